@@ -1,0 +1,182 @@
+"""The only printer. Data goes to stdout; progress, notes and warnings go to stderr.
+
+Three modes: for people (tables), `--json` (stdout holds exactly one document, or one a line), `--quiet`
+(no notes, no progress). rich is imported at the first use, because `hcq --help` must not wait for it twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+    from hcq_cli.errors import HcqError
+
+
+def plain(value: Any) -> Any:
+    """What `json.dumps` cannot take, made plain: NumPy scalars and arrays, paths, enums; NaN becomes null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return str(value) if isinstance(value, str) else value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and undecodable bytes escaped, so that a file name cannot break a line."""
+    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+class Task:
+    """A running progress bar, or nothing at all; `advance` and `total` may be called either way."""
+
+    def __init__(self, bar: Any = None, task_id: Any = None) -> None:
+        self._bar, self._task_id = bar, task_id
+
+    def advance(self, steps: float = 1, **fields: Any) -> None:
+        """Move on by `steps`; `detail="…"` changes the text at the end of the line."""
+        if self._bar is not None:
+            self._bar.update(self._task_id, advance=steps, **fields)
+
+    def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
+        """Set how much is done, how much there is, or the text at the end of the line."""
+        if self._bar is not None:
+            fields = {} if detail is None else {"detail": detail}
+            self._bar.update(self._task_id, completed=completed, total=total, **fields)
+
+
+class Console:
+    """Where commands print.
+
+    Args:
+        json_mode: stdout holds JSON and nothing else.
+        quiet: no notes and no progress; warnings and errors remain.
+        verbose: show details that `detail` prints.
+    """
+
+    def __init__(self, json_mode: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json_mode, self.quiet, self.verbose = json_mode, quiet, verbose
+        self._out: RichConsole | None = None
+        self._err: RichConsole | None = None
+
+    @property
+    def out(self) -> RichConsole:
+        """rich on stdout, for people."""
+        if self._out is None:
+            from rich.console import Console as RichConsole
+
+            self._out = RichConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+        return self._out
+
+    @property
+    def err(self) -> RichConsole:
+        """rich on stderr."""
+        if self._err is None:
+            from rich.console import Console as RichConsole
+
+            self._err = RichConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        return self._err
+
+    def result(self, document: dict[str, Any], human: Callable[[], None] | None = None) -> None:
+        """Print the outcome of a command: `document` in JSON mode, else whatever `human` prints."""
+        if self.json_mode:
+            self.json_line(document)
+        elif human is not None:
+            human()
+
+    def json_line(self, document: dict[str, Any]) -> None:
+        """Print one JSON document on one line of stdout."""
+        sys.stdout.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
+        sys.stdout.flush()
+
+    def text(self, line: str = "", style: str | None = None) -> None:
+        """Print a line of data for people; nothing in JSON mode. `line` is not markup."""
+        if not self.json_mode:
+            self.out.print(line, style=style, markup=False)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+        """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""
+        if self.json_mode:
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for at, column in enumerate(columns):
+            numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(str(cell))) for cell in row))
+        self.out.print(table)
+
+    def note(self, line: str) -> None:
+        """Tell something that may be skipped (stderr; not with --quiet)."""
+        if not self.quiet:
+            self.err.print(printable(line), style="dim", markup=False)
+
+    def detail(self, line: str) -> None:
+        """Tell something for -v only (stderr)."""
+        if self.verbose and not self.quiet:
+            self.err.print(printable(line), style="dim", markup=False)
+
+    def warn(self, line: str) -> None:
+        """Tell something the user should know (stderr; also with --quiet)."""
+        self.err.print(f"warning: {printable(line)}", style="yellow", markup=False)
+
+    def error(self, error: HcqError) -> None:
+        """Tell what failed, and what to run next (stderr; in JSON mode also as a document on stdout)."""
+        self.err.print(f"error: {printable(error.message)}", style="bold red", markup=False)
+        if error.hint:
+            self.err.print(f"  → {printable(error.hint)}", markup=False)
+        if self.json_mode:
+            self.json_line({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
+
+    def _shows_progress(self) -> bool:
+        dumb = os.environ.get("TERM") == "dumb"
+        return not self.quiet and not dumb and self.err.is_terminal
+
+    @contextmanager
+    def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
+        """A progress bar with rate and time left on stderr; off where stderr is no terminal or with --quiet."""
+        if not self._shows_progress():
+            yield Task()
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        class Rate(TextColumn):
+            """How many a second."""
+
+            def __init__(self) -> None:
+                super().__init__("")
+
+            def render(self, task: Any) -> Any:
+                from rich.text import Text
+
+                speed = task.finished_speed or task.speed
+                return Text(f"{speed:.1f} {unit}/s" if speed else "", style="progress.data.speed")
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Rate(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
+        )
+        with Progress(*columns, console=self.err, transient=False) as bar:
+            yield Task(bar, bar.add_task(label, total=total, detail=""))

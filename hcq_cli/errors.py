@@ -1,0 +1,62 @@
+"""The exception tree. Every error a user can meet carries a message, a hint (what to run next) and an exit code.
+
+Library code raises these and never prints or exits; `app.main` is the one place that turns them into
+messages and exit codes.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+EXIT_DAMAGED = 4
+EXIT_NOT_FOUND = 10
+EXIT_LOCKED = 11
+EXIT_INTERRUPTED = 130
+
+
+class HcqError(Exception):
+    """Something went wrong that a user can understand.
+
+    Args:
+        message: what happened, to which file.
+        hint: the one thing to do or run next; empty if there is none.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(HcqError):
+    """The command was called with something it cannot take."""
+
+    exit_code = EXIT_USAGE
+
+
+class DamagedError(HcqError):
+    """A file is damaged, foreign, or was written by a newer hcq."""
+
+    exit_code = EXIT_DAMAGED
+
+
+class NotFoundError(HcqError):
+    """Something that an earlier command makes is not there yet (no index, no checkpoint…)."""
+
+    exit_code = EXIT_NOT_FOUND
+
+
+class LockedError(HcqError):
+    """Another process is writing to the same place."""
+
+    exit_code = EXIT_LOCKED
+
+
+class ModelMismatchError(HcqError):
+    """Codes of one model were about to be searched with a query of another."""
+
+    exit_code = EXIT_DAMAGED

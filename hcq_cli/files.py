@@ -1,0 +1,231 @@
+"""Files that last: atomic writes, checksums, manifest generations and writer locks.
+
+The only place that renames, and the one protocol that the feature store and the index are built on:
+
+    folder/
+      manifest-00000007.json   the newest generation: what the folder holds, with its own checksum
+      manifest-00000006.json   the one before, for readers that still hold it
+      …                        immutable data files that a manifest names
+      writer.lock              held by the one writer
+
+A data file is written under a temporary name, synced, renamed; then a new generation names it. A reader takes
+the newest generation and never sees half of anything; a kill at any instant leaves the last generation whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hcq_cli.errors import DamagedError, LockedError
+
+MANIFEST_PATTERN = re.compile(r"manifest-(\d{8})\.json")
+KEPT_GENERATIONS = 3
+"""Generations kept for readers that opened the folder before the last write."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, sync it and rename it into place.
+
+    For libraries that want a path to write to (h5py, safetensors). On an error nothing is left behind.
+
+    Args:
+        path: where the file shall be.
+        durable: whether to wait for the disk (fsync of the file and its folder).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        if durable:
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+@contextmanager
+def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` for writing bytes; renamed into place when the block ends well."""
+    with atomic_path(path, durable=durable) as temporary, temporary.open("wb") as out:
+        yield out
+        out.flush()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8."""
+    with atomic_open(path) as out:
+        out.write(text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` to `path` atomically, indented for people."""
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's content, as hex; reads it once, in bounded memory."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def digest_bytes(*parts: bytes) -> str:
+    """SHA-256 of `parts` one after another, as hex."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(part)
+    return state.hexdigest()
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One generation of a folder.
+
+    Args:
+        generation: its number; 0 for a folder that has none yet.
+        body: what the folder holds, as the owner of the format wrote it.
+    """
+
+    generation: int
+    body: dict[str, Any]
+
+
+class Generations:
+    """The manifests of a folder.
+
+    Args:
+        folder: the folder they lie in.
+        format_name: for example "hcq-features"; a folder of another format is refused.
+        version: newest format version this program reads and the one it writes.
+        rebuild: the command that makes the folder anew; ends up in the hint of errors.
+    """
+
+    def __init__(self, folder: Path, format_name: str, version: int, rebuild: str) -> None:
+        self.folder, self.format_name, self.version, self.rebuild = folder, format_name, version, rebuild
+
+    def numbers(self) -> list[int]:
+        """The generations that are there, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        found = (MANIFEST_PATTERN.fullmatch(name) for name in os.listdir(self.folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, generation: int) -> Path:
+        """Where the manifest of a generation lies."""
+        return self.folder / f"manifest-{generation:08d}.json"
+
+    def read(self, generation: int | None = None) -> Manifest:
+        """The newest generation, or the one asked for; generation 0 with an empty body where there is none.
+
+        Raises:
+            DamagedError: the manifest is damaged, foreign, or of a newer version.
+        """
+        for _ in range(8):  # a writer may drop the oldest generation between listing and opening
+            numbers = self.numbers()
+            if not numbers:
+                return Manifest(0, {})
+            number = numbers[-1] if generation is None else generation
+            with suppress(FileNotFoundError):
+                return Manifest(number, self._parse(self.path(number)))
+        raise DamagedError(f"{self.folder}: its manifests vanish while being read", self.rebuild)
+
+    def _parse(self, path: Path) -> dict[str, Any]:
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            body, checksum = document["body"], document["checksum"]
+            name, version = document["format"], document["version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{path}: not a readable manifest ({error})", self.rebuild) from error
+        if name != self.format_name:
+            raise DamagedError(f"{path}: is of format {name!r}, not {self.format_name!r}", self.rebuild)
+        if not isinstance(version, int) or version > self.version:
+            raise DamagedError(
+                f"{path}: format version {version}, this hcq reads up to {self.version}", "upgrade hcq"
+            )
+        if not isinstance(body, dict) or checksum != _checksum({"format": name, "version": version, "body": body}):
+            raise DamagedError(f"{path}: checksum does not match, the file is damaged", self.rebuild)
+        return body
+
+    def publish(self, body: dict[str, Any]) -> Manifest:
+        """Write the next generation; call with the writer lock held and all files it names in place."""
+        numbers = self.numbers()
+        generation = (numbers[-1] if numbers else 0) + 1
+        signed = {"format": self.format_name, "version": self.version, "body": body}
+        write_json(self.path(generation), {**signed, "checksum": _checksum(signed)})
+        for old in numbers[: -(KEPT_GENERATIONS - 1)]:
+            with suppress(FileNotFoundError):
+                self.path(old).unlink()
+        return Manifest(generation, body)
+
+
+@contextmanager
+def writer_lock(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Be the only writer of `folder`; the lock goes with the process, however it ends.
+
+    Args:
+        folder: made if missing.
+        wait_s: how long to wait for another writer, seconds.
+
+    Raises:
+        LockedError: another writer holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "writer.lock")
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        raise LockedError(
+            f"{folder}: another hcq process is writing there", "wait for it to finish, then run this again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Delete temporary files that a killed writer left in `folder`; call with the writer lock held."""
+    removed = 0
+    for path in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            path.unlink()
+            removed += 1
+    return removed
