@@ -22,7 +22,9 @@ COMMANDS: list[str] = []
 HELP = """Search a folder of videos by plain text, at 256 bytes a video.
 
 [cyan]hcq extract videos/[/] · [cyan]hcq train --captions captions.jsonl[/] · [cyan]hcq encode[/] ·
-[cyan]hcq index build[/] · [cyan]hcq query "a man cooking"[/]. No videos at hand? [cyan]hcq demo[/] makes some and runs all five, offline."""
+[cyan]hcq index build[/] · [cyan]hcq query "a man cooking"[/]
+
+No videos at hand? [cyan]hcq demo[/] makes some and runs all five, offline."""
 
 
 def _version(wanted: bool) -> None:
