@@ -1,0 +1,77 @@
+"""What all tests share: where the shared data lies, and how to run the command line from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("HCQ_TEST_SLOW") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: set HCQ_TEST_SLOW=1"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data (real clips, golden vectors); tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("HCQ_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder} (set HCQ_SHARED)")
+    return folder
+
+
+class Outcome:
+    """What a run of hcq printed and returned."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def hcq(tmp_path: Path) -> Callable[..., Outcome]:
+    """Run `hcq ARGUMENTS` as a person would, in an empty folder; gives exit code, stdout and stderr."""
+
+    def run(
+        *arguments: str | os.PathLike[str],
+        code: int | None = 0,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float = 300,
+    ) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "hcq_cli", *map(os.fspath, arguments)],
+            cwd=cwd or tmp_path,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=timeout,
+            env={**os.environ, "NO_COLOR": "1", **(env or {})},
+        )
+        outcome = Outcome(done)
+        if code is not None:
+            assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return outcome
+
+    return run
