@@ -1,0 +1,1 @@
+"""Captions read, matched with features, split, and made into batches."""

@@ -1,0 +1,206 @@
+"""Batches: ragged features made rectangular, and which videos and captions meet in a training step.
+
+Letters (PAPER.md): B batch, C captions a video, T tokens. Everything is NumPy; nothing loops over tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcq_cli.errors import HcqError, UsageError
+
+MAX_TOKENS = 30
+"""Tokens an expert keeps of a video (PAPER.md, settings)."""
+
+
+class RaggedTokens(Protocol):
+    """The tokens of B videos, one after another (`features.store.Ragged`).
+
+    Attributes:
+        features: float32 [n, dim].
+        times: float32 [n], seconds; NaN where unknown.
+        offsets: int64 [B+1]; video b owns rows offsets[b]:offsets[b+1].
+    """
+
+    features: NDArray[np.float32]
+    times: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class VideoBatch:
+    """B videos, padded; T_e is the longest of the batch for expert e, at least 1.
+
+    Args:
+        features: expert -> float32 [B, T_e, dim]; zero where masked.
+        times: expert -> float32 [B, T_e], seconds; NaN where unknown, zero where masked.
+        mask: expert -> bool [B, T_e]; True where there is a token. A row of False is a video without that expert.
+    """
+
+    features: dict[str, NDArray[np.float32]]
+    times: dict[str, NDArray[np.float32]]
+    mask: dict[str, NDArray[np.bool_]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.mask.values()), ()))
+
+
+def collate(
+    ragged: Mapping[str, RaggedTokens], max_tokens: int = MAX_TOKENS, rng: np.random.Generator | None = None
+) -> VideoBatch:
+    """Pad the tokens of B videos to rectangles, keeping at most `max_tokens` of each expert, in order of time.
+
+    Args:
+        ragged: expert -> the tokens of the same B videos.
+        max_tokens: of a longer video only so many tokens are kept.
+        rng: with it, a random subset (training); without, evenly spaced ones (the same ones every time).
+
+    Raises:
+        HcqError: a feature is NaN or infinite.
+    """
+    batch = VideoBatch({}, {}, {})
+    for expert, tokens in ragged.items():
+        source, mask = kept_tokens(np.asarray(tokens.offsets, np.int64), max_tokens, rng)
+        features = np.zeros((*mask.shape, tokens.features.shape[1]), np.float32)
+        times = np.zeros(mask.shape, np.float32)
+        features[mask], times[mask] = tokens.features[source], tokens.times[source]
+        if not np.isfinite(features).all():
+            bad = np.flatnonzero(~np.isfinite(features).all(axis=(1, 2)))
+            raise HcqError(
+                f"features of expert {expert!r} are NaN or infinite for {len(bad)} of {len(mask)} videos "
+                f"(first: number {bad[0]} of the batch)",
+                "hcq features verify",
+            )
+        batch.features[expert], batch.times[expert], batch.mask[expert] = features, times, mask
+    return batch
+
+
+def kept_tokens(
+    offsets: NDArray[np.int64], max_tokens: int, rng: np.random.Generator | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which tokens stay, and where they go.
+
+    Args:
+        offsets: int64 [B+1].
+        max_tokens: at most so many a video.
+        rng: see `collate`.
+
+    Returns:
+        Rows of the kept tokens, int64 [kept], in order; mask bool [B, T], T ≥ 1, whose true cells, read row by row,
+        they fill.
+    """
+    counts = np.diff(offsets)
+    kept = np.minimum(counts, max_tokens)
+    slots = np.arange(max(1, kept.max(initial=0)))
+    mask = slots[None, :] < kept[:, None]
+    if rng is not None and (counts > max_tokens).any():
+        return _random_subset(offsets, kept, rng), mask
+    # Slot j of k shows token ⌊(j + ½) n / k⌋ of n: the middle of the j-th of k equal stretches, and j where k = n.
+    even = (2 * slots + 1)[None, :] * counts[:, None] // np.maximum(2 * kept, 1)[:, None]
+    return (offsets[:-1, None] + even)[mask], mask
+
+
+def _random_subset(
+    offsets: NDArray[np.int64], kept: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """kept[b] rows of each video b, every subset equally likely, in order: int64 [sum of kept]."""
+    video = np.repeat(np.arange(len(kept)), np.diff(offsets))
+    first, last = offsets[0], offsets[-1]
+    shuffled = np.lexsort((rng.random(last - first), video))
+    rank = np.arange(last - first) - (offsets[:-1] - first)[video]
+    chosen = np.zeros(last - first, bool)
+    chosen[shuffled[rank < kept[video]]] = True
+    return np.flatnonzero(chosen) + first
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What meets in one training step.
+
+    Args:
+        epoch: which epoch, from 0.
+        step: which step of the epoch, from 0.
+        videos: int64 [B], positions in the training set, no two alike.
+        captions: int64 [B, C], which of its captions each video brings.
+        seed: of the sampler.
+    """
+
+    epoch: int
+    step: int
+    videos: NDArray[np.int64]
+    captions: NDArray[np.int64]
+    seed: int
+
+    def rng(self) -> np.random.Generator:
+        """Randomness of this step's own (for `collate`): the same whenever the step is run."""
+        return np.random.default_rng((self.seed, self.epoch, self.step, 1))
+
+
+class BatchSampler:
+    """Which videos and captions meet in each step; a function of seed, epoch and step alone.
+
+    So training resumes at any step with nothing saved. An epoch shuffles the videos and cuts them into batches of
+    nearly equal size: none is left out, and no last batch is too small to contrast anything with.
+
+    Args:
+        caption_counts: captions of each training video, each ≥ 1.
+        batch_size: most videos a step.
+        seed: of all randomness.
+        captions_per_video: C, captions drawn for each video of a step; all different where it has that many.
+        samples_per_epoch: videos an epoch; None for each once (the paper: 32,000).
+
+    Raises:
+        UsageError: there is nothing to draw from, or a size is below 1.
+    """
+
+    def __init__(
+        self,
+        caption_counts: Sequence[int] | NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        captions_per_video: int = 1,
+        samples_per_epoch: int | None = None,
+    ) -> None:
+        self.counts = np.asarray(caption_counts, np.int64)
+        if not len(self.counts) or self.counts.min() < 1:
+            raise UsageError("no captioned video to train on", "hcq captions check FILE")
+        if min(batch_size, captions_per_video, samples_per_epoch or 1) < 1 or seed < 0:
+            raise UsageError("batch size, captions a video and samples an epoch must be at least 1, the seed 0")
+        self.batch_size, self.seed, self.captions_per_video = batch_size, seed, captions_per_video
+        self._batches_a_round = -(-len(self.counts) // batch_size)
+        self.steps_per_epoch = self._batches_a_round
+        if samples_per_epoch is not None:
+            self.steps_per_epoch = -(-samples_per_epoch // batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Draw]:
+        """The steps of one epoch, from step `start` on."""
+        for first in range(0, self.steps_per_epoch, self._batches_a_round):
+            if start >= first + self._batches_a_round:
+                continue
+            shuffle = np.random.default_rng((self.seed, epoch, first, 0))
+            batches = np.array_split(shuffle.permutation(len(self.counts)), self._batches_a_round)
+            for step, videos in enumerate(batches[: self.steps_per_epoch - first], first):
+                if step >= start:
+                    yield Draw(epoch, step, videos, self._captions(epoch, step, videos), self.seed)
+
+    def _captions(self, epoch: int, step: int, videos: NDArray[np.int64]) -> NDArray[np.int64]:
+        counts = self.counts[videos]
+        rng = np.random.default_rng((self.seed, epoch, step, 2))
+        if self.captions_per_video == 1:
+            return np.minimum((rng.random(len(videos)) * counts).astype(np.int64), counts - 1)[:, None]
+        slots = np.arange(counts.max())
+        keys = np.where(slots[None, :] < counts[:, None], rng.random((len(videos), len(slots))), np.inf)
+        order = np.argsort(keys, axis=1)
+        wanted = np.arange(self.captions_per_video)[None, :] % counts[:, None]
+        return np.take_along_axis(order, wanted, axis=1)
+
+
+def in_order(total: int, batch_size: int) -> Iterator[NDArray[np.int64]]:
+    """Positions 0 … total-1 in batches of `batch_size`, for encoding and evaluation."""
+    for first in range(0, total, batch_size):
+        yield np.arange(first, min(first + batch_size, total), dtype=np.int64)

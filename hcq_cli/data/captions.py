@@ -1,0 +1,173 @@
+"""Reads a caption file into videos with their captions, and says what is wrong with which line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hcq_cli.data.formats import Problem, Row, recognise
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+
+__all__ = ["CaptionedVideo", "Captions", "Problem", "Words", "read_captions"]
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What files call the three parts of a data set, and what we call them."""
+
+MAX_WORDS = 30
+"""Longest caption that trains in full, in words (PAPER.md, settings); `text.max_words` changes it."""
+
+
+@dataclass
+class CaptionedVideo:
+    """A video that a caption file names.
+
+    Args:
+        video: its name as written in the file.
+        captions: its sentences, at least one, none of them empty.
+        split: "train", "val" or "test"; None where the file does not say.
+        line: where the file names it first.
+    """
+
+    video: str
+    captions: list[str]
+    split: str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words a caption: least, middle, mean and most."""
+
+    least: int
+    median: float
+    mean: float
+    most: int
+
+
+@dataclass
+class Captions:
+    """What a caption file holds.
+
+    Args:
+        path: the file.
+        format: "jsonl", "metadata", "msrvtt" or "csv".
+        videos: in the order in which the file first names them.
+        problems: lines that are wrong (left out) or doubtful (kept, `warning`), in the file's order.
+    """
+
+    path: Path
+    format: str
+    videos: list[CaptionedVideo] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(video.captions) for video in self.videos)
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that cost a line."""
+        return [problem for problem in self.problems if not problem.warning]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """The problems that cost nothing."""
+        return [problem for problem in self.problems if problem.warning]
+
+    def split_counts(self) -> dict[str, int]:
+        """Videos a split; the key "none" for those without one."""
+        return dict(Counter(video.split or "none" for video in self.videos))
+
+    def words(self) -> Words:
+        """How long the captions are."""
+        lengths = [len(caption.split()) for video in self.videos for caption in video.captions] or [0]
+        return Words(min(lengths), float(np.median(lengths)), float(np.mean(lengths)), max(lengths))
+
+
+def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
+    """Read a caption file of any known format; lines of one video are put together.
+
+    Args:
+        path: JSON Lines, CSV, MSR-VTT JSON or a Hugging Face metadata.jsonl; told apart by content.
+        max_words: captions of more words get a warning.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is a folder.
+        DamagedError: it is of no known format.
+    """
+    try:
+        name, reader = recognise(path)
+        captions = Captions(path, name)
+        _collect(captions, reader(path), max_words)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file", "give the path of a caption file") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: is a folder, not a caption file", "give the file inside it") from None
+    except OSError as error:
+        raise HcqError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
+    return captions
+
+
+def _collect(captions: Captions, rows: Iterator[Row | Problem], max_words: int) -> None:
+    by_name: dict[str, CaptionedVideo] = {}
+    for row in rows:
+        if isinstance(row, Problem):
+            captions.problems.append(row)
+            continue
+        split, problem = _split(row)
+        texts = list(_texts(row, max_words, captions.problems))
+        if problem is None and row.video in by_name:
+            problem = _contradiction(by_name[row.video], split, row.line)
+        if problem is not None:
+            captions.problems.append(problem)
+        elif texts and row.video in by_name:
+            by_name[row.video].captions.extend(texts)
+        elif texts:
+            by_name[row.video] = CaptionedVideo(row.video, texts, split, row.line)
+    captions.videos.extend(by_name.values())
+
+
+def _split(row: Row) -> tuple[str | None, Problem | None]:
+    name = (row.split or "").strip().lower()
+    if not name:
+        return None, None
+    if name not in SPLIT_NAMES:
+        return None, Problem(row.line, f"unknown split {row.split!r} of {row.video!r} (known: train, val, test)")
+    return SPLIT_NAMES[name], None
+
+
+def _contradiction(known: CaptionedVideo, split: str | None, line: int) -> Problem | None:
+    if split == known.split:
+        return None
+    here, there = split or "no split", known.split or "no split"
+    return Problem(line, f"{known.video!r} is in {here!r} here and in {there!r} on line {known.line}")
+
+
+def _texts(row: Row, max_words: int, problems: list[Problem]) -> Iterator[str]:
+    """The row's usable captions, white space made plain; what is wrong with the others goes to `problems`."""
+    for caption in row.captions:
+        words = caption.split()
+        if not words:
+            problems.append(Problem(row.line, f"empty caption for {row.video!r}"))
+            continue
+        if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
+            problems.append(Problem(row.line, f"the caption of {row.video!r} holds half a character (a surrogate)"))
+            continue
+        if len(words) > max_words:
+            message = f"a caption of {row.video!r} has {len(words)} words; those after {max_words} are not read"
+            problems.append(Problem(row.line, message, warning=True))
+        yield " ".join(words)
