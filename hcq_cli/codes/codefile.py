@@ -1,0 +1,237 @@
+"""The code file: the uint8 codes of a collection with the codebooks they refer to, ids and paths.
+
+Written once by `hcq encode` in bounded memory, then mapped: opening takes milliseconds whatever the size. It can
+be searched as it is (`hcq query --codes FILE`) or indexed (`hcq index build`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
+from hcq_cli.codes.strings import Strings
+from hcq_cli.errors import DamagedError, HcqError
+
+FORMAT = "hcq-codes"
+REMEDY = "hcq encode"
+
+
+@dataclass(frozen=True)
+class CodeHeader:
+    """What codes are codes of.
+
+    Args:
+        kind: "videos" or "texts".
+        model_hash: of all weights and the config of the model that made them.
+        checkpoint: folder of that model when the codes were made.
+        levels: L+1, the coarse level and the fine ones.
+        M: sub-codebooks a level.
+        K: codewords a sub-codebook, at most 256.
+        D: common width; d = D/M.
+    """
+
+    kind: str
+    model_hash: str
+    checkpoint: str
+    levels: int
+    M: int
+    K: int
+    D: int
+
+    @property
+    def S(self) -> int:
+        """Sub-quantizers in all, (L+1)·M: bytes a video."""
+        return self.levels * self.M
+
+    @property
+    def d(self) -> int:
+        """Width of a chunk."""
+        return self.D // self.M
+
+    def problem(self) -> str:
+        """What is wrong with it; empty when all is well."""
+        numbers = (self.levels, self.M, self.K, self.D)
+        if not all(type(number) is int and number > 0 for number in numbers):
+            return f"levels, M, K, D = {numbers} are not all positive numbers"
+        if self.K > 256:
+            return f"K = {self.K} codewords do not fit a byte"
+        if self.D % self.M:
+            return f"width {self.D} cannot be cut into {self.M} chunks"
+        if self.kind not in ("videos", "texts"):
+            return f"kind {self.kind!r} is neither videos nor texts"
+        return ""
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> CodeHeader:
+        """Read what `asdict` wrote; raises ValueError or KeyError."""
+        header = cls(**{field.name: document[field.name] for field in fields(cls)})
+        if problem := header.problem():
+            raise ValueError(problem)
+        return header
+
+
+class NamesWriter:
+    """Streams the ids and paths of a container's rows."""
+
+    def __init__(self, writer: ContainerWriter) -> None:
+        self._columns = {name: _ColumnWriter(writer, name) for name in ("ids", "paths")}
+
+    def write(self, ids: Strings, paths: Strings) -> None:
+        """Append as many ids as paths."""
+        self._columns["ids"].write(ids)
+        self._columns["paths"].write(paths)
+
+
+class _ColumnWriter:
+    def __init__(self, writer: ContainerWriter, name: str) -> None:
+        self.blob: SectionWriter = writer.section(name, "|u1")
+        self.offsets: SectionWriter = writer.section(f"{name}_offsets", "<u8")
+        self.offsets.write(np.zeros(1, np.uint64))
+
+    def write(self, strings: Strings) -> None:
+        self.offsets.write(strings.offsets[1:] + np.uint64(self.blob.rows))
+        self.blob.write(strings.blob)
+
+
+def read_names(container: Container, name: str, rows: int) -> Strings:
+    """The ids or paths of a container that holds `rows` of them.
+
+    Raises:
+        DamagedError: not as many as rows.
+    """
+    strings = Strings(container.map(name, "|u1"), container.map(f"{name}_offsets", "<u8"), str(container.path))
+    if len(strings.offsets) != rows + 1:
+        raise DamagedError(f"{container.path}: not as many {name} as its {rows} rows", container.remedy)
+    return strings
+
+
+class CodeWriter:
+    """Streams a code file; a context manager. The file appears whole when its block ends well, else not at all.
+
+        with CodeWriter(path, header, codebooks, scale) as writer:
+            for batch in batches:
+                writer.append(ids, paths, codes)
+
+    Args:
+        path: of the code file.
+        header: what the codes are codes of.
+        codebooks: float32 [S, K, d], s = level·M + m; unit codewords.
+        scale: float32 [S]; a score is Σ_s scale[s] · ⟨chunk s of the query, codeword code[s]⟩.
+
+    Raises:
+        HcqError: the parts do not fit together.
+    """
+
+    def __init__(self, path: Path, header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray) -> None:
+        problem = header.problem() or _misfit(header, codebooks, scale)
+        if problem:
+            raise HcqError(f"{path}: cannot write such codes: {problem}", "train a checkpoint anew: hcq train")
+        self.path, self.header, self.videos = path, header, 0
+        self._codebooks, self._scale = codebooks, scale
+
+    def __enter__(self) -> CodeWriter:
+        with ExitStack() as stack:
+            writer = stack.enter_context(ContainerWriter(self.path, FORMAT, asdict(self.header)))
+            writer.add("codebooks", self._codebooks, "<f4")
+            writer.add("scale", self._scale, "<f4")
+            self._codes = writer.section("codes", "|u1", (self.header.S,), in_place=True)
+            self._names = NamesWriter(writer)
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, ids: Sequence[str], paths: Sequence[str], codes: np.ndarray) -> None:
+        """Write a batch: n ids, n absolute paths, uint8 codes [n, S]."""
+        if not len(ids) == len(paths) == len(codes):
+            raise ValueError(f"{len(ids)} ids, {len(paths)} paths, {len(codes)} rows of codes")
+        if codes.dtype != np.uint8 or codes.max(initial=0) >= self.header.K:
+            raise ValueError(f"codes must be uint8 below K = {self.header.K}")
+        self._codes.write(codes)
+        self._names.write(Strings.of(ids), Strings.of(paths))
+        self.videos += len(ids)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+
+def _misfit(header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray) -> str:
+    if codebooks.shape != (header.S, header.K, header.d):
+        return f"codebooks of shape {codebooks.shape}, the header says {(header.S, header.K, header.d)}"
+    if scale.shape != (header.S,):
+        return f"scale of shape {scale.shape}, the header says {(header.S,)}"
+    if not (np.isfinite(codebooks).all() and np.isfinite(scale).all()):
+        return "codebooks or scale hold numbers that are not finite"
+    return ""
+
+
+class CodeFile:
+    """An open code file.
+
+    Args:
+        container: of format `FORMAT`.
+
+    Attributes:
+        header: what the codes are codes of.
+        codebooks: float32 [S, K, d], verified.
+        scale: float32 [S], verified.
+        codes: uint8 [N, S], mapped, not verified until `verify`.
+        ids: N lazy strings.
+        paths: N lazy strings.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self._container, self.path = container, container.path
+        self.header, self.codebooks, self.scale = read_quantizer(container)
+        self.codes = container.map("codes", "|u1", (self.header.S,))
+        self.ids = read_names(container, "ids", len(self.codes))
+        self.paths = read_names(container, "paths", len(self.codes))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sections: what `verify` will tell its progress."""
+        return sum(section.nbytes for section in self._container.sections.values())
+
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Check every byte. Raises DamagedError."""
+        self._container.verify(progress)
+
+    def batches(self, rows: int = 1 << 16) -> Iterator[tuple[np.ndarray, Strings, Strings]]:
+        """Codes uint8 [n, S], ids and paths of `rows` videos at a time."""
+        for start in range(0, len(self), rows):
+            stop = min(start + rows, len(self))
+            yield self.codes[start:stop], self.ids.part(start, stop), self.paths.part(start, stop)
+
+
+def read_quantizer(container: Container) -> tuple[CodeHeader, np.ndarray, np.ndarray]:
+    """The header, codebooks [S, K, d] and scale [S] of a container.
+
+    Raises:
+        DamagedError: they are damaged or do not fit together.
+    """
+    try:
+        header = CodeHeader.from_json(container.meta)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{container.path}: its header makes no sense ({error})", container.remedy) from error
+    codebooks = container.read("codebooks", "<f4", (header.K, header.d))
+    scale = container.read("scale", "<f4")
+    if problem := _misfit(header, codebooks, scale):
+        raise DamagedError(f"{container.path}: {problem}", container.remedy)
+    return header, codebooks, scale
+
+
+def open_codes(path: Path) -> CodeFile:
+    """Open a code file for reading.
+
+    Raises:
+        NotFoundError: no such file.
+        DamagedError: damaged, truncated, foreign, or of a newer version.
+    """
+    return CodeFile(Container(Path(path), FORMAT, REMEDY))

@@ -1,0 +1,311 @@
+"""One file of named arrays that is opened in milliseconds, mapped into memory, and can prove it is whole.
+
+    offset 0     prelude, 64 bytes: magic, version, block size, where the header lies, and the
+                 SHA-256 of all this and of the header
+    64 …         sections, each 64-byte aligned, little-endian, C order
+    at the end   header, JSON: format name, meta, and of each section dtype, shape, offset and the CRC-32 of
+                 every 1 MiB block
+
+The header comes last so that sections of unknown length can be streamed; the prelude, written after everything
+else, ties it together. Any truncation and any changed bit of prelude or header is refused on opening; the
+sections are checked by `verify`, block by block in bounded memory, or when one is `read` whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mmap
+import shutil
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.files import atomic_path
+
+MAGIC = b"\x89HCQ\r\n\x1a\n"
+VERSION = 1
+ALIGNMENT = 64
+BLOCK_BYTES = 1 << 20
+FIXED = struct.Struct("<8sIIQQ")
+"""Magic, version, block size, header offset, header length; the SHA-256 follows."""
+PRELUDE_BYTES = FIXED.size + 32
+DTYPES = ("|u1", "<f4", "<u4", "<u8")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Where one array lies.
+
+    Args:
+        dtype: one of `DTYPES`.
+        shape: of the array.
+        offset: of its first byte in the file.
+        checksums: CRC-32 of each block of `BLOCK_BYTES`, the last one shorter.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+    checksums: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def to_json(self) -> dict[str, Any]:
+        """The section as the header holds it."""
+        crc32 = "".join(f"{value:08x}" for value in self.checksums)
+        return {"dtype": self.dtype.str, "shape": list(self.shape), "offset": self.offset, "crc32": crc32}
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any], end: int) -> Section:
+        """Read a header entry; `end` is where sections must have ended. Raises ValueError, KeyError or TypeError."""
+        if entry["dtype"] not in DTYPES:
+            raise ValueError(f"dtype {entry['dtype']!r}")
+        numbers = [entry["offset"], *entry["shape"]]
+        if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
+            raise ValueError("offset or shape is no length")
+        crc32 = entry["crc32"]
+        checksums = tuple(int(crc32[at : at + 8], 16) for at in range(0, len(crc32), 8))
+        section = cls(np.dtype(entry["dtype"]), tuple(entry["shape"]), entry["offset"], checksums)
+        if section.offset % ALIGNMENT or section.offset < PRELUDE_BYTES or section.offset + section.nbytes > end:
+            raise ValueError("a section lies outside the file")
+        if len(checksums) != -(-section.nbytes // BLOCK_BYTES):
+            raise ValueError("wrong number of checksums")
+        return section
+
+
+class SectionWriter:
+    """One array being streamed into a container.
+
+    Args:
+        out: where its bytes go.
+        dtype: one of `DTYPES`.
+        row_shape: shape of one row; the number of rows is what gets written.
+    """
+
+    def __init__(self, out: IO[bytes], dtype: str, row_shape: tuple[int, ...]) -> None:
+        self.out, self.dtype, self.row_shape = out, np.dtype(dtype), row_shape
+        self.rows = 0
+        self._checksums: list[int] = []
+        self._crc, self._filled = 0, 0
+
+    def write(self, rows: np.ndarray) -> None:
+        """Append `rows` [n, *row_shape]."""
+        rows = np.ascontiguousarray(rows, dtype=self.dtype)
+        if rows.shape[1:] != self.row_shape:
+            raise ValueError(f"rows of shape {rows.shape[1:]}, the section holds {self.row_shape}")
+        self.rows += len(rows)
+        if not rows.size:
+            return
+        data = rows.data.cast("B")
+        self.out.write(data)
+        while len(data):
+            part = data[: BLOCK_BYTES - self._filled]
+            self._crc, self._filled = zlib.crc32(part, self._crc), self._filled + len(part)
+            if self._filled == BLOCK_BYTES:
+                self._close_block()
+            data = data[len(part) :]
+
+    def _close_block(self) -> None:
+        self._checksums.append(self._crc)
+        self._crc, self._filled = 0, 0
+
+    def finish(self, offset: int) -> Section:
+        """The finished section, lying at `offset`."""
+        if self._filled:
+            self._close_block()
+        return Section(self.dtype, (self.rows, *self.row_shape), offset, tuple(self._checksums))
+
+
+class ContainerWriter:
+    """Writes a container; a context manager that puts the file in place when its block ends well.
+
+    The section opened with `in_place` is streamed straight into the file, all others are spooled to unnamed
+    temporary files beside it, so that several can grow together in bounded memory.
+
+    Args:
+        path: where the file shall be.
+        format_name: for example "hcq-codes".
+        meta: what the header shall say besides the sections; JSON.
+    """
+
+    def __init__(self, path: Path, format_name: str, meta: dict[str, Any]) -> None:
+        self.path, self.format_name, self.meta = path, format_name, meta
+        self._spooled: dict[str, SectionWriter] = {}
+        self._in_place: tuple[str, SectionWriter] | None = None
+
+    def __enter__(self) -> ContainerWriter:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            self._out = stack.enter_context(temporary.open("wb"))
+            self._out.write(b"\0" * _aligned(PRELUDE_BYTES))
+            self._stack = stack.pop_all()
+        return self
+
+    def section(
+        self, name: str, dtype: str, row_shape: tuple[int, ...] = (), *, in_place: bool = False
+    ) -> SectionWriter:
+        """Open a section; `in_place` for the one large section of the file."""
+        if in_place:
+            writer = SectionWriter(self._out, dtype, row_shape)
+            self._in_place = (name, writer)
+        else:
+            spool = self._stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))  # noqa: SIM115 - on the stack
+            writer = self._spooled[name] = SectionWriter(spool, dtype, row_shape)
+        return writer
+
+    def add(self, name: str, array: np.ndarray, dtype: str) -> None:
+        """Write a whole array as a section."""
+        self.section(name, dtype, array.shape[1:]).write(array)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
+        if error is None:
+            try:
+                self._finish()
+            except BaseException as failure:
+                self._stack.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        return self._stack.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        sections: dict[str, Section] = {}
+        if self._in_place is not None:
+            name, writer = self._in_place
+            sections[name] = writer.finish(_aligned(PRELUDE_BYTES))
+        for name, writer in self._spooled.items():
+            self._align()
+            sections[name] = writer.finish(self._out.tell())
+            writer.out.seek(0)
+            shutil.copyfileobj(writer.out, self._out, BLOCK_BYTES)
+        self._align()
+        entries = {name: section.to_json() for name, section in sections.items()}
+        document = {"format": self.format_name, "meta": self.meta, "sections": entries}
+        header = json.dumps(document, ensure_ascii=True).encode()
+        fixed = FIXED.pack(MAGIC, VERSION, BLOCK_BYTES, self._out.tell(), len(header))
+        self._out.write(header)
+        self._out.seek(0)
+        self._out.write(fixed + hashlib.sha256(fixed + header).digest())
+        self._out.flush()
+
+    def _align(self) -> None:
+        at = self._out.tell()
+        self._out.write(b"\0" * (_aligned(at) - at))
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+class Container:
+    """An open container. Its arrays live as long as they are referenced, also when the file is deleted.
+
+    Args:
+        path: of the file.
+        format_name: what the file must be.
+        remedy: the command that makes such a file anew; the hint of errors.
+
+    Raises:
+        NotFoundError: no such file.
+        DamagedError: damaged, truncated, foreign, or of a newer version.
+    """
+
+    def __init__(self, path: Path, format_name: str, remedy: str) -> None:
+        self.path, self.remedy = path, remedy
+        self._bytes = _map(path, remedy)
+        try:
+            document = json.loads(self._header())
+            if document["format"] != format_name:
+                raise self._damaged(f"is of format {document['format']!r}, not {format_name!r}")
+            self.meta: dict[str, Any] = document["meta"]
+            entries = document["sections"].items()
+            self.sections = {name: Section.from_json(entry, self._header_offset) for name, entry in entries}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise self._damaged(f"its header makes no sense ({type(error).__name__}: {error})") from error
+
+    def _damaged(self, reason: str) -> DamagedError:
+        return DamagedError(f"{self.path}: {reason}", self.remedy)
+
+    def _header(self) -> bytes:
+        if len(self._bytes) < PRELUDE_BYTES or self._bytes[: len(MAGIC)].tobytes() != MAGIC:
+            raise self._damaged("not an hcq file")
+        fixed = self._bytes[: FIXED.size].tobytes()
+        _, version, block_bytes, offset, length = FIXED.unpack(fixed)
+        if version > VERSION:
+            raise DamagedError(
+                f"{self.path}: format version {version}, this hcq reads up to {VERSION}", "upgrade hcq"
+            )
+        if offset + length != len(self._bytes):
+            raise self._damaged("truncated or overlong, the file is damaged")
+        self._header_offset = offset
+        header = self._bytes[offset:].tobytes()
+        digest = self._bytes[FIXED.size : PRELUDE_BYTES].tobytes()
+        if hashlib.sha256(fixed + header).digest() != digest or block_bytes != BLOCK_BYTES:
+            raise self._damaged("the header's checksum does not match, the file is damaged")
+        return header
+
+    def map(self, name: str, dtype: str, row_shape: tuple[int, ...] = ()) -> np.ndarray:
+        """A read-only view [rows, *row_shape] of a section; its content is not checked here.
+
+        Raises:
+            DamagedError: there is no such section, or it has another dtype or shape.
+        """
+        section = self.sections.get(name)
+        if section is None or section.dtype != np.dtype(dtype) or section.shape[1:] != row_shape or not section.shape:
+            raise self._damaged(f"has no section {name!r} of {dtype} × {row_shape}")
+        raw = self._bytes[section.offset : section.offset + section.nbytes]
+        return raw.view(section.dtype).reshape(section.shape)
+
+    def read(self, name: str, dtype: str, row_shape: tuple[int, ...] = ()) -> np.ndarray:
+        """A verified copy of a (small) section."""
+        array = self.map(name, dtype, row_shape)
+        self._verify_section(name, lambda _: None)
+        return array.copy()
+
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Check every byte of every section; `progress` is told the bytes as they pass.
+
+        Raises:
+            DamagedError: naming the section that is damaged.
+        """
+        at = PRELUDE_BYTES
+        for name, section in sorted(self.sections.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
+            if self._bytes[at : section.offset].any():
+                raise self._damaged(f"the padding before section {name!r} is damaged")
+            self._verify_section(name, progress)
+            at = section.offset + section.nbytes
+        if self._bytes[at : self._header_offset].any():
+            raise self._damaged("the padding before the header is damaged")
+
+    def _verify_section(self, name: str, progress: Callable[[int], None]) -> None:
+        section = self.sections[name]
+        raw = self._bytes[section.offset : section.offset + section.nbytes]
+        for block, expected in enumerate(section.checksums):
+            part = raw[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+            if zlib.crc32(part.data) != expected:
+                at = section.offset + block * BLOCK_BYTES
+                raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
+            progress(len(part))
+
+
+def _map(path: Path, remedy: str) -> np.ndarray:
+    try:
+        with path.open("rb") as source:
+            empty = source.seek(0, 2) == 0
+            data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such file", remedy) from error
+    except OSError as error:
+        raise HcqError(f"{path}: cannot be read ({error.strerror or error})", remedy) from error
+    return np.frombuffer(data, np.uint8)

@@ -1,0 +1,106 @@
+"""Millions of strings in two arrays: one blob of UTF-8 and the offsets of its pieces. Decoded only when asked for.
+
+File names that are no UTF-8 keep their bytes (surrogateescape).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hcq_cli.errors import DamagedError
+
+
+@dataclass(frozen=True)
+class Strings(Sequence[str]):
+    """A lazy sequence of N strings.
+
+    Args:
+        blob: uint8 [bytes]; may be mapped from a file.
+        offsets: uint64 [N+1] into `blob`.
+        source: the file they come from, for errors.
+    """
+
+    blob: np.ndarray
+    offsets: np.ndarray
+    source: str = ""
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> Strings:
+        """Pack a sequence of strings."""
+        raw = [string.encode("utf-8", "surrogateescape") for string in strings]
+        offsets = np.zeros(len(raw) + 1, np.uint64)
+        np.cumsum([len(part) for part in raw], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(raw), np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def raw(self, row: int) -> bytes:
+        """The bytes of one string.
+
+        Raises:
+            DamagedError: the offsets do not fit the blob.
+        """
+        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        if not start <= end <= len(self.blob):
+            raise DamagedError(f"{self.source}: names of row {row} lie outside the file", "")
+        return self.blob[start:end].tobytes()
+
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self.raw(row).decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[row] for row in range(len(self)))
+
+    def part(self, start: int, stop: int) -> Strings:
+        """Rows `start` to `stop` as strings of their own, with offsets from 0.
+
+        Raises:
+            DamagedError: the offsets do not fit the blob.
+        """
+        offsets = np.asarray(self.offsets[start : stop + 1]).astype(np.int64)
+        if not (offsets[0] >= 0 and offsets[-1] <= len(self.blob) and (np.diff(offsets) >= 0).all()):
+            raise DamagedError(f"{self.source}: names of rows {start} to {stop} lie outside the file", "")
+        blob = np.asarray(self.blob[offsets[0] : offsets[-1]])
+        return Strings(blob, (offsets - offsets[0]).astype(np.uint64), self.source)
+
+    def take(self, rows: np.ndarray) -> Strings:
+        """The strings of `rows` int64 [n], packed anew."""
+        starts, lengths = self.offsets[rows].astype(np.int64), self._lengths()[rows]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Strings(np.asarray(self.blob)[source], offsets.astype(np.uint64), self.source)
+
+    def _lengths(self) -> np.ndarray:
+        return np.diff(self.offsets.astype(np.int64))
+
+    def hashes(self) -> np.ndarray:
+        """A 64-bit hash of each string, uint64 [N]: equal strings have equal hashes, the reverse must be checked.
+
+        Sum of (byte + 1) × splitmix64(position) modulo 2^64, mixed once more; vectorised, because an index of
+        ten million ids is hashed while it is built.
+        """
+        lengths = self._lengths()
+        starts = self.offsets[:-1].astype(np.int64)
+        longest = int(lengths.max(initial=0))
+        weights = _splitmix64(np.arange(1, longest + 1, dtype=np.uint64)) | np.uint64(1)
+        positions = np.arange(int(lengths.sum())) - np.repeat(starts - starts[:1], lengths)
+        terms = (self.blob[: len(positions)].astype(np.uint64) + np.uint64(1)) * weights[positions]
+        totals = np.zeros(len(self), np.uint64)
+        filled = lengths > 0
+        if filled.any():
+            totals[filled] = np.add.reduceat(terms, starts[filled])
+        return _splitmix64(totals)
+
+
+def _splitmix64(values: np.ndarray) -> np.ndarray:
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
