@@ -1,0 +1,220 @@
+"""Everything that shapes a model, as plain dataclasses that read and write JSON and TOML tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hcq_cli.errors import UsageError
+
+MAX_CODEWORDS = 256
+"""A code is one byte."""
+
+Table = TypeVar("Table")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The text tower.
+
+    Args:
+        encoder: `scratch`, `minilm`, a Hugging Face id, or a local folder.
+        revision: of a Hugging Face id; empty for its default branch.
+        max_tokens: longest caption in tokens, [CLS] and [SEP] included; the rest is cut.
+        vocabulary: most entries of the vocabulary learned from the captions (`scratch` only).
+        layers, heads, width, ffn, dropout: the small BERT of `scratch`.
+    """
+
+    encoder: str = "scratch"
+    revision: str = ""
+    max_tokens: int = 32
+    vocabulary: int = 8000
+    layers: int = 2
+    heads: int = 4
+    width: int = 128
+    ffn: int = 256
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """The multi-modal transformer.
+
+    Args:
+        layers, heads, ffn, dropout: its post-LN encoder, of the common width D.
+        max_tokens: most feature tokens an expert gives to it.
+        time_slots: rows of the time table: none, unknown, then whole seconds (later ones share the last).
+        standardize: whether features are brought to mean 0 and deviation 1 of the training set first.
+    """
+
+    layers: int = 2
+    heads: int = 4
+    ffn: int = 512
+    dropout: float = 0.1
+    max_tokens: int = 30
+    time_slots: int = 128
+    standardize: bool = True
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """The trainable product quantizers, one a level.
+
+    Args:
+        codebooks: M, sub-codebooks a level.
+        codewords: K, codewords a sub-codebook (at most 256: a code is one byte).
+        alpha: sharpness of the soft attention over a codebook.
+        gradient: what the backward pass goes through: `soft` attention, or `identity` (to the chunk and to
+            the codeword that was chosen).
+    """
+
+    codebooks: int = 32
+    codewords: int = 256
+    alpha: float = 10.0
+    gradient: str = "identity"
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """One expert the model was trained on.
+
+    Args:
+        dim: width of its features.
+        identity: expert, version, weights and sampling of those features, as the store names them.
+    """
+
+    dim: int
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole HCQ model.
+
+    Args:
+        width: D.
+        levels: L, fine levels (active clusters).
+        text_gates: gated units mixed into the coarse text embedding; 0 means one an expert.
+        fine_norm: `l2` or `batch` normalisation of the fine embeddings.
+        coarse_weight: weight of the coarse level in the score; 0 means 1/(L+1).
+        experts: by name, in the order of the model's projections.
+    """
+
+    width: int = 256
+    levels: int = 7
+    text_gates: int = 0
+    fine_norm: str = "l2"
+    coarse_weight: float = 0.0
+    text: TextConfig = field(default_factory=TextConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    experts: dict[str, ExpertConfig] = field(default_factory=dict)
+
+    @property
+    def bytes_per_video(self) -> int:
+        """S: one byte a code."""
+        return (self.levels + 1) * self.quantizer.codebooks
+
+    @property
+    def level_weights(self) -> list[float]:
+        """w_l of the hybrid score for the L+1 levels; they sum to 1."""
+        coarse = self.coarse_weight or 1.0 / (self.levels + 1)
+        return [coarse, *[(1.0 - coarse) / self.levels] * self.levels] if self.levels else [1.0]
+
+    def check(self) -> ModelConfig:
+        """Itself, if its numbers fit together.
+
+        Raises:
+            UsageError: they do not; the message names the setting.
+        """
+        for name, value, low, high in _ranges(self):
+            if not low <= value <= high:
+                raise UsageError(f"{name} = {value} is out of range {low}…{high}", f"--set {name}=…")
+        for name, width, parts in (
+            ("quantizer.codebooks", self.width, self.quantizer.codebooks),
+            ("video.heads", self.width, self.video.heads),
+            ("text.heads", self.text.width, self.text.heads),
+        ):
+            if width % parts:
+                raise UsageError(f"{name} = {parts} does not divide the width {width}", f"--set {name}=…")
+        for name, text, known in (
+            ("model.fine_norm", self.fine_norm, ("l2", "batch")),
+            ("quantizer.gradient", self.quantizer.gradient, ("identity", "soft")),
+        ):
+            if text not in known:
+                raise UsageError(f"{name} = {text!r}, known are {' and '.join(known)}", f"--set {name}={known[0]}")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(table: Mapping[str, Any]) -> ModelConfig:
+        """Read back what `to_dict` wrote.
+
+        Raises:
+            UsageError: an unknown key, or a value of a wrong type.
+        """
+        body = dict(table)
+        experts = {name: from_table(ExpertConfig, item, name) for name, item in body.pop("experts", {}).items()}
+        return dataclasses.replace(from_table(ModelConfig, body, "model"), experts=experts).check()
+
+
+def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
+    big = 1 << 20
+    return [
+        ("model.width", config.width, 1, big),
+        ("model.levels", config.levels, 0, 4096),
+        ("model.text_gates", config.text_gates, 0, 1024),
+        ("model.coarse_weight", config.coarse_weight, 0.0, 1.0),
+        ("quantizer.codewords", config.quantizer.codewords, 1, MAX_CODEWORDS),
+        ("quantizer.codebooks", config.quantizer.codebooks, 1, big),
+        ("video.heads", config.video.heads, 1, big),
+        ("video.max_tokens", config.video.max_tokens, 1, big),
+        ("video.time_slots", config.video.time_slots, 3, big),
+        ("video.dropout", config.video.dropout, 0.0, 0.99),
+        ("text.heads", config.text.heads, 1, big),
+        ("text.max_tokens", config.text.max_tokens, 3, big),
+        ("text.dropout", config.text.dropout, 0.0, 0.99),
+    ]
+
+
+def from_table(kind: type[Table], table: Mapping[str, Any], name: str) -> Table:
+    """Build dataclass `kind` from a table, nested tables included.
+
+    Args:
+        name: what to call the table in messages.
+
+    Raises:
+        UsageError: an unknown key (the nearest known one is named), or a value of a wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    known = {item.name: hints[item.name] for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {name}.{near[0]}?" if near else f"known: {', '.join(known)}"
+            raise UsageError(f"unknown setting {name}.{key}", hint)
+        values[key] = _value(known[key], value, f"{name}.{key}")
+    return kind(**values)
+
+
+def _value(kind: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{name} must be a table, not {value!r}", f"--set {name}.KEY=VALUE")
+        return from_table(kind, value, name)
+    if typing.get_origin(kind) in (dict, types.UnionType):
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise UsageError(f"{name} = {value!r} must be of type {kind.__name__}", f"--set {name}=…")
+    return value

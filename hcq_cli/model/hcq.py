@@ -1,0 +1,68 @@
+"""The whole model: two towers, coarse and fine levels, and the quantizers (figure 2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hcq_cli.model.config import ModelConfig
+from hcq_cli.model.gating import GatedMixture
+from hcq_cli.model.ghostvlad import GhostVLAD
+from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.video import VideoEncoder, VideoTensors
+
+
+class HCQ(nn.Module):
+    """Hybrid contrastive quantization.
+
+    Args:
+        config: its shape.
+        text_encoder: the network that reads captions.
+    """
+
+    level_weights: Tensor
+
+    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+        super().__init__()
+        self.config, width = config, config.width
+        self.text_encoder = text_encoder
+        self.text_coarse = GatedMixture(text_encoder.hidden, width, config.text_gates or max(len(config.experts), 1))
+        self.text_tokens = nn.Linear(text_encoder.hidden, width)
+        self.video_encoder = VideoEncoder(config.video, width, config.experts)
+        self.fine = GhostVLAD(width, config.levels, config.fine_norm)
+        self.quantizer = ProductQuantizer(config.quantizer, config.levels + 1, width)
+        self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
+
+    def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
+        """Captions → levels.
+
+        Args:
+            ids: int64 [B, T].
+            mask, special: bool [B, T], as in `text.Words`.
+
+        Returns:
+            [B, L+1, D]: coarse, then the fine levels; each L2-normalised.
+        """
+        text = self.text_encoder(ids, mask, special)
+        fine = self.fine(self.text_tokens(text.tokens), text.mask, "text")
+        return torch.cat([self.text_coarse(text.cls)[:, None], fine], 1)
+
+    def embed_videos(self, videos: VideoTensors) -> Tensor:
+        """Videos → levels.
+
+        Returns:
+            [B, L+1, D]: coarse (the mean of the normalised [AGG] outputs of the experts that are there), then the
+            fine levels; each L2-normalised.
+        """
+        encoded = self.video_encoder(videos)
+        aggregates = F.normalize(encoded.aggregates, dim=-1) * encoded.present[..., None]
+        coarse = F.normalize(aggregates.sum(1), dim=-1)
+        fine = self.fine(encoded.tokens, encoded.mask, "video")
+        return torch.cat([coarse[:, None], fine], 1)
+
+
+def level_similarities(queries: Tensor, items: Tensor) -> Tensor:
+    """Cosines at every level: unit [Q, L+1, D] × unit [N, L+1, D] → [L+1, Q, N]."""
+    return queries.transpose(0, 1) @ items.permute(1, 2, 0)

