@@ -79,7 +79,7 @@ class Console:
         if self._out is None:
             from rich.console import Console as RichConsole
 
-            self._out = RichConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+            self._out = RichConsole(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
         return self._out
 
     @property
@@ -88,7 +88,7 @@ class Console:
         if self._err is None:
             from rich.console import Console as RichConsole
 
-            self._err = RichConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+            self._err = RichConsole(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
         return self._err
 
     def result(self, document: dict[str, Any], human: Callable[[], None] | None = None) -> None:

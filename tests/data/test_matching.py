@@ -1,0 +1,105 @@
+"""A caption's video name finds the row it means, or is reported; it is never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hcq_cli.data.captions import CaptionedVideo, Captions
+from hcq_cli.data.matching import Match, match
+
+
+class Ids:
+    """A store, as far as matching sees one."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, video_id: str) -> int | None:
+        return list(self.ids).index(video_id) if video_id in self.ids else None
+
+
+def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None] = ()) -> Match:
+    videos = [
+        CaptionedVideo(name, [f"caption {at}"], splits[at] if splits else None, at + 1)
+        for at, name in enumerate(names)
+    ]
+    return match(Captions(Path("captions.jsonl"), "jsonl", videos), Ids(ids))
+
+
+@pytest.mark.parametrize(
+    ("name", "ids", "row"),
+    [
+        ("a.mp4", ["b.mp4", "a.mp4", "sub/a.mp4"], 1),
+        ("a.mp4", ["b.mp4", "sub/a.mp4"], 1),
+        ("/data/sub/a.mp4", ["a.mp4", "b.mp4"], 0),
+        ("x/one/a.mp4", ["one/a.mp4", "two/a.mp4"], 0),
+        ("./a.mp4", ["b.mp4", "a.mp4"], 1),
+        ("video0", ["video01.mp4", "video0.mp4"], 1),
+        ("sub/video0", ["other/video0.mp4", "deep/sub/video0.mp4"], 1),
+        ("a.avi", ["a.mp4"], 0),
+        ("v1.5", ["v1.5.mp4", "v1.mp4"], 0),
+        ("here/a.mp4", ["there/a.mp4"], 0),
+        ("a.mp4", ["a.mkv", "a.mp4"], 1),
+        ("caf\udce9 'x'\n.mp4", ["b", "in/caf\udce9 'x'\n.mp4"], 1),
+    ],
+)
+def test_a_name_finds_the_row_it_means(name: str, ids: list[str], row: int) -> None:
+    got = found([name], ids)
+    assert got.rows.tolist() == [row]
+    assert got.problems() == []
+    assert got.uncaptioned.tolist() == [at for at in range(len(ids)) if at != row]
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("c.mp4", ["a.mp4", "b.mp4"]),
+        ("a", ["ba.mp4"]),
+        ("ub/a.mp4", []),
+        ("", ["a.mp4"]),
+        ("..", ["a.mp4"]),
+        ("/", ["a.mp4"]),
+    ],
+)
+def test_a_name_that_fits_nothing_is_absent(name: str, ids: list[str]) -> None:
+    got = found([name], ids)
+    assert [video.video for video in got.absent] == [name]
+    assert "1 video of the caption file without features" in got.problems()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [("a.mp4", ["x/a.mp4", "y/a.mp4"]), ("a", ["a.mp4", "a.mkv"]), ("a.avi", ["x/a.mp4", "y/a.mp4"])],
+)
+def test_a_name_that_fits_two_is_reported_with_both(name: str, ids: list[str]) -> None:
+    got = found([name], ids)
+    assert got.ambiguous[0][1] == ids and len(got.rows) == 0
+    assert "fit several ids" in got.problems()[0] and ids[1] in got.problems()[0]
+
+
+def test_numbered_clips_in_folders_do_not_find_those_of_another_folder() -> None:
+    got = found(["cooking/1.mp4", "running/1.mp4"], ["running/1.mp4"])
+    assert [video.video for video in got.absent] == ["cooking/1.mp4"]
+    assert [video.captioned.video for video in got.videos] == ["running/1.mp4"]
+
+
+def test_two_names_of_one_video_are_put_together_unless_their_splits_differ() -> None:
+    got = found(["a", "a.mp4"], ["a.mp4"])
+    assert got.rows.tolist() == [0]
+    assert got.captioned[0].captions == ["caption 0", "caption 1"]
+    got = found(["a", "a.mp4"], ["a.mp4"], ["train", "test"])
+    assert [video.video for video in got.contradictory] == ["a.mp4"]
+    assert "two splits" in got.problems()[0]
+
+
+def test_problems_count_all_and_name_a_few() -> None:
+    got = found([f"{at:05}.mp4" for at in range(1234)], ["x.mp4"])
+    assert "1,234 videos" in got.problems()[0]
+    assert "'00002.mp4' and 1,231 more" in got.problems()[0]
+    assert got.uncaptioned.tolist() == [0]
