@@ -1,0 +1,193 @@
+"""Which row counts: the newest of each id, and for each expert the newest that still fits it.
+
+Shards are ordered oldest to newest. All their rows in that order are *slots*; a video of the store is a *row*,
+made of one or more slots with the same id. A slot's features are valid while its content hash is that of the
+row's newest slot. Everything here is whole-column arithmetic on 64-bit keys: no strings, at a million videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcq_cli.features.columns import key_of
+from hcq_cli.features.records import VideoFacts
+from hcq_cli.features.shard import Part, Shard
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Features that may stand beside each other: one width, one identity."""
+
+    dim: int
+    identity: str
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The newest valid result of one expert for each of N rows.
+
+    Args:
+        slot: int64 [N], where it lies; -1 where there is none.
+        state: uint8 [N], number of the state; 0 where there is none.
+        kind: int32 [N], index into `kinds`; -1 where there is none.
+        kinds: the kinds that occur in the store.
+    """
+
+    slot: NDArray[np.int64]
+    state: NDArray[np.uint8]
+    kind: NDArray[np.int32]
+    kinds: list[Kind]
+
+    def only(self, kind: int) -> Latest:
+        """The same with the results of every other kind left out."""
+        other = self.kind != kind
+        return Latest(
+            np.where(other, -1, self.slot), np.where(other, 0, self.state), np.where(other, -1, self.kind), self.kinds
+        )
+
+
+class Catalog:
+    """The rows of a list of shards.
+
+    Args:
+        shards: oldest first.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.shards = list(shards)
+        self.starts = np.zeros(len(self.shards) + 1, np.int64)
+        np.cumsum([shard.videos for shard in self.shards], out=self.starts[1:])
+        keys = self.column("videos/key")
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        first = np.ones(len(keys), bool)
+        first[1:] = ordered[1:] != ordered[:-1]
+        begins = np.flatnonzero(first)
+        ends = np.append(begins[1:], len(keys))
+        oldest, newest = order[begins], order[ends - 1]
+        # Rows are numbered by where an id was first seen, so that adding an expert does not shuffle them.
+        row_order = np.argsort(oldest)
+        row_of_group = np.empty(len(begins), np.int64)
+        row_of_group[row_order] = np.arange(len(begins))
+        self.newest: NDArray[np.int64] = newest[row_order]
+        self.row_of_slot = np.empty(len(keys), np.int64)
+        self.row_of_slot[order] = np.repeat(row_of_group, ends - begins)
+        self._keys, self._row_of_key = ordered[begins], row_of_group
+        self._latest: dict[str, Latest] = {}
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A video column over all slots."""
+        columns = [shard.column(name) for shard in self.shards]
+        return np.concatenate(columns) if columns else np.zeros(0, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self.newest)
+
+    def place(self, slot: int) -> tuple[Shard, int]:
+        """The shard a slot is in, and its place there."""
+        at = int(np.searchsorted(self.starts, slot, "right")) - 1
+        return self.shards[at], slot - int(self.starts[at])
+
+    def facts(self, row: int) -> VideoFacts:
+        """What is known of the video of `row`."""
+        shard, at = self.place(int(self.newest[row]))
+        return shard.facts(at)
+
+    def id(self, row: int) -> str:
+        """The id of `row`."""
+        shard, at = self.place(int(self.newest[row]))
+        return shard.text("videos/id")[at]
+
+    def row(self, id: str) -> int | None:
+        """The row of an id; None if the store lacks it."""
+        key = np.uint64(key_of(id))
+        at = int(np.searchsorted(self._keys, key))
+        if at == len(self._keys) or self._keys[at] != key:
+            return None
+        row = int(self._row_of_key[at])
+        return row if self.id(row) == id else None
+
+    @cached_property
+    def _paths(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        keys = self.column("videos/path_key")[self.newest]
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    def rows_at_path(self, path: str) -> Iterator[int]:
+        """The rows whose file lay at `path` when last seen."""
+        keys, rows = self._paths
+        key = np.uint64(key_of(path))
+        for at in range(int(np.searchsorted(keys, key)), int(np.searchsorted(keys, key, "right"))):
+            shard, place = self.place(int(self.newest[rows[at]]))
+            if shard.text("videos/path")[place] == path:
+                yield int(rows[at])
+
+    @cached_property
+    def _valid(self) -> NDArray[np.bool_]:
+        content = self.column("videos/content_key")
+        return content == content[self.newest[self.row_of_slot]]
+
+    @cached_property
+    def experts(self) -> list[str]:
+        """Names of all experts, sorted."""
+        return sorted({part.expert for shard in self.shards for part in shard.parts})
+
+    def latest(self, expert: str) -> Latest:
+        """The newest valid result of `expert` for every row, whatever its identity."""
+        if expert not in self._latest:
+            self._latest[expert] = self._find_latest(expert)
+        return self._latest[expert]
+
+    def _find_latest(self, expert: str) -> Latest:
+        slot, state = np.full(len(self), -1, np.int64), np.zeros(len(self), np.uint8)
+        kind, kinds = np.full(len(self), -1, np.int32), dict[Kind, int]()
+        for at, shard in enumerate(self.shards):
+            begin, end = int(self.starts[at]), int(self.starts[at + 1])
+            for part in (part for part in shard.parts if part.expert == expert):
+                states = shard.column(f"{part.prefix}state")
+                here = np.flatnonzero((states != 0) & self._valid[begin:end])
+                rows = self.row_of_slot[begin + here]
+                names = shard.text(f"{part.prefix}identities")
+                numbers = [kinds.setdefault(Kind(part.dim, name), len(kinds)) for name in names]
+                slot[rows], state[rows] = begin + here, states[here]
+                kind[rows] = np.array(numbers, np.int32)[shard.column(f"{part.prefix}identity")[here]]
+        return Latest(slot, state, kind, list(kinds))
+
+    def part(self, expert: str, latest: Latest, row: int) -> tuple[Shard, int, Part]:
+        """Where the features of `expert` for `row` are, which `latest` must have."""
+        shard, at = self.place(int(latest.slot[row]))
+        return shard, at, Part(expert, latest.kinds[latest.kind[row]].dim)
+
+
+class Ids(Sequence[str]):
+    """The ids of all rows, read when asked for."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def __len__(self) -> int:
+        return len(self._catalog)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self._catalog.id(row) for row in range(*at.indices(len(self)))]
+        row = at + len(self) if at < 0 else at
+        if not 0 <= row < len(self):
+            raise IndexError(at)
+        return self._catalog.id(row)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._catalog.id(row) for row in range(len(self)))
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._catalog.row(id) is not None

@@ -1,0 +1,218 @@
+"""A read-only snapshot of a feature store: opens at once, hands out random batches, believes no unchecked byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.features.catalog import Catalog, Ids, Latest
+from hcq_cli.features.frame import MEND
+from hcq_cli.features.handles import Handles
+from hcq_cli.features.incoming import list_incoming, open_incoming
+from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord
+from hcq_cli.features.shard import Part, Shard
+from hcq_cli.files import Generations, Manifest
+
+FORMAT, VERSION = "hcq-features", 1
+SHARDS = "shards"
+
+
+def generations(folder: Path) -> Generations:
+    """The manifests of a feature store."""
+    return Generations(folder, FORMAT, VERSION, "move the folder away, then hcq extract again")
+
+
+def open_shards(folder: Path, manifest: Manifest, handles: Handles) -> list[Shard]:
+    """The shards that a manifest names, oldest first.
+
+    Raises:
+        DamagedError: one is missing, damaged, or of a newer version.
+        FileNotFoundError: the manifest is no longer the newest and its shard is gone; read it again.
+    """
+    shards = []
+    for entry in manifest.body.get("shards", []):
+        path = folder / SHARDS / entry["name"]
+        try:
+            shard = Shard(path, handles)
+        except FileNotFoundError:
+            if generations(folder).numbers()[-1:] != [manifest.generation]:
+                raise
+            raise DamagedError(f"{path}: is missing", MEND) from None
+        if shard.nbytes != entry["bytes"] or shard.videos != entry["videos"]:
+            raise DamagedError(f"{path}: is not the file that the manifest names", MEND)
+        shards.append(shard)
+    return shards
+
+
+class FeatureStore:
+    """A snapshot; use `FeatureStore.open`. Rows are numbered 0..N-1 and stay so for the life of the snapshot.
+
+    Args:
+        folder: the store.
+        manifest: the generation it shows.
+        shards: its shards and then its incoming files, oldest first.
+        incoming: how many of these are incoming files.
+        warnings: what was left out, and why, for people.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, shards: Sequence[Shard], incoming: int, warnings: list[str]
+    ) -> None:
+        self.folder, self.manifest, self.incoming = folder, manifest, incoming
+        self.catalog = Catalog(shards)
+        self._warnings = warnings
+        self._current: dict[str, tuple[int, Latest]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> FeatureStore:
+        """The newest generation of the store at `folder`, and what has been finished since.
+
+        Raises:
+            NotFoundError: there is no store.
+            DamagedError: it is damaged, foreign, or of a newer hcq.
+        """
+        store = cls.snapshot(Path(folder))
+        if store.manifest.generation == 0 and not store.incoming:
+            raise NotFoundError(f"{folder}: no features there", "hcq extract VIDEOS")
+        return store
+
+    @classmethod
+    def snapshot(cls, folder: Path) -> FeatureStore:
+        """Like `open`; empty where there is no store yet."""
+        known = generations(folder)
+        for _ in range(20):  # a writer may fold between the two listings: look again
+            handles = Handles()
+            manifest = known.read()
+            with suppress(FileNotFoundError):
+                paths = list_incoming(folder)
+                incoming, damaged = open_incoming(paths, handles)
+                if known.numbers()[-1:] != ([manifest.generation] if manifest.generation else []):
+                    continue
+                shards = open_shards(folder, manifest, handles)
+                warnings = [f"{error.message}; its video will be extracted again" for _, error in damaged]
+                return cls(folder, manifest, [*shards, *incoming], len(incoming), warnings)
+        raise HcqError(f"{folder}: changes faster than it can be read", "run it again")
+
+    def __len__(self) -> int:
+        return len(self.catalog)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of all rows, in row order; nothing is read until asked for."""
+        return Ids(self.catalog)
+
+    def row(self, id: str) -> int | None:
+        """The row of a video; None if it is not in the store."""
+        return self.catalog.row(id)
+
+    def latest(self, expert: str) -> Latest:
+        """The results of `expert` that are handed out: those of its current identity.
+
+        Features of different identities (another network, another sampling) must not be mixed. The current one
+        is that which most videos have, of equals the one seen last.
+        """
+        return self._resolved(expert)[1]
+
+    def _resolved(self, expert: str) -> tuple[int, Latest]:
+        if expert not in self._current:
+            every = self.catalog.latest(expert)
+            counts = np.bincount(every.kind[every.kind >= 0], minlength=len(every.kinds))
+            current = len(counts) - 1 - int(np.argmax(counts[::-1])) if len(counts) else -1
+            single = np.count_nonzero(counts) <= 1
+            self._current[expert] = (current, every if single else every.only(current))
+        return self._current[expert]
+
+    @cached_property
+    def experts(self) -> dict[str, ExpertInfo]:
+        """Every expert of the store, by name."""
+        found = {}
+        for name in self.catalog.experts:
+            every = self.catalog.latest(name)
+            current, latest = self._resolved(name)
+            videos, everywhere = np.count_nonzero(latest.state), np.count_nonzero(every.state)
+            if everywhere:
+                kind = every.kinds[current]
+                found[name] = ExpertInfo(name, kind.dim, kind.identity, int(videos), int(everywhere - videos))
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is left out, and why, for people."""
+        mixed = [
+            f"{e.name}: {e.left_out} of {e.left_out + e.videos} videos have features of another version or sampling "
+            "and are left out; hcq extract makes them anew"
+            for e in self.experts.values()
+            if e.left_out
+        ]
+        return [*self._warnings, *mixed]
+
+    def states(self) -> dict[str, dict[str, int]]:
+        """How many videos have each state, by expert and state; states that do not occur are 0."""
+        counted = {}
+        for name in self.experts:
+            counts = np.bincount(self.latest(name).state, minlength=len(STATES) + 1)
+            counted[name] = {str(state): int(counts[number]) for number, state in enumerate(STATES, 1)}
+        return counted
+
+    def video(self, row: int) -> VideoRecord:
+        """Everything known of one video but its features."""
+        states, tokens, identities = {}, {}, {}
+        for name in self.experts:
+            latest = self.latest(name)
+            if latest.state[row]:
+                shard, at, part = self.catalog.part(name, latest, row)
+                offsets = shard.column(f"{part.prefix}offsets")
+                states[name] = STATES[latest.state[row] - 1]
+                tokens[name] = int(offsets[at + 1] - offsets[at])
+                identities[name] = latest.kinds[latest.kind[row]].identity
+        facts = self.catalog.facts(row)
+        return VideoRecord(**vars(facts), states=states, tokens=tokens, identities=identities)
+
+    def read(self, rows: ArrayLike, experts: Sequence[str] | None = None) -> dict[str, Ragged]:
+        """The tokens of some videos, every one checked against its checksum.
+
+        Args:
+            rows: int [B], any order, repeats allowed.
+            experts: which; all by default.
+
+        Returns:
+            for each expert the tokens of the B videos; none where a video lacks the expert.
+
+        Raises:
+            DamagedError: names the file and the video that are damaged.
+            KeyError: the store has no such expert.
+        """
+        wanted = np.asarray(rows, np.int64).reshape(-1)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
+        return {name: self._read_expert(name, wanted) for name in (self.experts if experts is None else experts)}
+
+    def _read_expert(self, name: str, rows: NDArray[np.int64]) -> Ragged:
+        part = Part(name, self.experts[name].dim)
+        slots = self.latest(name).slot[rows]
+        counts = np.zeros(len(rows), np.int64)
+        stretches = list(self._stretches(slots))
+        for begin, end, shard, at in stretches:
+            counts[begin:end] = np.diff(shard.column(f"{part.prefix}offsets")[at : at + end - begin + 1])
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        features, times = np.empty((offsets[-1], part.dim), np.float32), np.empty(offsets[-1], np.float32)
+        for begin, end, shard, at in stretches:
+            a, b = offsets[begin], offsets[end]
+            shard.read_tokens(part, at, at + end - begin, features[a:b], times[a:b])
+        return Ragged(features, times, offsets)
+
+    def _stretches(self, slots: NDArray[np.int64]) -> Iterator[tuple[int, int, Shard, int]]:
+        """Runs of `slots` that lie one after another in a shard: begin and end in `slots`, shard, place in it."""
+        owner = np.searchsorted(self.catalog.starts, slots, "right") - 1
+        breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
+        begins = [0, *breaks.tolist()] if len(slots) else []
+        for begin, end in zip(begins, [*begins[1:], len(slots)], strict=True):
+            if slots[begin] >= 0:
+                shard = self.catalog.shards[owner[begin]]
+                yield begin, end, shard, int(slots[begin] - self.catalog.starts[owner[begin]])

@@ -1,0 +1,128 @@
+"""What goes into a feature store and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.base import Expert, State, Tokens
+
+STATES = (State.TOKENS, State.NO_STREAM, State.SILENT, State.NOTHING_FOUND, State.NO_FRAMES, State.FAILED)
+"""States in the order of their numbers in a file: the first is 1; 0 means that the row lacks the expert."""
+
+
+def state_number(state: State) -> int:
+    """The number that stands for `state` in a file."""
+    return STATES.index(state) + 1
+
+
+def identity(expert: Expert, options: Mapping[str, Any] | None = None) -> str:
+    """What a feature depends on besides the video itself; features of another identity are extracted anew.
+
+    Args:
+        expert: its name, version, weights and sampling count.
+        options: further settings of the run that change what it sees (frames a second, a limit of seconds…).
+    """
+    sampling = [f"{part.name}={getattr(expert.sampling, part.name)}" for part in fields(expert.sampling)]
+    extra = [f"{key}={value}" for key, value in sorted((options or {}).items()) if value is not None]
+    return "|".join([expert.name, expert.version, expert.weights, ",".join(sampling), ",".join(extra)])
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What is known of one video file.
+
+    Args:
+        id: unique name in the store; may hold undecodable bytes (surrogateescape).
+        path: where the file lay when it was last seen, absolute.
+        content_hash: SHA-256 of the file, as hex.
+        size: bytes.
+        mtime_ns: modification time, nanoseconds.
+        duration_s: seconds.
+        decoder: which decoder read it.
+        warnings: what went not quite right, for people.
+    """
+
+    id: str
+    path: str
+    content_hash: str
+    size: int
+    mtime_ns: int
+    duration_s: float
+    decoder: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class VideoFeatures(VideoFacts):
+    """One finished video on its way into the store.
+
+    Args:
+        tokens: what each expert found, by the expert's name; experts left out keep what the store has of them.
+        identities: `identity(expert)` of each of them.
+    """
+
+    tokens: dict[str, Tokens] = field(default_factory=dict)
+    identities: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VideoRecord(VideoFacts):
+    """What the store knows of one video; experts not extracted yet are missing from the dictionaries.
+
+    Args:
+        states: what became of each expert.
+        tokens: how many tokens each expert gave.
+        identities: what its features depend on.
+    """
+
+    states: dict[str, State] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    identities: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExpertInfo:
+    """One expert of a store.
+
+    Args:
+        name: the expert's name.
+        dim: width of its features.
+        identity: what they depend on; all features a store hands out have this one.
+        videos: how many videos have it (whatever the state).
+        left_out: how many videos have only features of another identity, which are not handed out.
+    """
+
+    name: str
+    dim: int
+    identity: str
+    videos: int
+    left_out: int
+
+    @property
+    def version(self) -> str:
+        """The expert's version, from its identity."""
+        parts = self.identity.split("|")
+        return parts[1] if len(parts) > 1 else ""
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """The tokens of B videos, one after another.
+
+    Args:
+        features: float32 [n, dim].
+        times: float32 [n], seconds.
+        offsets: int64 [B+1]; video b has tokens offsets[b]:offsets[b+1].
+    """
+
+    features: NDArray[np.float32]
+    times: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1

@@ -1,0 +1,91 @@
+"""Reading every byte of a store once, to say which file is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcq_cli import files
+from hcq_cli.errors import DamagedError, NotFoundError
+from hcq_cli.features.handles import Handles
+from hcq_cli.features.incoming import list_incoming, open_incoming
+from hcq_cli.features.reader import SHARDS, generations
+from hcq_cli.features.shard import Shard
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not what it should be.
+
+    Args:
+        path: the file.
+        reason: what is wrong, naming the file.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was read, and what is damaged.
+
+    Args:
+        files: how many files were read.
+        nbytes: how many bytes.
+        damaged: the damaged ones.
+    """
+
+    files: int
+    nbytes: int
+    damaged: list[Damage]
+
+
+def _wrong(path: Path, sha256: str) -> str:
+    """What is wrong with a shard; empty if nothing is."""
+    try:
+        if files.digest_file(path) != sha256:
+            try:
+                Shard(path, Handles()).check()
+            except DamagedError as error:
+                return error.message
+            return f"{path}: its SHA-256 is not the one in the manifest"
+    except FileNotFoundError:
+        return f"{path}: is missing"
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror})"
+    return ""
+
+
+def verify(folder: Path, progress: Callable[[int], None] | None = None) -> Verified:
+    """Check the newest manifest, every byte of every shard it names, and every incoming file.
+
+    Args:
+        folder: the store.
+        progress: called with the number of bytes read, after each file.
+
+    Raises:
+        NotFoundError: there is no store.
+        DamagedError: the manifest itself is damaged, foreign, or of a newer hcq.
+    """
+    folder = Path(folder)
+    manifest, incoming = generations(folder).read(), list_incoming(folder)
+    if manifest.generation == 0 and not incoming:
+        raise NotFoundError(f"{folder}: no features there", "hcq extract VIDEOS")
+    damaged, read, nbytes = [], 0, 0
+    for entry in manifest.body.get("shards", []):
+        path = folder / SHARDS / entry["name"]
+        reason = _wrong(path, entry["sha256"])
+        damaged += [Damage(path, reason)] if reason else []
+        read, nbytes = read + 1, nbytes + entry["bytes"]
+        if progress:
+            progress(entry["bytes"])
+    for path in incoming:
+        try:
+            shards, bad = open_incoming([path], Handles())
+        except FileNotFoundError:  # folded meanwhile
+            continue
+        damaged += [Damage(path, error.message) for _, error in bad]
+        read, nbytes = read + 1, nbytes + sum(shard.nbytes for shard in shards)
+    return Verified(read, nbytes, damaged)
