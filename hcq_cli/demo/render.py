@@ -27,7 +27,7 @@ from hcq_cli.files import atomic_path
 
 RENDERER = "1"
 """Change it when the clips change; a demo folder of another renderer is not mixed with this one's."""
-FPS = 12
+FPS = 10
 
 
 @dataclass(frozen=True)
