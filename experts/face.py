@@ -51,7 +51,7 @@ class Face:
     name = "face"
     version = "1"
     weights = CASCADE.removesuffix(".xml")
-    licence = "Intel License Agreement For Open Source Computer Vision Library (BSD-like)"
+    licence = "Intel, BSD-like"
     about = "sees faces: where, how large, and the look of each"
     sampling = Sampling(frames_per_second=1.0, max_side=640)
 
