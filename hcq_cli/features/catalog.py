@@ -187,7 +187,12 @@ class Ids(Sequence[str]):
         return self._catalog.id(row)
 
     def __iter__(self) -> Iterator[str]:
-        return (self._catalog.id(row) for row in range(len(self)))
+        catalog = self._catalog
+        for begin in range(0, len(self), 4096):
+            slots = catalog.newest[begin : begin + 4096]
+            owners = np.searchsorted(catalog.starts, slots, "right") - 1
+            for owner, place in zip(owners.tolist(), (slots - catalog.starts[owners]).tolist(), strict=True):
+                yield catalog.shards[owner].text("videos/id")[place]
 
     def __contains__(self, id: object) -> bool:
         return isinstance(id, str) and self._catalog.row(id) is not None

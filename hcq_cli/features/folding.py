@@ -19,7 +19,7 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.features.building import Row, storing, write_shard
 from hcq_cli.features.catalog import Catalog
 from hcq_cli.features.handles import Handles
-from hcq_cli.features.incoming import FOLDER, list_incoming, open_incoming, set_aside
+from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.merging import (
     FULL_BYTES,
     FULL_VIDEOS,
@@ -33,6 +33,11 @@ from hcq_cli.features.merging import (
 from hcq_cli.features.reader import SHARDS, generations, open_shards
 from hcq_cli.features.shard import Shard
 from hcq_cli.files import Manifest
+
+
+def entry_of(path: Path, videos: int) -> dict[str, Any]:
+    """A shard as the manifest lists it."""
+    return {"name": path.name, "videos": videos, "bytes": path.stat().st_size, "sha256": files.digest_file(path)}
 
 
 class Shards:
@@ -59,7 +64,7 @@ class Shards:
         """
         written = 0
         for batch in in_shards(rows, most_bytes):
-            self._publish([*self.entries(), self._write(batch)])
+            self.publish([*self.entries(), self._write(batch)])
             written += len(batch)
         return written
 
@@ -74,7 +79,7 @@ class Shards:
             shards = self.set_aside_damaged(paths)
             new = [self._write(batch) for batch in in_shards(merged_rows(Catalog(shards)))]
             if new:
-                self._publish([*self.entries(), *new])
+                self.publish([*self.entries(), *new])
             for path in paths:  # oldest first: what a kill leaves behind is newer than what it took away
                 path.unlink(missing_ok=True)
             folded += len(shards)
@@ -102,27 +107,15 @@ class Shards:
             self.warnings.append(f"{error.message}; left as it is ({error.hint})")
         self._sweep()
 
-    def remove(self, names: Iterable[str]) -> list[Path]:
-        """Take shards and incoming files out of the store by file name.
-
-        Returns:
-            where they lie now.
-        """
-        bad = set(names)
-        self._publish([entry for entry in self.entries() if entry["name"] not in bad])
-        found = [self.folder / place / name for name in sorted(bad) for place in (SHARDS, FOLDER)]
-        with storing(self.folder, 0):
-            return [set_aside(path) for path in found if path.is_file()]
-
-    def _publish(self, entries: Sequence[dict[str, Any]]) -> None:
+    def publish(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Make `entries` the newest generation."""
         with storing(self.folder, 1 << 20):
             self._known.publish({"shards": list(entries)})
 
     def _write(self, rows: Sequence[Row]) -> dict[str, Any]:
         path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
         write_shard(path, rows)
-        size = path.stat().st_size
-        return {"name": path.name, "videos": len(rows), "bytes": size, "sha256": files.digest_file(path)}
+        return entry_of(path, len(rows))
 
     def _merge_tail(self) -> None:
         entries = self.entries()
@@ -133,7 +126,7 @@ class Shards:
             self.folder, Manifest(self._known.read().generation, {"shards": entries[begin:]}), Handles()
         )
         merged = [self._write(batch) for batch in in_shards(merged_rows(Catalog(run)))]
-        self._publish([*entries[:begin], *merged])
+        self.publish([*entries[:begin], *merged])
 
     def _drop_overridden(self) -> None:
         manifest = self._known.read()
@@ -149,7 +142,7 @@ class Shards:
             rows = live_rows(catalog, number)
             entries += [self._write(rows)] if rows else []
         if changed:
-            self._publish(entries)
+            self.publish(entries)
 
     def _sweep(self) -> None:
         named = set()

@@ -81,12 +81,12 @@ class Journal:
     def _append(self, record: dict[str, Any]) -> None:
         if self._untidy:
             self.rewrite()
-            if "gone" not in record:
-                return
+            return
         line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._untidy = True  # until the whole line is there
         try:
-            os.write(handle, line)
+            self._untidy = os.write(handle, line) != len(line)
         finally:
             os.close(handle)
 

@@ -25,7 +25,7 @@ SHARDS = "shards"
 
 def generations(folder: Path) -> Generations:
     """The manifests of a feature store."""
-    return Generations(folder, FORMAT, VERSION, "move the folder away, then hcq extract again")
+    return Generations(folder, FORMAT, VERSION, MEND)
 
 
 def open_shards(folder: Path, manifest: Manifest, handles: Handles) -> list[Shard]:

@@ -53,7 +53,8 @@ class Shard:
 
     def __init__(self, path: Path, handles: Handles) -> None:
         self.path, self._handles = path, handles
-        header = read_header(handles.get(path).number, path)
+        handle = handles.get(path)
+        header = read_header(handle.number, path)
         self.videos, self.nbytes, self._extents = header.videos, header.nbytes, header.extents
         names = [name.split("/") for name in self._extents if name.endswith("/features")]
         self.parts = [Part(expert, int(dim)) for _, expert, dim, _ in names]

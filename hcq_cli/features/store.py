@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.journal import Failure, read_failures
+from hcq_cli.features.mending import mend_manifest, take_out
 from hcq_cli.features.reader import FeatureStore
 from hcq_cli.features.records import ExpertInfo, Ragged, VideoFacts, VideoFeatures, VideoRecord, identity
 from hcq_cli.features.verifying import Damage, Verified, verify
@@ -36,7 +37,9 @@ __all__ = [
     "VideoFeatures",
     "VideoRecord",
     "identity",
+    "mend_manifest",
     "read_failures",
+    "take_out",
     "verify",
     "write_incoming",
 ]

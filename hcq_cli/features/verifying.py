@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Verified:
 
     Args:
         files: how many files were read.
-        nbytes: how many bytes.
+        nbytes: how many bytes they should have.
         damaged: the damaged ones.
     """
 
@@ -46,11 +47,10 @@ def _wrong(path: Path, sha256: str) -> str:
     """What is wrong with a shard; empty if nothing is."""
     try:
         if files.digest_file(path) != sha256:
-            try:
-                Shard(path, Handles()).check()
-            except DamagedError as error:
-                return error.message
+            Shard(path, Handles()).check()
             return f"{path}: its SHA-256 is not the one in the manifest"
+    except DamagedError as error:
+        return error.message
     except FileNotFoundError:
         return f"{path}: is missing"
     except OSError as error:
@@ -58,34 +58,35 @@ def _wrong(path: Path, sha256: str) -> str:
     return ""
 
 
-def verify(folder: Path, progress: Callable[[int], None] | None = None) -> Verified:
+def verify(folder: Path, progress: Callable[[int, int], None] | None = None) -> Verified:
     """Check the newest manifest, every byte of every shard it names, and every incoming file.
 
     Args:
         folder: the store.
-        progress: called with the number of bytes read, after each file.
+        progress: called with the bytes read so far and in all, after each shard.
 
     Raises:
         NotFoundError: there is no store.
         DamagedError: the manifest itself is damaged, foreign, or of a newer hcq.
     """
     folder = Path(folder)
-    manifest, incoming = generations(folder).read(), list_incoming(folder)
+    known, incoming = generations(folder), list_incoming(folder)
+    manifest = known.read()
     if manifest.generation == 0 and not incoming:
         raise NotFoundError(f"{folder}: no features there", "hcq extract VIDEOS")
-    damaged, read, nbytes = [], 0, 0
-    for entry in manifest.body.get("shards", []):
+    entries = manifest.body.get("shards", [])
+    damaged, done, total = [], 0, sum(entry["bytes"] for entry in entries)
+    for entry in entries:
         path = folder / SHARDS / entry["name"]
         reason = _wrong(path, entry["sha256"])
-        damaged += [Damage(path, reason)] if reason else []
-        read, nbytes = read + 1, nbytes + entry["bytes"]
+        if reason and entry in known.read().body["shards"]:  # else it was merged away meanwhile
+            damaged.append(Damage(path, reason))
+        done += entry["bytes"]
         if progress:
-            progress(entry["bytes"])
+            progress(done, total)
     for path in incoming:
-        try:
+        with suppress(FileNotFoundError):  # folded meanwhile
             shards, bad = open_incoming([path], Handles())
-        except FileNotFoundError:  # folded meanwhile
-            continue
-        damaged += [Damage(path, error.message) for _, error in bad]
-        read, nbytes = read + 1, nbytes + sum(shard.nbytes for shard in shards)
-    return Verified(read, nbytes, damaged)
+            damaged += [Damage(path, error.message) for _, error in bad]
+            done += sum(shard.nbytes for shard in shards)
+    return Verified(len(entries) + len(incoming), done, damaged)

@@ -68,7 +68,7 @@ class FeatureWriter:
     def __init__(self, folder: Path, wait_s: float = 0.0) -> None:
         self.folder, self._wait_s = Path(folder), wait_s
         self._shards = Shards(self.folder)
-        self._moved: dict[str, Row] = {}
+        self._moved: dict[str, tuple[str, int, int]] = {}
 
     def __enter__(self) -> Self:
         _refuse_foreign(self.folder)
@@ -150,12 +150,8 @@ class FeatureWriter:
 
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next fold or at the end of the block."""
-        row = self.store.row(id)
-        if row is None:
-            raise KeyError(id)
-        known, found = self.store.catalog.facts(row), Path(path).stat()
-        moved = replace(known, path=path, size=found.st_size, mtime_ns=found.st_mtime_ns)
-        self._moved[id] = Row(moved, ())
+        found = Path(path).stat()
+        self._moved[id] = (path, found.st_size, found.st_mtime_ns)
         if len(self._moved) >= FULL_VIDEOS:
             self._write_moved()
 
@@ -188,8 +184,8 @@ class FeatureWriter:
         Raises:
             HcqError: the disk is full.
         """
-        self._write_moved()
         folded = self._shards.fold_incoming()
+        self._write_moved()
         self._shards.tidy()
         self.refresh()
         self._forget_hashes()
@@ -207,21 +203,17 @@ class FeatureWriter:
         self.refresh()
         return written
 
-    def drop_damaged(self, names: Iterable[str]) -> list[Path]:
-        """Take damaged shards and incoming files out of the store, so that their videos are extracted again.
-
-        Args:
-            names: file names as `verify` gives them.
-
-        Returns:
-            where they lie now.
-        """
-        moved = self._shards.remove(names)
-        self.refresh()
-        return moved
-
     def _write_moved(self) -> None:
-        self._shards.append(self._moved.values())
+        if not self._moved:
+            return
+        self._shards.fold_incoming()  # shards are older than incoming files, a move is newer
+        self.refresh()
+        catalog, rows = self.store.catalog, []
+        for id, (path, size, mtime_ns) in self._moved.items():
+            row = catalog.row(id)
+            if row is not None:
+                rows.append(Row(replace(catalog.facts(row), path=path, size=size, mtime_ns=mtime_ns), ()))
+        self._shards.append(rows)
         self._moved = {}
 
     def _forget_hashes(self) -> None:

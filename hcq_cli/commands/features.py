@@ -1,0 +1,186 @@
+"""hcq features: looks into a feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.errors import EXIT_DAMAGED, DamagedError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from hcq_cli.features.store import FeatureStore, VideoRecord
+
+StoreArgument = Annotated[
+    Path | None, typer.Argument(metavar="[FEATURES]", help="The store (default: the workspace's).")
+]
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 40
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq features` with its commands."""
+    group = typer.Typer(no_args_is_help=True, help="Look into a feature store.")
+    command(group, "info", examples=["hcq features info", "hcq features info runs/features --json"])(info)
+    command(group, "show", examples=["hcq features show clips/cat.mp4"])(show)
+    command(group, "verify", examples=["hcq features verify", "hcq features verify --mend"])(verify)
+    app.add_typer(group, name="features", rich_help_panel=LOOKING)
+
+
+def _size(nbytes: int) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if nbytes < 1000 or unit == "GB":
+            return f"{nbytes} bytes" if unit == "bytes" else f"{nbytes:.1f} {unit}"
+        nbytes = nbytes / 1000  # type: ignore[assignment]
+    return ""
+
+
+def info(session: Session, features: StoreArgument = None) -> None:
+    """Count videos, experts with their states, shards and bytes."""
+    from dataclasses import asdict
+
+    from hcq_cli.features.store import FeatureStore, read_failures
+
+    folder, console = features or session.workspace.features, session.console
+    store = FeatureStore.open(folder)
+    states, failures = store.states(), read_failures(folder)
+    experts = {name: {**asdict(e), "version": e.version, "states": states[name]} for name, e in store.experts.items()}
+    document: dict[str, Any] = {
+        "store": folder,
+        "videos": len(store),
+        "incoming": store.incoming,
+        "shards": len(store.catalog.shards) - store.incoming,
+        "bytes": sum(shard.nbytes for shard in store.catalog.shards),
+        "generation": store.manifest.generation,
+        "experts": experts,
+        "failed": [asdict(failure) for failure in failures],
+        "warnings": store.warnings,
+    }
+
+    def human() -> None:
+        shards = f"{document['shards']} shards and {store.incoming} incoming files"
+        console.text(f"{folder}: {len(store)} videos, {_size(document['bytes'])} in {shards}")
+        names = [state for state in next(iter(states.values()), {}) if any(row[state] for row in states.values())]
+        rows = [[e.name, e.dim, e.version, *(states[e.name][s] for s in names)] for e in store.experts.values()]
+        console.table(["expert", "dim", "version", *names], rows)
+        for failure in failures[:20]:
+            console.text(f"failed: {failure.path}: {failure.error}")
+        if len(failures) > 20:
+            console.text(f"… and {len(failures) - 20} more in {folder / 'failures.jsonl'}")
+        for warning in store.warnings:
+            console.warn(warning)
+
+    console.result(document, human)
+
+
+def _find(store: FeatureStore, name: str) -> int:
+    row = store.row(name)
+    if row is not None:
+        return row
+    found = list(store.catalog.rows_at_path(str(Path(name).absolute())))
+    if not found:
+        found = [row for row, id in enumerate(store.ids) if id.rsplit("/", 1)[-1] == name or id.endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(store.ids[row] for row in found[:5])
+        raise UsageError(f"{name!r} may be any of {len(found)} videos: {ids}", "give the whole id")
+    raise NotFoundError(f"{store.folder}: has no video {name!r}", f"hcq extract {name}")
+
+
+def _spark(features: Any) -> str:
+    """How far each token is from the video's mean: a flat line for a still video, peaks where it changes."""
+    import numpy as np
+
+    if not len(features):
+        return ""
+    strength = np.linalg.norm(features - features.mean(0), axis=1)
+    strength = np.array([part.max() for part in np.array_split(strength, min(SPARK_WIDTH, len(strength)))])
+    low, high = np.nanmin(strength), np.nanmax(strength)
+    level = (strength - low) / (high - low) if high > low else np.zeros_like(strength)
+    return "".join(SPARKS[int(value * (len(SPARKS) - 1) + 0.5)] for value in np.nan_to_num(level))
+
+
+def _experts(store: FeatureStore, row: int, record: VideoRecord) -> dict[str, dict[str, Any]]:
+    shown = {}
+    for name, state in record.states.items():
+        tokens = store.read([row], [name])[name]
+        shown[name] = {
+            "state": state,
+            "tokens": len(tokens.times),
+            "dim": tokens.features.shape[1],
+            "identity": record.identities[name],
+            "times": tokens.times,
+            "spark": _spark(tokens.features),
+        }
+    return shown
+
+
+def show(
+    session: Session,
+    video: Annotated[str, typer.Argument(metavar="ID", help="A video's id, path, or unique file name.")],
+    features: StoreArgument = None,
+) -> None:
+    """Show one video: its tokens and times per expert, and where they change."""
+    from hcq_cli.features.store import FeatureStore
+
+    console = session.console
+    store = FeatureStore.open(features or session.workspace.features)
+    row = _find(store, video)
+    record = store.video(row)
+    experts = _experts(store, row, record)
+    facts = {key: value for key, value in vars(record).items() if key not in ("states", "tokens", "identities")}
+
+    def human() -> None:
+        from hcq_cli.console import printable
+
+        console.text(printable(record.id), style="bold")
+        console.text(printable(record.path))
+        console.text(f"{record.duration_s:.2f} s, {_size(record.size)}, decoded by {record.decoder or 'nothing'}")
+        rows = []
+        for name, e in experts.items():
+            span = f"{e['times'][0]:.2f}–{e['times'][-1]:.2f} s" if e["tokens"] else ""
+            rows.append([name, str(e["state"]), e["tokens"], e["dim"], span, e["spark"]])
+        console.table(["expert", "state", "tokens", "dim", "times", "change"], rows)
+        for warning in record.warnings:
+            console.warn(warning)
+
+    console.result({**facts, "experts": experts}, human)
+
+
+def verify(
+    session: Session,
+    features: StoreArgument = None,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Take damaged files out; hcq extract then repeats them.")
+    ] = False,
+) -> None:
+    """Check every byte of the store; exit code 4 if a file is damaged."""
+    from hcq_cli.features import store
+
+    folder, console = features or session.workspace.features, session.console
+    moved = store.mend_manifest(folder) if mend else []
+    with console.progress("verify", unit="bytes") as task:
+        found = store.verify(folder, lambda done, total: task.update(done, total))
+    if mend and found.damaged:
+        moved += store.take_out(folder, [damage.path for damage in found.damaged])
+    damaged = [{"file": damage.path, "reason": damage.reason} for damage in found.damaged]
+    document = {"store": folder, "files": found.files, "bytes": found.nbytes, "damaged": damaged, "moved": moved}
+
+    def human() -> None:
+        for damage in found.damaged:
+            console.warn(damage.reason)
+        if moved:
+            console.text(f"moved aside: {len(moved)} files, to {folder / 'set-aside'}; now run hcq extract again")
+        elif not damaged:
+            console.text(f"{folder}: all {found.files} files are whole ({_size(found.nbytes)})")
+
+    console.result(document, human)
+    if damaged and not mend:
+        if console.json_mode:
+            raise typer.Exit(EXIT_DAMAGED)
+        raise DamagedError(
+            f"{len(damaged)} of {found.files} files of {folder} are damaged", "hcq features verify --mend"
+        )
