@@ -69,7 +69,7 @@ class Catalog:
         first = np.ones(len(keys), bool)
         first[1:] = ordered[1:] != ordered[:-1]
         begins = np.flatnonzero(first)
-        ends = np.append(begins[1:], len(keys))
+        ends = np.append(begins, len(keys))[1:]
         oldest, newest = order[begins], order[ends - 1]
         # Rows are numbered by where an id was first seen, so that adding an expert does not shuffle them.
         row_order = np.argsort(oldest)
