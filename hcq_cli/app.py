@@ -16,7 +16,7 @@ from hcq_cli.commands.shared import JsonOption, QuietOption, Shared, VerboseOpti
 from hcq_cli.console import Console
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, HcqError, UsageError
 
-COMMANDS: list[str] = ["index", "query", "features", "captions", "experts"]
+COMMANDS: list[str] = ["index", "query", "features", "captions", "experts", "doctor"]
 """Modules of `hcq_cli.commands`, in the order of the help page; each has `register(app)`."""
 
 HELP = """Search a folder of videos by plain text, at 256 bytes a video.
@@ -44,7 +44,7 @@ def _root(
         typer.Option("--version", callback=_version, is_eager=True, show_envvar=False, help="Print the version."),
     ] = False,
 ) -> None:
-    context.obj = Shared(workspace, json_mode, quiet, verbose)
+    context.obj = Shared(workspace, json_mode, quiet, verbose, settings_error=context.obj)
 
 
 def build() -> typer.Typer:
@@ -78,9 +78,14 @@ def settings_file(path: Path = Path("hcq.toml")) -> dict[str, Any]:
 
 
 def _run() -> None:
-    program = typer.main.get_command(build())
+    program: Any = typer.main.get_command(build())
+    settings, settings_error = {}, None
+    try:
+        settings = settings_file()
+    except UsageError as error:  # raised by the command, so that --help and doctor work all the same
+        settings_error = error
     # Precedence: flag > environment HCQ_* > hcq.toml > default, all of it done by the option parser.
-    program.main(prog_name="hcq", auto_envvar_prefix="HCQ", default_map=settings_file())  # type: ignore[attr-defined]
+    program.main(prog_name="hcq", auto_envvar_prefix="HCQ", default_map=settings, obj=settings_error)
 
 
 def main() -> None:

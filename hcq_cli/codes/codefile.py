@@ -6,6 +6,7 @@ be searched as it is (`hcq query --codes FILE`) or indexed (`hcq index build`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
@@ -76,6 +77,11 @@ class CodeHeader:
         return header
 
 
+def relative_to(checkpoint: str, folder: Path) -> str:
+    """How to find a checkpoint from `folder`, for when both have moved together."""
+    return os.path.relpath(Path(checkpoint).resolve(), folder.resolve())
+
+
 class NamesWriter:
     """Streams the ids and paths of a container's rows."""
 
@@ -137,7 +143,11 @@ class CodeWriter:
 
     def __enter__(self) -> CodeWriter:
         with ExitStack() as stack:
-            writer = stack.enter_context(ContainerWriter(self.path, FORMAT, asdict(self.header)))
+            meta = {
+                **asdict(self.header),
+                "checkpoint_relative": relative_to(self.header.checkpoint, self.path.parent),
+            }
+            writer = stack.enter_context(ContainerWriter(self.path, FORMAT, meta))
             writer.add("codebooks", self._codebooks, "<f4")
             writer.add("scale", self._scale, "<f4")
             self._codes = writer.section("codes", "|u1", (self.header.S,), in_place=True)
@@ -198,6 +208,13 @@ class CodeFile:
     def nbytes(self) -> int:
         """Bytes of all sections: what `verify` will tell its progress."""
         return sum(section.nbytes for section in self._container.sections.values())
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Where the model may lie: as seen from this file, then where it was."""
+        relative = self._container.meta.get("checkpoint_relative")
+        near = [self.path.parent / relative] if isinstance(relative, str) and relative else []
+        return [*near, Path(self.header.checkpoint)]
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""

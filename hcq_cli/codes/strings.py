@@ -57,6 +57,12 @@ class Strings(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))
 
+    def find(self, string: str) -> int | None:
+        """The last row that holds `string`, or None; looks at all that are as long."""
+        wanted = string.encode("utf-8", "surrogateescape")
+        as_long = np.flatnonzero(self._lengths() == len(wanted)).tolist()
+        return next((row for row in reversed(as_long) if self.raw(row) == wanted), None)
+
     def part(self, start: int, stop: int) -> Strings:
         """Rows `start` to `stop` as strings of their own, with offsets from 0.
 

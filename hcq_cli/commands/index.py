@@ -1,0 +1,168 @@
+"""hcq index: build, add, remove, compact, info, verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.errors import EXIT_SOME_FAILED
+
+if TYPE_CHECKING:
+    from hcq_cli.search.indexing import Change
+
+CodesArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="[CODES]…", help="Code files (default: the workspace's).")
+]
+IndexOption = Annotated[
+    Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command group on the command line."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Make an index of codes, and look after it.", rich_markup_mode="rich"
+    )
+    examples: dict[Callable[..., None], list[str]] = {
+        build: ["hcq index build", "hcq index build a.hcq b.hcq --index both"],
+        add: ["hcq index add new.hcq"],
+        remove: ["hcq index remove holiday/beach.mp4"],
+        compact: ["hcq index compact"],
+        info: ["hcq index info --json"],
+        verify: ["hcq index verify"],
+    }
+    for function, lines in examples.items():
+        command(group, function.__name__, examples=lines)(function)
+    app.add_typer(group, name="index", rich_help_panel=VERBS)
+
+
+def build(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
+    """Make a searchable index of code files, in place of the old one."""
+    from hcq_cli.search.indexing import build as build_index
+
+    _write(session, build_index, codes, index)
+
+
+def add(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
+    """Add code files to the index; a video that is there already is replaced."""
+    from hcq_cli.search.indexing import add as add_codes
+
+    _write(session, add_codes, codes, index)
+
+
+def _write(session: Session, action: Callable[..., Change], codes: list[Path] | None, index: Path | None) -> None:
+    from hcq_cli.codes.codefile import open_codes
+
+    paths = codes or [session.workspace.codes]
+    started = time.perf_counter()
+    total = sum(len(open_codes(path)) for path in paths)
+    with session.console.progress("indexing", total, "videos") as task:
+        change: Change = action(index or session.workspace.index, paths, progress=task.advance)
+    _report(session, change, time.perf_counter() - started)
+
+
+def _report(session: Session, change: Change, seconds: float) -> None:
+    document = {
+        "index": change.index,
+        "generation": change.generation,
+        "videos": change.videos,
+        "added": change.added,
+        "removed": change.removed,
+        "segments": change.segments,
+        "seconds": seconds,
+    }
+    replaced = f", {change.removed:,} replaced" if change.removed else ""
+
+    def human() -> None:
+        session.console.text(f"{change.index}: {change.videos:,} videos ({change.added:,} added{replaced})")
+        session.console.note('search it: hcq query "…"')
+
+    session.console.result(document, human)
+
+
+def remove(
+    session: Session,
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids as `hcq query` prints them.")],
+    index: IndexOption = None,
+) -> None:
+    """Make videos unfindable."""
+    from hcq_cli.search.indexing import remove as remove_ids
+
+    change = remove_ids(index or session.workspace.index, ids)
+    for unknown in change.unknown:
+        session.console.warn(f"{change.index}: holds no {unknown}")
+    document = {
+        "index": change.index,
+        "generation": change.generation,
+        "videos": change.videos,
+        "removed": change.removed,
+        "unknown": list(change.unknown),
+    }
+    line = f"{change.index}: {change.removed:,} removed, {change.videos:,} videos left"
+    session.console.result(document, lambda: session.console.text(line))
+    if change.unknown:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def compact(session: Session, index: IndexOption = None) -> None:
+    """Merge the segments into one, without what was removed."""
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.indexing import compact as compact_index
+
+    folder = index or session.workspace.index
+    started = time.perf_counter()
+    with session.console.progress("compacting", Index.open(folder).videos, "videos") as task:
+        change = compact_index(folder, progress=task.advance)
+    _report(session, change, time.perf_counter() - started)
+
+
+def info(session: Session, index: IndexOption = None) -> None:
+    """Say what the index holds."""
+    from hcq_cli.search.index import VERSION, Index
+
+    opened = Index.open(index or session.workspace.index)
+    known, header = opened.info(), opened.header
+    document = {
+        "index": opened.path,
+        "videos": known.videos,
+        "removed": known.removed,
+        "segments": known.segments,
+        "bytes_per_video": known.bytes_per_video,
+        "partitions": 0,
+        "model": header.model_hash,
+        "format": VERSION,
+        "kind": header.kind,
+        "levels": header.levels,
+        "codebooks": header.M,
+        "codewords": header.K,
+        "width": header.D,
+        "checkpoint": header.checkpoint,
+        "generation": known.generation,
+        "disk_bytes": known.disk_bytes,
+    }
+
+    def human() -> None:
+        rows = [
+            (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+            for name, value in document.items()
+        ]
+        session.console.table(["", ""], rows)
+
+    session.console.result(document, human)
+
+
+def verify(session: Session, index: IndexOption = None) -> None:
+    """Check every byte of the index against its checksums."""
+    from hcq_cli.search.index import Index
+
+    opened = Index.open(index or session.workspace.index)
+    with session.console.progress("verifying", opened.nbytes, "bytes") as task:
+        opened.verify(task.advance)
+    document = {"index": opened.path, "videos": opened.videos, "segments": len(opened.segments), "ok": True}
+    line = f"{opened.path}: {opened.videos:,} videos in {len(opened.segments)} segments, all sound"
+    session.console.result(document, lambda: session.console.text(line))

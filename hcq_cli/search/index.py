@@ -1,0 +1,216 @@
+"""The index as readers see it: one generation of a folder, whole, mapped into memory.
+
+    index/
+      manifest-00000003.json       model, quantizer, segments and tombstones of generation 3
+      quantizer-….hcq              codebooks and scale
+      segment-00000001-000.hcq     immutable (segment.py)
+      tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
+
+Everything a generation names stays mapped, so a reader goes on with its generation while a writer works.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcq_cli.codes.codefile import CodeHeader, read_quantizer
+from hcq_cli.codes.container import Container
+from hcq_cli.errors import DamagedError, NotFoundError
+from hcq_cli.files import Generations, Manifest
+from hcq_cli.search.blocks import Blocks
+from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
+
+FORMAT = "hcq-index"
+VERSION = 1
+QUANTIZER = "hcq-quantizer"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest says of a segment.
+
+    Args:
+        file: its name.
+        videos: rows, dead ones included.
+        removed: dead rows.
+        tombstones: name of the file that lists them, or empty.
+    """
+
+    file: str
+    videos: int
+    removed: int = 0
+    tombstones: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """The body of a manifest.
+
+    Args:
+        header: what the codes are codes of.
+        checkpoint_relative: the model's folder as seen from the index folder.
+        quantizer: name of the file with codebooks and scale.
+        segments: in the order of their rows.
+    """
+
+    header: CodeHeader
+    checkpoint_relative: str
+    quantizer: str
+    segments: tuple[Entry, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any], source: Path) -> Content:
+        """Read a manifest's body. Raises DamagedError."""
+        try:
+            entries = tuple(Entry(**entry) for entry in body["segments"])
+            content = cls(
+                CodeHeader.from_json(body["header"]), str(body["checkpoint_relative"]), body["quantizer"], entries
+            )
+            if not all(Path(name).name == name for name in content.files()):
+                raise ValueError("it names files outside the folder")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(f"{source}: the manifest makes no sense ({error})", REMEDY) from error
+        return content
+
+    def files(self) -> list[str]:
+        """Every file the generation is made of."""
+        parts = [name for entry in self.segments for name in (entry.file, entry.tombstones) if name]
+        return [self.quantizer, *parts]
+
+
+def generations(folder: Path) -> Generations:
+    """The manifests of an index folder."""
+    return Generations(folder, FORMAT, VERSION, REMEDY)
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index holds, in numbers."""
+
+    videos: int
+    removed: int
+    segments: int
+    bytes_per_video: int
+    disk_bytes: int
+    generation: int
+
+
+class Index:
+    """One generation of an index, open for searching.
+
+    Args:
+        folder: of the index.
+        manifest: the generation.
+
+    Attributes:
+        header: what the codes are codes of.
+        codebooks: float32 [S, K, d].
+        scale: float32 [S].
+        segments: with what is dead in each, bool [N] or None.
+
+    Raises:
+        NotFoundError: a file of the generation is gone.
+        DamagedError: a file is damaged.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.path, self.generation = folder, manifest.generation
+        self.content = Content.from_json(manifest.body, folder)
+        container = Container(folder / self.content.quantizer, QUANTIZER, REMEDY)
+        self.header, self.codebooks, self.scale = read_quantizer(container)
+        if self.header != self.content.header:
+            raise DamagedError(f"{container.path}: belongs to another model than the manifest", REMEDY)
+        self._quantizer = container
+        self.segments = [self._open_segment(entry) for entry in self.content.segments]
+        self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
+
+    def _open_segment(self, entry: Entry) -> tuple[Segment, np.ndarray | None]:
+        segment = Segment(self.path / entry.file, self.header.S)
+        if segment.videos != entry.videos:
+            raise DamagedError(f"{segment.path}: {segment.videos} videos, the manifest says {entry.videos}", REMEDY)
+        if not entry.tombstones:
+            return segment, None
+        return segment, read_tombstones(self.path / entry.tombstones, segment.videos)
+
+    @classmethod
+    def open(cls, folder: Path) -> Index:
+        """Open the newest generation.
+
+        Raises:
+            NotFoundError: there is no index.
+            DamagedError: a file is damaged, foreign, missing, or of a newer version.
+        """
+        folder, held = Path(folder), generations(folder)
+        while True:
+            manifest = held.read()
+            if manifest.generation == 0:
+                raise NotFoundError(f"{folder}: no index there", REMEDY)
+            try:
+                return cls(folder, manifest)
+            except NotFoundError as error:
+                # A writer may have dropped an old file after the manifest was read; then there is a newer one.
+                if held.numbers()[-1:] == [manifest.generation]:
+                    raise DamagedError(f"{error.message} (it belongs to the index)", REMEDY) from error
+
+    @property
+    def videos(self) -> int:
+        """Videos a search can find."""
+        return sum(entry.videos - entry.removed for entry in self.content.segments)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Where the model may lie: as seen from the index, then where it was."""
+        return [self.path / self.content.checkpoint_relative, Path(self.header.checkpoint)]
+
+    def sources(self) -> list[Blocks]:
+        """The segments for `kernel.scan`."""
+        return [Blocks(segment.blocks.codes, segment.videos, dead) for segment, dead in self.segments]
+
+    def _locate(self, row: int) -> tuple[Segment, int]:
+        at = bisect.bisect_right(self._firsts, row) - 1
+        return self.segments[at][0], row - self._firsts[at]
+
+    def name(self, row: int) -> tuple[str, str]:
+        """Id and path of a row, counted through all segments."""
+        segment, local = self._locate(row)
+        return segment.ids[local], segment.paths[local]
+
+    def codes(self, row: int) -> np.ndarray:
+        """Codes uint8 [S] of a row."""
+        segment, local = self._locate(row)
+        return segment.blocks.rows(np.array([local]))[0]
+
+    def find(self, video_id: str) -> int | None:
+        """The row of a living video, or None."""
+        for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
+            for row in segment.find(video_id):
+                if dead is None or not dead[row]:
+                    return first + row
+        return None
+
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Check every byte of every file of the generation. Raises DamagedError naming the file."""
+        self._quantizer.verify(progress)
+        for segment, _ in self.segments:
+            segment.verify(progress)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the segments: what `verify` will tell its progress, nearly."""
+        return sum(segment.nbytes for segment, _ in self.segments)
+
+    def info(self) -> IndexInfo:
+        """What it holds, in numbers."""
+        removed = sum(entry.removed for entry in self.content.segments)
+        disk_bytes = sum((self.path / name).stat().st_size for name in self.content.files())
+        return IndexInfo(self.videos, removed, len(self.segments), self.header.S, disk_bytes, self.generation)

@@ -1,0 +1,131 @@
+"""The scan: from tables and codes to the k best videos. The seam behind which kernels are exchanged.
+
+"The" score of a video is one canonical sum: its S table entries added in float64 in the order of the
+sub-quantizers. Ties go to the lowest row. So every kernel, thread count, block size and segment layout gives
+the same rows and the same scores, bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from hcq_cli.errors import UsageError
+from hcq_cli.search.blocks import WIDTH, Blocks, Source
+
+LEAST_BLOCKS = 64
+"""Least work worth a task: 16,384 videos."""
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best videos of each query, best first.
+
+    Args:
+        scores: float64 [Q, n], n = k or the number of living videos where that is smaller.
+        rows: int64 [Q, n].
+    """
+
+    scores: np.ndarray
+    rows: np.ndarray
+
+
+class Kernel(Protocol):
+    """A way to scan codes; exact, as the module says."""
+
+    name: str
+
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+        """The best `k` of `blocks` for tables float32 [Q, S, K]; rows count from the first block.
+
+        Codes of K or more count as K-1. Called from several threads at once.
+        """
+        ...
+
+
+def kernel(name: str | None = None) -> Kernel:
+    """The kernel named, or by `HCQ_KERNEL`, or the fastest that this processor can run.
+
+    Raises:
+        UsageError: there is no such kernel here.
+    """
+    from hcq_cli.search.numpy_scan import NumpyKernel
+
+    known: dict[str, Kernel] = {"numpy": NumpyKernel()}
+    wanted = name or os.environ.get("HCQ_KERNEL") or next(iter(known))
+    if wanted not in known:
+        raise UsageError(f"no scan kernel {wanted!r} on this machine", f"HCQ_KERNEL can be {', '.join(known)}")
+    return known[wanted]
+
+
+def default_threads() -> int:
+    """As many threads as this process may use cores."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` highest of scores [n] with their rows [n]: best first, equal scores by lowest row."""
+    if len(scores) > k:
+        kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+        within = scores >= kth
+        scores, rows = scores[within], rows[within]
+    order = np.lexsort((rows, -scores))[:k]
+    return scores[order], rows[order]
+
+
+def merge(parts: Sequence[TopK], queries: int, k: int) -> TopK:
+    """The best `k` of several answers to the same queries over different rows."""
+    if not parts:
+        return TopK(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
+    scores = np.concatenate([part.scores for part in parts], axis=1)
+    rows = np.concatenate([part.rows for part in parts], axis=1)
+    chosen = [best(*pair, k) for pair in zip(scores, rows, strict=True)]
+    if not chosen:
+        return TopK(np.empty((0, min(k, scores.shape[1]))), np.empty((0, min(k, scores.shape[1])), np.int64))
+    return TopK(np.stack([pair[0] for pair in chosen]), np.stack([pair[1] for pair in chosen]))
+
+
+def scan(
+    sources: Sequence[Source], tables: np.ndarray, k: int, *, threads: int = 1, by: Kernel | None = None
+) -> TopK:
+    """Search sources that follow each other; rows count through them, dead ones included.
+
+    Args:
+        sources: the segments of an index (`Blocks`), or a code file's codes (`Rows`).
+        tables: float32 [Q, S, K].
+        k: how many to find, at least 1.
+        threads: cores to use.
+        by: the kernel; the fastest one where none is given.
+    """
+    by = by or kernel()
+    tasks = _tasks(sources, threads)
+
+    def run(task: tuple[int, Source, int, int]) -> TopK:
+        first_row, source, start, stop = task
+        found = by.topk(source.part(start, stop), tables, k)
+        return TopK(found.scores, found.rows + first_row)
+
+    if threads <= 1 or len(tasks) <= 1:
+        return merge([run(task) for task in tasks], len(tables), k)
+    with ThreadPoolExecutor(threads) as pool:
+        return merge(list(pool.map(run, tasks)), len(tables), k)
+
+
+def _tasks(sources: Sequence[Source], threads: int) -> list[tuple[int, Source, int, int]]:
+    """What to scan at a time: number of the first row, source, its first block and the one after its last."""
+    tasks, first_row = [], 0
+    for source in sources:
+        count = -(-source.videos // WIDTH)
+        size = max(LEAST_BLOCKS, -(-count // threads))
+        size = min(size, source.most_blocks or size)
+        for start in range(0, count, size):
+            tasks.append((first_row + start * WIDTH, source, start, min(start + size, count)))
+        first_row += source.videos
+    return tasks

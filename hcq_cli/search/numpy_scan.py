@@ -1,0 +1,52 @@
+"""The scan in plain NumPy: the canonical sum itself, in bounded memory. Works everywhere; others must equal it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hcq_cli.search.blocks import WIDTH, Blocks
+from hcq_cli.search.kernel import TopK, best, merge
+
+CELLS = 1 << 21
+"""Scores held at once, over all queries of a pass: 16 MiB of float64."""
+BLOCKS_A_PASS = 64
+"""16,384 videos: their scores and indices stay in a core's cache."""
+
+
+class NumpyKernel:
+    """Adds up table entries one sub-quantizer at a time."""
+
+    name = "numpy"
+
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+        """See `Kernel.topk`."""
+        group = max(1, CELLS // (BLOCKS_A_PASS * WIDTH))
+        found = [self._topk(blocks, tables[at : at + group], k) for at in range(0, len(tables), group)]
+        if not found:
+            return merge([], 0, k)
+        return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
+
+    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+        entries = tables.astype(np.float64)
+        running = merge([], len(tables), k)
+        for start in range(0, len(blocks.codes), BLOCKS_A_PASS):
+            part = blocks.part(start, min(start + BLOCKS_A_PASS, len(blocks.codes)))
+            scores = _scores(part, entries)
+            alive = np.arange(part.videos) if part.dead is None else np.flatnonzero(~part.dead)
+            pairs = (best(row[alive], alive + start * WIDTH, k) for row in scores)
+            found = [np.stack(column) for column in zip(*pairs, strict=True)]
+            running = merge([running, TopK(found[0], found[1])], len(tables), k)
+        return running
+
+
+def _scores(blocks: Blocks, entries: np.ndarray) -> np.ndarray:
+    """The canonical scores float64 [Q, videos] for table entries float64 [Q, S, K]."""
+    queries, subquantizers, _ = entries.shape
+    scores = np.zeros((queries, len(blocks.codes) * WIDTH))
+    looked_up = np.empty(scores.shape[1])
+    for s in range(subquantizers):
+        codes = blocks.codes[:, s, :].reshape(-1).astype(np.intp)
+        for query in range(queries):
+            np.take(entries[query, s], codes, out=looked_up, mode="clip")
+            scores[query] += looked_up
+    return scores[:, : blocks.videos]

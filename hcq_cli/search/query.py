@@ -1,0 +1,216 @@
+"""A query: text → levels → table → scan → hits. Float vectors of videos are never rebuilt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
+from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.search.blocks import Rows, Source
+from hcq_cli.search.kernel import TopK, scan
+from hcq_cli.search.table import levels_of_codes, tables
+from hcq_cli.search.tower import TextTower
+
+
+class Collection(Protocol):
+    """Something to search: an `Index`, or a code file as it is."""
+
+    path: Path
+    header: CodeHeader
+    codebooks: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def videos(self) -> int:
+        """How many a search can find."""
+        ...
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Where its model may lie, the likeliest first."""
+        ...
+
+    def sources(self) -> Sequence[Source]:
+        """Its codes, for the scan."""
+        ...
+
+    def name(self, row: int) -> tuple[str, str]:
+        """Id and path of a row."""
+        ...
+
+    def codes(self, row: int) -> np.ndarray:
+        """Codes uint8 [S] of a row."""
+        ...
+
+    def find(self, video_id: str) -> int | None:
+        """The row of an id, or None."""
+        ...
+
+
+class CodeFileCollection:
+    """A code file searched without an index.
+
+    Args:
+        path: of the code file.
+
+    Raises:
+        NotFoundError, DamagedError: it is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: CodeFile = open_codes(path)
+        self.path, self.header = path, self._file.header
+        self.codebooks, self.scale = self._file.codebooks, self._file.scale
+
+    @property
+    def videos(self) -> int:
+        """How many a search can find."""
+        return len(self._file)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Where its model may lie."""
+        return self._file.checkpoints
+
+    def sources(self) -> list[Rows]:
+        """Its codes, for the scan."""
+        return [Rows(self._file.codes)]
+
+    def name(self, row: int) -> tuple[str, str]:
+        """Id and path of a row."""
+        return self._file.ids[row], self._file.paths[row]
+
+    def codes(self, row: int) -> np.ndarray:
+        """Codes uint8 [S] of a row."""
+        return self._file.codes[row]
+
+    def find(self, video_id: str) -> int | None:
+        """The last row of an id, or None; reads all ids of its length."""
+        return self._file.ids.find(video_id)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A video that was found.
+
+    Args:
+        rank: from 1.
+        score: the hybrid score, higher is better.
+        id: of the video.
+        path: where it was when it was extracted.
+    """
+
+    rank: int
+    score: float
+    id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one query.
+
+    Args:
+        query: its text, or the id that `--like` named.
+        hits: best first.
+        videos_searched: how many could have been found.
+        text_ms: to encode the query, milliseconds; its share where several were encoded together.
+        scan_ms: to tabulate and scan, likewise.
+    """
+
+    query: str
+    hits: tuple[Hit, ...]
+    videos_searched: int
+    text_ms: float
+    scan_ms: float
+
+
+def check_model(tower: TextTower, collection: Collection) -> None:
+    """See that queries and codes are of one model.
+
+    Raises:
+        ModelMismatchError: they are not; names both.
+    """
+    if tower.hash != collection.header.model_hash:
+        raise ModelMismatchError(
+            f"{collection.path} holds codes of model {collection.header.model_hash[:12]}, "
+            f"the checkpoint {tower.source} is model {tower.hash[:12]}",
+            f"encode and index anew: hcq encode --ckpt {tower.source}; or name the right one: hcq query --ckpt",
+        )
+
+
+def search_texts(
+    collection: Collection, tower: TextTower, texts: Sequence[str], k: int, *, threads: int = 1
+) -> list[Answer]:
+    """Answer queries, together in one scan.
+
+    Args:
+        collection: what to search.
+        tower: of the model that made the codes.
+        texts: the queries, none of them blank.
+        k: how many hits each, at least 1.
+        threads: cores to use.
+
+    Raises:
+        UsageError: a query is blank, or k is less than 1.
+        ModelMismatchError: the tower is of another model.
+    """
+    if not all(text.strip() for text in texts):
+        raise UsageError("the query is empty", 'hcq query "a man cooking"')
+    check_model(tower, collection)
+    started = time.perf_counter()
+    # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
+    levels = tower.encode([text.encode("utf-8", "replace").decode() for text in texts])
+    text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
+    return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms)
+
+
+def search_levels(
+    collection: Collection,
+    queries: Sequence[str],
+    levels: np.ndarray,
+    k: int,
+    *,
+    threads: int = 1,
+    text_ms: float = 0.0,
+) -> list[Answer]:
+    """Answer queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names."""
+    expected = (len(queries), collection.header.levels, collection.header.D)
+    if levels.shape != expected:
+        raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
+    if k < 1:
+        raise UsageError(f"k = {k}, at least one hit must be asked for")
+    started = time.perf_counter()
+    found = scan(collection.sources(), tables(levels, collection.codebooks, collection.scale), k, threads=threads)
+    scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
+    return [
+        Answer(query, _hits(collection, found, number), collection.videos, text_ms, scan_ms)
+        for number, query in enumerate(queries)
+    ]
+
+
+def search_like(collection: Collection, video_id: str, k: int, *, threads: int = 1) -> Answer:
+    """The videos most like an indexed one, without itself; no model is needed.
+
+    Raises:
+        NotFoundError: no such id.
+    """
+    row = collection.find(video_id)
+    if row is None:
+        raise NotFoundError(f"{collection.path}: holds no {video_id!r}", "ids are what `hcq query` prints")
+    levels = levels_of_codes(collection.codes(row)[None], collection.codebooks, collection.header.levels)
+    answer = search_levels(collection, [video_id], levels, k + 1, threads=threads)[0]
+    others = [hit for hit in answer.hits if hit.id != video_id][:k]
+    hits = tuple(Hit(rank, hit.score, hit.id, hit.path) for rank, hit in enumerate(others, 1))
+    return Answer(video_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
+
+
+def _hits(collection: Collection, found: TopK, query: int) -> tuple[Hit, ...]:
+    pairs = zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)
+    return tuple(Hit(rank, score, *collection.name(row)) for rank, (score, row) in enumerate(pairs, 1))

@@ -1,0 +1,54 @@
+"""The look-up table of a query: what each codeword of each sub-quantizer adds to a video's score.
+
+PAPER.md, "Search": with unit chunks the hybrid score w_0·cos_coarse + (1-w_0)·mean_l cos_l equals
+Σ_s table[s, code_s] exactly, so S look-ups rank a video and no float vector is ever rebuilt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hcq_cli.errors import HcqError
+
+
+def tables(levels: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Tabulate the inner products of each query's chunks with the codewords.
+
+    Args:
+        levels: float32 [Q, L+1, D], each level L2-normalised.
+        codebooks: float32 [S, K, d] unit codewords, s = level·M + m.
+        scale: float32 [S].
+
+    Returns:
+        float32 [Q, S, K]; a query's table does not depend on the queries beside it.
+
+    Raises:
+        HcqError: the queries hold numbers that are not finite.
+    """
+    subquantizers, _, width = codebooks.shape
+    chunks = np.ascontiguousarray(levels, np.float32).reshape(len(levels), subquantizers, width, 1)
+    if not np.isfinite(chunks).all():
+        raise HcqError("the text encoder gave numbers that are not finite", "check the checkpoint: hcq eval")
+    # One matrix-vector product each: a BLAS matrix product would round differently with the size of the batch.
+    products = (
+        np.stack([np.matmul(codebooks, query)[..., 0] for query in chunks])
+        if len(chunks)
+        else np.empty((0, *codebooks.shape[:2]), np.float32)
+    )
+    return products * scale[:, None]
+
+
+def levels_of_codes(codes: np.ndarray, codebooks: np.ndarray, levels: int) -> np.ndarray:
+    """What indexed videos look like to a search: their codewords put together.
+
+    Args:
+        codes: uint8 [n, S].
+        codebooks: float32 [S, K, d].
+        levels: L+1.
+
+    Returns:
+        float32 [n, L+1, D], each level L2-normalised: a query for the videos most like these.
+    """
+    codes = np.minimum(codes, codebooks.shape[1] - 1)
+    chunks = codebooks[np.arange(len(codebooks)), codes]
+    return chunks.reshape(len(codes), levels, -1) / np.float32(np.sqrt(len(codebooks) // levels))

@@ -1,0 +1,58 @@
+"""Codes made by hand: random unit codebooks and random codes, written as real files. No model needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hcq_cli.codes.codefile import CodeHeader, CodeWriter
+
+HEADER = CodeHeader("videos", "a" * 64, "/nowhere/model", levels=2, M=4, K=16, D=32)
+
+
+def quantizer(header: CodeHeader = HEADER, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Codebooks [S, K, d] of unit codewords, and the scale [S] of equally weighted levels."""
+    rng = np.random.default_rng(seed)
+    codebooks = rng.normal(size=(header.S, header.K, header.d)).astype(np.float32)
+    codebooks /= np.linalg.norm(codebooks, axis=2, keepdims=True)
+    return codebooks, np.full(header.S, 1 / (header.levels * np.sqrt(header.M)), np.float32)
+
+
+def random_codes(videos: int, header: CodeHeader = HEADER, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, header.K, (videos, header.S), dtype=np.uint8)
+
+
+def random_levels(queries: int, header: CodeHeader = HEADER, seed: int = 2) -> np.ndarray:
+    levels = np.random.default_rng(seed).normal(size=(queries, header.levels, header.D)).astype(np.float32)
+    return levels / np.linalg.norm(levels, axis=2, keepdims=True)
+
+
+def names(videos: int, prefix: str = "v") -> list[str]:
+    return [f"{prefix}{number}.mp4" for number in range(videos)]
+
+
+def write_codes(
+    path: Path, ids: Sequence[str], codes: np.ndarray, header: CodeHeader = HEADER, batch: int = 100
+) -> Path:
+    codebooks, scale = quantizer(header)
+    with CodeWriter(path, header, codebooks, scale) as writer:
+        for at in range(0, len(ids), batch):
+            part = list(ids[at : at + batch])
+            writer.append(part, [f"/videos/{video_id}" for video_id in part], codes[at : at + batch])
+    return path
+
+
+def other_model(header: CodeHeader = HEADER) -> CodeHeader:
+    return replace(header, model_hash="b" * 64)
+
+
+def plain_scan(codes: np.ndarray, table: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The canonical scan in three lines: float64, sub-quantizer after sub-quantizer, ties by lowest row."""
+    scores = np.zeros(len(codes))
+    for s in range(codes.shape[1]):
+        scores += table[s].astype(np.float64)[codes[:, s]]
+    rows = np.lexsort((np.arange(len(codes)), -scores))[:k]
+    return scores[rows], rows
