@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from hcq_cli.console import Console
+from hcq_cli.errors import HcqError
 from hcq_cli.workspace import Workspace
 
 VERBS = "The five verbs"
@@ -54,37 +55,50 @@ class Session:
     Args:
         console: the printer, set to the mode asked for.
         workspace: the default places.
+        settings_error: what is wrong with hcq.toml; always None but for commands that do without it.
     """
 
     console: Console
     workspace: Workspace
+    settings_error: HcqError | None = None
 
 
 @dataclass
 class Shared:
-    """The shared options as given before the command's name."""
+    """The shared options as given before the command's name, and what is wrong with hcq.toml."""
 
     workspace: Path | None = None
     json_mode: bool = False
     quiet: bool = False
     verbose: bool = False
+    settings_error: HcqError | None = None
 
 
-def _session(context: typer.Context, given: dict[str, Any]) -> Session:
+def _session(context: typer.Context, given: dict[str, Any], needs_settings: bool) -> Session:
     before = context.find_object(Shared) or Shared()
+    if needs_settings and before.settings_error is not None:
+        raise before.settings_error
     console = Console(
         json_mode=before.json_mode or given["json_mode"],
         quiet=before.quiet or given["quiet"],
         verbose=before.verbose or given["verbose"],
     )
     root = given["workspace"] or before.workspace or Path(".hcq")
-    return Session(console, Workspace(root))
+    return Session(console, Workspace(root), before.settings_error)
 
 
 def command(
-    app: typer.Typer, name: str, *, panel: str | None = None, examples: Sequence[str] = ()
+    app: typer.Typer,
+    name: str,
+    *,
+    panel: str | None = None,
+    examples: Sequence[str] = (),
+    needs_settings: bool = True,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as `hcq NAME`, adding the shared options and the examples at the end of its help."""
+    """Register a function as `hcq NAME`, adding the shared options and the examples at the end of its help.
+
+    With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(function, include_extras=True)
@@ -94,7 +108,7 @@ def command(
         def run(**arguments: Any) -> None:
             context = arguments.pop("context")
             given = {key: arguments.pop(key) for key in SHARED}
-            function(_session(context, given), **arguments)
+            function(_session(context, given, needs_settings), **arguments)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         context = inspect.Parameter("context", keyword, annotation=typer.Context)

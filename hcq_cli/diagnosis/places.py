@@ -1,0 +1,115 @@
+"""The workspace: settings, features, checkpoint, codes and index, and whether they belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hcq_cli.diagnosis.finding import Finding, Health
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.workspace import Workspace
+
+PART = "workspace"
+
+
+def look_at_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Finding:
+    """hcq.toml, of which the command line has already tried to read the defaults.
+
+    Args:
+        error: what it met, if anything.
+        path: the file.
+    """
+    if error is not None:
+        return Finding(PART, "hcq.toml", Health.BROKEN, error.message, True, error.hint)
+    return Finding(PART, "hcq.toml", Health.OK, "read" if path.is_file() else "none here; defaults apply")
+
+
+def look_at_workspace(workspace: Workspace, store_works: bool = True) -> list[Finding]:
+    """Everything that the five verbs leave behind.
+
+    Args:
+        workspace: where to look.
+        store_works: whether h5py works; without it the feature store is not looked into.
+    """
+    root = workspace.root
+    if root.exists() and not root.is_dir():
+        mend = "hcq -w DIR, with a DIR that is a folder"
+        return [Finding(PART, "workspace", Health.BROKEN, f"{root}: is no folder", True, mend)]
+    detail = f"{root.absolute()}" + ("" if root.is_dir() else " (not there yet)")
+    found = [Finding(PART, "workspace", Health.OK, detail)]
+    if store_works:
+        found.append(_look("features", lambda: _features(workspace.features)))
+    else:
+        found.append(Finding(PART, "features", Health.MISSING, "not looked at, because h5py does not work"))
+    hashes: dict[str, str] = {}
+    found.append(_look("checkpoint", lambda: _checkpoint(workspace.model, hashes)))
+    found.append(_look("codes", lambda: _codes(workspace.codes, hashes)))
+    if workspace.texts.exists():
+        found.append(_look("text codes", lambda: _codes(workspace.texts, hashes, "hcq encode --texts FILE")))
+    found.append(_look("index", lambda: _index(workspace.index, hashes)))
+    return found
+
+
+class _Stale(Exception):
+    """A file is whole and belongs to another model than the checkpoint."""
+
+
+def _look(name: str, look: Callable[[], str]) -> Finding:
+    """Run `look`, which describes what is there or raises what is wrong with it."""
+    try:
+        return Finding(PART, name, Health.OK, look())
+    except NotFoundError as error:
+        return Finding(PART, name, Health.MISSING, error.message, mend=error.hint)
+    except HcqError as error:
+        return Finding(PART, name, Health.BROKEN, error.message, True, error.hint)
+    except Exception as error:
+        detail = f"cannot be looked at: {type(error).__name__}: {error}"
+        return Finding(PART, name, Health.BROKEN, detail, True)
+
+
+def _features(folder: Path) -> str:
+    from hcq_cli.features.store import FeatureStore
+
+    store = FeatureStore.open(folder)
+    experts = ", ".join(f"{info.name} [{info.dim}]" for info in store.experts.values())
+    warnings = "".join(f"; {warning}" for warning in store.warnings)
+    return f"{len(store):,} videos, experts {experts or 'none'}{warnings}"
+
+
+def _checkpoint(folder: Path, hashes: dict[str, str]) -> str:
+    from hcq_cli.errors import DamagedError
+    from hcq_cli.files import digest_file
+    from hcq_cli.model.checkpoint import read_header
+
+    header = read_header(folder)
+    for name, digest in header.files.items():
+        if not (folder / name).is_file() or digest_file(folder / name) != digest:
+            raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
+    hashes["checkpoint"] = header.hash
+    return f"{header.config.levels + 1} levels, model {header.hash[:12]}, every file's checksum right"
+
+
+def _codes(path: Path, hashes: dict[str, str], make: str = "hcq encode") -> str:
+    from hcq_cli.codes.codefile import open_codes
+
+    codes = open_codes(path)
+    codes.verify()
+    _same_model(path, codes.header.model_hash, hashes, make)
+    return f"{len(codes):,} {codes.header.kind} × {codes.header.S} bytes, checksums right"
+
+
+def _index(folder: Path, hashes: dict[str, str]) -> str:
+    from hcq_cli.search.index import Index
+
+    index = Index.open(folder)
+    index.verify()
+    _same_model(folder, index.header.model_hash, hashes, "hcq index build")
+    info = index.info()
+    return f"{info.videos:,} videos × {info.bytes_per_video} bytes in {info.segments} segments, checksums right"
+
+
+def _same_model(path: Path, model_hash: str, hashes: dict[str, str], make: str) -> None:
+    known = hashes.get("checkpoint")
+    if known is not None and known != model_hash:
+        message = f"{path}: made by another model ({model_hash[:12]}) than the checkpoint ({known[:12]})"
+        raise HcqError(message, make)
