@@ -34,7 +34,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "green": ("green", "emerald"),
         "blue": ("blue", "azure"),
         "purple": ("purple", "violet"),
-        "pink": ("pink", "rose-coloured"),
+        "pink": ("pink", "rosy"),
         "white": ("white", "snowy"),
     },
     "motion": {
@@ -49,9 +49,9 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "still": ("stands still", "does not move", "stays in place"),
     },
     "background": {
-        "night": ("a starry night", "the night sky", "a dark sky full of stars"),
+        "night": ("a starry night", "the night sky", "a starlit sky"),
         "meadow": ("a meadow", "green grass", "a grassy field"),
-        "sea": ("the sea", "the ocean", "the waves of the sea"),
+        "sea": ("the sea", "the ocean", "sea waves"),
         "bricks": ("a brick wall", "a wall of bricks"),
         "chessboard": ("a chessboard", "a checkered floor", "a chequered pattern"),
         "desert": ("the desert", "sand dunes", "a sandy desert"),
