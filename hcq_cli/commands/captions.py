@@ -100,7 +100,7 @@ def _print(console: Console, report: CaptionReport, store: VideoIds | None, plac
     console.text(f"splits in the file: {named or 'no videos'}")
     console.text(f"training would use: {_uses(report)}; {report.splits.explanation}")
     _print_lines(console, "wrong", [(problem.line, problem.message) for problem in captions.errors])
-    _print_lines(console, "doubtful", [(problem.line, problem.message) for problem in captions.warnings])
+    _print_lines(console, "doubtful", [(problem.line, problem.message) for problem in captions.warnings], shown=3)
     if report.match is not None and store is not None:
         _print_match(console, report, store, place)
     console.text(
@@ -113,14 +113,14 @@ def _uses(report: CaptionReport) -> str:
     return f"{len(splits.train):,} train, {len(splits.val):,} val, {len(splits.test):,} test"
 
 
-def _print_lines(console: Console, label: str, lines: list[tuple[int, str]]) -> None:
+def _print_lines(console: Console, label: str, lines: list[tuple[int, str]], shown: int = SHOWN) -> None:
     if not lines:
         return
     console.text(f"{label} ({len(lines):,}):")
-    for number, message in lines[:SHOWN]:
+    for number, message in lines[:shown]:
         console.text(f"  line {number}: {printable(message)}")
-    if len(lines) > SHOWN:
-        console.text(f"  … and {len(lines) - SHOWN:,} more (--json lists all)")
+    if len(lines) > shown:
+        console.text(f"  … and {len(lines) - shown:,} more (--json lists all)")
 
 
 def _print_match(console: Console, report: CaptionReport, store: VideoIds, place: Path) -> None:

@@ -19,17 +19,22 @@ MAX_TOKENS = 30
 
 
 class RaggedTokens(Protocol):
-    """The tokens of B videos, one after another (`features.store.Ragged`).
+    """The tokens of B videos, one after another (`features.records.Ragged`)."""
 
-    Attributes:
-        features: float32 [n, dim].
-        times: float32 [n], seconds; NaN where unknown.
-        offsets: int64 [B+1]; video b owns rows offsets[b]:offsets[b+1].
-    """
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """float32 [n, dim]."""
+        ...
 
-    features: NDArray[np.float32]
-    times: NDArray[np.float32]
-    offsets: NDArray[np.int64]
+    @property
+    def times(self) -> NDArray[np.float32]:
+        """float32 [n], seconds; NaN where unknown."""
+        ...
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """int64 [B+1]; video b owns rows offsets[b]:offsets[b+1]."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,8 @@ def _texts(row: Row, max_words: int, problems: list[Problem]) -> Iterator[str]:
             problems.append(Problem(row.line, f"the caption of {row.video!r} holds half a character (a surrogate)"))
             continue
         if len(words) > max_words:
-            message = f"a caption of {row.video!r} has {len(words)} words; those after {max_words} are not read"
+            message = (
+                f"a caption of {row.video!r} has {len(words)} words; what comes after {max_words} may not be read"
+            )
             problems.append(Problem(row.line, message, warning=True))
         yield " ".join(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -100,14 +101,10 @@ def try_package(package: Package) -> Trial:
     """Try one package."""
     with tempfile.TemporaryDirectory(prefix="hcq-doctor-") as folder:
         outcome = _run_trial(package.module, Path(folder))
-    error = outcome.get("error")
     installed = _installed_version(package.name)
     requirement = _requirement(package.name)
-    if error is not None:
-        absent = installed is None and outcome.get("origin") is None and "ModuleNotFoundError" in error
-        health = Health.MISSING if absent else Health.BROKEN
-        detail, mend = _mending(package, outcome, requirement)
-        return Trial(Finding("packages", package.name, health, detail, package.required, mend))
+    if "error" in outcome:
+        return Trial(_failure(package, outcome["error"], installed is not None, requirement))
     version = str(outcome.get("version") or installed or "unknown version")
     if installed is not None and not _fits(requirement, installed):
         detail = f"{installed} is installed, hcq takes {requirement}"
@@ -124,29 +121,37 @@ def _run_trial(module: str, folder: Path) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return {"error": f"hangs: no answer in {TRIAL_TIMEOUT_S:.0f} s", "origin": ""}
+        return {"error": f"hangs: no answer in {TRIAL_TIMEOUT_S:.0f} s"}
     lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
     if lines:
         outcome: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
         return outcome
     if done.returncode < 0:
-        return {"error": f"crashes the process ({signal.Signals(-done.returncode).name})", "origin": ""}
+        return {"error": f"crashes the process ({signal.Signals(-done.returncode).name})"}
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return {"error": f"ends the process with exit code {done.returncode} {said[-1] if said else ''}", "origin": ""}
+    return {"error": f"ends the process with exit code {done.returncode} {said[-1] if said else ''}"}
 
 
-def _mending(package: Package, outcome: dict[str, Any], requirement: str) -> tuple[str, str]:
+def _failure(package: Package, error: str, installed: bool, requirement: str) -> Finding:
     """What to say of a package that does not work, and the command that mends it."""
-    detail = f"{outcome['error']} (needed for {package.use})"
-    origin = outcome.get("origin")
+    origin = _origin(package.module)
+    if origin is None and not installed:
+        detail, mend = f"not installed (needed for {package.use})", f'pip install "{requirement}"'
+        return Finding("packages", package.name, Health.MISSING, detail, package.required, mend)
+    detail, mend = f"{error} (needed for {package.use})", f'pip install --force-reinstall "{requirement}"'
     for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-        if origin and Path(origin).resolve().is_relative_to(Path(folder).resolve()):
-            return f"{detail}; it is imported from {origin}", f"take {folder} out of PYTHONPATH"
-    if _installed_version(package.name) is None and not origin:
-        return f"not installed (needed for {package.use})" if "ModuleNot" in detail else detail, (
-            f'pip install "{requirement}"'
-        )
-    return detail, f'pip install --force-reinstall "{requirement}"'
+        if origin is not None and origin.resolve().is_relative_to(Path(folder).resolve()):
+            detail, mend = f"{detail}; it is imported from {origin}", f"take {folder} out of PYTHONPATH"
+    return Finding("packages", package.name, Health.BROKEN, detail, package.required, mend)
+
+
+def _origin(module: str) -> Path | None:
+    """The file that would be imported; nothing is imported to find out."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _installed_version(name: str) -> str | None:

@@ -50,10 +50,6 @@ def look_at_workspace(workspace: Workspace, store_works: bool = True) -> list[Fi
     return found
 
 
-class _Stale(Exception):
-    """A file is whole and belongs to another model than the checkpoint."""
-
-
 def _look(name: str, look: Callable[[], str]) -> Finding:
     """Run `look`, which describes what is there or raises what is wrong with it."""
     try:
@@ -109,7 +105,8 @@ def _index(folder: Path, hashes: dict[str, str]) -> str:
 
 
 def _same_model(path: Path, model_hash: str, hashes: dict[str, str], make: str) -> None:
-    known = hashes.get("checkpoint")
-    if known is not None and known != model_hash:
-        message = f"{path}: made by another model ({model_hash[:12]}) than the checkpoint ({known[:12]})"
-        raise HcqError(message, make)
+    for holder, known in hashes.items():
+        if known != model_hash:
+            message = f"{path}: made by another model ({model_hash[:12]}) than the {holder} ({known[:12]})"
+            raise HcqError(message, make)
+    hashes.setdefault("codes", model_hash)

@@ -2,13 +2,12 @@
 
 Run as a script in a process of its own (`python -P trials.py NAME FOLDER`), because a broken package may crash,
 hang or print. It imports nothing of hcq. The last line it prints is `MARK` and a JSON document:
-{"version", "detail", …} or {"error", "origin"}.
+{"version", "detail", …} or {"error"}.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -65,8 +64,8 @@ def try_torch(folder: Path) -> dict[str, Any]:
 
 def try_transformers(folder: Path) -> dict[str, Any]:
     """A tiny BERT, once forward."""
-    import torch
-    import transformers
+    import transformers  # isort: skip
+    import torch  # after it, so that a transformers that cannot be imported says so itself
 
     config = transformers.BertConfig(
         vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
@@ -165,14 +164,6 @@ TRIALS = {
 """By the name under which the package is imported."""
 
 
-def _origin(module: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return spec.origin if spec else None
-
-
 def _try(module: str, folder: Path) -> dict[str, Any]:
     try:
         if module in TRIALS:
@@ -180,7 +171,7 @@ def _try(module: str, folder: Path) -> dict[str, Any]:
         return {"version": getattr(importlib.import_module(module), "__version__", None)}
     except BaseException as error:  # whatever it is, it is what shall be told
         reason = " ".join(str(error).split())[:300]
-        return {"error": f"{type(error).__name__}: {reason}", "origin": _origin(module)}
+        return {"error": f"{type(error).__name__}: {reason}"}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from experts.base import Tokens
+from hcq_cli.features.store import VideoFeatures, write_incoming
 
 GOOD = (
     '{"video": "a.mp4", "caption": "a man cooking"}\n{"video": "b.mp4", "captions": ["a dog", "a small dog runs"]}\n'
@@ -75,6 +79,37 @@ def test_what_is_no_caption_file(hcq, captions, tmp_path: Path, text: str | None
 def test_a_store_that_is_not_there(hcq, captions) -> None:
     done = hcq("captions", "check", captions(GOOD), "--features", "nowhere", code=10)
     assert "nowhere" in done.err and "hcq extract" in done.err
+
+
+@pytest.fixture
+def features(tmp_path: Path) -> Path:
+    """A feature store in the workspace with clips/a.mp4, x/b.mp4, y/b.mp4 and c.mp4."""
+    folder = tmp_path / ".hcq" / "features"
+    tokens = Tokens(np.ones((1, 2), np.float32), np.zeros(1, np.float32))
+    for name in ("clips/a.mp4", "x/b.mp4", "y/b.mp4", "c.mp4"):
+        facts = (name, f"/{name}", name * 3, 1, 1, 1.0, "pyav", [])
+        write_incoming(folder, VideoFeatures(*facts, {"motion": tokens}, {"motion": "motion|1||"}))
+    return folder
+
+
+def test_videos_are_looked_up_in_the_workspace(hcq, captions, features: Path) -> None:
+    path = captions(GOOD + '{"video": "gone.mp4", "caption": "x"}\n')
+    done = hcq("captions", "check", path, "--json", code=3)
+    assert Path(done.json["features"]) == Path(".hcq/features") and done.json["found"] == 1
+    assert done.json["without_features"] == [{"video": "gone.mp4", "line": 3}]
+    assert done.json["ambiguous"] == [{"video": "b.mp4", "line": 2, "ids": ["x/b.mp4", "y/b.mp4"]}]
+    assert sorted(done.json["without_captions"]) == ["c.mp4", "x/b.mp4", "y/b.mp4"]
+    done = hcq("captions", "check", path, code=3)
+    assert "1 of 3 videos found" in done.out
+    assert "line 3: 'gone.mp4'" in done.out and "line 2: 'b.mp4' may be 'x/b.mp4', 'y/b.mp4'" in done.out
+    assert "features without captions (3)" in done.out
+
+
+def test_a_store_elsewhere_in_which_every_video_is_found(hcq, captions, features: Path, tmp_path: Path) -> None:
+    moved = features.rename(tmp_path / "store")
+    path = captions('{"video": "a", "caption": "x"}\n{"video": "/data/x/b.mp4", "caption": "y"}\n')
+    done = hcq("captions", "check", path, "--features", moved)
+    assert "2 of 2 videos found" in done.out and "all is well" in done.out
 
 
 def test_names_that_would_break_a_terminal_are_escaped(hcq, captions) -> None:
