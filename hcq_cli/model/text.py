@@ -72,7 +72,10 @@ class CaptionTokenizer:
 
     def __call__(self, captions: Sequence[str]) -> Words:
         """Tokenize; undecodable bytes become question marks."""
-        rows = [self.cut(caption) for caption in captions]
+        return self.pad([self.cut(caption) for caption in captions])
+
+    def pad(self, rows: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]) -> Words:
+        """Rows of `cut` made rectangular."""
         longest = max((len(ids) for ids, _ in rows), default=0)
         ids = np.full((len(rows), longest), self.pad_id, np.int64)
         special = np.ones((len(rows), longest), bool)

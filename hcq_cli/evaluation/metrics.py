@@ -1,0 +1,80 @@
+"""Ranks and recalls, both ways, for several captions a video (PAPER: ties averaged, v2t by the best caption)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How well one direction retrieves.
+
+    Args:
+        R1, R5, R10, R50: recall at k, in percent.
+        MedR, MeanR: median and mean rank; the best rank is 1.
+        GM: geometric mean of R1, R5 and R10.
+    """
+
+    R1: float
+    R5: float
+    R10: float
+    R50: float
+    MedR: float
+    MeanR: float
+    GM: float
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+
+def tied_ranks(scores: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
+    """0-based rank of a target score among the scores of its row; half of those that tie with it come before it.
+
+    Args:
+        scores: [Q, N], the target's own score included.
+        target: [Q].
+    """
+    above = (scores > target[:, None]).sum(1)
+    tied = (scores == target[:, None]).sum(1)
+    return np.asarray(above + (tied - 1) / 2, np.float64)
+
+
+def text_to_video_ranks(scores: NDArray[np.floating], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """0-based rank of each caption's own video.
+
+    Args:
+        scores: [Q, N], captions by videos.
+        owner: int64 [Q], column of each caption's video.
+    """
+    return tied_ranks(scores, scores[np.arange(len(owner)), owner])
+
+
+def video_to_text_ranks(scores: NDArray[np.floating], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """0-based rank of each video's best-ranked own caption.
+
+    Args:
+        scores: [N, Q], videos by captions (what text-to-video has, transposed, where both are the same numbers).
+        owner: int64 [Q], row of each caption's video.
+
+    Returns:
+        float64 [videos that have a caption], in row order.
+    """
+    best = np.full(len(scores), -np.inf, scores.dtype)
+    np.maximum.at(best, owner, scores[owner, np.arange(len(owner))])
+    captioned = np.unique(owner)
+    return tied_ranks(scores[captioned], best[captioned])
+
+
+def summarise(ranks: NDArray[np.float64]) -> Metrics:
+    """Recalls and ranks of 0-based `ranks`, which must not be empty."""
+    # A tie for the first place is no hit at 1 (rank ½); this is how the field counts.
+    recall = {k: 100.0 * float(np.sum(ranks < k if k > 1 else ranks == 0)) / len(ranks) for k in (1, 5, 10, 50)}
+    with np.errstate(divide="ignore"):
+        geometric = float(np.exp(np.mean(np.log([recall[1], recall[5], recall[10]]))))
+    median, mean = float(np.median(ranks)) + 1.0, float(np.mean(ranks)) + 1.0
+    return Metrics(recall[1], recall[5], recall[10], recall[50], median, mean, geometric)

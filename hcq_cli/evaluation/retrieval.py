@@ -1,0 +1,128 @@
+"""Retrieval over a set of captioned videos: by codes and by the dense vectors, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcq_cli.data.batches import collate, in_order
+from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
+from hcq_cli.model.checkpoint import Model
+from hcq_cli.training.dataset import Features, Part
+
+VIDEOS_AT_ONCE = 64
+QUERIES_AT_ONCE = 256
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Both:
+    """Text-to-video and video-to-text.
+
+    Args:
+        t2v, v2t: the two directions.
+    """
+
+    t2v: Metrics
+    v2t: Metrics
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """For JSON."""
+        return {"t2v": self.t2v.to_dict(), "v2t": self.v2t.to_dict()}
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How a model retrieves.
+
+    Args:
+        quantized: by the uint8 codes (t2v: videos are codes; v2t: captions are codes).
+        dense: by the float vectors.
+        bytes_per_video: S.
+        videos, texts: how many.
+    """
+
+    quantized: Both
+    dense: Both
+    bytes_per_video: int
+    videos: int
+    texts: int
+
+
+def encode_part(
+    model: Model, features: Features, rows: NDArray[np.int64], done: Progress | None = None
+) -> NDArray[np.float32]:
+    """Dense levels of the videos of `rows`: float32 [N, L+1, D]."""
+    parts = [np.zeros((0, model.config.levels + 1, model.config.width), np.float32)]
+    for at in in_order(len(rows), VIDEOS_AT_ONCE):
+        batch = collate(features.read(rows[at], list(model.config.experts)), model.config.video.max_tokens)
+        parts.append(model.encode_videos(batch))
+        if done is not None:
+            done(len(at))
+    return np.concatenate(parts)
+
+
+def look_up_scores(
+    levels: NDArray[np.float32], codes: NDArray[np.uint8], codebooks: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Hybrid scores of every query with every coded item, by table look-up.
+
+    Args:
+        levels: float32 [Q, L+1, D], dense queries.
+        codes: uint8 [N, S].
+        codebooks: float32 [S, K, d].
+        scale: float32 [S].
+
+    Returns:
+        float32 [Q, N].
+    """
+    scores = np.zeros((len(levels), len(codes)), np.float32)
+    for first in range(0, len(levels), QUERIES_AT_ONCE):
+        part = levels[first : first + QUERIES_AT_ONCE]
+        chunks = part.reshape(len(part), len(codebooks), -1).transpose(1, 0, 2)
+        tables = (chunks @ codebooks.transpose(0, 2, 1)) * scale[:, None, None]
+        for table, column in zip(tables, codes.T, strict=True):
+            scores[first : first + QUERIES_AT_ONCE] += table[:, column]
+    return scores
+
+
+def dense_scores(
+    queries: NDArray[np.float32], items: NDArray[np.float32], weights: Sequence[float]
+) -> NDArray[np.float32]:
+    """Σ_l w_l cos_l: float32 [Q, L+1, D] × [N, L+1, D] → [Q, N]."""
+    weighted = queries * np.asarray(weights, np.float32)[:, None]
+    scores: NDArray[np.float32] = weighted.reshape(len(queries), -1) @ items.reshape(len(items), -1).T
+    return scores
+
+
+def both_ways(t2v: NDArray[np.float32], v2t: NDArray[np.float32], owner: NDArray[np.int64]) -> Both:
+    """Metrics of scores [Q, N] and [N, Q]; `owner` int64 [Q] is each caption's video."""
+    return Both(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
+
+
+def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> Retrieval:
+    """Retrieve every caption's video and every video's captions among those of `part`.
+
+    Args:
+        model: trained.
+        features: where the videos' features are read from.
+        part: the videos and their captions; at least one.
+        done: called with the number of videos encoded since the last call.
+    """
+    videos = encode_part(model, features, part.rows, done)
+    texts, owner = model.encode_texts(part.sentences), part.owner
+    weights, books, scale = model.config.level_weights, model.codebooks, model.scale
+    dense = dense_scores(texts, videos, weights)
+    t2v = look_up_scores(texts, model.quantize(videos), books, scale)
+    v2t = look_up_scores(videos, model.quantize(texts), books, scale)
+    return Retrieval(
+        both_ways(t2v, v2t, owner),
+        both_ways(dense, dense.T, owner),
+        model.config.bytes_per_video,
+        len(videos),
+        len(texts),
+    )

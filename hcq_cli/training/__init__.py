@@ -1,0 +1,1 @@
+"""Training: the loss, the loop, k-means on the codebooks, and recipes."""

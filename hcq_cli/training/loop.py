@@ -1,0 +1,292 @@
+"""The training loop: figure 2 of the paper run forward and backward, an epoch at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hcq_cli.data.batches import BatchSampler, Draw, collate
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.evaluation.retrieval import evaluate
+from hcq_cli.files import digest_bytes, write_text, writer_lock
+from hcq_cli.model import checkpoint, text
+from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
+from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.text import TextTower
+from hcq_cli.model.video import FeatureScale
+from hcq_cli.training import resume
+from hcq_cli.training.codebooks import EmbeddingSample, Usage, fit_codewords, usage
+from hcq_cli.training.dataset import FeatureStatistics, TrainingData, held_in_memory, statistics
+from hcq_cli.training.losses import Embedded, Pairs, Terms, dense_share, objective
+from hcq_cli.training.optimizer import adam, rate, read_state, set_rate, write_state
+from hcq_cli.training.progress import EpochReport, Observer, Silent, StepReport
+from hcq_cli.training.recipe import Recipe
+
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run ended with.
+
+    Args:
+        checkpoint: its folder.
+        epochs: trained in all.
+        seconds: of training, resumed runs included.
+        metrics: of the epoch that was kept, as in metrics.jsonl.
+    """
+
+    checkpoint: Path
+    epochs: int
+    seconds: float
+    metrics: dict[str, Any]
+
+
+def train(
+    data: TrainingData,
+    recipe: Recipe,
+    run: Path,
+    *,
+    observer: Observer | None = None,
+    must_resume: bool = False,
+    device: str = "cpu",
+) -> TrainingResult:
+    """Train, and leave a checkpoint in `run`; goes on where an interrupted run of the same kind stopped.
+
+    Args:
+        data: what to learn from.
+        recipe: how.
+        run: the checkpoint folder.
+        observer: is told how it goes.
+        must_resume: fail if there is nothing to go on from.
+        device: where to compute.
+
+    Raises:
+        NotFoundError: `must_resume`, and nothing is there.
+        HcqError: `must_resume`, and the data or the recipe have changed.
+        LockedError: another run writes there.
+    """
+    if not len(data.train):
+        raise HcqError("no captioned video to train on", "hcq captions check FILE")
+    with writer_lock(run):
+        trainer = Trainer(data, recipe, run, observer or Silent(), device)
+        trainer.begin(must_resume)
+        while trainer.epoch < recipe.training.epochs:
+            trainer.run_epoch()
+        return trainer.finish()
+
+
+class Trainer:
+    """One run; `train` says what the arguments are."""
+
+    def __init__(self, data: TrainingData, recipe: Recipe, run: Path, observer: Observer, device: str) -> None:
+        self.data, self.run, self.observer, self.device = data, run, observer, torch.device(device)
+        self.recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, experts=data.experts))
+        self.config, self.seed = self.recipe.model.check(), recipe.training.seed
+        self.epoch, self.seconds, self.best_epoch = 0, 0.0, 0
+        self.history: list[dict[str, Any]] = []
+        self.sampler = self._sampler()
+        self.steps = self.sampler.steps_per_epoch * recipe.training.epochs
+        self.tower: TextTower
+        self.network: HCQ
+        self.optimizer: torch.optim.AdamW
+
+    def _sampler(self) -> BatchSampler:
+        """An epoch goes through the videos once, or several times where they are few."""
+        training, counts = self.recipe.training, [len(captions) for captions in self.data.train.captions]
+        batch = min(training.batch_size, len(counts))
+        rounds = -(-training.min_steps // (training.epochs * -(-len(counts) // batch)))
+        samples = max(rounds, 1) * -(-len(counts) // batch) * batch
+        return BatchSampler(counts, batch, self.seed, training.captions_per_video, samples)
+
+    # -- beginning and ending ---------------------------------------------------------------------------------
+
+    def begin(self, must_resume: bool) -> None:
+        """Build the model, or read the state of an interrupted run."""
+        names, every = list(self.data.experts), np.concatenate([self.data.train.rows, self.data.validation.rows])
+        self.features = held_in_memory(self.data.features, every, names, self.recipe.training.cache_mb)
+        found = resume.newest(self.run)
+        if must_resume and found is None:
+            raise NotFoundError(f"{self.run}: no interrupted training there", "hcq train")
+        if found is not None and found[1].fingerprint != self.fingerprint:
+            if must_resume:
+                raise HcqError(
+                    f"{self.run}: the interrupted training had another recipe or other data",
+                    "give the same recipe, settings, captions and features, or leave --resume out to start anew",
+                )
+            resume.clear(self.run)
+            found = None
+        self._fresh() if found is None else self._resumed(*found)
+        self.words = [[self.tower.tokenizer.cut(c) for c in captions] for captions in self.data.train.captions]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that the outcome depends on."""
+        train, val = self.data.train, self.data.validation
+        body = [self.recipe.to_dict(), list(map(list, train.captions)), list(map(list, val.captions))]
+        arrays = (train.rows.tobytes(), train.groups.tobytes(), val.rows.tobytes())
+        return digest_bytes(json.dumps(body, sort_keys=True).encode(), *arrays)
+
+    def _fresh(self) -> None:
+        torch.manual_seed(self.seed)
+        self.tower = text.build(self.config.text, self.data.train.sentences)
+        self.network = HCQ(self.config, self.tower.encoder)
+        if self.config.video.standardize:
+            found = statistics(self.features, self.data.train.rows, self.data.experts)
+            _set_scales(self.network, found)
+        vectors = len(self.data.train) + len(set(self.data.train.sentences))
+        self.network.quantizer.active.fill_(min(self.config.quantizer.codewords, vectors))
+        if vectors < self.config.quantizer.codewords:
+            self.observer.warning(
+                f"{vectors} training vectors are fewer than {self.config.quantizer.codewords} codewords: "
+                f"{vectors} codewords a sub-codebook are used"
+            )
+        self._warn_long_captions()
+        self.network.to(self.device)
+        self.optimizer = adam(self.network, self.recipe)
+
+    def _warn_long_captions(self) -> None:
+        limit = self.tower.tokenizer.max_tokens
+        long = sum(self.tower.tokenizer.length(caption) > limit for caption in self.data.train.sentences)
+        if long:
+            self.observer.warning(f"{long} captions are longer than {limit} tokens; their ends are not read")
+
+    def _resumed(self, folder: Path, progress: resume.Progress) -> None:
+        model = checkpoint.load(folder, str(self.device))
+        self.network, self.tower = model.network, model.tower
+        self.optimizer = adam(self.network, self.recipe)
+        read_state(self.optimizer, folder / resume.OPTIMIZER_FILE)
+        self.epoch, self.history = progress.epoch, progress.history
+        self.best_epoch, self.seconds = progress.best_epoch, progress.seconds
+        self.observer.note(f"going on after epoch {self.epoch} of {self.recipe.training.epochs}")
+
+    def finish(self) -> TrainingResult:
+        """Move the kept epoch's checkpoint into place and forget the unfinished state."""
+        kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
+        about = {"recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
+        if self.best_epoch and self.best_epoch != self.epoch:
+            best = checkpoint.load(self.run / resume.FOLDER / resume.BEST)
+            checkpoint.save(self.run, best.network, best.tower, about)
+        else:
+            checkpoint.save(self.run, self.network, self.tower, about)
+        resume.clear(self.run)
+        return TrainingResult(self.run, self.epoch, self.seconds, kept)
+
+    # -- an epoch ---------------------------------------------------------------------------------------------
+
+    def run_epoch(self) -> None:
+        """All steps of the next epoch, then codebooks, validation and the state to resume from."""
+        started = time.monotonic()
+        self.network.train()
+        shape = (self.config.levels + 1, self.config.width)
+        sample = EmbeddingSample(self.recipe.codebook.sample, shape)
+        sums = torch.zeros(3)
+        for draw in self.sampler.epoch(self.epoch):
+            terms = self._step(draw, sample)
+            sums += torch.stack([terms.loss.detach(), terms.dense_R1, terms.quantized_R1]).cpu()
+            self._tell_step(draw, float(terms.loss.detach()), started)
+        self.epoch += 1
+        self._move_codewords(sample)
+        used = usage(self.network.quantizer, sample.get())
+        self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
+
+    def _step(self, draw: Draw, sample: EmbeddingSample) -> Terms:
+        step = draw.epoch * self.sampler.steps_per_epoch + draw.step
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, 3, step)).generate_state(1)[0]))
+        set_rate(self.optimizer, rate(self.recipe.training, step, self.steps, draw.epoch))
+        dense, quantized, pairs = self._forward(draw, sample)
+        share = dense_share(draw.epoch, self.recipe.training.epochs) if self.recipe.loss.fade else 0.0
+        if draw.epoch == 0:
+            share = 1.0  # the codewords are still random
+        terms = objective(dense, quantized, pairs, self.network.level_weights, share, self.recipe.loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.loss.backward()
+        if self.recipe.training.clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.training.clip_norm)
+        self.optimizer.step()
+        return terms
+
+    def _forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[Embedded, Embedded, Pairs]:
+        part = self.data.train
+        tokens = self.features.read(part.rows[draw.videos], list(self.data.experts))
+        batch = collate(tokens, self.config.video.max_tokens, draw.rng())
+        videos = self.network.embed_videos(video_tensors(batch, self.config, self.device))
+        owner = np.repeat(np.arange(len(draw.videos)), draw.captions.shape[1])
+        chosen = zip(draw.videos[owner].tolist(), draw.captions.ravel().tolist(), strict=True)
+        words = self.tower.tokenizer.pad([self.words[video][caption] for video, caption in chosen])
+        texts = self.network.embed_texts(*text_tensors(words, self.device))
+        sample.add(texts)
+        sample.add(videos)
+        vectors = self.network.quantizer(torch.cat([texts, videos])).vectors
+        pairs = Pairs(*(torch.from_numpy(a).to(self.device) for a in (owner, part.groups[draw.videos])))
+        return Embedded(texts, videos), Embedded(vectors[: len(texts)], vectors[len(texts) :]), pairs
+
+    def _move_codewords(self, sample: EmbeddingSample) -> None:
+        """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
+        codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
+        first = self.epoch == 1
+        if not first and (codebook.update == "gradient" or self.epoch > codebook.until * epochs):
+            return
+        generator = torch.Generator().manual_seed(self.seed) if first else None
+        fit_codewords(self.network.quantizer, sample.get(), codebook.iterations, generator)
+
+    def _close_epoch(self, means: torch.Tensor, used: Usage, started: float) -> None:
+        loss, dense_R1, quantized_R1 = means.tolist()
+        model = Model(self.network, self.tower, "")
+        validation: dict[str, Any] = {}
+        if len(self.data.validation):
+            measured = evaluate(model, self.features, self.data.validation)
+            validation = {**measured.quantized.to_dict(), "dense": measured.dense.to_dict()}
+        best = bool(validation) and self._is_best(validation)
+        if best:
+            self.best_epoch = self.epoch
+        seconds = time.monotonic() - started
+        self.seconds += seconds
+        report = EpochReport(
+            self.epoch, loss, seconds, used.share, used.active, quantized_R1, dense_R1, validation, best
+        )
+        self.history.append(report.to_dict())
+        self._save(best)
+        self.observer.epoch(report)
+
+    def _is_best(self, validation: dict[str, Any]) -> bool:
+        def figure(measured: dict[str, Any]) -> float:
+            return float(measured["t2v"]["R1"] + measured["t2v"]["R10"] + measured["v2t"]["R1"])
+
+        before = [figure(line["validation"]) for line in self.history]
+        return not before or figure(validation) >= max(before)
+
+    def _save(self, best: bool) -> None:
+        def fill(folder: Path) -> None:
+            checkpoint.save(folder, self.network, self.tower)
+
+        def fill_all(folder: Path) -> None:
+            fill(folder)
+            write_state(self.optimizer, folder / resume.OPTIMIZER_FILE)
+
+        if best:
+            resume.keep_best(self.run, fill)
+        progress = resume.Progress(self.epoch, self.fingerprint, self.history, self.best_epoch, self.seconds)
+        resume.write(self.run, progress, fill_all)
+        write_text(self.run / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in self.history))
+
+    def _tell_step(self, draw: Draw, loss: float, started: float) -> None:
+        done = draw.epoch * self.sampler.steps_per_epoch + draw.step + 1
+        spent = self.seconds + time.monotonic() - started
+        epoch, epochs = draw.epoch + 1, self.recipe.training.epochs
+        left = spent / done * (self.steps - done)
+        self.observer.step(StepReport(epoch, epochs, done, self.steps, loss, left))
+
+
+def _set_scales(network: HCQ, found: dict[str, FeatureStatistics]) -> None:
+    for name, scale in zip(network.video_encoder.names, network.video_encoder.scales, strict=True):
+        if isinstance(scale, FeatureScale):
+            scale.mean.copy_(torch.from_numpy(found[name].mean))
+            scale.deviation.copy_(torch.from_numpy(found[name].deviation))

@@ -1,0 +1,66 @@
+"""Adam, its step size over the run, and its state without a pickle."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hcq_cli.model.hcq import HCQ
+from hcq_cli.training.recipe import Recipe, TrainingConfig
+
+
+def adam(network: HCQ, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over three groups: a pretrained text encoder, the codewords, and everything else."""
+    training = recipe.training
+    words = [network.quantizer.codewords]
+    pretrained = list(network.text_encoder.parameters()) if recipe.model.text.encoder != "scratch" else []
+    apart = {id(parameter) for parameter in (*words, *pretrained)}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in apart]
+    network.quantizer.codewords.requires_grad_(recipe.codebook.update != "kmeans")
+    groups = [
+        {"params": rest, "lr": training.optimizer_lr, "weight_decay": training.weight_decay},
+        {"params": words, "lr": training.codeword_lr, "weight_decay": 0.0},
+        {"params": pretrained, "lr": training.text_lr, "weight_decay": training.weight_decay},
+    ]
+    filled = [{**group, "initial_lr": group["lr"]} for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, fused=True)
+
+
+def rate(training: TrainingConfig, step: int, steps: int, epoch: int) -> float:
+    """Factor of the step size at step `step` (from 0) of `steps`, in epoch `epoch` (from 0)."""
+    warm = training.warmup * steps
+    rising = min((step + 1) / warm, 1.0) if warm >= 1 else 1.0
+    if training.schedule == "exponential":
+        return rising * training.decay**epoch
+    along = max(step - warm, 0) / max(steps - warm, 1)
+    return rising * 0.5 * (1 + math.cos(math.pi * min(along, 1.0)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give every group `factor` times its own step size."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def write_state(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Write Adam's moments and step counts as safetensors."""
+    from safetensors.torch import save_file
+
+    state: dict[str, Tensor] = {}
+    for at, values in optimizer.state_dict()["state"].items():
+        state |= {f"{at}.{name}": value.detach().cpu().clone() for name, value in values.items()}
+    save_file(state, path)
+
+
+def read_state(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Read back what `write_state` wrote, into an optimizer of the same parameters."""
+    from safetensors.torch import load_file
+
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in load_file(path).items():
+        at, _, name = key.partition(".")
+        state.setdefault(int(at), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

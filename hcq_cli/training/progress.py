@@ -1,0 +1,96 @@
+"""What a training run tells while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """After a step.
+
+    Args:
+        epoch, epochs: which epoch, from 1, of how many.
+        step, steps: steps done of all epochs, of how many.
+        loss: of the step.
+        seconds_left: guessed from the steps of this run so far.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """After an epoch; also a line of metrics.jsonl.
+
+    Args:
+        epoch: which, from 1.
+        loss: mean of its steps.
+        seconds: it took.
+        used_codewords: percent of the codewords in use that some vector of the epoch chose.
+        active_codewords: codewords in use a sub-codebook; K, or fewer where there are fewer training vectors.
+        batch_R1, batch_dense_R1: percent of captions whose video is nearest inside their batch, by quantized and by
+            dense vectors.
+        validation: metrics by code, if there are validation videos: t2v and v2t, dense beside them.
+        best: whether it is the best epoch so far.
+    """
+
+    epoch: int
+    loss: float
+    seconds: float
+    used_codewords: float
+    active_codewords: int
+    batch_R1: float
+    batch_dense_R1: float
+    validation: dict[str, Any] = field(default_factory=dict)
+    best: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """Quantized R@1 over dense R@1, percent: on validation, else inside the batches."""
+        quantized, dense = self.batch_R1, self.batch_dense_R1
+        if self.validation:
+            quantized, dense = self.validation["t2v"]["R1"], self.validation["dense"]["t2v"]["R1"]
+        return 100.0 * quantized / dense if dense else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For metrics.jsonl."""
+        return {**asdict(self), "quantized_to_dense": self.ratio}
+
+
+class Observer(Protocol):
+    """Is told how training goes; every method may do nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Something a person may want to know."""
+
+    def warning(self, sentence: str) -> None:
+        """Something a person should know."""
+
+    def step(self, report: StepReport) -> None:
+        """After each step."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """After each epoch."""
+
+
+class Silent:
+    """An observer that does nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Nothing."""
+
+    def warning(self, sentence: str) -> None:
+        """Nothing."""
+
+    def step(self, report: StepReport) -> None:
+        """Nothing."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """Nothing."""

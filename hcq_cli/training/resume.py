@@ -1,0 +1,102 @@
+"""The state of an unfinished run, written after every epoch: a checkpoint, Adam's state, and what was measured.
+
+  RUN/resume/epoch-0007/    checkpoint files, optimizer.safetensors, progress.json
+  RUN/resume/best/          the best epoch so far by validation, if there is one
+
+All randomness is a function of seed, epoch and step, so no generator's state needs to be kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hcq_cli.errors import DamagedError
+from hcq_cli.files import sync_folder
+
+FOLDER, BEST, PROGRESS = "resume", "best", "progress.json"
+OPTIMIZER_FILE = "optimizer.safetensors"
+EPOCH_PATTERN = re.compile(r"epoch-(\d{4,})")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Args:
+        epoch: epochs finished.
+        fingerprint: of recipe and data; a run of another fingerprint cannot go on from here.
+        history: a metrics.jsonl line for each finished epoch.
+        best_epoch: the best by validation, from 1; 0 if there is none.
+        seconds: training time so far.
+    """
+
+    epoch: int
+    fingerprint: str
+    history: list[dict[str, Any]]
+    best_epoch: int
+    seconds: float
+
+
+def newest(run: Path) -> tuple[Path, Progress] | None:
+    """The state to go on from; None if there is none.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    folder = run / FOLDER
+    names = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [(int(match[1]), path) for path in names if (match := EPOCH_PATTERN.fullmatch(path.name))]
+    if not found:
+        return None
+    _, path = max(found)
+    try:
+        return path, Progress(**json.loads((path / PROGRESS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedError(f"{path}: cannot be resumed from ({error})", f"remove {folder} and train anew") from error
+
+
+def write(run: Path, progress: Progress, fill: Callable[[Path], None]) -> None:
+    """Write the state after an epoch, then drop the one before: a kill at any instant leaves one whole.
+
+    Args:
+        run: the run's folder.
+        progress: how far it has come.
+        fill: writes the checkpoint and the optimizer into the folder it is given.
+    """
+    target = run / FOLDER / f"epoch-{progress.epoch:04d}"
+    _replace(target, lambda folder: _fill(folder, progress, fill))
+    for path in (run / FOLDER).iterdir():
+        if EPOCH_PATTERN.fullmatch(path.name) and path.name != target.name:
+            shutil.rmtree(path)
+
+
+def _fill(folder: Path, progress: Progress, fill: Callable[[Path], None]) -> None:
+    fill(folder)
+    (folder / PROGRESS).write_text(json.dumps(vars(progress)), "utf-8")
+
+
+def keep_best(run: Path, fill: Callable[[Path], None]) -> None:
+    """Write the best epoch so far."""
+    _replace(run / FOLDER / BEST, fill)
+
+
+def _replace(target: Path, fill: Callable[[Path], None]) -> None:
+    fresh = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    fill(fresh)
+    sync_folder(fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.replace(target)
+    sync_folder(target.parent)
+
+
+def clear(run: Path) -> None:
+    """Forget an unfinished run."""
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
