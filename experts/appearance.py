@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from experts.base import Clip, Sampling, State, Tokens
 from experts.blocks import Array, cell_means, centred, compress, join, signed_sqrt, soft_unit
 from experts.colours import NAMES, colour_names, to_lab
-from experts.figure import Figure, find_figure, outline
+from experts.figure import Figure, find_figures, outline, saliency_map
 from experts.gradients import (
     FAMILIES,
     PATTERNS,
@@ -23,9 +23,13 @@ from experts.gradients import (
 SIDE = 128
 """Longer side at which a frame is described, pixels."""
 GRID = 4
+NAMES_GRID = 3
+THUMB = 6
 ORIENTATIONS = 9
 LUMA_TERMS, CHROMA_TERMS = 7, 4
 HARMONICS = 10
+FIGURES = 2
+"""How many things that stand out are described each by itself."""
 
 
 class Appearance:
@@ -71,15 +75,19 @@ def describe_frame(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     small = fit_side(image, SIDE // 2)
     lab, names = to_lab(small), colour_names(small)
-    figure = find_figure(lab)
-    blocks = _colour_blocks(lab, names) + _structure_blocks(gray, lab)
-    return join(blocks + _figure_blocks(figure, lab, names))
+    saliency = saliency_map(lab)
+    blocks = _colour_blocks(lab, names) + _structure_blocks(gray, lab) + _ground_blocks(saliency, lab, names)
+    figures = [_figure_blocks(figure, lab, names) for figure in find_figures(saliency, FIGURES)]
+    absent = [np.zeros(width, np.float32) for width in FIGURE_WIDTHS]
+    for slot in range(FIGURES):
+        blocks += figures[slot] if slot < len(figures) else absent
+    return join(blocks)
 
 
 def _colour_blocks(lab: Array, names: Array) -> list[Array]:
     """Colour names of the frame and of each cell; mean and spread of Lab in each cell."""
     whole = names.mean((0, 1))
-    cells = cell_means(names, GRID, GRID)
+    cells = cell_means(names, NAMES_GRID, NAMES_GRID)
     mean = cell_means(lab, GRID, GRID)
     spread = np.sqrt(np.maximum(cell_means(np.square(lab), GRID, GRID) - np.square(mean), 0))
     mean = (mean - (50, 0, 0)) / 50
@@ -110,33 +118,40 @@ def _structure_blocks(gray: NDArray[np.uint8], lab: Array) -> list[Array]:
     ]
 
 
-def _figure_blocks(figure: Figure, lab: Array, names: Array) -> list[Array]:
-    """Colour, place and outline of what stands out, and the colour of the ground around it."""
-    inside = figure.mask / (figure.mask.sum() + 1)
-    around = (1 - figure.saliency) / ((1 - figure.saliency).sum() + 1)
-    colour = np.tensordot(inside, names, 2)
-    ground = np.tensordot(around, names, 2)
-    tone = np.tensordot(inside, lab, 2) - (50 * inside.sum(), 0, 0)
-    contrast = tone - np.tensordot(around, lab, 2) + (50, 0, 0)
-    shape = oriented_gradients(figure.patch, GRID, GRID, 8, signed=True)
-    thumb = cell_means(figure.patch[..., None], 8, 8).ravel()
-    kept = np.sqrt(figure.place[4])
+def _ground_blocks(saliency: Array, lab: Array, names: Array) -> list[Array]:
+    """Colour names of all that stands out and of the ground around it, and where things stand out."""
+    figure = saliency / (saliency.sum() + 1)
+    ground = (1 - saliency) / ((1 - saliency).sum() + 1)
+    cells = compress(cell_means(saliency[..., None], GRID, GRID).ravel(), 0.2, 1.0)
     return [
-        soft_unit(np.sqrt(colour), 0.3),
-        soft_unit(np.sqrt(ground), 0.3),
+        soft_unit(np.sqrt(np.tensordot(figure, names, 2)), 0.3),
+        soft_unit(np.sqrt(np.tensordot(ground, names, 2)), 0.3),
+        soft_unit(cells, 0.5),
+    ]
+
+
+FIGURE_WIDTHS = (len(NAMES), 6, 6, GRID * GRID * 8, THUMB * THUMB, HARMONICS)
+
+
+def _figure_blocks(figure: Figure, lab: Array, names: Array) -> list[Array]:
+    """Colour, tone, place and outline of one thing that stands out; as wide as FIGURE_WIDTHS say."""
+    inside = figure.mask / (figure.mask.sum() + 1)
+    tone = np.tensordot(inside, lab, 2) - np.array((50 * inside.sum(), 0, 0))
+    contrast = np.tensordot(inside, lab, 2) - inside.sum() * lab.mean((0, 1))
+    shape = oriented_gradients(figure.patch, GRID, GRID, 8, signed=True)
+    thumb = cell_means(figure.patch[..., None], THUMB, THUMB).ravel()
+    return [
+        soft_unit(np.sqrt(np.tensordot(inside, names, 2)), 0.3),
         soft_unit(np.concatenate([tone, contrast]) / 50, 0.5),
         soft_unit(figure.place, 0.3),
         soft_unit(np.sqrt(shape).ravel(), 0.3),
-        soft_unit((thumb - thumb.mean()) * kept, 0.3),
+        soft_unit(thumb - thumb.mean(), 0.3),
         soft_unit(signed_sqrt(outline(figure.patch, harmonics=HARMONICS)), 0.1),
-        soft_unit(compress(cell_means(figure.saliency[..., None], GRID, GRID).ravel(), 0.2, 1.0), 0.5),
     ]
 
 
 def _width() -> int:
-    colour = len(NAMES) * (1 + GRID * GRID) + 6 * GRID * GRID
-    structure = (
-        PATTERNS + 4 * FAMILIES + GRID * GRID * (ORIENTATIONS + 1) + LUMA_TERMS**2 - 1 + 2 * (CHROMA_TERMS**2 - 1)
-    )
-    figure = 2 * len(NAMES) + 6 + 6 + GRID * GRID * 8 + 64 + HARMONICS + GRID * GRID
-    return colour + structure + figure
+    colour = len(NAMES) * (1 + NAMES_GRID**2) + 6 * GRID * GRID
+    structure = PATTERNS + 4 * FAMILIES + GRID * GRID * (ORIENTATIONS + 1)
+    layout = LUMA_TERMS**2 - 1 + 2 * (CHROMA_TERMS**2 - 1)
+    return colour + structure + layout + 2 * len(NAMES) + GRID * GRID + FIGURES * sum(FIGURE_WIDTHS)

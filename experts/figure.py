@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from experts.blocks import Array
 
@@ -19,6 +20,8 @@ NEAREST = 3
 CONTRAST = 16.0
 """Distance in Lab at which a pixel is as likely figure as ground."""
 PATCH = 32
+SMALLEST_AREA = 6
+"""Pixels; what is smaller is a speck."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,11 @@ class Figure:
     """What stands out.
 
     Args:
-        saliency: [h, w] how surely each pixel is figure, 0..1.
-        mask: [h, w] the largest connected figure, 0..1; all zero if nothing stands out.
+        mask: [h, w] how surely each pixel is part of it, 0..1.
         patch: [PATCH, PATCH] the mask, moved to the middle and scaled to its own spread.
         place: [6] middle x and y (-0.5..0.5), width and height of its spread, √area, share of the saliency.
     """
 
-    saliency: Array
     mask: Array
     patch: Array
     place: Array
@@ -50,24 +51,31 @@ def saliency_map(lab: Array) -> Array:
     return cv2.GaussianBlur((nearest / (nearest + CONTRAST**2)).astype(np.float32), (0, 0), 0.8)
 
 
-def find_figure(lab: Array) -> Figure:
-    """The largest thing that stands out from the border; Lab [h, w, 3]."""
-    saliency = saliency_map(lab)
-    height, width = saliency.shape
+def find_figures(saliency: Array, most: int) -> list[Figure]:
+    """The largest things that stand out, those that the frame's border cuts off last.
+
+    Args:
+        saliency: [h, w] in 0..1, see `saliency_map`.
+        most: how many at most.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats((saliency > 0.5).astype(np.uint8), connectivity=4)
-    if count < 2 or stats[1:, cv2.CC_STAT_AREA].max() < 6:
-        empty = np.zeros((height, width), np.float32)
-        return Figure(saliency, empty, np.zeros((PATCH, PATCH), np.float32), np.zeros(6, np.float32))
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    near = cv2.dilate((labels == largest).astype(np.uint8), np.ones((3, 3), np.uint8))
-    mask = (saliency * near).astype(np.float32)
+    ring = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    cut = np.bincount(ring, minlength=count)[1:] / np.sqrt(stats[1:, cv2.CC_STAT_AREA])
+    weight = stats[1:, cv2.CC_STAT_AREA] / (1 + 2 * cut)
+    order = np.argsort(-weight, kind="stable")[:most]
+    large = [int(at) + 1 for at in order if stats[at + 1, cv2.CC_STAT_AREA] >= SMALLEST_AREA]
+    return [_figure(saliency, labels == label) for label in large]
+
+
+def _figure(saliency: Array, inside: NDArray[np.bool_]) -> Figure:
+    height, width = saliency.shape
+    mask = (saliency * cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8))).astype(np.float32)
     x, y, spread_x, spread_y = _moments(mask)
     patch = _normalised(mask, x, y, max(spread_x, spread_y))
-    share = mask.sum() / (saliency.sum() + 1e-6)
-    area = np.sqrt(mask.mean())
     side = max(height, width)
-    place = [x / width - 0.5, y / height - 0.5, spread_x * 3 / side, spread_y * 3 / side, area, share]
-    return Figure(saliency, mask, patch, np.array(place, np.float32))
+    place = [x / width - 0.5, y / height - 0.5, spread_x * 3 / side, spread_y * 3 / side]
+    place += [np.sqrt(mask.mean()), mask.sum() / saliency.sum()]
+    return Figure(mask, patch, np.array(place, np.float32))
 
 
 def _moments(mask: Array) -> tuple[float, float, float, float]:

@@ -8,7 +8,9 @@ each), growth and spin, flashes of light.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -194,11 +196,28 @@ def _course(thing: Array, light: Array, x: Array, y: Array) -> Array:
     return np.stack(columns, -1).astype(np.float32)
 
 
-def _directions(vectors: Array, weight: Array) -> Array:
-    """Soft histogram of directions: vectors [..., 2], weight [...] -> [..., DIRECTIONS]."""
-    turn = np.arctan2(vectors[..., 1], vectors[..., 0]) / (2 * np.pi) * DIRECTIONS
-    away = np.abs((turn[..., None] - np.arange(DIRECTIONS) + DIRECTIONS / 2) % DIRECTIONS - DIRECTIONS / 2)
-    return (np.maximum(0, 1 - away) * weight[..., None]).astype(np.float32)
+def direction_counts(vectors: Array, weights: Sequence[Array], places: NDArray[np.int64], count: int) -> list[Array]:
+    """Soft histograms of directions at each of `count` places, one for each kind of weight.
+
+    Args:
+        vectors: [..., 2].
+        weights: each [...].
+        places: [...] in 0..count-1.
+
+    Returns:
+        For each weight [count, DIRECTIONS], sums of weight.
+    """
+    turn = np.arctan2(vectors[..., 1], vectors[..., 0]).ravel() * np.float32(DIRECTIONS / (2 * np.pi)) + DIRECTIONS
+    low = np.floor(turn)
+    part, low = turn - low, low.astype(np.int64)
+    base, size = places.ravel() * DIRECTIONS, count * DIRECTIONS
+    first, second = base + low % DIRECTIONS, base + (low + 1) % DIRECTIONS
+    sums = []
+    for weight in weights:
+        flat = weight.ravel()
+        counts = np.bincount(first, flat * (1 - part), size) + np.bincount(second, flat * part, size)
+        sums.append(counts.reshape(count, DIRECTIONS).astype(np.float32))
+    return sums
 
 
 def describe_window(pairs: PairMotion, chosen: np.ndarray, start_s: float, end_s: float) -> NDArray[np.float32]:
@@ -207,20 +226,30 @@ def describe_window(pairs: PairMotion, chosen: np.ndarray, start_s: float, end_s
     times = pairs.times[chosen].astype(np.float64)
     blocks = [*_thing_blocks(thing), *_course_blocks(course, times, start_s, end_s)]
     blocks += _spectrum_blocks(course, times, start_s, end_s)
-    return join([*blocks, *_camera_blocks(camera, times, start_s, end_s)])
+    blocks += _camera_blocks(camera, times, start_s, end_s)
+    return join([*blocks, _stillness(course, camera)])
 
 
 def _thing_blocks(thing: Array) -> list[Array]:
     """Directions over a 3 × 3 grid, directions by speed over the whole frame, and a 4 × 4 map of energy."""
     speed = np.sqrt(np.square(thing).sum(-1))
     there = _presence(thing)
-    maps = _directions(thing, there).mean(0)
-    grid = np.sqrt(cell_means(maps, 3, 3)).ravel()
     level = compress(speed, 0.1, FAST) * 2
     slow, fast = np.clip(1 - level, 0, 1), np.clip(level - 1, 0, 1)
-    by_speed = [_directions(thing, there * part).mean((0, 1, 2)) for part in (slow, 1 - slow - fast, fast)]
+    parts = [there * slow, there * (1 - slow - fast), there * fast]
+    cells = np.broadcast_to(_thirds(), speed.shape)
+    counts = np.stack(direction_counts(thing, parts, cells, 9)) / speed.size
+    grid = np.sqrt(counts.sum(0) * 9).ravel()  # relative to the size of a cell
+    by_speed = np.sqrt(counts.sum(1)).ravel()
     energy = compress(cell_means((there * speed).mean(0)[..., None], 4, 4), 0.05, FAST).ravel()
-    return [soft_unit(grid, 0.2), soft_unit(np.sqrt(np.concatenate(by_speed)), 0.1), soft_unit(energy, 0.2)]
+    return [soft_unit(grid, 0.2), soft_unit(by_speed, 0.1), soft_unit(energy, 0.2)]
+
+
+@lru_cache(maxsize=1)
+def _thirds() -> NDArray[np.int64]:
+    """Number 0..8 of the cell of a 3 × 3 grid that each point of the field lies in: [FIELD, FIELD]."""
+    third = np.arange(FIELD) * 3 // FIELD
+    return third[:, None] * 3 + third
 
 
 def _sampled(series: Array, times: np.ndarray, start_s: float, end_s: float, count: int) -> Array:
@@ -256,18 +285,32 @@ def _spectrum_blocks(course: Array, times: np.ndarray, start_s: float, end_s: fl
 
 
 def _camera_blocks(camera: Array, times: np.ndarray, start_s: float, end_s: float) -> list[Array]:
-    """The camera: mean and mean size of its six terms, its course, and its directions."""
+    """The camera: mean and mean size of its six terms, its course, its directions and its spectrum (shaking)."""
     scaled = np.concatenate([compress(camera[:, :2], 0.05, FAST), compress(camera[:, 2:], 0.1, 4.0)], -1)
     beats = _sampled(scaled[:, :4], times, start_s, end_s, BEATS)
     speed = np.sqrt(np.square(camera[:, :2]).sum(-1))
-    directions = _directions(camera[:, :2], compress(speed, 0.05, FAST)).mean(0)
+    nowhere = np.zeros(len(speed), np.int64)
+    directions = direction_counts(camera[:, :2], [compress(speed, 0.05, FAST)], nowhere, 1)[0][0] / len(speed)
     summary = np.concatenate([scaled.mean(0), np.abs(scaled).mean(0)])
-    return [soft_unit(summary, 0.2), soft_unit(beats.ravel(), 0.3), soft_unit(np.sqrt(directions), 0.3)]
+    shift = _sampled(camera[:, :2], times, start_s, end_s, SPECTRUM)
+    shaking = np.abs(np.fft.fft(shift[:, 0] + 1j * shift[:, 1])) / SPECTRUM
+    return [
+        soft_unit(summary, 0.2),
+        soft_unit(beats.ravel(), 0.3),
+        soft_unit(np.sqrt(directions), 0.3),
+        soft_unit(compress(shaking, 0.05, FAST), 0.3),
+    ]
+
+
+def _stillness(course: Array, camera: Array) -> Array:
+    """How still things, camera and light are, 1 for not moving at all, so that rest has a token to show: [3]."""
+    moves = np.stack([course[:, ENERGY] / 0.02, np.abs(camera[:, :2]).sum(-1) / 0.1, course[:, FLICKER] / 0.01], -1)
+    return soft_unit(np.exp(-moves).mean(0), 0.5)
 
 
 def _width() -> int:
     things = 9 * DIRECTIONS + 3 * DIRECTIONS + 16
     course = 5 * 2 * BEATS + 8
     spectrum = SPECTRUM + 4 * (SPECTRUM // 2)
-    camera = 12 + 4 * BEATS + DIRECTIONS
-    return things + course + spectrum + camera
+    camera = 12 + 4 * BEATS + DIRECTIONS + SPECTRUM
+    return things + course + spectrum + camera + 3
