@@ -25,6 +25,11 @@ CEPSTRA = 20
 PITCH_HOP, PITCH_FRAME, PITCH_FFT = 320, 1024, 2048
 PITCH_LOW_HZ, PITCH_HIGH_HZ = 60.0, 2000.0
 PITCH_BINS = 30
+TONE_HOP, TONE_FRAME, TONE_FFT = 1024, 2048, 4096
+SEMITONES, LOWEST_TONE_HZ = 60, 110.0
+INTERVALS = 24
+COUNTS = 6
+"""Bins of the number of onsets in a window: 0, 1, 2, 4, 8, 16."""
 QUARTERS = 4
 LAGS = 20
 SILENCE_DBFS = -70.0
@@ -43,6 +48,7 @@ class SoundMaps:
         level: [n] loudness in dB below full scale, divided by FLOOR_DB, 0..1.
         pitch: [p] octaves over PITCH_LOW_HZ, every 20 ms.
         voicing: [p] how periodic the sound is, 0..1.
+        tones: [m, SEMITONES] how far each semitone stands out from its neighbours, unit norm or less, every 64 ms.
     """
 
     mel: Array
@@ -50,6 +56,7 @@ class SoundMaps:
     level: Array
     pitch: Array
     voicing: Array
+    tones: Array
 
 
 class Audio:
@@ -115,6 +122,26 @@ def _to_mel(hz: float) -> float:
     return float(1127 * np.log1p(hz / 700))
 
 
+@lru_cache(maxsize=1)
+def _tone_filters() -> Array:
+    """Windows a semitone wide around the tones from LOWEST_TONE_HZ up: [TONE_FFT/2 + 1, SEMITONES]."""
+    semitone = 12 * np.log2(np.maximum(np.fft.rfftfreq(TONE_FFT, 1 / HZ), 1) / LOWEST_TONE_HZ)
+    apart = np.abs(semitone[:, None] - np.arange(SEMITONES))
+    width = np.maximum(0.6, 12 * np.log2(1 + HZ / TONE_FFT / (LOWEST_TONE_HZ * 2 ** (np.arange(SEMITONES) / 12))))
+    weight = np.clip(1 - apart / width, 0, 1)
+    return (weight / weight.sum(0)).astype(np.float32)
+
+
+def _tones(samples: Array) -> Array:
+    """How far each semitone stands out along a window: [m, SEMITONES]."""
+    samples = np.pad(samples, (0, max(0, TONE_FRAME - len(samples))))
+    frames = sliding_window_view(samples, TONE_FRAME)[::TONE_HOP] * np.hanning(TONE_FRAME).astype(np.float32)
+    strength = np.sqrt(np.abs(np.fft.rfft(frames, TONE_FFT)).astype(np.float32) @ _tone_filters())
+    around = np.pad(strength, ((0, 0), (3, 3)), mode="edge")
+    mean = sliding_window_view(around, 7, axis=1).mean(2)
+    return soft_unit(np.maximum(strength - mean, 0), 0.5)
+
+
 @lru_cache(maxsize=4)
 def cosines(size: int, count: int) -> Array:
     """Orthonormal cosine transform (DCT-II) without its constant term: [size, count]."""
@@ -130,7 +157,8 @@ def measure(samples: Array) -> SoundMaps:
     mel = np.log10(power @ _mel_filters() + 10 ** (-FLOOR_DB / 10 - 1)) * 10 / FLOOR_DB + 1 + 10 / FLOOR_DB
     level = 10 * np.log10(np.square(frames).mean(1) + 1e-12) / FLOOR_DB + 1
     pitch, voicing = _pitch(samples)
-    return SoundMaps(mel.astype(np.float32), _shape(power), np.clip(level, 0, 1).astype(np.float32), pitch, voicing)
+    level = np.clip(level, 0, 1).astype(np.float32)
+    return SoundMaps(mel.astype(np.float32), _shape(power), level, pitch, voicing, _tones(samples))
 
 
 def _shape(power: Array) -> Array:
@@ -166,7 +194,15 @@ def _pitch(samples: Array) -> tuple[Array, Array]:
 
 def describe_window(maps: SoundMaps) -> NDArray[np.float32]:
     """The descriptor of one window: float32 [dim]."""
-    return join([*_mel_blocks(maps.mel), *_shape_blocks(maps), *_pitch_blocks(maps), *_rhythm_blocks(maps)])
+    return join(
+        [
+            *_mel_blocks(maps.mel),
+            *_shape_blocks(maps),
+            *_pitch_blocks(maps),
+            *_tone_blocks(maps.tones),
+            *_rhythm_blocks(maps),
+        ]
+    )
 
 
 def _quarters(series: Array, parts: int = QUARTERS) -> Array:
@@ -210,20 +246,29 @@ def _shape_blocks(maps: SoundMaps) -> list[Array]:
 
 
 def _pitch_blocks(maps: SoundMaps) -> list[Array]:
-    """Histogram of pitch, weighted by voicing; its classes (chroma); its course, slope and jumps."""
+    """Histogram of pitch, weighted by voicing; its course, slope and jumps."""
     top = float(np.log2(PITCH_HIGH_HZ / PITCH_LOW_HZ))
     loud = np.interp(np.arange(len(maps.pitch)) * 2 + 2, np.arange(len(maps.level)), maps.level)
     weight = np.square(maps.voicing) * (loud > maps.level.max() - 0.3)
     bins = np.clip(maps.pitch / top * (PITCH_BINS - 1), 0, PITCH_BINS - 1)
     near = np.maximum(0, 1 - np.abs(bins[:, None] - np.arange(PITCH_BINS)))
     histogram = (near * weight[:, None]).sum(0) / len(weight)
-    turn = (maps.pitch % 1) * 12
-    apart = np.abs((turn[:, None] - np.arange(12) + 6) % 12 - 6)
-    chroma = (np.maximum(0, 1 - apart) * weight[:, None]).sum(0) / len(weight)
     return [
         soft_unit(np.sqrt(histogram), 0.2),
-        soft_unit(np.sqrt(chroma), 0.3),
         soft_unit(_pitch_course(maps.pitch / top - 0.5, weight), 0.3),
+    ]
+
+
+def _tone_blocks(tones: Array) -> list[Array]:
+    """Which semitones sound, which of the twelve in any octave, and which intervals sound together in any key."""
+    mean = tones.mean(0)
+    chroma = mean.reshape(-1, 12).sum(0)
+    together = [(tones[:, lag:] * tones[:, : SEMITONES - lag]).sum() for lag in range(1, INTERVALS + 1)]
+    intervals = np.sqrt(np.array(together) / (np.square(tones).sum() + 0.1))
+    return [
+        soft_unit(mean, 0.2),
+        soft_unit(chroma - chroma.mean(), 0.2),
+        soft_unit(intervals - intervals.mean(), 0.2),
     ]
 
 
@@ -253,13 +298,15 @@ def _rhythm_blocks(maps: SoundMaps) -> list[Array]:
     beats = np.array([(smooth[lag:] * smooth[:-lag]).sum() if lag < len(smooth) else 0.0 for lag in lags]) / energy
     strong = onset > max(0.02, 0.3 * float(onset.max()))
     count = (strong[1:] & ~strong[:-1]).sum() + strong[:1].sum()
-    amounts = np.array([min(float(count), 24) / 12, onset.max() * 4, onset.mean() * 20])
+    amounts = np.array([onset.max() * 4, onset.mean() * 20])
+    many = 0.0 if count == 0 else 1 + np.log2(count)
     course = _quarters(onset[:, None], 10).ravel()
     bands = _quarters(np.ascontiguousarray(maps.mel.T), 4)  # four wide bands over time
     waves = np.abs(np.fft.rfft((bands - bands.mean(1, keepdims=True)) * np.hanning(bands.shape[1]), 128))[:, 1:25]
     modulation = waves.reshape(4, 12, 2).mean(2) / 16
     return [
         soft_unit(beats, 0.3),
+        np.maximum(0, 1 - np.abs(min(many, COUNTS - 1) - np.arange(COUNTS))).astype(np.float32),
         soft_unit(compress(amounts, 0.2, 3.0), 0.3),
         soft_unit(compress(course, 0.02, 0.5), 0.3),
         soft_unit(modulation.ravel(), 0.2),
@@ -269,6 +316,6 @@ def _rhythm_blocks(maps: SoundMaps) -> list[Array]:
 def _width() -> int:
     mel = 4 * BANDS + 2 * CEPSTRA + 16 * QUARTERS
     shape = 8 + 4 * QUARTERS + 10 + 3
-    pitch = PITCH_BINS + 12 + QUARTERS + 5
-    rhythm = LAGS + 3 + 10 + 48
+    pitch = PITCH_BINS + QUARTERS + 5 + SEMITONES + 12 + INTERVALS
+    rhythm = LAGS + COUNTS + 2 + 10 + 48
     return mel + shape + pitch + rhythm
