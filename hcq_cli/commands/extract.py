@@ -1,0 +1,191 @@
+"""`hcq extract`: folders, files, globs or a list of videos -> features."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.console import Console, printable
+from hcq_cli.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from hcq_cli.media.engine import ExtractReport, Options
+    from hcq_cli.media.inputs import Inputs
+
+SHOWN = 20
+"""Warnings and failures printed in full; --json holds all of them."""
+EXAMPLES = [
+    "hcq extract videos/",
+    "hcq extract talks/*.mkv --experts appearance,audio",
+    "find /media -name '*.mp4' -print0 | hcq extract --from -",
+]
+
+Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH…", help="Folders, files or globs.")]
+From = Annotated[str | None, typer.Option("--from", metavar="LIST|-", help="File with a name a line (or NUL-ended).")]
+Experts = Annotated[str | None, typer.Option(metavar="LIST", help="Experts by name, with commas; see hcq experts.")]
+Preset = Annotated[str, typer.Option(metavar="classic", help="A named set of experts.")]
+Decoder = Annotated[str, typer.Option(metavar="auto|decord|pyav", help="Or package.module:Class.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core).", show_default=False)]
+Device = Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")]
+Timeout = Annotated[float | None, typer.Option(min=0.1, help="Deadline of a video.", show_default=False)]
+SampleFps = Annotated[float | None, typer.Option(min=0.001, help="Frames a second for all.", show_default=False)]
+MaxSeconds = Annotated[float | None, typer.Option(min=0.001, help="Leave out what is later.", show_default=False)]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try known broken files again.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq extract` to the command line."""
+
+    @command(app, "extract", panel=VERBS, examples=EXAMPLES)
+    def extract(
+        session: Session,
+        paths: Paths = None,
+        from_list: From = None,
+        experts: Experts = None,
+        preset: Preset = "classic",
+        decoder: Decoder = "auto",
+        workers: Workers = None,
+        device: Device = "cpu",
+        timeout_s: Timeout = None,
+        sample_fps: SampleFps = None,
+        max_seconds: MaxSeconds = None,
+        retry_failed: RetryFailed = False,
+        dry_run: DryRun = False,
+        output: Output = None,
+    ) -> None:
+        """Decode every video once and let the experts write its features. Finished videos are skipped.
+
+        Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
+        """
+        from hcq_cli.media.engine import Options
+        from hcq_cli.media.inputs import find_inputs
+
+        names = _expert_names(experts, preset)
+        inputs = find_inputs([*(paths or []), *_listed(from_list)])
+        store = output or session.workspace.features
+        options = Options(store, decoder, workers, device, timeout_s, sample_fps, max_seconds, retry_failed)
+        code = (_dry_run if dry_run else _extract)(session, inputs, names, options)
+        if code:
+            raise typer.Exit(code)
+
+
+def _expert_names(experts: str | None, preset: str) -> list[str]:
+    from experts.registry import presets
+
+    if experts is not None:
+        names = [name.strip() for name in experts.split(",") if name.strip()]
+        if names:
+            return names
+        raise UsageError("--experts names no expert", "hcq experts")
+    if preset not in presets:
+        raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
+    return presets[preset]
+
+
+def _listed(source: str | None) -> list[str]:
+    from hcq_cli.media.inputs import read_list
+
+    if source is None:
+        return []
+    if source == "-":
+        return read_list(sys.stdin.buffer.read())
+    try:
+        return read_list(Path(source).read_bytes())
+    except OSError as error:
+        raise NotFoundError(f"{source}: {error.strerror}", "give --from a file with a name a line") from error
+
+
+def _extract(session: Session, inputs: Inputs, names: list[str], options: Options) -> int:
+    from hcq_cli.media.engine import extract
+
+    begun = time.monotonic()
+    with session.console.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as task:
+        before = 0
+
+        def observe(report: ExtractReport, path: str) -> None:
+            nonlocal before
+            speed = report.media_s / max(time.monotonic() - begun, 1e-3)
+            task.advance(report.done - before, detail=f"{speed:.0f}x real time  {printable(Path(path).name)[:40]}")
+            before = report.done
+
+        report = extract(inputs, names, options, observe)
+    session.console.result(_document(report, options), lambda: _print(session.console, report, options))
+    return report.exit_code
+
+
+def _document(report: ExtractReport, options: Options) -> dict[str, Any]:
+    warnings = [
+        {"path": w.path, **({"expert": w.expert} if w.expert else {}), "message": w.message} for w in report.warnings
+    ]
+    return {
+        "videos": report.videos,
+        "extracted": report.extracted,
+        "skipped": report.skipped,
+        "failed": [{"path": failed.path, "error": failed.error} for failed in report.failed],
+        "warnings": warnings,
+        "states": report.states,
+        "seconds": round(report.seconds, 3),
+        "store": str(options.store),
+        "media_seconds": round(report.media_s, 3),
+        "decoders": report.decoders,
+        "packets": report.packets,
+        "frames": report.frames,
+    }
+
+
+def _print(console: Console, report: ExtractReport, options: Options) -> None:
+    columns = [state for state in next(iter(report.states.values()), {}) if state != "failed" or _any_failed(report)]
+    rows = [[name, *(counts[state] for state in columns)] for name, counts in report.states.items()]
+    if report.extracted or report.skipped:
+        console.table(["expert", *(state.replace("_", " ") for state in columns)], rows)
+    for warning in report.warnings[:SHOWN]:
+        about = f"{warning.expert}: " if warning.expert else ""
+        console.warn(f"{warning.path}: {about}{warning.message}")
+    if len(report.warnings) > SHOWN:
+        console.warn(f"… and {len(report.warnings) - SHOWN} more (--json lists all)")
+    for failed in report.failed[:SHOWN]:
+        console.text(f"failed: {printable(failed.path)}: {printable(failed.error)}", style="red")
+    if len(report.failed) > SHOWN:
+        console.text(f"… and {len(report.failed) - SHOWN} more failed (--json lists all)", style="red")
+    if any(failed.known for failed in report.failed):
+        console.note("some are known from an earlier run; --retry-failed tries them again")
+    speed = f", {report.media_s / report.seconds:.0f}x real time" if report.extracted and report.seconds else ""
+    console.text(
+        f"{report.extracted} extracted, {report.skipped} skipped, {len(report.failed)} failed "
+        f"in {report.seconds:.1f} s{speed} -> {printable(str(options.store))}"
+    )
+
+
+def _any_failed(report: ExtractReport) -> bool:
+    return any(counts.get("failed") for counts in report.states.values())
+
+
+def _dry_run(session: Session, inputs: Inputs, names: list[str], options: Options) -> int:
+    from hcq_cli.media.planning import plan
+
+    planned = plan(inputs, names, options)
+    document = {
+        "videos": len(planned.todo) + len(planned.finished) + len(planned.failed),
+        "todo": [{"path": item.path, "id": item.id, "experts": item.experts} for item in planned.todo],
+        "skipped": len(planned.finished),
+        "failed": [{"path": failed.path, "error": failed.error} for failed in planned.failed],
+        "store": str(options.store),
+    }
+
+    def show() -> None:
+        for item in planned.todo:
+            session.console.text(f"extract  {printable(item.path)}  ({', '.join(item.experts)})")
+        for failed in planned.failed:
+            session.console.text(f"failed   {printable(failed.path)}: {printable(failed.error)}")
+        counts = (len(planned.todo), len(planned.finished), len(planned.failed))
+        session.console.text("{} to extract, {} finished, {} failed".format(*counts))
+
+    session.console.result(document, show)
+    return 3 if planned.failed else 0

@@ -1,0 +1,140 @@
+"""The decord decoder: pictures by decord, the rest (sound, clock, shape of pixels) by PyAV.
+
+decord reads pictures only, in one go, and gives each its own time; its times are unusable for some containers
+(AVI), and then the frame rate has to do. It turns pictures upright itself. See decoder.py for why it is not
+the first choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
+from hcq_cli.media.pyav import PyAVMedia, start_s
+
+LATEST_S = 1e7
+"""A time beyond this is nonsense (four months)."""
+
+
+class DecordPicture:
+    """A frame as decord gives it; see `Picture`."""
+
+    def __init__(self, image: NDArray[np.uint8], time_s: float, duration_s: float, pixel_aspect: Any) -> None:
+        self.time_s, self.duration_s = time_s, duration_s
+        self._image, self._pixel_aspect = image, pixel_aspect
+
+    def rgb(self, max_side: int) -> NDArray[np.uint8]:
+        """See `Picture.rgb`."""
+        import cv2
+
+        height, width = self._image.shape[:2]
+        size = upright_size(width, height, self._pixel_aspect, max_side)
+        if size == (width, height):
+            return self._image
+        small: NDArray[np.uint8] = cv2.resize(self._image, size, interpolation=cv2.INTER_AREA)
+        return small
+
+
+class DecordMedia:
+    """A file opened with decord, and with PyAV for its sound; see `Media`."""
+
+    def __init__(self, path: str, see: bool, hear_hz: Sequence[int]) -> None:
+        self.warnings: list[str] = []
+        self.packets = 0
+        self._sound = self._open_sound(path, hear_hz)
+        self.has_picture = self._sound is None or self._sound.has_picture
+        self.has_sound = self._sound is not None and self._sound.has_sound
+        self.duration_s = self._sound.duration_s if self._sound is not None else None
+        self._frames: Any = None
+        if see and self.has_picture:
+            try:
+                # One thread, on the CPU: see pyav.py.
+                self._frames = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+            except Exception as error:  # DECORDError, RuntimeError and others
+                self.close()
+                raise CannotOpenError(f"decord: {type(error).__name__}") from error
+
+    def _open_sound(self, path: str, hear_hz: Sequence[int]) -> PyAVMedia | None:
+        try:
+            return PyAVMedia(path, False, hear_hz)
+        except CannotOpenError as error:
+            self.warnings.append(f"no sound: {error}")
+            return None
+
+    def close(self) -> None:
+        """See `Media.close`."""
+        self._frames = None
+        if self._sound is not None:
+            self._sound.close()
+
+    def __iter__(self) -> Iterator[Picture | Sound]:
+        """Pictures and sound in the order of their times."""
+        sounds = iter(self._sound) if self._sound is not None else iter(())
+        sound = next(sounds, None)
+        for picture in self._pictures():
+            while isinstance(sound, Sound) and sound.start_s <= picture.time_s:
+                yield sound
+                sound = next(sounds, None)
+            yield picture
+        while sound is not None:
+            yield sound
+            sound = next(sounds, None)
+        if self._sound is not None:
+            self.warnings += self._sound.warnings
+
+    def _pictures(self) -> Iterator[DecordPicture]:
+        if self._frames is None:
+            return
+        aspect = self._pixel_aspect()
+        for at, (shown_s, gone_s) in enumerate(self._times()):
+            try:
+                # Very narrow frames come with their padding as further colours.
+                image = np.ascontiguousarray(self._frames.next().asnumpy()[:, :, :3])
+            except Exception as error:  # StopIteration as decord's own kind, or a broken packet
+                kind = type(error).__name__
+                self.warnings.append(f"the picture is broken at {shown_s:.1f} s (frame {at}: decord {kind})")
+                return
+            self.packets += 1
+            yield DecordPicture(image, shown_s, gone_s - shown_s, aspect)
+
+    def _pixel_aspect(self) -> Any:
+        video = self._sound.video if self._sound is not None else None
+        if video is None or not video.sample_aspect_ratio:
+            return None
+        turned = self._frames[0].shape[:2] != (video.height, video.width)
+        self._frames.seek(0)
+        return 1 / video.sample_aspect_ratio if turned else video.sample_aspect_ratio
+
+    def _times(self) -> Iterator[tuple[float, float]]:
+        """When each frame is shown and gone, seconds; by the frame rate if decord's times are nonsense."""
+        count = len(self._frames)
+        times = np.asarray(self._frames.get_frame_timestamp(range(count)), np.float64).reshape(count, 2)
+        # decord's times start with the stream; the clock starts with the file.
+        late_s = 0.0
+        if self._sound is not None and self._sound.video is not None and self._sound.video.start_time is not None:
+            video = self._sound.video
+            late_s = float(video.start_time * video.time_base) - start_s(self._sound.container)
+        if not np.isfinite(times).all() or np.abs(times).max(initial=0) > LATEST_S:
+            rate = float(self._frames.get_avg_fps()) or 1.0
+            times = np.arange(count)[:, None] / rate + np.array([[0.0, 1 / rate]])
+        elif self._sound is not None:
+            late_s -= float(times[0, 0]) if count else 0.0
+        yield from ((float(shown) + late_s, float(gone) + late_s) for shown, gone in times)
+
+
+class DecordDecoder:
+    """See `Decoder`."""
+
+    name = "decord"
+
+    def __init__(self) -> None:
+        decord.logging.set_level(decord.logging.QUIET)
+
+    def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> DecordMedia:
+        """See `Decoder.open`."""
+        return DecordMedia(path, see, hear_hz)

@@ -1,0 +1,335 @@
+"""Extraction: what is finished is skipped, what is left goes to the workers, whatever becomes of them.
+
+One thread a worker process: it judges the next input (hashing new files on the way), hands it over, waits until the
+deadline. A finished video is safe in the store before its worker says so. The main thread counts, and folds the
+store now and then.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from experts.base import Expert, State
+from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
+from hcq_cli.features.store import FeatureStore, FeatureWriter
+from hcq_cli.media.child import Child
+from hcq_cli.media.inputs import Input, Inputs
+from hcq_cli.media.ledger import Broken, Finished, Ledger
+from hcq_cli.media.protocol import Answer, Job, Setup
+
+FOLD_EVERY = 2048
+"""Finished videos after which they are put into shards."""
+MEMORY_LIMIT_GIB = 4.0
+SHOWN_STATES = (State.TOKENS, State.NO_STREAM, State.SILENT, State.NOTHING_FOUND, State.NO_FRAMES, State.FAILED)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to extract.
+
+    Args:
+        store: the feature store's folder.
+        decoder: auto, pyav, decord, or package.module:Class.
+        workers: processes; None for one a core.
+        device: cpu or cuda.
+        timeout_s: deadline of a video; None for a generous one by its size and duration.
+        sample_fps: frames a second for every expert that sees; None leaves it to the expert.
+        max_seconds: what lies later in a video is left out; None for all.
+        retry_failed: try again what is known to be broken.
+        memory_gib: the most memory a worker may take; None for HCQ_MEMORY_LIMIT_GIB or 4; 0 for no limit.
+    """
+
+    store: Path
+    decoder: str = "auto"
+    workers: int | None = None
+    device: str = "cpu"
+    timeout_s: float | None = None
+    sample_fps: float | None = None
+    max_seconds: float | None = None
+    retry_failed: bool = False
+    memory_gib: float | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A file that gave nothing, and why; `known` if that is remembered from an earlier run."""
+
+    path: str
+    error: str
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that went not quite right; about one expert, or the video as a whole."""
+
+    path: str
+    message: str
+    expert: str | None = None
+
+
+@dataclass
+class ExtractReport:
+    """What an extraction did.
+
+    Args:
+        videos: inputs, the failed ones included.
+        extracted: decoded in this run.
+        skipped: finished before.
+        failed: those that gave nothing.
+        warnings: what went not quite right in this run.
+        states: for each expert, how many of the extracted and skipped videos have each state.
+        media_s: duration of what was extracted, seconds.
+        seconds: of the run.
+        decoders: how many videos each decoder read.
+        packets: packets read.
+        frames: frames decoded.
+    """
+
+    videos: int = 0
+    extracted: int = 0
+    skipped: int = 0
+    failed: list[Failed] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
+    states: dict[str, dict[str, int]] = field(default_factory=dict)
+    media_s: float = 0.0
+    seconds: float = 0.0
+    decoders: dict[str, int] = field(default_factory=dict)
+    packets: int = 0
+    frames: int = 0
+
+    @property
+    def done(self) -> int:
+        """Inputs that have been dealt with."""
+        return self.extracted + self.skipped + len(self.failed)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return EXIT_SOME_FAILED if self.failed else 0
+
+
+Observer = Callable[[ExtractReport, str], None]
+"""Called in the main thread after each input, with the report so far and the input's path."""
+
+
+def sampled(experts: Sequence[Expert], sample_fps: float | None) -> list[Expert]:
+    """The experts, with `sample_fps` frames a second for those that see."""
+    for expert in experts:
+        if sample_fps is not None and expert.sampling.frames_per_second:
+            expert.sampling = replace(expert.sampling, frames_per_second=sample_fps)
+    return list(experts)
+
+
+def load_experts(names: Sequence[str], sample_fps: float | None = None) -> list[Expert]:
+    """The experts of these names, not prepared yet.
+
+    Raises:
+        UsageError: there is no such expert.
+    """
+    from experts.registry import load
+
+    try:
+        return sampled(load(names), sample_fps)
+    except (LookupError, ValueError) as error:
+        raise UsageError(str(error.args[0] if error.args else error), "hcq experts") from error
+
+
+def setup(names: Sequence[str], options: Options) -> Setup:
+    """What the workers are told.
+
+    Raises:
+        UsageError: there is no such decoder, or a limit makes no sense.
+    """
+    from hcq_cli.media.decoder import BUILT_IN
+
+    if options.decoder not in ("auto", *BUILT_IN) and ":" not in options.decoder:
+        choices = ", ".join(["auto", *BUILT_IN])
+        raise UsageError(f"there is no decoder {options.decoder!r}", f"--decoder {choices} or package.module:Class")
+    return Setup(
+        list(names),
+        options.device,
+        options.decoder,
+        str(options.store),
+        options.sample_fps,
+        options.max_seconds,
+        _memory_bytes(options),
+        os.getpid(),
+    )
+
+
+def _memory_bytes(options: Options) -> int:
+    if options.device != "cpu":  # a GPU's driver reserves far more than it uses
+        return 0
+    if options.memory_gib is not None:
+        return int(options.memory_gib * 2**30)
+    text = os.environ.get("HCQ_MEMORY_LIMIT_GIB", str(MEMORY_LIMIT_GIB))
+    try:
+        return int(float(text) * 2**30)
+    except ValueError:
+        raise UsageError(f"HCQ_MEMORY_LIMIT_GIB={text!r} is no number") from None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def extract(
+    inputs: Inputs, names: Sequence[str], options: Options, observer: Observer = lambda report, path: None
+) -> ExtractReport:
+    """Bring the features of all inputs into the store.
+
+    Args:
+        inputs: from `find_inputs`.
+        names: the experts.
+        options: see there.
+        observer: told of every input that has been dealt with.
+
+    Returns:
+        the report; inputs that fail are in it, and cost nobody else anything.
+
+    Raises:
+        UsageError: no such expert or decoder.
+        LockedError: another process writes to the store.
+        HcqError: the experts cannot be prepared, or the store cannot be written.
+    """
+    begun = time.monotonic()
+    experts = load_experts(names, options.sample_fps)
+    told = setup(names, options)
+    report = _report(inputs)
+    ids: list[str] = []
+    with FeatureWriter(options.store) as writer:
+        ledger = Ledger(writer, experts, options.max_seconds, options.retry_failed)
+        _note(report, options, [*writer.warnings, *ledger.fold()])
+        count = min(options.workers or cores(), max(1, len(inputs.videos)))
+        crew = Crew(ledger, inputs.videos, [Child(told) for _ in range(count)], options.timeout_s)
+        for done, (item, outcome) in enumerate(crew.outcomes(), 1):
+            _count(report, item, outcome, ids)
+            observer(report, item.path)
+            if done % FOLD_EVERY == 0:
+                _note(report, options, ledger.fold())
+        _note(report, options, ledger.fold())
+        report.states = _states(writer.store, ids, [expert.name for expert in experts])
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+def _report(inputs: Inputs) -> ExtractReport:
+    failed = [Failed(item.path, item.error) for item in inputs.unusable]
+    return ExtractReport(videos=len(inputs.videos) + len(failed), failed=failed)
+
+
+def _note(report: ExtractReport, options: Options, warnings: Sequence[str]) -> None:
+    report.warnings += [Warned(str(options.store), message) for message in warnings]
+
+
+Outcome = Finished | Broken | tuple[Job, Answer]
+
+
+def _count(report: ExtractReport, item: Input, outcome: Outcome, ids: list[str]) -> None:
+    if isinstance(outcome, Finished):
+        report.skipped += 1
+        ids.append(outcome.id)
+    elif isinstance(outcome, Broken):
+        report.failed.append(Failed(item.path, outcome.error, outcome.remembered))
+    else:
+        job, answer = outcome
+        report.packets += answer.packets
+        report.frames += answer.frames
+        report.warnings += [Warned(item.path, message, expert) for expert, message in answer.warnings]
+        if answer.error is not None:
+            report.failed.append(Failed(item.path, answer.error))
+        else:
+            report.extracted += 1
+            report.media_s += answer.duration_s
+            report.decoders[answer.decoder] = report.decoders.get(answer.decoder, 0) + 1
+            ids.append(job.id)
+
+
+def _states(store: FeatureStore, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    rows = np.array([row for row in map(store.row, ids) if row is not None], np.int64)
+    counted = {}
+    for name in names:
+        numbers = store.catalog.latest(name).state[rows]
+        counts = np.bincount(numbers, minlength=len(SHOWN_STATES) + 1)
+        counted[name] = {str(state): int(counts[at]) for at, state in enumerate(SHOWN_STATES, 1)}
+    return counted
+
+
+class Crew:
+    """Threads that drive the worker processes through the inputs.
+
+    Args:
+        ledger: judges the inputs.
+        videos: what there is to do.
+        children: one a thread.
+        timeout_s: deadline of a video; None for one by size and duration.
+    """
+
+    def __init__(
+        self, ledger: Ledger, videos: Sequence[Input], children: Sequence[Child], timeout_s: float | None
+    ) -> None:
+        self._ledger, self._children, self._timeout_s = ledger, children, timeout_s
+        self._left = iter(videos)
+        self._taking = threading.Lock()
+        self._stopped = threading.Event()
+        self._done: queue.SimpleQueue[tuple[Input, Outcome] | BaseException | None] = queue.SimpleQueue()
+
+    def outcomes(self) -> Iterator[tuple[Input, Outcome]]:
+        """What became of each input, as they are finished. Whatever ends this, no process is left behind."""
+        threads = [threading.Thread(target=self._drive, args=(child,), daemon=True) for child in self._children]
+        try:
+            for thread in threads:
+                thread.start()
+            running = len(threads)
+            while running:
+                said = self._done.get()
+                if isinstance(said, BaseException):
+                    raise said
+                if said is None:
+                    running -= 1
+                else:
+                    yield said
+        finally:
+            self._stopped.set()
+            for child in self._children:
+                child.stop()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+
+    def _drive(self, child: Child) -> None:
+        try:
+            while not self._stopped.is_set() and (item := self._take()) is not None:
+                outcome = self._deal(child, item)
+                if not self._stopped.is_set():
+                    self._done.put((item, outcome))
+        except BaseException as error:  # the main thread raises it
+            self._done.put(error)
+        finally:
+            child.kill()
+            self._done.put(None)
+
+    def _take(self) -> Input | None:
+        with self._taking:
+            return next(self._left, None)
+
+    def _deal(self, child: Child, item: Input) -> Outcome:
+        verdict = self._ledger.judge(item)
+        if not isinstance(verdict, Job):
+            return verdict
+        answer = child.ask(verdict, self._timeout_s)
+        if answer.error is None:
+            self._ledger.mended(verdict)
+        elif answer.lasting and not self._stopped.is_set():
+            self._ledger.failed(verdict, answer.error)
+        return verdict, answer

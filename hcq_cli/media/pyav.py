@@ -1,0 +1,236 @@
+"""The PyAV decoder: picture and sound in one pass over the file, with FFmpeg's own times, rotation and pixel shape.
+
+Every frame is decoded (skipping some would spoil those that refer to them), in one thread: the workers are what
+runs in parallel, and one thread gives the same bytes every time. After a broken packet pictures are left out until
+the next one that stands for itself; the sound goes on at once. Only frames that an expert asks for are
+converted, from the decoder's own format to RGB at the size asked for in one call of libswscale.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
+from hcq_cli.media.hearing import Hearing
+
+MOST_BROKEN_PACKETS = 1000
+"""A track is given up after so many packets that cannot be decoded."""
+
+
+@dataclass
+class Breaks:
+    """What could not be decoded of a track.
+
+    Args:
+        packets: how many packets.
+        first_s: how far the track had come before the first of them, seconds.
+        spoilt: how many pictures were left out because they may refer to a broken one.
+        waiting: whether pictures are left out until the next one that refers to none.
+    """
+
+    packets: int = 0
+    first_s: float = 0.0
+    spoilt: int = 0
+    waiting: bool = False
+
+
+def reason(error: Exception) -> str:
+    """What FFmpeg says, without the number and the name of the file."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return "not enough memory to decode it"
+    return str(getattr(error, "strerror", None) or error)
+
+
+class PyAVPicture:
+    """A frame as FFmpeg decoded it.
+
+    Args:
+        frame: av.VideoFrame.
+        time_s: seconds.
+        duration_s: seconds; 0 if unknown.
+        pixel_aspect: width of a pixel over its height.
+        reformatters: one a size, kept for the whole file (they hold libswscale's tables).
+    """
+
+    def __init__(
+        self,
+        frame: Any,
+        time_s: float,
+        duration_s: float,
+        pixel_aspect: Fraction | None,
+        reformatters: dict[int, VideoReformatter],
+    ) -> None:
+        self.time_s, self.duration_s = time_s, duration_s
+        self._frame, self._pixel_aspect, self._reformatters = frame, pixel_aspect, reformatters
+
+    def rgb(self, max_side: int) -> NDArray[np.uint8]:
+        """See `Picture.rgb`."""
+        frame = self._frame
+        width, height = upright_size(frame.width, frame.height, self._pixel_aspect, max_side)
+        reformatter = self._reformatters.setdefault(max_side, VideoReformatter())
+        small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
+        # FFmpeg gives the angle counterclockwise, as rot90 takes it.
+        turns = round((frame.rotation or 0) / 90) % 4
+        return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
+
+
+class PyAVMedia:
+    """A file opened with PyAV; see `Media`.
+
+    Args:
+        path: the file.
+        see: whether pictures are wanted.
+        hear_hz: wanted sample rates.
+    """
+
+    def __init__(self, path: str, see: bool, hear_hz: Sequence[int]) -> None:
+        self.warnings: list[str] = []
+        self.packets = 0
+        try:
+            self.container = av.open(path, metadata_errors="replace")
+        except (av.FFmpegError, ValueError, OSError) as error:
+            raise CannotOpenError(reason(error)) from error
+        self.video = best_video(self.container)
+        self.audio = self.container.streams.best("audio")
+        self.has_picture, self.has_sound = self.video is not None, self.audio is not None
+        if not (self.has_picture or self.has_sound):
+            self.close()
+            raise CannotOpenError("neither a video nor an audio track in it")
+        self.duration_s = self.container.duration / 1e6 if self.container.duration else None
+        self._zero_s = start_s(self.container)
+        self._wanted = [
+            *([self.video] if see and self.video else []),
+            *([self.audio] if hear_hz and self.audio else []),
+        ]
+        self._hearing = Hearing(hear_hz)
+        self._reformatters: dict[int, VideoReformatter] = {}
+        self._reached_s = {"picture": 0.0, "sound": 0.0}
+        self._breaks: dict[str, Breaks] = {}
+
+    def close(self) -> None:
+        """See `Media.close`."""
+        self.container.close()
+
+    def __iter__(self) -> Iterator[Picture | Sound]:
+        """See `Media.__iter__`."""
+        able = [stream for stream in self._wanted if self._prepare(stream)]
+        try:
+            for packet in self._packets(able) if able else ():
+                yield from self._decode(packet)
+            yield from self._hearing.finish()
+        finally:  # also when the caller has seen enough
+            self.warnings += [self._told(kind, breaks) for kind, breaks in self._breaks.items()]
+
+    def _told(self, kind: str, breaks: Breaks) -> str:
+        many = "1 piece" if breaks.packets == 1 else f"{breaks.packets} pieces"
+        spoilt = f", {breaks.spoilt} frames after it left out" if breaks.spoilt else ""
+        return f"the {kind} is broken at {breaks.first_s:.1f} s ({many} could not be decoded{spoilt})"
+
+    def _prepare(self, stream: Any) -> bool:
+        """Whether this FFmpeg has a decoder for the stream; one thread, see above."""
+        if stream.codec_context is None:
+            self.warnings.append(f"no decoder for the {kind_of(stream)} track")
+            return False
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        return True
+
+    def _packets(self, streams: list[Any]) -> Iterator[Any]:
+        """The packets, then an empty one a stream, which makes the decoders give what they hold back."""
+        flushed = False
+        try:
+            for packet in self.container.demux(streams):
+                flushed = flushed or packet.size == 0
+                self.packets += 1
+                yield packet
+        except (av.FFmpegError, OSError) as error:
+            self.warnings.append(f"the file breaks off: {reason(error)}")
+        if not flushed:
+            for stream in streams:
+                packet = av.Packet()
+                packet.stream = stream
+                yield packet
+
+    def _decode(self, packet: Any) -> Iterator[Picture | Sound]:
+        stream = packet.stream
+        kind = kind_of(stream)
+        if kind in self._breaks and self._breaks[kind].packets >= MOST_BROKEN_PACKETS:
+            return
+        try:
+            frames = stream.decode(packet if packet.size else None)
+        except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, MemoryError):
+                raise
+            breaks = self._breaks.setdefault(kind, Breaks(first_s=self._reached_s[kind]))
+            breaks.packets += 1
+            breaks.waiting = kind == "picture"
+            return
+        for frame in frames:
+            if kind == "sound":
+                yield from self._heard(frame)
+            elif not self._spoilt(frame):
+                yield self._picture(frame, stream)
+
+    def _heard(self, frame: Any) -> Iterator[Sound]:
+        for sound in self._hearing.hear(frame, self._zero_s):
+            self._reached_s["sound"] = sound.start_s + len(sound.samples) / sound.hz
+            yield sound
+
+    def _spoilt(self, frame: Any) -> bool:
+        breaks = self._breaks.get("picture")
+        if breaks is None or not breaks.waiting:
+            return False
+        breaks.waiting = not frame.key_frame
+        breaks.spoilt += breaks.waiting
+        return breaks.waiting
+
+    def _picture(self, frame: Any, stream: Any) -> PyAVPicture:
+        base = frame.time_base or stream.time_base
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        duration_s = float(frame.duration * base) if frame.duration else 0.0
+        if not duration_s and stream.average_rate:
+            duration_s = float(1 / stream.average_rate)
+        time_s = self._reached_s["picture"] if stamp is None else float(stamp * base) - self._zero_s
+        self._reached_s["picture"] = time_s + duration_s
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        return PyAVPicture(frame, time_s, duration_s, aspect, self._reformatters)
+
+
+class PyAVDecoder:
+    """See `Decoder`."""
+
+    name = "pyav"
+
+    def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> PyAVMedia:
+        """See `Decoder.open`."""
+        return PyAVMedia(path, see, hear_hz)
+
+
+def kind_of(stream: Any) -> str:
+    """`picture` or `sound`, for messages."""
+    return "sound" if stream.type == "audio" else "picture"
+
+
+def best_video(container: Any) -> Any:
+    """The video stream that a player would show; None if there is none (cover art is none)."""
+    cover = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    real = [stream for stream in container.streams.video if not stream.disposition & cover]
+    best = container.streams.best("video")
+    return best if best in real else next(iter(real), None)
+
+
+def start_s(container: Any) -> float:
+    """When the file starts on its own clock, seconds: the first frame or sample of any track."""
+    if container.start_time is not None:
+        return float(container.start_time) / 1e6
+    starts = [float(s.start_time * s.time_base) for s in container.streams if s.start_time is not None]
+    return min(starts, default=0.0)
