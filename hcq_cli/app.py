@@ -16,7 +16,7 @@ from hcq_cli.commands.shared import JsonOption, QuietOption, Shared, VerboseOpti
 from hcq_cli.console import Console
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, HcqError, UsageError
 
-COMMANDS: list[str] = ["extract", "index", "query", "features", "captions", "experts", "doctor"]
+COMMANDS: list[str] = ["extract", "index", "query", "features", "captions", "experts", "doctor", "bench"]
 """Modules of `hcq_cli.commands`, in the order of the help page; each has `register(app)`."""
 
 HELP = """Search a folder of videos by plain text, at 256 bytes a video.

@@ -14,8 +14,9 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.media.engine import ExtractReport, Options
+    from hcq_cli.media.engine import Options
     from hcq_cli.media.inputs import Inputs
+    from hcq_cli.media.report import ExtractReport
 
 SHOWN = 20
 """Warnings and failures printed in full; --json holds all of them."""
@@ -67,7 +68,7 @@ def register(app: typer.Typer) -> None:
         from hcq_cli.media.engine import Options
         from hcq_cli.media.inputs import find_inputs
 
-        names = _expert_names(experts, preset)
+        names = expert_names(experts, preset)
         inputs = find_inputs([*(paths or []), *_listed(from_list)])
         store = output or session.workspace.features
         options = Options(store, decoder, workers, device, timeout_s, sample_fps, max_seconds, retry_failed)
@@ -76,7 +77,12 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(code)
 
 
-def _expert_names(experts: str | None, preset: str) -> list[str]:
+def expert_names(experts: str | None, preset: str = "classic") -> list[str]:
+    """The experts of `--experts`, else of `--preset`.
+
+    Raises:
+        UsageError: there is no such preset, or the list is empty.
+    """
     from experts.registry import presets
 
     if experts is not None:

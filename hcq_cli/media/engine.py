@@ -8,22 +8,22 @@ store now and then.
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from experts.base import Expert, State
-from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
+from hcq_cli.errors import UsageError
 from hcq_cli.features.store import FeatureStore, FeatureWriter
 from hcq_cli.media.child import Child
+from hcq_cli.media.crew import Crew, Outcome
 from hcq_cli.media.inputs import Input, Inputs
 from hcq_cli.media.ledger import Broken, Finished, Ledger
-from hcq_cli.media.protocol import Answer, Job, Setup
+from hcq_cli.media.protocol import Setup
+from hcq_cli.media.report import ExtractReport, Failed, Warned
 
 FOLD_EVERY = 2048
 """Finished videos after which they are put into shards."""
@@ -56,65 +56,6 @@ class Options:
     max_seconds: float | None = None
     retry_failed: bool = False
     memory_gib: float | None = None
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A file that gave nothing, and why; `known` if that is remembered from an earlier run."""
-
-    path: str
-    error: str
-    known: bool = False
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Something that went not quite right; about one expert, or the video as a whole."""
-
-    path: str
-    message: str
-    expert: str | None = None
-
-
-@dataclass
-class ExtractReport:
-    """What an extraction did.
-
-    Args:
-        videos: inputs, the failed ones included.
-        extracted: decoded in this run.
-        skipped: finished before.
-        failed: those that gave nothing.
-        warnings: what went not quite right in this run.
-        states: for each expert, how many of the extracted and skipped videos have each state.
-        media_s: duration of what was extracted, seconds.
-        seconds: of the run.
-        decoders: how many videos each decoder read.
-        packets: packets read.
-        frames: frames decoded.
-    """
-
-    videos: int = 0
-    extracted: int = 0
-    skipped: int = 0
-    failed: list[Failed] = field(default_factory=list)
-    warnings: list[Warned] = field(default_factory=list)
-    states: dict[str, dict[str, int]] = field(default_factory=dict)
-    media_s: float = 0.0
-    seconds: float = 0.0
-    decoders: dict[str, int] = field(default_factory=dict)
-    packets: int = 0
-    frames: int = 0
-
-    @property
-    def done(self) -> int:
-        """Inputs that have been dealt with."""
-        return self.extracted + self.skipped + len(self.failed)
-
-    @property
-    def exit_code(self) -> int:
-        """What the command ends with."""
-        return EXIT_SOME_FAILED if self.failed else 0
 
 
 Observer = Callable[[ExtractReport, str], None]
@@ -232,9 +173,6 @@ def _note(report: ExtractReport, options: Options, warnings: Sequence[str]) -> N
     report.warnings += [Warned(str(options.store), message) for message in warnings]
 
 
-Outcome = Finished | Broken | tuple[Job, Answer]
-
-
 def _count(report: ExtractReport, item: Input, outcome: Outcome, ids: list[str]) -> None:
     if isinstance(outcome, Finished):
         report.skipped += 1
@@ -263,73 +201,3 @@ def _states(store: FeatureStore, ids: Sequence[str], names: Sequence[str]) -> di
         counts = np.bincount(numbers, minlength=len(SHOWN_STATES) + 1)
         counted[name] = {str(state): int(counts[at]) for at, state in enumerate(SHOWN_STATES, 1)}
     return counted
-
-
-class Crew:
-    """Threads that drive the worker processes through the inputs.
-
-    Args:
-        ledger: judges the inputs.
-        videos: what there is to do.
-        children: one a thread.
-        timeout_s: deadline of a video; None for one by size and duration.
-    """
-
-    def __init__(
-        self, ledger: Ledger, videos: Sequence[Input], children: Sequence[Child], timeout_s: float | None
-    ) -> None:
-        self._ledger, self._children, self._timeout_s = ledger, children, timeout_s
-        self._left = iter(videos)
-        self._taking = threading.Lock()
-        self._stopped = threading.Event()
-        self._done: queue.SimpleQueue[tuple[Input, Outcome] | BaseException | None] = queue.SimpleQueue()
-
-    def outcomes(self) -> Iterator[tuple[Input, Outcome]]:
-        """What became of each input, as they are finished. Whatever ends this, no process is left behind."""
-        threads = [threading.Thread(target=self._drive, args=(child,), daemon=True) for child in self._children]
-        try:
-            for thread in threads:
-                thread.start()
-            running = len(threads)
-            while running:
-                said = self._done.get()
-                if isinstance(said, BaseException):
-                    raise said
-                if said is None:
-                    running -= 1
-                else:
-                    yield said
-        finally:
-            self._stopped.set()
-            for child in self._children:
-                child.stop()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
-
-    def _drive(self, child: Child) -> None:
-        try:
-            while not self._stopped.is_set() and (item := self._take()) is not None:
-                outcome = self._deal(child, item)
-                if not self._stopped.is_set():
-                    self._done.put((item, outcome))
-        except BaseException as error:  # the main thread raises it
-            self._done.put(error)
-        finally:
-            child.kill()
-            self._done.put(None)
-
-    def _take(self) -> Input | None:
-        with self._taking:
-            return next(self._left, None)
-
-    def _deal(self, child: Child, item: Input) -> Outcome:
-        verdict = self._ledger.judge(item)
-        if not isinstance(verdict, Job):
-            return verdict
-        answer = child.ask(verdict, self._timeout_s)
-        if answer.error is None:
-            self._ledger.mended(verdict)
-        elif answer.lasting and not self._stopped.is_set():
-            self._ledger.failed(verdict, answer.error)
-        return verdict, answer

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hcq_cli.features.store import FeatureWriter
-from hcq_cli.media.engine import Failed, Options, load_experts, setup
+from hcq_cli.media.engine import Options, load_experts, setup
 from hcq_cli.media.inputs import Inputs
 from hcq_cli.media.ledger import Broken, Finished, Ledger
+from hcq_cli.media.report import Failed
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Setup:
         max_seconds: what lies later in a video is left out; None for all.
         memory_bytes: the most memory the worker may take; 0 for no limit.
         parent: process id of the parent.
+        decode_only: decode everything and ask no expert (a measurement).
     """
 
     experts: list[str]
@@ -37,6 +38,7 @@ class Setup:
     max_seconds: float | None
     memory_bytes: int
     parent: int
+    decode_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class Job:
         mtime_ns: modification time, when it was hashed.
         experts: names of those that are missing.
         identities: what the features of each of them depend on.
-        keep: whether to write the features (a measurement does not).
     """
 
     id: str
@@ -61,7 +62,6 @@ class Job:
     mtime_ns: int
     experts: list[str]
     identities: dict[str, str]
-    keep: bool = True
 
 
 @dataclass(frozen=True)

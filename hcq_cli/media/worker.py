@@ -80,14 +80,16 @@ def _extract(
     job: Job, experts: list[Expert], decoders: list[Decoder], setup: Setup, opened: Callable[[float], None]
 ) -> Answer:
     from hcq_cli.features.store import VideoFeatures, write_incoming
-    from hcq_cli.media.pipeline import extract_video
+    from hcq_cli.media.pipeline import decode_video, extract_video
 
     begun = time.monotonic()
+    if setup.decode_only:
+        return _answer(decode_video(job.path, decoders), time.monotonic() - begun)
     found = extract_video(job.path, experts, decoders, setup.max_seconds, opened)
     now = Path(job.path).stat()
     if (now.st_size, now.st_mtime_ns) != (job.size, job.mtime_ns):
         found = replace(found, error="it was changed while it was being read", lasting=False)
-    if found.error is None and job.keep:
+    if found.error is None:
         warnings = [f"{r.expert}: {r.message}" if r.expert else r.message for r in found.remarks]
         video = VideoFeatures(
             job.id,

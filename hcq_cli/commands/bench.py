@@ -1,0 +1,63 @@
+"""`hcq bench`: measures on this machine, side by side with what one would compare it with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hcq_cli.commands.shared import MACHINE, Session, command
+
+if TYPE_CHECKING:
+    from hcq_cli.media.measuring import Measured
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq bench` to the command line."""
+    group = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
+    app.add_typer(group, name="bench", rich_help_panel=MACHINE)
+
+    @command(group, "extract", examples=["hcq bench extract videos/"])
+    def bench_extract(
+        session: Session,
+        paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders, files or globs.")],
+        experts: Annotated[str | None, typer.Option(metavar="LIST", help="Experts by name, with commas.")] = None,
+        decoder: Annotated[str, typer.Option(metavar="auto|decord|pyav", help="As in hcq extract.")] = "auto",
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="Processes (default: one a core).", show_default=False)
+        ] = None,
+    ) -> None:
+        """Time extraction, and decoding alone with as many workers; the features are thrown away."""
+        from hcq_cli.commands.extract import expert_names
+        from hcq_cli.media.engine import Options
+        from hcq_cli.media.inputs import find_inputs
+        from hcq_cli.media.measuring import measure
+
+        options = Options(session.workspace.features, decoder, workers)
+        measured = measure(find_inputs(paths), expert_names(experts), options, session.console.note)
+        session.console.result(_document(measured), lambda: _print(session, measured))
+
+
+def _document(measured: Measured) -> dict[str, object]:
+    return {
+        "videos": measured.videos,
+        "failed": measured.failed,
+        "media_seconds": round(measured.media_s, 3),
+        "frames": measured.frames,
+        "workers": measured.workers,
+        "decode_only": vars(measured.decode_only),
+        "extract": vars(measured.extract),
+        "ratio": measured.ratio,
+    }
+
+
+def _print(session: Session, measured: Measured) -> None:
+    rows = [
+        [name, round(pace.seconds, 2), round(pace.times_real_time, 1)]
+        for name, pace in (("decode only", measured.decode_only), ("extract", measured.extract))
+    ]
+    session.console.table(["pass", "seconds", "times real time"], rows)
+    session.console.text(
+        f"{measured.videos} videos, {measured.media_s:.0f} s, {measured.workers} workers: "
+        f"extraction takes {measured.ratio:.2f} times as long as decoding alone"
+    )

@@ -1,0 +1,102 @@
+"""How fast extraction is here, as a multiple of decoding alone with the same workers in the same run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hcq_cli.media.child import Child
+from hcq_cli.media.crew import Crew
+from hcq_cli.media.engine import Options, cores, extract, setup
+from hcq_cli.media.inputs import Input, Inputs
+from hcq_cli.media.ledger import Broken, Finished
+from hcq_cli.media.protocol import Job
+
+
+@dataclass(frozen=True)
+class Pace:
+    """One pass over all videos.
+
+    Args:
+        seconds: wall-clock time, the start of the workers included.
+        times_real_time: duration of the videos over that.
+    """
+
+    seconds: float
+    times_real_time: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Extraction and decoding side by side.
+
+    Args:
+        videos: how many were extracted.
+        failed: how many could not be.
+        media_s: duration of all of them, seconds.
+        frames: frames decoded in one pass.
+        workers: processes in each pass.
+        decode_only: decoding all pictures and the sound, and nothing else.
+        extract: the whole extraction into an empty store.
+    """
+
+    videos: int
+    failed: int
+    media_s: float
+    frames: int
+    workers: int
+    decode_only: Pace
+    extract: Pace
+
+    @property
+    def ratio(self) -> float:
+        """Time of extraction over time of decoding alone."""
+        return self.extract.seconds / self.decode_only.seconds
+
+
+class _Everything:
+    """Judges like a ledger that knows nothing."""
+
+    def judge(self, item: Input) -> Job | Finished | Broken:
+        return Job(item.id, item.path, "", 1, 0, [], {})
+
+    def failed(self, job: Job, error: str) -> None: ...
+
+    def mended(self, job: Job) -> None: ...
+
+
+def measure(
+    inputs: Inputs, names: Sequence[str], options: Options, told: Callable[[str], None] = lambda stage: None
+) -> Measured:
+    """Decode all videos, then extract them into a store that is thrown away.
+
+    Args:
+        inputs: from `find_inputs`.
+        names: the experts.
+        options: the store in it is not used.
+        told: called with the name of each pass as it begins.
+    """
+    count = min(options.workers or cores(), max(1, len(inputs.videos)))
+    told("decode only")
+    begun = time.monotonic()
+    only = replace(setup(names, options), decode_only=True)
+    crew = Crew(_Everything(), inputs.videos, [Child(only) for _ in range(count)], options.timeout_s)
+    decoded_s = [outcome[1].duration_s for _, outcome in crew.outcomes() if isinstance(outcome, tuple)]
+    decode_s = time.monotonic() - begun
+    told("extract")
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.monotonic()
+        report = extract(inputs, names, replace(options, store=Path(folder) / "features", workers=count))
+        extract_s = time.monotonic() - begun
+    return Measured(
+        report.extracted,
+        len(report.failed),
+        report.media_s,
+        report.frames,
+        count,
+        Pace(decode_s, sum(decoded_s) / decode_s),
+        Pace(extract_s, report.media_s / extract_s),
+    )
