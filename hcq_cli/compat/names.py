@@ -39,6 +39,7 @@ RULES: list[tuple[str, str]] = [
 ]
 QUANTIZER_RULES = [("_C_k", "codewords"), ("_C_v", "values"), ("BatchNorm.", "norm.")]
 FUSED = {"query": 0, "key": 1, "value": 2}
+FUSED_SUFFIXES = (".qkv.weight", ".qkv.bias")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def load_official(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     Raises:
         DamagedError: a tensor has another shape, or one of the model's is missing.
     """
-    own, missing, unused = model.state_dict(), set(model.state_dict()), []
+    own, unused = model.state_dict(), []
+    parts = {name: 3 if name.endswith(FUSED_SUFFIXES) else 1 for name in own}
     for name, value in weights.items():
         at = place(name)
         if at is None or at.name not in own:
@@ -105,11 +107,10 @@ def load_official(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
             continue
         target = at.of(own)
         if target.shape != value.shape:
-            shapes = f"{list(value.shape)}, the model's {list(target.shape)}"
-            raise DamagedError(f"reference weights: {name} has shape {shapes}")
+            raise DamagedError(f"reference weights: {name} has shape {list(value.shape)}, not {list(target.shape)}")
         target.copy_(value)
-        missing.discard(at.name)
-    lacking = sorted(name for name in missing if not name.endswith("num_batches_tracked"))
+        parts[at.name] -= 1
+    lacking = [name for name, count in parts.items() if count > 0 and not name.endswith("num_batches_tracked")]
     if lacking:
-        raise DamagedError(f"reference weights: nothing for {', '.join(lacking[:3])} ({len(lacking)} in all)")
+        raise DamagedError(f"reference weights: not all there for {', '.join(lacking[:3])} ({len(lacking)} in all)")
     return unused

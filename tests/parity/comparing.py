@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,7 @@ def load_part(module: nn.Module, prefix: str, state: Mapping[str, np.ndarray], o
 
 def options(config: Mapping[str, Any], architecture: str = "HCQ", **changed: Any) -> ReferenceOptions:
     """Options of the golden runs: what config.json says, dropout 0, and what is `changed`."""
-    base = dict(
+    base = ReferenceOptions(
         architecture=architecture,
         experts={name: ReferenceExpert(item["dim"], item["idx"]) for name, item in config["experts"].items()},
         same_dim=config["same_dim"],
@@ -74,7 +75,7 @@ def options(config: Mapping[str, Any], architecture: str = "HCQ", **changed: Any
         cls_sims_weight=config["cls_w"],
         vlad_sims_weight=config["vlad_w"],
     )
-    return ReferenceOptions(**{**base, **changed})
+    return dataclasses.replace(base, **changed)
 
 
 def text_bert(config: Mapping[str, Any]) -> nn.Module:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from parity.comparing import close, load_part, model, options, tensors, text_bert
+from parity.comparing import close, load_part, model, same, tensors, text_bert
 
 from hcq_cli.compat.fine import ReferenceVLAD
 from hcq_cli.compat.gating import ReferenceUnit
+from hcq_cli.compat.names import load_official, official_view
+from hcq_cli.errors import DamagedError
 from hcq_cli.model.gating import GatedMixture
 
 
@@ -94,7 +96,20 @@ def test_text_encoder(golden: Any) -> None:
     close(states, given["text_bert/sequence"], "video_bert/text_bert")
 
 
-def test_every_size_is_the_configurations(golden: Any) -> None:
-    shape = options(golden.config)
-    assert shape.fine_levels == golden.config["L"]
-    assert set(shape.experts) == set(golden.config["experts"])
+def test_names_both_ways(golden: Any) -> None:
+    """Every weight of the reference has its place, and is found there again."""
+    state = golden.arrays("hcq_state")
+    found = official_view(list(state), model(golden.config, state).state_dict())
+    assert {name for name in state if name not in found} == {name for name in state if name.endswith("_C_v")}
+    for name, value in found.items():
+        same(value, state[name], name)
+
+
+def test_weights_that_do_not_fit_are_refused(golden: Any) -> None:
+    state = tensors(golden.arrays("hcq_state"))
+    built = model(golden.config, golden.arrays("hcq_state"))
+    with pytest.raises(DamagedError, match="text_vlad_proj.bias has shape"):
+        load_official(built, state | {"text_vlad_proj.bias": torch.zeros(1)})
+    state.pop("vid_bert.encoder.layer.0.attention.self.key.weight")
+    with pytest.raises(DamagedError, match="layers.0.qkv.weight"):
+        load_official(built, state)
