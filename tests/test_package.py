@@ -1,0 +1,132 @@
+"""What is shipped: a wheel with the two packages and nothing else; its `hcq --help` works in an empty environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import site
+import statistics
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hcq_cli import __version__
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HELP_LIMIT_S = 0.3
+"""What `hcq --help` may take (the contract), on an idle machine."""
+BARE_LIMIT = 12.0
+"""The same as a multiple of the start of a bare interpreter, for a machine that is busy with other things."""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources that git would ship."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+    for name in ("pyproject.toml", "README.md", "LICENSE", "hcq_cli", "experts", "tests", "examples"):
+        if (REPOSITORY / name).exists():
+            copy(REPOSITORY / name, source / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(built)]
+    done = subprocess.run([*build, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (found,) = built.glob("*.whl")
+    return found
+
+
+def copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+        for path in source.iterdir():
+            if path.name != "__pycache__":
+                copy(path, target / path.name)
+    else:
+        target.write_bytes(source.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds the wheel and sees what the running one has installed, hcq itself excepted."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    purelib = subprocess.check_output(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    ).strip()
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    done = subprocess.run([*install, str(wheel)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # Plain paths, appended: the .pth files in them are not read, so an editable hcq of the running one stays out.
+    Path(purelib, "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    return folder
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, cwd=cwd, env=clean | {"NO_COLOR": "1"}
+    )
+
+
+def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
+    assert wheel.name == f"hcq-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = set(archive.namelist())
+    assert {name.split("/")[0] for name in shipped} == {"hcq_cli", "experts", f"hcq-{__version__}.dist-info"}
+    tracked = {
+        str(path.relative_to(REPOSITORY))
+        for package in ("hcq_cli", "experts")
+        for path in (REPOSITORY / package).rglob("*")
+        if path.suffix in (".py", ".toml") or path.name == "py.typed"
+    }
+    assert tracked - shipped == set(), "left out of the wheel"
+    assert f"hcq-{__version__}.dist-info/licenses/LICENSE" in shipped
+
+
+def test_the_installed_wheel_runs(installed: Path, tmp_path: Path) -> None:
+    hcq = installed / "bin" / "hcq"
+    shown = run(hcq, "--help", cwd=tmp_path)
+    assert shown.returncode == 0 and "Search a folder of videos" in shown.stdout, shown.stderr
+    for name in ("extract", "train", "encode", "index", "query", "demo", "doctor", "captions"):
+        assert re.search(rf"^\W*{name}\b", shown.stdout, re.M), f"{name} is not in the help"
+    assert run(hcq, "--version", cwd=tmp_path).stdout == f"hcq {__version__}\n"
+    where = run(installed / "bin" / "python", "-c", "import hcq_cli; print(hcq_cli.__file__)", cwd=tmp_path).stdout
+    assert str(installed) in where
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys, json, atexit\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        "sys.argv = ['hcq', '--help']\n"
+        "from hcq_cli.app import main\nmain()\n"
+    )
+    done = run(sys.executable, "-c", script, cwd=tmp_path)
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert "typer" in loaded
+    assert not loaded & {"torch", "h5py", "transformers", "av", "cv2", "decord", "numpy", "tokenizers", "safetensors"}
+
+
+def seconds(*command: str | Path, cwd: Path) -> float:
+    started = time.perf_counter()
+    assert run(*command, cwd=cwd).returncode == 0
+    return time.perf_counter() - started
+
+
+def test_help_answers_at_once(installed: Path, tmp_path: Path) -> None:
+    """Under 0.3 s; on a machine busy with other things no more than so many starts of a bare interpreter."""
+    help_s, bare_s = [], []
+    for _ in range(7):
+        help_s.append(seconds(installed / "bin" / "hcq", "--help", cwd=tmp_path))
+        bare_s.append(seconds(installed / "bin" / "python", "-c", "pass", cwd=tmp_path))
+    limit = max(HELP_LIMIT_S, BARE_LIMIT * statistics.median(bare_s))
+    assert statistics.median(help_s) < limit, f"help {sorted(help_s)}, bare {sorted(bare_s)}"
+
+
+def test_one_version() -> None:
+    assert f'\nversion = "{__version__}"\n' in (REPOSITORY / "pyproject.toml").read_text()
