@@ -188,7 +188,10 @@ def _pitch(samples: Array) -> tuple[Array, Array]:
     height = np.where(peak, inside, 0)
     best = height.max(1, keepdims=True)
     lag = np.argmax(peak & (height >= 0.9 * best), axis=1)  # the shortest good lag: no octave too low
-    pitch = np.log2(HZ / (lag + first) / PITCH_LOW_HZ)
+    rows = np.arange(len(lag))
+    before, at, after = (normal[rows, lag + first + step] for step in (-1, 0, 1))
+    between = np.clip((before - after) / np.minimum(2 * (before - 2 * at + after), -1e-6), -0.5, 0.5)  # parabola
+    pitch = np.log2(HZ / (lag + first + between) / PITCH_LOW_HZ)
     return pitch.astype(np.float32), np.clip(best[:, 0], 0, 1).astype(np.float32)
 
 

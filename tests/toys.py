@@ -80,7 +80,9 @@ def moving(motion: str, rng: Generator, rate: float = 10.0, seconds: float = 1.0
             scale = 1 + 0.4 * (s if way < np.pi else 1 - s)
         elif motion == "shake":
             shift = rng.normal(0, 3, 2)
-        view = np.array([[scale, 0, WIDTH / 2 - scale * WIDTH + shift[0]], [0, scale, HEIGHT / 2 - scale * HEIGHT + shift[1]]])
+        view = np.array(
+            [[scale, 0, WIDTH / 2 - scale * WIDTH + shift[0]], [0, scale, HEIGHT / 2 - scale * HEIGHT + shift[1]]]
+        )
         picture = cv2.warpAffine(large, view, (WIDTH, HEIGHT))
         draw_thing(picture, pose(motion, float(s), values), int(corners), paint, shift, scale)
         if motion == "flash" and int(s * 10 + way) % 4 == 0:
@@ -89,7 +91,14 @@ def moving(motion: str, rng: Generator, rate: float = 10.0, seconds: float = 1.0
     return Frames(np.stack(images), times.astype(np.float32))
 
 
-def draw_thing(picture: NDArray[np.uint8], where: tuple[float, float, float, float], corners: int, paint: NDArray, shift: NDArray, scale: float) -> None:
+def draw_thing(
+    picture: NDArray[np.uint8],
+    where: tuple[float, float, float, float],
+    corners: int,
+    paint: NDArray,
+    shift: NDArray,
+    scale: float,
+) -> None:
     """A polygon with a mark off its middle, so that its turning is seen."""
     x, y, size, turn = where
     middle = np.array([(x - 0.5) * WIDTH, (y - 0.5) * HEIGHT]) * scale + shift + (WIDTH / 2, HEIGHT / 2)
@@ -97,7 +106,9 @@ def draw_thing(picture: NDArray[np.uint8], where: tuple[float, float, float, flo
     points = middle + np.stack([np.cos(angles), np.sin(angles)], 1) * size * scale * WIDTH
     cv2.fillPoly(picture, [points.round().astype(np.int32)], [int(v) for v in paint], cv2.LINE_AA)
     mark = (middle + (points[0] - middle) * 0.55).round().astype(int)
-    cv2.circle(picture, (int(mark[0]), int(mark[1])), max(2, int(size * 40)), [int(255 - v) for v in paint], -1, cv2.LINE_AA)
+    cv2.circle(
+        picture, (int(mark[0]), int(mark[1])), max(2, int(size * 40)), [int(255 - v) for v in paint], -1, cv2.LINE_AA
+    )
 
 
 def painted(shape: str, colour: str, rng: Generator) -> NDArray[np.uint8]:
@@ -118,7 +129,9 @@ def fill_shape(mask: NDArray[np.uint8], shape: str, centre: tuple[int, int], rad
         if shape == "ring":
             cv2.circle(mask, centre, radius // 2, 0, -1, cv2.LINE_AA)
         return
-    radii = {"square": [1.0] * 4, "triangle": [1.1] * 3, "star": [1.1, 0.45] * 5, "cross": [1.0, 1.0, 0.38] * 4}[shape]
+    radii = {"square": [1.0] * 4, "triangle": [1.1] * 3, "star": [1.1, 0.45] * 5, "cross": [1.0, 1.0, 0.38] * 4}[
+        shape
+    ]
     if shape == "cross":
         steps = np.array([at * np.pi / 2 + off for at in range(4) for off in (-0.27, 0.27, np.pi / 4)])
     else:

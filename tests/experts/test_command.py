@@ -1,0 +1,55 @@
+"""`hcq experts` from outside, with the example package installed and with a broken one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("setuptools")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_classic_experts_are_listed(hcq):
+    rows = hcq("experts", "--json").json["experts"]
+    assert [row["name"] for row in rows][:4] == ["appearance", "motion", "audio", "face"]
+    for row in rows[:4]:
+        assert row["package"] == "hcq"
+        assert row["presets"] == ["classic"]
+        assert row["dim"] > 0
+        assert row["version"] == "1"
+        assert row["about"]
+    assert rows[2]["sampling"] == {"frames_per_second": None, "max_side": None, "audio_hz": 16000}
+    assert "haarcascade" in rows[3]["weights"]
+    assert rows[3]["licence"]
+    shown = hcq("experts").out
+    assert all(name in shown for name in ("appearance", "motion", "audio", "face", "preset classic"))
+
+
+def test_the_example_package_installs_and_is_listed(hcq, tmp_path):
+    place = tmp_path / "site"
+    source = tmp_path / "own_expert"
+    subprocess.run(["cp", "-r", str(REPOSITORY / "examples" / "own_expert"), str(source)], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*pip, "--target", str(place), str(source)], check=True, timeout=120)
+    env = {"PYTHONPATH": os.pathsep.join([str(place), str(REPOSITORY)])}
+    rows = {row["name"]: row for row in hcq("experts", "--json", env=env).json["experts"]}
+    assert rows["brightness"]["package"] == "hcq-brightness"
+    assert rows["brightness"]["dim"] == 16
+    own_test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(source)]
+    subprocess.run(own_test, check=True, timeout=120, env={**os.environ, **env}, cwd=tmp_path)
+
+
+def test_a_broken_package_is_a_warning_and_the_rest_is_listed(hcq, tmp_path):
+    info = tmp_path / "site" / "sorry-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sorry\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hcq.experts]\nsorry = no_such_module_here:Sorry\n")
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)])}
+    outcome = hcq("experts", "--json", env=env)
+    rows = {row["name"]: row for row in outcome.json["experts"]}
+    assert "no_such_module_here" in rows["sorry"]["error"]
+    assert rows["audio"]["dim"] > 0
+    assert "warning: expert 'sorry' of package sorry" in outcome.err
