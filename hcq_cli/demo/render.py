@@ -52,7 +52,7 @@ def motion_path(motion: str, frames: int, rng: Generator, lean: int = 0) -> list
     Returns:
         One pose a frame.
     """
-    size, reach = rng.uniform(0.46, 0.56), rng.uniform(0.85, 1.0)
+    size, reach = rng.uniform(0.54, 0.64), rng.uniform(0.85, 1.0)
     x, y = WIDTH / 2 + 26 * lean + rng.uniform(-14, 14), HEIGHT * 0.44 + rng.uniform(-10, 10)
     share = np.linspace(0, 1, frames)
     across = (share - 0.5) * reach
@@ -66,7 +66,7 @@ def motion_path(motion: str, frames: int, rng: Generator, lean: int = 0) -> list
         return [Pose(x, y, size, way * s) for s in share]
     if motion in ("grow", "shrink"):
         growing = share if motion == "grow" else share[::-1]
-        return [Pose(x, y, 0.28 + 0.55 * reach * s) for s in growing]
+        return [Pose(x, y, 0.3 + 0.62 * reach * s) for s in growing]
     if motion == "bounce":
         jumps = np.abs(np.sin(np.pi * rng.uniform(2.6, 3.4) * share))
         return [Pose(x, HEIGHT * 0.66 - 52 * reach * j, size) for j in jumps]
@@ -78,14 +78,26 @@ def draw_frames(scene: Scene, rng: Generator, frames: int) -> Iterator[NDArray[n
     back = draw_background(scene.values["background"], rng).astype(np.float32)
     sprite = draw_object(scene.values["object"], scene.values["colour"], rng)
     person, mask, lean = _onlooker(scene.values["person"], rng)
-    front = person * mask
+    front, hidden = person * mask, 1 - mask
     path = motion_path(scene.values["motion"], frames, rng, lean)
+    empty = (back * hidden + front).astype(np.uint8)
     for pose in path:
-        place = cv2.getRotationMatrix2D((SPRITE / 2, SPRITE / 2), pose.turn, pose.size)
-        place[:, 2] += (pose.x - SPRITE / 2, pose.y - SPRITE / 2)
-        layer = cv2.warpAffine(sprite, place, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
-        picture = back * (1 - layer[..., 3:]) + layer[..., :3]
-        yield np.clip(picture * (1 - mask) + front, 0, 255).astype(np.uint8)
+        layer, box = _placed(sprite, pose)
+        picture = back[box] * (1 - layer[..., 3:]) + layer[..., :3]
+        frame = empty.copy()
+        frame[box] = np.clip(picture * hidden[box] + front[box], 0, 255)
+        yield frame
+
+
+def _placed(sprite: NDArray[np.float32], pose: Pose) -> tuple[NDArray[np.float32], tuple[slice, slice]]:
+    """The object turned and sized, float32 RGBA, and the part of the frame that it covers."""
+    reach = SPRITE * pose.size * 0.72 + 1  # half the diagonal
+    left, top = max(0, int(pose.x - reach)), max(0, int(pose.y - reach))
+    right, bottom = min(WIDTH, int(pose.x + reach) + 1), min(HEIGHT, int(pose.y + reach) + 1)
+    place = cv2.getRotationMatrix2D((SPRITE / 2, SPRITE / 2), pose.turn, pose.size)
+    place[:, 2] += (pose.x - SPRITE / 2 - left, pose.y - SPRITE / 2 - top)
+    layer = cv2.warpAffine(sprite, place, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    return layer, (slice(top, bottom), slice(left, right))
 
 
 def _onlooker(person: str, rng: Generator) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
@@ -119,7 +131,7 @@ def render_clip(scene: Scene, seed: int, path: Path) -> None:
         picture = out.add_stream("libx264", rate=FPS)
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         picture.options = {"preset": "ultrafast", "crf": "20", "threads": "1"}
-        voice = out.add_stream("aac", rate=HZ, layout="mono") if has_track else None
+        voice = out.add_stream("aac", rate=HZ, layout="mono", options={"aac_coder": "fast"}) if has_track else None
         for image in draw_frames(scene, rng, frames):
             out.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(picture.encode(None))
