@@ -167,7 +167,10 @@ class Generations:
 
     def _parse(self, path: Path) -> dict[str, Any]:
         try:
-            document = json.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
+            if not text.endswith("}\n"):
+                raise ValueError("truncated")
+            document = json.loads(text)
             body, checksum = document["body"], document["checksum"]
             name, version = document["format"], document["version"]
         except (ValueError, KeyError, TypeError) as error:

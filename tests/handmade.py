@@ -56,3 +56,13 @@ def plain_scan(codes: np.ndarray, table: np.ndarray, k: int) -> tuple[np.ndarray
         scores += table[s].astype(np.float64)[codes[:, s]]
     rows = np.lexsort((np.arange(len(codes)), -scores))[:k]
     return scores[rows], rows
+
+
+def hybrid_scores(levels: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The paper's score from float vectors: w_0·cos_coarse + (1-w_0)·mean_l cos_l of query and codewords."""
+    codebooks, _ = quantizer()
+    videos = np.stack([np.concatenate([codebooks[s, c] for s, c in enumerate(row)]) for row in codes])
+    videos = videos.reshape(len(codes), HEADER.levels, HEADER.D)
+    cosines = np.einsum("qld,nld->qnl", levels, videos / np.linalg.norm(videos, axis=2, keepdims=True))
+    coarse = 1 / HEADER.levels
+    return coarse * cosines[:, :, 0] + (1 - coarse) * cosines[:, :, 1:].mean(axis=2)

@@ -48,15 +48,20 @@ class Kernel(Protocol):
         ...
 
 
+def kernels() -> dict[str, Kernel]:
+    """What this machine can run, the fastest first."""
+    from hcq_cli.search.numpy_scan import NumpyKernel
+
+    return {by.name: by for by in [NumpyKernel()]}
+
+
 def kernel(name: str | None = None) -> Kernel:
-    """The kernel named, or by `HCQ_KERNEL`, or the fastest that this processor can run.
+    """The kernel named, or by `HCQ_KERNEL`, or the fastest that this machine can run.
 
     Raises:
         UsageError: there is no such kernel here.
     """
-    from hcq_cli.search.numpy_scan import NumpyKernel
-
-    known: dict[str, Kernel] = {"numpy": NumpyKernel()}
+    known = kernels()
     wanted = name or os.environ.get("HCQ_KERNEL") or next(iter(known))
     if wanted not in known:
         raise UsageError(f"no scan kernel {wanted!r} on this machine", f"HCQ_KERNEL can be {', '.join(known)}")
@@ -82,13 +87,11 @@ def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.n
 
 def merge(parts: Sequence[TopK], queries: int, k: int) -> TopK:
     """The best `k` of several answers to the same queries over different rows."""
-    if not parts:
+    if not parts or not queries:
         return TopK(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
     scores = np.concatenate([part.scores for part in parts], axis=1)
     rows = np.concatenate([part.rows for part in parts], axis=1)
     chosen = [best(*pair, k) for pair in zip(scores, rows, strict=True)]
-    if not chosen:
-        return TopK(np.empty((0, min(k, scores.shape[1]))), np.empty((0, min(k, scores.shape[1])), np.int64))
     return TopK(np.stack([pair[0] for pair in chosen]), np.stack([pair[1] for pair in chosen]))
 
 
@@ -105,7 +108,7 @@ def scan(
         by: the kernel; the fastest one where none is given.
     """
     by = by or kernel()
-    tasks = _tasks(sources, threads)
+    tasks = _tasks(sources, threads) if len(tables) else []
 
     def run(task: tuple[int, Source, int, int]) -> TopK:
         first_row, source, start, stop = task

@@ -22,8 +22,6 @@ class NumpyKernel:
         """See `Kernel.topk`."""
         group = max(1, CELLS // (BLOCKS_A_PASS * WIDTH))
         found = [self._topk(blocks, tables[at : at + group], k) for at in range(0, len(tables), group)]
-        if not found:
-            return merge([], 0, k)
         return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
 
     def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:

@@ -156,7 +156,9 @@ def read_tombstones(path: Path, videos: int) -> np.ndarray:
     Raises:
         DamagedError: the file is damaged or names rows that are not there.
     """
-    rows = Container(path, TOMBSTONES, REMEDY).read("rows", "<u4")
+    container = Container(path, TOMBSTONES, REMEDY)
+    container.verify()
+    rows = container.map("rows", "<u4")
     if rows.max(initial=0) >= max(videos, 1):
         raise DamagedError(f"{path}: names rows that its segment does not have", REMEDY)
     dead = np.zeros(videos, bool)

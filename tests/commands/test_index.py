@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Outcome
+from handmade import names, other_model, random_codes, write_codes
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def indexed(hcq: Run, tmp_path: Path) -> Path:
+    write_codes(tmp_path / ".hcq" / "codes.hcq", names(300), random_codes(300))
+    hcq("index", "build")
+    return tmp_path / ".hcq" / "index"
+
+
+def test_the_life_of_an_index(hcq: Run, indexed: Path, tmp_path: Path) -> None:
+    write_codes(tmp_path / "more.hcq", ["v0.mp4", "new.mp4"], random_codes(2))
+    added = hcq("index", "add", "more.hcq", "--json").json
+    assert (added["videos"], added["added"], added["removed"], added["segments"]) == (301, 2, 1, 2)
+    removed = hcq("--json", "index", "remove", "v1.mp4", "nobody", code=3)
+    assert removed.json["unknown"] == ["nobody"]
+    assert "nobody" in removed.err
+    info = hcq("index", "info", "--json").json
+    assert {
+        key: info[key] for key in ("videos", "removed", "segments", "bytes_per_video", "partitions", "format")
+    } == {
+        "videos": 300,
+        "removed": 2,
+        "segments": 2,
+        "bytes_per_video": 8,
+        "partitions": 0,
+        "format": 1,
+    }
+    assert info["model"] == "a" * 64
+    assert hcq("index", "compact", "--json").json["segments"] == 1
+    assert hcq("index", "info", "--json").json["removed"] == 0
+    assert "300 videos" in hcq("index", "verify").out
+
+
+def test_people_see_numbers(hcq: Run, indexed: Path) -> None:
+    assert "bytes per video" in hcq("index", "info").out
+    assert "300 videos" in hcq("index", "build").out
+
+
+def test_damage_exits_4_and_names_the_file(hcq: Run, indexed: Path) -> None:
+    segment = next(indexed.glob("segment-*"))
+    raw = bytearray(segment.read_bytes())
+    raw[200] ^= 4
+    segment.write_bytes(raw)
+    hcq("index", "info")
+    failed = hcq("index", "verify", "--json", code=4)
+    assert segment.name in failed.err
+    assert failed.json["exit_code"] == 4
+    assert "hcq index build" in failed.err
+    segment.write_bytes(raw[:-1])
+    assert segment.name in hcq("index", "info", code=4).err
+    (indexed / "manifest-00000009.json").write_text("{}")
+    assert "manifest-00000009" in hcq("index", "info", code=4).err
+    hcq("index", "build")  # mends everything
+    hcq("index", "verify")
+
+
+def test_nothing_there_yet(hcq: Run) -> None:
+    assert "hcq encode" in hcq("index", "build", code=10).err
+    for verb in ("info", "verify", "compact"):
+        assert "hcq index build" in hcq("index", verb, code=10).err
+    assert "hcq index build" in hcq("index", "remove", "x", code=10).err
+
+
+def test_models_do_not_mix(hcq: Run, indexed: Path, tmp_path: Path) -> None:
+    write_codes(tmp_path / "other.hcq", ["x"], random_codes(1), other_model())
+    failed = hcq("index", "add", "other.hcq", code=4)
+    assert "aaaaaaaaaaaa" in failed.err
+    assert "bbbbbbbbbbbb" in failed.err

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY, Outcome
+from handmade import names, random_codes, write_codes
+
+from hcq_cli.codes.codefile import CodeHeader, CodeWriter, open_codes
+
+Run = Callable[..., Outcome]
+CAPTIONS = ["a man cooking", "a dog in the snow", "two people dance", "red ball"]
+AWKWARD = ["plain.mp4", "new\nline 'q'.mp4", "🎬.mp4", "bad\udcff.mp4"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights, and codes of videos that say what the captions say."""
+    import torch
+
+    from hcq_cli.model import checkpoint, text
+    from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig
+    from hcq_cli.model.hcq import HCQ
+
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("ws") / ".hcq"
+    config = ModelConfig(
+        width=32,
+        levels=3,
+        text=TextConfig(layers=1, heads=2, width=32, ffn=32),
+        quantizer=QuantizerConfig(codebooks=4, codewords=32),
+        experts={"appearance": ExpertConfig(8)},
+    )
+    tower = text.build(config.text, CAPTIONS)
+    checkpoint.save(root / "model", HCQ(config, tower.encoder), tower)
+    model = checkpoint.load(root / "model")
+    header = CodeHeader("videos", model.hash, str(root / "model"), config.levels + 1, 4, 32, 32)
+    with CodeWriter(root / "codes.hcq", header, model.codebooks, model.scale) as writer:
+        codes = model.quantize(model.encode_texts(CAPTIONS))
+        writer.append(AWKWARD, [f"/videos/{name}" for name in AWKWARD], codes)
+        writer.append(
+            names(200), names(200, "/videos/v"), np.random.default_rng(0).integers(0, 32, (200, 16), np.uint8)
+        )
+    return root
+
+
+@pytest.fixture
+def ask(hcq: Run, workspace: Path) -> Run:
+    hcq("-w", workspace, "index", "build")
+    return lambda *arguments, **named: hcq("query", "-w", workspace, *arguments, **named)
+
+
+def float_scores(workspace: Path, query: str) -> dict[str, float]:
+    """The hybrid score from the float codewords: w_0·cos_coarse + (1-w_0)·mean_l cos_l."""
+    from hcq_cli.model import checkpoint
+
+    file = open_codes(workspace / "codes.hcq")
+    levels = checkpoint.load(workspace / "model").encode_texts([query])[0]
+    scores = {}
+    for row, video_id in enumerate(file.ids):
+        video = np.concatenate([file.codebooks[s, code] for s, code in enumerate(file.codes[row])]).reshape(4, 32)
+        cosines = (levels * video).sum(axis=1) / np.linalg.norm(levels, axis=1) / np.linalg.norm(video, axis=1)
+        scores[video_id] = 0.25 * cosines[0] + 0.75 * cosines[1:].mean()
+    return scores
+
+
+def test_words_are_joined_into_one_query(ask: Run, workspace: Path) -> None:
+    document = ask("a", "man", "cooking", "--json", "-k", "204").json
+    assert document["query"] == "a man cooking"
+    assert document["index"] == str(workspace / "index")
+    assert document["videos_searched"] == 204
+    assert set(document["ms"]) == {"text", "scan"}
+    assert document["hits"][0] == {
+        "rank": 1,
+        "score": document["hits"][0]["score"],
+        "id": "plain.mp4",
+        "path": "/videos/plain.mp4",
+    }
+    expected = float_scores(workspace, "a man cooking")
+    assert len(document["hits"]) == 204
+    assert max(abs(hit["score"] - expected[hit["id"]]) for hit in document["hits"]) < 1e-5
+
+
+def test_a_code_file_answers_like_its_index(ask: Run, workspace: Path) -> None:
+    like = ("--like", "plain.mp4", "--json", "-k", "204")
+    by_index, by_codes = ask(*like).json, ask(*like, "--codes", workspace / "codes.hcq").json
+    assert by_codes["hits"] == by_index["hits"]
+    assert by_codes["index"] == str(workspace / "codes.hcq")
+    text = ask("a dog in the snow", "--json", "-k", "1", "--codes", workspace / "codes.hcq").json
+    assert text["hits"][0]["id"] == AWKWARD[1]
+
+
+def test_a_line_of_input_is_a_query(ask: Run) -> None:
+    stdin = "\n".join(CAPTIONS[:2]) + "\n\n   \n" + CAPTIONS[2] + "\r\n" + CAPTIONS[3]
+    answers = ask("-", "--json", "-k", "1", stdin=stdin).lines
+    assert [answer["query"] for answer in answers] == CAPTIONS
+    assert [answer["hits"][0]["id"] for answer in answers] == AWKWARD
+
+
+def test_a_waiting_partner_is_answered_at_once(ask: Run, workspace: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hcq_cli", "query", "-", "--json", "-w", str(workspace)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    assert process.stdin and process.stdout
+    for caption in CAPTIONS[:2]:
+        process.stdin.write(caption.encode() + b"\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["query"] == caption
+    process.stdin.close()
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
+def test_people_see_a_table(ask: Run) -> None:
+    shown = ask("-", "-k", "3", stdin="two people dance\na dog in the [red] snow\n")
+    assert "🎬.mp4" in shown.out
+    assert "new\\nline" in shown.out
+    assert "a dog in the [red] snow" in shown.out
+    assert "204 videos searched" in shown.err
+    assert len([line for line in shown.out.splitlines() if line.strip()]) == 12
+
+
+def test_like_an_indexed_video(ask: Run, workspace: Path) -> None:
+    document = ask("--like", "plain.mp4", "--json", "-k", "5").json
+    assert document["like"] == "plain.mp4"
+    assert len(document["hits"]) == 5
+    assert "plain.mp4" not in [hit["id"] for hit in document["hits"]]
+    assert (
+        ask("--like", "plain.mp4", "--json", "-k", "5", "--codes", workspace / "codes.hcq").json["hits"]
+        == (document["hits"])
+    )
+    ask("--like", "nobody.mp4", code=10)
+
+
+def test_threads_and_kernels_change_nothing(ask: Run) -> None:
+    like = ("--like", "plain.mp4", "--json")
+    hits = ask(*like).json["hits"]
+    assert ask(*like, "--threads", "3").json["hits"] == hits
+    assert ask(*like, env={"HCQ_KERNEL": "numpy"}).json["hits"] == hits
+    assert "abacus" in ask(*like, env={"HCQ_KERNEL": "abacus"}, code=2).err
+
+
+def test_usage_errors(ask: Run) -> None:
+    for arguments in ([""], [" "], [], ["x", "--like", "y"], ["x", "-k", "0"], ["x", "--codes", "a", "--index", "b"]):
+        ask(*arguments, code=2)
+
+
+def test_without_an_index_or_a_checkpoint(hcq: Run, tmp_path: Path) -> None:
+    missing = hcq("query", "x", "--json", code=10)
+    assert "hcq index build" in missing.err
+    assert missing.json["hint"] == "hcq index build"
+    write_codes(tmp_path / "codes.hcq", names(3), random_codes(3))
+    assert "no checkpoint" in hcq("query", "x", "--codes", "codes.hcq", code=10).err
+    (tmp_path / "junk").write_text("not codes")
+    assert "junk" in hcq("query", "x", "--codes", "junk", code=4).err
+
+
+def test_codes_of_another_model(hcq: Run, workspace: Path, tmp_path: Path) -> None:
+    write_codes(tmp_path / "codes.hcq", names(3), random_codes(3))
+    failed = hcq("query", "x", "--codes", "codes.hcq", "--ckpt", workspace / "model", code=4)
+    assert "aaaaaaaaaaaa" in failed.err
+    assert os.fspath(workspace / "model") in failed.err

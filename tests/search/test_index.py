@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import HEADER, names, other_model, plain_scan, quantizer, random_codes, random_levels, write_codes
+
+from hcq_cli.codes.codefile import CodeHeader
+from hcq_cli.errors import DamagedError, LockedError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.files import writer_lock
+from hcq_cli.search import index as index_module
+from hcq_cli.search.index import Index
+from hcq_cli.search.indexing import add, build, compact, remove
+from hcq_cli.search.kernel import scan
+from hcq_cli.search.query import search_levels
+from hcq_cli.search.table import tables
+
+Videos = dict[str, np.ndarray]
+
+
+def videos_of(ids: list[str], codes: np.ndarray) -> Videos:
+    return dict(zip(ids, codes, strict=True))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An index of v0 … v999."""
+    codes = write_codes(tmp_path / "codes.hcq", names(1000), random_codes(1000))
+    build(tmp_path / "index", [codes])
+    return tmp_path / "index"
+
+
+def assert_holds(index: Index, expected: Videos) -> None:
+    """The index finds these videos in this order, with these codes, and nothing else."""
+    found = [row for row in range(sum(segment.videos for segment, _ in index.segments)) if alive(index, row)]
+    assert [index.name(row)[0] for row in found] == list(expected)
+    assert all(np.array_equal(index.codes(row), expected[index.name(row)[0]]) for row in found)
+    assert index.videos == len(expected)
+    levels = random_levels(3)
+    codes = np.stack(list(expected.values())) if expected else np.empty((0, HEADER.S), np.uint8)
+    answers = search_levels(index, ["a", "b", "c"], levels, 20)
+    for answer, table in zip(answers, tables(levels, *quantizer()), strict=True):
+        scores, rows = plain_scan(codes, table, 20)
+        assert [hit.id for hit in answer.hits] == [list(expected)[row] for row in rows]
+        assert [hit.score for hit in answer.hits] == scores.tolist()
+
+
+def alive(index: Index, row: int) -> bool:
+    segment, local = index._locate(row)
+    dead = next(dead for other, dead in index.segments if other is segment)
+    return dead is None or not dead[local]
+
+
+def test_build_add_remove_and_compact_follow_a_dictionary(tmp_path: Path, folder: Path) -> None:
+    expected = videos_of(names(1000), random_codes(1000))
+    assert_holds(Index.open(folder), expected)
+
+    fresh = [*names(300, "w"), "v7.mp4", "🎬'\n\udcff"]
+    codes = random_codes(302, seed=5)
+    change = add(folder, [write_codes(tmp_path / "more", fresh, codes)])
+    del expected["v7.mp4"]
+    expected |= videos_of(fresh, codes)
+    assert (change.added, change.removed, change.segments) == (302, 1, 2)
+    assert_holds(Index.open(folder), expected)
+
+    gone = ["v0.mp4", "v999.mp4", "w5.mp4", "🎬'\n\udcff", "nobody"]
+    change = remove(folder, gone)
+    assert (change.removed, change.unknown) == (4, ("nobody",))
+    expected = {video_id: row for video_id, row in expected.items() if video_id not in gone}
+    index = Index.open(folder)
+    assert_holds(index, expected)
+    assert (index.info().videos, index.info().removed) == (len(expected), 5)
+    assert index.find("v0.mp4") is None
+    assert index.name(index.find("v7.mp4") or 0)[0] == "v7.mp4"
+
+    change = compact(folder)
+    assert (change.segments, change.videos) == (1, len(expected))
+    compacted = Index.open(folder)
+    assert_holds(compacted, expected)
+    assert compacted.info().removed == 0
+    compacted.verify()
+    assert_holds(index, expected)  # the older generation, still mapped
+
+
+def test_several_files_and_ids_that_come_again(tmp_path: Path) -> None:
+    one = write_codes(tmp_path / "one", ["a", "b", "a", "c"], random_codes(4))
+    two = write_codes(tmp_path / "two", ["c", "d"], random_codes(2, seed=9))
+    change = build(tmp_path / "index", [one, two])
+    assert (change.videos, change.removed) == (4, 2)
+    rows = [*random_codes(4), *random_codes(2, seed=9)]
+    assert_holds(Index.open(tmp_path / "index"), {"b": rows[1], "a": rows[2], "c": rows[4], "d": rows[5]})
+
+
+@pytest.mark.parametrize("videos", [0, 1, 256, 257])
+def test_small_indexes(tmp_path: Path, videos: int) -> None:
+    build(tmp_path / "index", [write_codes(tmp_path / "c", names(videos), random_codes(videos))])
+    index = Index.open(tmp_path / "index")
+    index.verify()
+    assert_holds(index, videos_of(names(videos), random_codes(videos)))
+    remove(tmp_path / "index", names(videos))
+    assert_holds(Index.open(tmp_path / "index"), {})
+    assert_holds(index, videos_of(names(videos), random_codes(videos)))
+    compact(tmp_path / "index")
+    assert_holds(Index.open(tmp_path / "index"), {})
+
+
+def test_building_again_replaces_and_clears_old_files(tmp_path: Path, folder: Path) -> None:
+    for size in (10, 20, 30, 40):
+        build(folder, [write_codes(tmp_path / "c", names(size), random_codes(size))])
+    assert Index.open(folder).videos == 40
+    assert len(list(folder.glob("segment-*.hcq"))) <= 3  # one for each kept generation
+
+
+def test_codes_of_another_model_are_refused(tmp_path: Path, folder: Path) -> None:
+    other = write_codes(tmp_path / "other", ["x"], random_codes(1), other_model())
+    with pytest.raises(ModelMismatchError, match="aaaaaaaaaaaa") as caught:
+        add(folder, [other])
+    assert "bbbbbbbbbbbb" in caught.value.message
+    same = write_codes(tmp_path / "same", ["y"], random_codes(1))
+    with pytest.raises(ModelMismatchError, match="other"):
+        build(tmp_path / "new", [same, other])
+    assert not (tmp_path / "new").exists()
+    texts = write_codes(tmp_path / "texts", ["y"], random_codes(1), replace(HEADER, kind="texts"))
+    with pytest.raises(UsageError, match="codes of texts"):
+        add(folder, [texts])
+    assert Index.open(folder).videos == 1000
+
+
+def test_a_damaged_code_file_is_not_indexed(tmp_path: Path, folder: Path) -> None:
+    path = write_codes(tmp_path / "c", names(500), random_codes(500))
+    raw = bytearray(path.read_bytes())
+    raw[300] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(DamagedError, match="section 'codes'"):
+        add(folder, [path])
+    assert Index.open(folder).videos == 1000
+
+
+def test_missing_pieces(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        Index.open(tmp_path / "none")
+    assert caught.value.hint == "hcq index build"
+    with pytest.raises(NotFoundError):
+        remove(tmp_path / "none", ["a"])
+    with pytest.raises(UsageError):
+        build(tmp_path / "codes.hcq", [tmp_path / "codes.hcq"])
+    next(folder.glob("segment-*")).unlink()
+    with pytest.raises(DamagedError, match="belongs to the index"):
+        Index.open(folder)
+
+
+def test_verify_finds_every_damaged_byte(folder: Path, tmp_path: Path) -> None:
+    add(folder, [write_codes(tmp_path / "c", ["v1.mp4"], random_codes(1))])
+    Index.open(folder).verify()
+    newest = sorted(folder.glob("manifest-*"))[-1]
+    rng = np.random.default_rng(0)
+    for path in [*folder.glob("*.hcq"), newest]:
+        raw = path.read_bytes()
+        for at in [0, 8, 50, len(raw) - 1, *rng.integers(0, len(raw), 40).tolist()]:
+            damaged = bytearray(raw)
+            damaged[at] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedError, match=path.name):
+                Index.open(folder).verify()
+        for length in {0, 1, 63, len(raw) // 2, len(raw) - 1}:
+            path.write_bytes(raw[:length])
+            with pytest.raises(DamagedError, match=path.name):
+                Index.open(folder).verify()
+        path.write_bytes(raw)
+    Index.open(folder).verify()
+
+
+def test_a_manifest_cannot_point_outside(folder: Path) -> None:
+    content = Index.open(folder).content
+    body = json.loads(json.dumps(content.to_json()))
+    body["quantizer"] = "../codes.hcq"
+    index_module.generations(folder).publish(body)
+    with pytest.raises(DamagedError, match="outside the folder"):
+        Index.open(folder)
+
+
+def test_a_second_writer_waits_or_is_refused(tmp_path: Path, folder: Path) -> None:
+    codes = write_codes(tmp_path / "c", ["x"], random_codes(1))
+    with writer_lock(folder), pytest.raises(LockedError):
+        add(folder, [codes], wait_s=0.05)
+    add(folder, [codes], wait_s=0.05)
+
+
+def test_readers_see_whole_generations_while_a_writer_works(tmp_path: Path, folder: Path) -> None:
+    marks = [write_codes(tmp_path / f"m{n}", ["mark-a", "mark-b"], random_codes(2, seed=n)) for n in range(2)]
+    allowed = {tuple(map(tuple, random_codes(2, seed=n).tolist())) for n in range(2)}
+    add(folder, [marks[0]])
+    stop, failures, reads = threading.Event(), [], [0]
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                index = Index.open(folder)
+                rows = [index.find("mark-a"), index.find("mark-b")]
+                pair = tuple(tuple(index.codes(row).tolist()) for row in rows if row is not None)
+                if pair not in allowed or index.videos != 1002:
+                    failures.append(pair)
+                reads[0] += 1
+            except Exception as error:
+                failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for step in range(12):
+        add(folder, [marks[(step + 1) % 2]])
+        if step % 4 == 3:
+            compact(folder)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+    assert reads[0] > 5
+
+
+def test_no_add_is_lost_between_writers(tmp_path: Path, folder: Path) -> None:
+    files = [
+        [write_codes(tmp_path / f"{writer}-{n}", [f"{writer}-{n}"], random_codes(1)) for n in range(5)]
+        for writer in range(4)
+    ]
+    threads = [threading.Thread(target=lambda mine=mine: [add(folder, [path]) for path in mine]) for mine in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    index = Index.open(folder)
+    assert all(index.find(f"{writer}-{n}") is not None for writer in range(4) for n in range(5))
+    assert index.videos == 1020
+
+
+def killed_at(step: int, action: Callable[[], object]) -> bool:
+    """Run `action` in a process that is killed at its `step`-th write, sync or rename; False when it ends before."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+
+        def counted(real: Callable[..., object]) -> Callable[..., object]:
+            def call(*arguments: object, **named: object) -> object:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **named)
+
+            return call
+
+        for owner, name in [(os, "fsync"), (os, "replace"), (os, "unlink"), (os, "chmod"), (os, "open")]:
+            setattr(owner, name, counted(getattr(owner, name)))
+        try:
+            action()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] != 0
+
+
+def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path) -> None:
+    folder, first = tmp_path / "index", write_codes(tmp_path / "first", names(40), random_codes(40))
+    more = write_codes(tmp_path / "more", ["v3.mp4", "x"], random_codes(2, seed=4))
+    nothing: Videos = {}
+    before = videos_of(names(40), random_codes(40))
+    added = {key: row for key, row in before.items() if key != "v3.mp4"}
+    added |= videos_of(["v3.mp4", "x"], random_codes(2, seed=4))
+    fewer = {key: row for key, row in added.items() if key not in ("v5.mp4", "x")}
+    stages: list[tuple[Callable[[], object], Videos, Videos]] = [
+        (lambda: build(folder, [first]), nothing, before),
+        (lambda: add(folder, [more]), before, added),
+        (lambda: remove(folder, ["v5.mp4", "x"]), added, fewer),
+        (lambda: compact(folder), fewer, fewer),
+        (lambda: build(folder, [first]), fewer, before),
+    ]
+    for action, old, new in stages:
+        step = 0
+        while killed_at(step, action):
+            step += 1
+            if old is nothing and not list(folder.glob("manifest-*")):
+                continue
+            index = Index.open(folder)
+            index.verify()
+            assert_holds(index, new if list_of(index) == list(new) else old)
+        assert step > 3
+        assert_holds(Index.open(folder), new)
+        assert not list(folder.glob(".*.tmp"))
+
+
+def list_of(index: Index) -> list[str]:
+    rows = range(sum(segment.videos for segment, _ in index.segments))
+    return [index.name(row)[0] for row in rows if alive(index, row)]
+
+
+def test_the_checkpoint_is_kept_relative_and_absolute(tmp_path: Path) -> None:
+    (tmp_path / "ws" / "model").mkdir(parents=True)
+    header = replace(HEADER, checkpoint=str(tmp_path / "ws" / "model"))
+    build(tmp_path / "ws" / "index", [write_codes(tmp_path / "ws" / "codes.hcq", ["a"], random_codes(1), header)])
+    (tmp_path / "ws").rename(tmp_path / "moved")
+    places = Index.open(tmp_path / "moved" / "index").checkpoints
+    assert [place.is_dir() for place in places] == [True, False]
+
+
+def test_opening_takes_milliseconds_and_building_bounded_memory(tmp_path: Path) -> None:
+    header = CodeHeader("videos", "c" * 64, "/m", levels=8, M=32, K=256, D=64)
+    rng = np.random.default_rng(0)
+    videos = 200_000
+    path = write_codes(
+        tmp_path / "c", names(videos), rng.integers(0, 256, (videos, 256), dtype=np.uint8), header, 20_000
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    build(tmp_path / "index", [path])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 250_000  # KiB; mapped pages count too
+    started = time.perf_counter()
+    index = Index.open(tmp_path / "index")
+    assert time.perf_counter() - started < 0.05
+    table = rng.normal(size=(1, 256, 256)).astype(np.float32)
+    assert scan(index.sources(), table, 10).rows.shape == (1, 10)

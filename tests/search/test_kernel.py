@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from handmade import plain_scan
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hcq_cli.errors import UsageError
+from hcq_cli.search import numpy_scan
+from hcq_cli.search.blocks import WIDTH, Blocks, Rows, to_blocks
+from hcq_cli.search.kernel import Kernel, TopK, kernel, kernels, scan
+
+KERNELS = list(kernels().values())
+by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)
+
+
+def random_case(
+    videos: int, subquantizers: int, codewords: int, queries: int, seed: int = 0, spread: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, codewords, (videos, subquantizers), dtype=np.uint8)
+    tables = rng.normal(size=(queries, subquantizers, codewords)).astype(np.float32)
+    return codes, tables * np.exp(spread * rng.normal(size=(1, subquantizers, 1))).astype(np.float32)
+
+
+def assert_exact(found: TopK, codes: np.ndarray, tables: np.ndarray, k: int, alive: np.ndarray | None = None) -> None:
+    rows = np.arange(len(codes)) if alive is None else np.flatnonzero(alive)
+    for query, table in enumerate(tables):
+        scores, expected = plain_scan(codes[rows], table, k)
+        assert found.rows[query].tolist() == rows[expected].tolist()
+        assert found.scores[query].tolist() == scores.tolist()
+
+
+SHAPES = [  # videos, S, K, k
+    (0, 4, 16, 3),
+    (1, 1, 2, 1),
+    (1, 8, 256, 5),
+    (3, 2, 2, 10),
+    (255, 3, 7, 4),
+    (256, 16, 256, 10),
+    (257, 64, 256, 10),
+    (1000, 1, 256, 999),
+    (1000, 5, 3, 1000),
+    (5000, 256, 256, 10),
+    (3000, 257, 200, 20),
+    (700, 258, 256, 7),
+    (2000, 1024, 256, 10),
+    (600, 1024, 2, 600),
+    (20000, 8, 16, 50),
+]
+
+
+@by_kernel
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equals_the_plain_float_scan(by: Kernel, shape: tuple[int, int, int, int], threads: int) -> None:
+    videos, subquantizers, codewords, k = shape
+    for spread in (0.0, 2.0):
+        codes, tables = random_case(videos, subquantizers, codewords, 5, seed=videos, spread=spread)
+        assert_exact(scan([to_blocks(codes)], tables, k, threads=threads, by=by), codes, tables, k)
+
+
+@by_kernel
+def test_equal_scores_come_by_lowest_row(by: Kernel) -> None:
+    codes, tables = random_case(3, 8, 16, 2)
+    codes = np.repeat(codes, 700, axis=0)[np.random.default_rng(0).permutation(2100)]
+    for threads in (1, 2):
+        assert_exact(scan([to_blocks(codes)], tables, 900, threads=threads, by=by), codes, tables, 900)
+    flat = np.zeros_like(tables)
+    assert scan([to_blocks(codes)], flat, 5, by=by).rows.tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+@by_kernel
+@pytest.mark.parametrize("magnitude", [1e-30, 1e-6, 1e6, 1e30])
+def test_tables_of_any_magnitude(by: Kernel, magnitude: float) -> None:
+    codes, tables = random_case(3000, 32, 256, 3)
+    tables *= np.float32(magnitude)
+    assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
+    tables += np.float32(1e3 * magnitude)  # differences far below the size of the entries
+    assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
+
+
+@by_kernel
+def test_the_layout_changes_nothing(by: Kernel) -> None:
+    codes, tables = random_case(2000, 16, 4, 3)  # few codewords: many ties
+    for cuts in ([], [1], [256], [300, 301, 1500], [0, 1999]):
+        pieces = np.split(codes, cuts)
+        sources: list[Blocks | Rows] = [to_blocks(piece) for piece in pieces]
+        assert_exact(scan(sources, tables, 40, by=by), codes, tables, 40)
+        assert_exact(scan([Rows(piece) for piece in pieces], tables, 40, threads=2, by=by), codes, tables, 40)
+
+
+@by_kernel
+def test_the_queries_beside_change_nothing(by: Kernel) -> None:
+    codes, tables = random_case(3000, 24, 64, 70)
+    together = scan([to_blocks(codes)], tables, 5, by=by)
+    for query in (0, 33, 69):
+        alone = scan([to_blocks(codes)], tables[query : query + 1], 5, by=by)
+        assert alone.rows[0].tolist() == together.rows[query].tolist()
+        assert alone.scores[0].tolist() == together.scores[query].tolist()
+
+
+@by_kernel
+def test_dead_rows_are_never_found(by: Kernel) -> None:
+    codes, tables = random_case(1500, 8, 4, 3)
+    rng = np.random.default_rng(3)
+    for share in (0.01, 0.5, 0.999, 1.0):
+        dead = rng.random(1500) < share
+        found = scan([Blocks(to_blocks(codes).codes, 1500, dead)], tables, 30, threads=2, by=by)
+        assert found.rows.shape == (3, min(30, int((~dead).sum())))
+        assert_exact(found, codes, tables, 30, ~dead)
+
+
+@by_kernel
+def test_codes_beyond_the_codebook_count_as_the_last_codeword(by: Kernel) -> None:
+    codes, tables = random_case(500, 8, 16, 2)
+    clipped = codes.copy()
+    codes[::3] += 100
+    clipped[::3] = 15
+    assert_exact(scan([to_blocks(codes)], tables, 500, by=by), clipped, tables, 500)
+
+
+@by_kernel
+def test_no_queries_and_no_sources(by: Kernel) -> None:
+    codes, tables = random_case(300, 8, 16, 2)
+    assert scan([to_blocks(codes)], tables[:0], 5, by=by).rows.shape[0] == 0
+    assert scan([], tables, 5, by=by).rows.shape == (2, 0)
+
+
+@by_kernel
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_shape(by: Kernel, data: st.DataObject) -> None:
+    videos, codewords = data.draw(st.integers(0, 900)), data.draw(st.integers(2, 256))
+    subquantizers, k = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 1000))
+    codes, tables = random_case(videos, subquantizers, codewords, 2, data.draw(st.integers(0, 2**32)))
+    if data.draw(st.booleans()):  # a coarse grid of values: ties between different codes
+        tables = np.round(tables * 2) / 2
+    cut = data.draw(st.integers(0, videos))
+    sources = [to_blocks(codes[:cut]), to_blocks(codes[cut:])]
+    assert_exact(scan(sources, tables, k, threads=data.draw(st.integers(1, 3)), by=by), codes, tables, k)
+
+
+def test_the_size_of_a_pass_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, tables = random_case(3000, 8, 4, 5)
+    monkeypatch.setattr(numpy_scan, "BLOCKS_A_PASS", 2)
+    monkeypatch.setattr(numpy_scan, "CELLS", 3 * 2 * WIDTH)
+    assert_exact(scan([to_blocks(codes)], tables, 30, by=kernel("numpy")), codes, tables, 30)
+
+
+def test_the_kernel_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCQ_KERNEL", "numpy")
+    assert kernel().name == "numpy"
+    monkeypatch.setenv("HCQ_KERNEL", "abacus")
+    with pytest.raises(UsageError, match="'abacus'"):
+        kernel()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
+
+from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.search.index import Index
+from hcq_cli.search.indexing import build
+from hcq_cli.search.query import CodeFileCollection, Collection, search_levels, search_like, search_texts
+from hcq_cli.search.tower import open_tower
+
+
+class WordTower:
+    """Every text has a vector of its own, drawn from its letters: a tower without a network."""
+
+    def __init__(self, model_hash: str = HEADER.model_hash) -> None:
+        self.hash, self.source = model_hash, Path("word tower")
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+        levels = [np.random.default_rng(seed).normal(size=(HEADER.levels, HEADER.D)) for seed in seeds]
+        stacked = np.array(levels, np.float32).reshape(len(texts), HEADER.levels, HEADER.D)
+        return stacked / np.linalg.norm(stacked, axis=2, keepdims=True)
+
+
+@pytest.fixture(params=["index", "codes"])
+def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Collection:
+    path = write_codes(tmp_path / "codes.hcq", names(500), random_codes(500))
+    if request.param == "codes":
+        return CodeFileCollection(path)
+    build(tmp_path / "index", [path])
+    return Index.open(tmp_path / "index")
+
+
+def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: Collection) -> None:
+    texts = ["a man cooking", "a dog", "snow"]
+    answers = search_texts(collection, WordTower(), texts, 500)
+    expected = hybrid_scores(WordTower().encode(texts), random_codes(500))
+    for answer, text, row in zip(answers, texts, expected, strict=True):
+        assert answer.query == text
+        assert answer.videos_searched == 500
+        assert [hit.rank for hit in answer.hits] == list(range(1, 501))
+        assert sorted((hit.score for hit in answer.hits), reverse=True) == [hit.score for hit in answer.hits]
+        by_id = dict(zip(names(500), row, strict=True))
+        assert max(abs(hit.score - by_id[hit.id]) for hit in answer.hits) < 1e-5
+        assert answer.hits[0].path == f"/videos/{answer.hits[0].id}"
+
+
+def test_together_or_alone_the_answer_is_the_same(collection: Collection) -> None:
+    texts = [f"query {number}" for number in range(20)]
+    together = search_texts(collection, WordTower(), texts, 7, threads=2)
+    alone = [search_texts(collection, WordTower(), [text], 7)[0] for text in texts]
+    assert [answer.hits for answer in together] == [answer.hits for answer in alone]
+
+
+def test_like_finds_twins_and_not_itself(tmp_path: Path) -> None:
+    codes = random_codes(200)
+    codes[150] = codes[20]
+    collection = CodeFileCollection(write_codes(tmp_path / "c", names(200), codes))
+    answer = search_like(collection, "v20.mp4", 3)
+    assert answer.hits[0].id == "v150.mp4"
+    assert answer.hits[0].score == pytest.approx(1, abs=1e-6)
+    assert [hit.rank for hit in answer.hits] == [1, 2, 3]
+    assert "v20.mp4" not in [hit.id for hit in search_like(collection, "v20.mp4", 500).hits]
+    back = search_like(collection, answer.hits[2].id, 200)
+    assert next(hit.score for hit in back.hits if hit.id == "v20.mp4") == pytest.approx(
+        answer.hits[2].score, abs=1e-6
+    )
+    with pytest.raises(NotFoundError, match="nobody"):
+        search_like(collection, "nobody", 3)
+
+
+def test_what_is_refused(collection: Collection) -> None:
+    with pytest.raises(ModelMismatchError) as caught:
+        search_texts(collection, WordTower("f" * 64), ["a"], 5)
+    assert "aaaaaaaaaaaa" in caught.value.message
+    assert "ffffffffffff" in caught.value.message
+    for texts, k in [([" \t"], 5), (["ok", ""], 5), (["ok"], 0)]:
+        with pytest.raises(UsageError):
+            search_texts(collection, WordTower(), texts, k)
+    with pytest.raises(HcqError, match="shape"):
+        search_levels(collection, ["a"], np.ones((1, 9, 3), np.float32), 5)
+
+
+def test_undecodable_text_reaches_the_tower_as_text(collection: Collection) -> None:
+    assert search_texts(collection, WordTower(), ["caf\udce9"], 1)[0].query == "caf\udce9"
+
+
+def test_no_checkpoint_anywhere(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no checkpoint") as caught:
+        open_tower([tmp_path / "a", tmp_path / "b"])
+    assert "--ckpt" in caught.value.hint
+
+
+def test_the_codebooks_of_the_test_are_unit_vectors() -> None:
+    assert np.allclose(np.linalg.norm(quantizer()[0], axis=2), 1, atol=1e-6)
