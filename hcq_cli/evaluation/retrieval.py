@@ -43,12 +43,14 @@ class Retrieval:
         quantized: by the uint8 codes (t2v: videos are codes; v2t: captions are codes).
         dense: by the float vectors.
         bytes_per_video: S.
+        dense_bytes_per_video: of the float32 vectors.
         videos, texts: how many.
     """
 
     quantized: Both
     dense: Both
     bytes_per_video: int
+    dense_bytes_per_video: int
     videos: int
     texts: int
 
@@ -95,8 +97,8 @@ def dense_scores(
 ) -> NDArray[np.float32]:
     """Σ_l w_l cos_l: float32 [Q, L+1, D] × [N, L+1, D] → [Q, N]."""
     weighted = queries * np.asarray(weights, np.float32)[:, None]
-    scores: NDArray[np.float32] = weighted.reshape(len(queries), -1) @ items.reshape(len(items), -1).T
-    return scores
+    scores = weighted.reshape(len(queries), -1) @ items.reshape(len(items), -1).T
+    return np.asarray(scores, np.float32)
 
 
 def both_ways(t2v: NDArray[np.float32], v2t: NDArray[np.float32], owner: NDArray[np.int64]) -> Both:
@@ -123,6 +125,7 @@ def evaluate(model: Model, features: Features, part: Part, done: Progress | None
         both_ways(t2v, v2t, owner),
         both_ways(dense, dense.T, owner),
         model.config.bytes_per_video,
+        (model.config.levels + 1) * model.config.width * 4,
         len(videos),
         len(texts),
     )

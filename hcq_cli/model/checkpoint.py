@@ -253,6 +253,7 @@ def load(folder: Path, device: str = "cpu") -> Model:
     """
     from safetensors.torch import load_file
 
+    from hcq_cli.compat import checkpoint as compat
     from hcq_cli.model import text
     from hcq_cli.model.hcq import HCQ
 
@@ -260,10 +261,14 @@ def load(folder: Path, device: str = "cpu") -> Model:
     for name, digest in header.files.items():
         if not (folder / name).is_file() or digest_file(folder / name) != digest:
             raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
-    tower = text.read(folder, header.config.text.max_tokens)
-    network = HCQ(header.config, tower.encoder)
+    tower, weights = text.read(folder, header.config.text.max_tokens), load_file(folder / WEIGHTS_FILE)
+    network: Any
+    if compat.MARK in weights:  # imported from the published implementation, and like it
+        network = compat.build(header.config, weights, tower.encoder)
+    else:
+        network = HCQ(header.config, tower.encoder)
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=True)
+        network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         message = (
             f"{folder / WEIGHTS_FILE}: its weights do not fit its config ({str(error).splitlines()[-1].strip()})"

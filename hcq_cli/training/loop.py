@@ -57,6 +57,7 @@ def train(
     observer: Observer | None = None,
     must_resume: bool = False,
     device: str = "cpu",
+    about: dict[str, Any] | None = None,
 ) -> TrainingResult:
     """Train, and leave a checkpoint in `run`; goes on where an interrupted run of the same kind stopped.
 
@@ -67,6 +68,7 @@ def train(
         observer: is told how it goes.
         must_resume: fail if there is nothing to go on from.
         device: where to compute.
+        about: more to write into config.json beside the weights (where the captions lie…).
 
     Raises:
         NotFoundError: `must_resume`, and nothing is there.
@@ -77,10 +79,12 @@ def train(
         raise HcqError("no captioned video to train on", "hcq captions check FILE")
     with writer_lock(run):
         trainer = Trainer(data, recipe, run, observer or Silent(), device)
+        for warning in data.warnings:
+            trainer.observer.warning(warning)
         trainer.begin(must_resume)
         while trainer.epoch < recipe.training.epochs:
             trainer.run_epoch()
-        return trainer.finish()
+        return trainer.finish(about or {})
 
 
 class Trainer:
@@ -149,6 +153,8 @@ class Trainer:
                 f"{vectors} codewords a sub-codebook are used"
             )
         self._warn_long_captions()
+        if self.data.explanation:
+            self.observer.note(self.data.explanation)
         self.network.to(self.device)
         self.optimizer = adam(self.network, self.recipe)
 
@@ -167,10 +173,10 @@ class Trainer:
         self.best_epoch, self.seconds = progress.best_epoch, progress.seconds
         self.observer.note(f"going on after epoch {self.epoch} of {self.recipe.training.epochs}")
 
-    def finish(self) -> TrainingResult:
+    def finish(self, about: dict[str, Any]) -> TrainingResult:
         """Move the kept epoch's checkpoint into place and forget the unfinished state."""
         kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
-        about = {"recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
+        about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
         if self.best_epoch and self.best_epoch != self.epoch:
             best = checkpoint.load(self.run / resume.FOLDER / resume.BEST)
             checkpoint.save(self.run, best.network, best.tower, about)
