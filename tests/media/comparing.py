@@ -1,0 +1,24 @@
+"""Compares two feature stores: equal when ids, features and times are equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcq_cli.features.store import FeatureStore
+
+
+def contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """Everything that counts, by id and expert: state, bytes of features and times."""
+    store = FeatureStore.open(folder)
+    found: dict[str, dict[str, Any]] = {}
+    for row, id in enumerate(store.ids):
+        record = store.video(row)
+        ragged = store.read(np.array([row]), list(record.states))
+        found[id] = {
+            name: (str(state), ragged[name].features.tobytes(), ragged[name].times.tobytes())
+            for name, state in record.states.items()
+        }
+    return found

@@ -1,0 +1,82 @@
+"""Decoders and experts that misbehave on files whose names ask for it; on PYTHONPATH, it looks installed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experts.base import Clip, Sampling, State, Tokens
+from hcq_cli.media.pyav import PyAVDecoder
+
+
+class Mischief(PyAVDecoder):
+    """PyAV, except that some files spin, crash, take all memory or print into the middle of everything."""
+
+    name = "mischief"
+
+    def open(self, path, see, hear_hz):
+        name = Path(path).name
+        if name.startswith("spin"):
+            while True:
+                pass
+        if name.startswith("hold"):  # the lock of the interpreter, as a hang in native code does
+            ctypes.PyDLL(None).sleep(1000)
+        if name.startswith("crash"):
+            ctypes.string_at(0)
+        if name.startswith("greedy"):
+            bytearray(1 << 33)
+        if name.startswith("leave"):
+            os._exit(7)
+        if name.startswith("chatter"):
+            os.write(1, b'{"error": "said by a library"}\n' * 100)
+            print("more of it", flush=True)
+            print("and on stderr", file=sys.stderr, flush=True)
+        return super().open(path, see, hear_hz)
+
+
+class Slow(PyAVDecoder):
+    """PyAV, after a moment."""
+
+    name = "slow"
+
+    def open(self, path, see, hear_hz):
+        time.sleep(float(os.environ.get("SLOW_S", "0.2")))
+        with open(os.environ["OPENED_LOG"], "a") as log:  # one line a decoding
+            log.write(Path(path).name + "\n")
+        return super().open(path, see, hear_hz)
+
+
+class Colour:
+    """The mean colour of each frame."""
+
+    name, dim, weights = "colour", 3, ""
+    sampling = Sampling(frames_per_second=2.0, max_side=64)
+
+    def __init__(self) -> None:
+        self.version = os.environ.get("COLOUR_VERSION", "1")
+
+    def prepare(self, device: str) -> None:
+        pass
+
+    def extract(self, clip: Clip) -> Tokens:
+        frames = clip.frames(self.sampling)
+        if not len(frames):
+            return Tokens.none(3, State.NO_FRAMES)
+        return Tokens(frames.images.mean((1, 2)).astype(np.float32), frames.times)
+
+
+class Fragile(Colour):
+    """Breaks on frames that are wider than high."""
+
+    name = "fragile"
+
+    def extract(self, clip: Clip) -> Tokens:
+        frames = clip.frames(self.sampling)
+        if frames.images.shape[2] > frames.images.shape[1] and os.environ.get("FRAGILE") != "no":
+            raise RuntimeError("too wide for me")
+        return super().extract(clip)

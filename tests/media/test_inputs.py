@@ -1,0 +1,94 @@
+"""From folders, files, globs and lists to inputs with ids."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcq_cli.errors import NotFoundError
+from hcq_cli.media.inputs import find_inputs, read_list
+
+ODD = ["with space.mp4", "quo\"te's.mp4", "new\nline.mp4", "😀.mkv", "-dash.webm", os.fsdecode(b"bytes\xff\xfe.mov")]
+
+
+def make(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(str(path)))
+    return folder
+
+
+def ids(*names: str | Path) -> list[str]:
+    return [item.id for item in find_inputs(map(str, names)).videos]
+
+
+def test_a_folder_gives_relative_ids_whatever_the_names(tmp_path: Path) -> None:
+    make(tmp_path, *ODD, "a/b/c.MP4", "a/notes.txt", "a/song.mp3")
+    assert ids(tmp_path) == sorted([*ODD, "a/b/c.MP4"])
+    assert all(os.path.isabs(item.path) and os.path.isfile(item.path) for item in find_inputs([str(tmp_path)]).videos)
+
+
+def test_a_file_named_itself_may_have_any_name(tmp_path: Path) -> None:
+    make(tmp_path, "song.mp3", "x")
+    assert ids(tmp_path / "song.mp3", tmp_path / "x") == ["song.mp3", "x"]
+
+
+def test_globs(tmp_path: Path) -> None:
+    make(tmp_path, "a1.mp4", "a2.mp4", "b.mp4", "deep/er/a3.mp4", "[odd].mp4")
+    assert ids(tmp_path / "a*.mp4") == ["a1.mp4", "a2.mp4"]
+    assert ids(f"{tmp_path}/**/a3.mp4") == ["a3.mp4"]
+    assert ids(tmp_path / "[odd].mp4") == ["[odd].mp4"]
+
+
+def test_the_same_file_counts_once_and_itself_rather_than_a_link(tmp_path: Path) -> None:
+    make(tmp_path, "z.mp4")
+    (tmp_path / "a.mp4").symlink_to("z.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert ids(tmp_path, tmp_path / "z.mp4") == ["z.mp4"]
+
+
+def test_ids_that_would_clash_get_their_folders_in_front(tmp_path: Path) -> None:
+    make(tmp_path, "one/x.mp4", "two/x.mp4", "deep/two/x.mp4")
+    assert ids(tmp_path / "one" / "x.mp4", tmp_path / "two" / "x.mp4", tmp_path / "deep/two/x.mp4") == sorted(
+        ["x.mp4", "two/x.mp4", "deep/two/x.mp4"]
+    )
+    assert ids(tmp_path / "one", tmp_path / "two") == ["two/x.mp4", "x.mp4"]
+
+
+def test_what_cannot_be_read_is_told_and_costs_nothing_else(tmp_path: Path) -> None:
+    make(tmp_path, "good.mp4")
+    (tmp_path / "broken.mp4").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    found = find_inputs([str(tmp_path), str(tmp_path / "missing.mp4"), str(tmp_path / "no*match")])
+    assert [item.id for item in found.videos] == ["good.mp4"]
+    errors = {os.path.basename(item.path): item.error for item in found.unusable}
+    assert errors == {
+        "broken.mp4": "broken symbolic link to nowhere",
+        "pipe.mp4": "not a regular file",
+        "missing.mp4": "no such file or folder",
+        "no*match": "no file matches",
+    }
+
+
+@pytest.mark.parametrize("what", ["empty", "missing", "*.mp4"])
+def test_nothing_at_all_is_an_error(tmp_path: Path, what: str) -> None:
+    make(tmp_path, "empty/notes.txt")
+    with pytest.raises(NotFoundError, match=r"no videos in this folder|no such file|no file matches"):
+        find_inputs([str(tmp_path / what)])
+
+
+NAMES = st.text(st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.lists(NAMES), st.sampled_from(["\n", "\r\n", "\0"]))
+def test_lists_round_trip(names: list[str], end: str) -> None:
+    assert read_list("".join(name + end for name in names).encode()) == names
+
+
+def test_names_with_newlines_travel_in_nul_separated_lists() -> None:
+    assert read_list(b"a\nb.mp4\0bytes\xff.mp4\0") == ["a\nb.mp4", os.fsdecode(b"bytes\xff.mp4")]

@@ -1,0 +1,82 @@
+"""The sound: mono, at the rate asked for, at the right time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filming import film, tone
+from test_frames import stretches
+
+from experts.base import Sampling
+
+HEAR = Sampling(None, audio_hz=16_000)
+
+
+def click(at_s: float, seconds: float, hz: int) -> np.ndarray:
+    sound = np.zeros(round(seconds * hz), np.float32)
+    sound[round(at_s * hz) : round((at_s + 0.005) * hz)] = 0.9
+    return sound
+
+
+def onset_s(path: Path) -> float:
+    (clip,) = stretches(path, HEAR)
+    sound = clip.sound(16_000)
+    return sound.start_s + float(np.argmax(np.abs(sound.samples) > 0.2)) / sound.hz
+
+
+@pytest.mark.parametrize(("hz", "codec", "suffix"), [(44_100, "pcm_s16le", ".mkv"), (48_000, "aac", ".mp4")])
+def test_a_click_stays_where_it_was(tmp_path: Path, hz: int, codec: str, suffix: str) -> None:
+    path = film(tmp_path / f"a{suffix}", sound=click(1.0, 2.0, hz), hz=hz, sound_codec=codec)
+    # AAC as this muxer writes it carries its priming of 1024 samples in front, and says so.
+    assert onset_s(path) == pytest.approx(1.0, abs=0.002 if codec != "aac" else 1100 / hz)
+
+
+def test_sound_that_starts_late_is_laid_late(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", np.arange(30) / 10, sound=click(0.5, 1.0, 16_000), sound_at_s=1.25)
+    (clip,) = stretches(path, HEAR, Sampling(1.0, 64))
+    assert clip.sound(16_000).start_s == pytest.approx(1.25, abs=0.002)
+    assert onset_s(path) != 0
+    sound = clip.sound(16_000)
+    assert sound.start_s + np.argmax(np.abs(sound.samples) > 0.2) / 16_000 == pytest.approx(1.75, abs=0.002)
+
+
+def test_a_gap_is_silence(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "gap.mkv"
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for start in [*range(0, 16_000, 1000), *range(32_000, 48_000, 1000)]:
+            frame = av.AudioFrame.from_ndarray(np.full((1, 1000), 0.5, np.float32), "fltp", "mono")
+            frame.sample_rate, frame.pts = 16_000, start
+            container.mux(voice.encode(frame))
+        container.mux(voice.encode(None))
+    (clip,) = stretches(path, HEAR)
+    samples = clip.sound(16_000).samples
+    assert len(samples) == 48_000
+    assert np.abs(samples[16_100:31_900]).max() == 0
+    assert np.abs(samples[100:15_900] - 0.5).max() < 0.01 and np.abs(samples[32_100:47_900] - 0.5).max() < 0.01
+
+
+def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
+    left = tone(1.0)
+    both = film(tmp_path / "both.mkv", sound=np.stack([left, left], 1))
+    one = film(tmp_path / "one.mkv", sound=np.stack([left, 0 * left], 1))
+    loud, quiet = (stretches(path, HEAR)[0].sound(16_000).samples for path in (both, one))
+    np.testing.assert_allclose(loud, left, atol=2e-3)
+    np.testing.assert_allclose(quiet, left / 2, atol=2e-3)
+
+
+def test_resampling_keeps_length_and_pitch(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", sound=tone(2.0, 44_100, 1000.0), hz=44_100)
+    samples = stretches(path, HEAR)[0].sound(16_000).samples
+    assert abs(len(samples) - 32_000) <= 2
+    assert np.argmax(np.abs(np.fft.rfft(samples[:16_000]))) == 1000
+
+
+def test_two_rates_from_one_pass(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", sound=tone(1.0, 48_000), hz=48_000)
+    (clip,) = stretches(path, HEAR, Sampling(None, audio_hz=8000))
+    assert (len(clip.sound(16_000).samples), len(clip.sound(8000).samples)) == (16_000, 8000)
