@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
-import tomllib
-from pathlib import Path
+import traceback
 from typing import Annotated, Any
 
 import typer
 
 from hcq_cli import __version__
-from hcq_cli.commands.shared import JsonOption, QuietOption, Shared, VerboseOption, WorkspaceOption
+from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console
-from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, HcqError, UsageError
+from hcq_cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
+from hcq_cli.settings import read_settings
 
-COMMANDS: list[str] = ["extract", "index", "query", "features", "captions", "experts", "doctor", "bench"]
+COMMANDS: list[str] = [
+    "extract",
+    "train",
+    "encode",
+    "index",
+    "query",
+    "eval",
+    "demo",
+    "features",
+    "captions",
+    "experts",
+    "doctor",
+    "bench",
+    "import_",
+]
 """Modules of `hcq_cli.commands`, in the order of the help page; each has `register(app)`."""
+
+OS_HINTS = {
+    errno.ENOSPC: "free some space; hcq doctor says how much there is",
+    errno.EACCES: "choose a place you may read and write, or change its permissions",
+    errno.EPERM: "choose a place you may read and write, or change its permissions",
+    errno.EROFS: "choose a place that is not read-only",
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "give a file, not a folder",
+    errno.ENOTDIR: "give a folder, not a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 HELP = """Search a folder of videos by plain text, at 256 bytes a video.
 
@@ -44,7 +71,7 @@ def _root(
         typer.Option("--version", callback=_version, is_eager=True, show_envvar=False, help="Print the version."),
     ] = False,
 ) -> None:
-    context.obj = Shared(workspace, json_mode, quiet, verbose, settings_error=context.obj)
+    pass  # commands look the shared options up in the context (shared.py)
 
 
 def build() -> typer.Typer:
@@ -62,49 +89,58 @@ def build() -> typer.Typer:
     return app
 
 
-def settings_file(path: Path = Path("hcq.toml")) -> dict[str, Any]:
-    """Defaults from `hcq.toml` in the current folder: top-level keys for all, a table a command.
-
-    Raises:
-        UsageError: the file is no TOML.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}", "mend the line, or move the file away") from error
-    return {key.replace("-", "_"): value for key, value in values.items()}
-
-
-def _run() -> None:
+def _run() -> int:
     program: Any = typer.main.get_command(build())
-    settings, settings_error = {}, None
+    settings: dict[str, Any] = {}
+    settings_error: HcqError | None = None
     try:
-        settings = settings_file()
-    except UsageError as error:  # raised by the command, so that --help and doctor work all the same
+        settings = read_settings(program)
+    except HcqError as error:  # raised by the command, so that --help and doctor work all the same
         settings_error = error
     # Precedence: flag > environment HCQ_* > hcq.toml > default, all of it done by the option parser.
-    program.main(prog_name="hcq", auto_envvar_prefix="HCQ", default_map=settings, obj=settings_error)
+    options = {"auto_envvar_prefix": "HCQ", "default_map": settings, "obj": settings_error}
+    code = program.main(prog_name="hcq", standalone_mode=False, **options)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _understood(error: Exception) -> HcqError:
+    """What a person is told of an exception that is none of ours."""
+    if hasattr(error, "format_message"):  # the option parser's; Typer carries its own copy of Click's classes
+        context = getattr(error, "ctx", None)
+        return UsageError(error.format_message(), f"{context.command_path if context else 'hcq'} --help")
+    if isinstance(error, OSError) and error.strerror:
+        hint = OS_HINTS.get(error.errno or 0, "HCQ_DEBUG=1 shows the traceback")
+        return HcqError(f"{os.fsdecode(error.filename or 'input or output')}: {error.strerror}", hint)
+    return HcqError(f"{type(error).__name__}: {error}", "HCQ_DEBUG=1 shows the traceback")
+
+
+def _print_any_name() -> None:
+    """File names may hold bytes that are no UTF-8: they leave as they came."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def main() -> None:
     """Run the command line; never returns."""
+    _print_any_name()
     console = Console(json_mode="--json" in sys.argv[1:])
     try:
-        _run()
-    except HcqError as error:
-        if os.environ.get("HCQ_DEBUG") == "1":
-            raise
-        console.error(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.warn("interrupted; run the same command again to go on")
-        sys.exit(EXIT_INTERRUPTED)
+        code = _run()
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            from typer.rich_utils import rich_format_error
+
+            rich_format_error(error)  # type: ignore[arg-type]  # prints the help page
+            sys.exit(EXIT_USAGE)
         if os.environ.get("HCQ_DEBUG") == "1":
-            raise
-        kind = type(error).__name__
-        console.error(HcqError(f"{kind}: {error}", "HCQ_DEBUG=1 shows the traceback"))
-        sys.exit(EXIT_FAILED)
-    sys.exit(0)
+            traceback.print_exc()
+        known = error if isinstance(error, HcqError) else _understood(error)
+        console.error(known)
+        code = known.exit_code
+    if code == EXIT_INTERRUPTED:
+        console.warn("interrupted; run the same command again to go on")
+    sys.exit(code)

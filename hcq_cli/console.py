@@ -12,12 +12,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
     from hcq_cli.errors import HcqError
+
+
+PIPE_WIDTH = 4096
+"""Columns of what is no terminal."""
 
 
 def plain(value: Any) -> Any:
@@ -35,10 +39,24 @@ def plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # an undecodable byte (surrogateescape)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
 def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes escaped, so that a file name cannot break a line."""
-    shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _harmless(text: str) -> str:
+    """`text` with what could steer a terminal escaped; line breaks, tabs and undecodable bytes stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else _escaped(c) for c in text)
 
 
 class Task:
@@ -50,13 +68,19 @@ class Task:
     def advance(self, steps: float = 1, **fields: Any) -> None:
         """Move on by `steps`; `detail="…"` changes the text at the end of the line."""
         if self._bar is not None:
-            self._bar.update(self._task_id, advance=steps, **fields)
+            shown = {name: printable(str(value)) for name, value in fields.items()}
+            self._bar.update(self._task_id, advance=steps, **shown)
 
     def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
         """Set how much is done, how much there is, or the text at the end of the line."""
         if self._bar is not None:
-            fields = {} if detail is None else {"detail": detail}
+            fields = {} if detail is None else {"detail": printable(detail)}
             self._bar.update(self._task_id, completed=completed, total=total, **fields)
+
+
+def _width(stream: TextIO) -> dict[str, Any]:
+    """Lines as long as they are where nobody looks at them on a terminal: no path is cut in two in a pipe."""
+    return {} if stream.isatty() else {"soft_wrap": True, "width": PIPE_WIDTH}
 
 
 class Console:
@@ -79,7 +103,7 @@ class Console:
         if self._out is None:
             from rich.console import Console as RichConsole
 
-            self._out = RichConsole(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+            self._out = RichConsole(highlight=False, emoji=False, **_width(sys.stdout))
         return self._out
 
     @property
@@ -88,7 +112,7 @@ class Console:
         if self._err is None:
             from rich.console import Console as RichConsole
 
-            self._err = RichConsole(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
+            self._err = RichConsole(stderr=True, highlight=False, emoji=False, **_width(sys.stderr))
         return self._err
 
     def result(self, document: dict[str, Any], human: Callable[[], None] | None = None) -> None:
@@ -106,7 +130,7 @@ class Console:
     def text(self, line: str = "", style: str | None = None) -> None:
         """Print a line of data for people; nothing in JSON mode. `line` is not markup."""
         if not self.json_mode:
-            self.out.print(line, style=style, markup=False)
+            self.out.print(_harmless(line), style=style, markup=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""
@@ -148,7 +172,7 @@ class Console:
 
     def _shows_progress(self) -> bool:
         dumb = os.environ.get("TERM") == "dumb"
-        return not self.quiet and not dumb and self.err.is_terminal
+        return not self.quiet and not dumb and sys.stderr.isatty()
 
     @contextmanager
     def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
@@ -178,5 +202,6 @@ class Console:
             TimeRemainingColumn(),
             TextColumn("{task.fields[detail]}", markup=False),
         )
-        with Progress(*columns, console=self.err, transient=False) as bar:
+        # Data on a piped stdout must stay there; rich would take it to where the bar is.
+        with Progress(*columns, console=self.err, redirect_stdout=sys.stdout.isatty()) as bar:
             yield Task(bar, bar.add_task(label, total=total, detail=""))

@@ -40,6 +40,8 @@ JsonOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", show_envvar=False, help="No notes and no progress.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", show_envvar=False, help="More details on stderr.")]
+PRECEDENCE = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
+"""Where an option's value can come from, as the option parser names it; the later ones win."""
 SHARED = {
     "workspace": (WorkspaceOption, None),
     "json_mode": (JsonOption, False),
@@ -63,28 +65,35 @@ class Session:
     settings_error: HcqError | None = None
 
 
-@dataclass
-class Shared:
-    """The shared options as given before the command's name, and what is wrong with hcq.toml."""
+def _given(context: typer.Context, name: str) -> Any:
+    """A shared option wherever it was given: flag > environment > hcq.toml > default; of equals the last one."""
+    best, value = -1, None
+    at: Any = context
+    while at is not None:
+        source = at.get_parameter_source(name)
+        rank = PRECEDENCE.index(source.name) if source is not None and source.name in PRECEDENCE else -1
+        if rank > best:
+            best, value = rank, at.params[name]
+        at = at.parent
+    return value
 
-    workspace: Path | None = None
-    json_mode: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    settings_error: HcqError | None = None
+
+def _session(context: typer.Context, needs_settings: bool) -> Session:
+    settings_error = context.find_object(HcqError)
+    if needs_settings and settings_error is not None:
+        raise settings_error
+    console = Console(*(bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose")))
+    return Session(console, Workspace(_given(context, "workspace") or Path(".hcq")), settings_error)
 
 
-def _session(context: typer.Context, given: dict[str, Any], needs_settings: bool) -> Session:
-    before = context.find_object(Shared) or Shared()
-    if needs_settings and before.settings_error is not None:
-        raise before.settings_error
-    console = Console(
-        json_mode=before.json_mode or given["json_mode"],
-        quiet=before.quiet or given["quiet"],
-        verbose=before.verbose or given["verbose"],
-    )
-    root = given["workspace"] or before.workspace or Path(".hcq")
-    return Session(console, Workspace(root), before.settings_error)
+def shared_options(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    json_mode: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """The options of the program and of every group; commands look them up in the context."""
 
 
 def command(
@@ -100,15 +109,17 @@ def command(
     With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot.
     """
 
+    if app.registered_callback is None:
+        app.callback()(shared_options)
+
     def register(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(function, include_extras=True)
         own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()][1:]
 
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
-            context = arguments.pop("context")
-            given = {key: arguments.pop(key) for key in SHARED}
-            function(_session(context, given, needs_settings), **arguments)
+            own_arguments = {key: value for key, value in arguments.items() if key not in ("context", *SHARED)}
+            function(_session(arguments["context"], needs_settings), **own_arguments)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         context = inspect.Parameter("context", keyword, annotation=typer.Context)
