@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,9 +169,9 @@ def _fill(temporary: Path, rows: Sequence[Row]) -> None:
         columns |= own.columns()
     states = ",".join(f"{number}={state}" for number, state in enumerate(STATES, 1))
     about = {"format": FORMAT, "version": VERSION, "states": f"0=not extracted,{states}"}
-    placed = make_frame(temporary, _extents(parts, columns), about)
     handle = os.open(temporary, os.O_RDWR)
     try:
+        placed = make_frame(handle, _extents(parts, columns), about)
         _pour_tokens(handle, rows, parts, placed)
         for own in parts.values():
             columns |= own.columns()  # once more: the checksums are known now
@@ -198,7 +198,7 @@ def storing(path: Path, needed_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
             needed = f"{max(needed_bytes, 1 << 20) / 2**20:.0f} MB"
             raise HcqError(
                 f"{path}: the disk is full, {needed} are needed", "make room, then run the same command again"

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.errors import DamagedError
+from hcq_cli.features.sparse import SparseFile
 
 MAGIC = b"\x89hcqftr\n"
 FORMAT = "hcq-features-shard"
@@ -76,11 +77,13 @@ def _encode(header: Header) -> bytes:
     return _PREFIX.pack(MAGIC, len(text), zlib.crc32(text)) + text
 
 
-def make_frame(path: Path, wanted: Mapping[str, Extent], attributes: Mapping[str, Any]) -> dict[str, Extent]:
+def make_frame(handle: int, wanted: Mapping[str, Extent], attributes: Mapping[str, Any]) -> dict[str, Extent]:
     """Lay out an HDF5 file with a dataset for each of `wanted` (offsets ignored), all bytes still to be filled in.
 
+    The HDF5 library itself never touches the disk: an error of the disk would leave it with a half-closed file.
+
     Args:
-        path: the file to make.
+        handle: a file open for writing, empty.
         wanted: types and shapes by name ("group/dataset").
         attributes: put on the root, for readers that know nothing of hcq.
 
@@ -100,13 +103,20 @@ def make_frame(path: Path, wanted: Mapping[str, Extent], attributes: Mapping[str
     links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     links.set_create_intermediate_group(True)
     placed = {}
-    with h5py.File(path, "w", userblock_size=block, alignment_threshold=4096, alignment_interval=64) as file:
+    memory = SparseFile()
+    with h5py.File(memory, "w", userblock_size=block, alignment_threshold=4096, alignment_interval=64) as file:
         file.attrs.update(attributes)
         for name, extent in wanted.items():
             kind, space = h5py.h5t.py_create(np.dtype(extent.dtype)), h5py.h5s.create_simple(extent.shape)
             dataset = h5py.h5d.create(file.id, None, kind, space, dcpl=creation)
             h5py.h5o.link(dataset, file.id, name.encode(), lcpl=links)
             placed[name] = Extent(dataset.get_offset() or 0, extent.dtype, extent.shape, extent.crc)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, memory.length)  # a full disk is found out before anything is written
+    os.ftruncate(handle, memory.length)
+    for page, data in memory.pages.items():
+        begin = page * memory.PAGE
+        write_at(handle, memoryview(data)[: memory.length - begin], begin)
     return placed
 
 
