@@ -76,7 +76,9 @@ class DemoFolder:
             shutil.rmtree(self.workspace.root, ignore_errors=True)
         elif found is not None and found != asdict(wanted):
             shown = ", ".join(f"{name} {value}" for name, value in found.items())
-            raise UsageError(f"{self.root}: holds another demo ({shown})", "add --fresh to replace it, or name a folder")
+            raise UsageError(
+                f"{self.root}: holds another demo ({shown})", "add --fresh to replace it, or name a folder"
+            )
         elif found is None and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise UsageError(f"{self.root}: is there already and is no demo's folder", "hcq demo SOME-NEW-FOLDER")
         self.clips.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hcq_cli.demo.folder import DemoFolder, Identity
 from hcq_cli.demo.grammar import captions
 from hcq_cli.demo.questions import Question, five_questions
-from hcq_cli.demo.scene import Scene, compose
+from hcq_cli.demo.scene import compose
 from hcq_cli.errors import HcqError
+
+if TYPE_CHECKING:
+    from hcq_cli.search.query import Hit
+    from hcq_cli.training.progress import EpochReport, StepReport
 
 RECIPE = "demo"
 STAGES = ("render", "extract", "train", "encode", "index", "query")
@@ -23,9 +27,7 @@ HITS = 10
 class Bar(Protocol):
     """How far a stage has come."""
 
-    def update(
-        self, completed: float | None = None, total: float | None = None, detail: str | None = None
-    ) -> None:
+    def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
         """Set how much is done, how much there is, or what is said beside it."""
 
 
@@ -178,3 +180,100 @@ class Journey:
             first = report.failed[0]
             raise HcqError(f"{first.path}: {first.error}", "hcq doctor, then hcq demo DIR --fresh")
         self.report.states = report.states
+
+    def train(self) -> None:
+        """Features and captions → a checkpoint; an interrupted training goes on."""
+        from hcq_cli.data.captions import read_captions
+        from hcq_cli.features.store import FeatureStore
+        from hcq_cli.training import recipe as recipes
+        from hcq_cli.training.collection import collect, training_data
+        from hcq_cli.training.loop import train
+
+        settings = [f"training.seed={self.options.seed}", *self.options.settings]
+        plan = recipes.load(RECIPE, settings)
+        store = FeatureStore.open(self.workspace.features)
+        data = training_data(store, collect(store, read_captions(self.workspace.captions)))
+        with self.progress("train", None, "steps") as bar:
+            about = {"captions": str(self.workspace.captions.resolve())}
+            train(data, plan, self.workspace.model, observer=TrainingBar(bar), about=about)
+
+    def encode(self) -> None:
+        """Features → a code file."""
+        from hcq_cli.features.store import FeatureStore
+        from hcq_cli.model.checkpoint import load
+        from hcq_cli.model.encoding import encode_store
+
+        model, store = load(self.workspace.model), FeatureStore.open(self.workspace.features)
+        self.report.bytes_per_video = model.config.bytes_per_video
+        with self.progress("encode", len(store), "clips"):
+            encode_store(model, store, self.workspace.codes)
+
+    def index(self) -> None:
+        """Code file → index."""
+        from hcq_cli.search.indexing import build
+
+        build(self.workspace.index, [self.workspace.codes])
+
+    def query(self) -> None:
+        """Recall over the test clips, then the five questions over all clips."""
+        from hcq_cli.codes.codefile import open_codes
+        from hcq_cli.demo.recall import measure_recall
+        from hcq_cli.search.index import Index
+        from hcq_cli.search.query import search_texts
+        from hcq_cli.search.tower import open_tower
+
+        tower, index = open_tower([self.workspace.model]), Index.open(self.workspace.index)
+        sentences = [captions(scene, self.options.seed) for scene in self.tests]
+        recall = measure_recall(open_codes(self.workspace.codes), tower, self.tests, sentences)
+        self.report.queries, self.report.R1, self.report.R10 = sum(map(len, sentences)), recall.R1, recall.R10
+        questions = five_questions(self.scenes)
+        answers = search_texts(index, tower, [question.text for question in questions], HITS)
+        self.report.answers = [
+            Answered(question, self._judged(question, answer.hits), question.share(self.scenes))
+            for question, answer in zip(questions, answers, strict=True)
+        ]
+
+    def _judged(self, question: Question, hits: Sequence[Hit]) -> tuple[Found, ...]:
+        scene = {scene.file: scene for scene in self.scenes}
+        return tuple(
+            Found(hit.rank, hit.score, hit.id, hit.path, question.is_answered_by(scene[hit.id])) for hit in hits
+        )
+
+
+class TrainingBar:
+    """Shows a training on a bar.
+
+    Args:
+        bar: the bar.
+    """
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def note(self, sentence: str) -> None:
+        """Nothing; the demo tells its own story."""
+
+    def warning(self, sentence: str) -> None:
+        """Nothing; the demo's captions are its own."""
+
+    def step(self, report: StepReport) -> None:
+        """Move the bar."""
+        detail = f"epoch {report.epoch}/{report.epochs} · loss {report.loss:.2f}"
+        self._bar.update(completed=report.step, total=report.steps, detail=detail)
+
+    def epoch(self, report: EpochReport) -> None:
+        """Nothing; the steps have told it."""
+
+
+def run_demo(options: DemoOptions, progress: Progress) -> DemoReport:
+    """Run the demo from end to end.
+
+    Args:
+        options: what to demonstrate.
+        progress: shows how far a stage has come.
+
+    Raises:
+        UsageError: the folder is somebody else's, or too few clips were asked for.
+        HcqError: a stage failed.
+    """
+    return Journey(options, progress).run()
