@@ -40,7 +40,16 @@ def patience_s(size: int, duration_s: float = 0.0) -> float:
 
 
 class Died(Exception):
-    """The worker is gone; the message says how, for people."""
+    """The worker is gone; the message says how, for people.
+
+    Args:
+        reason: the message.
+        lasting: whether the video is to blame; not if somebody else ended the process.
+    """
+
+    def __init__(self, reason: str, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 class Child:
@@ -66,7 +75,7 @@ class Child:
             timeout_s: the deadline, seconds; None for a generous one by size and duration.
 
         Raises:
-            HcqError: no worker can be started at all (an expert cannot be prepared).
+            HcqError: no worker can be started at all (an expert cannot be prepared), or the store cannot be written.
         """
         try:
             if self._process is None:
@@ -75,7 +84,7 @@ class Child:
             self._tell(protocol.line(job))
             return self._answer(job, timeout_s)
         except Died as death:
-            return Answer(error=str(death), lasting=not self._closed)
+            return Answer(error=str(death), lasting=death.lasting and not self._closed)
 
     def _answer(self, job: Job, timeout_s: float | None) -> Answer:
         begun = time.monotonic()
@@ -86,6 +95,8 @@ class Child:
             if "duration_s" not in said or "states" in said:
                 break
             limit_s = timeout_s or patience_s(job.size, float(said["duration_s"]))
+        if "fatal" in said:
+            raise HcqError(str(said["fatal"]), str(said["hint"]))
         if said.get("memory"):
             self.kill()
             limit = f"{self.setup.memory_bytes / 2**30:.3g} GiB"
@@ -176,7 +187,8 @@ class Child:
         self.kill()
         if code is not None and code < 0:
             with suppress(ValueError):
-                return Died(f"the decoder crashed: {signal.Signals(-code).name}")
+                by_others = -code in (signal.SIGKILL, signal.SIGTERM)
+                return Died(f"the decoder crashed: {signal.Signals(-code).name}", lasting=not by_others)
         return Died(f"the decoder process ended with exit code {code}" + (f": {words[-1]}" if words else ""))
 
     def _last_words(self) -> str:

@@ -125,24 +125,40 @@ def chain(choice: str) -> list[Decoder]:
         ValueError: there is no such decoder.
     """
     if choice in ("auto", *BUILT_IN):
-        names = sorted(BUILT_IN, key=lambda name: name != choice)
-        return [decoder for decoder in map(_built_in, names) if decoder is not None]
+        first, *others = sorted(BUILT_IN, key=lambda name: name != choice)
+        try:
+            return [_load(BUILT_IN[first]), *map(Later, others)]
+        except ImportError:  # decord has no wheel for some platforms
+            return [_load(BUILT_IN[name]) for name in others]
     if ":" not in choice:
         raise ValueError(f"no decoder {choice!r} (auto, {', '.join(BUILT_IN)}, or package.module:Class)")
     return [_load(choice)]
-
-
-def _built_in(name: str) -> Decoder | None:
-    try:
-        return _load(BUILT_IN[name])
-    except ImportError:  # decord has no wheel for some platforms
-        return None
 
 
 def _load(dotted: str) -> Decoder:
     module, _, attribute = dotted.partition(":")
     decoder: Any = getattr(importlib.import_module(module), attribute)
     return decoder()
+
+
+class Later:
+    """A built-in decoder that is imported when the one before it could not open a file, which is seldom.
+
+    Args:
+        name: of the decoder.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._decoder: Decoder | None = None
+
+    def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> Media:
+        """See `Decoder.open`."""
+        try:
+            self._decoder = self._decoder or _load(BUILT_IN[self.name])
+        except ImportError as error:
+            raise CannotOpenError(f"{self.name} is not installed") from error
+        return self._decoder.open(path, see, hear_hz)
 
 
 def open_media(decoders: Sequence[Decoder], path: str, see: bool, hear_hz: Sequence[int]) -> tuple[str, Media]:

@@ -2,7 +2,8 @@
 
     parent -> worker   Setup, once; then a Job a video
     worker -> parent   {"ready": true} or {"error": …}, once; then for each job {"duration_s": …} when the file could
-                       be opened, and an Answer; or {"memory": true} instead of it, and the worker ends
+                       be opened, and an Answer; or instead of it {"memory": true}, and the worker ends, or
+                       {"fatal": …, "hint": …} if the store cannot be written
 
 Names of files travel as JSON strings with lone surrogates for undecodable bytes, so that any name survives.
 """

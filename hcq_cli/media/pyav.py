@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
 from hcq_cli.media.hearing import Hearing
 
+LOCAL = {"protocol_whitelist": "file,crypto,data"}
+"""A play list that calls itself a video must not make FFmpeg reach for the network."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -96,7 +98,7 @@ class PyAVMedia:
         self.warnings: list[str] = []
         self.packets = 0
         try:
-            self.container = av.open(path, metadata_errors="replace")
+            self.container = av.open(path, metadata_errors="replace", options=LOCAL)
         except (av.FFmpegError, ValueError, OSError) as error:
             raise CannotOpenError(reason(error)) from error
         self.video = best_video(self.container)

@@ -103,8 +103,9 @@ class Cutter:
         self.hears = has_sound and any(sampling.audio_hz for sampling in samplings)
         self.end_s = math.inf if max_seconds is None else max_seconds
         self.frames_decoded = self.samples_decoded = 0
-        self.picture_s = self.sound_s = 0.0
-        """How far the picture and the sound have come, seconds."""
+        self.picture_s = 0.0
+        """How far the picture has come, seconds."""
+        self._heard_s = {sampling.audio_hz: 0.0 for sampling in samplings if sampling.audio_hz}
         self.late_sound_s = 0.0
         """Sound that came after its stretch had been handed on, seconds."""
         self._grids = {rate: Grid(rate) for rate in (s.frames_per_second for s in self.seen) if rate}
@@ -112,6 +113,11 @@ class Cutter:
         self._begun = False
         self._stretches: dict[int, _Stretch] = {}
         self._given = 0
+
+    @property
+    def sound_s(self) -> float:
+        """How far the sound has come, at every rate, seconds."""
+        return min(self._heard_s.values(), default=0.0)
 
     @property
     def enough(self) -> bool:
@@ -184,7 +190,7 @@ class Cutter:
                 stretch.add_sound(sound.hz, offset, piece)
                 stretch.end_s = max(stretch.end_s, (at + len(piece)) / sound.hz)
             at += len(piece)
-        self.sound_s = max(self.sound_s, sound.start_s + len(sound.samples) / sound.hz)
+        self._heard_s[sound.hz] = max(self._heard_s.get(sound.hz, 0.0), sound.start_s + len(sound.samples) / sound.hz)
 
     def _stretch(self, time_s: float) -> _Stretch:
         number = max(self._given, int(max(time_s, 0.0) // STRETCH_S))

@@ -126,6 +126,7 @@ def _answer(found: Extracted, seconds: float) -> Answer:
 
 
 def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
+    from hcq_cli.errors import HcqError
     from hcq_cli.media import protocol
     from hcq_cli.media.decoder import chain
 
@@ -149,6 +150,9 @@ def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
         except MemoryError:
             words.write(protocol.line({"memory": True}))
             return  # a fresh process starts with fresh memory
+        except HcqError as error:  # the store cannot be written: no other video will fare better
+            words.write(protocol.line({"fatal": error.message, "hint": error.hint}))
+            continue
         except Exception as error:
             answer = _broken(error)
         words.write(protocol.line(answer))

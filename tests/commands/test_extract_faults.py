@@ -148,3 +148,16 @@ def test_two_writers_do_not_mix(hcq, clips: Path, tmp_path: Path, planted: dict[
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_store_that_cannot_be_written_ends_the_run(clips: Path, tmp_path: Path) -> None:
+    def small_files_only() -> None:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    run = [*EXTRACT, str(clips), "--experts", "audio,appearance", "-o", str(tmp_path / "store"), "--workers", "1"]
+    done = subprocess.run(run, preexec_fn=small_files_only, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert not finished(tmp_path / "store")

@@ -140,3 +140,16 @@ def test_an_expert_that_breaks_its_word_fails(tmp_path: Path, bad: np.ndarray) -
     expert.extract = lambda clip: Tokens(bad, np.zeros(len(bad), np.float32))  # type: ignore[method-assign]
     found = run(film(tmp_path / "a.mkv", [0.0]), expert, Stub("kept", EYE, [State.TOKENS]))
     assert found.tokens["eye"].state is State.FAILED and found.tokens["kept"].state is State.TOKENS
+
+
+def test_a_play_list_that_calls_itself_a_video_reaches_for_nothing(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(1.0)
+        port = server.getsockname()[1]
+        (tmp_path / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:{port}/a.ts\n#EXT-X-ENDLIST\n")
+        found = run(tmp_path / "list.mp4", Stub("eye", EYE, [State.TOKENS]))
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert found.error
