@@ -108,8 +108,8 @@ def test_names_both_ways(golden: Any) -> None:
 def test_weights_that_do_not_fit_are_refused(golden: Any) -> None:
     state = tensors(golden.arrays("hcq_state"))
     built = model(golden.config, golden.arrays("hcq_state"))
-    with pytest.raises(DamagedError, match="text_vlad_proj.bias has shape"):
+    with pytest.raises(DamagedError, match=r"text_vlad_proj\.bias has shape"):
         load_official(built, state | {"text_vlad_proj.bias": torch.zeros(1)})
     state.pop("vid_bert.encoder.layer.0.attention.self.key.weight")
-    with pytest.raises(DamagedError, match="layers.0.qkv.weight"):
+    with pytest.raises(DamagedError, match=r"layers\.0\.qkv\.weight"):
         load_official(built, state)

@@ -1,0 +1,96 @@
+"""A reference checkpoint, brought into a checkpoint folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
+from hcq_cli.legacy.checkpoint import read_legacy
+
+if TYPE_CHECKING:
+    from hcq_cli.model.text import TextTower
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was brought in.
+
+    Args:
+        architecture: HCQ or JPQ.
+        experts: width of each expert's features, in their order.
+        bytes_per_video: S.
+        unused: weights that nothing has a use for.
+        notes: what had to be assumed.
+    """
+
+    architecture: str
+    experts: dict[str, int]
+    bytes_per_video: int
+    unused: list[str]
+    notes: list[str]
+
+
+def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids: Mapping[str, int]) -> Imported:
+    """Convert a `.pth` file of the published code into a checkpoint folder.
+
+    Args:
+        file: the checkpoint.
+        folder: where to; it must hold no checkpoint yet.
+        text_encoder: id or folder of its text encoder's shape and tokenizer; None: what its configuration says.
+        type_ids: token types of experts that are not the published ones.
+
+    Raises:
+        NotFoundError: the file or the text encoder is not there.
+        DamagedError: the file is no checkpoint of the reference, or its weights do not fit the text encoder.
+        UsageError: something has to be said that the file does not say, or there is a checkpoint already.
+    """
+    if (folder / "config.json").exists():
+        raise UsageError(f"{folder}: holds a checkpoint already", "give another folder with -o")
+    legacy = read_legacy(file)
+
+    from hcq_cli.compat.checkpoint import model_config, save_official
+    from hcq_cli.compat.official import describe
+
+    try:
+        model = describe(legacy.weights, legacy.config, type_ids)
+        source = text_encoder or model.text_encoder
+        if not source:
+            raise UsageError("its text encoder is none that hcq knows", "--text-encoder ID|FOLDER")
+        bytes_per_video = model_config(model, source).bytes_per_video
+        unused = save_official(folder, model, legacy.weights, untrained_tower(source, model.max_words), source)
+    except DamagedError as error:
+        raise DamagedError(f"{file}: {error.message}", error.hint or "check --text-encoder") from error
+    except HcqError as error:
+        raise type(error)(f"{file}: {error.message}", error.hint) from error
+    experts = {name: expert.dim for name, expert in model.options.experts.items()}
+    return Imported(model.options.architecture, experts, bytes_per_video, unused, model.notes)
+
+
+def untrained_tower(source: str, max_tokens: int) -> TextTower:
+    """Shape and tokenizer of a text encoder, without its weights: the checkpoint brings its own.
+
+    Raises:
+        NotFoundError: they are not on this machine and cannot be fetched.
+    """
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    from hcq_cli.model.text import CaptionTokenizer, TextEncoder, TextTower
+
+    offline = bool(os.environ.get("HF_HUB_OFFLINE"))
+    try:
+        shape = AutoConfig.from_pretrained(source, local_files_only=offline)
+        words = AutoTokenizer.from_pretrained(source, use_fast=True, local_files_only=offline)
+        network = AutoModel.from_config(shape)
+        rules = CaptionTokenizer(words.backend_tokenizer, max_tokens, words.pad_token_id or 0, words.cls_token_id)
+    except Exception as error:  # transformers raises many kinds
+        raise NotFoundError(
+            f"text encoder {source!r} cannot be had: {(str(error).splitlines() or ['?'])[0]}",
+            "--text-encoder FOLDER, with config.json and tokenizer.json of the encoder it was trained with",
+        ) from error
+    if getattr(network, "pooler", None) is not None:
+        network.pooler = None
+    return TextTower(TextEncoder(network, words.cls_token_id), rules, shape.to_dict())
