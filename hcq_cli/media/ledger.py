@@ -74,10 +74,9 @@ class Ledger:
             return self._compare(item, content_hash, found.st_size, found.st_mtime_ns)
 
     def _compare(self, item: Input, content_hash: str, size: int, mtime_ns: int) -> Job | Finished:
-        id = self._id(item, content_hash)
+        id, facts = self._own_id(item, content_hash)
         missing = self._writer.todo(id, item.path, content_hash, self._identities, self._retry_failed)
         if not missing:
-            facts = self._facts(id)
             if facts is not None and (facts.path, facts.size, facts.mtime_ns) != (item.path, size, mtime_ns):
                 self._writer.set_path(id, item.path)
             return Finished(id)
@@ -85,16 +84,17 @@ class Ledger:
         wanted = {name: value for name, value in self._identities.items() if name in missing}
         return Job(id, item.path, content_hash, size, mtime_ns, list(wanted), wanted)
 
-    def _id(self, item: Input, content_hash: str) -> str:
-        """The shortest id that no other file has: none of this run, none of the store that still exists."""
+    def _own_id(self, item: Input, content_hash: str) -> tuple[str, VideoFacts | None]:
+        """The shortest id that no other file has (none of this run, none of the store that still exists), and what
+        the store knows of it."""
         for id in longer_ids(item):
-            facts = self._facts(id)
             if self._taken.get(id, item.path) != item.path:
                 continue
+            facts = self._facts(id)
             mine = facts is None or facts.path == item.path or facts.content_hash == content_hash
             if mine or (facts is not None and not Path(facts.path).exists()):
                 self._taken[id] = item.path
-                return id
+                return id, facts
         raise AssertionError("longer_ids never ends")
 
     def _facts(self, id: str) -> VideoFacts | None:

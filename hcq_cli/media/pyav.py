@@ -99,6 +99,8 @@ class PyAVMedia:
         self.packets = 0
         try:
             self.container = av.open(path, metadata_errors="replace", options=LOCAL)
+        except av.InvalidDataError as error:
+            raise CannotOpenError(f"no video, or a damaged one ({reason(error)})") from error
         except (av.FFmpegError, ValueError, OSError) as error:
             raise CannotOpenError(reason(error)) from error
         self.video = best_video(self.container)
