@@ -15,7 +15,7 @@ import typer
 from hcq_cli import __version__
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console
-from hcq_cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
+from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
 from hcq_cli.settings import read_settings
 
 COMMANDS: list[str] = [
@@ -130,6 +130,9 @@ def main() -> None:
         code = _run()
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read has gone, as `head` does; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_FAILED
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             from typer.rich_utils import rich_format_error

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,7 +53,8 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         durable: whether to wait for the disk (fsync of the file and its folder).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -70,8 +72,9 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         raise
 
 
+@cache
 def _umask() -> int:
-    value = os.umask(0)
+    value = os.umask(0)  # there is no way to read it but to set it; once, because other threads may be writing
     os.umask(value)
     return value
 
@@ -173,7 +176,7 @@ class Generations:
             document = json.loads(text)
             body, checksum = document["body"], document["checksum"]
             name, version = document["format"], document["version"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(f"{path}: not a readable manifest ({error})", self.rebuild) from error
         if name != self.format_name:
             raise DamagedError(f"{path}: is of format {name!r}, not {self.format_name!r}", self.rebuild)

@@ -1,0 +1,237 @@
+"""Files that last: nothing is ever seen half written, whatever dies when."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hcq_cli import files
+from hcq_cli.errors import DamagedError, LockedError
+from hcq_cli.files import Generations, atomic_open, atomic_path, remove_leftovers, write_json, write_text, writer_lock
+
+
+def generations(folder: Path, version: int = 1) -> Generations:
+    return Generations(folder, "hcq-test", version, "hcq make")
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file"
+    with atomic_open(target) as out:
+        out.write(b"first")
+        assert not target.exists()
+    assert target.read_bytes() == b"first"
+    with pytest.raises(RuntimeError), atomic_open(target) as out:
+        out.write(b"half of the sec")
+        raise RuntimeError
+    assert target.read_bytes() == b"first"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_a_library_may_write_the_file_itself(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with atomic_path(target) as temporary:
+        temporary.unlink()  # h5py and safetensors make the file anew
+        temporary.write_bytes(b"x")
+        assert temporary.parent == tmp_path
+    assert target.read_bytes() == b"x"
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path) -> None:
+    (tmp_path / "ordinary").write_text("")
+    write_text(tmp_path / "ours", "x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ordinary", "ours")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("name", ["🎬" * 60, "x" * 250, "new\nline 'and\" \udcff.json", "-dash", ".dot"])
+def test_any_name_a_file_system_takes(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / name, {"name": name})
+    assert json.loads((tmp_path / name).read_text()) == {"name": name}
+
+
+def test_text_keeps_undecodable_bytes(tmp_path: Path) -> None:
+    write_text(tmp_path / "list", "caf\udce9\n")
+    assert (tmp_path / "list").read_bytes() == b"caf\xe9\n"
+
+
+def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".file.abc.tmp", "file", ".hidden", "file.tmp"):
+        (tmp_path / name).write_text("x")
+    assert remove_leftovers(tmp_path) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "file", "file.tmp"]
+
+
+def test_generations_follow_each_other_and_the_last_few_stay(tmp_path: Path) -> None:
+    held = generations(tmp_path / "folder")
+    assert (held.read().generation, held.read().body) == (0, {})
+    for number in range(1, 7):
+        assert held.publish({"number": number, "name": "caf\udce9"}).generation == number
+        assert held.read().body["number"] == number
+    assert held.numbers() == list(range(7 - files.KEPT_GENERATIONS, 7))
+    assert held.read(5).body["number"] == 5
+
+
+def test_every_truncation_and_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    held = generations(tmp_path)
+    held.publish({"shards": [{"name": "a.h5", "bytes": 12}], "text": "x"})
+    path, body = held.path(1), held.read().body
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedError) as caught:
+            held.read()
+        assert str(path) in caught.value.message and caught.value.hint
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            assert held.read().body == body
+        except DamagedError:
+            continue
+    path.write_bytes(b'{"body":' + b"[" * 100_000)
+    with pytest.raises(DamagedError):
+        held.read()
+
+
+def test_a_foreign_and_a_newer_folder_are_refused_by_name(tmp_path: Path) -> None:
+    Generations(tmp_path / "other", "hcq-other", 1, "").publish({})
+    with pytest.raises(DamagedError, match="hcq-other"):
+        generations(tmp_path / "other").read()
+    generations(tmp_path / "newer", version=2).publish({})
+    with pytest.raises(DamagedError, match="version 2, this hcq reads up to 1") as caught:
+        generations(tmp_path / "newer").read()
+    assert caught.value.hint == "upgrade hcq"
+
+
+def test_readers_always_see_a_whole_generation(tmp_path: Path) -> None:
+    held, done, seen = generations(tmp_path), threading.Event(), []
+    held.publish({"number": 1, "filling": "x"})
+
+    def write() -> None:
+        for number in range(2, 120):
+            held.publish({"number": number, "filling": "x" * (number * 50)})
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        manifest = held.read()
+        assert manifest.body["number"] == manifest.generation
+        seen.append(manifest.generation)
+    writer.join()
+    assert seen == sorted(seen) and len(set(seen)) > 3
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hcq_cli.files import writer_lock
+with writer_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path) -> None:
+    holder = python(HOLD, tmp_path)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match="another hcq process"), writer_lock(tmp_path):
+            pass
+        threading.Timer(0.3, lambda: holder.send_signal(signal.SIGKILL)).start()
+        started = time.monotonic()
+        with writer_lock(tmp_path, wait_s=20):
+            assert 0.2 < time.monotonic() - started < 15
+    finally:
+        holder.kill()
+        holder.communicate()
+    with writer_lock(tmp_path):
+        pass
+
+
+COUNT = """
+import sys
+from pathlib import Path
+from hcq_cli.files import Generations, writer_lock
+folder = Path(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    with writer_lock(folder, wait_s=60):
+        held = Generations(folder, "hcq-test", 1, "")
+        held.publish({"count": held.read().body.get("count", 0) + 1})
+"""
+
+
+def test_no_writer_loses_the_update_of_another(tmp_path: Path) -> None:
+    writers = [python(COUNT, tmp_path, 15) for _ in range(4)]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=120)
+        assert writer.returncode == 0, errors
+    assert generations(tmp_path).read().body == {"count": 60}
+
+
+def killed_at(step: int, work: Callable[[], None]) -> bool:
+    """Do `work` in a child that is killed at its step-th write, sync, rename or unlink; whether it was."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+
+        def deadly(function: Callable) -> Callable:
+            def call(*arguments, **named):
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments, **named)
+
+            return call
+
+        for name in ("fsync", "replace", "rename", "unlink", "chmod", "open", "close"):
+            setattr(os, name, deadly(getattr(os, name)))
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def test_killed_at_every_step_the_last_generation_is_whole(tmp_path: Path) -> None:
+    """Each writer makes a data file and then names it; whatever a reader finds named is there and whole."""
+    step, killed = 0, True
+    while killed:
+        step += 1
+        held = generations(tmp_path / str(step))
+        for number in (1, 2, 3):
+            write_text(held.folder / f"data-{number}", "x" * number)
+            held.publish({"data": [f"data-{number}"], "length": number})
+
+        def work(held: Generations = held) -> None:
+            write_text(held.folder / "data-4", "x" * 4)
+            held.publish({"data": ["data-4"], "length": 4})
+
+        killed = killed_at(step, work)
+        manifest = held.read()
+        assert manifest.generation in (3, 4)
+        assert all(
+            (held.folder / name).read_text() == "x" * manifest.body["length"] for name in manifest.body["data"]
+        )
+        remove_leftovers(held.folder)
+        assert not list(held.folder.glob(".*.tmp"))
+        assert held.publish({"data": [], "length": 0}).generation == manifest.generation + 1
+    assert step > 8 and manifest.generation == 4
