@@ -1,8 +1,8 @@
 """The published implementation of 2022 (gimpong/WWW22-HCQ), quirks included: its weights give its numbers here.
 
 The model of `hcq_cli.model` is the mended one and knows nothing of this; only a checkpoint folder that
-`hcq import official` wrote is loaded from here (`checkpoint`). What the reference does otherwise, and what this package
-therefore does again:
+`hcq import official` wrote is loaded from here (`checkpoint`). What the reference does otherwise, and what this
+package therefore does again:
 
 - the ghost's column is dropped before the softmax, so that the ghost does nothing (`fine`);
 - the mask is multiplied into the logits before batch norm, so that padding is assigned all the same (`fine`);
