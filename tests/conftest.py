@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure; what takes too long is told by its own test.
+settings.register_profile("hcq", deadline=None)
+settings.load_profile("hcq")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
