@@ -12,7 +12,7 @@ from typing import Any
 
 from hcq_cli import __version__
 from hcq_cli.diagnosis.finding import Finding, Health
-from hcq_cli.errors import HcqError
+from hcq_cli.diagnosis.packages import run_trial
 
 PART = "machine"
 INSTRUCTION_SETS = ("avx", "avx2", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni", "neon", "asimd", "sve")
@@ -90,25 +90,21 @@ def _accelerators(facts: Mapping[str, Any] | None) -> list[Finding]:
 
 
 def _kernel() -> Finding:
-    """Run the scan kernel on a few codes and compare with the sum written out."""
-    name = "scan kernel"
-    try:
-        import numpy as np
-
-        from hcq_cli.search.blocks import Blocks
-        from hcq_cli.search.kernel import kernel
-
-        chosen = kernel()
-        codes, table = np.arange(256) % 4, np.array([[0.25, 2.0, 1.0, 0.5]], np.float32)
-        blocks = Blocks(codes.astype(np.uint8).reshape(1, 1, 256), 256)
-        top = chosen.topk(blocks, table[None], 3)
-        if top.rows.tolist() != [[1, 5, 9]] or top.scores.tolist() != [[2.0, 2.0, 2.0]]:
-            return Finding(PART, name, Health.BROKEN, f"{chosen.name} gives wrong answers", True, "HCQ_KERNEL=numpy")
-    except HcqError as error:
-        return Finding(PART, name, Health.BROKEN, error.message, True, error.hint)
-    except Exception as error:
-        return Finding(PART, name, Health.BROKEN, f"{type(error).__name__}: {error}", True, "mend numpy (above)")
-    return Finding(PART, name, Health.OK, chosen.name, True)
+    """Run every scan kernel on a few codes, in a process of its own."""
+    name, package = "scan kernel", Path(__file__).resolve().parent.parent
+    paths = filter(None, [os.fspath(package.parent), os.environ.get("PYTHONPATH")])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    outcome = run_trial([sys.executable, "-P", "-m", "hcq_cli.diagnosis.kernels"], env)
+    if "error" in outcome:
+        mend = outcome.get("hint") or "HCQ_KERNEL=numpy"
+        return Finding(PART, name, Health.BROKEN, outcome["error"], True, mend)
+    if outcome["wrong"]:
+        detail = f"{', '.join(outcome['wrong'])} give wrong answers (right: {', '.join(outcome['right'])})"
+        mend = f"export HCQ_KERNEL={outcome['right'][0]}" if outcome["right"] else "reinstall numpy"
+        return Finding(PART, name, Health.BROKEN, detail, outcome["used"] in outcome["wrong"], mend)
+    others = [other for other in outcome["right"] if other != outcome["used"]]
+    detail = outcome["used"] + (f" (also {', '.join(others)})" if others else "")
+    return Finding(PART, name, Health.OK, detail, True)
 
 
 def _disk(folder: Path) -> Finding:

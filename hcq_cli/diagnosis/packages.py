@@ -117,9 +117,15 @@ def try_package(package: Package) -> Trial:
 def _run_trial(module: str, folder: Path) -> dict[str, Any]:
     script = Path(__file__).with_name("trials.py")
     # -P: neither the script's folder nor the current one may stand in for an installed package.
-    command = [sys.executable, "-P", os.fspath(script), module, os.fspath(folder)]
+    return run_trial([sys.executable, "-P", os.fspath(script), module, os.fspath(folder)])
+
+
+def run_trial(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:
+    """What a trial in a process of its own told, or {"error"} if it ended in any other way."""
     try:
-        done = subprocess.run(command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL, env=env
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"hangs: no answer in {TRIAL_TIMEOUT_S:.0f} s"}
     lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
