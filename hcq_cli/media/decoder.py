@@ -17,6 +17,8 @@ Any other decoder is named by `package.module:Class`; the class is called withou
         name = "grey"
 
         def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> Media: ...
+
+tests/media/test_decoder_contract.py runs any decoder through what is asked of it.
 """
 
 from __future__ import annotations

@@ -49,6 +49,8 @@ def reason(error: Exception) -> str:
     """What FFmpeg says, without the number and the name of the file."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return "not enough memory to decode it"
+    if isinstance(error, av.EOFError):
+        return "it ends before anything can be read"
     return str(getattr(error, "strerror", None) or error)
 
 
