@@ -9,7 +9,6 @@ import site
 import statistics
 import subprocess
 import sys
-import time
 import venv
 import zipfile
 from pathlib import Path
@@ -43,7 +42,7 @@ def copy(source: Path, target: Path) -> None:
     if source.is_dir():
         target.mkdir()
         for path in source.iterdir():
-            if path.name != "__pycache__":
+            if path.name != "__pycache__" and path.suffix != ".so":  # compiled anew, if at all
                 copy(path, target / path.name)
     else:
         target.write_bytes(source.read_bytes())
@@ -74,7 +73,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
-    assert wheel.name == f"hcq-{__version__}-py3-none-any.whl"
+    assert wheel.name.startswith(f"hcq-{__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         shipped = set(archive.namelist())
     assert {name.split("/")[0] for name in shipped} == {"hcq_cli", "experts", f"hcq-{__version__}.dist-info"}
@@ -112,18 +111,20 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {"torch", "h5py", "transformers", "av", "cv2", "decord", "numpy", "tokenizers", "safetensors"}
 
 
-def seconds(*command: str | Path, cwd: Path) -> float:
-    started = time.perf_counter()
+def processor_s(*command: str | Path, cwd: Path) -> float:
+    """Processor time of a command: what it takes in all on an idle machine, and hardly more on a busy one."""
+    before = os.times()
     assert run(*command, cwd=cwd).returncode == 0
-    return time.perf_counter() - started
+    after = os.times()
+    return (after.children_user + after.children_system) - (before.children_user + before.children_system)
 
 
 def test_help_answers_at_once(installed: Path, tmp_path: Path) -> None:
     """Under 0.3 s; on a machine busy with other things no more than so many starts of a bare interpreter."""
     help_s, bare_s = [], []
     for _ in range(7):
-        help_s.append(seconds(installed / "bin" / "hcq", "--help", cwd=tmp_path))
-        bare_s.append(seconds(installed / "bin" / "python", "-c", "pass", cwd=tmp_path))
+        help_s.append(processor_s(installed / "bin" / "hcq", "--help", cwd=tmp_path))
+        bare_s.append(processor_s(installed / "bin" / "python", "-c", "pass", cwd=tmp_path))
     limit = max(HELP_LIMIT_S, BARE_LIMIT * statistics.median(bare_s))
     assert statistics.median(help_s) < limit, f"help {sorted(help_s)}, bare {sorted(bare_s)}"
 

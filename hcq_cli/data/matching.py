@@ -9,9 +9,8 @@ name that fits two ids is reported.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -116,12 +115,17 @@ def match(captions: Captions, store: VideoIds) -> Match:
     return found
 
 
-def _file_name(path: str) -> str:
-    return PurePosixPath(path).name
+Parts = list[str]
+"""A path, cut at its slashes, last part first."""
+Groups = dict[str, list[int]]
 
 
-def _stem(path: str) -> str:
-    return PurePosixPath(path).stem
+def _parts(path: str) -> Parts:
+    return [part for part in reversed(path.split("/")) if part and part != "."]
+
+
+def _stem(name: str) -> str:
+    return name[: name.rindex(".")] if name.rfind(".") > 0 else name
 
 
 class _Finder:
@@ -129,43 +133,48 @@ class _Finder:
 
     def __init__(self, videos: Iterable[CaptionedVideo], store: VideoIds) -> None:
         self._store = store
-        self._same_file_name = Counter(_file_name(video.video) for video in videos)
-        self._by_name: dict[str, list[int]] | None = None
-        self._by_stem: dict[str, list[int]] = {}
+        self._same_file_name = Counter(parts[0] for video in videos if (parts := _parts(video.video)))
+        self._by_name: Groups | None = None
+        self._by_stem: Groups = {}
 
     def rows(self, name: str) -> list[int]:
         """The rows that `name` may mean: one if it is clear, none if it is absent, several if it is ambiguous."""
         exact = self._store.row(name)
         if exact is not None:
             return [exact]
+        wanted = _parts(name)
+        if not wanted:
+            return []
         if self._by_name is None:
-            self._by_name = self._group(_file_name)
-            self._by_stem = self._group(_stem)
-        file_name = _file_name(name)
-        same_name = self._by_name.get(file_name, [])
-        without = PurePosixPath(name).with_suffix("") if file_name else PurePosixPath(name)
+            self._by_name, self._by_stem = self._group()
+        file_name, stem = wanted[0], _stem(wanted[0])
         return (
-            self._ending_alike(PurePosixPath(name), same_name, PurePosixPath)
-            or self._ending_alike(PurePosixPath(name), self._by_stem.get(file_name, []), _without_extension)
-            or self._ending_alike(without, self._by_stem.get(without.name, []), _without_extension)
-            or (same_name if self._same_file_name[file_name] == 1 else [])
+            self._in_like_folders(self._by_name, file_name, wanted)
+            or self._in_like_folders(self._by_stem, file_name, wanted)
+            or self._in_like_folders(self._by_stem, stem, wanted)
+            or (self._by_name.get(file_name, []) if self._same_file_name[file_name] == 1 else [])
         )
 
-    def _group(self, key: Callable[[str], str]) -> dict[str, list[int]]:
-        groups: dict[str, list[int]] = defaultdict(list)
+    def _group(self) -> tuple[Groups, Groups]:
+        """Rows by file name (and by stem), alone and with the folder before it ("" for none)."""
+        by_name: Groups = defaultdict(list)
+        by_stem: Groups = defaultdict(list)
         for row, video_id in enumerate(self._store.ids):
-            groups[key(video_id)].append(row)
-        return groups
+            name, *folders = _parts(video_id)
+            folder = folders[0] if folders else ""
+            for groups, key in ((by_name, name), (by_stem, _stem(name))):
+                groups[key].append(row)
+                groups[f"{folder}/{key}"].append(row)
+        return by_name, by_stem
 
-    def _ending_alike(self, path: PurePosixPath, rows: list[int], shape: Callable[[str], PurePosixPath]) -> list[int]:
-        """Those of `rows` whose id ends in `path`, or that `path` ends in."""
-        wanted = path.parts[::-1]
-        ids = ((row, shape(self._store.ids[row]).parts[::-1]) for row in rows)
-        return [row for row, parts in ids if all(a == b for a, b in zip(wanted, parts, strict=False))]
-
-
-def _without_extension(video_id: str) -> PurePosixPath:
-    return PurePosixPath(video_id).with_suffix("")
+    def _in_like_folders(self, groups: Groups, key: str, wanted: Parts) -> list[int]:
+        """The rows of `key` whose folders end in those of `wanted`, or the other way round."""
+        folders = wanted[1:]
+        if not folders:
+            return groups.get(key, [])
+        rows = groups.get(f"{folders[0]}/{key}", []) + groups.get(f"/{key}", [])
+        ids = ((row, _parts(self._store.ids[row])[1:]) for row in rows)
+        return [row for row, parts in ids if all(a == b for a, b in zip(folders, parts, strict=False))]
 
 
 def _videos(items: Sequence[object]) -> str:

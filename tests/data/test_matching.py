@@ -16,12 +16,13 @@ class Ids:
 
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = ids
+        self._rows = {video_id: row for row, video_id in enumerate(ids)}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def row(self, video_id: str) -> int | None:
-        return list(self.ids).index(video_id) if video_id in self.ids else None
+        return self._rows.get(video_id)
 
 
 def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None] = ()) -> Match:
@@ -96,6 +97,13 @@ def test_two_names_of_one_video_are_put_together_unless_their_splits_differ() ->
     got = found(["a", "a.mp4"], ["a.mp4"], ["train", "test"])
     assert [video.video for video in got.contradictory] == ["a.mp4"]
     assert "two splits" in got.problems()[0]
+
+
+def test_many_files_of_one_name_in_folders_of_their_own() -> None:
+    """Looking each up among all of that name would take hours."""
+    ids = [f"clips/{at}/video.mp4" for at in range(30_000)]
+    names = [f"/data/clips/{at}/video" for at in range(30_000)]
+    assert found(names, ids).rows.tolist() == list(range(30_000))
 
 
 def test_problems_count_all_and_name_a_few() -> None:
