@@ -158,14 +158,15 @@ class VideoEncoder(nn.Module):
         """All feature tokens [B, ΣT_e, D], and the maximum over time of each expert's [B, E, D]."""
         projected, aggregates = [], []
         for name, scale, projection in zip(self.names, self.scales, self.projections, strict=True):
-            z = F.normalize(projection(scale(videos.features[name])), dim=-1)
-            there = videos.mask[name][..., None]
+            mask = videos.mask[name]
+            rows = F.normalize(projection(scale(videos.features[name][mask])), dim=-1)  # no work on padding
+            z = rows.new_zeros(*mask.shape, rows.shape[-1]).index_put((mask,), rows)
             projected.append(z)
             if z.shape[1] == 0:
                 aggregates.append(z.new_zeros(z.shape[0], z.shape[2]))
                 continue
-            highest = z.masked_fill(~there, -torch.inf).amax(1)
-            aggregates.append(highest.masked_fill(~there.any(1), 0.0))
+            highest = z.masked_fill(~mask[..., None], -torch.inf).amax(1)
+            aggregates.append(highest.masked_fill(~mask.any(1, keepdim=True), 0.0))
         return torch.cat(projected, 1), torch.stack(aggregates, 1)
 
     def _slots(self, times: Tensor) -> Tensor:
