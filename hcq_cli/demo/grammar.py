@@ -13,8 +13,8 @@ from numpy.random import Generator
 
 from hcq_cli.demo.scene import NOBODY, SILENCE, Scene
 
-FULL_CAPTIONS, SHORT_CAPTIONS = 3, 3
-"""Captions of each kind that a clip has; test clips have only full ones."""
+FULL_CAPTIONS, SHORT_CAPTIONS, PAIR_CAPTIONS = 3, 2, 2
+"""Captions of each kind that a clip has: of everything, of one attribute, of two; test clips have only full ones."""
 
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "object": {
@@ -50,7 +50,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "background": {
         "night": ("a starry night", "the night sky", "a starlit sky"),
-        "meadow": ("a meadow", "green grass", "a grassy field"),
+        "meadow": ("a meadow", "grassland", "a grassy field"),
         "sea": ("the sea", "the ocean", "sea waves"),
         "bricks": ("a brick wall", "a wall of bricks"),
         "chessboard": ("a chessboard", "a checkered floor", "a chequered pattern"),
@@ -94,6 +94,14 @@ SHORT: dict[str, tuple[str, ...]] = {
 }
 SHORT_SILENCE = ("{sound}", "{sound} can be heard")
 SHORT_NOBODY = ("{person} looks on", "{person} is there")
+PAIR = (
+    "{painted_thing}",
+    "{painted_thing}",
+    "{thing} {motion}",
+    "{thing}{with_sound}",
+    "{thing} before {background}",
+    "something {motion}{with_sound}",
+)
 SOMEBODY = ("somebody", "a person", "someone")
 """What any person may also be called in a short caption."""
 
@@ -108,11 +116,15 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
+def with_sound(values: Mapping[str, str], spoken: Mapping[str, str], rng: Generator) -> str:
+    """What is heard, as the end of a sentence."""
+    return str(rng.choice(WITHOUT_SOUND if values["sound"] == SILENCE else SOUND)).format(spoken["sound"])
+
+
 def full_caption(values: Mapping[str, str], rng: Generator) -> str:
     """A sentence that names object, colour and motion, the background, and mostly the sound and the person."""
     spoken = {name: say(name, value, rng) for name, value in values.items()}
-    sounds = WITHOUT_SOUND if values["sound"] == SILENCE else SOUND
-    sound = str(rng.choice(sounds)).format(spoken["sound"]) if rng.uniform() < 0.9 else ""
+    sound = with_sound(values, spoken, rng) if rng.uniform() < 0.9 else ""
     mentioned = rng.uniform() < (0.4 if values["person"] == NOBODY else 0.95)
     person = str(rng.choice(PERSON)).format(spoken["person"]) if mentioned else ""
     return str(rng.choice(FULL)).format(
@@ -125,19 +137,30 @@ def full_caption(values: Mapping[str, str], rng: Generator) -> str:
 
 
 def short_caption(values: Mapping[str, str], attribute: str, rng: Generator) -> str:
-    """A few words about one attribute (for "object": the object, half the time with its colour)."""
+    """A few words about one attribute."""
     spoken = {name: say(name, value, rng) for name, value in values.items()}
-    thing = spoken["object"] if rng.uniform() < 0.5 else f"{spoken['colour']} {spoken['object']}"
     if values["person"] != NOBODY and rng.uniform() < 0.25:
         spoken["person"] = str(rng.choice(SOMEBODY))
     forms = {SILENCE: SHORT_SILENCE, NOBODY: SHORT_NOBODY}.get(values[attribute], SHORT[attribute])
-    return str(rng.choice(forms)).format(
-        thing=with_article(thing), colour_thing=with_article(f"{spoken['colour']} thing"), **spoken
+    spoken |= {"thing": with_article(spoken["object"]), "colour_thing": with_article(f"{spoken['colour']} thing")}
+    return str(rng.choice(forms)).format(**spoken)
+
+
+def pair_caption(values: Mapping[str, str], rng: Generator) -> str:
+    """A few words about two or three attributes."""
+    spoken = {name: say(name, value, rng) for name, value in values.items()}
+    painted = with_article(f"{spoken['colour']} {spoken['object']}")
+    return str(rng.choice(PAIR)).format(
+        painted_thing=painted,
+        thing=painted if rng.uniform() < 0.5 else with_article(spoken["object"]),
+        with_sound=with_sound(values, spoken, rng),
+        motion=spoken["motion"],
+        background=spoken["background"],
     )
 
 
 def captions(scene: Scene, seed: int) -> list[str]:
-    """All captions of a clip: FULL_CAPTIONS different sentences, and for training SHORT_CAPTIONS short ones."""
+    """All captions of a clip: FULL_CAPTIONS different sentences, and for training short ones as well."""
     rng = np.random.default_rng((seed, scene.number, 1))
     lines: list[str] = []
     while len(lines) < FULL_CAPTIONS:
@@ -147,4 +170,5 @@ def captions(scene: Scene, seed: int) -> list[str]:
     if scene.split == "train":
         about = rng.permutation(sorted(SHORT))[:SHORT_CAPTIONS]
         lines += [short_caption(scene.values, str(attribute), rng) for attribute in about]
+        lines += [pair_caption(scene.values, rng) for _ in range(PAIR_CAPTIONS)]
     return lines
