@@ -50,9 +50,10 @@ class Kernel(Protocol):
 
 def kernels() -> dict[str, Kernel]:
     """What this machine can run, the fastest first."""
+    from hcq_cli.search.native_scan import native_kernels
     from hcq_cli.search.numpy_scan import NumpyKernel
 
-    return {by.name: by for by in [NumpyKernel()]}
+    return {by.name: by for by in [*native_kernels(), NumpyKernel()]}
 
 
 def kernel(name: str | None = None) -> Kernel:

@@ -6,15 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Outcome
 from handmade import names, random_codes, write_codes
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter, open_codes
 
-Run = Callable[..., Outcome]
+Run = Callable[..., Any]
 CAPTIONS = ["a man cooking", "a dog in the snow", "two people dance", "red ball"]
 AWKWARD = ["plain.mp4", "new\nline 'q'.mp4", "🎬.mp4", "bad\udcff.mp4"]
 
@@ -108,7 +108,7 @@ def test_a_waiting_partner_is_answered_at_once(ask: Run, workspace: Path) -> Non
         [sys.executable, "-m", "hcq_cli", "query", "-", "--json", "-w", str(workspace)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=REPOSITORY,
+        cwd=workspace,
     )
     assert process.stdin and process.stdout
     for caption in CAPTIONS[:2]:
