@@ -21,6 +21,8 @@ from hcq_cli.files import Generations, Manifest
 
 FORMAT, VERSION = "hcq-features", 1
 SHARDS = "shards"
+Stretch = tuple[int, int, Shard, int]
+"""Begin and end in a batch, and the shard and the place in it where these videos lie one after another."""
 
 
 def generations(folder: Path) -> Generations:
@@ -191,13 +193,16 @@ class FeatureStore:
         wanted = np.asarray(rows, np.int64).reshape(-1)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
-        return {name: self._read_expert(name, wanted) for name in (self.experts if experts is None else experts)}
+        names = list(self.experts if experts is None else experts)
+        stretches = {name: list(self._stretches(self.latest(name).slot[wanted])) for name in names}
+        for name in names:
+            for begin, end, shard, at in stretches[name]:
+                shard.expect(Part(name, self.experts[name].dim), at, at + end - begin)
+        return {name: self._read_expert(name, len(wanted), stretches[name]) for name in names}
 
-    def _read_expert(self, name: str, rows: NDArray[np.int64]) -> Ragged:
+    def _read_expert(self, name: str, videos: int, stretches: Sequence[Stretch]) -> Ragged:
         part = Part(name, self.experts[name].dim)
-        slots = self.latest(name).slot[rows]
-        counts = np.zeros(len(rows), np.int64)
-        stretches = list(self._stretches(slots))
+        counts = np.zeros(videos, np.int64)
         for begin, end, shard, at in stretches:
             counts[begin:end] = np.diff(shard.column(f"{part.prefix}offsets")[at : at + end - begin + 1])
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
@@ -207,8 +212,8 @@ class FeatureStore:
             shard.read_tokens(part, at, at + end - begin, features[a:b], times[a:b])
         return Ragged(features, times, offsets)
 
-    def _stretches(self, slots: NDArray[np.int64]) -> Iterator[tuple[int, int, Shard, int]]:
-        """Runs of `slots` that lie one after another in a shard: begin and end in `slots`, shard, place in it."""
+    def _stretches(self, slots: NDArray[np.int64]) -> Iterator[Stretch]:
+        """The runs of `slots` that can be read in one go."""
         owner = np.searchsorted(self.catalog.starts, slots, "right") - 1
         breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
         begins = [0, *breaks.tolist()] if len(slots) else []

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.features.columns import TextColumn, raw
 from hcq_cli.features.frame import MEND, read_header
-from hcq_cli.features.handles import Handles
+from hcq_cli.features.handles import Handle, Handles
 from hcq_cli.features.records import VideoFacts
 
 
@@ -61,11 +61,14 @@ class Shard:
         self._columns: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, TextColumn] = {}
 
-    def _read(self, into: memoryview, offset: int) -> None:
+    def _handle(self) -> Handle:
         try:
-            handle = self._handles.get(self.path)
+            return self._handles.get(self.path)
         except FileNotFoundError:
             raise HcqError(f"{self.path}: was merged into a newer shard while being read", "run it again") from None
+
+    def _read(self, into: memoryview, offset: int) -> None:
+        handle = self._handle()
         while len(into):
             got = os.preadv(handle.number, [into], offset)
             if not got:
@@ -113,6 +116,21 @@ class Shard:
         """How many tokens the shard has of `part`."""
         return self._extents[f"{part.prefix}features"].shape[0]
 
+    def _where(self, part: Part, first: int, last: int) -> tuple[int, int, int]:
+        """Offsets in the file of the features and times of videos first:last, and how many tokens they have."""
+        offsets = self.column(f"{part.prefix}offsets")
+        begin, end = int(offsets[first]), int(offsets[last])
+        features, times = self._extents[f"{part.prefix}features"], self._extents[f"{part.prefix}times"]
+        return features.offset + begin * 4 * part.dim, times.offset + 4 * begin, end - begin
+
+    def expect(self, part: Part, first: int, last: int) -> None:
+        """Say that the tokens of videos first:last will be read, so that many reads wait for the disk at once."""
+        features_at, times_at, n = self._where(part, first, last)
+        if n:
+            handle = self._handle()
+            handle.expect(features_at, n * 4 * part.dim)
+            handle.expect(times_at, n * 4)
+
     def read_tokens(
         self, part: Part, first: int, last: int, features: NDArray[np.float32], times: NDArray[np.float32]
     ) -> None:
@@ -126,14 +144,14 @@ class Shard:
         Raises:
             DamagedError: names the file and the video whose checksum does not match.
         """
+        features_at, times_at, n = self._where(part, first, last)
+        if not n:
+            return
+        rows, seconds, row_bytes = raw(features), raw(times), 4 * part.dim
+        self._read(rows, features_at)
+        self._read(seconds, times_at)
         offsets = self.column(f"{part.prefix}offsets")
         begin = int(offsets[first])
-        if not len(times):
-            return
-        rows, row_bytes = raw(features), 4 * part.dim
-        seconds = raw(times)
-        self._read(rows, self._extents[f"{part.prefix}features"].offset + begin * row_bytes)
-        self._read(seconds, self._extents[f"{part.prefix}times"].offset + begin * 4)
         expected = self.column(f"{part.prefix}crc")
         for at in range(first, last):
             a, b = int(offsets[at]) - begin, int(offsets[at + 1]) - begin
