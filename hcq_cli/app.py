@@ -11,6 +11,7 @@ import traceback
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from hcq_cli import __version__
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
@@ -29,6 +30,7 @@ COMMANDS: list[str] = [
     "features",
     "captions",
     "experts",
+    "recipes",
     "doctor",
     "bench",
     "import_",
@@ -74,10 +76,19 @@ def _root(
     pass  # commands look the shared options up in the context (shared.py)
 
 
+class InOrder(TyperGroup):
+    """Commands and groups of commands in the order of `COMMANDS`; Typer would put groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the help page."""
+        return sorted(super().list_commands(ctx), key=[name.rstrip("_") for name in COMMANDS].index)
+
+
 def build() -> typer.Typer:
     """The command line with every command on it."""
     app = typer.Typer(
         name="hcq",
+        cls=InOrder,
         help=HELP,
         no_args_is_help=True,
         rich_markup_mode="rich",

@@ -106,6 +106,8 @@ def test_help_and_version(hcq) -> None:
     assert hcq("--version").out == f"hcq {__version__}\n"
     shown = hcq("--help").out
     assert "Search a folder of videos" in shown and VERBS in shown
+    places = [shown.index(f"│ {name}  ") for name in ("extract", "train", "encode", "index", "query")]
+    assert places == sorted(places)
     assert hcq("-h").out == shown
     assert hcq(code=2).out.strip() == shown.strip()
     for name in re.findall(r"^│ (\w+)  ", shown, re.M):
