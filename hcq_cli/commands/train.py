@@ -1,4 +1,4 @@
-"""`hcq train` and `hcq recipes`: captions and features -> a checkpoint."""
+"""`hcq train`: captions and features -> a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hcq_cli.commands.shared import LOOKING, VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import Console, Task
 from hcq_cli.errors import NotFoundError
 
@@ -35,7 +35,7 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN", he
 
 
 def register(app: typer.Typer) -> None:
-    """Add `hcq train` and `hcq recipes` to the command line."""
+    """Add `hcq train` to the command line."""
 
     @command(app, "train", panel=VERBS, examples=EXAMPLES)
     def train(
@@ -77,21 +77,6 @@ def register(app: typer.Typer) -> None:
             "warnings": watcher.warnings,
         }
         session.console.result(document, lambda: _print(session.console, done))
-
-    @command(app, "recipes", panel=LOOKING, examples=["hcq recipes", "hcq recipes --json"])
-    def recipes_command(session: Session) -> None:
-        """List the recipes that hcq train knows by name."""
-        from hcq_cli.training import recipe as recipes
-
-        found = [recipes.load(name) for name in recipes.names()]
-        rows = [
-            (r.name, r.model.bytes_per_video, r.model.width, r.model.text.encoder, r.training.epochs, r.description)
-            for r in found
-        ]
-        columns = ("recipe", "bytes", "width", "text encoder", "epochs", "for")
-        session.console.result(
-            {"recipes": [recipe.to_dict() for recipe in found]}, lambda: session.console.table(columns, rows)
-        )
 
 
 def caption_file(session: Session, given: Path | None) -> Path:

@@ -103,11 +103,11 @@ class Trainer:
         self.optimizer: torch.optim.AdamW
 
     def _sampler(self) -> BatchSampler:
-        """An epoch goes through the videos once, or several times where they are few."""
+        """An epoch goes through the videos once, or several times where they are few, or as the recipe says."""
         training, counts = self.recipe.training, [len(captions) for captions in self.data.train.captions]
         batch = min(training.batch_size, len(counts))
         rounds = -(-training.min_steps // (training.epochs * -(-len(counts) // batch)))
-        samples = max(rounds, 1) * -(-len(counts) // batch) * batch
+        samples = training.samples_per_epoch or max(rounds, 1) * -(-len(counts) // batch) * batch
         return BatchSampler(counts, batch, self.seed, training.captions_per_video, samples)
 
     # -- beginning and ending ---------------------------------------------------------------------------------

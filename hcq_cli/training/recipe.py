@@ -22,7 +22,8 @@ class TrainingConfig:
     """How long, how fast, and in what portions.
 
     Args:
-        epochs: E; an epoch makes every video appear at least once.
+        epochs: E.
+        samples_per_epoch: videos an epoch, each as often as any other; 0 for each once, or as `min_steps` says.
         min_steps: with little data an epoch goes through it several times, so that all epochs together have
             at least so many steps.
         batch_size: most videos a step.
@@ -40,7 +41,8 @@ class TrainingConfig:
     """
 
     epochs: int = 30
-    min_steps: int = 600
+    samples_per_epoch: int = 0
+    min_steps: int = 150
     batch_size: int = 64
     captions_per_video: int = 1
     seed: int = 0
@@ -133,7 +135,7 @@ def load(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
         NotFoundError: no such recipe.
         UsageError: a file or setting that makes no sense; the message names it.
     """
-    tables = _tables(name, ())
+    tables = tables_of(name)
     for setting in settings:
         key, equals, text = setting.partition("=")
         path = key.strip().split(".")
@@ -148,8 +150,17 @@ def load(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     return _recipe(name, tables)
 
 
-def _tables(name: str, heirs: tuple[str, ...]) -> dict[str, Any]:
-    """The tables of a recipe, laid over those it inherits from."""
+def tables_of(name: str, heirs: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tables of a recipe, laid over those it inherits from.
+
+    Args:
+        name: as in `load`.
+        heirs: recipes that inherit from it, to find those that inherit from themselves.
+
+    Raises:
+        NotFoundError: no such recipe.
+        UsageError: it cannot be parsed, or inherits from itself.
+    """
     if name in heirs:
         raise UsageError(f"recipe {name!r} inherits from itself", f"change `inherit` in {heirs[-1]}")
     text, nearby = _read(name)
@@ -162,7 +173,7 @@ def _tables(name: str, heirs: tuple[str, ...]) -> dict[str, Any]:
         return own
     if nearby is not None and str(parent).endswith(".toml"):
         parent = str(nearby / str(parent))
-    return _laid_over(_tables(str(parent), (*heirs, name)), own)
+    return _laid_over(tables_of(str(parent), (*heirs, name)), own)
 
 
 def _read(name: str) -> tuple[str, Path | None]:
@@ -198,6 +209,7 @@ def _toml_value(text: str) -> Any:
 
 def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
     tables = dict(tables)
+    tables.pop("sweep", None)  # values to try, not to train with: sweeps.py
     known = ("description", "model", *MODEL_TABLES, "training", "loss", "codebook")
     for key in tables:
         if key not in known:
@@ -220,6 +232,7 @@ def check(recipe: Recipe) -> Recipe:
     training, loss, codebook = recipe.training, recipe.loss, recipe.codebook
     wrong = [
         ("training.epochs", training.epochs, training.epochs >= 1),
+        ("training.samples_per_epoch", training.samples_per_epoch, training.samples_per_epoch >= 0),
         ("training.batch_size", training.batch_size, training.batch_size >= 1),
         ("training.captions_per_video", training.captions_per_video, training.captions_per_video >= 1),
         ("training.seed", training.seed, training.seed >= 0),

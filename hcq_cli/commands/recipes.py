@@ -1,0 +1,97 @@
+"""`hcq recipes`: which recipes there are, what one of them sets, and the sweeps over it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from hcq_cli.commands.shared import LOOKING, Session, command
+
+EXAMPLES = ["hcq recipes", "hcq recipes msrvtt-1ka", "hcq recipes msrvtt-1ka --sweep", "hcq recipes --json"]
+
+Name = Annotated[str | None, typer.Argument(metavar="[NAME|FILE]", help="Show all that this recipe sets.")]
+Sweep = Annotated[
+    bool, typer.Option("--sweep", help="Print the options of hcq train for each run of its sweep, one a line.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq recipes` to the command line."""
+
+    @command(app, "recipes", panel=LOOKING, examples=EXAMPLES)
+    def recipes(session: Session, name: Name = None, sweep: Sweep = False) -> None:
+        """List the recipes that hcq train knows by name, or show one."""
+        from hcq_cli.training import recipe
+
+        documents = [_document(each) for each in ([name] if name else recipe.names())]
+        if sweep:
+            session.console.result({"runs": _runs(documents)}, lambda: _print_runs(session, documents))
+        else:
+            human = _print_one if name else _print_all
+            session.console.result({"recipes": documents}, lambda: human(session, documents))
+
+
+def _document(name: str) -> dict[str, Any]:
+    from hcq_cli.training.recipe import load
+    from hcq_cli.training.sweeps import sweep, variants
+
+    found = load(name)
+    return {
+        **found.to_dict(),
+        "bytes_per_video": found.model.bytes_per_video,
+        "sweep": sweep(name),
+        "variants": variants(name),
+    }
+
+
+def _runs(documents: list[dict[str, Any]]) -> list[list[str]]:
+    """The options of hcq train for every run: each recipe as it is, then its variants."""
+    return [
+        ["--recipe", document["name"], *(["--set", variant] if variant else [])]
+        for document in documents
+        for variant in ("", *document["variants"])
+    ]
+
+
+def _print_runs(session: Session, documents: list[dict[str, Any]]) -> None:
+    for run in _runs(documents):
+        session.console.text(shlex.join(run))
+
+
+def _print_all(session: Session, documents: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            document["name"],
+            document["bytes_per_video"],
+            document["model"]["width"],
+            document["model"]["text"]["encoder"],
+            document["training"]["epochs"],
+            1 + len(document["variants"]),
+            document["description"],
+        )
+        for document in documents
+    ]
+    session.console.table(("recipe", "bytes", "width", "text encoder", "epochs", "runs", "for"), rows)
+
+
+def _print_one(session: Session, documents: list[dict[str, Any]]) -> None:
+    from hcq_cli.training.recipe import MODEL_TABLES
+
+    document = documents[0]
+    model = {key: value for key, value in document["model"].items() if key not in ("experts", *MODEL_TABLES)}
+    tables = {"model": model, **{key: document["model"][key] for key in MODEL_TABLES}}
+    tables |= {key: document[key] for key in ("training", "loss", "codebook")}
+    session.console.text(document["description"])
+    session.console.table(("setting", "value"), [(key, repr(value)) for key, value in _flat(tables)])
+    if document["sweep"]:
+        rows = [(key, ", ".join(map(str, values))) for key, values in document["sweep"].items()]
+        session.console.table(("sweep", "values"), rows)
+
+
+def _flat(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for table, settings in tables.items():
+        for key, value in settings.items():
+            yield f"{table}.{key}", value
