@@ -158,6 +158,9 @@ class Expert(Protocol):
         version: change it when the numbers change; features of another version are extracted anew.
         weights: revision or digest of the network's weights; empty for an expert without any.
         sampling: what it asks of the decoder.
+
+    It may also have `licence` (of the weights) and `about` (a few words: what it sees or hears), which `hcq experts`
+    shows. `experts.contract.check_expert` puts these promises to the test.
     """
 
     name: str

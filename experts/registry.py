@@ -9,7 +9,6 @@ value is its class (or anything that gives an `Expert` when called without argum
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -89,9 +88,3 @@ def _make(source: Announced) -> Expert:
     if expert.name != source.name:
         raise ValueError(f"{where} calls itself {expert.name!r}: name and entry point must agree")
     return expert
-
-
-def import_built_in() -> None:
-    """Import the modules of the built-in experts, so that processes forked later need not."""
-    for value in BUILT_IN.values():
-        importlib.import_module(value.partition(":")[0])
