@@ -166,6 +166,22 @@ def test_damage_inside_a_file_is_found(workspace: Workspace) -> None:
     assert found.health is Health.BROKEN and found.hinders and found.mend == "hcq encode"
 
 
+def test_a_checkpoint_is_checked_and_codes_must_be_of_it(workspace: Workspace) -> None:
+    from small_models import model
+
+    from hcq_cli.model.checkpoint import save
+
+    trained = model()
+    identity = save(workspace.model, trained.network, trained.tower)
+    found = workspace_findings(workspace)
+    assert found["checkpoint"].health is Health.OK and identity[:12] in found["checkpoint"].detail
+    assert found["codes"].health is Health.BROKEN and found["codes"].mend == "hcq encode"
+    weights = workspace.model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    found = workspace_findings(workspace)
+    assert found["checkpoint"].health is Health.BROKEN and "model.safetensors" in found["checkpoint"].detail
+
+
 def test_codes_of_another_model_than_the_index_are_told(workspace: Workspace) -> None:
     write_codes(workspace.codes, names(2), random_codes(2), other_model())
     found = workspace_findings(workspace)
