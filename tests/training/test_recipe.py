@@ -1,0 +1,66 @@
+"""Recipes inherit, settings override, and mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.model.config import ModelConfig
+from hcq_cli.training import recipe as recipes
+
+
+def test_the_default_is_256_bytes_and_every_recipe_loads() -> None:
+    assert recipes.load().model.bytes_per_video == 256
+    for name in recipes.names():
+        assert recipes.load(name).description
+
+
+def test_settings_are_laid_over_files_that_inherit(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text("inherit = 'default'\n[training]\nepochs = 4\nbatch_size = 8\n")
+    mine = tmp_path / "mine.toml"
+    mine.write_text("inherit = 'base.toml'\n[training]\nepochs = 5\n[text]\nencoder = 'minilm'\n")
+    found = recipes.load(str(mine), ["loss.temperature=0.1", "text.encoder=/a/folder", "training.seed=3"])
+    assert (found.training.epochs, found.training.batch_size, found.training.seed) == (5, 8, 3)
+    assert (found.model.text.encoder, found.loss.temperature) == ("/a/folder", 0.1)
+    assert found.model.width == recipes.load().model.width
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("training.epoch=3", "did you mean recipe.training.epochs"),
+        ("trainng.epochs=3", "did you mean training"),
+        ("training.epochs=many", "must be of type int"),
+        ("training.epochs=0", "makes no sense"),
+        ("quantizer.codewords=300", "out of range 1…256"),
+        ("quantizer.codebooks=7", "does not divide"),
+        ("training", "not of the form"),
+        ("model.experts=1", "cannot be set"),
+        ("quantizer.gradient=magic", "identity and soft"),
+    ],
+)
+def test_mistakes_are_named(setting: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipes.load("default", [setting])
+    assert said in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no recipe 'defalt'") as caught:
+        recipes.load("defalt")
+    assert "default" in caught.value.hint
+    broken = tmp_path / "x.toml"
+    broken.write_text("[training\n")
+    with pytest.raises(UsageError, match=r"x\.toml"):
+        recipes.load(str(broken))
+    broken.write_text(f"inherit = '{broken}'\n")
+    with pytest.raises(HcqError, match="inherits from itself"):
+        recipes.load(str(broken))
+
+
+def test_a_config_survives_json() -> None:
+    config = recipes.load().model
+    assert ModelConfig.from_dict(config.to_dict()) == config
+    assert sum(config.level_weights) == pytest.approx(1)
