@@ -37,6 +37,7 @@ COMMANDS: list[str] = [
 ]
 """Modules of `hcq_cli.commands`, in the order of the help page; each has `register(app)`."""
 
+HOW_TO_TRACE = "HCQ_DEBUG=1 shows the traceback"
 OS_HINTS = {
     errno.ENOSPC: "free some space; hcq doctor says how much there is",
     errno.EACCES: "choose a place you may read and write, or change its permissions",
@@ -121,9 +122,9 @@ def _understood(error: Exception) -> HcqError:
         context = getattr(error, "ctx", None)
         return UsageError(error.format_message(), f"{context.command_path if context else 'hcq'} --help")
     if isinstance(error, OSError) and error.strerror:
-        hint = OS_HINTS.get(error.errno or 0, "HCQ_DEBUG=1 shows the traceback")
-        return HcqError(f"{os.fsdecode(error.filename or 'input or output')}: {error.strerror}", hint)
-    return HcqError(f"{type(error).__name__}: {error}", "HCQ_DEBUG=1 shows the traceback")
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "input or output"
+        return HcqError(f"{place}: {error.strerror}", OS_HINTS.get(error.errno or 0, HOW_TO_TRACE))
+    return HcqError(f"{type(error).__name__}: {error}", HOW_TO_TRACE)
 
 
 def _print_any_name() -> None:

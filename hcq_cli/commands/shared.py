@@ -83,7 +83,8 @@ def _session(context: typer.Context, needs_settings: bool) -> Session:
     if needs_settings and settings_error is not None:
         raise settings_error
     console = Console(*(bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose")))
-    return Session(console, Workspace(_given(context, "workspace") or Path(".hcq")), settings_error)
+    root = Path(_given(context, "workspace") or ".hcq")  # some Typers hand out text here
+    return Session(console, Workspace(root), settings_error)
 
 
 def shared_options(
