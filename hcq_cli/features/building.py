@@ -22,7 +22,7 @@ from hcq_cli.errors import HcqError
 from hcq_cli.features.columns import key_of, keys_of, pack, raw
 from hcq_cli.features.frame import FORMAT, VERSION, Extent, Header, make_frame, write_at, write_header
 from hcq_cli.features.records import STATES, VideoFacts, VideoFeatures, state_number
-from hcq_cli.features.shard import Part
+from hcq_cli.features.strip import Part
 
 TokenArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from hcq_cli.features.columns import key_of
 from hcq_cli.features.records import VideoFacts
-from hcq_cli.features.shard import Part, Shard
+from hcq_cli.features.shard import Shard
+from hcq_cli.features.strip import Part
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from pathlib import Path
 
 from hcq_cli.errors import HcqError
 
@@ -23,7 +22,7 @@ def _limit() -> int:
 class Handle:
     """A file open for reading; closed when nobody holds it any more."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         if hasattr(os, "posix_fadvise"):  # rows are read here and there: no reading ahead, which may mean megabytes
             os.posix_fadvise(self.number, 0, 0, os.POSIX_FADV_RANDOM)
@@ -46,16 +45,19 @@ class Handles:
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit or _limit()
-        self._open: OrderedDict[Path, Handle] = OrderedDict()
+        self._open: OrderedDict[str, Handle] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: Path) -> Handle:
+    def get(self, path: str) -> Handle:
         """The handle of `path`; hold it as long as its number is used.
 
         Raises:
             FileNotFoundError: it is not there (any more).
             HcqError: it cannot be read.
         """
+        handle = self._open.get(path)
+        if handle is not None and len(self._open) < self._limit // 2:
+            return handle  # far from the limit the order does not matter
         with self._lock:
             handle = self._open.get(path)
             if handle is None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hcq_cli.features.building import Piece, Row
 from hcq_cli.features.catalog import Catalog
-from hcq_cli.features.shard import Part, Shard
+from hcq_cli.features.shard import Shard
+from hcq_cli.features.strip import Part
 
 FULL_VIDEOS = 4096
 """A shard never grows beyond this many videos…"""

@@ -12,17 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.features.catalog import Catalog, Ids, Latest
+from hcq_cli.features.columns import raw
 from hcq_cli.features.frame import MEND
 from hcq_cli.features.handles import Handles
 from hcq_cli.features.incoming import list_incoming, open_incoming
 from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord
-from hcq_cli.features.shard import Part, Shard
+from hcq_cli.features.shard import Shard
+from hcq_cli.features.strip import Part, Stretch
 from hcq_cli.files import Generations, Manifest
 
 FORMAT, VERSION = "hcq-features", 1
 SHARDS = "shards"
-Stretch = tuple[int, int, Shard, int]
-"""Begin and end in a batch, and the shard and the place in it where these videos lie one after another."""
 
 
 def generations(folder: Path) -> Generations:
@@ -194,30 +194,35 @@ class FeatureStore:
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
         names = list(self.experts if experts is None else experts)
-        stretches = {name: list(self._stretches(self.latest(name).slot[wanted])) for name in names}
-        for name in names:
-            for begin, end, shard, at in stretches[name]:
-                shard.expect(Part(name, self.experts[name].dim), at, at + end - begin)
+        stretches = {name: list(self._stretches(name, self.latest(name).slot[wanted])) for name in names}
+        for stretch in (stretch for name in names for _, stretch in stretches[name]):
+            if stretch.end > stretch.begin:
+                stretch.strip.expect(stretch.begin, stretch.end)
         return {name: self._read_expert(name, len(wanted), stretches[name]) for name in names}
 
-    def _read_expert(self, name: str, videos: int, stretches: Sequence[Stretch]) -> Ragged:
+    def _stretches(self, name: str, slots: NDArray[np.int64]) -> Iterator[tuple[int, Stretch]]:
+        """The runs of `slots` that can be read in one go, each with where it begins in `slots`."""
         part = Part(name, self.experts[name].dim)
-        counts = np.zeros(videos, np.int64)
-        for begin, end, shard, at in stretches:
-            counts[begin:end] = np.diff(shard.column(f"{part.prefix}offsets")[at : at + end - begin + 1])
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        features, times = np.empty((offsets[-1], part.dim), np.float32), np.empty(offsets[-1], np.float32)
-        for begin, end, shard, at in stretches:
-            a, b = offsets[begin], offsets[end]
-            shard.read_tokens(part, at, at + end - begin, features[a:b], times[a:b])
-        return Ragged(features, times, offsets)
-
-    def _stretches(self, slots: NDArray[np.int64]) -> Iterator[Stretch]:
-        """The runs of `slots` that can be read in one go."""
         owner = np.searchsorted(self.catalog.starts, slots, "right") - 1
         breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
-        begins = [0, *breaks.tolist()] if len(slots) else []
-        for begin, end in zip(begins, [*begins[1:], len(slots)], strict=True):
-            if slots[begin] >= 0:
-                shard = self.catalog.shards[owner[begin]]
-                yield begin, end, shard, int(slots[begin] - self.catalog.starts[owner[begin]])
+        begins = np.append(0, breaks) if len(slots) else breaks
+        places = slots[begins] - self.catalog.starts[owner[begins]]
+        lengths = np.diff(np.append(begins, len(slots)))
+        runs = zip(begins.tolist(), owner[begins].tolist(), places.tolist(), lengths.tolist(), strict=True)
+        for begin, number, place, length in runs:
+            if number >= 0:
+                yield begin, self.catalog.shards[number].strip(part).stretch(place, place + length)
+
+    def _read_expert(self, name: str, videos: int, stretches: Sequence[tuple[int, Stretch]]) -> Ragged:
+        dim = self.experts[name].dim
+        offsets = np.zeros(videos + 1, np.int64)
+        for at, (strip, first, last, begin, end) in stretches:
+            offsets[at + 1 : at + 1 + last - first] = end - begin if last == first + 1 else strip.counts(first, last)
+        np.cumsum(offsets, out=offsets)
+        features, times = np.empty((offsets[-1], dim), np.float32), np.empty(offsets[-1], np.float32)
+        rows, seconds, starts = raw(features), raw(times), offsets.tolist()
+        for at, stretch in stretches:
+            a = starts[at]
+            b = a + stretch.end - stretch.begin
+            stretch.strip.read(stretch, rows[4 * dim * a : 4 * dim * b], seconds[4 * a : 4 * b])
+        return Ragged(features, times, offsets)

@@ -15,7 +15,7 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +25,7 @@ from hcq_cli.features.columns import TextColumn, raw
 from hcq_cli.features.frame import MEND, read_header
 from hcq_cli.features.handles import Handle, Handles
 from hcq_cli.features.records import VideoFacts
-
-
-class Part(NamedTuple):
-    """The columns of one expert at one width in a shard."""
-
-    expert: str
-    dim: int
-
-    @property
-    def prefix(self) -> str:
-        """Where its datasets are in the file."""
-        return f"experts/{self.expert}/{self.dim}/"
+from hcq_cli.features.strip import Part, Strip
 
 
 class Shard:
@@ -52,18 +41,19 @@ class Shard:
     """
 
     def __init__(self, path: Path, handles: Handles) -> None:
-        self.path, self._handles = path, handles
-        handle = handles.get(path)
+        self.path, self._handles, self._name = path, handles, os.fspath(path)
+        handle = handles.get(self._name)
         header = read_header(handle.number, path)
         self.videos, self.nbytes, self._extents = header.videos, header.nbytes, header.extents
         names = [name.split("/") for name in self._extents if name.endswith("/features")]
         self.parts = [Part(expert, int(dim)) for _, expert, dim, _ in names]
         self._columns: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, TextColumn] = {}
+        self._strips: dict[Part, Strip] = {}
 
     def _handle(self) -> Handle:
         try:
-            return self._handles.get(self.path)
+            return self._handles.get(self._name)
         except FileNotFoundError:
             raise HcqError(f"{self.path}: was merged into a newer shard while being read", "run it again") from None
 
@@ -112,60 +102,30 @@ class Shard:
             warnings=json.loads(self.text("videos/warnings")[at]),
         )
 
-    def rows(self, part: Part) -> int:
-        """How many tokens the shard has of `part`."""
-        return self._extents[f"{part.prefix}features"].shape[0]
-
-    def _where(self, part: Part, first: int, last: int) -> tuple[int, int, int]:
-        """Offsets in the file of the features and times of videos first:last, and how many tokens they have."""
-        offsets = self.column(f"{part.prefix}offsets")
-        begin, end = int(offsets[first]), int(offsets[last])
-        features, times = self._extents[f"{part.prefix}features"], self._extents[f"{part.prefix}times"]
-        return features.offset + begin * 4 * part.dim, times.offset + 4 * begin, end - begin
-
-    def expect(self, part: Part, first: int, last: int) -> None:
-        """Say that the tokens of videos first:last will be read, so that many reads wait for the disk at once."""
-        features_at, times_at, n = self._where(part, first, last)
-        if n:
-            handle = self._handle()
-            handle.expect(features_at, n * 4 * part.dim)
-            handle.expect(times_at, n * 4)
-
-    def read_tokens(
-        self, part: Part, first: int, last: int, features: NDArray[np.float32], times: NDArray[np.float32]
-    ) -> None:
-        """Fill in the tokens of videos first:last (one stretch of the file), checking each video.
-
-        Args:
-            part: expert and width.
-            features: float32 [n, dim], contiguous, n the number of their tokens.
-            times: float32 [n], contiguous.
+    def strip(self, part: Part) -> Strip:
+        """The tokens of one expert at one width.
 
         Raises:
-            DamagedError: names the file and the video whose checksum does not match.
+            KeyError: the shard has none.
         """
-        features_at, times_at, n = self._where(part, first, last)
-        if not n:
-            return
-        rows, seconds, row_bytes = raw(features), raw(times), 4 * part.dim
-        self._read(rows, features_at)
-        self._read(seconds, times_at)
-        offsets = self.column(f"{part.prefix}offsets")
-        begin = int(offsets[first])
-        expected = self.column(f"{part.prefix}crc")
-        for at in range(first, last):
-            a, b = int(offsets[at]) - begin, int(offsets[at + 1]) - begin
-            crc = zlib.crc32(seconds[4 * a : 4 * b], zlib.crc32(rows[a * row_bytes : b * row_bytes]))
-            if b > a and crc != expected[at]:
-                name = self.text("videos/id")[at]
-                raise DamagedError(f"{self.path}: the {part.expert} features of {name!r} are damaged", MEND)
+        if part not in self._strips:
+            features, times = (self._extents[part.prefix + name].offset for name in ("features", "times"))
+            offsets, crc = self.column(f"{part.prefix}offsets"), self.column(f"{part.prefix}crc")
+            self._strips[part] = Strip(part, self._handle, self._damage, features, times, offsets, crc)
+        return self._strips[part]
+
+    def _damage(self, expert: str, video: int | None) -> DamagedError:
+        if video is None:
+            return DamagedError(f"{self.path}: is cut short", MEND)
+        name = self.text("videos/id")[video]
+        return DamagedError(f"{self.path}: the {expert} features of {name!r} are damaged", MEND)
 
     def tokens(self, part: Part, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features [n, dim] and times [n] of one video."""
-        offsets = self.column(f"{part.prefix}offsets")
-        n = int(offsets[at + 1] - offsets[at])
+        stretch = self.strip(part).stretch(at, at + 1)
+        n = stretch.end - stretch.begin
         features, times = np.empty((n, part.dim), np.float32), np.empty(n, np.float32)
-        self.read_tokens(part, at, at + 1, features, times)
+        stretch.strip.read(stretch, raw(features), raw(times))
         return features, times
 
     def check(self) -> None:
