@@ -81,8 +81,8 @@ class DemoFolder:
             )
         elif found is None and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise UsageError(f"{self.root}: is there already and is no demo's folder", "hcq demo SOME-NEW-FOLDER")
-        self.clips.mkdir(parents=True, exist_ok=True)
-        write_json(self._mark, asdict(wanted))
+        write_json(self._mark, asdict(wanted))  # first, so that a kill leaves a folder that is known as a demo's
+        self.clips.mkdir(exist_ok=True)
 
     def _found(self) -> dict[str, object] | None:
         try:
