@@ -22,6 +22,7 @@
 #define TILE 64         /* sub-quantizers whose uint8 tables (16 KiB) stay in the first-level cache */
 #define SUPERBLOCK 8    /* blocks that all queries pass over before the next are read from memory */
 #define ALIGNMENT 64
+#define AHEAD 2048      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
 #define MOST_SUM 65535  /* of an accumulator */
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -79,6 +80,7 @@ add_avx512(const uint8_t *codes, const uint8_t *tables, Py_ssize_t count, uint16
         const __m512i t2 = _mm512_load_si512(tables + 128), t3 = _mm512_load_si512(tables + 192);
 #pragma GCC unroll 4
         for (int g = 0; g < 4; g++) {
+            _mm_prefetch((const char *)codes + 64 * g + AHEAD, _MM_HINT_T0);
             const __m512i code = _mm512_loadu_si512(codes + 64 * g);
             const __m512i lower = _mm512_permutex2var_epi8(t0, code, t1);
             const __m512i upper = _mm512_permutex2var_epi8(t2, code, t3);
@@ -148,8 +150,8 @@ static void bound(query *q, const float *table, Py_ssize_t S, Py_ssize_t K, floa
         for (Py_ssize_t c = 0; c < ENTRIES; c++) {
             const float entry = table[s * K + (c < K ? c : K - 1)];
             padded[s * ENTRIES + c] = entry;
-            least = fmin(least, entry);
-            most = fmax(most, entry);
+            least = entry < least ? entry : least;
+            most = entry > most ? entry : most;
         }
         widest = fmax(widest, most - least);
         total += most - least;
@@ -161,11 +163,12 @@ static void bound(query *q, const float *table, Py_ssize_t S, Py_ssize_t K, floa
     q->step = fmax(widest / 255, total / (MOST_SUM - 1));
     q->bounded = isfinite(total) && isfinite(magnitude) && q->step > 0 && isfinite(1 / q->step) && S < MOST_SUM / 2;
     for (Py_ssize_t s = 0; s < S; s++) {
-        double least = padded[s * ENTRIES];
-        for (Py_ssize_t c = 1; c < K; c++) least = fmin(least, padded[s * ENTRIES + c]);
+        const float *entries = padded + s * ENTRIES;
+        double least = entries[0];
+        for (Py_ssize_t c = 1; c < K; c++) least = entries[c] < least ? entries[c] : least;
         for (Py_ssize_t c = 0; c < ENTRIES; c++) {
-            const double steps = q->bounded ? floor((padded[s * ENTRIES + c] - least) / q->step) : 0;
-            low[s * ENTRIES + c] = (uint8_t)fmin(steps, 255);
+            const double steps = q->bounded ? (entries[c] - least) / q->step : 0;
+            low[s * ENTRIES + c] = (uint8_t)(int)(steps < 255 ? steps : 255); /* never negative: this rounds down */
         }
     }
     q->table = padded;

@@ -53,7 +53,8 @@ def kernels() -> dict[str, Kernel]:
     from hcq_cli.search.native_scan import native_kernels
     from hcq_cli.search.numpy_scan import NumpyKernel
 
-    return {by.name: by for by in [*native_kernels(), NumpyKernel()]}
+    known: list[Kernel] = [*native_kernels(), NumpyKernel()]
+    return {by.name: by for by in known}
 
 
 def kernel(name: str | None = None) -> Kernel:

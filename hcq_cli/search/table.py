@@ -23,19 +23,17 @@ def tables(levels: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> np.n
         float32 [Q, S, K]; a query's table does not depend on the queries beside it.
 
     Raises:
-        HcqError: the queries hold numbers that are not finite.
+        HcqError: they hold numbers that are not finite.
     """
     subquantizers, _, width = codebooks.shape
     chunks = np.ascontiguousarray(levels, np.float32).reshape(len(levels), subquantizers, width, 1)
-    if not np.isfinite(chunks).all():
-        raise HcqError("the text encoder gave numbers that are not finite", "check the checkpoint: hcq eval")
     # One matrix-vector product each: a BLAS matrix product would round differently with the size of the batch.
-    products = (
-        np.stack([np.matmul(codebooks, query)[..., 0] for query in chunks])
-        if len(chunks)
-        else np.empty((0, *codebooks.shape[:2]), np.float32)
-    )
-    return products * scale[:, None]
+    products = np.empty((len(chunks), *codebooks.shape[:2]), np.float32)
+    for number, query in enumerate(chunks):
+        products[number] = np.matmul(codebooks, query)[..., 0] * scale[:, None]
+    if not np.isfinite(products).all():
+        raise HcqError("a query's vector holds numbers that are not finite", "check the checkpoint: hcq eval")
+    return products
 
 
 def levels_of_codes(codes: np.ndarray, codebooks: np.ndarray, levels: int) -> np.ndarray:
