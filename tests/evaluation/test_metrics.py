@@ -12,7 +12,10 @@ from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, video_to_
 from hcq_cli.evaluation.retrieval import look_up_scores
 
 
-@given(arrays(np.float32, (6, 4), elements=st.integers(0, 5).map(float)), st.lists(st.integers(0, 3), min_size=6, max_size=6))
+@given(
+    arrays(np.float32, (6, 4), elements=st.integers(0, 5).map(float)),
+    st.lists(st.integers(0, 3), min_size=6, max_size=6),
+)
 def test_ranks_equal_plain_loops(scores: np.ndarray, owners: list[int]) -> None:
     owner = np.array(owners)
     for query, rank in enumerate(text_to_video_ranks(scores, owner)):

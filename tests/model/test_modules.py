@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_models import CAPTIONS, batch, config, model
 
 from hcq_cli.data.batches import VideoBatch
 from hcq_cli.model.checkpoint import video_tensors
@@ -12,7 +13,6 @@ from hcq_cli.model.gating import GatedMixture
 from hcq_cli.model.ghostvlad import GhostVLAD
 from hcq_cli.model.normalization import MaskedBatchNorm
 from hcq_cli.model.video import TransformerLayer
-from small_models import CAPTIONS, batch, config, model
 
 COUNTS = {"appearance": [4, 2, 1], "audio": [3, 0, 2]}
 
@@ -108,7 +108,11 @@ def test_transformer_layer_is_torchs_post_ln_layer() -> None:
     with torch.no_grad():
         theirs.self_attn.in_proj_weight.copy_(ours.qkv.weight)
         theirs.self_attn.in_proj_bias.copy_(ours.qkv.bias)
-        for mine, its in ((ours.out, theirs.self_attn.out_proj), (ours.up, theirs.linear1), (ours.down, theirs.linear2)):
+        for mine, its in (
+            (ours.out, theirs.self_attn.out_proj),
+            (ours.up, theirs.linear1),
+            (ours.down, theirs.linear2),
+        ):
             its.load_state_dict(mine.state_dict())
         x, mask = torch.randn(2, 5, 16), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], dtype=torch.bool)
         bias = torch.zeros(2, 5).masked_fill(~mask, -torch.inf)[:, None, None]
@@ -139,7 +143,9 @@ def test_a_missing_expert_is_not_averaged_in() -> None:
     wanted = torch.nn.functional.normalize(encoded.aggregates[:, 0], dim=-1)
     torch.testing.assert_close(network.embed_videos(videos)[:, 0], wanted, atol=1e-6, rtol=0)
     without = batch({"appearance": [3]})
-    np.testing.assert_allclose(trained.encode_videos(without), trained.encode_videos(batch({"appearance": [3], "audio": [0]})), atol=1e-6)
+    np.testing.assert_allclose(
+        trained.encode_videos(without), trained.encode_videos(batch({"appearance": [3], "audio": [0]})), atol=1e-6
+    )
 
 
 def test_a_video_without_anything_gives_zeros_and_no_nan() -> None:

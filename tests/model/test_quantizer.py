@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_models import CAPTIONS, batch, model
 
 from hcq_cli.evaluation.retrieval import look_up_scores
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
-from small_models import CAPTIONS, batch, model
 
 
 def quantizer(gradient: str = "identity") -> ProductQuantizer:

@@ -54,7 +54,9 @@ def test_copies_of_a_video_are_no_negatives() -> None:
 
 def test_a_batch_of_one_has_no_loss_and_a_finite_gradient() -> None:
     texts, videos = unit(1, 2, 8).requires_grad_(), unit(1, 2, 8).requires_grad_()
-    loss = contrast(Embedded(texts, videos), Embedded(texts, videos), Pairs(torch.arange(1), torch.arange(1)), 0.05, 0)
+    loss = contrast(
+        Embedded(texts, videos), Embedded(texts, videos), Pairs(torch.arange(1), torch.arange(1)), 0.05, 0
+    )
     loss.sum().backward()
     assert float(loss.detach().sum()) == 0 and torch.isfinite(texts.grad).all()
 

@@ -1,0 +1,91 @@
+"""train, encode and eval as a person runs them, one after another in one workspace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_collection import SMALL, caption, video, write_captions, write_store
+
+from hcq_cli.codes.codefile import open_codes
+
+Run = Callable[..., object]
+SETTINGS = [part for setting in [*SMALL, "training.epochs=3", "training.min_steps=30"] for part in ("--set", setting)]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    videos = [video(n) for n in range(20)] + [video(20, absent=("appearance", "audio"))]
+    write_store(tmp_path / ".hcq" / "features", videos)
+    write_captions(tmp_path / "captions.jsonl", range(21))
+    return tmp_path
+
+
+def test_the_three_commands(hcq: Run, workspace: Path) -> None:
+    trained = hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--json")
+    assert Path(trained.json["checkpoint"]) == Path(".hcq/model") and trained.json["epochs"] == 3
+    assert {"loss", "batch_R1", "used_codewords", "quantized_to_dense"} <= set(trained.json["metrics"])
+    assert "too few to hold some out" in trained.err
+    assert "1 captioned videos have no tokens" in trained.err
+
+    encoded = hcq("encode", "--json").json
+    wanted = {
+        "videos": 20,
+        "levels": 3,
+        "codebooks": 4,
+        "codewords": 16,
+        "bytes_per_video": 12,
+        "without_features": 1,
+    }
+    assert wanted.items() <= encoded.items() and encoded["videos_per_second"] > 0
+    file = open_codes(workspace / encoded["codes"])
+    assert file.codes.shape == (20, 12) and file.paths[0].startswith("/videos/")
+
+    texts = hcq("encode", "--texts", "captions.jsonl", "--json").json
+    assert texts["texts"] == 42
+    assert open_codes(workspace / texts["codes"]).header.kind == "texts"
+
+    measured = hcq("eval", "--json").json
+    for way in (measured["t2v"], measured["v2t"], measured["dense"]["t2v"], measured["dense"]["v2t"]):
+        assert set(way) == {"R1", "R5", "R10", "R50", "MedR", "MeanR", "GM"}
+    assert (measured["videos"], measured["texts"], measured["bytes_per_video"]) == (20, 40, 12)
+    people = hcq("eval")
+    assert "text→video, codes" in people.out and "no caption is marked as test" in people.err
+
+
+def test_query_finds_what_was_learned_by_the_score_of_the_float_codewords(hcq: Run, workspace: Path) -> None:
+    hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--quiet")
+    hcq("encode")
+    codes = open_codes(workspace / ".hcq" / "codes.hcq")
+    hits = hcq("query", caption(3), "--codes", workspace / ".hcq" / "codes.hcq", "-k", "5", "--json").json["hits"]
+    from hcq_cli.model import checkpoint
+
+    query = checkpoint.load(workspace / ".hcq" / "model").encode_texts([caption(3)])[0]
+    names = list(codes.ids)
+    for hit in hits:
+        row = codes.codes[names.index(hit["id"])]
+        rebuilt = np.concatenate([codes.codebooks[s, code] for s, code in enumerate(row)]).reshape(query.shape)
+        cosines = (query * rebuilt).sum(1) / np.linalg.norm(query, axis=1) / np.linalg.norm(rebuilt, axis=1)
+        assert hit["score"] == pytest.approx(cosines[0] / 3 + 2 / 3 * cosines[1:].mean(), abs=1e-5)
+
+
+def test_what_is_missing_is_named(hcq: Run, workspace: Path, tmp_path: Path) -> None:
+    assert "--captions" in hcq("train", code=10).err
+    assert "hcq extract" in hcq("train", "--captions", "captions.jsonl", "-w", "other", code=10).err
+    assert "hcq train" in hcq("encode", code=10).err
+    assert "hcq train" in hcq("eval", code=10).err
+    assert "no recipe" in hcq("train", "--recipe", "nonsense", "--captions", "captions.jsonl", code=10).err
+    assert "training.epochs" in hcq("train", "--set", "training.epoch=3", "--captions", "captions.jsonl", code=2).err
+    said = hcq("train", "--captions", "captions.jsonl", "--set", "quantizer.codewords=512", code=2).err
+    assert "1…256" in said
+    assert "nothing to" in said or "quantizer.codewords" in said
+
+
+def test_recipes_are_listed(hcq: Run) -> None:
+    assert "default" in hcq("recipes").out
+    names = [recipe["name"] for recipe in hcq("recipes", "--json").json["recipes"]]
+    assert "default" in names
+    json.dumps(names)

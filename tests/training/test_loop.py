@@ -1,0 +1,218 @@
+"""A run learns, repeats itself, and goes on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_collection import SMALL, caption, tokens, video, write_captions, write_store
+
+from hcq_cli.data.captions import read_captions
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.model import checkpoint
+from hcq_cli.training import recipe as recipes
+from hcq_cli.training.collection import collect, training_data
+from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData, held_in_memory, statistics
+from hcq_cli.training.loop import TrainingResult, train
+from hcq_cli.training.progress import EpochReport, Silent
+
+QUICK = [*SMALL, "training.epochs=4", "training.min_steps=12"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collection")
+    write_store(folder / "features", [video(n) for n in range(40)])
+    write_captions(folder / "captions.jsonl", range(40))
+    return folder
+
+
+def data(place: Path) -> TrainingData:
+    store = FeatureStore.open(place / "features")
+    return training_data(store, collect(store, read_captions(place / "captions.jsonl")))
+
+
+def run(place: Path, folder: Path, *settings: str, **options: object) -> TrainingResult:
+    return train(data(place), recipes.load("default", [*QUICK, *settings]), folder, **options)
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAfter(Silent):
+    def __init__(self, epoch: int) -> None:
+        self.last = epoch
+
+    def epoch(self, report: EpochReport) -> None:
+        if report.epoch == self.last:
+            raise Stop
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_seed_repeats_itself_and_another_does_not(place: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(place, tmp_path / name, f"training.seed={seed}")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize("settings", [(), ("codebook.update=both", "loss.distill=1.0", "quantizer.gradient=soft")])
+def test_an_interrupted_run_ends_bit_equal(place: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    run(place, tmp_path / "whole", *settings)
+    for epoch in (1, 3):
+        with pytest.raises(Stop):
+            run(place, tmp_path / "parts", *settings, observer=StopAfter(epoch))
+        assert not (tmp_path / "parts" / "config.json").exists()
+    run(place, tmp_path / "parts", *settings, must_resume=True)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert not (tmp_path / "parts" / "resume").exists()
+
+
+KILLED = """
+import sys, os, signal
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from test_loop import *
+class Kill(Silent):
+    def step(self, report):
+        if report.step == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+run(Path(sys.argv[1]), Path(sys.argv[2]), observer=Kill())
+"""
+
+
+def test_sigkill_inside_an_epoch(place: Path, tmp_path: Path) -> None:
+    run(place, tmp_path / "whole")
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here.parent), str(here.parents[1])])
+    command = [sys.executable, "-c", KILLED, str(place), str(tmp_path / "killed"), str(here)]
+    ran = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    run(place, tmp_path / "killed")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_resume_demands_the_same_run(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        run(place, tmp_path / "a", must_resume=True)
+    with pytest.raises(Stop):
+        run(place, tmp_path / "a", observer=StopAfter(1))
+    with pytest.raises(HcqError, match="another recipe or other data"):
+        run(place, tmp_path / "a", "training.seed=9", must_resume=True)
+    assert run(place, tmp_path / "a", "training.seed=9").epochs == 4
+
+
+def test_it_learns_and_uses_its_codewords(place: Path, tmp_path: Path) -> None:
+    found = run(place, tmp_path / "a", "training.epochs=10", "training.min_steps=120")
+    assert found.metrics["batch_R1"] > 40  # 16 kinds of video in batches of 14: luck gives 7
+    assert found.metrics["used_codewords"] > 90
+    about = checkpoint.read_header(tmp_path / "a").about
+    assert about["recipe"]["training"]["epochs"] == 10
+
+
+def test_validation_chooses_the_epoch_and_test_videos_are_not_seen(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(n) for n in range(30)])
+    lines = []
+    for name, numbers in (("train", range(20)), ("val", range(20, 26)), ("test", range(26, 30))):
+        lines.append(write_captions(tmp_path / "part", numbers, name).read_text())
+    (tmp_path / "captions.jsonl").write_text("".join(lines))
+    found = data(tmp_path)
+    assert len(found.train) == 20 and len(found.validation) == 6
+    assert not set(found.train.rows) & {
+        FeatureStore.open(tmp_path / "features").row(f"v{n:03d}.mp4") for n in range(26, 30)
+    }
+    done = run(tmp_path, tmp_path / "a")
+    lines = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    kept = lines[done.metrics["epoch"] - 1]
+    figures = [m["t2v"]["R1"] + m["t2v"]["R10"] + m["v2t"]["R1"] for m in (line["validation"] for line in lines)]
+    validation = kept["validation"]
+    assert validation["t2v"]["R1"] + validation["t2v"]["R10"] + validation["v2t"]["R1"] == max(figures)
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warning(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_fewer_vectors_than_codewords_one_video_and_a_silent_expert(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0, absent=("audio",))])
+    write_captions(tmp_path / "captions.jsonl", range(3))
+    ear = Listening()
+    run(tmp_path, tmp_path / "a", observer=ear)
+    said = "\n".join(ear.said)
+    for part in (
+        "2 videos of the caption file without features",
+        "tokens of audio",
+        "one video only",
+        "3 codewords a sub",
+    ):
+        assert part in said
+    model = checkpoint.load(tmp_path / "a")
+    assert list(model.config.experts) == ["appearance"]
+    assert np.isfinite(model.codebooks).all()
+
+
+def test_not_a_number_is_refused(tmp_path: Path) -> None:
+    broken = video(1)
+    broken.tokens["audio"].features[0, 0] = np.nan
+    write_store(tmp_path / "features", [video(0), broken])
+    write_captions(tmp_path / "captions.jsonl", range(2))
+    with pytest.raises(HcqError, match=r"audio.*NaN"):
+        run(tmp_path, tmp_path / "a")
+
+
+def test_captions_of_nothing(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0)])
+    write_captions(tmp_path / "captions.jsonl", range(5, 8))
+    with pytest.raises(HcqError, match="none of its 3 videos has features"):
+        data(tmp_path)
+
+
+def test_features_in_memory_and_from_the_store_are_the_same(place: Path) -> None:
+    store = FeatureStore.open(place / "features")
+    rows = np.array([7, 3, 30])
+    held = held_in_memory(store, np.arange(40), ["audio"], 1)
+    assert isinstance(held, MemoryFeatures)
+    for one, other in ((held.read(rows), store.read(rows)),):
+        np.testing.assert_array_equal(one["audio"].features, other["audio"].features)
+        np.testing.assert_array_equal(one["audio"].offsets, other["audio"].offsets)
+    assert held_in_memory(store, np.arange(40), ["audio"], 0) is store
+
+
+def test_statistics_equal_numpys(place: Path) -> None:
+    found = data(place)
+    measured = statistics(found.features, found.train.rows, found.experts)
+    every = found.features.read(found.train.rows)["audio"].features
+    np.testing.assert_allclose(measured["audio"].mean, every.mean(0), atol=1e-5)
+    np.testing.assert_allclose(measured["audio"].deviation, every.std(0), atol=1e-5)
+
+
+def test_copies_share_a_group(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0), video(1, content="f" * 64), video(2, content="f" * 64)])
+    write_captions(tmp_path / "captions.jsonl", range(3))
+    groups = dict(zip(data(tmp_path).train.rows.tolist(), data(tmp_path).train.groups.tolist(), strict=True))
+    store = FeatureStore.open(tmp_path / "features")
+    a, b, c = (groups[store.row(f"v00{n}.mp4")] for n in range(3))
+    assert a != b == c
+
+
+def test_parts_know_their_captions() -> None:
+    part = Part(np.array([4, 9]), [[caption(0)], [caption(1), caption(2)]], np.array([0, 1]))
+    assert part.owner.tolist() == [0, 1, 1] and len(part.sentences) == 3
+    assert dataclasses.replace(part).sentences[2] == caption(2) and len(tokens(0, "audio"))
