@@ -71,7 +71,8 @@ def query(
     if like is not None:
         _print(session, collection, search_like(collection, like, k, threads=cores), {"like": like})
         return
-    tower = open_tower([ckpt] if ckpt else [*collection.checkpoints, session.workspace.model])
+    places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
+    tower = open_tower(places, collection.header.model_hash)
     if words != ["-"]:
         _print(session, collection, search_texts(collection, tower, [" ".join(words)], k, threads=cores)[0])
         return

@@ -120,7 +120,7 @@ class Answer:
         query: its text, or the id that `--like` named.
         hits: best first.
         videos_searched: how many could have been found.
-        text_ms: to encode the query, milliseconds; its share where several were encoded together.
+        text_ms: to encode the query with a model that is loaded, milliseconds; its share where several were together.
         scan_ms: to tabulate and scan, likewise.
     """
 
@@ -164,6 +164,7 @@ def search_texts(
     if not all(text.strip() for text in texts):
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
     check_model(tower, collection)
+    tower.prepare()
     started = time.perf_counter()
     # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
     levels = tower.encode([text.encode("utf-8", "replace").decode() for text in texts])

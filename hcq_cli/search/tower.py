@@ -1,18 +1,19 @@
 """The text side of a search: from a query's words to its vectors.
 
 A seam, because a cold query should not wait for torch: an exported encoder can take the place of `TorchTower`.
-torch is imported when a tower is opened, never when this module is.
+torch is imported when a tower is prepared, never when this module is.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import HcqError, NotFoundError
 
 
 class TextTower(Protocol):
@@ -26,40 +27,68 @@ class TextTower(Protocol):
     hash: str
     source: Path
 
+    def prepare(self) -> None:
+        """Load what `encode` needs; done once."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [Q, L+1, D]: level 0 coarse, then the fine levels, each L2-normalised; ready for the table."""
         ...
 
 
 class TorchTower:
-    """The text tower of a checkpoint.
+    """The text tower of a checkpoint. Its hash is known at once; torch and the weights come with `prepare`.
 
     Args:
         checkpoint: a folder that `hcq train` or `hcq fit` wrote.
 
     Raises:
-        NotFoundError, DamagedError: as the checkpoint's loader finds.
+        NotFoundError, DamagedError: as the checkpoint's reader finds.
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        from hcq_cli.model import checkpoint as checkpoints
+        from hcq_cli.model.checkpoint import Model, model_hash
 
-        self._model = checkpoints.load(checkpoint)
-        self.hash, self.source = self._model.hash, checkpoint
+        self.hash, self.source = model_hash(checkpoint), checkpoint
+        self._model: Model | None = None
+
+    def prepare(self) -> None:
+        """See `TextTower.prepare`."""
+        from hcq_cli.model import checkpoint
+
+        if self._model is None:
+            self._model = checkpoint.load(self.source)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """See `TextTower.encode`."""
-        return self._model.encode_texts(list(texts))
+        self.prepare()
+        assert self._model is not None
+        return self._model.encode_texts(texts)
 
 
-def open_tower(candidates: Sequence[Path]) -> TextTower:
-    """The tower of the first checkpoint folder that is there.
+def open_tower(candidates: Sequence[Path], model_hash: str = "") -> TextTower:
+    """The tower of the first checkpoint folder that holds the wanted model; else of the first that is there.
 
     Raises:
-        NotFoundError: none of them is.
+        NotFoundError: none of them is there.
+        DamagedError: the first that is there cannot be read, and no other fits.
     """
-    for folder in candidates:
-        if folder.is_dir():
-            return TorchTower(folder)
-    places = " or ".join(dict.fromkeys(map(str, candidates)))
+    towers: list[TextTower] = []
+    problems: list[HcqError] = []
+    for folder in dict.fromkeys(candidates):
+        if not folder.is_dir():
+            continue
+        try:
+            tower = TorchTower(folder)
+        except HcqError as error:
+            problems.append(error)
+            continue
+        if tower.hash == model_hash:
+            return tower
+        towers.append(tower)
+    if towers:
+        return towers[0]
+    if problems:
+        raise problems[0]
+    places = " or ".join(dict.fromkeys(os.path.normpath(folder) for folder in candidates))
     raise NotFoundError(f"no checkpoint at {places}", "hcq query --ckpt CHECKPOINT, or train one: hcq train")

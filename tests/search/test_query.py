@@ -21,6 +21,9 @@ class WordTower:
     def __init__(self, model_hash: str = HEADER.model_hash) -> None:
         self.hash, self.source = model_hash, Path("word tower")
 
+    def prepare(self) -> None:
+        """Nothing to load."""
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
         levels = [np.random.default_rng(seed).normal(size=(HEADER.levels, HEADER.D)) for seed in seeds]
