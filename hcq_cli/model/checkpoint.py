@@ -176,6 +176,8 @@ def save(folder: Path, network: HCQ, tower: TextTower, about: dict[str, Any] | N
         digests = {name: digest_file(fresh / name) for name in (WEIGHTS_FILE, *TEXT_FILES)}
         shape = network.config.to_dict()
         identity = _hash(shape, digests)
+        # From here on a kill leaves a folder without config.json: unfinished, not wrong.
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
         for name in digests:
             (fresh / name).replace(folder / name)
     finally:

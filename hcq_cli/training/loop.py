@@ -145,7 +145,7 @@ class Trainer:
         if self.config.video.standardize:
             found = statistics(self.features, self.data.train.rows, self.data.experts)
             _set_scales(self.network, found)
-        vectors = len(self.data.train) + len(set(self.data.train.sentences))
+        vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
         self.network.quantizer.active.fill_(min(self.config.quantizer.codewords, vectors))
         if vectors < self.config.quantizer.codewords:
             self.observer.warning(

@@ -42,7 +42,7 @@ class TrainingConfig:
 
     epochs: int = 30
     samples_per_epoch: int = 0
-    min_steps: int = 150
+    min_steps: int = 90
     batch_size: int = 64
     captions_per_video: int = 1
     seed: int = 0
