@@ -45,7 +45,7 @@ def list_incoming(folder: Path) -> list[Path]:
     """The files in `incoming/`, oldest first."""
     try:
         names = os.listdir(folder / FOLDER)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / FOLDER / name for name in sorted(names) if _NAME.fullmatch(name)]
 

@@ -15,8 +15,9 @@ from hcq_cli.features.folding import Shards, entry_of
 from hcq_cli.features.frame import MEND
 from hcq_cli.features.handles import Handles
 from hcq_cli.features.incoming import set_aside
-from hcq_cli.features.reader import FORMAT, SHARDS, generations
+from hcq_cli.features.reader import SHARDS, generations
 from hcq_cli.features.shard import Shard
+from hcq_cli.files import Generations
 
 
 def take_out(folder: Path, damaged: Iterable[Path]) -> list[Path]:
@@ -72,13 +73,19 @@ def _is_readable(folder: Path) -> bool:
         known.read()
         return True
     except DamagedError as error:
-        if error.hint != MEND:
-            raise
-        with suppress(ValueError):
-            document = json.loads(known.path(known.numbers()[-1]).read_bytes())
-            if isinstance(document, dict) and document.get("format", FORMAT) != FORMAT:
-                raise DamagedError(error.message, "give the folder of a feature store") from error
+        if _is_whole(folder, known.path(known.numbers()[-1])):  # but of another format, or of a newer version
+            hint = "" if error.hint == MEND else error.hint
+            raise DamagedError(error.message, hint or "give the folder of a feature store") from error
         return False
+
+
+def _is_whole(folder: Path, manifest: Path) -> bool:
+    """Whether a manifest's checksum is right for whatever it says that it is."""
+    with suppress(ValueError, KeyError, TypeError, DamagedError, RecursionError):
+        document = json.loads(manifest.read_bytes())
+        Generations(folder, document["format"], document["version"], MEND).read()
+        return True
+    return False
 
 
 def _unnamed(folder: Path, named: set[str]) -> list[dict[str, Any]]:

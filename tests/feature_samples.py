@@ -1,0 +1,55 @@
+"""Small videos for tests of the feature store, made from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experts.base import State, Tokens
+from hcq_cli.features.store import FeatureStore, VideoFeatures
+
+DIMS = {"appearance": 6, "motion": 3, "face": 4}
+
+
+def video(
+    id: str,
+    experts: Sequence[str] = tuple(DIMS),
+    content: str = "c0",
+    version: str = "1",
+    path: str | None = None,
+    dims: dict[str, int] = DIMS,
+) -> VideoFeatures:
+    """Features that are a function of id, expert, content and version alone."""
+    tokens, identities = {}, {}
+    for expert in experts:
+        seed = [*id.encode("utf-8", "surrogateescape"), len(expert), *content.encode(), *version.encode()]
+        random = np.random.default_rng(seed)
+        n = int(random.integers(0, 5))
+        dim = dims[expert]
+        times = np.sort(random.random(n)).astype(np.float32)
+        found = Tokens(random.random((n, dim), np.float32), times) if n else Tokens.none(dim, State.SILENT)
+        tokens[expert], identities[expert] = found, f"{expert}|{version}|||"
+    warnings = ["odd: 'quotes' \n 🎬"] if len(id) % 2 else []
+    return VideoFeatures(
+        id, path or f"/videos/{id}", content, 100 + len(id), 12345, 2.5, "pyav", warnings, tokens, identities
+    )
+
+
+def same(store: FeatureStore, wanted: VideoFeatures) -> None:
+    """Assert that the store holds `wanted`, whatever it holds beside."""
+    row = store.row(wanted.id)
+    assert row is not None, wanted.id
+    record = store.video(row)
+    assert (record.path, record.content_hash, record.warnings) == (wanted.path, wanted.content_hash, wanted.warnings)
+    for expert, tokens in wanted.tokens.items():
+        assert record.states[expert] == tokens.state
+        assert record.identities[expert] == wanted.identities[expert]
+        read = store.read([row], [expert])[expert]
+        np.testing.assert_array_equal(read.features, tokens.features)
+        np.testing.assert_array_equal(read.times, tokens.times)
+
+
+def all_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,127 @@
+"""SIGKILL at every write, sync, rename and removal: the store opens, and nothing that was finished is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from feature_samples import all_files, same, video
+
+from hcq_cli.features import folding, merging
+from hcq_cli.features.store import FeatureStore, FeatureWriter, VideoFeatures, write_incoming
+
+WATCHED = ("fsync", "replace", "rename", "unlink", "remove", "pwrite", "write", "mkdir", "ftruncate")
+EXPERTS = ("motion", "face")
+ROUNDS = [
+    [video(f"v{at}", EXPERTS) for at in range(5)],
+    [video("v1", EXPERTS, content="c1"), video("v5", EXPERTS), video("v2", ["appearance"])],
+    [video(f"v{at}", EXPERTS, version="2") for at in range(4)],
+    [video(f"v{at}", EXPERTS, version="2", content="c1" if at == 1 else "c0") for at in range(6)],
+]
+
+
+def work(folder: Path, finished: Callable[[int, VideoFeatures], None]) -> None:
+    """What extract does, four runs of it; does only what is still to do."""
+    for number, wanted in enumerate(ROUNDS):
+        with FeatureWriter(folder) as writer:
+            for one in wanted:
+                if writer.todo(one.id, one.path, one.content_hash, one.identities):
+                    write_incoming(folder, one)
+                finished(number, one)
+            writer.record_failure("/videos/broken.mp4", f"round {number}")
+            writer.fold()
+
+
+def killed_at(step: int, folder: Path, log: Path) -> bool:
+    """Work in a child process that is killed at its `step`-th system call of those watched; whether it was."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+        note = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        really_write = os.write
+        for name in WATCHED:
+            call = getattr(os, name)
+
+            def counted(*arguments: object, call: Callable[..., object] = call, **more: object) -> object:
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*arguments, **more)
+
+            setattr(os, name, counted)
+        try:
+            work(folder, lambda number, one: really_write(note, f"{number} {one.id}\n".encode()) and None)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"the child failed at step {step}"
+    return os.WIFSIGNALED(status)
+
+
+def check(folder: Path, log: Path) -> None:
+    """Everything noted as finished is in the store, unless a later round has overridden it."""
+    if not log.exists() or not log.read_text():
+        return
+    lines = [line.split() for line in log.read_text().splitlines()]
+    last, store = int(lines[-1][0]), FeatureStore.open(folder)
+    assert store.warnings == [] or all("version or sampling" in warning for warning in store.warnings)
+    for number, id in lines:
+        if int(number) >= last - 1:
+            row = store.row(id)
+            assert row is not None, (number, id)
+            facts = store.catalog.facts(row)
+            newer = [one for later in ROUNDS[int(number) :] for one in later if one.id == id]
+            assert any(facts.content_hash == one.content_hash for one in newer)
+            for expert in newer[0].tokens:
+                latest = store.catalog.latest(expert)
+                if latest.slot[row] < 0:  # void only if the content is already that of a later round
+                    assert facts.content_hash != newer[0].content_hash
+                    continue
+                shard, at, part = store.catalog.part(expert, latest, row)
+                assert latest.kinds[latest.kind[row]].identity in {o.identities.get(expert) for o in newer}
+                shard.tokens(part, at)
+
+
+def final(folder: Path) -> None:
+    store = FeatureStore.open(folder)
+    assert sorted(store.ids) == [f"v{at}" for at in range(6)] and store.incoming == 0
+    for one in ROUNDS[-1]:
+        same(store, one)
+    assert store.video(store.row("v2")).states["appearance"]
+
+
+def crash_everywhere(tmp_path: Path, stride: int) -> int:
+    step = 1
+    while True:
+        folder, log = tmp_path / f"s{step}", tmp_path / "log"
+        log.unlink(missing_ok=True)
+        killed = killed_at(step, folder, log)
+        check(folder, log)
+        work(folder, lambda number, one: None)
+        final(folder)
+        assert not [path for path in all_files(folder) if path.name.endswith(".tmp")]
+        if not killed:
+            return step
+        step += stride
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "FULL_VIDEOS", 4)
+    monkeypatch.setattr(folding, "FULL_VIDEOS", 4)
+
+
+def test_killed_at_some_calls(tmp_path: Path) -> None:
+    assert crash_everywhere(tmp_path, 97) > 500
+
+
+@pytest.mark.slow
+def test_killed_at_every_call(tmp_path: Path) -> None:
+    import hcq_cli.features.building as building
+
+    assert building  # imported before the forks, so that each costs only its own work
+    assert crash_everywhere(tmp_path, 1) > 500
