@@ -13,7 +13,7 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.blocks import Rows, Source
-from hcq_cli.search.kernel import TopK, scan
+from hcq_cli.search.kernel import TopK, kernel, scan
 from hcq_cli.search.table import levels_of_codes, tables
 from hcq_cli.search.tower import TextTower
 
@@ -187,8 +187,10 @@ def search_levels(
         raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
     if k < 1:
         raise UsageError(f"k = {k}, at least one hit must be asked for")
+    by = kernel()
     started = time.perf_counter()
-    found = scan(collection.sources(), tables(levels, collection.codebooks, collection.scale), k, threads=threads)
+    table = tables(levels, collection.codebooks, collection.scale)
+    found = scan(collection.sources(), table, k, threads=threads, by=by)
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
     return [
         Answer(query, _hits(collection, found, number), collection.videos, text_ms, scan_ms)
