@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from hcq_cli.commands.shared import MACHINE, Session, command
 from hcq_cli.console import printable
 
 if TYPE_CHECKING:
-    from hcq_cli.demo.journey import Answered, DemoReport
+    from hcq_cli.demo.journey import Answered, DemoReport, Found
 
 EXAMPLES = ["hcq demo", "hcq demo /tmp/try --seed 7", "hcq demo --fresh --json"]
 VIDEOS = 720
@@ -75,10 +76,7 @@ def _document(report: DemoReport) -> dict[str, Any]:
 
 
 def _answer(answer: Answered) -> dict[str, Any]:
-    hits = [
-        {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path, "right": hit.right}
-        for hit in answer.hits
-    ]
+    hits = [dataclasses.asdict(hit) for hit in answer.hits]
     return {
         "query": answer.question.text,
         "needs": answer.question.needs,
@@ -100,15 +98,15 @@ def _print(session: Session, report: DemoReport) -> None:
     )
     console.text()
     console.table(
-        ["query", "needs", "first hit", "", "right of 10", "by luck"],
+        ["query", "needs", "first hit shows", "", "right of 10", "by luck"],
         [
             (
                 answer.question.text,
                 answer.question.needs,
-                answer.hits[0].id,
+                _seen(answer.hits[0]),
                 "right" if answer.right else "wrong",
-                f"{answer.right_hits}",
-                f"{10 * answer.share:.1f}",
+                answer.right_hits,
+                round(10 * answer.share, 1),
             )
             for answer in report.answers
         ],
@@ -121,3 +119,9 @@ def _print(session: Session, report: DemoReport) -> None:
         f"hcq features info -w {where}",
     ):
         console.text(f"  {line}")
+
+
+def _seen(hit: Found) -> str:
+    """What a clip shows, in a few words."""
+    thing, rest = f"{hit.shows['colour']} {hit.shows['object']}", ("motion", "background", "sound", "person")
+    return " · ".join([thing, *(hit.shows[name] for name in rest)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,12 +56,13 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class Found:
-    """A hit, and whether it is what was asked for."""
+    """A hit, what its clip shows (attribute name → value), and whether that is what was asked for."""
 
     rank: int
     score: float
     id: str
     path: str
+    shows: Mapping[str, str]
     right: bool
 
 
@@ -234,9 +235,10 @@ class Journey:
         ]
 
     def _judged(self, question: Question, hits: Sequence[Hit]) -> tuple[Found, ...]:
-        scene = {scene.file: scene for scene in self.scenes}
+        scenes = {scene.file: scene for scene in self.scenes}
         return tuple(
-            Found(hit.rank, hit.score, hit.id, hit.path, question.is_answered_by(scene[hit.id])) for hit in hits
+            Found(hit.rank, hit.score, hit.id, hit.path, scene.values, question.is_answered_by(scene))
+            for hit, scene in ((hit, scenes[hit.id]) for hit in hits)
         )
 
 
