@@ -1,0 +1,1 @@
+"""MMT's published features and split files, brought into the feature store. Start reading at importing.py."""
