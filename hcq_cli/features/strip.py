@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from hcq_cli.features.handles import Handle
 
+_TIMES_AHEAD = 1 << 20
+
 
 class Part(NamedTuple):
     """One expert at one width."""
@@ -61,6 +63,7 @@ class Strip:
         self.part, self._handle, self._damaged = part, handle, damaged
         self._features_at, self._times_at, self._row_bytes = features_at, times_at, 4 * part.dim
         self._offsets, self._crc = offsets, crc
+        self._times_expected = False
 
     def stretch(self, first: int, last: int) -> Stretch:
         """Videos first:last."""
@@ -72,7 +75,11 @@ class Strip:
 
     def expect(self, begin: int, end: int) -> None:
         """Say that tokens begin:end will be read, so that the reads of a batch wait for the disk all at once."""
-        self._handle().expect(self._features_at + begin * self._row_bytes, (end - begin) * self._row_bytes)
+        handle = self._handle()
+        handle.expect(self._features_at + begin * self._row_bytes, (end - begin) * self._row_bytes)
+        if not self._times_expected:  # small: all of them cost one wait, instead of one a video
+            self._times_expected = True
+            handle.expect(self._times_at, min(4 * int(self._offsets[-1]), _TIMES_AHEAD))
 
     def read(self, stretch: Stretch, features: memoryview, times: memoryview) -> None:
         """Fill in the tokens of a stretch.
