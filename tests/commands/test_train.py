@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from toy_collection import SMALL, caption, video, write_captions, write_store
 
-from hcq_cli.codes.codefile import open_codes
+from hcq_cli.codes.codefile import CodeFile, open_codes
+from hcq_cli.model import checkpoint
 
 Run = Callable[..., object]
 SETTINGS = [part for setting in [*SMALL, "training.epochs=3", "training.min_steps=30"] for part in ("--set", setting)]
@@ -24,7 +25,15 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_three_commands(hcq: Run, workspace: Path) -> None:
+def hybrid_score(file: CodeFile, video_id: str, query: np.ndarray) -> float:
+    """Of a query [L+1, D] and the float codewords that stand for a video, by cosines."""
+    row = file.codes[list(file.ids).index(video_id)]
+    rebuilt = np.concatenate([file.codebooks[s, code] for s, code in enumerate(row)]).reshape(query.shape)
+    cosines = (query * rebuilt).sum(1) / np.linalg.norm(query, axis=1) / np.linalg.norm(rebuilt, axis=1)
+    return cosines[0] / len(query) + (1 - 1 / len(query)) * cosines[1:].mean()
+
+
+def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: Path) -> None:
     trained = hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--json")
     assert Path(trained.json["checkpoint"]) == Path(".hcq/model") and trained.json["epochs"] == 3
     assert {"loss", "batch_R1", "used_codewords", "quantized_to_dense"} <= set(trained.json["metrics"])
@@ -55,21 +64,10 @@ def test_the_three_commands(hcq: Run, workspace: Path) -> None:
     people = hcq("eval")
     assert "text→video, codes" in people.out and "no caption is marked as test" in people.err
 
-
-def test_query_finds_what_was_learned_by_the_score_of_the_float_codewords(hcq: Run, workspace: Path) -> None:
-    hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--quiet")
-    hcq("encode")
-    codes = open_codes(workspace / ".hcq" / "codes.hcq")
-    hits = hcq("query", caption(3), "--codes", workspace / ".hcq" / "codes.hcq", "-k", "5", "--json").json["hits"]
-    from hcq_cli.model import checkpoint
-
+    hits = hcq("query", caption(3), "--codes", encoded["codes"], "-k", "5", "--json").json["hits"]
     query = checkpoint.load(workspace / ".hcq" / "model").encode_texts([caption(3)])[0]
-    names = list(codes.ids)
     for hit in hits:
-        row = codes.codes[names.index(hit["id"])]
-        rebuilt = np.concatenate([codes.codebooks[s, code] for s, code in enumerate(row)]).reshape(query.shape)
-        cosines = (query * rebuilt).sum(1) / np.linalg.norm(query, axis=1) / np.linalg.norm(rebuilt, axis=1)
-        assert hit["score"] == pytest.approx(cosines[0] / 3 + 2 / 3 * cosines[1:].mean(), abs=1e-5)
+        assert hit["score"] == pytest.approx(hybrid_score(file, hit["id"], query), abs=1e-5)
 
 
 def test_what_is_missing_is_named(hcq: Run, workspace: Path, tmp_path: Path) -> None:
