@@ -85,14 +85,12 @@ class CodebookConfig:
         iterations: of k-means an epoch.
         until: share of the epochs after which k-means stops (gradient steps, if any, go on).
         sample: most vectors kept for k-means.
-        final_iterations: of k-means at the very end, on the finished embeddings of the training set.
     """
 
     update: str = "kmeans"
     iterations: int = 5
     until: float = 1.0
     sample: int = 8192
-    final_iterations: int = 0
 
 
 @dataclass(frozen=True)
