@@ -82,7 +82,15 @@ class FeatureStore:
         store = cls.snapshot(Path(folder))
         if store.manifest.generation == 0 and not store.incoming:
             raise NotFoundError(f"{folder}: no features there", "hcq extract VIDEOS")
+        store.warm_up()
         return store
+
+    def warm_up(self) -> None:
+        """Read the small columns that every batch needs, so that the first batch comes as quickly as the others."""
+        for shard in self.catalog.shards:
+            for part in shard.parts:
+                shard.strip(part)
+        _ = self.experts
 
     @classmethod
     def snapshot(cls, folder: Path) -> FeatureStore:

@@ -88,6 +88,8 @@ def read(folder: Path, batches: int = 1000, size: int = 128) -> dict[str, float]
         "median_ms": float(np.median(spent)),
         "p99_ms": float(np.quantile(spent, 0.99)),
         "max_ms": max(spent),
+        "max_at": spent.index(max(spent)),
+        "over_50_ms": sum(ms > 50 for ms in spent),
         "tokens": tokens,
         "anon_grown_mb": memory_mb("RssAnon") - anon,
         "peak_mb": memory_mb("VmHWM"),
