@@ -29,8 +29,9 @@ from hcq_cli.features.mmt.protocols import (
     guess_by_lists,
     listed_videos,
 )
+from hcq_cli.features.mmt.reader import VideoReader
 from hcq_cli.features.mmt.source import Item, Position, Refused, Source
-from hcq_cli.features.mmt.video_file import MOST_FILE_BYTES, MmtVideo, read_video
+from hcq_cli.features.mmt.video_file import MOST_FILE_BYTES, MmtVideo
 from hcq_cli.features.store import FeatureWriter, VideoFeatures
 
 VERSION = "mmt-eccv20"
@@ -114,7 +115,7 @@ def import_mmt(path: Path, options: Options, observer: Observer | None = None) -
     """
     begun = time.monotonic()
     source, run = Source(path), _Run(path, options, observer)
-    with FeatureWriter(options.store) as writer:
+    with FeatureWriter(options.store) as writer, run.reader:
         run.report.imported = writer.add_shard(run.videos(source, writer))
         if run.report.videos:
             run.report.states = writer.store.states()
@@ -136,7 +137,7 @@ class _Run:
 
     def __init__(self, path: Path, options: Options, observer: Observer | None) -> None:
         self.path, self.options, self.observer = path, options, observer
-        self.report, self.spool = Imported(), CaptionSpool()
+        self.report, self.spool, self.reader = Imported(), CaptionSpool(), VideoReader()
         self.known = _data_set(options) or guess(str(path.absolute()))
         self.widths: dict[str, int] = {}
         self.lists: dict[str, list[str]] = {}
@@ -178,7 +179,7 @@ class _Run:
             content = hashlib.sha256(data).hexdigest()
             identities = {expert: f"{expert}|{VERSION}|||" for expert in self._experts()}
             new = bool(writer.todo(name, item.path, content, identities))
-            found = read_video(data, identities if new else (), self._widths())
+            found = self.reader.read(data, identities if new else (), self._widths())
         except (OSError, DamagedError) as error:
             self.report.failed.append(Refused(item.path, _reason(error)))
             return

@@ -7,7 +7,7 @@
 - `raw_captions.i`: the words of caption i, one string each.
 
 The file may come from anywhere: it is opened from memory, no link in it is followed, and nothing is read before
-its size is known.
+its size is known. The HDF5 library itself may still hang or crash on it, so this runs in a child process (reader.py).
 """
 
 from __future__ import annotations
