@@ -1,4 +1,6 @@
-"""Draw query.svg, the picture in the README, from a real run: `hcq demo && python examples/picture.py hcq-demo/.hcq`."""
+"""Draw query.svg for the README: `hcq demo && python examples/picture.py hcq-demo/.hcq`."""
+
+# ruff: noqa
 
 from __future__ import annotations
 
