@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,10 @@ from hypothesis import settings
 # A busy machine is no failure; what takes too long is told by its own test.
 settings.register_profile("hcq", deadline=None)
 settings.load_profile("hcq")
+
+# Under nohup, or as a shell's background job, interrupts are ignored, and so they would be in every command run here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
