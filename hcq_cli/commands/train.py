@@ -20,6 +20,7 @@ EXAMPLES = [
     "hcq train --captions captions.jsonl",
     "hcq train --captions captions.jsonl --set text.encoder=minilm",
     "hcq train --recipe my.toml --set training.epochs=50 -o runs/a",
+    "hcq train --model hct -o runs/dense",
 ]
 
 CaptionsFile = Annotated[
@@ -27,6 +28,14 @@ CaptionsFile = Annotated[
 ]
 Features = Annotated[Path | None, typer.Option("--features", metavar="DIR", help="Default: the workspace's.")]
 RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME|FILE", help="See hcq recipes.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="hcq|hct|jpq|dcmh",
+        help="hct: dense vectors, no codes. jpq, dcmh: the coarse level alone, at the recipe's bytes.",
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="On top of the recipe; may come often.")
 ]
@@ -44,6 +53,7 @@ def register(app: typer.Typer) -> None:
         captions: CaptionsFile = None,
         features: Features = None,
         recipe: RecipeName = "default",
+        model: Kind = None,
         settings: Settings = None,
         resume: Resume = False,
         device: Device = "cpu",
@@ -54,7 +64,7 @@ def register(app: typer.Typer) -> None:
         from hcq_cli.features.store import FeatureStore
         from hcq_cli.training import recipe as recipes
 
-        plan = recipes.load(recipe, settings or ())
+        plan = recipes.load(recipe, [*(settings or ()), *([f"model.kind={model}"] if model else [])])
         store = FeatureStore.open(features or session.workspace.features)
         read = read_captions(caption_file(session, captions))
         run = output or session.workspace.model
@@ -121,7 +131,8 @@ class Watcher:
         where, R1 = "batch", report.batch_R1
         if report.validation:
             where, R1 = "val", report.validation["t2v"]["R1"]
-        self._last = f" · {where} R@1 {R1:.1f} · codewords {report.used_codewords:.0f} % · q/d {report.ratio:.0f} %"
+        words = "" if report.used_codewords is None else f" · codewords {report.used_codewords:.0f} %"
+        self._last = f" · {where} R@1 {R1:.1f}{words} · q/d {report.ratio:.0f} %"
         best = " · best" if report.best else ""
         self.console.note(
             f"epoch {report.epoch:3d} · loss {report.loss:.3f}{self._last} · {report.seconds:.1f} s{best}"

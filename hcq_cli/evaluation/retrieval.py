@@ -40,7 +40,7 @@ class Retrieval:
     """How a model retrieves.
 
     Args:
-        quantized: by the uint8 codes (t2v: videos are codes; v2t: captions are codes).
+        quantized: by the uint8 codes (t2v: videos are codes; v2t: captions are codes); of HCT `dense`.
         dense: by the float vectors.
         bytes_per_video: S.
         dense_bytes_per_video: of the float32 vectors.
@@ -59,7 +59,7 @@ def encode_part(
     model: Model, features: Features, rows: NDArray[np.int64], done: Progress | None = None
 ) -> NDArray[np.float32]:
     """Dense levels of the videos of `rows`: float32 [N, L+1, D]."""
-    parts = [np.zeros((0, model.config.levels + 1, model.config.width), np.float32)]
+    parts = [np.zeros((0, model.config.levels + 1, model.config.embedding_width), np.float32)]
     for at in in_order(len(rows), VIDEOS_AT_ONCE):
         batch = collate(features.read(rows[at], list(model.config.experts)), model.config.video.max_tokens)
         parts.append(model.encode_videos(batch))
@@ -117,15 +117,21 @@ def evaluate(model: Model, features: Features, part: Part, done: Progress | None
     """
     videos = encode_part(model, features, part.rows, done)
     texts, owner = model.encode_texts(part.sentences), part.owner
-    weights, books, scale = model.config.level_weights, model.codebooks, model.scale
-    dense = dense_scores(texts, videos, weights)
-    t2v = look_up_scores(texts, model.quantize(videos), books, scale)
-    v2t = look_up_scores(videos, model.quantize(texts), books, scale)
+    scores = dense_scores(texts, videos, model.config.level_weights)
+    dense = both_ways(scores, scores.T, owner)
     return Retrieval(
-        both_ways(t2v, v2t, owner),
-        both_ways(dense, dense.T, owner),
+        dense if model.config.kind == "hct" else _by_codes(model, texts, videos, owner),
+        dense,
         model.config.bytes_per_video,
-        (model.config.levels + 1) * model.config.width * 4,
+        model.config.dense_bytes_per_video,
         len(videos),
         len(texts),
     )
+
+
+def _by_codes(
+    model: Model, texts: NDArray[np.float32], videos: NDArray[np.float32], owner: NDArray[np.int64]
+) -> Both:
+    books, scale = model.codebooks, model.scale
+    t2v = look_up_scores(texts, model.quantize(videos), books, scale)
+    return both_ways(t2v, look_up_scores(videos, model.quantize(texts), books, scale), owner)

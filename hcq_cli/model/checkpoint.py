@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hcq_cli.data.batches import VideoBatch
-    from hcq_cli.model.hcq import HCQ
+    from hcq_cli.model.hcq import DualEncoder
+    from hcq_cli.model.quantizer import Coder
     from hcq_cli.model.text import TextTower, Words
     from hcq_cli.model.video import VideoTensors
 
@@ -48,7 +49,7 @@ class Model:
         folder: where it was loaded from.
     """
 
-    def __init__(self, network: HCQ, tower: TextTower, model_hash: str, folder: Path | None = None) -> None:
+    def __init__(self, network: DualEncoder, tower: TextTower, model_hash: str, folder: Path | None = None) -> None:
         self.network, self.tower, self.hash, self.folder = network.eval(), tower, model_hash, folder
 
     @property
@@ -62,9 +63,16 @@ class Model:
         return self.network.level_weights.device
 
     @property
+    def _coder(self) -> Coder:
+        coder = self.network.quantizer
+        if coder is None:
+            raise no_codes(self.config)
+        return coder
+
+    @property
     def codebooks(self) -> NDArray[np.float32]:
         """float32 [S, K, d], unit codewords; s = level · M + m."""
-        words: NDArray[np.float32] = self.network.quantizer.unit_codewords().detach().float().cpu().numpy()
+        words: NDArray[np.float32] = self._coder.unit_codewords().detach().float().cpu().numpy()
         return words.reshape(-1, *words.shape[2:])
 
     @property
@@ -77,7 +85,7 @@ class Model:
         """Captions → float32 [Q, L+1, D], each level L2-normalised."""
         import torch
 
-        parts = [np.zeros((0, self.config.levels + 1, self.config.width), np.float32)]
+        parts = [np.zeros((0, self.config.levels + 1, self.config.embedding_width), np.float32)]
         with torch.inference_mode():
             for first in range(0, len(captions), CAPTIONS_AT_ONCE):
                 words = self.tower.tokenizer(captions[first : first + CAPTIONS_AT_ONCE])
@@ -112,8 +120,17 @@ class Model:
         import torch
 
         with torch.inference_mode():
-            codes: NDArray[np.uint8] = self.network.quantizer.codes(levels).flatten(1).to(torch.uint8).cpu().numpy()
+            codes: NDArray[np.uint8] = self._coder.codes(levels).flatten(1).to(torch.uint8).cpu().numpy()
         return codes
+
+
+def no_codes(config: ModelConfig) -> HcqError:
+    """What to say of a model that has vectors alone, where codes are wanted."""
+    size = f"{config.dense_bytes_per_video:,} bytes a video"
+    return HcqError(
+        f"a model of kind {config.kind} has dense vectors alone ({size}), no codes to store or search",
+        "hcq train --model hcq; or measure it: hcq eval --compress opq",
+    )
 
 
 def text_tensors(words: Words, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +170,7 @@ def video_tensors(batch: VideoBatch, config: ModelConfig, device: torch.device) 
     return VideoTensors(features, times, mask)
 
 
-def save(folder: Path, network: HCQ, tower: TextTower, about: dict[str, Any] | None = None) -> str:
+def save(folder: Path, network: DualEncoder, tower: TextTower, about: dict[str, Any] | None = None) -> str:
     """Write a checkpoint; config.json comes last, so that a folder without one was never finished.
 
     Args:
@@ -256,8 +273,7 @@ def load(folder: Path, device: str = "cpu") -> Model:
     from safetensors.torch import load_file
 
     from hcq_cli.compat import checkpoint as compat
-    from hcq_cli.model import text
-    from hcq_cli.model.hcq import HCQ
+    from hcq_cli.model import networks, text
 
     header = read_header(folder)
     for name, digest in header.files.items():
@@ -268,7 +284,7 @@ def load(folder: Path, device: str = "cpu") -> Model:
     if compat.MARK in weights:  # imported from the published implementation, and like it
         network = compat.build(header.config, weights, tower.encoder)
     else:
-        network = HCQ(header.config, tower.encoder)
+        network = networks.build(header.config, tower.encoder)
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:

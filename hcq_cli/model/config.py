@@ -15,6 +15,9 @@ from hcq_cli.errors import UsageError
 MAX_CODEWORDS = 256
 """A code is one byte."""
 
+KINDS = ("hcq", "hct", "jpq", "dcmh")
+"""The model, and the siblings it is compared with (`hcq_cli.model.siblings`)."""
+
 Table = TypeVar("Table")
 
 
@@ -94,9 +97,11 @@ class ExpertConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole HCQ model.
+    """A whole model.
 
     Args:
+        kind: `hcq`, or a sibling: `hct` (dense), `jpq` (coarse level alone, one product quantizer), `dcmh` (coarse
+            level alone, binary codes).
         width: D.
         levels: L, fine levels (active clusters).
         text_gates: gated units mixed into the coarse text embedding; 0 means one an expert.
@@ -105,6 +110,7 @@ class ModelConfig:
         experts: by name, in the order of the model's projections.
     """
 
+    kind: str = "hcq"
     width: int = 256
     levels: int = 7
     text_gates: int = 0
@@ -116,9 +122,24 @@ class ModelConfig:
     experts: dict[str, ExpertConfig] = field(default_factory=dict)
 
     @property
-    def bytes_per_video(self) -> int:
+    def code_bytes(self) -> int:
         """S: one byte a code."""
         return (self.levels + 1) * self.quantizer.codebooks
+
+    @property
+    def bytes_per_video(self) -> int:
+        """Of what is stored and searched: S; of HCT the float vectors."""
+        return self.dense_bytes_per_video if self.kind == "hct" else self.code_bytes
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of a level's vector: D; DCMH's are as wide as its code has bits."""
+        return 8 * self.quantizer.codebooks if self.kind == "dcmh" else self.width
+
+    @property
+    def dense_bytes_per_video(self) -> int:
+        """Of the float32 vectors."""
+        return 4 * (self.levels + 1) * self.embedding_width
 
     @property
     def level_weights(self) -> list[float]:
@@ -132,23 +153,38 @@ class ModelConfig:
         Raises:
             UsageError: they do not; the message names the setting.
         """
+        if self.kind in ("jpq", "dcmh") and self.levels:
+            raise UsageError(
+                f"model.levels = {self.levels}: {self.kind} has the coarse level alone", "--set model.levels=0"
+            )
+        if self.kind == "dcmh" and self.quantizer.codewords != MAX_CODEWORDS:
+            raise UsageError("dcmh's codewords are the 256 patterns of 8 bits", "--set quantizer.codewords=256")
         for name, value, low, high in _ranges(self):
             if not low <= value <= high:
                 raise UsageError(f"{name} = {value} is out of range {low}…{high}", f"--set {name}=…")
         for name, width, parts in (
-            ("quantizer.codebooks", self.width, self.quantizer.codebooks),
+            ("quantizer.codebooks", self.embedding_width, self.quantizer.codebooks),
             ("video.heads", self.width, self.video.heads),
             ("text.heads", self.text.width, self.text.heads),
         ):
             if width % parts:
                 raise UsageError(f"{name} = {parts} does not divide the width {width}", f"--set {name}=…")
         for name, text, known in (
+            ("model.kind", self.kind, KINDS),
             ("model.fine_norm", self.fine_norm, ("l2", "batch")),
             ("quantizer.gradient", self.quantizer.gradient, ("identity", "soft")),
         ):
             if text not in known:
                 raise UsageError(f"{name} = {text!r}, known are {' and '.join(known)}", f"--set {name}={known[0]}")
         return self
+
+    def at_equal_bytes(self) -> ModelConfig:
+        """Itself with what its kind needs: for `jpq` and `dcmh` one level that has all the bytes."""
+        if self.kind not in ("jpq", "dcmh"):
+            return self
+        words = MAX_CODEWORDS if self.kind == "dcmh" else self.quantizer.codewords
+        quantizer = dataclasses.replace(self.quantizer, codebooks=self.code_bytes, codewords=words)
+        return dataclasses.replace(self, levels=0, quantizer=quantizer)
 
     def to_dict(self) -> dict[str, Any]:
         """As nested plain values, for JSON."""

@@ -54,9 +54,8 @@ def header(model: Model, kind: str) -> CodeHeader:
     config = model.config
     folder = str(model.folder.resolve()) if model.folder else ""
     quantizer = config.quantizer
-    return CodeHeader(
-        kind, model.hash, folder, config.levels + 1, quantizer.codebooks, quantizer.codewords, config.width
-    )
+    words, width = quantizer.codewords, config.embedding_width
+    return CodeHeader(kind, model.hash, folder, config.levels + 1, quantizer.codebooks, words, width)
 
 
 def encode_store(model: Model, store: FeatureStore, path: Path, done: Done = lambda count: None) -> Encoded:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.gating import GatedMixture
 from hcq_cli.model.ghostvlad import GhostVLAD
-from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.quantizer import Coder, ProductQuantizer
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.video import VideoEncoder, VideoTensors
 
 
-class HCQ(nn.Module):
-    """Hybrid contrastive quantization.
+class DualEncoder(nn.Module):
+    """The two towers: text and video as unit vectors, one a level. What stands for them in few bytes is the kind's.
 
     Args:
         config: its shape.
@@ -23,16 +23,18 @@ class HCQ(nn.Module):
     """
 
     level_weights: Tensor
+    quantizer: Coder | None
 
     def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
         super().__init__()
         self.config, width = config, config.width
         self.text_encoder = text_encoder
         self.text_coarse = GatedMixture(text_encoder.hidden, width, config.text_gates or max(len(config.experts), 1))
-        self.text_tokens = nn.Linear(text_encoder.hidden, width)
+        if config.levels:
+            self.text_tokens = nn.Linear(text_encoder.hidden, width)
         self.video_encoder = VideoEncoder(config.video, width, config.experts)
-        self.fine = GhostVLAD(width, config.levels, config.fine_norm)
-        self.quantizer = ProductQuantizer(config.quantizer, config.levels + 1, width)
+        if config.levels:
+            self.fine = GhostVLAD(width, config.levels, config.fine_norm)
         self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
 
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
@@ -46,6 +48,8 @@ class HCQ(nn.Module):
             [B, L+1, D]: coarse, then the fine levels; each L2-normalised.
         """
         text = self.text_encoder(ids, mask, special)
+        if not self.config.levels:
+            return self.text_coarse(text.cls)[:, None]
         fine = self.fine(self.text_tokens(text.tokens), text.mask, "text")
         return torch.cat([self.text_coarse(text.cls)[:, None], fine], 1)
 
@@ -59,8 +63,24 @@ class HCQ(nn.Module):
         encoded = self.video_encoder(videos)
         aggregates = F.normalize(encoded.aggregates, dim=-1) * encoded.present[..., None]
         coarse = F.normalize(aggregates.sum(1), dim=-1)
+        if not self.config.levels:
+            return coarse[:, None]
         fine = self.fine(encoded.tokens, encoded.mask, "video")
         return torch.cat([coarse[:, None], fine], 1)
+
+
+class HCQ(DualEncoder):
+    """Hybrid contrastive quantization: the towers, and a product quantizer a level.
+
+    Args:
+        config, text_encoder: as `DualEncoder`.
+    """
+
+    quantizer: ProductQuantizer
+
+    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+        super().__init__(config, text_encoder)
+        self.quantizer = ProductQuantizer(config.quantizer, config.levels + 1, config.width)
 
 
 def level_similarities(queries: Tensor, items: Tensor) -> Tensor:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcq_cli.model.config import QuantizerConfig
+
+
+class Coder(Protocol):
+    """What turns levels into codes: all that encoding and searching need to know of it."""
+
+    def unit_codewords(self) -> Tensor:
+        """[L+1, M, K, d], each of length 1 (JPQ's only in the mean)."""
+        ...
+
+    def codes(self, x: Tensor) -> Tensor:
+        """[B, L+1, D] → int64 [B, L+1, M]."""
+        ...
 
 
 @dataclass(frozen=True)

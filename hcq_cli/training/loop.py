@@ -16,15 +16,17 @@ from hcq_cli.data.batches import BatchSampler, Draw, collate
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
-from hcq_cli.model import checkpoint, text
+from hcq_cli.model import checkpoint, networks, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
-from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextTower
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
-from hcq_cli.training.codebooks import EmbeddingSample, Usage, fit_codewords, usage
+from hcq_cli.training.codebooks import EmbeddingSample, Usage
 from hcq_cli.training.dataset import FeatureStatistics, TrainingData, held_in_memory, statistics
-from hcq_cli.training.losses import Embedded, Pairs, Terms, dense_share, objective
+from hcq_cli.training.losses import Embedded, Pairs, Terms
+from hcq_cli.training.method import Method
+from hcq_cli.training.methods import method
 from hcq_cli.training.optimizer import adam, rate, read_state, set_rate, write_state
 from hcq_cli.training.progress import EpochReport, Observer, Silent, StepReport
 from hcq_cli.training.recipe import Recipe
@@ -99,7 +101,8 @@ class Trainer:
         self.sampler = self._sampler()
         self.steps = self.sampler.steps_per_epoch * recipe.training.epochs
         self.tower: TextTower
-        self.network: HCQ
+        self.network: DualEncoder
+        self.method: Method
         self.optimizer: torch.optim.AdamW
 
     def _sampler(self) -> BatchSampler:
@@ -141,17 +144,14 @@ class Trainer:
     def _fresh(self) -> None:
         torch.manual_seed(self.seed)
         self.tower = text.build(self.config.text, self.data.train.sentences)
-        self.network = HCQ(self.config, self.tower.encoder)
+        self.network = networks.build(self.config, self.tower.encoder)
+        self.method = method(self.network, self.recipe)
         if self.config.video.standardize:
             found = statistics(self.features, self.data.train.rows, self.data.experts)
             _set_scales(self.network, found)
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
-        self.network.quantizer.active.fill_(min(self.config.quantizer.codewords, vectors))
-        if vectors < self.config.quantizer.codewords:
-            self.observer.warning(
-                f"{vectors} training vectors are fewer than {self.config.quantizer.codewords} codewords: "
-                f"{vectors} codewords a sub-codebook are used"
-            )
+        for warning in self.method.begin(vectors):
+            self.observer.warning(warning)
         self._warn_long_captions()
         if self.data.explanation:
             self.observer.note(self.data.explanation)
@@ -167,6 +167,7 @@ class Trainer:
     def _resumed(self, folder: Path, progress: resume.Progress) -> None:
         model = checkpoint.load(folder, str(self.device))
         self.network, self.tower = model.network, model.tower
+        self.method = method(self.network, self.recipe)
         self.optimizer = adam(self.network, self.recipe)
         read_state(self.optimizer, folder / resume.OPTIMIZER_FILE)
         self.epoch, self.history = progress.epoch, progress.history
@@ -191,7 +192,7 @@ class Trainer:
         """All steps of the next epoch, then codebooks, validation and the state to resume from."""
         started = time.monotonic()
         self.network.train()
-        shape = (self.config.levels + 1, self.config.width)
+        shape = (self.config.levels + 1, self.config.embedding_width)
         sample = EmbeddingSample(self.recipe.codebook.sample, shape)
         sums = torch.zeros(3)
         for draw in self.sampler.epoch(self.epoch):
@@ -199,19 +200,14 @@ class Trainer:
             sums += torch.stack([terms.loss.detach(), terms.dense_R1, terms.quantized_R1]).cpu()
             self._tell_step(draw, float(terms.loss.detach()), started)
         self.epoch += 1
-        self._move_codewords(sample)
-        used = usage(self.network.quantizer, sample.get())
+        used = self.method.close_epoch(sample.get(), self.epoch)
         self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
 
     def _step(self, draw: Draw, sample: EmbeddingSample) -> Terms:
         step = draw.epoch * self.sampler.steps_per_epoch + draw.step
         torch.manual_seed(int(np.random.SeedSequence((self.seed, 3, step)).generate_state(1)[0]))
         set_rate(self.optimizer, rate(self.recipe.training, step, self.steps, draw.epoch))
-        dense, quantized, pairs = self._forward(draw, sample)
-        share = dense_share(draw.epoch, self.recipe.training.epochs) if self.recipe.loss.fade else 0.0
-        if draw.epoch == 0:
-            share = 1.0  # the codewords are still random
-        terms = objective(dense, quantized, pairs, self.network.level_weights, share, self.recipe.loss)
+        terms = self.method.terms(*self._forward(draw, sample), draw.epoch)
         self.optimizer.zero_grad(set_to_none=True)
         terms.loss.backward()
         if self.recipe.training.clip_norm > 0:
@@ -219,7 +215,7 @@ class Trainer:
         self.optimizer.step()
         return terms
 
-    def _forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[Embedded, Embedded, Pairs]:
+    def _forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[Embedded, Pairs]:
         part = self.data.train
         tokens = self.features.read(part.rows[draw.videos], list(self.data.experts))
         batch = collate(tokens, self.config.video.max_tokens, draw.rng())
@@ -230,20 +226,10 @@ class Trainer:
         texts = self.network.embed_texts(*text_tensors(words, self.device))
         sample.add(texts)
         sample.add(videos)
-        vectors = self.network.quantizer(torch.cat([texts, videos])).vectors
         pairs = Pairs(*(torch.from_numpy(a).to(self.device) for a in (owner, part.groups[draw.videos])))
-        return Embedded(texts, videos), Embedded(vectors[: len(texts)], vectors[len(texts) :]), pairs
+        return Embedded(texts, videos), pairs
 
-    def _move_codewords(self, sample: EmbeddingSample) -> None:
-        """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
-        codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
-        first = self.epoch == 1
-        if not first and (codebook.update == "gradient" or self.epoch > codebook.until * epochs):
-            return
-        generator = torch.Generator().manual_seed(self.seed) if first else None
-        fit_codewords(self.network.quantizer, sample.get(), codebook.iterations, generator)
-
-    def _close_epoch(self, means: torch.Tensor, used: Usage, started: float) -> None:
+    def _close_epoch(self, means: torch.Tensor, used: Usage | None, started: float) -> None:
         loss, dense_R1, quantized_R1 = means.tolist()
         model = Model(self.network, self.tower, "")
         validation: dict[str, Any] = {}
@@ -255,9 +241,8 @@ class Trainer:
             self.best_epoch = self.epoch
         seconds = time.monotonic() - started
         self.seconds += seconds
-        report = EpochReport(
-            self.epoch, loss, seconds, used.share, used.active, quantized_R1, dense_R1, validation, best
-        )
+        share, active = (used.share, used.active) if used else (None, None)
+        report = EpochReport(self.epoch, loss, seconds, share, active, quantized_R1, dense_R1, validation, best)
         self.history.append(report.to_dict())
         self._save(best)
         self.observer.epoch(report)
@@ -291,7 +276,7 @@ class Trainer:
         self.observer.step(StepReport(epoch, epochs, done, self.steps, loss, left))
 
 
-def _set_scales(network: HCQ, found: dict[str, FeatureStatistics]) -> None:
+def _set_scales(network: DualEncoder, found: dict[str, FeatureStatistics]) -> None:
     for name, scale in zip(network.video_encoder.names, network.video_encoder.scales, strict=True):
         if isinstance(scale, FeatureScale):
             scale.mean.copy_(torch.from_numpy(found[name].mean))

@@ -153,9 +153,10 @@ def objective(
         for own, code in ((dense.texts, quantized.texts), (dense.videos, quantized.videos)):
             loss = loss + config.commitment * (1 - (own * code.detach()).sum(-1)).mean()
     with torch.no_grad():
-        return Terms(loss, *(_batch_R1(dense.texts, side.videos, pairs, weights) for side in (dense, quantized)))
+        return Terms(loss, *(batch_R1(dense.texts, side.videos, pairs, weights) for side in (dense, quantized)))
 
 
-def _batch_R1(texts: Tensor, videos: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
+def batch_R1(texts: Tensor, videos: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
+    """Percent of captions whose own video is nearest in the batch: [T, L+1, D], [B, L+1, D] → []."""
     nearest = hybrid_similarities(texts, videos, weights).argmax(1)
     return 100.0 * (pairs.group[nearest] == pairs.group[pairs.owner]).float().mean()

@@ -8,18 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.training.recipe import Recipe, TrainingConfig
 
 
-def adam(network: HCQ, recipe: Recipe) -> torch.optim.AdamW:
+def adam(network: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over three groups: a pretrained text encoder, the codewords, and everything else."""
     training = recipe.training
-    words = [network.quantizer.codewords]
+    words = [codewords for name, codewords in network.named_parameters() if name == "quantizer.codewords"]
     pretrained = list(network.text_encoder.parameters()) if recipe.model.text.encoder != "scratch" else []
     apart = {id(parameter) for parameter in (*words, *pretrained)}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in apart]
-    network.quantizer.codewords.requires_grad_(recipe.codebook.update != "kmeans")
+    for codewords in words:
+        codewords.requires_grad_(recipe.model.kind != "hcq" or recipe.codebook.update != "kmeans")
     groups = [
         {"params": rest, "lr": training.optimizer_lr, "weight_decay": training.weight_decay},
         {"params": words, "lr": training.codeword_lr, "weight_decay": 0.0},

@@ -33,7 +33,8 @@ class EpochReport:
         epoch: which, from 1.
         loss: mean of its steps.
         seconds: it took.
-        used_codewords: percent of the codewords in use that some vector of the epoch chose.
+        used_codewords: percent of the codewords in use that some vector of the epoch chose; None where there are
+            none to learn (HCT, DCMH, and JPQ before its quantizer is made).
         active_codewords: codewords in use a sub-codebook; K, or fewer where there are fewer training vectors.
         batch_R1, batch_dense_R1: percent of captions whose video is nearest inside their batch, by quantized and by
             dense vectors.
@@ -44,8 +45,8 @@ class EpochReport:
     epoch: int
     loss: float
     seconds: float
-    used_codewords: float
-    active_codewords: int
+    used_codewords: float | None
+    active_codewords: int | None
     batch_R1: float
     batch_dense_R1: float
     validation: dict[str, Any] = field(default_factory=dict)

@@ -94,6 +94,26 @@ class CodebookConfig:
 
 
 @dataclass(frozen=True)
+class SiblingConfig:
+    """What only the siblings JPQ and DCMH need.
+
+    Args:
+        dense: share of the epochs that train their towers alone, by contrast.
+        rounds: JPQ: of OPQ on what the towers give then.
+        margin: JPQ: by which a positive should beat the hardest negatives.
+        negatives: JPQ: so many of them, those with the highest quantized scores in the batch.
+        quantization, balance: DCMH: weights of the distance to the signs, and of bits that are mostly alike.
+    """
+
+    dense: float = 0.5
+    rounds: int = 10
+    margin: float = 0.2
+    negatives: int = 8
+    quantization: float = 1.0
+    balance: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything a training run needs to know besides the data.
 
@@ -101,7 +121,7 @@ class Recipe:
         name: of the file it came from.
         description: a sentence for `hcq recipes`.
         model: shape of the model; its experts are filled in from the features.
-        training, loss, codebook: as above.
+        training, loss, codebook, sibling: as above.
     """
 
     name: str = "default"
@@ -110,6 +130,7 @@ class Recipe:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     codebook: CodebookConfig = field(default_factory=CodebookConfig)
+    sibling: SiblingConfig = field(default_factory=SiblingConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """As nested plain values, for JSON."""
@@ -208,7 +229,7 @@ def _toml_value(text: str) -> Any:
 def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
     tables = dict(tables)
     tables.pop("sweep", None)  # values to try, not to train with: sweeps.py
-    known = ("description", "model", *MODEL_TABLES, "training", "loss", "codebook")
+    known = ("description", "model", *MODEL_TABLES, "training", "loss", "codebook", "sibling")
     for key in tables:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
@@ -217,7 +238,7 @@ def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
     if "experts" in model:
         raise UsageError("model.experts cannot be set", "the experts are those of the feature store")
     recipe = from_table(Recipe, {"name": name, "model": model, **tables}, "recipe")
-    return check(recipe)
+    return check(dataclasses.replace(recipe, model=recipe.model.at_equal_bytes()))
 
 
 def check(recipe: Recipe) -> Recipe:
@@ -227,7 +248,7 @@ def check(recipe: Recipe) -> Recipe:
         UsageError: they do not; the message names the setting.
     """
     recipe.model.check()
-    training, loss, codebook = recipe.training, recipe.loss, recipe.codebook
+    training, loss, codebook, sibling = recipe.training, recipe.loss, recipe.codebook, recipe.sibling
     wrong = [
         ("training.epochs", training.epochs, training.epochs >= 1),
         ("training.samples_per_epoch", training.samples_per_epoch, training.samples_per_epoch >= 0),
@@ -240,6 +261,9 @@ def check(recipe: Recipe) -> Recipe:
         ("loss.prior", loss.prior, 0 <= loss.prior < 1),
         ("codebook.update", codebook.update, codebook.update in ("kmeans", "gradient", "both")),
         ("codebook.sample", codebook.sample, codebook.sample >= 1),
+        ("sibling.dense", sibling.dense, 0 <= sibling.dense <= 1),
+        ("sibling.rounds", sibling.rounds, sibling.rounds >= 1),
+        ("sibling.negatives", sibling.negatives, sibling.negatives >= 1),
     ]
     for name, value, good in wrong:
         if not good:

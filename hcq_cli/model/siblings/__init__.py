@@ -1,0 +1,1 @@
+"""The models that HCQ is compared with, on the same towers and at the same bytes: HCT, DT+JPQ, DT+DCMH."""

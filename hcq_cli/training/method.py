@@ -1,0 +1,79 @@
+"""What a kind of model brings to the training loop: its loss, and how its codewords move between epochs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hcq_cli.model.hcq import HCQ
+from hcq_cli.training.codebooks import Usage, fit_codewords, usage
+from hcq_cli.training.losses import Embedded, Pairs, Terms, dense_share, objective
+from hcq_cli.training.recipe import Recipe
+
+
+class Method(Protocol):
+    """All that the loop asks; made anew when a run is resumed, so it keeps nothing between epochs."""
+
+    def begin(self, vectors: int) -> list[str]:
+        """Told once, before the first step of a new run, how many training vectors there are; returns warnings."""
+        ...
+
+    def terms(self, dense: Embedded, pairs: Pairs, epoch: int) -> Terms:
+        """The loss of a step of epoch `epoch` (from 0)."""
+        ...
+
+    def close_epoch(self, vectors: Tensor, finished: int) -> Usage | None:
+        """Move the codewords after `finished` epochs.
+
+        Args:
+            vectors: [n, L+1, D], the latest embeddings of the epoch.
+            finished: epochs done, from 1.
+
+        Returns:
+            How many codewords are used; None where there are none to learn.
+        """
+        ...
+
+
+class HCQMethod:
+    """AQ-CL; the codewords follow by k-means, by gradient or by both.
+
+    Args:
+        network: to train.
+        recipe: how.
+    """
+
+    def __init__(self, network: HCQ, recipe: Recipe) -> None:
+        self.network, self.recipe = network, recipe
+
+    def begin(self, vectors: int) -> list[str]:
+        """See `Method.begin`: with few vectors only as many codewords are used."""
+        words = self.network.config.quantizer.codewords
+        self.network.quantizer.active.fill_(min(words, vectors))
+        if vectors >= words:
+            return []
+        return [
+            f"{vectors} training vectors are fewer than {words} codewords: "
+            f"{vectors} codewords a sub-codebook are used"
+        ]
+
+    def terms(self, dense: Embedded, pairs: Pairs, epoch: int) -> Terms:
+        """See `Method.terms`."""
+        vectors = self.network.quantizer(torch.cat([dense.texts, dense.videos])).vectors
+        texts = len(dense.texts)
+        quantized = Embedded(vectors[:texts], vectors[texts:])
+        share = dense_share(epoch, self.recipe.training.epochs) if self.recipe.loss.fade else 0.0
+        if epoch == 0:
+            share = 1.0  # the codewords are still random
+        return objective(dense, quantized, pairs, self.network.level_weights, share, self.recipe.loss)
+
+    def close_epoch(self, vectors: Tensor, finished: int) -> Usage:
+        """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
+        codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
+        first = finished == 1
+        if first or (codebook.update != "gradient" and finished <= codebook.until * epochs):
+            generator = torch.Generator().manual_seed(self.recipe.training.seed) if first else None
+            fit_codewords(self.network.quantizer, vectors, codebook.iterations, generator)
+        return usage(self.network.quantizer, vectors)
