@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.errors import EXIT_SOME_FAILED
+from hcq_cli.errors import EXIT_SOME_FAILED, HcqError, UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.search.indexing import Change
+    from hcq_cli.search.partition import Partition
+    from hcq_cli.search.partitioning import TuningQueries
 
 CodesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[CODES]…", help="Code files (default: the workspace's).")
@@ -29,7 +32,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Make an index of codes, and look after it.", rich_markup_mode="rich"
     )
     examples: dict[Callable[..., None], list[str]] = {
-        build: ["hcq index build", "hcq index build a.hcq b.hcq --index both"],
+        build: ["hcq index build", "hcq index build a.hcq b.hcq --index both --partitions 1024"],
         add: ["hcq index add new.hcq"],
         remove: ["hcq index remove holiday/beach.mp4"],
         compact: ["hcq index compact"],
@@ -41,11 +44,55 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="index", rich_help_panel=VERBS)
 
 
-def build(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
+def build(
+    session: Session,
+    codes: CodesArgument = None,
+    index: IndexOption = None,
+    partitions: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|N",
+            help="Lists that videos lie by, so that a query looks into a few (auto: from 100,000 videos on).",
+        ),
+    ] = "auto",
+) -> None:
     """Make a searchable index of code files, in place of the old one."""
     from hcq_cli.search.indexing import build as build_index
 
-    _write(session, build_index, codes, index)
+    paths = codes or [session.workspace.codes]
+    queries = partial(_captions, session, paths[0])
+    _write(session, partial(build_index, partitions=_lists(partitions), queries=queries), paths, index)
+
+
+def _captions(session: Session, codes: Path) -> TuningQueries | None:
+    """The workspace's captions as the codes' model sees them; None where there are none, or no such model."""
+    from hcq_cli.codes.codefile import open_codes
+    from hcq_cli.data.captions import read_captions
+    from hcq_cli.search.partitioning import caption_queries
+    from hcq_cli.search.tower import open_tower
+
+    file = open_codes(codes)
+    if file.header.kind != "videos" or not session.workspace.captions.is_file():
+        return None
+    try:
+        tower = open_tower([*file.checkpoints, session.workspace.model], file.header.model_hash)
+        if tower.hash != file.header.model_hash:
+            return None
+        session.console.note("choosing how many lists a query looks into, with the workspace's captions…")
+        return caption_queries(read_captions(session.workspace.captions), tower)
+    except HcqError as error:
+        session.console.warn(f"captions cannot be used to choose how many lists a query looks into: {error.message}")
+        return None
+
+
+def _lists(partitions: str) -> int | None:
+    if partitions in ("auto", "none"):
+        return None if partitions == "auto" else 0
+    if not partitions.isascii() or not partitions.isdigit():
+        raise UsageError(
+            f"--partitions {partitions!r} is no number", "--partitions auto, none, or as many as you like"
+        )
+    return int(partitions)
 
 
 def add(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
@@ -126,14 +173,14 @@ def info(session: Session, index: IndexOption = None) -> None:
     from hcq_cli.search.index import VERSION, Index
 
     opened = Index.open(index or session.workspace.index)
-    known, header = opened.info(), opened.header
+    known, header, partition = opened.info(), opened.header, opened.partition
     document = {
         "index": opened.path,
         "videos": known.videos,
         "removed": known.removed,
         "segments": known.segments,
         "bytes_per_video": known.bytes_per_video,
-        "partitions": 0,
+        "partitions": partition.lists if partition else 0,
         "model": header.model_hash,
         "format": VERSION,
         "kind": header.kind,
@@ -144,6 +191,7 @@ def info(session: Session, index: IndexOption = None) -> None:
         "checkpoint": header.checkpoint,
         "generation": known.generation,
         "disk_bytes": known.disk_bytes,
+        **_tuning(partition),
     }
 
     def human() -> None:
@@ -154,6 +202,20 @@ def info(session: Session, index: IndexOption = None) -> None:
         session.console.table(["", ""], rows)
 
     session.console.result(document, human)
+
+
+def _tuning(partition: Partition | None) -> dict[str, Any]:
+    """How many lists a query looks into, and what that was worth when the index was built."""
+    if partition is None or partition.tuning is None:
+        return {}
+    tuning = partition.tuning
+    return {
+        "probe": tuning.probe,
+        "recall": round(tuning.recall, 4),
+        "recall_of_top": tuning.hits,
+        "recall_measured_on": f"{tuning.queries} {tuning.source}",
+        "videos_scanned": f"{tuning.scanned:.2%}",
+    }
 
 
 def verify(session: Session, index: IndexOption = None) -> None:

@@ -24,6 +24,7 @@ EXAMPLES = [
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
     'hcq query "a red ball" --codes codes.hcq',
+    'hcq query "a red ball" --exact',
 ]
 QUERIES_AT_ONCE = 64
 
@@ -55,9 +56,15 @@ def query(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Cores to scan with (default: all).")
     ] = None,
+    probe: Annotated[
+        int | None,
+        typer.Option("--probe", metavar="N", min=1, help="Lists of a partitioned index to look into."),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")] = False,
 ) -> None:
     """Find the videos that fit a text, best first."""
     from hcq_cli.search.kernel import default_threads
+    from hcq_cli.search.probing import Reach
     from hcq_cli.search.query import search_like, search_texts
     from hcq_cli.search.tower import open_tower
 
@@ -66,20 +73,25 @@ def query(
         raise UsageError("give either a text or --like ID", 'hcq query "a man cooking"')
     if words and not " ".join(words).strip():
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
+    if probe is not None and exact:
+        raise UsageError("--probe and --exact exclude each other")
+    reach = Reach(probe, exact)
     collection = _open(session, codes, index)
     cores = threads or default_threads()
     if like is not None:
-        _print(session, collection, search_like(collection, like, k, threads=cores), {"like": like})
+        _print(session, collection, search_like(collection, like, k, threads=cores, reach=reach), {"like": like})
         return
     places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
     tower = open_tower(places, collection.header.model_hash)
     if words != ["-"]:
-        _print(session, collection, search_texts(collection, tower, [" ".join(words)], k, threads=cores)[0])
+        _print(
+            session, collection, search_texts(collection, tower, [" ".join(words)], k, threads=cores, reach=reach)[0]
+        )
         return
     read_any = False
     for queries in _lines():
         read_any = True
-        for answer in search_texts(collection, tower, queries, k, threads=cores):
+        for answer in search_texts(collection, tower, queries, k, threads=cores, reach=reach):
             _print(session, collection, answer, heading=True)
     if not read_any:
         raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')

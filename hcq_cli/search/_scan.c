@@ -4,7 +4,10 @@
  * step. The sum of S such entries, in unsigned 16 bits, is a lower bound of a video's score, and an upper bound
  * lies S steps above it. A video whose upper bound cannot beat the k-th best score found so far is passed over;
  * any other is scored again from the same codes by the canonical sum: float64, in the order of the sub-quantizers.
- * Rows come in ascending order and only a higher score displaces one that was found, so ties stay with the lowest.
+ * Of equal scores the lowest row is kept, in whatever order rows come.
+ *
+ * A scan goes over ranges of slots (places in kernel order). Where codes lie by list (partition.py), each range is
+ * visited by the queries that asked for it alone, and `order` says which row each slot holds.
  *
  * How the bounds are added up is the one thing that differs by processor: AVX-512 VBMI holds a table of 256 in
  * four registers (vpermi2b), AVX2 looks up in sixteen tables of 16 (pshufb), portable C looks up in memory.
@@ -24,6 +27,7 @@
 #define ALIGNMENT 64
 #define AHEAD 2048      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
 #define MOST_SUM 65535  /* of an accumulator */
+#define INTERFACE 2     /* of `scan`, as native_scan.py calls it: a build that lags behind is told by it */
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define X86 1
@@ -54,6 +58,20 @@ typedef struct {
     int64_t *rows;
     Py_ssize_t found;
 } query;
+
+/* Where codes lie, and what is known of each. */
+typedef struct {
+    const uint8_t *codes;  /* [B, S, 256] */
+    Py_ssize_t S;
+    const uint32_t *order; /* [slots], the row of each slot; NULL: its own number */
+    const uint8_t *dead;   /* [rows], rows never to be found; NULL: none */
+    int64_t rows;          /* of `dead` */
+} place;
+
+/* A range of slots that some queries want to see. */
+typedef struct {
+    int64_t first_slot, stop_slot, first_asker, stop_asker;
+} visit;
 
 static void add_portable(const uint8_t *codes, const uint8_t *tables, Py_ssize_t count, uint16_t *sums, int first,
                          int last)
@@ -218,19 +236,22 @@ static long threshold(const query *q, Py_ssize_t S)
     return least > MOST_SUM ? MOST_SUM + 1 : (long)floor(least - 1e-6);
 }
 
-/* Score the videos of a block whose bound promises something, canonically. */
-static void choose(query *q, const kernel *by, const uint8_t *codes, const uint16_t *sums, const uint8_t *dead,
-                   int64_t first_row, int videos, Py_ssize_t S, Py_ssize_t k)
+/* Score the videos `from` to `to` of a block whose bound promises something, canonically. */
+static void choose(query *q, const kernel *by, const place *in, int64_t block, int from, int to, const uint16_t *sums,
+                   Py_ssize_t k)
 {
-    for (int v = 0; v < videos; v++) {
+    const uint8_t *codes = in->codes + block * in->S * WIDTH;
+    for (int v = from; v < to; v++) {
         const int in_group = v % by->group, half = by->group / 2;
-        const int slot = by->group == 1 ? v : v - in_group + in_group / 2 + (in_group % 2) * half;
-        if (sums[slot] < q->threshold || (dead && dead[first_row + v])) continue;
+        const int at = by->group == 1 ? v : v - in_group + in_group / 2 + (in_group % 2) * half;
+        if (sums[at] < q->threshold) continue;
+        const int64_t slot = block * WIDTH + v, row = in->order ? in->order[slot] : slot;
+        if (in->dead && (row >= in->rows || in->dead[row])) continue;
         double score = 0;
-        for (Py_ssize_t s = 0; s < S; s++) score += q->table[s * ENTRIES + codes[s * WIDTH + v]];
-        if (q->found == k && !(score > q->scores[0])) continue;
-        keep(q, k, score, first_row + v);
-        if (q->found == k && q->bounded) q->threshold = threshold(q, S);
+        for (Py_ssize_t s = 0; s < in->S; s++) score += q->table[s * ENTRIES + codes[s * WIDTH + v]];
+        if (q->found == k && !(score > q->scores[0] || (score == q->scores[0] && row < q->rows[0]))) continue;
+        keep(q, k, score, row);
+        if (q->found == k && q->bounded) q->threshold = threshold(q, in->S);
     }
 }
 
@@ -243,28 +264,28 @@ static int promising(const uint16_t *sums, long least)
     return any != 0;
 }
 
-static void scan_blocks(const kernel *by, const uint8_t *codes, int64_t videos, Py_ssize_t S, query *queries,
-                        Py_ssize_t Q, Py_ssize_t k, const uint8_t *dead, uint16_t *sums)
+/* Let some queries see the slots of one visit. */
+static void scan_slots(const kernel *by, const place *in, const visit *seen, query *queries, const int32_t *askers,
+                       Py_ssize_t k, uint16_t *sums)
 {
-    const Py_ssize_t blocks = (Py_ssize_t)((videos + WIDTH - 1) / WIDTH);
-    const Py_ssize_t together = Q > 1 ? SUPERBLOCK : 1;
-    for (Py_ssize_t start = 0; start < blocks; start += together) {
-        const Py_ssize_t stop = start + together < blocks ? start + together : blocks;
-        for (Py_ssize_t n = 0; n < Q; n++) {
-            query *q = queries + n;
+    const Py_ssize_t S = in->S;
+    const int64_t first_block = seen->first_slot / WIDTH, blocks = (seen->stop_slot + WIDTH - 1) / WIDTH;
+    const int64_t together = seen->stop_asker - seen->first_asker > 1 ? SUPERBLOCK : 1;
+    for (int64_t start = first_block; start < blocks; start += together) {
+        const int64_t stop = start + together < blocks ? start + together : blocks;
+        for (int64_t n = seen->first_asker; n < seen->stop_asker; n++) {
+            query *q = queries + (askers ? askers[n] : n);
             for (Py_ssize_t s = 0; s < S; s += TILE) {
                 const Py_ssize_t count = S - s < TILE ? S - s : TILE;
-                for (Py_ssize_t b = start; b < stop; b++)
-                    by->add(codes + (b * S + s) * WIDTH, q->low + s * ENTRIES, count, sums + (b - start) * WIDTH, s == 0,
-                            s + count == S);
+                for (int64_t b = start; b < stop; b++)
+                    by->add(in->codes + (b * S + s) * WIDTH, q->low + s * ENTRIES, count, sums + (b - start) * WIDTH,
+                            s == 0, s + count == S);
             }
-            for (Py_ssize_t b = start; b < stop; b++) {
-                const int64_t first_row = (int64_t)b * WIDTH;
-                const int64_t left = videos - first_row;
+            for (int64_t b = start; b < stop; b++) {
                 const uint16_t *block_sums = sums + (b - start) * WIDTH;
+                const int64_t from = seen->first_slot - b * WIDTH, to = seen->stop_slot - b * WIDTH;
                 if (promising(block_sums, q->threshold))
-                    choose(q, by, codes + b * S * WIDTH, block_sums, dead, first_row, left < WIDTH ? (int)left : WIDTH, S,
-                           k);
+                    choose(q, by, in, b, from > 0 ? (int)from : 0, to < WIDTH ? (int)to : WIDTH, block_sums, k);
             }
         }
     }
@@ -277,39 +298,53 @@ static void *aligned(size_t bytes, void **to_free)
     return memory ? memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) : NULL;
 }
 
-/* Search; the heaps [Q, k] are filled in no particular order. Gives how many each found, or -1 without memory. */
-static Py_ssize_t scan(const kernel *by, const uint8_t *codes, int64_t videos, Py_ssize_t S, const float *tables,
-                       Py_ssize_t Q, Py_ssize_t K, const uint8_t *dead, double *scores, int64_t *rows, Py_ssize_t k)
+/* Search; the heaps [Q, k] are filled in no particular order, counts [Q] says how far. Gives 0 without memory. */
+static int scan(const kernel *by, const place *in, const visit *visits, Py_ssize_t V, const int32_t *askers,
+                const float *tables, Py_ssize_t Q, Py_ssize_t K, double *scores, int64_t *rows, int64_t *counts,
+                Py_ssize_t k)
 {
-    const size_t cells = (size_t)S * ENTRIES;
+    const size_t cells = (size_t)in->S * ENTRIES;
     void *raw_low = NULL, *raw_sums = NULL;
     uint8_t *low = aligned(cells * (size_t)Q, &raw_low);
     uint16_t *sums = aligned(SUPERBLOCK * WIDTH * sizeof *sums, &raw_sums);
     float *padded = malloc(cells * (size_t)Q * sizeof *padded);
     query *queries = malloc((size_t)Q * sizeof *queries);
-    Py_ssize_t found = -1;
-    if (low && sums && padded && queries) {
+    const int enough = low && sums && padded && queries;
+    if (enough) {
         for (Py_ssize_t n = 0; n < Q; n++) {
-            bound(queries + n, tables + n * S * K, S, K, padded + n * (Py_ssize_t)cells, low + n * (Py_ssize_t)cells);
+            const Py_ssize_t at = n * (Py_ssize_t)cells;
+            bound(queries + n, tables + n * in->S * K, in->S, K, padded + at, low + at);
             queries[n].scores = scores + n * k;
             queries[n].rows = rows + n * k;
         }
-        scan_blocks(by, codes, videos, S, queries, Q, k, dead, sums);
-        found = queries[0].found;
+        for (Py_ssize_t v = 0; v < V; v++) scan_slots(by, in, visits + v, queries, askers, k, sums);
+        for (Py_ssize_t n = 0; n < Q; n++) counts[n] = queries[n].found;
     }
     free(raw_low), free(raw_sums), free(padded), free(queries);
-    return found;
+    return enough;
 }
 
-static const char *misfit(Py_ssize_t S, Py_ssize_t Q, Py_ssize_t K, Py_ssize_t k, long long videos,
-                          const Py_buffer *codes, const Py_buffer *tables, const Py_buffer *dead,
-                          const Py_buffer *scores, const Py_buffer *rows)
+enum { CODES, TABLES, DEAD, ORDER, VISITS, ASKERS, SCORES, ROWS, COUNTS, BUFFERS };
+
+static const char *misfit(Py_ssize_t S, Py_ssize_t Q, Py_ssize_t K, Py_ssize_t k, long long slots,
+                          const Py_buffer *given)
 {
-    if (S < 1 || Q < 1 || K < 1 || K > ENTRIES || k < 1 || videos < 0) return "sizes out of range";
-    if (codes->len < (videos + WIDTH - 1) / WIDTH * S * WIDTH) return "codes too short";
-    if (tables->len < Q * S * K * (Py_ssize_t)sizeof(float)) return "tables too short";
-    if (dead->buf && dead->len < videos) return "dead too short";
-    if (scores->len < Q * k * 8 || rows->len < Q * k * 8) return "results too short";
+    const Py_ssize_t askers = given[ASKERS].len / (Py_ssize_t)sizeof(int32_t);
+    if (S < 1 || Q < 1 || K < 1 || K > ENTRIES || k < 1 || slots < 0) return "sizes out of range";
+    if (given[CODES].len < (slots + WIDTH - 1) / WIDTH * S * WIDTH) return "codes too short";
+    if (given[TABLES].len < Q * S * K * (Py_ssize_t)sizeof(float)) return "tables too short";
+    if (given[DEAD].buf && !given[ORDER].buf && given[DEAD].len < slots) return "dead too short";
+    if (given[ORDER].buf && given[ORDER].len < slots * (Py_ssize_t)sizeof(uint32_t)) return "order too short";
+    if (given[SCORES].len < Q * k * 8 || given[ROWS].len < Q * k * 8) return "results too short";
+    if (given[COUNTS].len < Q * 8) return "counts too short";
+    const visit *visits = given[VISITS].buf;
+    for (Py_ssize_t v = 0; visits && v < given[VISITS].len / (Py_ssize_t)sizeof *visits; v++) {
+        if (visits[v].first_slot < 0 || visits[v].stop_slot > slots) return "a visit beyond the codes";
+        if (visits[v].first_asker < 0 || visits[v].stop_asker > askers) return "a visit beyond the askers";
+    }
+    const int32_t *asker = given[ASKERS].buf;
+    for (Py_ssize_t n = 0; n < askers; n++)
+        if (asker[n] < 0 || asker[n] >= Q) return "an asker beyond the queries";
     return NULL;
 }
 
@@ -317,27 +352,36 @@ static PyObject *py_scan(PyObject *module, PyObject *arguments)
 {
     (void)module;
     const char *name;
-    Py_buffer codes, tables, dead, scores, rows;
-    Py_ssize_t S, Q, K, k, found = -1;
-    long long videos;
-    if (!PyArg_ParseTuple(arguments, "sy*Lny*nnz*w*w*n:scan", &name, &codes, &videos, &S, &tables, &Q, &K, &dead,
-                          &scores, &rows, &k))
+    Py_buffer given[BUFFERS];
+    Py_ssize_t S, Q, K, k;
+    long long slots;
+    int done = 0;
+    if (!PyArg_ParseTuple(arguments, "sy*Lny*nnz*z*z*z*w*w*w*n:scan", &name, &given[CODES], &slots, &S, &given[TABLES],
+                          &Q, &K, &given[DEAD], &given[ORDER], &given[VISITS], &given[ASKERS], &given[SCORES],
+                          &given[ROWS], &given[COUNTS], &k))
         return NULL;
     kernel known[3];
     const kernel *by = NULL;
     for (int count = available(known); count--;)
         if (!strcmp(known[count].name, name)) by = known + count;
-    const char *problem = by ? misfit(S, Q, K, k, videos, &codes, &tables, &dead, &scores, &rows) : "no such kernel";
+    const char *problem = by ? misfit(S, Q, K, k, slots, given) : "no such kernel";
     if (!problem) {
+        const place in = {given[CODES].buf, S, given[ORDER].buf, given[DEAD].buf, given[DEAD].len};
+        const visit everything = {0, slots, 0, Q};
+        const visit *visits = given[VISITS].buf ? given[VISITS].buf : &everything;
+        const Py_ssize_t V = given[VISITS].buf ? given[VISITS].len / (Py_ssize_t)sizeof *visits : 1;
+        const int32_t *askers = given[VISITS].buf ? given[ASKERS].buf : NULL;
         Py_BEGIN_ALLOW_THREADS
-        found = scan(by, codes.buf, videos, S, tables.buf, Q, K, dead.buf, scores.buf, rows.buf, k);
+        done = scan(by, &in, visits, V, askers, given[TABLES].buf, Q, K, given[SCORES].buf, given[ROWS].buf,
+                    given[COUNTS].buf, k);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&codes), PyBuffer_Release(&tables), PyBuffer_Release(&scores), PyBuffer_Release(&rows);
-    if (dead.buf) PyBuffer_Release(&dead);
+    for (int n = 0; n < BUFFERS; n++)
+        if (given[n].obj) PyBuffer_Release(&given[n]);
     if (problem) PyErr_SetString(PyExc_ValueError, problem);
-    else if (found < 0) PyErr_NoMemory();
-    return problem || found < 0 ? NULL : PyLong_FromSsize_t(found);
+    else if (!done) PyErr_NoMemory();
+    if (problem || !done) return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *py_kernels(PyObject *module, PyObject *unused)
@@ -356,12 +400,15 @@ static PyObject *py_kernels(PyObject *module, PyObject *unused)
 
 static PyMethodDef methods[] = {
     {"scan", py_scan, METH_VARARGS,
-     "scan(kernel, codes, videos, S, tables, Q, K, dead, scores, rows, k) -> found\n\n"
-     "Fill float64 scores [Q, k] and int64 rows [Q, k] with the best, unordered; give how many of the k were found."},
+     "scan(kernel, codes, slots, S, tables, Q, K, dead, order, visits, askers, scores, rows, counts, k)\n\n"
+     "Fill float64 scores [Q, k] and int64 rows [Q, k] with the best, unordered, and int64 counts [Q]: how many.\n"
+     "visits int64 [V, 4] are ranges of slots and of askers, int32 numbers of queries; None: all slots, by all."},
     {"kernels", py_kernels, METH_NOARGS, "Names of the kernels this processor can run, the fastest first."},
     {NULL, NULL, 0, NULL},
 };
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static int add_constants(PyObject *module) { return PyModule_AddIntConstant(module, "INTERFACE", INTERFACE); }
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_constants}, {0, NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_scan", "Scan kernels in C.", 0, methods, slots,
                                         NULL, NULL, NULL};
 

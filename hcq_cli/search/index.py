@@ -3,6 +3,7 @@
     index/
       manifest-00000003.json       model, quantizer, segments and tombstones of generation 3
       quantizer-….hcq              codebooks and scale
+      partition-….hcq              lists, where the index has them (partition.py)
       segment-00000001-000.hcq     immutable (segment.py)
       tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
 
@@ -24,6 +25,7 @@ from hcq_cli.codes.container import Container
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.search.blocks import Blocks
+from hcq_cli.search.partition import Partition, read_partition
 from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
 
 FORMAT = "hcq-index"
@@ -57,12 +59,14 @@ class Content:
         checkpoint_relative: the model's folder as seen from the index folder.
         quantizer: name of the file with codebooks and scale.
         segments: in the order of their rows.
+        partition: name of the file with the lists that all segments lie by, or empty.
     """
 
     header: CodeHeader
     checkpoint_relative: str
     quantizer: str
     segments: tuple[Entry, ...]
+    partition: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
@@ -74,7 +78,11 @@ class Content:
         try:
             entries = tuple(Entry(**entry) for entry in body["segments"])
             content = cls(
-                CodeHeader.from_json(body["header"]), str(body["checkpoint_relative"]), body["quantizer"], entries
+                CodeHeader.from_json(body["header"]),
+                str(body["checkpoint_relative"]),
+                body["quantizer"],
+                entries,
+                body.get("partition", ""),
             )
             if not all(Path(name).name == name for name in content.files()):
                 raise ValueError("it names files outside the folder")
@@ -85,7 +93,7 @@ class Content:
     def files(self) -> list[str]:
         """Every file the generation is made of."""
         parts = [name for entry in self.segments for name in (entry.file, entry.tombstones) if name]
-        return [self.quantizer, *parts]
+        return [self.quantizer, *([self.partition] if self.partition else []), *parts]
 
 
 def generations(folder: Path) -> Generations:
@@ -116,6 +124,7 @@ class Index:
         header: what the codes are codes of.
         codebooks: float32 [S, K, d].
         scale: float32 [S].
+        partition: the lists its segments lie by, or None.
         segments: with what is dead in each, bool [N] or None.
 
     Raises:
@@ -131,11 +140,14 @@ class Index:
         if self.header != self.content.header:
             raise DamagedError(f"{container.path}: belongs to another model than the manifest", REMEDY)
         self._quantizer = container
+        self.partition: Partition | None = None
+        if self.content.partition:
+            self.partition = read_partition(folder / self.content.partition, self.header, self.scale)
         self.segments = [self._open_segment(entry) for entry in self.content.segments]
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
 
     def _open_segment(self, entry: Entry) -> tuple[Segment, np.ndarray | None]:
-        segment = Segment(self.path / entry.file, self.header.S)
+        segment = Segment(self.path / entry.file, self.header.S, self.partition.lists if self.partition else 0)
         if segment.videos != entry.videos:
             raise DamagedError(f"{segment.path}: {segment.videos} videos, the manifest says {entry.videos}", REMEDY)
         if not entry.tombstones:
@@ -174,7 +186,14 @@ class Index:
 
     def sources(self) -> list[Blocks]:
         """The segments for `kernel.scan`."""
-        return [Blocks(segment.blocks.codes, segment.videos, dead) for segment, dead in self.segments]
+        return [
+            Blocks(segment.blocks.codes, segment.videos, dead, segment.blocks.order)
+            for segment, dead in self.segments
+        ]
+
+    def list_starts(self) -> list[np.ndarray]:
+        """Where each list begins in each segment, int64 [lists+1]; none where the index is not partitioned."""
+        return [segment.list_starts for segment, _ in self.segments if segment.list_starts is not None]
 
     def _locate(self, row: int) -> tuple[Segment, int]:
         at = bisect.bisect_right(self._firsts, row) - 1
@@ -183,12 +202,12 @@ class Index:
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row, counted through all segments."""
         segment, local = self._locate(row)
-        return segment.ids[local], segment.paths[local]
+        return segment.name(local)
 
     def codes(self, row: int) -> np.ndarray:
         """Codes uint8 [S] of a row."""
         segment, local = self._locate(row)
-        return segment.blocks.rows(np.array([local]))[0]
+        return segment.codes(local)
 
     def find(self, video_id: str) -> int | None:
         """The row of a living video, or None."""
@@ -201,6 +220,8 @@ class Index:
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every file of the generation. Raises DamagedError naming the file."""
         self._quantizer.verify(progress)
+        if self.content.partition:
+            read_partition(self.path / self.content.partition, self.header, self.scale)  # which verifies it
         for segment, _ in self.segments:
             segment.verify(progress)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,13 @@ from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
+from hcq_cli.search.blocks import Blocks
 from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, generations
-from hcq_cli.search.segment import (
-    Batch,
-    Segment,
-    replaced_by,
-    write_segment,
-    write_tombstones,
-)
+from hcq_cli.search.kernel import default_threads
+from hcq_cli.search.partition import Partition, write_partition
+from hcq_cli.search.partitioning import TuningQueries, learn, lists_for, noisy_videos, sample, tune
+from hcq_cli.search.segment import Batch, Segment, replaced_by, write_tombstones
+from hcq_cli.search.segmenting import merge_listed, merge_segments, write_listed, write_segment
 
 WAIT_S = 30.0
 """How long a writer waits for another, seconds."""
@@ -63,6 +63,11 @@ class _Part:
     dead: np.ndarray
     tombstones: str = ""
 
+    @property
+    def source(self) -> Blocks:
+        """For a scan."""
+        return replace(self.segment.blocks, dead=self.dead)
+
     def bury(self, rows: np.ndarray) -> int:
         """Mark rows as dead; gives how many were alive."""
         fresh = rows[~self.dead[rows]]
@@ -73,7 +78,13 @@ class _Part:
 
 
 def build(
-    folder: Path, code_paths: Sequence[Path], *, progress: Progress = lambda _: None, wait_s: float = WAIT_S
+    folder: Path,
+    code_paths: Sequence[Path],
+    *,
+    partitions: int | None = 0,
+    queries: Callable[[], TuningQueries | None] = lambda: None,
+    progress: Progress = lambda _: None,
+    wait_s: float = WAIT_S,
 ) -> Change:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -82,6 +93,8 @@ def build(
     Args:
         folder: of the index.
         code_paths: all of one model.
+        partitions: how many lists to make; 0 for none, None for what suits so many videos.
+        queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
         progress: told the videos written.
         wait_s: how long to wait for another writer, seconds.
 
@@ -92,7 +105,20 @@ def build(
     """
     files = _open_all(code_paths)
     with _writing(folder, wait_s) as generation:
-        return _append(folder, generation, [], files, progress)
+        content, partition = _first_content(folder, generation, files[0]), None
+        videos = sum(len(file) for file in files)
+        lists = min(lists_for(videos) if partitions is None else partitions, videos)
+        if lists:
+            some = sample(files, lists)
+            partition = learn(some, files[0].codebooks, files[0].scale, lists)
+        parts: list[_Part] = []
+        counted = _append(folder, generation, parts, files, progress, partition)
+        if partition is not None:
+            asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
+            partition = _tuned(partition, parts, files[0], asked)
+            content = replace(content, partition=f"partition-{generation:08d}.hcq")
+            write_partition(folder / content.partition, partition)
+        return _counted(_publish(folder, generation, content, parts), counted)
 
 
 def add(
@@ -111,7 +137,9 @@ def add(
         index = Index.open(folder)
         for file in files:
             _same_model(file.path, file.header, index.header, f"the index {folder}")
-        return _append(folder, generation, _parts(index), files, progress, index)
+        parts = _parts(index)
+        counted = _append(folder, generation, parts, files, progress, index.partition)
+        return _counted(_publish(folder, generation, index.content, parts), counted)
 
 
 def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Change:
@@ -147,14 +175,12 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
         index = Index.open(folder)
         index.verify()  # damage must not be sealed under fresh checksums
 
-        def batches() -> Iterator[Batch]:
-            for segment, dead in index.segments:
-                for batch in segment.batches(dead):
-                    progress(len(batch.ids))
-                    yield batch
-
-        merged = _write(folder, generation, 0, index.header.S, batches())
-        return _publish(folder, generation, index.content, [merged])
+        path = _segment_path(folder, generation, 0)
+        if index.partition is None:
+            merge_segments(path, index.header.S, index.segments, progress)
+        else:
+            merge_listed(path, index.header.S, index.segments, index.partition.lists, progress)
+        return _publish(folder, generation, index.content, [_opened(path, index.header.S, index.partition)])
 
 
 @contextmanager
@@ -205,17 +231,26 @@ def _append(
     parts: list[_Part],
     files: list[CodeFile],
     progress: Progress,
-    index: Index | None = None,
-) -> Change:
-    content = index.content if index else _first_content(folder, generation, files[0])
+    partition: Partition | None,
+) -> tuple[int, int]:
+    """Add a segment for each file to `parts`; gives how many rows were written, and how many died of them."""
     added = replaced = 0
     for number, file in enumerate(files):
-        newer = _write(folder, generation, number, file.header.S, _batches(file, progress))
+        newer = _write(_segment_path(folder, generation, number), file, partition, progress)
         replaced += newer.bury(newer.segment.replaced_within())
         replaced += sum(part.bury(replaced_by(newer.segment, part.segment)) for part in parts)
         parts.append(newer)
         added += newer.segment.videos
-    return replace(_publish(folder, generation, content, parts), added=added, removed=replaced)
+    return added, replaced
+
+
+def _tuned(partition: Partition, parts: list[_Part], file: CodeFile, queries: TuningQueries) -> Partition:
+    segments, sources = [part.segment for part in parts], [part.source for part in parts]
+    return tune(partition, segments, sources, file.codebooks, file.scale, queries, threads=default_threads())
+
+
+def _counted(change: Change, counted: tuple[int, int]) -> Change:
+    return replace(change, added=counted[0], removed=counted[1])
 
 
 def _batches(file: CodeFile, progress: Progress) -> Iterator[Batch]:
@@ -235,10 +270,22 @@ def _first_content(folder: Path, generation: int, file: CodeFile) -> Content:
     return Content(header, relative_to(header.checkpoint, folder), name, ())
 
 
-def _write(folder: Path, generation: int, number: int, subquantizers: int, batches: Iterable[Batch]) -> _Part:
-    path = folder / f"segment-{generation:08d}-{number:03d}.hcq"
-    write_segment(path, subquantizers, batches)
-    segment = Segment(path, subquantizers)
+def _segment_path(folder: Path, generation: int, number: int) -> Path:
+    return folder / f"segment-{generation:08d}-{number:03d}.hcq"
+
+
+def _write(path: Path, file: CodeFile, partition: Partition | None, progress: Progress) -> _Part:
+    subquantizers, batches = file.header.S, _batches(file, progress)
+    if partition is None:
+        write_segment(path, subquantizers, batches)
+    else:
+        assign = partial(partition.assign, codebooks=file.codebooks)
+        write_listed(path, subquantizers, batches, len(file), partition.lists, assign)
+    return _opened(path, subquantizers, partition)
+
+
+def _opened(path: Path, subquantizers: int, partition: Partition | None) -> _Part:
+    segment = Segment(path, subquantizers, partition.lists if partition else 0)
     return _Part(segment, np.zeros(segment.videos, bool))
 
 
@@ -265,7 +312,7 @@ def _clear(folder: Path) -> None:
     for number in held.numbers():
         with suppress(HcqError, NotFoundError):
             named.update(Content.from_json(held.read(number).body, folder).files())
-    for pattern in ("quantizer-*.hcq", "segment-*.hcq", "tombstones-*.hcq"):
+    for pattern in ("quantizer-*.hcq", "partition-*.hcq", "segment-*.hcq", "tombstones-*.hcq"):
         for path in folder.glob(pattern):
             if path.name not in named:
                 with suppress(FileNotFoundError):

@@ -35,6 +35,19 @@ class TopK:
     rows: np.ndarray
 
 
+@dataclass(frozen=True)
+class Visits:
+    """Ranges of slots, each to be seen by some of the queries.
+
+    Args:
+        ranges: int64 [V, 4]: first slot, slot after the last, first asker, asker after the last.
+        askers: int32 [A], numbers of queries; each query at most once in a range.
+    """
+
+    ranges: np.ndarray
+    askers: np.ndarray
+
+
 class Kernel(Protocol):
     """A way to scan codes; exact, as the module says."""
 
@@ -45,6 +58,10 @@ class Kernel(Protocol):
 
         Codes of K or more count as K-1. Called from several threads at once.
         """
+        ...
+
+    def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
+        """For each query the best `k`, [n] of each, of the slots it visits."""
         ...
 
 
@@ -87,6 +104,11 @@ def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     return scores[order], rows[order]
 
 
+def none_found() -> TopK:
+    """Of one query, nothing."""
+    return TopK(np.empty(0), np.empty(0, np.int64))
+
+
 def merge(parts: Sequence[TopK], queries: int, k: int) -> TopK:
     """The best `k` of several answers to the same queries over different rows."""
     if not parts or not queries:
@@ -124,13 +146,14 @@ def scan(
 
 
 def _tasks(sources: Sequence[Source], threads: int) -> list[tuple[int, Source, int, int]]:
-    """What to scan at a time: number of the first row, source, its first block and the one after its last."""
+    """What to scan at a time: what to add to its rows, the source, its first block and the one after its last."""
     tasks, first_row = [], 0
     for source in sources:
         count = -(-source.videos // WIDTH)
         size = max(LEAST_BLOCKS, -(-count // threads))
         size = min(size, source.most_blocks or size)
         for start in range(0, count, size):
-            tasks.append((first_row + start * WIDTH, source, start, min(start + size, count)))
+            before = first_row + (0 if source.ordered else start * WIDTH)
+            tasks.append((before, source, start, min(start + size, count)))
         first_row += source.videos
     return tasks

@@ -8,8 +8,10 @@ from types import ModuleType
 import numpy as np
 
 from hcq_cli.search.blocks import Blocks
-from hcq_cli.search.kernel import TopK, best, merge
+from hcq_cli.search.kernel import TopK, Visits, best, merge, none_found
 
+INTERFACE = 2
+"""What `_scan.scan` takes; a module compiled from an older source is not used."""
 QUERIES_A_PASS = 16
 """Queries that share a pass over memory: their tables take 5 KiB a sub-quantizer together."""
 
@@ -30,15 +32,26 @@ class NativeKernel:
         if not blocks.videos or not len(tables):
             return merge([], len(tables), k)
         found = [
-            self._topk(blocks, tables[at : at + QUERIES_A_PASS], k) for at in range(0, len(tables), QUERIES_A_PASS)
+            self._scan(blocks, tables[at : at + QUERIES_A_PASS], k, None)
+            for at in range(0, len(tables), QUERIES_A_PASS)
         ]
-        return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
+        living = min(map(len, (rows for part in found for _, rows in part)))  # of one length: all see the same videos
+        pairs = [(scores[:living], rows[:living]) for part in found for scores, rows in part]
+        return TopK(np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs]))
 
-    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+    def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
+        """See `Kernel.visit`."""
+        if not blocks.videos or not len(tables) or not len(visits.ranges):
+            return [none_found()] * len(tables)
+        return [TopK(*pair) for pair in self._scan(blocks, tables, k, visits)]
+
+    def _scan(
+        self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         queries, subquantizers, codewords = tables.shape
         k = min(k, blocks.videos)
-        scores, rows = np.empty((queries, k)), np.empty((queries, k), np.int64)
-        count = self._module.scan(
+        scores, rows, counts = np.empty((queries, k)), np.empty((queries, k), np.int64), np.zeros(queries, np.int64)
+        self._module.scan(
             self.name,
             np.ascontiguousarray(blocks.codes),
             blocks.videos,
@@ -47,12 +60,15 @@ class NativeKernel:
             queries,
             codewords,
             None if blocks.dead is None else np.ascontiguousarray(blocks.dead),
+            None if blocks.order is None else np.ascontiguousarray(blocks.order),
+            None if visits is None else np.ascontiguousarray(visits.ranges, np.int64),
+            None if visits is None else np.ascontiguousarray(visits.askers, np.int32),
             scores,
             rows,
+            counts,
             k,
         )
-        ordered = [best(*pair, k) for pair in zip(scores[:, :count], rows[:, :count], strict=True)]
-        return TopK(np.stack([pair[0] for pair in ordered]), np.stack([pair[1] for pair in ordered]))
+        return [best(scores[n, :count], rows[n, :count], k) for n, count in enumerate(counts.tolist())]
 
 
 def native_kernels() -> list[NativeKernel]:
@@ -60,5 +76,7 @@ def native_kernels() -> list[NativeKernel]:
     try:
         module = importlib.import_module("hcq_cli.search._scan")
     except ImportError:
+        return []
+    if getattr(module, "INTERFACE", 1) != INTERFACE:
         return []
     return [NativeKernel(module, name) for name in module.kernels()]

@@ -13,7 +13,9 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.blocks import Rows, Source
-from hcq_cli.search.kernel import TopK, kernel, scan
+from hcq_cli.search.kernel import TopK, kernel
+from hcq_cli.search.partition import Partition
+from hcq_cli.search.probing import Reach, find
 from hcq_cli.search.table import levels_of_codes, tables
 from hcq_cli.search.tower import TextTower
 
@@ -25,6 +27,7 @@ class Collection(Protocol):
     header: CodeHeader
     codebooks: np.ndarray
     scale: np.ndarray
+    partition: Partition | None
 
     @property
     def videos(self) -> int:
@@ -62,6 +65,8 @@ class CodeFileCollection:
     Raises:
         NotFoundError, DamagedError: it is missing or damaged.
     """
+
+    partition: Partition | None = None
 
     def __init__(self, path: Path) -> None:
         self._file: CodeFile = open_codes(path)
@@ -146,7 +151,13 @@ def check_model(tower: TextTower, collection: Collection) -> None:
 
 
 def search_texts(
-    collection: Collection, tower: TextTower, texts: Sequence[str], k: int, *, threads: int = 1
+    collection: Collection,
+    tower: TextTower,
+    texts: Sequence[str],
+    k: int,
+    *,
+    threads: int = 1,
+    reach: Reach = Reach(),
 ) -> list[Answer]:
     """Answer queries, together in one scan.
 
@@ -156,6 +167,7 @@ def search_texts(
         texts: the queries, none of them blank.
         k: how many hits each, at least 1.
         threads: cores to use.
+        reach: how much of a partitioned index to look into.
 
     Raises:
         UsageError: a query is blank, or k is less than 1.
@@ -169,7 +181,7 @@ def search_texts(
     # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
     levels = tower.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
-    return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms)
+    return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, reach=reach)
 
 
 def search_levels(
@@ -180,6 +192,7 @@ def search_levels(
     *,
     threads: int = 1,
     text_ms: float = 0.0,
+    reach: Reach = Reach(),
 ) -> list[Answer]:
     """Answer queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names."""
     expected = (len(queries), collection.header.levels, collection.header.D)
@@ -190,7 +203,7 @@ def search_levels(
     by = kernel()
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
-    found = scan(collection.sources(), table, k, threads=threads, by=by)
+    found = find(collection, levels, table, k, threads=threads, by=by, reach=reach)
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
     return [
         Answer(query, _hits(collection, found, number), collection.videos, text_ms, scan_ms)
@@ -198,7 +211,7 @@ def search_levels(
     ]
 
 
-def search_like(collection: Collection, video_id: str, k: int, *, threads: int = 1) -> Answer:
+def search_like(collection: Collection, video_id: str, k: int, *, threads: int = 1, reach: Reach = Reach()) -> Answer:
     """The videos most like an indexed one, without itself; no model is needed.
 
     Raises:
@@ -208,7 +221,7 @@ def search_like(collection: Collection, video_id: str, k: int, *, threads: int =
     if row is None:
         raise NotFoundError(f"{collection.path}: holds no {video_id!r}", "ids are what `hcq query` prints")
     levels = levels_of_codes(collection.codes(row)[None], collection.codebooks, collection.header.levels)
-    answer = search_levels(collection, [video_id], levels, k + 1, threads=threads)[0]
+    answer = search_levels(collection, [video_id], levels, k + 1, threads=threads, reach=reach)[0]
     others = [hit for hit in answer.hits if hit.id != video_id][:k]
     hits = tuple(Hit(rank, hit.score, hit.id, hit.path) for rank, hit in enumerate(others, 1))
     return Answer(video_id, hits, answer.videos_searched, 0.0, answer.scan_ms)

@@ -3,21 +3,28 @@
 codes      uint8 [B, S, 256]   see blocks.py
 ids, paths names of the rows
 id_hashes  uint64 [N] sorted, id_rows uint32 [N] the row of each: find an id without reading all of them
+
+A row is the place of a video in the order the segment was given it, whatever the codes lie like. Where the index is
+partitioned (partition.py) the codes lie list after list, inside a list by row, and three sections tell where:
+
+list_starts uint32 [lists+1]  the first slot of each list, and N
+order       uint32 [N]        the row of each slot
+slots       uint32 [N]        the slot of each row
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.codes.codefile import NamesWriter, read_names
+from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.codes.strings import Strings
-from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.search.blocks import WIDTH, Blocks, to_blocks
+from hcq_cli.errors import DamagedError
+from hcq_cli.search.blocks import WIDTH, Blocks
 
 FORMAT = "hcq-segment"
 TOMBSTONES = "hcq-tombstones"
@@ -46,23 +53,41 @@ class Segment:
     Args:
         path: of the file.
         subquantizers: S of the index it belongs to.
+        lists: of the partition its codes lie by; 0 for none.
+
+    Attributes:
+        videos: N, dead ones included.
+        blocks: the codes, for a kernel.
+        list_starts: int64 [lists+1], or None.
 
     Raises:
         NotFoundError: no such file.
         DamagedError: damaged, foreign, or of another shape.
     """
 
-    def __init__(self, path: Path, subquantizers: int) -> None:
+    def __init__(self, path: Path, subquantizers: int, lists: int = 0) -> None:
         self._container, self.path = Container(path, FORMAT, REMEDY), path
         self._hashes = self._container.map("id_hashes", "<u8")
         self._rows = self._container.map("id_rows", "<u4")
         self.videos = len(self._hashes)
         codes = self._container.map("codes", "|u1", (subquantizers, WIDTH))
-        if len(self._rows) != self.videos or len(codes) != -(-self.videos // WIDTH):
+        order: np.ndarray | None = None
+        self._slots: np.ndarray | None = None
+        self.list_starts: np.ndarray | None = None
+        if lists:
+            order, self._slots, self.list_starts = self._open_lists(lists)
+        columns = [self._rows, *([] if order is None or self._slots is None else [order, self._slots])]
+        if any(len(column) != self.videos for column in columns) or len(codes) != -(-self.videos // WIDTH):
             raise DamagedError(f"{path}: its sections do not fit together", REMEDY)
-        self.blocks = Blocks(codes, self.videos)
+        self.blocks = Blocks(codes, self.videos, None, order)
         self.ids = read_names(self._container, "ids", self.videos)
         self.paths = read_names(self._container, "paths", self.videos)
+
+    def _open_lists(self, lists: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        starts = self._container.read("list_starts", "<u4").astype(np.int64)
+        if len(starts) != lists + 1 or starts[0] != 0 or starts[-1] != self.videos or (np.diff(starts) < 0).any():
+            raise DamagedError(f"{self.path}: its lists are not the {lists} of the partition", REMEDY)
+        return self._container.map("order", "<u4"), self._container.map("slots", "<u4"), starts
 
     @property
     def nbytes(self) -> int:
@@ -72,6 +97,24 @@ class Segment:
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""
         self._container.verify(progress)
+
+    def codes(self, row: int) -> np.ndarray:
+        """The codes uint8 [S] of a row. Raises DamagedError."""
+        slot = row if self._slots is None else int(self._slots[row])
+        if slot >= self.videos:
+            raise DamagedError(f"{self.path}: row {row} lies outside its codes", REMEDY)
+        return self.blocks.at(np.array([slot]))[0]
+
+    def lists_of(self, rows: np.ndarray) -> np.ndarray:
+        """The list int64 [n] that each of `rows` int64 [n] lies in; the segment must have lists."""
+        assert self._slots is not None and self.list_starts is not None
+        return np.searchsorted(self.list_starts, self._slots[rows], "right") - 1
+
+    def name(self, row: int) -> tuple[str, str]:
+        """Id and path of a row. Raises DamagedError."""
+        if not 0 <= row < self.videos:
+            raise DamagedError(f"{self.path}: its codes name a row {row} that it does not have", REMEDY)
+        return self.ids[row], self.paths[row]
 
     def find(self, video_id: str) -> list[int]:
         """The rows with this id, ascending."""
@@ -98,40 +141,29 @@ class Segment:
             last[name] = row
         return np.array(replaced, np.int64)
 
-    def batches(self, dead: np.ndarray | None, rows: int = 1 << 16) -> Iterator[Batch]:
-        """The living videos, `rows` at a time; `dead` is bool [N]."""
+    def names(self, dead: np.ndarray | None, rows: int = 1 << 16) -> Iterator[tuple[Strings, Strings]]:
+        """Ids and paths of the living videos in the order of rows, `rows` at a time; `dead` is bool [N]."""
         for start in range(0, self.videos, rows):
             stop = min(start + rows, self.videos)
-            alive = np.arange(stop - start) if dead is None else np.flatnonzero(~dead[start:stop])
-            codes = self.blocks.rows(start + alive)
-            yield Batch(codes, self.ids.part(start, stop).take(alive), self.paths.part(start, stop).take(alive))
+            ids, paths = self.ids.part(start, stop), self.paths.part(start, stop)
+            if dead is not None:
+                alive = np.flatnonzero(~dead[start:stop])
+                ids, paths = ids.take(alive), paths.take(alive)
+            yield ids, paths
 
+    def coded(self, dead: np.ndarray | None, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """The living videos of some neighbouring slots: rows int64 [n] and codes uint8 [n, S].
 
-def write_segment(path: Path, subquantizers: int, batches: Iterable[Batch]) -> None:
-    """Stream `batches` into a segment; memory grows by 16 bytes a video and no more.
-
-    Raises:
-        HcqError: more videos than a segment can number.
-    """
-    hashes: list[np.ndarray] = []
-    waiting = np.empty((0, subquantizers), np.uint8)
-    with ContainerWriter(path, FORMAT, {}) as writer:
-        codes = writer.section("codes", "|u1", (subquantizers, WIDTH), in_place=True)
-        names = NamesWriter(writer)
-        for batch in batches:
-            waiting = np.concatenate([waiting, batch.codes])
-            whole = len(waiting) // WIDTH * WIDTH
-            codes.write(to_blocks(waiting[:whole]).codes)
-            waiting = waiting[whole:]
-            names.write(batch.ids, batch.paths)
-            hashes.append(batch.ids.hashes())
-        codes.write(to_blocks(waiting).codes)
-        unsorted = np.concatenate([np.empty(0, np.uint64), *hashes])
-        if len(unsorted) > MOST_VIDEOS:
-            raise HcqError(f"{path}: a segment holds at most {MOST_VIDEOS} videos", "split the code file")
-        order = np.argsort(unsorted, kind="stable")
-        writer.add("id_hashes", unsorted[order], "<u8")
-        writer.add("id_rows", order, "<u4")
+        Raises:
+            DamagedError: a slot names a row that is not there.
+        """
+        rows, codes = self.blocks.rows_of(np.arange(first, stop)), self.blocks.between(first, stop)
+        if rows.max(initial=0) >= max(self.videos, 1):
+            raise DamagedError(f"{self.path}: its codes name rows that it does not have", REMEDY)
+        if dead is None or not dead[rows].any():
+            return rows, codes
+        alive = ~dead[rows]
+        return rows[alive], codes[alive]
 
 
 def replaced_by(newer: Segment, older: Segment) -> np.ndarray:

@@ -21,6 +21,7 @@ from hcq_cli.search import index as index_module
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, compact, remove
 from hcq_cli.search.kernel import scan
+from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.table import tables
 
@@ -31,11 +32,11 @@ def videos_of(ids: list[str], codes: np.ndarray) -> Videos:
     return dict(zip(ids, codes, strict=True))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An index of v0 … v999."""
+@pytest.fixture(params=[0, 7], ids=["flat", "listed"])
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """An index of v0 … v999, once without and once with lists."""
     codes = write_codes(tmp_path / "codes.hcq", names(1000), random_codes(1000))
-    build(tmp_path / "index", [codes])
+    build(tmp_path / "index", [codes], partitions=request.param)
     return tmp_path / "index"
 
 
@@ -47,11 +48,13 @@ def assert_holds(index: Index, expected: Videos) -> None:
     assert index.videos == len(expected)
     levels = random_levels(3)
     codes = np.stack(list(expected.values())) if expected else np.empty((0, HEADER.S), np.uint8)
-    answers = search_levels(index, ["a", "b", "c"], levels, 20)
-    for answer, table in zip(answers, tables(levels, *quantizer()), strict=True):
-        scores, rows = plain_scan(codes, table, 20)
-        assert [hit.id for hit in answer.hits] == [list(expected)[row] for row in rows]
-        assert [hit.score for hit in answer.hits] == scores.tolist()
+    everything = [Reach(exact=True)] + ([Reach(probe=index.partition.lists)] if index.partition else [])
+    for reach in everything:
+        answers = search_levels(index, ["a", "b", "c"], levels, 20, reach=reach)
+        for answer, table in zip(answers, tables(levels, *quantizer()), strict=True):
+            scores, rows = plain_scan(codes, table, 20)
+            assert [hit.id for hit in answer.hits] == [list(expected)[row] for row in rows]
+            assert [hit.score for hit in answer.hits] == scores.tolist()
 
 
 def alive(index: Index, row: int) -> bool:
@@ -111,6 +114,26 @@ def test_small_indexes(tmp_path: Path, videos: int) -> None:
     assert_holds(index, videos_of(names(videos), random_codes(videos)))
     compact(tmp_path / "index")
     assert_holds(Index.open(tmp_path / "index"), {})
+
+
+@pytest.mark.parametrize("videos", [0, 1, 256, 257, 1000])
+@pytest.mark.parametrize("lists", [1, 5, 300])
+def test_small_indexes_with_lists(tmp_path: Path, videos: int, lists: int) -> None:
+    codes = write_codes(tmp_path / "c", names(videos), random_codes(videos))
+    build(tmp_path / "index", [codes, write_codes(tmp_path / "d", ["z"], random_codes(1))], partitions=lists)
+    index = Index.open(tmp_path / "index")
+    index.verify()
+    expected = videos_of([*names(videos), "z"], np.concatenate([random_codes(videos), random_codes(1)]))
+    assert_holds(index, expected)
+    assert index.partition and index.partition.lists == min(lists, videos + 1)
+    compact(tmp_path / "index")
+    assert_holds(Index.open(tmp_path / "index"), expected)
+    remove(tmp_path / "index", list(expected))
+    assert_holds(Index.open(tmp_path / "index"), {})
+    compact(tmp_path / "index")
+    assert_holds(Index.open(tmp_path / "index"), {})
+    add(tmp_path / "index", [codes])
+    assert_holds(Index.open(tmp_path / "index"), videos_of(names(videos), random_codes(videos)))
 
 
 def test_building_again_replaces_and_clears_old_files(tmp_path: Path, folder: Path) -> None:
@@ -266,7 +289,8 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
     return os.waitpid(child, 0)[1] != 0
 
 
-def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lists", [0, 3])
+def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path, lists: int) -> None:
     folder, first = tmp_path / "index", write_codes(tmp_path / "first", names(40), random_codes(40))
     more = write_codes(tmp_path / "more", ["v3.mp4", "x"], random_codes(2, seed=4))
     nothing: Videos = {}
@@ -275,11 +299,11 @@ def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path) -> Non
     added |= videos_of(["v3.mp4", "x"], random_codes(2, seed=4))
     fewer = {key: row for key, row in added.items() if key not in ("v5.mp4", "x")}
     stages: list[tuple[Callable[[], object], Videos, Videos]] = [
-        (lambda: build(folder, [first]), nothing, before),
+        (lambda: build(folder, [first], partitions=lists), nothing, before),
         (lambda: add(folder, [more]), before, added),
         (lambda: remove(folder, ["v5.mp4", "x"]), added, fewer),
         (lambda: compact(folder), fewer, fewer),
-        (lambda: build(folder, [first]), fewer, before),
+        (lambda: build(folder, [first], partitions=lists), fewer, before),
     ]
     for action, old, new in stages:
         step = 0
