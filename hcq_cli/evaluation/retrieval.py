@@ -74,7 +74,7 @@ def look_up_scores(
     """Hybrid scores of every query with every coded item, by table look-up.
 
     Args:
-        levels: float32 [Q, L+1, D], dense queries.
+        levels: float32 [Q, L+1, D], dense queries, as `Model.search_vectors` gives them.
         codes: uint8 [N, S].
         codebooks: float32 [S, K, d].
         scale: float32 [S].
@@ -133,5 +133,6 @@ def _by_codes(
     model: Model, texts: NDArray[np.float32], videos: NDArray[np.float32], owner: NDArray[np.int64]
 ) -> Both:
     books, scale = model.codebooks, model.scale
-    t2v = look_up_scores(texts, model.quantize(videos), books, scale)
-    return both_ways(t2v, look_up_scores(videos, model.quantize(texts), books, scale), owner)
+    t2v = look_up_scores(model.search_vectors(texts), model.quantize(videos), books, scale)
+    v2t = look_up_scores(model.search_vectors(videos), model.quantize(texts), books, scale)
+    return both_ways(t2v, v2t, owner)

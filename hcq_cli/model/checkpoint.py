@@ -70,15 +70,21 @@ class Model:
         return coder
 
     @property
+    def _rotates(self) -> bool:
+        return bool(getattr(self._coder, "rotates", False))
+
+    @property
     def codebooks(self) -> NDArray[np.float32]:
-        """float32 [S, K, d], unit codewords; s = level · M + m."""
+        """float32 [S, K, d], s = level · M + m; of length 1 (in the mean, where lengths differ)."""
         words: NDArray[np.float32] = self._coder.unit_codewords().detach().float().cpu().numpy()
         return words.reshape(-1, *words.shape[2:])
 
     @property
     def scale(self) -> NDArray[np.float32]:
-        """float32 [S], what each sub-quantizer's inner product counts in the hybrid score: w_level / √M."""
+        """float32 [S], what each inner product counts in the hybrid score: w_level / √M, or 1/√M after a rotation."""
         books = self.config.quantizer.codebooks
+        if self._rotates:
+            return np.full(self.config.bytes_per_video, 1 / np.sqrt(books), np.float32)
         return np.repeat(np.asarray(self.config.level_weights) / np.sqrt(books), books).astype(np.float32)
 
     def encode_texts(self, captions: Sequence[str]) -> NDArray[np.float32]:
@@ -103,6 +109,16 @@ class Model:
     def encode_codes(self, batch: VideoBatch) -> NDArray[np.uint8]:
         """Videos → codes, uint8 [B, S]."""
         return self._codes(self._embed(batch))
+
+    def search_vectors(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Levels of queries → what their tables are made of, rotated if the codes are: float32 [Q, L+1, D], both."""
+        import torch
+
+        if not self._rotates:
+            return levels
+        with torch.inference_mode():
+            rotated: Tensor = self.network.quantizer.rotate(torch.from_numpy(levels).to(self.device))  # type: ignore
+            return rotated.float().cpu().numpy()
 
     def quantize(self, levels: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Levels of texts or videos, float32 [N, L+1, D] → codes, uint8 [N, S]."""

@@ -74,12 +74,14 @@ class QuantizerConfig:
         alpha: sharpness of the soft attention over a codebook.
         gradient: what the backward pass goes through: `soft` attention, or `identity` (to the chunk and to
             the codeword that was chosen).
+        rotation: `all` levels together before the cut into chunks, or `none` (the paper).
     """
 
     codebooks: int = 32
     codewords: int = 256
     alpha: float = 10.0
     gradient: str = "identity"
+    rotation: str = "none"
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class ModelConfig:
             ("model.kind", self.kind, KINDS),
             ("model.fine_norm", self.fine_norm, ("l2", "batch")),
             ("quantizer.gradient", self.quantizer.gradient, ("identity", "soft")),
+            ("quantizer.rotation", self.quantizer.rotation, ("all", "none")),
         ):
             if text not in known:
                 raise UsageError(f"{name} = {text!r}, known are {' and '.join(known)}", f"--set {name}={known[0]}")

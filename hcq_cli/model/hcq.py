@@ -80,7 +80,7 @@ class HCQ(DualEncoder):
 
     def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
         super().__init__(config, text_encoder)
-        self.quantizer = ProductQuantizer(config.quantizer, config.levels + 1, config.width)
+        self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
 
 
 def level_similarities(queries: Tensor, items: Tensor) -> Tensor:

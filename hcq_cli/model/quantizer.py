@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +17,7 @@ class Coder(Protocol):
     """What turns levels into codes: all that encoding and searching need to know of it."""
 
     def unit_codewords(self) -> Tensor:
-        """[L+1, M, K, d], each of length 1 (JPQ's only in the mean)."""
+        """[L+1, M, K, d], of length 1; where lengths differ, about that in the mean."""
         ...
 
     def codes(self, x: Tensor) -> Tensor:
@@ -38,40 +39,79 @@ class Quantized:
 
 
 class ProductQuantizer(nn.Module):
-    """Cuts each level's D into M chunks and stands a codeword in for each.
+    """Cuts vectors in chunks and stands a codeword in for each; the code of a chunk is its nearest codeword.
 
-    Chunks and codewords are L2-normalised; the code of a chunk is the codeword of the highest inner product. Forward
-    takes that codeword. Backward goes through the soft attention to all codewords (`gradient="soft"`), or as if
-    the chunk itself had been taken, and to the chosen codeword (`gradient="identity"`).
+    Without a rotation each level's D is cut in M chunks, and chunks and codewords are L2-normalised (section 3.3).
+
+    With one, the levels are laid side by side, each times the root of its weight in the hybrid score, and rotated
+    before the cut into S = (L+1)·M chunks of d. Inner products, and so scores, are what they were. But the levels say
+    much the same of a video; a rotation to uncorrelated axes, shared out so that every chunk has as much to tell
+    (OPQ's idea, over all levels), lets no byte repeat what another has said. Codewords are of any length then.
+
+    Forward takes the codeword. Backward goes through the soft attention to all codewords (`gradient="soft"`), or as
+    if the chunk itself had been taken, and to the chosen codeword (`gradient="identity"`).
 
     Args:
-        config: M, K, α and the kind of gradient.
-        levels: L+1.
+        config: M, K, α, the rotation and the kind of gradient.
+        weights: of the L+1 levels in the hybrid score.
         width: D.
     """
 
     active: Tensor
+    rotation: Tensor | None
+    level_roots: Tensor
 
-    def __init__(self, config: QuantizerConfig, levels: int, width: int) -> None:
+    def __init__(self, config: QuantizerConfig, weights: Sequence[float], width: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, levels = config, len(weights)
         chunk = width // config.codebooks
         start = F.normalize(torch.randn(levels, config.codebooks, config.codewords, chunk), dim=-1)
-        self.codewords = nn.Parameter(start)
+        rotated = config.rotation != "none"
+        self.codewords = nn.Parameter(start * (levels * config.codebooks) ** -0.5 if rotated else start)
+        self.register_buffer("rotation", torch.eye(levels * width) if rotated else None)
+        self.register_buffer("level_roots", torch.tensor(weights).sqrt().clamp_min(1e-4)[:, None], persistent=False)
         # Fewer training vectors than K can use only so many codewords; the others are never chosen.
         self.register_buffer("active", torch.tensor(config.codewords))
 
+    @property
+    def rotates(self) -> bool:
+        """Whether there is a rotation."""
+        return self.rotation is not None
+
     def unit_codewords(self) -> Tensor:
-        """[L+1, M, K, d], each of length 1."""
-        return F.normalize(self.codewords, dim=-1)
+        """See `Coder`; after a rotation √M times the codewords, as searches want them (`Model.scale` undoes it)."""
+        words = self.used_codewords()
+        return words * self.config.codebooks**0.5 if self.rotates else words
+
+    def used_codewords(self) -> Tensor:
+        """[L+1, M, K, d]; each of length 1 where nothing is rotated."""
+        return F.normalize(self.codewords, dim=-1) if self.rotation is None else self.codewords
+
+    def rotate(self, x: Tensor) -> Tensor:
+        """Levels → what is cut in chunks: [B, L+1, D] → [B, L+1, D]; the same without a rotation."""
+        if self.rotation is None:
+            return x
+        return ((x * self.level_roots).flatten(1) @ self.rotation.T).view_as(x)
+
+    def restore(self, z: Tensor) -> Tensor:
+        """The inverse of `rotate`."""
+        if self.rotation is None:
+            return z
+        return (z.flatten(1) @ self.rotation).view_as(z) / self.level_roots
 
     def chunks(self, x: Tensor) -> Tensor:
-        """[B, L+1, D] → [B, L+1, M, d], each chunk of length 1 (zero where there was nothing)."""
-        return F.normalize(x.unflatten(-1, (self.config.codebooks, -1)), dim=-1)
+        """[B, L+1, D] → [B, L+1, M, d]; without a rotation of length 1 (zero where there was nothing)."""
+        chunks = self.rotate(x).unflatten(-1, (self.config.codebooks, -1))
+        return F.normalize(chunks, dim=-1) if self.rotation is None else chunks
 
     def similarities(self, chunks: Tensor, codewords: Tensor) -> Tensor:
-        """⟨x_m, c_mk⟩: [B, L+1, M, d] × [L+1, M, K, d] → [L+1, M, B, K]; −inf for codewords not in use."""
+        """How near each codeword is: [B, L+1, M, d] × [L+1, M, K, d] → [L+1, M, B, K]; −inf where not in use.
+
+        ⟨x_m, c_mk⟩, less ½‖c_mk‖² where lengths differ: the largest is the nearest codeword.
+        """
         products = chunks.permute(1, 2, 0, 3) @ codewords.transpose(-1, -2)
+        if self.rotation is not None:
+            products = products - 0.5 * codewords.square().sum(-1)[:, :, None]
         if int(self.active) == self.config.codewords:
             return products
         unused = torch.arange(self.config.codewords, device=products.device) >= self.active
@@ -79,8 +119,8 @@ class ProductQuantizer(nn.Module):
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
-        """b_m = argmax_k ⟨x_m, c_mk⟩: [B, L+1, D] → int64 [B, L+1, M]."""
-        return self.similarities(self.chunks(x), self.unit_codewords()).argmax(-1).permute(2, 0, 1)
+        """b_m, the nearest codewords: [B, L+1, D] → int64 [B, L+1, M]."""
+        return self.similarities(self.chunks(x), self.used_codewords()).argmax(-1).permute(2, 0, 1)
 
     def forward(self, x: Tensor) -> Quantized:
         """Quantize, with a gradient.
@@ -88,7 +128,7 @@ class ProductQuantizer(nn.Module):
         Args:
             x: [B, L+1, D].
         """
-        chunks, codewords = self.chunks(x), self.unit_codewords()
+        chunks, codewords = self.chunks(x), self.used_codewords()
         if self.config.gradient == "soft":
             similarities = self.similarities(chunks, codewords)
             codes = similarities.argmax(-1).permute(2, 0, 1)
@@ -99,8 +139,10 @@ class ProductQuantizer(nn.Module):
             with torch.no_grad():
                 codes = self.similarities(chunks, codewords).argmax(-1).permute(2, 0, 1)
             surrogate, hard = chunks, self.look_up(codewords, codes)
-        straight = hard + surrogate - surrogate.detach()
-        return Quantized(straight.flatten(2) * self.config.codebooks**-0.5, codes)
+        straight = (hard + surrogate - surrogate.detach()).flatten(2)
+        if self.rotation is None:
+            return Quantized(straight * self.config.codebooks**-0.5, codes)
+        return Quantized(self.restore(straight), codes)
 
     @staticmethod
     def look_up(codewords: Tensor, codes: Tensor) -> Tensor:

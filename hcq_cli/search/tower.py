@@ -32,7 +32,7 @@ class TextTower(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [Q, L+1, D]: level 0 coarse, then the fine levels, each L2-normalised; ready for the table."""
+        """float32 [Q, L+1, D], ready for the table: the levels, rotated if the model's quantizer rotates."""
         ...
 
 
@@ -63,7 +63,7 @@ class TorchTower:
         """See `TextTower.encode`."""
         self.prepare()
         assert self._model is not None
-        return self._model.encode_texts(texts)
+        return self._model.search_vectors(self._model.encode_texts(texts))
 
 
 def open_tower(candidates: Sequence[Path], model_hash: str = "") -> TextTower:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from hcq_cli.model.quantizer import ProductQuantizer
-from hcq_cli.training.kmeans import assign, spherical_kmeans, start_codewords
+from hcq_cli.training.kmeans import assign, kmeans, start_codewords
+from hcq_cli.training.rotation import balanced_rotation
 
 
 class EmbeddingSample:
@@ -54,21 +55,24 @@ class Usage:
 def fit_codewords(
     quantizer: ProductQuantizer, vectors: Tensor, iterations: int, generator: torch.Generator | None = None
 ) -> None:
-    """Run spherical k-means on the codewords in use; from random vectors if a generator is given.
+    """Run k-means on the codewords in use; if a generator is given, from random vectors and with a new rotation.
 
     Args:
-        quantizer: whose codewords are replaced.
+        quantizer: whose codewords (and rotation) are replaced.
         vectors: [n, L+1, D].
         iterations: of k-means.
         generator: for the random start.
     """
-    points = quantizer.chunks(vectors).flatten(1, 2)
-    words = quantizer.unit_codewords().flatten(0, 1).cpu()
+    if quantizer.rotation is not None and generator is not None:
+        weighted = (vectors * quantizer.level_roots.cpu()).flatten(1)
+        quantizer.rotation.copy_(balanced_rotation(weighted, quantizer.codewords.shape[:2].numel()))
+    points = _points(quantizer, vectors)
+    words = quantizer.used_codewords().flatten(0, 1).cpu()
     active = int(quantizer.active)
     moved = words[:, :active]
     if generator is not None:
         moved = start_codewords(points, moved, generator)
-    moved = spherical_kmeans(points, moved, iterations)
+    moved = kmeans(points, moved, iterations, spherical=quantizer.rotation is None)
     fitted = torch.cat([moved, words[:, active:]], 1).view_as(quantizer.codewords)
     quantizer.codewords.copy_(fitted)
 
@@ -77,8 +81,13 @@ def fit_codewords(
 def usage(quantizer: ProductQuantizer, vectors: Tensor) -> Usage:
     """Which codewords the vectors [n, L+1, D] choose."""
     active = int(quantizer.active)
-    words = quantizer.unit_codewords().flatten(0, 1)[:, :active].cpu()
-    codes, _ = assign(quantizer.chunks(vectors).flatten(1, 2), words)
+    words = quantizer.used_codewords().flatten(0, 1)[:, :active].cpu()
+    codes, _ = assign(_points(quantizer, vectors), words)
     cells = codes + torch.arange(len(words)) * active
     used = torch.bincount(cells.flatten(), minlength=len(words) * active) > 0
     return Usage(100.0 * float(used.float().mean()), active)
+
+
+def _points(quantizer: ProductQuantizer, vectors: Tensor) -> Tensor:
+    """Chunks of [n, L+1, D] on the host: [n, S, d]."""
+    return quantizer.chunks(vectors.to(quantizer.codewords.device)).flatten(1, 2).cpu()

@@ -1,4 +1,4 @@
-"""Spherical k-means of all S sub-quantizers at once, with empty cells re-seeded."""
+"""k-means of all S sub-quantizers at once, spherical or plain, with empty cells re-seeded."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK_BYTES = 64 << 20
-"""Bound of the similarities held at once; points are taken in blocks of this size."""
+BLOCK_BYTES = 2 << 20
+"""Bound of the similarities held at once: points are taken in blocks that stay in the cache."""
 
 
-def spherical_kmeans(points: Tensor, codewords: Tensor, iterations: int) -> Tensor:
-    """Move codewords to the mean directions of their cells; an empty cell takes over a badly fitting point.
+def kmeans(points: Tensor, codewords: Tensor, iterations: int, *, spherical: bool) -> Tensor:
+    """Move codewords to the means of their cells; an empty cell takes over a badly fitting point.
 
     (The reference turns an empty cell into a zero vector, and it stays one.)
 
     Args:
-        points: [n, S, d], unit or zero.
+        points: [n, S, d].
         codewords: [S, K, d], where to start.
         iterations: how often to assign and move.
+        spherical: whether points are of length 1 (or 0) and codewords shall be: means become mean directions.
 
     Returns:
-        [S, K, d], unit codewords. With fewer than K distinct points some come twice.
+        [S, K, d]. With fewer than K distinct points some come twice.
     """
     for _ in range(iterations):
         codes, fit = assign(points, codewords)
@@ -29,19 +30,22 @@ def spherical_kmeans(points: Tensor, codewords: Tensor, iterations: int) -> Tens
         sums = torch.zeros_like(codewords).flatten(0, 1)
         sums.index_add_(0, cells.flatten(), points.flatten(0, 1))
         sizes = torch.bincount(cells.flatten(), minlength=len(sums)).view(-1, count)
-        means = sums.view_as(codewords)
-        lost = (sizes == 0) | (means.square().sum(-1) < 1e-12)
-        codewords = _reseed(F.normalize(means, dim=-1), lost, points, fit)
+        means, lost = sums.view_as(codewords), sizes == 0
+        if spherical:
+            lost = lost | (means.square().sum(-1) < 1e-12)
+        means = F.normalize(means, dim=-1) if spherical else means / sizes.clamp_min(1)[..., None]
+        codewords = _reseed(means, lost, points, fit)
     return codewords
 
 
 def assign(points: Tensor, codewords: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest codeword of each chunk, int64 [n, S], and its cosine [n, S]."""
+    """The nearest codeword of each chunk, int64 [n, S], and how near it is: −½‖point − codeword‖², [n, S]."""
+    half_norms = 0.5 * codewords.square().sum(-1)[:, None]
     block = max(1, BLOCK_BYTES // (4 * codewords.shape[0] * codewords.shape[1]))
     fits, codes = [], []
     for part in points.split(block):
-        fit, code = (part.transpose(0, 1) @ codewords.transpose(1, 2)).max(-1)
-        fits.append(fit.T)
+        fit, code = (part.transpose(0, 1) @ codewords.transpose(1, 2) - half_norms).max(-1)
+        fits.append(fit.T - 0.5 * part.square().sum(-1))
         codes.append(code.T)
     return torch.cat(codes), torch.cat(fits)
 

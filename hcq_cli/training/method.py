@@ -72,8 +72,9 @@ class HCQMethod:
     def close_epoch(self, vectors: Tensor, finished: int) -> Usage:
         """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
         codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
-        first = finished == 1
-        if first or (codebook.update != "gradient" and finished <= codebook.until * epochs):
-            generator = torch.Generator().manual_seed(self.recipe.training.seed) if first else None
-            fit_codewords(self.network.quantizer, vectors, codebook.iterations, generator)
+        if finished == 1 or finished <= codebook.refit * epochs:
+            generator = torch.Generator().manual_seed(self.recipe.training.seed + finished)
+            fit_codewords(self.network.quantizer, vectors, codebook.refit_iterations, generator)
+        elif codebook.update != "gradient" and finished <= codebook.until * epochs:
+            fit_codewords(self.network.quantizer, vectors, codebook.iterations)
         return usage(self.network.quantizer, vectors)

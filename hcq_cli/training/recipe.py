@@ -84,12 +84,16 @@ class CodebookConfig:
         update: `kmeans` on each epoch's embeddings, `gradient`, or `both`.
         iterations: of k-means an epoch.
         until: share of the epochs after which k-means stops (gradient steps, if any, go on).
+        refit: share of the epochs that end with a new rotation, and k-means from a new start.
+        refit_iterations: of k-means then.
         sample: most vectors kept for k-means.
     """
 
     update: str = "kmeans"
     iterations: int = 5
     until: float = 1.0
+    refit: float = 0.0
+    refit_iterations: int = 15
     sample: int = 8192
 
 

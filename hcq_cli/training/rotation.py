@@ -1,4 +1,4 @@
-"""The rotation before the cut into chunks: uncorrelated axes, shared out so that no chunk has more to tell than another.
+"""The rotation before the cut into chunks: uncorrelated axes, dealt out so that every chunk has as much to tell.
 
 The parametric solution of optimized product quantization (Ge et al., CVPR 2013), over all levels at once.
 """

@@ -14,13 +14,13 @@ from hcq_cli.model.quantizer import ProductQuantizer
 
 def quantizer(gradient: str = "identity") -> ProductQuantizer:
     torch.manual_seed(0)
-    return ProductQuantizer(QuantizerConfig(codebooks=4, codewords=8, alpha=5.0, gradient=gradient), 3, 16)
+    return ProductQuantizer(QuantizerConfig(codebooks=4, codewords=8, alpha=5.0, gradient=gradient), [1 / 3] * 3, 16)
 
 
 @pytest.mark.parametrize("gradient", ["identity", "soft"])
 def test_forward_is_the_nearest_codeword_of_every_chunk(gradient: str) -> None:
     module, x = quantizer(gradient), torch.randn(6, 3, 16)
-    words = module.unit_codewords().detach().numpy()
+    words = module.used_codewords().detach().numpy()
     found = module(x)
     for b in range(6):
         for level in range(3):
@@ -50,7 +50,7 @@ def test_soft_gradient_goes_through_the_attention() -> None:
     module, x = quantizer("soft"), torch.randn(2, 3, 16, requires_grad=True)
     probe = torch.randn(2, 3, 16)
     (module(x).vectors * probe).sum().backward()
-    copy, words = x.detach().clone().requires_grad_(), module.unit_codewords()
+    copy, words = x.detach().clone().requires_grad_(), module.used_codewords()
     chunks = module.chunks(copy)
     attention = (5.0 * torch.einsum("blmd,lmkd->blmk", chunks, words)).softmax(-1)
     soft = torch.einsum("blmk,lmkd->blmd", attention, words).flatten(2) * 0.5

@@ -17,7 +17,7 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_one_iteration_equals_a_plain_loop() -> None:
     points, words = unit(60, 3, 4), unit(3, 5, 4, seed=1)
-    found = kmeans.spherical_kmeans(points, words, 1)
+    found = kmeans.kmeans(points, words, 1, spherical=True)
     for s in range(3):
         codes = (points[:, s] @ words[s].T).argmax(1)
         for k in range(5):
@@ -38,14 +38,14 @@ def test_empty_cells_are_filled_again_and_no_codeword_is_zero() -> None:
     """The reference turns an empty cell into a zero vector, for good: it ended with 95 % of them."""
     points = unit(200, 2, 4)
     words = unit(2, 1, 4, seed=1).expand(2, 64, 4) + 1e-3 * unit(2, 64, 4, seed=2)  # nearly all in one place
-    found = kmeans.spherical_kmeans(points, torch.nn.functional.normalize(words, dim=-1), 10)
+    found = kmeans.kmeans(points, torch.nn.functional.normalize(words, dim=-1), 10, spherical=True)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(2, 64), atol=1e-5, rtol=0)
     codes, _ = kmeans.assign(points, found)
     assert min(len(codes[:, s].unique()) for s in range(2)) >= 61
 
 
 def test_fewer_points_than_codewords_each_get_their_own() -> None:
-    module = ProductQuantizer(QuantizerConfig(codebooks=2, codewords=64), 2, 8)
+    module = ProductQuantizer(QuantizerConfig(codebooks=2, codewords=64), [0.5, 0.5], 8)
     vectors = unit(10, 2, 8)
     module.active.fill_(10)
     fit_codewords(module, vectors, 5, torch.Generator().manual_seed(0))
@@ -56,11 +56,11 @@ def test_fewer_points_than_codewords_each_get_their_own() -> None:
 
 
 def test_fewer_distinct_points_than_active_codewords() -> None:
-    module = ProductQuantizer(QuantizerConfig(codebooks=2, codewords=32), 1, 8)
+    module = ProductQuantizer(QuantizerConfig(codebooks=2, codewords=32), [1.0], 8)
     vectors = unit(3, 1, 8).repeat(4, 1, 1)
     fit_codewords(module, vectors, 5, torch.Generator().manual_seed(0))
     assert torch.isfinite(module.codewords).all()
-    assert (module.unit_codewords().norm(dim=-1) > 0.99).all()
+    assert (module.used_codewords().norm(dim=-1) > 0.99).all()
 
 
 def test_the_sample_is_bounded_and_keeps_the_newest() -> None:
