@@ -1,4 +1,4 @@
-"""hcq index: build, add, remove, compact, info, verify."""
+"""hcq index: build, add, remove, compact, info, verify, export."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
         compact: ["hcq index compact"],
         info: ["hcq index info --json"],
         verify: ["hcq index verify"],
+        export: ["hcq index export --to faiss -o videos.faiss"],
     }
     for function, lines in examples.items():
         command(group, function.__name__, examples=lines)(function)
@@ -228,3 +229,36 @@ def verify(session: Session, index: IndexOption = None) -> None:
     document = {"index": opened.path, "videos": opened.videos, "segments": len(opened.segments), "ok": True}
     line = f"{opened.path}: {opened.videos:,} videos in {len(opened.segments)} segments, all sound"
     session.console.result(document, lambda: session.console.text(line))
+
+
+def export(
+    session: Session,
+    to: Annotated[str, typer.Option("--to", metavar="faiss", help="For which program.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Ids and a note come beside it.")],
+    index: IndexOption = None,
+) -> None:
+    """Write the index for another program: an IndexPQ that Faiss reads, with the ids of its rows."""
+    from hcq_cli.search.exporting import export_faiss
+    from hcq_cli.search.index import Index
+
+    if to != "faiss":
+        raise UsageError(f"cannot export to {to!r}", "hcq index export --to faiss -o FILE")
+    opened = Index.open(index or session.workspace.index)
+    opened.verify()
+    with session.console.progress("exporting", opened.videos, "videos") as task:
+        done = export_faiss(opened, output, task.advance)
+    document = {
+        "index": opened.path,
+        "output": done.path,
+        "ids": done.ids,
+        "about": done.about,
+        "videos": done.videos,
+        "dimensions": done.dimensions,
+    }
+
+    def human() -> None:
+        session.console.text(f"{done.path}: {done.videos:,} videos, for faiss.read_index")
+        session.console.text(f"{done.ids}: a line of JSON [id, path] for each of its rows")
+        session.console.note(f"a query is its {opened.header.levels} level vectors in a row ({done.about})")
+
+    session.console.result(document, human)

@@ -100,10 +100,14 @@ class Segment:
 
     def codes(self, row: int) -> np.ndarray:
         """The codes uint8 [S] of a row. Raises DamagedError."""
-        slot = row if self._slots is None else int(self._slots[row])
-        if slot >= self.videos:
-            raise DamagedError(f"{self.path}: row {row} lies outside its codes", REMEDY)
-        return self.blocks.at(np.array([slot]))[0]
+        return self.codes_of(np.array([row]))[0]
+
+    def codes_of(self, rows: np.ndarray) -> np.ndarray:
+        """The codes uint8 [n, S] of `rows` int64 [n]. Raises DamagedError."""
+        slots = rows if self._slots is None else self._slots[rows].astype(np.int64)
+        if slots.max(initial=0) >= max(self.videos, 1):
+            raise DamagedError(f"{self.path}: rows lie outside its codes", REMEDY)
+        return self.blocks.at(slots)
 
     def lists_of(self, rows: np.ndarray) -> np.ndarray:
         """The list int64 [n] that each of `rows` int64 [n] lies in; the segment must have lists."""
