@@ -84,7 +84,7 @@ class Audio:
         if len(sound.samples) < FRAME:
             return Tokens.none(self.dim, State.NO_FRAMES)
         edges = second_edges(clip.start_s, sound.start_s + len(sound.samples) / HZ)
-        heard = [k for k in range(len(edges) - 1) if _is_heard(_piece(sound, edges, k))]
+        heard = [k for k in range(len(edges) - 1) if is_heard(_piece(sound, edges, k))]
         if not heard:
             return Tokens.none(self.dim, State.SILENT)
         features = [describe_window(measure(_piece(sound, edges, k))) for k in heard]
@@ -100,9 +100,9 @@ def _piece(sound: Waveform, edges: np.ndarray, at: int) -> Array:
     return np.pad(samples, (0, max(0, PITCH_FRAME - len(samples))))
 
 
-def _is_heard(samples: Array) -> bool:
-    """Whether any 50 ms of the window are above SILENCE_DBFS."""
-    span = HZ // 20
+def is_heard(samples: Array, hz: int = HZ) -> bool:
+    """Whether any 50 ms of the window, which is at least as long, are above SILENCE_DBFS."""
+    span = hz // 20
     blocks = samples[: len(samples) // span * span].reshape(-1, span)  # a window has at least PITCH_FRAME samples
     return bool(np.square(blocks).mean(1).max() > 10 ** (SILENCE_DBFS / 10))
 

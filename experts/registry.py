@@ -1,23 +1,30 @@
-"""Which experts there are: the classic ones, and those that other packages announce.
+"""Which experts there are: the classic ones, networks by their source, and those that other packages announce.
 
     experts = load(["appearance", "motion"])
     experts = load(presets["classic"])
+    experts = load(["appearance=onnx:squeezenet.onnx", "motion=facebook/vjepa2-vitl-fpc64-256", "audio"])
 
 A package adds an expert with an entry point in the group `hcq.experts` whose name is the expert's and whose
-value is its class (or anything that gives an `Expert` when called without arguments).
+value is its class (or anything that gives an `Expert` when called without arguments; with `name=SOURCE` it is called
+with the source).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from experts.base import Expert
+from experts.neural.sources import PRESET, default_source
+from experts.neural.weights import WeightsError
 
 GROUP = "hcq.experts"
 
-presets: dict[str, list[str]] = {"classic": ["appearance", "motion", "audio", "face"]}
+presets: dict[str, list[str]] = {
+    "classic": ["appearance", "motion", "audio", "face"],
+    "neural": [f"{name}={source}" for name, source in PRESET.items()],
+}
 """Named sets of experts, each in the order in which it is run."""
 
 BUILT_IN: dict[str, str] = {
@@ -26,6 +33,14 @@ BUILT_IN: dict[str, str] = {
     "audio": "experts.audio:Audio",
     "face": "experts.face:Face",
 }
+
+WITH_SOURCE: dict[str, str] = {
+    "appearance": "experts.neural.appearance:appearance",
+    "motion": "experts.neural.motion:motion",
+    "audio": "experts.neural.audio:audio",
+    "face": "experts.neural.face:face",
+}
+"""What makes an expert of a source, by the expert's name."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ def announced() -> dict[str, Announced]:
     Raises:
         ValueError: two packages announce the same name, or one takes the name of a built-in expert.
     """
-    known = {name: Announced(name, value, "hcq") for name, value in BUILT_IN.items()}
+    known = {name: Announced(name, value, "hcq") for name, value in {**WITH_SOURCE, **BUILT_IN}.items()}
     for point in entry_points(group=GROUP):
         other = Announced(point.name, point.value, point.dist.name if point.dist else "?")
         if known.setdefault(point.name, other) != other:
@@ -58,33 +73,71 @@ def announced() -> dict[str, Announced]:
     return known
 
 
+def named(ask: str) -> tuple[str, str]:
+    """`name=source` in two; the source is empty if there is none."""
+    name, _, source = ask.partition("=")
+    return name.strip(), source.strip()
+
+
+def asks(names: Iterable[str], preset: str) -> list[str]:
+    """What to load for experts a person names: one without a source takes the one it has in the preset.
+
+    Args:
+        names: `name` or `name=source`.
+        preset: under "neural" an expert that can be a network is one.
+    """
+    found = []
+    for ask in names:
+        name, source = named(ask)
+        network = default_source(name) if preset == "neural" or name not in BUILT_IN else None
+        found.append(f"{name}={network}" if not source and network else ask)
+    return found
+
+
 def load(names: Iterable[str]) -> list[Expert]:
     """Make the experts of these names, in this order; call `prepare` before using them.
 
+    Args:
+        names: `name` or `name=source`.
+
     Raises:
         LookupError: no expert of such a name is installed; the message lists those that are.
+        WeightsError: the weights of a network are not on this machine or cannot be used; its hint says what to run.
         ValueError: a name was given twice, or what its package announces cannot be imported or is no expert.
     """
-    wanted, known = list(names), announced()
-    twice = sorted({name for name in wanted if wanted.count(name) > 1})
+    wanted, known = [named(ask) for ask in names], announced()
+    only = [name for name, _ in wanted]
+    twice = sorted({name for name in only if only.count(name) > 1})
     if twice:
         raise ValueError(f"expert {twice[0]!r} is asked for more than once")
-    missing = [name for name in wanted if name not in known]
+    missing = [name for name in only if name not in known]
     if missing:
         raise LookupError(f"no expert is called {missing[0]!r}; there are: {', '.join(known)}")
-    return [_make(known[name]) for name in wanted]
+    return [_make(known[name], source) for name, source in wanted]
 
 
-def _make(source: Announced) -> Expert:
-    where = f"expert {source.name!r} of package {source.package} ({source.value})"
+def _make(announcement: Announced, source: str) -> Expert:
+    name, value = announcement.name, announcement.value
+    if announcement.package == "hcq" and source:
+        value = WITH_SOURCE[name]
+    where = f"expert {name!r} of package {announcement.package} ({value})"
     try:
-        expert = EntryPoint(source.name, source.value, GROUP).load()()
+        make = EntryPoint(name, value, GROUP).load()
+        expert = make(*([source] if source else []))
+    except WeightsError:
+        raise
     except Exception as error:  # whatever a foreign module does on import or construction
         raise ValueError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
-    lacking = [part for part in Expert.__annotations__ if not hasattr(expert, part)]
-    lacking += [part for part in ("prepare", "extract") if not callable(getattr(expert, part, None))]
+    lacking = _lacking(expert)
     if lacking:
         raise ValueError(f"{where} is no expert: it has no {', '.join(lacking)}")
-    if expert.name != source.name:
+    if expert.name != name:
         raise ValueError(f"{where} calls itself {expert.name!r}: name and entry point must agree")
-    return expert
+    made: Expert = expert
+    return made
+
+
+def _lacking(expert: object) -> Sequence[str]:
+    """What an object lacks of an expert; properties are not asked for, some read large files."""
+    parts = [part for part in Expert.__annotations__ if not hasattr(type(expert), part) and not hasattr(expert, part)]
+    return parts + [part for part in ("prepare", "extract") if not callable(getattr(expert, part, None))]

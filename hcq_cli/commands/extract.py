@@ -23,16 +23,18 @@ SHOWN = 20
 EXAMPLES = [
     "hcq extract videos/",
     "hcq extract talks/*.mkv --experts appearance,audio",
+    "hcq extract videos/ --preset neural",
+    "hcq extract videos/ --experts appearance=onnx:squeezenet.onnx,motion,audio=openai/whisper-base",
     "find /media -name '*.mp4' -print0 | hcq extract --from -",
 ]
 
 Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH…", help="Folders, files or globs.")]
 From = Annotated[str | None, typer.Option("--from", metavar="LIST|-", help="File with a name a line (or NUL-ended).")]
-Experts = Annotated[str | None, typer.Option(metavar="LIST", help="Experts by name, with commas; see hcq experts.")]
-Preset = Annotated[str, typer.Option(metavar="classic", help="A named set of experts.")]
+Experts = Annotated[str | None, typer.Option(metavar="LIST", help="NAME or NAME=SOURCE, with commas; hcq experts.")]
+Preset = Annotated[str, typer.Option(metavar="classic|neural", help="A named set of experts.")]
 Decoder = Annotated[str, typer.Option(metavar="auto|decord|pyav", help="Or package.module:Class.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core).", show_default=False)]
-Device = Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where networks run.")]
 Timeout = Annotated[float | None, typer.Option(min=0.1, help="Deadline of a video.", show_default=False)]
 SampleFps = Annotated[float | None, typer.Option(min=0.001, help="Frames a second for all.", show_default=False)]
 MaxSeconds = Annotated[float | None, typer.Option(min=0.001, help="Leave out what is later.", show_default=False)]
@@ -53,7 +55,7 @@ def register(app: typer.Typer) -> None:
         preset: Preset = "classic",
         decoder: Decoder = "auto",
         workers: Workers = None,
-        device: Device = "cpu",
+        device: Device = "auto",
         timeout_s: Timeout = None,
         sample_fps: SampleFps = None,
         max_seconds: MaxSeconds = None,
@@ -78,20 +80,20 @@ def register(app: typer.Typer) -> None:
 
 
 def expert_names(experts: str | None, preset: str = "classic") -> list[str]:
-    """The experts of `--experts`, else of `--preset`.
+    """The experts of `--experts`, each as `--preset` has it if it names no source; else all of `--preset`.
 
     Raises:
         UsageError: there is no such preset, or the list is empty.
     """
-    from experts.registry import presets
+    from experts.registry import asks, presets
 
+    if preset not in presets:
+        raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
     if experts is not None:
         names = [name.strip() for name in experts.split(",") if name.strip()]
         if names:
-            return names
+            return asks(names, preset)
         raise UsageError("--experts names no expert", "hcq experts")
-    if preset not in presets:
-        raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
     return presets[preset]
 
 

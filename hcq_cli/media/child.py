@@ -147,7 +147,7 @@ class Child:
             raise HcqError(f"a worker process cannot start: {death}", "hcq doctor") from None
         if "error" in said:
             self.kill()
-            raise HcqError(f"the experts cannot be prepared: {said['error']}", "hcq doctor")
+            raise HcqError(f"the experts cannot be prepared: {said['error']}", said.get("hint") or "hcq doctor")
 
     def _tell(self, text: bytes) -> None:
         assert self._process is not None and self._process.stdin is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from experts.base import Expert, State
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.store import FeatureStore, FeatureWriter
 from hcq_cli.media.child import Child
 from hcq_cli.media.crew import Crew, Outcome
@@ -39,7 +39,7 @@ class Options:
         store: the feature store's folder.
         decoder: auto, pyav, decord, or package.module:Class.
         workers: processes; None for one a core.
-        device: cpu or cuda.
+        device: where networks run: auto, cpu, cuda or mps.
         timeout_s: deadline of a video; None for a generous one by its size and duration.
         sample_fps: frames a second for every expert that sees; None leaves it to the expert.
         max_seconds: what lies later in a video is left out; None for all.
@@ -50,7 +50,7 @@ class Options:
     store: Path
     decoder: str = "auto"
     workers: int | None = None
-    device: str = "cpu"
+    device: str = "auto"
     timeout_s: float | None = None
     sample_fps: float | None = None
     max_seconds: float | None = None
@@ -63,9 +63,9 @@ Observer = Callable[[ExtractReport, str], None]
 
 
 def sampled(experts: Sequence[Expert], sample_fps: float | None) -> list[Expert]:
-    """The experts, with `sample_fps` frames a second for those that see."""
+    """The experts, with `sample_fps` frames a second for those that see and have no pace of their own."""
     for expert in experts:
-        if sample_fps is not None and expert.sampling.frames_per_second:
+        if sample_fps is not None and expert.sampling.frames_per_second and not getattr(expert, "paced", False):
             expert.sampling = replace(expert.sampling, frames_per_second=sample_fps)
     return list(experts)
 
@@ -75,11 +75,15 @@ def load_experts(names: Sequence[str], sample_fps: float | None = None) -> list[
 
     Raises:
         UsageError: there is no such expert.
+        NotFoundError: the weights of a network are not on this machine, or cannot be used.
     """
+    from experts.neural.weights import WeightsError
     from experts.registry import load
 
     try:
         return sampled(load(names), sample_fps)
+    except WeightsError as error:
+        raise NotFoundError(str(error), error.hint) from error
     except (LookupError, ValueError) as error:
         raise UsageError(str(error.args[0] if error.args else error), "hcq experts") from error
 
@@ -108,7 +112,8 @@ def setup(names: Sequence[str], options: Options) -> Setup:
 
 
 def _memory_bytes(options: Options) -> int:
-    if options.device != "cpu":  # a GPU's driver reserves far more than it uses
+    graphics = Path("/dev/nvidiactl").exists() if options.device == "auto" else options.device != "cpu"
+    if graphics:  # a GPU's driver reserves far more than it uses
         return 0
     if options.memory_gib is not None:
         return int(options.memory_gib * 2**30)

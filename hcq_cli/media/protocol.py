@@ -1,9 +1,9 @@
 """What the parent and a worker process say to each other: a JSON message a line, over the worker's stdin and stdout.
 
     parent -> worker   Setup, once; then a Job a video
-    worker -> parent   {"ready": true} or {"error": …}, once; then for each job {"duration_s": …} when the file could
-                       be opened, and an Answer; or instead of it {"memory": true}, and the worker ends, or
-                       {"fatal": …, "hint": …} if the store cannot be written
+    worker -> parent   {"ready": true} or {"error": …, "hint": …}, once; then for each job {"duration_s": …} when
+                       the file could be opened, and an Answer; or instead of it {"memory": true}, and the worker
+                       ends, or {"fatal": …, "hint": …} if the store cannot be written
 
 Names of files travel as JSON strings with lone surrogates for undecodable bytes, so that any name survives.
 """
@@ -21,7 +21,7 @@ class Setup:
 
     Args:
         experts: as `experts.registry.load` takes them.
-        device: "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         decoder: see `decoder.chain`.
         store: the feature store's folder.
         sample_fps: frames a second for every expert that sees; None leaves it to the expert.

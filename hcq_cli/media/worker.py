@@ -136,7 +136,9 @@ def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
     try:
         experts, decoders = _prepared(setup), chain(setup.decoder)
     except Exception as error:
-        words.write(protocol.line({"error": f"{type(error).__name__}: {error}"}))
+        hint = getattr(error, "hint", "")
+        reason = str(error) if hint else f"{type(error).__name__}: {error}"
+        words.write(protocol.line({"error": reason, "hint": hint}))
         return
     words.write(protocol.line({"ready": True}))
 
@@ -170,6 +172,7 @@ def main() -> None:
     _die_with()
     for name in SINGLE_THREADED:
         os.environ[name] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"  # whatever an expert loads is on this machine, or is missing
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     words_in, words_out = _take_over_streams()
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -1,0 +1,11 @@
+"""Experts that are pretrained networks: the preset `neural`, and any network a person brings.
+
+A network is named by its source, as in `--experts appearance=SOURCE`:
+
+    facebook/dinov2-base            a Hugging Face id; `@REVISION` behind it pins another revision than `main`
+    /data/networks/my-dinov2        a local folder as `save_pretrained` writes it
+    onnx:squeezenet.onnx            an ONNX file, with FILE.json beside it where it needs telling (sidecar.py)
+
+Nothing is fetched here. weights.py finds what is on this machine and says the command that fetches the rest; weights
+are safetensors or ONNX, never pickles. sources.py holds the presets.
+"""

@@ -1,0 +1,194 @@
+"""What is heard, by a pretrained audio network: windows of the length it was trained on.
+
+- AST (Gong et al., Interspeech 2021): windows of 10.24 s, one token each, what its pooler gives.
+- CLAP (Wu et al., ICASSP 2023): windows of 10 s, one token each, the embedding it compares with texts.
+- Whisper (Radford et al., ICML 2023), the encoder alone: windows of 30 s, one token a second, the mean over the
+  states of that second.
+
+What cannot be heard (under SILENCE_DBFS of the classic expert) gives no token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.audio import is_heard
+from experts.base import Clip, Sampling, State, Waveform
+from experts.neural.appearance import pooled, read_config
+from experts.neural.expert import Gathered, NetworkExpert
+from experts.neural.network import Network, Reader, TorchNetwork, quiet_transformers
+from experts.neural.weights import Weights, WeightsError, locate, onnx_file
+from experts.neural.windows import even_windows
+
+if TYPE_CHECKING:
+    import torch
+
+LEAST_S = 0.05
+"""Less sound than this says nothing, seconds."""
+ROWS_AT_ONCE = 4
+
+
+def read_pooler(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Windows -> [n, dim], as AST pools them."""
+    vectors: torch.Tensor = model(**inputs).pooler_output
+    return vectors
+
+
+def read_audio_embedding(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Windows -> [n, dim], as CLAP compares them with texts."""
+    return pooled(model.get_audio_features(**inputs))
+
+
+def read_whisper_seconds(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Windows of 30 s -> [n, 30, dim], the mean over the encoder's states of each second."""
+    states: torch.Tensor = model.get_encoder()(**inputs).last_hidden_state
+    return states.unflatten(1, (30, -1)).mean(2)
+
+
+@dataclass(frozen=True)
+class Ear:
+    """How a kind of network listens.
+
+    Args:
+        hz: sample rate.
+        window_s: of a window, seconds.
+        per_window: tokens a window, evenly spread.
+        reader: takes the vectors out.
+        width: where the configuration says how wide its vectors are.
+    """
+
+    hz: int
+    window_s: float
+    per_window: int
+    reader: Reader
+    width: str
+
+
+EARS = {
+    "audio-spectrogram-transformer": Ear(16_000, 10.24, 1, read_pooler, "hidden_size"),
+    "clap": Ear(48_000, 10.0, 1, read_audio_embedding, "projection_dim"),
+    "whisper": Ear(16_000, 30.0, 30, read_whisper_seconds, "d_model"),
+}
+"""By `model_type`."""
+
+
+def audio(source: str) -> NetworkExpert:
+    """The expert for a folder or id.
+
+    Raises:
+        WeightsError: the weights are not there, or are of a kind that is not known.
+    """
+    if onnx_file(source) is not None:
+        raise WeightsError("audio takes no onnx:FILE", "give a folder or id of AST, CLAP or Whisper")
+    found = locate(source)
+    if found.model_type not in EARS:
+        known = ", ".join(EARS)
+        raise WeightsError(f"{source}: is of the kind {found.model_type!r}; audio takes {known}", "hcq models list")
+    return HubAudio(source, found)
+
+
+class HubAudio(NetworkExpert):
+    """Expert for sound, by a network of transformers.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    name = "audio"
+
+    def __init__(self, source: str, found: Weights) -> None:
+        self.source, self._found = source, found
+        self._ear = EARS[found.model_type]
+        self.sampling = Sampling(None, audio_hz=self._ear.hz)
+        self.about = f"hears as {found.model_type} does, in windows of {self._ear.window_s:g} s"
+        self._extractor: Any = None
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector, from the network's configuration."""
+        return int(getattr(read_config(self._found), self._ear.width))
+
+    @property
+    def weights(self) -> str:
+        """Commit or digest of the weights."""
+        return self._found.identity
+
+    @property
+    def licence(self) -> str:
+        """Of the weights."""
+        return self._found.licence
+
+    @property
+    def cost(self) -> str:
+        """What it costs, for people."""
+        return f"{self._found.parameters / 1e6:.0f} M parameters every {self._ear.window_s:g} s"
+
+    def prepare_gathering(self) -> None:
+        """Load the feature extractor.
+
+        Raises:
+            WeightsError: there is none that transformers knows.
+        """
+        from transformers import AutoFeatureExtractor
+
+        try:
+            with quiet_transformers():
+                self._extractor = AutoFeatureExtractor.from_pretrained(self._found.folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise WeightsError(f"{self.source}: no usable feature extractor: {reason}", "hcq models list") from error
+
+    def load_network(self, device: str) -> Network:
+        """Load the network."""
+        return TorchNetwork(self._found, device, self._ear.reader, ROWS_AT_ONCE)
+
+    def gather(self, clip: Clip) -> Gathered | State:
+        """A row a window in which something can be heard."""
+        if not clip.has_sound:
+            return State.NO_STREAM
+        sound = clip.sound(self._ear.hz)
+        length_s = len(sound.samples) / sound.hz
+        if length_s < LEAST_S:
+            return State.NO_FRAMES
+        starts = even_windows(length_s, self._ear.window_s, 1 / self._ear.hz)
+        pieces = [cut(sound, start, self._ear.window_s) for start in starts]
+        keep = np.stack([self._heard(piece) for piece in pieces])
+        if not keep.any():
+            return State.SILENT
+        heard: NDArray[np.bool_] = np.asarray(keep.any(1))
+        rows = [piece for piece, audible in zip(pieces, heard, strict=True) if audible]
+        inputs = dict(self._extractor(rows, sampling_rate=self._ear.hz, return_tensors="np"))
+        if "is_longer" in inputs:  # no window is; CLAP's extractor draws one of them at random to be
+            inputs["is_longer"] = np.zeros_like(inputs["is_longer"])
+        return Gathered(inputs, self._times(sound, starts, length_s)[heard], keep[heard])
+
+    def _heard(self, piece: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of the tokens of a window have something to hear: bool [per_window]."""
+        each = round(self._ear.window_s * self._ear.hz / self._ear.per_window)
+        parts = [piece[at * each : (at + 1) * each] for at in range(self._ear.per_window)]
+        least = round(LEAST_S * self._ear.hz)
+        return np.array([len(part) >= least and is_heard(part - part.mean(), self._ear.hz) for part in parts])
+
+    def _times(self, sound: Waveform, starts: NDArray[np.float64], length_s: float) -> NDArray[np.float32]:
+        """The middle of what each token speaks of: float32 [n, per_window], seconds of the video."""
+        edges = np.linspace(0.0, self._ear.window_s, self._ear.per_window + 1)
+        edges = np.minimum(starts[:, None] + edges, length_s)
+        return (sound.start_s + (edges[:, :-1] + edges[:, 1:]) / 2).astype(np.float32)
+
+
+def cut(sound: Waveform, start_s: float, window_s: float) -> NDArray[np.float32]:
+    """The samples of a window, free of NaN; the last one may be shorter.
+
+    Args:
+        sound: of the stretch.
+        start_s: from its first sample, seconds.
+        window_s: seconds.
+    """
+    first = round(start_s * sound.hz)
+    samples = sound.samples[first : first + round(window_s * sound.hz)]
+    return np.clip(np.nan_to_num(samples.astype(np.float32)), -1, 1)

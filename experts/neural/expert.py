@@ -1,0 +1,101 @@
+"""What all experts that are networks share: gather rows from a stretch, run the network, lay the vectors in time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.base import Clip, Sampling, State, Tokens
+from experts.neural.network import Inputs, Network
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a stretch gives the network to look at.
+
+    Args:
+        inputs: n rows.
+        times: float32 [n], or [n, k] if the network gives k vectors a row; seconds of the video.
+        keep: bool like `times`, the vectors that become tokens; None for all.
+    """
+
+    inputs: Inputs
+    times: NDArray[np.float32]
+    keep: NDArray[np.bool_] | None = None
+
+
+class NetworkExpert(ABC):
+    """An expert whose `extract` is: gather, run, tell when. A subclass says how.
+
+    `prepare` loads both halves. Where the network runs in another process (batched over many videos), that process
+    calls `load_network`, the decoding ones `prepare_gathering`, and they set `network` to whatever reaches it.
+
+    Attributes:
+        source: what names the weights; see `experts.neural`.
+        network: set by `prepare`.
+        paced: whether the network was trained on a rate of frames of its own, which --sample-fps must not change.
+    """
+
+    name: str
+    version = "1"
+    about = ""
+    sampling: Sampling
+    source: str
+    paced = False
+    network: Network | None = None
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Width of a vector."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> str:
+        """Commit or digest of the weights."""
+
+    @property
+    @abstractmethod
+    def licence(self) -> str:
+        """Of the weights."""
+
+    @property
+    @abstractmethod
+    def cost(self) -> str:
+        """What it costs, for people."""
+
+    @abstractmethod
+    def prepare_gathering(self) -> None:
+        """Load what `gather` needs."""
+
+    @abstractmethod
+    def load_network(self, device: str) -> Network:
+        """The network on `device`."""
+
+    @abstractmethod
+    def gather(self, clip: Clip) -> Gathered | State:
+        """The rows of a stretch, or why there are none."""
+
+    def prepare(self, device: str) -> None:
+        """Load everything; "auto" takes the best device there is."""
+        self.prepare_gathering()
+        self.network = self.load_network(device)
+
+    def extract(self, clip: Clip) -> Tokens:
+        """The vectors of a stretch."""
+        if self.network is None:
+            self.prepare("cpu")
+        assert self.network is not None
+        found = self.gather(clip)
+        if isinstance(found, State):
+            return Tokens.none(self.dim, found)
+        vectors = self.network.run(found.inputs)
+        times = found.times
+        vectors = vectors.reshape(*times.shape, -1)
+        if found.keep is not None:
+            vectors, times = vectors[found.keep], times[found.keep]
+        features = np.ascontiguousarray(vectors.reshape(-1, vectors.shape[-1]), np.float32)
+        return Tokens(features, times.reshape(-1).astype(np.float32))

@@ -1,0 +1,208 @@
+"""What moves, by a pretrained video network: one token a clip, of the length and the rate it was trained on.
+
+- VideoMAE (Tong et al., NeurIPS 2022): 16 frames, every fourth of 30 a second; the mean over all tokens.
+- TimeSformer (Bertasius et al., ICML 2021): 8 frames, every 32nd of 30 a second; the class token.
+- V-JEPA 2 (Assran et al., 2025): 64 frames, 4 a second; the mean over all tokens of the encoder.
+
+How many frames a clip has is in the configuration, how far they lie apart is not: that is `STRIDES`. A clip is laid
+on times, not on numbers of frames, so a video of any rate shows the network the speed it knows. Clips are spread
+evenly over a stretch; a video shorter than a clip is held at its last frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.base import Clip, Frames, Sampling, State
+from experts.neural.appearance import read_config
+from experts.neural.expert import Gathered, NetworkExpert
+from experts.neural.network import Network, TorchNetwork, quiet_transformers
+from experts.neural.pixels import as_images, processor_settings, side_for
+from experts.neural.weights import Weights, WeightsError, locate, onnx_file
+from experts.neural.windows import even_windows, window_middles
+
+if TYPE_CHECKING:
+    import torch
+
+ROUNDING_S = 0.002
+"""Frame times are rounded; a frame counts as shown from this much earlier on."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a kind of network takes clips.
+
+    Args:
+        frames_per_second: the rate of the frames of a clip.
+        length_field: where its configuration says how many frames a clip has.
+        usual_length: how many, where the configuration leaves that at its default.
+        argument: what the network calls its pixels.
+        usual_side: longer side of its pictures, pixels, where nothing in the folder says.
+    """
+
+    frames_per_second: float
+    length_field: str
+    usual_length: int
+    argument: str = "pixel_values"
+    usual_side: int = 224
+
+
+STRIDES = {
+    "videomae": Pace(30 / 4, "num_frames", 16),
+    "timesformer": Pace(30 / 32, "num_frames", 8),
+    "vjepa2": Pace(4.0, "frames_per_clip", 64, "pixel_values_videos", 256),
+}
+"""By `model_type`."""
+
+
+def motion(source: str) -> NetworkExpert:
+    """The expert for a folder or id.
+
+    Raises:
+        WeightsError: the weights are not there, or are of a kind that is not known.
+    """
+    if onnx_file(source) is not None:
+        raise WeightsError("motion takes no onnx:FILE", "give a folder or id of VideoMAE, TimeSformer or V-JEPA 2")
+    found = locate(source)
+    if found.model_type not in STRIDES:
+        known = ", ".join(STRIDES)
+        raise WeightsError(f"{source}: is of the kind {found.model_type!r}; motion takes {known}", "hcq models list")
+    return HubMotion(source, found)
+
+
+class HubMotion(NetworkExpert):
+    """Expert for motion, by a network of transformers.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    name = "motion"
+    paced = True
+
+    def __init__(self, source: str, found: Weights) -> None:
+        self.source, self._found = source, found
+        self._pace = STRIDES[found.model_type]
+        self._length = int(found.config.get(self._pace.length_field, self._pace.usual_length))
+        self._settings = processor_settings(found)
+        self.sampling = Sampling(self._pace.frames_per_second, max_side=side_for(self._settings))
+        self.about = f"sees movement as {found.model_type} does, in clips of {self.window_s:.1f} s"
+        self._processor: Any = None
+
+    @property
+    def window_s(self) -> float:
+        """How long a clip is, seconds."""
+        return self._length / self._pace.frames_per_second
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector, from the network's configuration."""
+        return int(read_config(self._found).hidden_size)
+
+    @property
+    def weights(self) -> str:
+        """Commit or digest of the weights."""
+        return self._found.identity
+
+    @property
+    def licence(self) -> str:
+        """Of the weights."""
+        return self._found.licence
+
+    @property
+    def cost(self) -> str:
+        """What it costs, for people."""
+        return f"{self._found.parameters / 1e6:.0f} M parameters, {self._length} frames every {self.window_s:.1f} s"
+
+    def prepare_gathering(self) -> None:
+        """Set up the image processor with the settings of the folder.
+
+        It is VideoMAE's for all three: resize, crop, rescale, normalise; V-JEPA 2's own needs torchvision.
+        """
+        import transformers
+
+        kind = transformers.VideoMAEImageProcessor
+        fields = ("size", "crop_size", "resample", "do_resize", "do_center_crop", "image_mean", "image_std")
+        side = self._pace.usual_side
+        given: dict[str, Any] = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+        given |= {field: self._settings[field] for field in fields if field in self._settings}
+        with quiet_transformers():
+            self._processor = kind(**given)
+
+    def load_network(self, device: str) -> Network:
+        """Load the network."""
+        return TorchNetwork(self._found, device, READERS[self._found.model_type], rows_at_once=1)
+
+    def gather(self, clip: Clip) -> Gathered | State:
+        """A row a clip of the network's length."""
+        if not clip.has_picture:
+            return State.NO_STREAM
+        frames = clip.frames(self.sampling)
+        if not len(frames):
+            return State.NO_FRAMES
+        step_s = 1 / self._pace.frames_per_second
+        end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + self._longest_s(clip, frames))
+        starts = even_windows(end_s - clip.start_s, self.window_s, step_s)
+        shown = chosen_frames(frames.times, clip.start_s + starts, self._length, step_s)
+        prepared = self._prepared(frames.images, shown)
+        middles = window_middles(starts, self.window_s, clip.start_s, end_s)
+        return Gathered({self._pace.argument: prepared}, middles)
+
+    def _longest_s(self, clip: Clip, frames: Frames) -> float:
+        """How long the picture lasts: not to the end of a sound that goes on without it."""
+        gaps = np.diff(frames.times)
+        usual_s = float(np.median(gaps)) if len(gaps) else 0.0
+        return float(frames.times[-1]) - clip.start_s + max(usual_s, 1 / self._pace.frames_per_second)
+
+    def _prepared(self, images: NDArray[np.uint8], shown: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Pixels of each clip, [n, T, 3, height, width]; each frame is prepared once."""
+        used, places = np.unique(shown, return_inverse=True)
+        pixels = self._processor(as_images(images[used]), return_tensors="np")["pixel_values"]
+        each: NDArray[np.float32] = np.asarray(pixels, np.float32).reshape(len(used), *pixels.shape[-3:])
+        return each[places.reshape(shown.shape)]
+
+
+def chosen_frames(
+    times: NDArray[np.float32], starts_s: NDArray[np.float64], length: int, step_s: float
+) -> NDArray[np.int64]:
+    """Which frame is on the screen at each of the moments of a clip.
+
+    Args:
+        times: [f] rising, seconds.
+        starts_s: [n] where clips begin, seconds of the video.
+        length: T, frames of a clip.
+        step_s: from one to the next, seconds.
+
+    Returns:
+        int64 [n, T], numbers of frames.
+    """
+    moments = starts_s[:, None] + np.arange(length) * step_s
+    at = np.searchsorted(times.astype(np.float64), moments + ROUNDING_S, "right") - 1
+    return np.clip(at, 0, len(times) - 1).astype(np.int64)
+
+
+def read_mean(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Clips -> [n, dim], the mean over all tokens."""
+    states: torch.Tensor = model(**inputs).last_hidden_state
+    return states.mean(1)
+
+
+def read_class_token(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Clips -> [n, dim], the class token."""
+    states: torch.Tensor = model(**inputs).last_hidden_state
+    return states[:, 0]
+
+
+def read_encoder_mean(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Clips -> [n, dim], the mean over all tokens of V-JEPA 2's encoder; its predictor is not run."""
+    states: torch.Tensor = model(**inputs, skip_predictor=True).last_hidden_state
+    return states.mean(1)
+
+
+READERS = {"videomae": read_mean, "timesformer": read_class_token, "vjepa2": read_encoder_mean}
+"""By `model_type`."""

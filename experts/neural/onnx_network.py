@@ -1,0 +1,119 @@
+"""Runs an ONNX file that a person brings, with onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.neural.network import Inputs, rows_of
+from experts.neural.sidecar import Sidecar, read_sidecar, sidecar_path
+from experts.neural.weights import WeightsError, digest
+
+OPEN_SIDE = 224
+"""Width and height for a graph that leaves them open and a sidecar that says nothing, pixels."""
+ROWS_AT_ONCE = 16
+
+
+def onnx_identity(path: Path) -> str:
+    """Digest of an ONNX file, of the numbers it keeps in files beside it, and of its sidecar."""
+    beside = sorted([*path.parent.glob(path.name + "[._]data"), *path.parent.glob(path.stem + "[._]data")])
+    sidecar = sidecar_path(path)
+    return f"sha256:{digest([path, *beside, *([sidecar] if sidecar.is_file() else [])])}"
+
+
+class OnnxNetwork:
+    """An open ONNX file with one input: a batch of pictures.
+
+    Args:
+        path: the file.
+        device: cpu, or a device for which this onnxruntime has a provider; "auto" takes the best there is.
+
+    Raises:
+        WeightsError: it cannot be opened, or has more than one input.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self.path = path
+        self._session = open_session(path, device)
+        self.inputs = self._session.get_inputs()
+        self.shapes: dict[str, list[Any]] = {each.name: list(each.shape) for each in self._session.get_outputs()}
+        self.outputs = list(self.shapes)
+        if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4:
+            shapes = ", ".join(f"{each.name} {each.shape}" for each in self.inputs)
+            raise WeightsError(f"{path}: takes {shapes}, not one batch of pictures", "export it with one input")
+        self.sidecar = self._told()
+
+    def _told(self) -> Sidecar:
+        """The sidecar, with the size of the graph where it has none."""
+        sidecar = read_sidecar(self.path)
+        for name in (sidecar.output, sidecar.scores, sidecar.boxes):
+            if name is not None and name not in self.outputs:
+                known = ", ".join(self.outputs)
+                raise WeightsError(f"{sidecar_path(self.path)}: there is no output {name!r}", f"it has {known}")
+        shape = self.inputs[0].shape
+        sides = shape[:0:-1][:2] if sidecar.layout == "NCHW" else (shape[2], shape[1])
+        width, height = (side if isinstance(side, int) and side > 0 else OPEN_SIDE for side in sides)
+        return sidecar.with_size((width, height))
+
+    def prepare(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Inputs:
+        """RGB frames as the network wants them."""
+        return {self.inputs[0].name: np.stack([self.sidecar.prepare(frame) for frame in frames])}
+
+    def call(self, inputs: Inputs, names: Sequence[str]) -> list[NDArray[Any]]:
+        """Run it on n rows, as many at once as it takes; each output has the n rows along its first axis."""
+        fixed = self.inputs[0].shape[0]
+        step = fixed if isinstance(fixed, int) and fixed > 0 else ROWS_AT_ONCE
+        parts = []
+        for at in range(0, rows_of(inputs), step):
+            rows = {name: array[at : at + step] for name, array in inputs.items()}
+            count = rows_of(rows)
+            if isinstance(fixed, int) and count < step:  # the graph takes no fewer: fill up
+                rows = {name: np.resize(array, (step, *array.shape[1:])) for name, array in rows.items()}
+            parts.append([output[:count] for output in self._session.run(list(names), rows)])
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+    def run(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Inputs of n rows -> float32 [n, dim], of the output that the sidecar names."""
+        (found,) = self.call(inputs, [self.sidecar.output or self.outputs[0]])
+        return vectors(np.asarray(found, np.float32))
+
+
+def vectors(found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a network gives as one vector a row: maps and tokens are averaged over their places.
+
+    Args:
+        found: [n, dim], [n, tokens, dim], [n, dim, 1, 1] or [n, channels, height, width].
+    """
+    if found.ndim == 4:
+        return found.mean((2, 3))
+    if found.ndim == 3:
+        return found.mean(1)
+    return found.reshape(len(found), -1)
+
+
+def open_session(path: Path, device: str) -> Any:
+    """An onnxruntime session.
+
+    Raises:
+        WeightsError: onnxruntime is missing, or cannot open the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise WeightsError("onnxruntime is not installed", "pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    available = onnxruntime.get_available_providers()
+    wanted = {"cuda": "CUDAExecutionProvider", "auto": "CUDAExecutionProvider"}.get(device.split(":")[0])
+    providers = [name for name in (wanted, "CPUExecutionProvider") if name in available]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's own, without a common base
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path}: onnxruntime cannot open it: {reason}", "export the network again") from error

@@ -1,0 +1,148 @@
+"""FILE.json beside FILE: what an ONNX network wants its pictures to be, and which output to take.
+
+    {
+      "size": [227, 227],           width, height in pixels; default: the graph's own, 224 where it leaves them open
+      "layout": "NCHW",             or "NHWC"; default NCHW
+      "colour": "RGB",              or "BGR"; default RGB
+      "scale": 0.00392156862745098, what a value of 0..255 is multiplied with first; default 1/255
+      "mean": 0,                    is then taken off; a number or one a colour, in the order of "colour"; default 0
+      "std": 1,                     divides last; like mean; default 1
+      "fit": "stretch",             or "crop": the middle, without changing the aspect; default stretch
+      "output": "features",         name of the output with the vectors; default: the first
+      "scores": "scores",           face detection: the output [1, n, 2] of which the last column counts
+      "boxes": "boxes",             face detection: the output [1, n, 4], left, top, right, bottom in 0..1
+      "least_score": 0.9            face detection: what is less sure is no face; default 0.9
+    }
+
+Every line may be left out, and so may the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.neural.weights import WeightsError
+
+CHOICES = {"layout": ("NCHW", "NHWC"), "colour": ("RGB", "BGR"), "fit": ("stretch", "crop")}
+HINT = "experts/neural/sidecar.py lists what the file may say"
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """How pictures are prepared for an ONNX network; see the top of this file."""
+
+    size: tuple[int, int] | None = None
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    colour: Literal["RGB", "BGR"] = "RGB"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    fit: Literal["stretch", "crop"] = "stretch"
+    output: str | None = None
+    scores: str | None = None
+    boxes: str | None = None
+    least_score: float = 0.9
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """An RGB frame as the network wants it: uint8 [h, w, 3] -> float32 [3, height, width] or [height, width, 3].
+
+        The size must be known (`with_size`).
+        """
+        assert self.size is not None
+        small = fitted(image, self.size, self.fit)
+        pixels = small[..., ::-1] if self.colour == "BGR" else small
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        values = (pixels.astype(np.float32) * np.float32(self.scale) - mean) / std
+        return np.ascontiguousarray(values.transpose(2, 0, 1) if self.layout == "NCHW" else values)
+
+    def with_size(self, size: tuple[int, int]) -> Sidecar:
+        """The same, with a size where it has none."""
+        return self if self.size else replace(self, size=size)
+
+
+def sidecar_path(network: Path) -> Path:
+    """Where the sidecar of a network lies: FILE.json beside FILE.onnx, or FILE.onnx.json."""
+    whole = network.with_name(network.name + ".json")
+    return whole if whole.is_file() else network.with_suffix(".json")
+
+
+def read_sidecar(network: Path) -> Sidecar:
+    """What the file beside a network says; defaults where there is none.
+
+    Raises:
+        WeightsError: it says something that makes no sense.
+    """
+    path = sidecar_path(network)
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Sidecar()
+    except (ValueError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})", HINT) from error
+    if not isinstance(document, dict):
+        raise WeightsError(f"{path}: is no JSON object", HINT)
+    unknown = sorted(set(document) - {field.name for field in fields(Sidecar)})
+    if unknown:
+        raise WeightsError(f"{path}: {unknown[0]!r} means nothing", HINT)
+    try:
+        return Sidecar(**{key: _value(key, value) for key, value in document.items()})
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: {error}", HINT) from error
+
+
+def _value(key: str, value: Any) -> Any:
+    if key in CHOICES:
+        if value not in CHOICES[key]:
+            raise ValueError(f"{key!r} is {value!r}, not one of {', '.join(CHOICES[key])}")
+        return value
+    if key == "size":
+        sides = [value, value] if isinstance(value, int) else value
+        if not isinstance(sides, list) or len(sides) != 2 or not all(_is_side(side) for side in sides):
+            raise ValueError(f"'size' is {value!r}, not [width, height] in pixels")
+        return tuple(sides)
+    if key in ("mean", "std"):
+        return _colours(key, value)
+    if key in ("scale", "least_score"):
+        return float(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{key!r} is {value!r}, not the name of an output")
+    return value
+
+
+def _is_side(side: Any) -> bool:
+    return isinstance(side, int) and 0 < side <= 4096
+
+
+def _colours(key: str, value: Any) -> tuple[float, ...]:
+    values: Sequence[Any] = value if isinstance(value, list) else [value]
+    numbers = tuple(float(each) for each in values)
+    if len(numbers) not in (1, 3):
+        raise ValueError(f"{key!r} has {len(numbers)} numbers, not 1 or 3")
+    if key == "std" and not all(numbers):
+        raise ValueError("'std' holds a 0, by which nothing can be divided")
+    return numbers
+
+
+def fitted(image: NDArray[np.uint8], size: tuple[int, int], fit: str) -> NDArray[np.uint8]:
+    """A frame at `size` (width, height): stretched, or its middle cut out.
+
+    Args:
+        image: uint8 [h, w, 3].
+    """
+    if fit == "crop":
+        height, width = image.shape[:2]
+        scale = min(width / size[0], height / size[1])
+        wide, high = (max(1, round(side * scale)) for side in size)
+        left, top = (width - wide) // 2, (height - high) // 2
+        image = image[top : top + high, left : left + wide]
+    smaller = image.shape[0] > size[1] or image.shape[1] > size[0]
+    kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=kind), np.uint8)

@@ -1,0 +1,231 @@
+"""Finds the weights of a network on this machine. Never fetches, never opens a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from experts.neural.lock import DEFAULT_REVISION, read_lock
+from experts.neural.sources import LICENCES
+
+PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+"""Endings of files whose opening may run somebody's code."""
+ONNX = "onnx:"
+_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_BLOCK_BYTES = 1 << 22
+
+
+class WeightsError(LookupError):
+    """The weights cannot be used.
+
+    Args:
+        message: what is wrong, naming the source.
+        hint: the one command to run next.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class HubId:
+    """A network on the hub: `id@revision`."""
+
+    id: str
+    revision: str = DEFAULT_REVISION
+
+    @property
+    def key(self) -> str:
+        """How the lock names it."""
+        return f"{self.id}@{self.revision}"
+
+    @property
+    def command(self) -> str:
+        """What fetches it."""
+        at = "" if self.revision == DEFAULT_REVISION else f"@{self.revision}"
+        return f"hcq models fetch {self.id}{at}"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network on this machine.
+
+    Args:
+        source: as a person gave it.
+        folder: holds config.json, the weights and what goes with them.
+        hub: where it came from; None for a folder of one's own.
+        commit: of the hub; empty for a folder of one's own.
+    """
+
+    source: str
+    folder: Path
+    hub: HubId | None = None
+    commit: str = ""
+
+    @cached_property
+    def identity(self) -> str:
+        """What features depend on: the commit, or the digest of the files; where they lie does not count."""
+        if self.hub is not None:
+            return f"{self.hub.id}@{self.commit}"
+        return f"sha256:{digest([*weight_files(self.folder), *sorted(self.folder.glob('*config.json'))])}"
+
+    @property
+    def licence(self) -> str:
+        """Of the weights, as far as it is known."""
+        if self.hub is None:
+            return "that of your folder"
+        locked = read_lock().get(self.hub.key)
+        return (locked.licence if locked else "") or LICENCES.get(self.hub.id, "see its model card")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json, as it is written (transformers knows more: defaults are left out of it)."""
+        return read_json(self.folder / "config.json", self.source)
+
+    @property
+    def model_type(self) -> str:
+        """What transformers calls the kind of network; empty if the folder does not say."""
+        return str(self.config.get("model_type", ""))
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many numbers the network has learned."""
+        return sum(map(count_parameters, self.folder.glob("*.safetensors")))
+
+
+def parse_hub_id(source: str) -> HubId | None:
+    """`id` or `id@revision` as a `HubId`; None if it looks like something else."""
+    found = _HUB_ID.fullmatch(source)
+    return HubId(found["id"], found["revision"] or DEFAULT_REVISION) if found else None
+
+
+def locate(source: str) -> Weights:
+    """The weights that a source names.
+
+    Args:
+        source: a folder, or a Hugging Face id with an optional `@revision`.
+
+    Raises:
+        WeightsError: they are not on this machine, or are pickles.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        _refuse_file(path)
+    hub = None if path.is_dir() else parse_hub_id(source)
+    if hub is not None:
+        folder, commit = _cached(hub)
+        found = Weights(source, folder, hub, commit)
+    elif path.is_dir():
+        found = Weights(source, path)
+    else:
+        raise WeightsError(f"{source}: there is no such folder, and it is no Hugging Face id", "hcq models list")
+    if not weight_files(found.folder):
+        _refuse_folder(found)
+    return found
+
+
+def onnx_file(source: str) -> Path | None:
+    """The file of an `onnx:FILE` source; None for any other source.
+
+    Raises:
+        WeightsError: it is not there.
+    """
+    if not source.startswith(ONNX):
+        return None
+    path = Path(source.removeprefix(ONNX)).expanduser()
+    if path.suffix.lower() in PICKLED:
+        _refuse_file(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file", "give onnx:FILE the path of an ONNX file")
+    return path
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with learned numbers in a folder that may be opened."""
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx"), *folder.glob("onnx/model.onnx")])
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """SHA-256 of the contents of files, as hex."""
+    whole = hashlib.sha256()
+    for path in paths:
+        one = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                one.update(block)
+        whole.update(one.digest())
+    return whole.hexdigest()
+
+
+def read_json(path: Path, source: str) -> dict[str, Any]:
+    """A JSON object of a folder of weights.
+
+    Raises:
+        WeightsError: it is not there, or is none.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"{source}: has no {path.name}", "give a folder as save_pretrained writes it") from None
+    except (ValueError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
+    if not isinstance(document, dict):
+        raise WeightsError(f"{path}: is no JSON object", "fetch or copy it again")
+    return document
+
+
+def count_parameters(path: Path) -> int:
+    """Numbers in a safetensors file, from its header alone."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(size, 1 << 27)))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            count = 1
+            for side in tensor["shape"]:
+                count *= side
+            total += count
+    return total
+
+
+def _cached(hub: HubId) -> tuple[Path, str]:
+    """The folder in the hub's cache that holds the locked commit (else what the cache knows the revision as)."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        locked = read_lock().get(hub.key)
+    except ValueError as error:
+        raise WeightsError(str(error), hub.command) from error
+    try:
+        revision = locked.commit if locked else hub.revision
+        folder = Path(snapshot_download(hub.id, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError, OSError) as error:
+        raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command) from error
+    return folder, folder.name
+
+
+def _refuse_file(path: Path) -> None:
+    if path.suffix.lower() == ".onnx":
+        raise WeightsError(f"{path}: an ONNX file is given as {ONNX}FILE", f"write {ONNX}{path}")
+    pickled = "may run code when it is opened (a pickle); hcq takes safetensors and ONNX only"
+    reason = pickled if path.suffix.lower() in PICKLED else "is a file, not a folder of weights"
+    raise WeightsError(f"{path}: {reason}", "give a folder as save_pretrained writes it, or onnx:FILE")
+
+
+def _refuse_folder(found: Weights) -> None:
+    pickles = sorted(path.name for path in found.folder.iterdir() if path.suffix.lower() in PICKLED)
+    if pickles:
+        what = f"holds its weights as a pickle only ({pickles[0]}), which may run code when it is opened"
+        hint = "save it again as safetensors; many ids on the hub have a revision that holds them (ID@refs/pr/N)"
+        raise WeightsError(f"{found.source}: {what}", hint)
+    hint = found.hub.command if found.hub else "give a folder as save_pretrained writes it"
+    raise WeightsError(f"{found.source}: {found.folder} holds no *.safetensors and no *.onnx", hint)

@@ -1,0 +1,173 @@
+"""Tiny networks with random weights, of every kind that an expert takes, saved as a person would have them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SEEN = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+SIDE = 32
+CROP = {"size": {"shortest_edge": 36}, "crop_size": {"height": SIDE, "width": SIDE}}
+TEXT = dict(
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=32,
+    vocab_size=50,
+    bos_token_id=1,
+    eos_token_id=2,
+)
+
+
+def save(kind: str, folder: Path) -> Path:
+    """Make the network `kind` (a name in `KINDS`), the same numbers each time, in `folder`/`kind`."""
+    import torch
+
+    place = folder / kind
+    if not place.exists():
+        torch.manual_seed(sum(kind.encode()))
+        model, preparing = KINDS[kind]()
+        model.eval().save_pretrained(place)
+        if preparing is not None:
+            preparing.save_pretrained(place)
+    return place
+
+
+def _dinov2() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=8)
+    return t.Dinov2Model(config), t.BitImageProcessor(**CROP)
+
+
+def _clip() -> tuple[Any, Any]:
+    import transformers as t
+
+    vision = dict(**SEEN, image_size=SIDE, patch_size=8)
+    return t.CLIPModel(t.CLIPConfig(text_config=TEXT, vision_config=vision, projection_dim=24)), t.CLIPImageProcessor(
+        **CROP
+    )
+
+
+def _siglip2() -> tuple[Any, Any]:
+    import transformers as t
+
+    vision = dict(**SEEN, image_size=SIDE, patch_size=8)
+    processor = t.SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
+    return t.SiglipModel(t.SiglipConfig(text_config=TEXT, vision_config=vision)), processor
+
+
+def _vit() -> tuple[Any, Any]:
+    """Without a pooler, as many checkpoints of classifiers are."""
+    import transformers as t
+
+    config = t.ViTConfig(**SEEN, image_size=SIDE, patch_size=8)
+    return t.ViTModel(config, add_pooling_layer=False), t.ViTImageProcessor(size={"height": SIDE, "width": SIDE})
+
+
+def _convnext() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.ConvNextConfig(hidden_sizes=[8, 16, 24, 40], depths=[1, 1, 1, 1])
+    return t.ConvNextModel(config), t.ViTImageProcessor(size={"height": 64, "width": 64})
+
+
+def _videomae() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.VideoMAEConfig(**SEEN, image_size=SIDE, patch_size=8, num_frames=4, tubelet_size=2)
+    return t.VideoMAEModel(config), t.VideoMAEImageProcessor(**CROP)
+
+
+def _timesformer() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.TimesformerConfig(**SEEN, image_size=SIDE, patch_size=8, num_frames=3)
+    return t.TimesformerModel(config), t.VideoMAEImageProcessor(**CROP)
+
+
+def _vjepa2() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.VJEPA2Config(
+        hidden_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        crop_size=SIDE,
+        patch_size=8,
+        frames_per_clip=6,
+        tubelet_size=2,
+        pred_hidden_size=48,
+        pred_num_hidden_layers=1,
+        pred_num_attention_heads=2,
+    )
+    return t.VJEPA2Model(config), t.VideoMAEImageProcessor(**CROP)
+
+
+def _ast() -> tuple[Any, Any]:
+    import transformers as t
+
+    return t.ASTModel(t.ASTConfig(**SEEN, max_length=1024)), t.ASTFeatureExtractor()
+
+
+def _clap(fusion: bool = False) -> tuple[Any, Any]:
+    import transformers as t
+
+    audio = dict(
+        patch_embeds_hidden_size=8,
+        hidden_size=64,
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 2, 2],
+        num_mel_bins=64,
+        spec_size=256,
+        enable_fusion=fusion,
+    )
+    config = t.ClapConfig(text_config=TEXT, audio_config=audio, projection_dim=16)
+    return t.ClapModel(config), t.ClapFeatureExtractor(truncation="fusion" if fusion else "rand_trunc")
+
+
+def _whisper() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.WhisperConfig(
+        d_model=32,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        vocab_size=60,
+        pad_token_id=1,
+        bos_token_id=2,
+        eos_token_id=3,
+        decoder_start_token_id=4,
+    )
+    return t.WhisperModel(config), t.WhisperFeatureExtractor()
+
+
+KINDS = {
+    "dinov2": _dinov2,
+    "clip": _clip,
+    "siglip2": _siglip2,
+    "vit": _vit,
+    "convnext": _convnext,
+    "videomae": _videomae,
+    "timesformer": _timesformer,
+    "vjepa2": _vjepa2,
+    "ast": _ast,
+    "clap": _clap,
+    "clap-fused": lambda: _clap(True),
+    "whisper": _whisper,
+}
+APPEARANCE = ["dinov2", "clip", "siglip2", "vit", "convnext"]
+MOTION = ["videomae", "timesformer", "vjepa2"]
+AUDIO = ["ast", "clap", "clap-fused", "whisper"]
+
+
+@cache
+def expert_name(kind: str) -> str:
+    """Which expert takes it."""
+    return "appearance" if kind in APPEARANCE else "motion" if kind in MOTION else "audio"
