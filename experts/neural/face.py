@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -181,6 +182,7 @@ class BoxEye:
     def __init__(self, path: Path) -> None:
         self.dim = ClassicFace().dim
         self._network = OnnxNetwork(path)
+        self._network.sidecar = replace(self._network.sidecar, fit="stretch")  # boxes are parts of the whole frame
         self._scores, self._boxes = self._named_outputs()
 
     def _named_outputs(self) -> tuple[str, str]:

@@ -131,7 +131,7 @@ def load_model(weights: Weights, device: str) -> Any:
                 dtype=choose_precision(device),
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except Exception as error:  # safetensors and transformers have no common base
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(f"{weights.source}: cannot be loaded: {reason}", "hcq models list") from error
     lacks = sorted(report["missing_keys"])

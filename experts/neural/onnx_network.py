@@ -57,8 +57,12 @@ class OnnxNetwork:
                 raise WeightsError(f"{sidecar_path(self.path)}: there is no output {name!r}", f"it has {known}")
         shape = self.inputs[0].shape
         sides = shape[:0:-1][:2] if sidecar.layout == "NCHW" else (shape[2], shape[1])
-        width, height = (side if isinstance(side, int) and side > 0 else OPEN_SIDE for side in sides)
-        return sidecar.with_size((width, height))
+        fixed = [side if isinstance(side, int) and side > 0 else None for side in sides]
+        wanted = sidecar.size or (fixed[0] or OPEN_SIDE, fixed[1] or OPEN_SIDE)
+        if any(side not in (None, own) for side, own in zip(fixed, wanted, strict=True)):
+            what = f"{sidecar_path(self.path)}: the size is {list(wanted)}, but the network takes {fixed}"
+            raise WeightsError(what, "take the size out of it")
+        return sidecar.with_size(wanted)
 
     def prepare(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Inputs:
         """RGB frames as the network wants them."""

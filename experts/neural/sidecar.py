@@ -7,7 +7,8 @@
       "scale": 0.00392156862745098, what a value of 0..255 is multiplied with first; default 1/255
       "mean": 0,                    is then taken off; a number or one a colour, in the order of "colour"; default 0
       "std": 1,                     divides last; like mean; default 1
-      "fit": "stretch",             or "crop": the middle, without changing the aspect; default stretch
+      "fit": "crop",                the middle, without changing the aspect; or "stretch": all of it; default crop
+                                    (a face detector always sees all of it)
       "output": "features",         name of the output with the vectors; default: the first
       "scores": "scores",           face detection: the output [1, n, 2] of which the last column counts
       "boxes": "boxes",             face detection: the output [1, n, 4], left, top, right, bottom in 0..1
@@ -45,7 +46,7 @@ class Sidecar:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    fit: Literal["stretch", "crop"] = "stretch"
+    fit: Literal["stretch", "crop"] = "crop"
     output: str | None = None
     scores: str | None = None
     boxes: str | None = None
