@@ -30,6 +30,7 @@ COMMANDS: list[str] = [
     "features",
     "captions",
     "experts",
+    "models",
     "recipes",
     "doctor",
     "bench",

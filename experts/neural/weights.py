@@ -196,21 +196,26 @@ def count_parameters(path: Path) -> int:
     return total
 
 
-def _cached(hub: HubId) -> tuple[Path, str]:
-    """The folder in the hub's cache that holds the locked commit (else what the cache knows the revision as)."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def hub_folder(hub: HubId) -> Path:
+    """Where the hub's client keeps a network: `refs/REVISION` names a commit, `snapshots/COMMIT` holds its files."""
+    from huggingface_hub import constants
 
+    return Path(constants.HF_HUB_CACHE) / ("models--" + hub.id.replace("/", "--"))
+
+
+def _cached(hub: HubId) -> tuple[Path, str]:
+    """The folder of the locked commit (else of what the cache knows the revision as), and the commit."""
     try:
         locked = read_lock().get(hub.key)
     except ValueError as error:
         raise WeightsError(str(error), hub.command) from error
-    try:
-        revision = locked.commit if locked else hub.revision
-        folder = Path(snapshot_download(hub.id, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError, OSError) as error:
-        raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command) from error
-    return folder, folder.name
+    place = hub_folder(hub)
+    reference = place / "refs" / hub.revision
+    commit = locked.commit if locked else reference.read_text("utf-8").strip() if reference.is_file() else hub.revision
+    folder = place / "snapshots" / commit
+    if not folder.is_dir():
+        raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command)
+    return folder, commit
 
 
 def _refuse_file(path: Path) -> None:

@@ -193,5 +193,5 @@ def test_boxes_are_in_pixels_of_the_frame(shared, detector, stretch):
     assert 0.25 < (left + wide / 2) / width < 0.75 and 0.2 < (top + high / 2) / height < 0.8
     assert 0.1 < wide / width < 0.6
     mirrored = BoxEye(detector).boxes(np.ascontiguousarray(frames.images[0][:, ::-1]))[0]
-    assert mirrored[:2] == pytest.approx([width - left - wide, top], abs=wide / 4)
+    assert mirrored[:2] == pytest.approx([width - left - wide, top], abs=float(wide) / 4)
     assert len(expert.extract(Clip(0, 3, True, False, {expert.sampling: frames}))) == len(frames)

@@ -1,0 +1,100 @@
+"""`hcq models`: pretrained networks for offline work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hcq_cli.commands.shared import MACHINE, Session, command
+
+if TYPE_CHECKING:
+    from hcq_cli.weights.fetching import Fetched
+    from hcq_cli.weights.listing import Listed
+
+FETCH_EXAMPLES = [
+    "hcq models fetch neural",
+    "hcq models fetch face",
+    "hcq models fetch google/siglip2-base-patch16-224",
+    "hcq models fetch openai/clip-vit-base-patch32@refs/pr/1",
+]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[PRESET|EXPERT|ID[@REVISION]]…", help="What to fetch (default: neural).")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq models` with its commands."""
+    group = typer.Typer(no_args_is_help=True, help="Fetch and list pretrained networks.")
+    command(group, "fetch", examples=FETCH_EXAMPLES)(fetch)
+    command(group, "list", examples=["hcq models list", "hcq models list --json"])(list_)
+    app.add_typer(group, name="models", rich_help_panel=MACHINE)
+
+
+def fetch(session: Session, names: Names = None) -> None:
+    """Fetch networks from Hugging Face, so that everything else works offline.
+
+    The commit that a revision has now is written down, and extraction uses exactly that one until it is fetched anew.
+    Only safetensors or ONNX, and what goes with them; never pickles. No other command downloads anything.
+    """
+    from hcq_cli.weights import fetching
+
+    hubs = fetching.wanted(names or [])
+    fetched = [fetching.fetch(hub, session.console.note) for hub in hubs]
+
+    def human() -> None:
+        session.console.table(["network", "commit", "licence", "MB"], [_row(each) for each in fetched])
+
+    session.console.result({"models": [_fetched(each) for each in fetched]}, human)
+
+
+def _row(each: Fetched) -> list[Any]:
+    return [each.hub.id, each.commit[:12], each.licence or "see its model card", round(each.nbytes / 1e6, 1)]
+
+
+def _fetched(each: Fetched) -> dict[str, Any]:
+    return {
+        "id": each.hub.id,
+        "revision": each.hub.revision,
+        "commit": each.commit,
+        "licence": each.licence,
+        "bytes": each.nbytes,
+        "folder": str(each.folder),
+    }
+
+
+def list_(session: Session) -> None:
+    """List the networks of the presets and those fetched: commit, licence, size, or how to get them."""
+    from hcq_cli.weights.listing import list_models
+
+    found = list_models()
+    session.console.result({"models": [_listed(each) for each in found]}, lambda: _show(session, found))
+
+
+def _listed(each: Listed) -> dict[str, Any]:
+    return {
+        "id": each.hub.id,
+        "revision": each.hub.revision,
+        "experts": each.experts,
+        "commit": each.commit,
+        "licence": each.licence,
+        "bytes": each.nbytes,
+        "missing": each.hint,
+    }
+
+
+def _show(session: Session, found: list[Listed]) -> None:
+    rows = [
+        [
+            each.hub.id,
+            ", ".join(each.experts),
+            each.licence or "see its model card",
+            each.commit[:12] or "not here",
+            round(each.nbytes / 1e6, 1) if each.nbytes else "",
+        ]
+        for each in found
+    ]
+    session.console.table(["network", "expert", "licence", "commit", "MB"], rows)
+    for each in found:
+        if each.hint:
+            session.console.note(each.hint)

@@ -1,0 +1,135 @@
+"""Fetches networks from the hub: the one place of hcq that does, and only when asked to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from experts.neural.lock import Locked, lock_path, read_lock
+from experts.neural.sources import LICENCES, ON_REQUEST, PRESET
+from experts.neural.weights import PICKLED, HubId, parse_hub_id
+from hcq_cli import files
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+
+BESIDE = {".json", ".txt", ".model"}
+"""Endings of what goes with the weights: configuration, processors, tokenizers."""
+TRY_AGAIN = "check the connection and run the same command again; what has arrived is kept"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What is on this machine now.
+
+    Args:
+        hub: id and revision.
+        commit: what the revision was resolved to.
+        licence: of the weights, as the model card says.
+        folder: where the files lie.
+        nbytes: of all files.
+    """
+
+    hub: HubId
+    commit: str
+    licence: str
+    folder: Path
+    nbytes: int
+
+
+def wanted(names: Sequence[str]) -> list[HubId]:
+    """Presets, experts and ids as ids of the hub, each once.
+
+    Args:
+        names: `neural`, the name of an expert that a preset or a request gives a network (`face`), `id` or
+            `id@revision`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found: list[HubId] = []
+    for name in names or ["neural"]:
+        sources = list(PRESET.values()) if name == "neural" else [(PRESET | ON_REQUEST).get(name, name)]
+        for part in (part for source in sources for part in source.split("+")):
+            hub = parse_hub_id(part)
+            if hub is None:
+                known = ", ".join(["neural", *PRESET, *ON_REQUEST])
+                raise UsageError(f"{part!r} is no Hugging Face id", f"give {known}, or an id as OWNER/NAME[@REVISION]")
+            found.append(hub)
+    return list(dict.fromkeys(found))
+
+
+def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetched:
+    """Bring a network to this machine and write the commit it has now into the lock.
+
+    Args:
+        hub: what to fetch.
+        told: called with a line for people before anything large is fetched.
+
+    Raises:
+        NotFoundError: there is no such network or revision, or it may not be read.
+        HcqError: the hub cannot be reached, or there are only pickles.
+    """
+    from huggingface_hub import snapshot_download
+
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise HcqError("HF_HUB_OFFLINE is set, so nothing can be fetched", "unset HF_HUB_OFFLINE")
+    try:
+        commit, licence, names, nbytes = _looked_up(hub)
+        told(f"{hub.key}: {len(names)} files, {nbytes / 1e6:,.1f} MB, commit {commit[:12]}")
+        folder = Path(snapshot_download(hub.id, revision=commit, allow_patterns=names))
+    except HcqError:
+        raise
+    except Exception as error:  # of the hub's client, of its HTTP library, of the system
+        raise _understood(hub, error) from error
+    _lock(hub, Locked(commit, licence, datetime.now(UTC).isoformat(timespec="seconds")))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Fetched(hub, commit, licence, folder, size)
+
+
+def _looked_up(hub: HubId) -> tuple[str, str, list[str], int]:
+    """Commit, licence, names and bytes of the files that are needed."""
+    from huggingface_hub import HfApi
+
+    about = HfApi().model_info(hub.id, revision=hub.revision, files_metadata=True)
+    card: Any = about.card_data
+    licence = str(card.get("license") or "") if card is not None else ""
+    sizes = {each.rfilename: each.size or 0 for each in about.siblings or []}
+    names = chosen_files(list(sizes))
+    if not names:
+        pickles = [name for name in sizes if Path(name).suffix in PICKLED]
+        what = f"only pickles ({pickles[0]}), which may run code when they are opened" if pickles else "no weights"
+        hint = "some ids have a revision with safetensors: look for one on its page, and give ID@refs/pr/N"
+        raise HcqError(f"{hub.key} holds {what}", hint)
+    return str(about.sha), licence or LICENCES.get(hub.id, ""), names, sum(sizes[name] for name in names)
+
+
+def chosen_files(names: Sequence[str]) -> list[str]:
+    """The files that are needed: safetensors, else ONNX, and what goes with them; none if there are only pickles."""
+    top = [name for name in names if "/" not in name]
+    weights = [name for name in top if name.endswith(".safetensors")]
+    if not weights:
+        weights = [name for name in names if name.endswith(".onnx") and ("/" not in name or name == "onnx/model.onnx")]
+    return sorted([*weights, *(name for name in top if Path(name).suffix in BESIDE)]) if weights else []
+
+
+def _lock(hub: HubId, locked: Locked) -> None:
+    path = lock_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.writer_lock(path.parent, wait_s=10.0):
+        known = {key: asdict(each) for key, each in read_lock().items()}
+        files.write_json(path, known | {hub.key: asdict(locked)})
+
+
+def _understood(hub: HubId, error: Exception) -> HcqError:
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if "GatedRepoError" in kinds:
+        return NotFoundError(f"{hub.key} is only for those who accept its terms", "accept them, then: hf auth login")
+    if "RepositoryNotFoundError" in kinds:
+        return NotFoundError(f"the hub has no {hub.id}, or it is private", "check the name, or: hf auth login")
+    if "RevisionNotFoundError" in kinds:
+        return NotFoundError(f"{hub.id} has no revision {hub.revision!r}", f"hcq models fetch {hub.id}")
+    reason = str(error).strip().splitlines()
+    return HcqError(f"{hub.key} cannot be fetched: {reason[0] if reason else type(error).__name__}", TRY_AGAIN)
