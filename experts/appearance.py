@@ -40,6 +40,7 @@ class Appearance:
     weights = ""
     licence = ""
     about = "sees colours, textures, layout, and the colour and shape of what stands out"
+    cost = "about 5 ms of a core for a second of video"
     sampling = Sampling(frames_per_second=2.0, max_side=256)
 
     def __init__(self) -> None:

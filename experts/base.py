@@ -159,8 +159,9 @@ class Expert(Protocol):
         weights: revision or digest of the network's weights; empty for an expert without any.
         sampling: what it asks of the decoder.
 
-    It may also have `licence` (of the weights) and `about` (a few words: what it sees or hears), which `hcq experts`
-    shows. `experts.contract.check_expert` puts these promises to the test.
+    It may also have `licence` (of the weights), `about` (what it sees or hears) and `cost` (what it costs), a few
+    words each, which `hcq experts` shows; and `paced = True` if `--sample-fps` must leave its frames a second alone.
+    `experts.contract.check_expert` puts these promises to the test.
     """
 
     name: str

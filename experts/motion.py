@@ -65,6 +65,7 @@ class Motion:
     weights = ""
     licence = ""
     about = "sees how things and the camera move: directions, rhythm, growth, spin, flashes"
+    cost = "about 9 ms of a core for a second of video"
     sampling = Sampling(frames_per_second=10.0, max_side=160)
 
     def __init__(self) -> None:

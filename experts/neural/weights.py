@@ -211,7 +211,9 @@ def _cached(hub: HubId) -> tuple[Path, str]:
         raise WeightsError(str(error), hub.command) from error
     place = hub_folder(hub)
     reference = place / "refs" / hub.revision
-    commit = locked.commit if locked else reference.read_text("utf-8").strip() if reference.is_file() else hub.revision
+    commit = (
+        locked.commit if locked else reference.read_text("utf-8").strip() if reference.is_file() else hub.revision
+    )
     folder = place / "snapshots" / commit
     if not folder.is_dir():
         raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command)

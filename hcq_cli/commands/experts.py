@@ -18,19 +18,26 @@ def _sampling_text(sampling: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _row(name: str, package: str) -> dict[str, Any]:
-    """One expert as a document; with `error` in the place of its figures if it cannot be loaded."""
+def _row(ask: str, package: str) -> dict[str, Any]:
+    """One expert as a document; with `missing` or `error` in the place of its figures if it cannot be loaded."""
     from experts import registry
+    from experts.neural.weights import WeightsError
 
-    row: dict[str, Any] = {"name": name, "package": package}
-    row["presets"] = [preset for preset, members in registry.presets.items() if name in members]
+    name, source = registry.named(ask)
+    row: dict[str, Any] = {"name": name, "source": source, "package": package}
+    row["presets"] = [preset for preset, members in registry.presets.items() if ask in members]
     try:
-        expert = registry.load([name])[0]
+        expert = registry.load([ask])[0]
+        return {**row, **_figures(expert)}
+    except WeightsError as error:
+        return {**row, **_absent(source), "missing": f"hcq models fetch {name}", "error": str(error)}
     except ValueError as error:
         return {**row, "error": str(error)}
+
+
+def _figures(expert: Any) -> dict[str, Any]:
     asked = expert.sampling
     return {
-        **row,
         "dim": expert.dim,
         "sampling": {
             "frames_per_second": asked.frames_per_second,
@@ -40,8 +47,17 @@ def _row(name: str, package: str) -> dict[str, Any]:
         "version": expert.version,
         "weights": expert.weights,
         "licence": getattr(expert, "licence", ""),
+        "cost": getattr(expert, "cost", ""),
         "about": getattr(expert, "about", ""),
     }
+
+
+def _absent(source: str) -> dict[str, Any]:
+    """What is known of weights that are not here."""
+    from experts.neural.sources import LICENCES
+
+    licences = [LICENCES.get(part, "see its model card") for part in source.split("+")]
+    return {"weights": "", "licence": " and ".join(licences)}
 
 
 def register(app: typer.Typer) -> None:
@@ -49,35 +65,47 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "experts", panel=LOOKING, examples=["hcq experts", "hcq experts --json"])
     def experts(session: Session) -> None:
-        """List what can see and hear: dimension, sampling, weights and their licence."""
+        """List what can see and hear: dimension, sampling, weights, their revision and licence, and what it costs."""
         from experts import registry
+        from experts.neural.sources import ON_REQUEST
         from hcq_cli.errors import HcqError
 
         try:
             known = registry.announced()
         except ValueError as error:
             raise HcqError(str(error), "pip uninstall one of them") from error
-        rows = [_row(source.name, source.package) for source in known.values()]
+        plain = [(each.name, each.package) for each in known.values() if each.name in registry.BUILT_IN]
+        others = [(each.name, each.package) for each in known.values() if each.package != "hcq"]
+        asks = [*registry.presets["neural"], *(f"{name}={source}" for name, source in ON_REQUEST.items())]
+        rows = [_row(*each) for each in [*plain, *others]]
+        networks = [_row(ask, "hcq") for ask in asks]
         for row in rows:
             if "error" in row:
                 session.console.warn(row["error"])
-        console = session.console
-        console.result({"experts": rows, "presets": registry.presets}, lambda: _show(session, rows, registry.presets))
+        document = {"experts": rows, "networks": networks, "presets": registry.presets}
+        session.console.result(document, lambda: _show(session, rows, networks))
 
 
-def _show(session: Session, rows: list[dict[str, Any]], presets: dict[str, list[str]]) -> None:
+def _show(session: Session, rows: list[dict[str, Any]], networks: list[dict[str, Any]]) -> None:
+    console = session.console
     cells = [
-        [row["name"], row["dim"], _sampling_text(row["sampling"]), row["version"], _weights_text(row), row["about"]]
+        [row["name"], row["dim"], _sampling_text(row["sampling"]), row["version"], row["cost"], row["about"]]
         for row in rows
-        if "error" not in row
+        if "dim" in row
     ]
-    columns = ["expert", "dim", "sampling", "version", "weights (licence)", "what it sees or hears"]
-    session.console.table(columns, cells)
-    for name, members in presets.items():
-        session.console.text(f"preset {name}: {', '.join(members)}")
-    session.console.note("an expert of your own: experts/base.py tells how, entry points in hcq.experts announce it")
+    console.table(["expert", "dim", "sampling", "version", "cost", "what it sees or hears"], cells)
+    cells = [
+        [row["name"], row["source"].replace("+", " "), row.get("dim", ""), row["licence"], _state(row)]
+        for row in networks
+    ]
+    console.table(["network", "weights", "dim", "licence", "on this machine"], cells)
+    console.text("preset classic: appearance, motion, audio, face; preset neural: the networks, but for face")
+    console.note("face is off in the preset neural until asked for by name: faces are biometric data")
+    console.note("other networks: --experts NAME=SOURCE, a Hugging Face id, a folder, or onnx:FILE")
+    console.note("an expert of your own: experts/base.py tells how, entry points in hcq.experts announce it")
 
 
-def _weights_text(row: dict[str, Any]) -> str:
-    licence = f" ({row['licence']})" if row["licence"] else ""
-    return f"{row['weights']}{licence}" if row["weights"] else "none"
+def _state(row: dict[str, Any]) -> str:
+    if "missing" in row:
+        return str(row["missing"])
+    return f"{row['weights'].rpartition('@')[2][:12]}; {row['cost']}"

@@ -19,7 +19,8 @@ FETCH_EXAMPLES = [
     "hcq models fetch openai/clip-vit-base-patch32@refs/pr/1",
 ]
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[PRESET|EXPERT|ID[@REVISION]]…", help="What to fetch (default: neural).")
+    list[str] | None,
+    typer.Argument(metavar="[PRESET|EXPERT|ID[@REVISION]]…", help="What to fetch (default: neural)."),
 ]
 
 

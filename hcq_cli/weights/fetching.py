@@ -56,7 +56,9 @@ def wanted(names: Sequence[str]) -> list[HubId]:
             hub = parse_hub_id(part)
             if hub is None:
                 known = ", ".join(["neural", *PRESET, *ON_REQUEST])
-                raise UsageError(f"{part!r} is no Hugging Face id", f"give {known}, or an id as OWNER/NAME[@REVISION]")
+                raise UsageError(
+                    f"{part!r} is no Hugging Face id", f"give {known}, or an id as OWNER/NAME[@REVISION]"
+                )
             found.append(hub)
     return list(dict.fromkeys(found))
 
@@ -111,7 +113,9 @@ def chosen_files(names: Sequence[str]) -> list[str]:
     top = [name for name in names if "/" not in name]
     weights = [name for name in top if name.endswith(".safetensors")]
     if not weights:
-        weights = [name for name in names if name.endswith(".onnx") and ("/" not in name or name == "onnx/model.onnx")]
+        weights = [
+            name for name in names if name.endswith(".onnx") and ("/" not in name or name == "onnx/model.onnx")
+        ]
     return sorted([*weights, *(name for name in top if Path(name).suffix in BESIDE)]) if weights else []
 
 

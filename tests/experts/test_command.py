@@ -24,6 +24,11 @@ def test_classic_experts_are_listed(hcq):
     assert rows[2]["sampling"] == {"frames_per_second": None, "max_side": None, "audio_hz": 16000}
     assert "haarcascade" in rows[3]["weights"]
     assert rows[3]["licence"]
+        assert "ms of a core" in row["cost"]
+    networks = {row["name"]: row for row in hcq("experts", "--json", env={"HF_HUB_CACHE": "/nowhere"}).json["networks"]}
+    assert list(networks) == ["appearance", "motion", "audio", "face"]
+    assert networks["motion"]["missing"] == "hcq models fetch motion" and networks["face"]["presets"] == []
+    assert networks["appearance"]["licence"] == "Apache-2.0" and networks["audio"]["presets"] == ["neural"]
     shown = hcq("experts").out
     assert all(name in shown for name in ("appearance", "motion", "audio", "face", "preset classic"))
 
