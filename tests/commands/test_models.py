@@ -28,7 +28,7 @@ class Hub(BaseHTTPRequestHandler):
             tree = [{"type": "file", "path": name, "size": size, "oid": "0" * 40} for name, size in files]
             self.answer(json.dumps(tree).encode())
         elif self.path.startswith("/api/models/some/net"):
-            self.answer(json.dumps(self.about(NAMES + ["pytorch_model.bin", "README.md"])).encode())
+            self.answer(json.dumps(self.about([*NAMES, "pytorch_model.bin", "README.md"])).encode())
         elif self.path.startswith("/api/models/some/pickle"):
             self.answer(json.dumps(self.about(["pytorch_model.bin", "config.json"])).encode())
         elif self.path.startswith(f"/some/net/resolve/{COMMIT}/"):

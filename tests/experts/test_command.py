@@ -24,8 +24,9 @@ def test_classic_experts_are_listed(hcq):
     assert rows[2]["sampling"] == {"frames_per_second": None, "max_side": None, "audio_hz": 16000}
     assert "haarcascade" in rows[3]["weights"]
     assert rows[3]["licence"]
-        assert "ms of a core" in row["cost"]
-    networks = {row["name"]: row for row in hcq("experts", "--json", env={"HF_HUB_CACHE": "/nowhere"}).json["networks"]}
+    assert "ms of a core" in rows[0]["cost"]
+    found = hcq("experts", "--json", env={"HF_HUB_CACHE": "/nowhere"}).json["networks"]
+    networks = {row["name"]: row for row in found}
     assert list(networks) == ["appearance", "motion", "audio", "face"]
     assert networks["motion"]["missing"] == "hcq models fetch motion" and networks["face"]["presets"] == []
     assert networks["appearance"]["licence"] == "Apache-2.0" and networks["audio"]["presets"] == ["neural"]
