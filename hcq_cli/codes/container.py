@@ -39,6 +39,8 @@ BLOCK_BYTES = 1 << 20
 FIXED = struct.Struct("<8sIIQQ")
 """Magic, version, block size, header offset, header length; the SHA-256 follows."""
 PRELUDE_BYTES = FIXED.size + 32
+FIRST_SECTION = -(-PRELUDE_BYTES // ALIGNMENT) * ALIGNMENT
+"""Where the section that is written in place begins."""
 DTYPES = ("|u1", "<f4", "<u4", "<u8")
 
 
@@ -150,7 +152,7 @@ class ContainerWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             self._out = stack.enter_context(temporary.open("wb"))
-            self._out.write(b"\0" * _aligned(PRELUDE_BYTES))
+            self._out.write(b"\0" * FIRST_SECTION)
             self._stack = stack.pop_all()
         return self
 
@@ -183,7 +185,7 @@ class ContainerWriter:
         sections: dict[str, Section] = {}
         if self._in_place is not None:
             name, writer = self._in_place
-            sections[name] = writer.finish(_aligned(PRELUDE_BYTES))
+            sections[name] = writer.finish(FIRST_SECTION)
         for name, writer in self._spooled.items():
             self._align()
             sections[name] = writer.finish(self._out.tell())

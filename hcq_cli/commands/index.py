@@ -14,12 +14,21 @@ from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.errors import EXIT_SOME_FAILED, HcqError, UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.search.index import Index
     from hcq_cli.search.indexing import Change
     from hcq_cli.search.partition import Partition
     from hcq_cli.search.partitioning import TuningQueries
 
 CodesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[CODES]…", help="Code files (default: the workspace's).")
+]
+TextSideOption = Annotated[
+    str,
+    typer.Option(
+        "--text-side",
+        metavar="float32|int8|none",
+        help="What queries are encoded with, without torch: exact, a quarter of the size, or nothing.",
+    ),
 ]
 IndexOption = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
@@ -32,7 +41,11 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Make an index of codes, and look after it.", rich_markup_mode="rich"
     )
     examples: dict[Callable[..., None], list[str]] = {
-        build: ["hcq index build", "hcq index build a.hcq b.hcq --index both --partitions 1024"],
+        build: [
+            "hcq index build",
+            "hcq index build a.hcq b.hcq --index both --partitions 1024",
+            "hcq index build --text-side int8",
+        ],
         add: ["hcq index add new.hcq"],
         remove: ["hcq index remove holiday/beach.mp4"],
         compact: ["hcq index compact"],
@@ -56,13 +69,15 @@ def build(
             help="Lists that videos lie by, so that a query looks into a few (auto: from 100,000 videos on).",
         ),
     ] = "auto",
+    text_side: TextSideOption = "float32",
 ) -> None:
     """Make a searchable index of code files, in place of the old one."""
     from hcq_cli.search.indexing import build as build_index
 
     paths = codes or [session.workspace.codes]
     queries = partial(_captions, session, paths[0])
-    _write(session, partial(build_index, partitions=_lists(partitions), queries=queries), paths, index)
+    action = partial(build_index, partitions=_lists(partitions), queries=queries)
+    _write(session, action, paths, index, text_side)
 
 
 def _captions(session: Session, codes: Path) -> TuningQueries | None:
@@ -103,14 +118,31 @@ def add(session: Session, codes: CodesArgument = None, index: IndexOption = None
     _write(session, add_codes, codes, index)
 
 
-def _write(session: Session, action: Callable[..., Change], codes: list[Path] | None, index: Path | None) -> None:
+def _write(
+    session: Session,
+    action: Callable[..., Change],
+    codes: list[Path] | None,
+    index: Path | None,
+    text_side: str = "float32",
+) -> None:
     from hcq_cli.codes.codefile import open_codes
+    from hcq_cli.search.exported_tower import PRECISIONS
+    from hcq_cli.search.tower_making import tower_maker
 
+    if text_side not in (*PRECISIONS, "none"):
+        raise UsageError(f"--text-side {text_side}: known are {', '.join(PRECISIONS)} and none")
     paths = codes or [session.workspace.codes]
     started = time.perf_counter()
-    total = sum(len(open_codes(path)) for path in paths)
-    with session.console.progress("indexing", total, "videos") as task:
-        change: Change = action(index or session.workspace.index, paths, progress=task.advance)
+    files = [open_codes(path) for path in paths]
+    tower = tower_maker(
+        files[0].header,
+        [*files[0].checkpoints, session.workspace.model],
+        precision=text_side,
+        codes=paths[0],
+        warn=session.console.warn,
+    )
+    with session.console.progress("indexing", sum(map(len, files)), "videos") as task:
+        change: Change = action(index or session.workspace.index, paths, progress=task.advance, tower=tower)
     _report(session, change, time.perf_counter() - started)
 
 
@@ -193,16 +225,25 @@ def info(session: Session, index: IndexOption = None) -> None:
         "generation": known.generation,
         "disk_bytes": known.disk_bytes,
         **_tuning(partition),
+        "text_side": _text_side(opened),
     }
 
     def human() -> None:
         rows = [
             (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
             for name, value in document.items()
+            if name != "text_side"
         ]
+        rows += [(f"text side {name}".replace("_", " "), value) for name, value in _text_side(opened).items()]
         session.console.table(["", ""], rows)
 
     session.console.result(document, human)
+
+
+def _text_side(index: Index) -> dict[str, Any]:
+    """What the index holds of the model, and how that was measured against it."""
+    tower = index.content.tower
+    return {"precision": "none"} if tower is None else {"precision": tower.precision, **tower.checked}
 
 
 def _tuning(partition: Partition | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.search.query import Answer, Collection
+    from hcq_cli.search.tower import TextTower
 
 EXAMPLES = [
     "hcq query a man cooking",
@@ -66,7 +67,6 @@ def query(
     from hcq_cli.search.kernel import default_threads
     from hcq_cli.search.probing import Reach
     from hcq_cli.search.query import search_like, search_texts
-    from hcq_cli.search.tower import open_tower
 
     words = text or []
     if bool(words) == (like is not None):
@@ -81,8 +81,7 @@ def query(
     if like is not None:
         _print(session, collection, search_like(collection, like, k, threads=cores, reach=reach), {"like": like})
         return
-    places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
-    tower = open_tower(places, collection.header.model_hash)
+    tower = _tower(session, collection, ckpt, cores if words == ["-"] else 0)
     if words != ["-"]:
         _print(
             session, collection, search_texts(collection, tower, [" ".join(words)], k, threads=cores, reach=reach)[0]
@@ -107,6 +106,15 @@ def _open(session: Session, codes: Path | None, index: Path | None) -> Collectio
     from hcq_cli.search.index import Index
 
     return Index.open(index or session.workspace.index)
+
+
+def _tower(session: Session, collection: Collection, ckpt: Path | None, cores: int) -> TextTower:
+    """What encodes the queries: with `cores` many of them, with 0 a single one."""
+    from hcq_cli.search.tower import open_tower, tower_of
+
+    if ckpt is not None:
+        return open_tower([ckpt])
+    return tower_of(collection, [session.workspace.model], lasting=cores > 0, threads=max(cores, 1))
 
 
 def _lines() -> Iterator[list[str]]:

@@ -79,6 +79,7 @@ class ImportedNetwork(nn.Module):
     def __init__(self, config: ModelConfig, options: ReferenceOptions, text_encoder: TextEncoder) -> None:
         super().__init__()
         self.config = config
+        self.pads_texts_to = config.text.max_tokens
         self.reference = ReferenceModel(options, text_encoder.network, text_encoder.hidden)
         quantizers = [q for q in self.reference.quantizers if isinstance(q, ReferenceQuantizer)]
         self.quantizer = ImportedQuantizer(quantizers)

@@ -211,9 +211,12 @@ class Journey:
 
     def index(self) -> None:
         """Code file → index."""
+        from hcq_cli.codes.codefile import open_codes
         from hcq_cli.search.indexing import build
+        from hcq_cli.search.tower_making import tower_maker
 
-        build(self.workspace.index, [self.workspace.codes])
+        tower = tower_maker(open_codes(self.workspace.codes).header, [self.workspace.model])
+        build(self.workspace.index, [self.workspace.codes], tower=tower)
 
     def query(self) -> None:
         """Recall over the test clips, then the five questions over all clips."""

@@ -68,6 +68,8 @@ def packages() -> list[Package]:
         Package("av", "av", "decoding of sound and pictures"),
         Package("opencv-python-headless", "cv2", "classic experts"),
         Package("h5py", "h5py", "the feature store"),
+        Package("onnxruntime", "onnxruntime", "queries without torch"),
+        Package("onnx", "onnx", "exporting the text side"),
         Package("tokenizers", "tokenizers", "words"),
         Package("safetensors", "safetensors", "checkpoints"),
         Package("numpy", "numpy", "everything"),

@@ -86,6 +86,34 @@ def try_tokenizers(folder: Path) -> dict[str, Any]:
     return {"version": tokenizers.__version__}
 
 
+def try_onnx(folder: Path) -> dict[str, Any]:
+    """A graph written and checked."""
+    import onnx
+
+    onnx.checker.check_model(_doubling())
+    return {"version": onnx.__version__}
+
+
+def try_onnxruntime(folder: Path) -> dict[str, Any]:
+    """A graph run."""
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(_doubling().SerializeToString(), providers=["CPUExecutionProvider"])
+    doubled = session.run(None, {"x": np.array([1.5, -2], np.float32)})[0]
+    _expect(doubled.tolist() == [3, -4], f"a graph gives {doubled.tolist()}")
+    return {"version": onnxruntime.__version__}
+
+
+def _doubling() -> Any:
+    """A graph that adds its input to itself."""
+    from onnx import TensorProto, helper
+
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubling", [given], [made])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def try_safetensors(folder: Path) -> dict[str, Any]:
     """An array, there and back through a file."""
     import numpy as np
@@ -151,6 +179,8 @@ def try_cv2(folder: Path) -> dict[str, Any]:
 
 
 TRIALS = {
+    "onnx": try_onnx,
+    "onnxruntime": try_onnxruntime,
     "numpy": try_numpy,
     "torch": try_torch,
     "transformers": try_transformers,

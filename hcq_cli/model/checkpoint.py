@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from hcq_cli.data.batches import VideoBatch
     from hcq_cli.model.hcq import DualEncoder
     from hcq_cli.model.quantizer import Coder
-    from hcq_cli.model.text import TextTower, Words
+    from hcq_cli.model.text import TextTower
     from hcq_cli.model.video import VideoTensors
+    from hcq_cli.model.words import Words
 
 FORMAT, VERSION = "hcq-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"

@@ -42,7 +42,7 @@ class DualEncoder(nn.Module):
 
         Args:
             ids: int64 [B, T].
-            mask, special: bool [B, T], as in `text.Words`.
+            mask, special: bool [B, T], as in `words.Words`.
 
         Returns:
             [B, L+1, D]: coarse, then the fine levels; each L2-normalised.

@@ -7,38 +7,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.files import digest_file
 from hcq_cli.model.config import TextConfig
 from hcq_cli.model.vocabulary import word_piece
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from hcq_cli.model.words import CaptionTokenizer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_FILE, ENCODER_FILE, RULES_FILE = "tokenizer.json", "text_encoder.json", "text.json"
-
-
-@dataclass(frozen=True)
-class Words:
-    """Captions as token ids.
-
-    Args:
-        ids: int64 [B, T], padded on the right.
-        mask: bool [B, T], True for tokens that are there.
-        special: bool [B, T], True for [CLS], [SEP] and the like.
-    """
-
-    ids: NDArray[np.int64]
-    mask: NDArray[np.bool_]
-    special: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -54,52 +35,6 @@ class TextTokens:
     cls: Tensor
     tokens: Tensor
     mask: Tensor
-
-
-class CaptionTokenizer:
-    """Captions → padded ids, cut at `max_tokens`.
-
-    Args:
-        tokenizer: of the `tokenizers` library.
-        max_tokens: longest caption, special tokens included.
-        pad_id, cls_id: of the vocabulary.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int, pad_id: int, cls_id: int) -> None:
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        self.tokenizer, self.max_tokens, self.pad_id, self.cls_id = tokenizer, max_tokens, pad_id, cls_id
-
-    def __call__(self, captions: Sequence[str]) -> Words:
-        """Tokenize; undecodable bytes become question marks."""
-        return self.pad([self.cut(caption) for caption in captions])
-
-    def pad(self, rows: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]) -> Words:
-        """Rows of `cut` made rectangular."""
-        longest = max((len(ids) for ids, _ in rows), default=0)
-        ids = np.full((len(rows), longest), self.pad_id, np.int64)
-        special = np.ones((len(rows), longest), bool)
-        mask = np.arange(longest) < np.array([len(row) for row, _ in rows], np.int64).reshape(-1, 1)
-        if rows:
-            ids[mask] = np.concatenate([row for row, _ in rows])
-            special[mask] = np.concatenate([row for _, row in rows])
-        return Words(ids, mask, special)
-
-    def cut(self, caption: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Ids and special-token marks of one caption, both [T], T ≤ max_tokens; words are cut, not [SEP]."""
-        encoding = self.tokenizer.encode(caption.encode("utf-8", "replace").decode())
-        ids, special = np.array(encoding.ids, np.int64), np.array(encoding.special_tokens_mask, bool)
-        if len(ids) > self.max_tokens:
-            words = np.flatnonzero(~special)
-            spare = max(self.max_tokens - int(special.sum()), 0)
-            kept = np.ones(len(ids), bool)
-            kept[words[spare:]] = False
-            ids, special = ids[kept], special[kept]
-        return ids, special
-
-    def length(self, caption: str) -> int:
-        """Tokens of the uncut caption."""
-        return len(self.tokenizer.encode(caption.encode("utf-8", "replace").decode()).ids)
 
 
 class TextEncoder(nn.Module):
@@ -125,11 +60,11 @@ class TextEncoder(nn.Module):
 
         Args:
             ids: int64 [B, T].
-            mask, special: bool [B, T], as in `Words`.
+            mask, special: bool [B, T], as in `words.Words`.
         """
         states = self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         at = (ids == self.cls_id).long().argmax(1)  # not always the first: XLNet writes it last
-        return TextTokens(states[torch.arange(len(ids)), at], states, mask & ~special)
+        return TextTokens(states[torch.arange(ids.shape[0]), at], states, mask & ~special)
 
 
 @dataclass
@@ -246,8 +181,9 @@ def _pretrained(config: TextConfig, source: str) -> TextTower:
         raise HcqError(f"text encoder {source!r} has no fast tokenizer", "add a tokenizer.json to it")
     cls_id = words.cls_token_id if words.cls_token_id is not None else words.bos_token_id
     pad_id = words.pad_token_id if words.pad_token_id is not None else 0
-    limit = getattr(network.config, "max_position_embeddings", None) or config.max_tokens
-    rules = CaptionTokenizer(words.backend_tokenizer, min(config.max_tokens, limit), pad_id, cls_id)
+    limit = getattr(network.config, "max_position_embeddings", None) or 0
+    longest = min(config.max_tokens, limit) if limit > 0 else config.max_tokens  # XLNet has none and says -1
+    rules = CaptionTokenizer(words.backend_tokenizer, longest, pad_id, cls_id)
     network = _without_pooler(network)
     return TextTower(TextEncoder(network, cls_id), rules, network.config.to_dict())
 

@@ -4,6 +4,7 @@
       manifest-00000003.json       model, quantizer, segments and tombstones of generation 3
       quantizer-….hcq              codebooks and scale
       partition-….hcq              lists, where the index has them (partition.py)
+      tower-….hcq                  the text side of the model, where it could be exported (exported_tower.py)
       segment-00000001-000.hcq     immutable (segment.py)
       tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
 
@@ -25,6 +26,7 @@ from hcq_cli.codes.container import Container
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.search.blocks import Blocks
+from hcq_cli.search.exported_tower import ExportedTower, TowerEntry
 from hcq_cli.search.partition import Partition, read_partition
 from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
 
@@ -60,6 +62,7 @@ class Content:
         quantizer: name of the file with codebooks and scale.
         segments: in the order of their rows.
         partition: name of the file with the lists that all segments lie by, or empty.
+        tower: the text side of the model, if there is one.
     """
 
     header: CodeHeader
@@ -67,6 +70,7 @@ class Content:
     quantizer: str
     segments: tuple[Entry, ...]
     partition: str = ""
+    tower: TowerEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
@@ -83,6 +87,7 @@ class Content:
                 body["quantizer"],
                 entries,
                 body.get("partition", ""),
+                TowerEntry(**body["tower"]) if body.get("tower") else None,
             )
             if not all(Path(name).name == name for name in content.files()):
                 raise ValueError("it names files outside the folder")
@@ -93,7 +98,8 @@ class Content:
     def files(self) -> list[str]:
         """Every file the generation is made of."""
         parts = [name for entry in self.segments for name in (entry.file, entry.tombstones) if name]
-        return [self.quantizer, *([self.partition] if self.partition else []), *parts]
+        shared = [self.quantizer, self.partition, self.tower.file if self.tower else ""]
+        return [*filter(None, shared), *parts]
 
 
 def generations(folder: Path) -> Generations:
@@ -184,6 +190,11 @@ class Index:
         """Where the model may lie: as seen from the index, then where it was."""
         return [self.path / self.content.checkpoint_relative, Path(self.header.checkpoint)]
 
+    @property
+    def tower(self) -> Path | None:
+        """The file of the model's text side, if there is one."""
+        return self.path / self.content.tower.file if self.content.tower else None
+
     def sources(self) -> list[Blocks]:
         """The segments for `kernel.scan`."""
         return [
@@ -222,6 +233,8 @@ class Index:
         self._quantizer.verify(progress)
         if self.content.partition:
             read_partition(self.path / self.content.partition, self.header, self.scale)  # which verifies it
+        if self.tower is not None:
+            ExportedTower(self.tower).verify(progress)
         for segment, _ in self.segments:
             segment.verify(progress)
 

@@ -19,6 +19,7 @@ from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
 from hcq_cli.search.blocks import Blocks
+from hcq_cli.search.exported_tower import TowerEntry
 from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, generations
 from hcq_cli.search.kernel import default_threads
 from hcq_cli.search.partition import Partition, write_partition
@@ -30,6 +31,8 @@ WAIT_S = 30.0
 """How long a writer waits for another, seconds."""
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
+TowerMaker = Callable[[Path, int], TowerEntry | None]
+"""Puts the model's text side into the folder of an index, given the number of the generation that will name it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def build(
     queries: Callable[[], TuningQueries | None] = lambda: None,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
+    tower: TowerMaker = lambda folder, generation: None,
 ) -> Change:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -97,6 +101,7 @@ def build(
         queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
         progress: told the videos written.
         wait_s: how long to wait for another writer, seconds.
+        tower: brings the text side of the model; without it queries load the checkpoint.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -118,13 +123,19 @@ def build(
             partition = _tuned(partition, parts, files[0], asked)
             content = replace(content, partition=f"partition-{generation:08d}.hcq")
             write_partition(folder / content.partition, partition)
+        content = replace(content, tower=tower(folder, generation))
         return _counted(_publish(folder, generation, content, parts), counted)
 
 
 def add(
-    folder: Path, code_paths: Sequence[Path], *, progress: Progress = lambda _: None, wait_s: float = WAIT_S
+    folder: Path,
+    code_paths: Sequence[Path],
+    *,
+    progress: Progress = lambda _: None,
+    wait_s: float = WAIT_S,
+    tower: TowerMaker = lambda folder, generation: None,
 ) -> Change:
-    """Add code files to an index; a video id that is there already is replaced.
+    """Add code files to an index; a video id that is there already is replaced. The arguments are those of `build`.
 
     Raises:
         NotFoundError: there is no index, or a code file is missing.
@@ -139,7 +150,10 @@ def add(
             _same_model(file.path, file.header, index.header, f"the index {folder}")
         parts = _parts(index)
         counted = _append(folder, generation, parts, files, progress, index.partition)
-        return _counted(_publish(folder, generation, index.content, parts), counted)
+        content = index.content
+        if content.tower is None:  # the checkpoint could not be found when it was built
+            content = replace(content, tower=tower(folder, generation))
+        return _counted(_publish(folder, generation, content, parts), counted)
 
 
 def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Change:
@@ -312,7 +326,7 @@ def _clear(folder: Path) -> None:
     for number in held.numbers():
         with suppress(HcqError, NotFoundError):
             named.update(Content.from_json(held.read(number).body, folder).files())
-    for pattern in ("quantizer-*.hcq", "partition-*.hcq", "segment-*.hcq", "tombstones-*.hcq"):
+    for pattern in ("quantizer-*.hcq", "partition-*.hcq", "tower-*.hcq", "segment-*.hcq", "tombstones-*.hcq"):
         for path in folder.glob(pattern):
             if path.name not in named:
                 with suppress(FileNotFoundError):

@@ -39,6 +39,11 @@ class Collection(Protocol):
         """Where its model may lie, the likeliest first."""
         ...
 
+    @property
+    def tower(self) -> Path | None:
+        """The file of its model's text side, if it has one."""
+        ...
+
     def sources(self) -> Sequence[Source]:
         """Its codes, for the scan."""
         ...
@@ -82,6 +87,8 @@ class CodeFileCollection:
     def checkpoints(self) -> list[Path]:
         """Where its model may lie."""
         return self._file.checkpoints
+
+    tower = None
 
     def sources(self) -> list[Rows]:
         """Its codes, for the scan."""

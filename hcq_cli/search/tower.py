@@ -1,19 +1,25 @@
 """The text side of a search: from a query's words to its vectors.
 
-A seam, because a cold query should not wait for torch: an exported encoder can take the place of `TorchTower`.
-torch is imported when a tower is prepared, never when this module is.
+A seam, because a cold query should not wait for torch: where an index holds the model's text side
+(`exported_tower.ExportedTower`), that takes the place of `TorchTower`. A code file has none: it is searched without
+an index now and then, and loads the checkpoint. torch is imported when a tower is prepared, never by this module.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.search.exported_tower import ExportedTower
+
+if TYPE_CHECKING:
+    from hcq_cli.search.query import Collection
 
 
 class TextTower(Protocol):
@@ -64,6 +70,37 @@ class TorchTower:
         self.prepare()
         assert self._model is not None
         return self._model.search_vectors(self._model.encode_texts(texts))
+
+
+def tower_of(
+    collection: Collection, more: Sequence[Path] = (), *, lasting: bool = False, threads: int = 1
+) -> TextTower:
+    """What encodes queries for a collection: the text side in its index, else its checkpoint.
+
+    Args:
+        collection: what will be searched.
+        more: where else its checkpoint may lie.
+        lasting: whether many queries will come.
+        threads: cores to use.
+
+    Raises:
+        NotFoundError: it has neither.
+        DamagedError: what it has is damaged.
+    """
+    if collection.tower is not None:
+        return ExportedTower(collection.tower, lasting=lasting, threads=threads)
+    return open_tower([*collection.checkpoints, *more], collection.header.model_hash)
+
+
+def find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
+    """The first checkpoint folder that holds the wanted model; unreadable ones are passed over."""
+    from hcq_cli.model.checkpoint import read_header
+
+    for folder in dict.fromkeys(candidates):
+        with suppress(HcqError, OSError):
+            if folder.is_dir() and read_header(folder).hash == model_hash:
+                return folder
+    return None
 
 
 def open_tower(candidates: Sequence[Path], model_hash: str = "") -> TextTower:

@@ -11,48 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade import names, random_codes, write_codes
+from trained import AWKWARD, CAPTIONS, save_workspace
 
-from hcq_cli.codes.codefile import CodeHeader, CodeWriter, open_codes
+from hcq_cli.codes.codefile import open_codes
 
 Run = Callable[..., Any]
-CAPTIONS = ["a man cooking", "a dog in the snow", "two people dance", "red ball"]
-AWKWARD = ["plain.mp4", "new\nline 'q'.mp4", "🎬.mp4", "bad\udcff.mp4"]
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of random weights, and codes of videos that say what the captions say."""
-    import torch
-
-    from hcq_cli.model import checkpoint, text
-    from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig
-    from hcq_cli.model.hcq import HCQ
-
-    torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("ws") / ".hcq"
-    config = ModelConfig(
-        width=32,
-        levels=3,
-        text=TextConfig(layers=1, heads=2, width=32, ffn=32),
-        quantizer=QuantizerConfig(codebooks=4, codewords=32),
-        experts={"appearance": ExpertConfig(8)},
-    )
-    tower = text.build(config.text, CAPTIONS)
-    checkpoint.save(root / "model", HCQ(config, tower.encoder), tower)
-    model = checkpoint.load(root / "model")
-    header = CodeHeader("videos", model.hash, str(root / "model"), config.levels + 1, 4, 32, 32)
-    with CodeWriter(root / "codes.hcq", header, model.codebooks, model.scale) as writer:
-        codes = model.quantize(model.encode_texts(CAPTIONS))
-        writer.append(AWKWARD, [f"/videos/{name}" for name in AWKWARD], codes)
-        writer.append(
-            names(200), names(200, "/videos/v"), np.random.default_rng(0).integers(0, 32, (200, 16), np.uint8)
-        )
-    return root
+    return save_workspace(tmp_path_factory.mktemp("ws") / ".hcq")
 
 
 @pytest.fixture
 def ask(hcq: Run, workspace: Path) -> Run:
-    hcq("-w", workspace, "index", "build")
+    if not (workspace / "index").exists():
+        hcq("-w", workspace, "index", "build")
     return lambda *arguments, **named: hcq("query", "-w", workspace, *arguments, **named)
 
 

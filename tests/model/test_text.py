@@ -11,8 +11,8 @@ import pytest
 from hcq_cli.errors import NotFoundError
 from hcq_cli.model import text
 from hcq_cli.model.config import TextConfig
-from hcq_cli.model.text import CaptionTokenizer
 from hcq_cli.model.vocabulary import SPECIAL, learn_vocabulary, word_piece
+from hcq_cli.model.words import CaptionTokenizer
 
 CAPTIONS = ["A dog jumps over the red ball", "two dogs jumping", "the balls are red"]
 

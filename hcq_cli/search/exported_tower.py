@@ -1,0 +1,175 @@
+"""The text side of a model in one file, run with onnxruntime and tokenizers: a query that waits for no torch.
+
+weights    uint8, the network's large tensors one after another; the first thing in the file, because the graph
+           says where in this very file each of them lies. They are mapped: a cold query reads only what it uses
+graph      ONNX, optimised when it was exported: int64 ids and bool mask and special [B, T] -> float32 [B, L+1, D]
+tokenizer  tokenizer.json of the tokenizers library
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
+from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.model.words import CaptionTokenizer, Words
+
+FORMAT = "hcq-tower"
+REMEDY = "hcq index build, or hcq query --ckpt CHECKPOINT"
+PRECISIONS = ("float32", "int8")
+TEXTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """What an exported text side is.
+
+    Args:
+        model_hash: of the model it belongs to.
+        levels: L+1.
+        width: D.
+        max_tokens: longest text, special tokens included.
+        pad_id, cls_id: of the vocabulary.
+        pad_to: tokens that every text is padded to, for models on which padding has an effect; 0 for all others.
+        precision: of its weights, one of `PRECISIONS`.
+    """
+
+    model_hash: str
+    levels: int
+    width: int
+    max_tokens: int
+    pad_id: int
+    cls_id: int
+    pad_to: int = 0
+    precision: str = "float32"
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> TextSide:
+        """Read what `asdict` wrote; raises ValueError or KeyError."""
+        side = cls(**{known.name: document[known.name] for known in fields(cls)})
+        numbers = (side.levels, side.width, side.max_tokens, side.pad_id, side.pad_to)
+        if not all(type(number) is int and number >= 0 for number in numbers) or side.precision not in PRECISIONS:
+            raise ValueError(f"a text side of {asdict(side)}")
+        return side
+
+
+@dataclass(frozen=True)
+class TowerEntry:
+    """What the manifest of an index says of its text side.
+
+    Args:
+        file: its name.
+        precision: of its weights, one of `PRECISIONS`.
+        checked: what was measured against the model when it was exported (`model.export.Checked`).
+    """
+
+    file: str
+    precision: str
+    checked: dict[str, float]
+
+
+def write_tower(path: Path, side: TextSide, tokenizer: str, graph: bytes, weights: np.ndarray) -> None:
+    """Write a text side.
+
+    Args:
+        path: of the file; its name is what `graph` calls the place of its weights.
+        side: what it is.
+        tokenizer: tokenizer.json.
+        graph: ONNX, with external tensors at `FIRST_SECTION` + their place in `weights`.
+        weights: uint8 [bytes].
+    """
+    with ContainerWriter(path, FORMAT, asdict(side)) as writer:
+        writer.section("weights", "|u1", in_place=True).write(weights)
+        writer.add("graph", np.frombuffer(graph, np.uint8), "|u1")
+        writer.add("tokenizer", np.frombuffer(tokenizer.encode(), np.uint8), "|u1")
+
+
+class ExportedTower:
+    """A text side that needs no torch. What it is is known at once; graph and tokenizer come with `prepare`.
+
+    Args:
+        path: of the file.
+        lasting: whether many texts will come: they are faster then, the first one a little slower.
+        threads: cores to use.
+
+    Raises:
+        NotFoundError: no such file.
+        DamagedError: damaged, foreign, or of a newer version.
+    """
+
+    def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1) -> None:
+        self._container, self.source = Container(path, FORMAT, REMEDY), path
+        try:
+            self.side = TextSide.from_json(self._container.meta)
+            if self._container.sections["weights"].offset != FIRST_SECTION:
+                raise ValueError("its weights lie elsewhere")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
+        self.hash, self.lasting, self.threads = self.side.model_hash, lasting, threads
+        self._session: Any = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sections."""
+        return sum(section.nbytes for section in self._container.sections.values())
+
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Check every byte. Raises DamagedError."""
+        self._container.verify(progress)
+
+    def prepare(self) -> None:
+        """Open graph and tokenizer; done once.
+
+        Raises:
+            HcqError: onnxruntime cannot run it.
+        """
+        if self._session is not None:
+            return
+        graph, text = (self._container.read(name, "|u1").tobytes() for name in ("graph", "tokenizer"))
+        try:
+            from onnxruntime import InferenceSession
+            from tokenizers import Tokenizer
+
+            tokenizer, side = Tokenizer.from_str(text.decode()), self.side
+            self._tokenizer = CaptionTokenizer(tokenizer, side.max_tokens, side.pad_id, side.cls_id)
+            self._session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
+            self._inputs = [given.name for given in self._session.get_inputs()]  # not every model uses all three
+        except Exception as error:  # both libraries raise classes of their own
+            raise HcqError(f"{self.source}: its text side cannot be run ({error})", REMEDY) from error
+
+    def _options(self) -> Any:
+        from onnxruntime import GraphOptimizationLevel, SessionOptions
+
+        options = SessionOptions()
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL  # done when it was exported
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        options.log_severity_level = 3  # only hcq_cli.console prints
+        folder = str(self.source.resolve().parent)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        if not self.lasting:  # weights brought into another order would be read whole, and copied
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        return options
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """See `tower.TextTower.encode`."""
+        self.prepare()
+        # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
+        # depend on its neighbours.
+        step = 1 if self.side.precision == "int8" else TEXTS_AT_ONCE
+        parts = [np.zeros((0, self.side.levels, self.side.width), np.float32)]
+        for first in range(0, len(texts), step):
+            words = self._words(texts[first : first + step])
+            feed = {name: getattr(words, name) for name in self._inputs}
+            parts.append(self._session.run(["levels"], feed)[0])
+        return np.concatenate(parts)
+
+    def _words(self, texts: Sequence[str]) -> Words:
+        words = self._tokenizer(texts)
+        spare = ((0, 0), (0, max(self.side.pad_to - words.ids.shape[1], 0)))
+        ids, mask = np.pad(words.ids, spare), np.pad(words.mask, spare)
+        return Words(ids, mask, np.pad(words.special, spare, constant_values=True))

@@ -1,0 +1,119 @@
+"""A query against an index runs on the exported text side: without torch, and with the same answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trained import CAPTIONS, save_workspace
+
+Run = Callable[..., Any]
+HEAVY = {"torch", "transformers", "h5py", "onnx", "av", "cv2", "decord", "safetensors"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = save_workspace(tmp_path_factory.mktemp("ws") / ".hcq")
+    command = [sys.executable, "-m", "hcq_cli", "index", "build", "-w", str(root)]
+    subprocess.run(command, check=True, capture_output=True)
+    return root
+
+
+def loaded_by(arguments: list[str], stdin: str = "") -> tuple[set[str], list[Any]]:
+    """The modules that a command has loaded when it ends, and the documents it printed."""
+    script = (
+        "import sys, json, atexit\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        "from hcq_cli.app import main\nmain()\n"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stderr.splitlines()[-1])), [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_neither_torch_nor_transformers_is_imported(workspace: Path) -> None:
+    ask = ["query", "-w", str(workspace), "--json", "-k", "3"]
+    modules, answers = loaded_by([*ask, "a dog in the snow"])
+    assert "onnxruntime" in modules and not modules & HEAVY
+    modules, lines = loaded_by([*ask, "-"], "a dog in the snow\nred ball\n")
+    assert "onnxruntime" in modules and not modules & HEAVY
+    assert [line["query"] for line in lines] == ["a dog in the snow", "red ball"]
+    assert [hit["id"] for hit in lines[0]["hits"]] == [hit["id"] for hit in answers[0]["hits"]]
+    modules, _ = loaded_by([*ask, "--like", answers[0]["hits"][0]["id"]])
+    assert not modules & {*HEAVY, "onnxruntime", "tokenizers"}
+
+
+def test_the_answer_is_that_of_the_checkpoint(hcq: Run, workspace: Path) -> None:
+    queries = "\n".join([*CAPTIONS, "ball", "nothing like it " * 30])
+    ask = ["query", "-w", workspace, "-", "--json"]
+    exported = hcq(*ask, stdin=queries).lines
+    loaded = hcq(*ask, "--ckpt", workspace / "model", stdin=queries).lines
+    assert len(exported) == 6
+    for mine, theirs in zip(exported, loaded, strict=True):
+        assert [hit["id"] for hit in mine["hits"]] == [hit["id"] for hit in theirs["hits"]]
+        pairs = zip(mine["hits"], theirs["hits"], strict=True)
+        assert max(abs(a["score"] - b["score"]) for a, b in pairs) < 1e-4
+
+
+def test_what_the_index_says_of_it(hcq: Run, workspace: Path) -> None:
+    side = hcq("index", "info", "-w", workspace, "--json").json["text_side"]
+    assert side["precision"] == "float32" and side["deviation"] < 1e-4
+    assert "text side deviation" in hcq("index", "info", "-w", workspace).out
+    (file,) = (workspace / "index").glob("tower-*.hcq")
+    before = file.stat().st_mtime_ns
+    again = hcq("index", "build", "-w", workspace, "--json")
+    assert file.stat().st_mtime_ns == before, "a text side that fits is kept"
+    assert again.err == ""
+
+
+def test_eight_bits_on_request(hcq: Run, workspace: Path, tmp_path: Path) -> None:
+    index = tmp_path / "small"
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text("".join(json.dumps({"video": "v", "caption": line}) + "\n" for line in CAPTIONS))
+    hcq("index", "build", "-w", workspace, "--index", index, "--text-side", "int8")
+    side = hcq("index", "info", "--index", index, "--json").json["text_side"]
+    assert side["precision"] == "int8" and 0 < side["recall_at_10"] <= 1 and side["score_deviation"] > 0
+    hits = hcq("query", "-w", workspace, "--index", index, CAPTIONS[0], "--json").json["hits"]
+    assert hits[0]["id"] == "plain.mp4"
+    hcq("index", "build", "-w", workspace, "--index", index, "--text-side", "none")
+    assert not list(index.glob("tower-00000002*"))
+    assert hcq("index", "info", "--index", index, "--json").json["text_side"] == {"precision": "none"}
+    assert "known are" in hcq("index", "build", "-w", workspace, "--text-side", "int1", code=2).err
+
+
+def test_without_the_checkpoint(hcq: Run, workspace: Path, tmp_path: Path) -> None:
+    """It may have moved: the index is built all the same, and tells what queries will need."""
+    away = tmp_path / ".hcq"
+    away.mkdir()
+    shutil.copy(workspace / "codes.hcq", away)
+    model = workspace / "model"
+    model.rename(tmp_path / "elsewhere")
+    try:
+        built = hcq("index", "build", "--json")
+        assert built.json["videos"] == 204
+        assert "queries will need --ckpt" in built.err
+        assert "--ckpt" in hcq("query", "red ball", code=10).err
+        found = hcq("query", "red ball", "--json", "--ckpt", tmp_path / "elsewhere").json["hits"]
+    finally:
+        (tmp_path / "elsewhere").rename(model)
+    hcq("index", "add", away / "codes.hcq")
+    assert hcq("index", "info", "--json").json["text_side"]["precision"] == "float32"
+    assert [hit["id"] for hit in hcq("query", "red ball", "--json").json["hits"]] == [hit["id"] for hit in found]
+
+
+def test_damage_is_found(hcq: Run, workspace: Path, tmp_path: Path) -> None:
+    shutil.copytree(workspace / "index", tmp_path / "index")
+    (file,) = (tmp_path / "index").glob("tower-*.hcq")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+    assert file.name in hcq("index", "verify", "--index", "index", code=4).err
+    file.write_bytes(whole[:-1])
+    assert file.name in hcq("query", "x", "--index", "index", code=4).err
+    file.unlink()
+    assert "tower" in hcq("query", "x", "--index", "index", code=10).err
