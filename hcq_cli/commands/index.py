@@ -14,6 +14,7 @@ from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.errors import EXIT_SOME_FAILED, HcqError, UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.search.index import Index
     from hcq_cli.search.indexing import Change
     from hcq_cli.search.partition import Partition
@@ -81,23 +82,27 @@ def build(
 
 
 def _captions(session: Session, codes: Path) -> TuningQueries | None:
-    """The workspace's captions as the codes' model sees them; None where there are none, or no such model."""
     from hcq_cli.codes.codefile import open_codes
+
+    session.console.note("choosing how many lists a query looks into…")
+    return caption_queries_of(session, open_codes(codes))
+
+
+def caption_queries_of(session: Session, file: CodeFile) -> TuningQueries | None:
+    """The workspace's captions as the codes' model sees them; None where there are none, or no such model."""
     from hcq_cli.data.captions import read_captions
     from hcq_cli.search.partitioning import caption_queries
     from hcq_cli.search.tower import open_tower
 
-    file = open_codes(codes)
     if file.header.kind != "videos" or not session.workspace.captions.is_file():
         return None
     try:
         tower = open_tower([*file.checkpoints, session.workspace.model], file.header.model_hash)
         if tower.hash != file.header.model_hash:
             return None
-        session.console.note("choosing how many lists a query looks into, with the workspace's captions…")
         return caption_queries(read_captions(session.workspace.captions), tower)
     except HcqError as error:
-        session.console.warn(f"captions cannot be used to choose how many lists a query looks into: {error.message}")
+        session.console.warn(f"the workspace's captions cannot be asked: {error.message}")
         return None
 
 

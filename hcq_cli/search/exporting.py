@@ -73,7 +73,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
         "width": header.D,
         "model": header.model_hash,
         "checkpoint": header.checkpoint,
-        "query": "float32: the coarse vector, then the fine vectors, each of length 1, one after another",
+        "query": "float32: the coarse vector, then the fine ones, one after another, as the text tower gives them",
     }
     write_json(about, document)
     return Exported(path, ids, about, index.videos, dimensions)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from handmade import names, quantizer, random_codes, write_codes
+
+from hcq_cli.search.extending import NEAREST, extend, neighbours
+from hcq_cli.search.peers import available
+
+Run = Callable[..., Any]
+PEERS = {"faiss-indexpq", "faiss-fastscan", "dense"} if available() else set()
+
+
+def test_ours_the_floor_and_whatever_is_installed_beside(hcq: Run, tmp_path: Path) -> None:
+    write_codes(tmp_path / ".hcq" / "codes.hcq", names(300), random_codes(300))
+    done = hcq("bench", "search", "--videos", "20000", "--threads", "1", "--json", timeout=600)
+    document = done.json
+    assert (document["videos"], document["bytes_per_video"], document["threads"]) == (20000, 8, 1)
+    assert document["queries_from"] == "noisy videos"
+    assert document["bandwidth_floor_ms"] > 0
+    assert {row["engine"] for row in document["rows"]} == {"hcq", *PEERS}
+    for row in document["rows"]:
+        assert row["ms_per_query"] > 0
+        assert row["queries"] in (1, 16)
+        if row["engine"] in ("hcq", "faiss-indexpq"):
+            assert row["identical_top_k"] > 0.9
+    shown = hcq("bench", "search", "--videos", "5000", env={"HCQ_KERNEL": "numpy"}, timeout=600)
+    assert "hcq (numpy), 16 queries" in shown.out
+    assert "reading the codes once" in shown.out
+
+
+def test_without_faiss_it_says_how_to_get_it(hcq: Run, tmp_path: Path) -> None:
+    write_codes(tmp_path / ".hcq" / "codes.hcq", names(300), random_codes(300))
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "faiss.py").write_text("raise ImportError('hidden')")
+    done = hcq("bench", "search", "--videos", "1000", "--json", env={"PYTHONPATH": str(tmp_path / "hidden")})
+    assert {row["engine"] for row in done.json["rows"]} == {"hcq"}
+    assert "pip install 'hcq[faiss]'" in done.err
+
+
+def test_the_picture(hcq: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_codes(tmp_path / ".hcq" / "codes.hcq", names(300), random_codes(300))
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "faiss.py").write_text("raise ImportError('hidden')")
+    hcq("bench", "search", "--videos", "1000", "--plot", "x.svg", env={"PYTHONPATH": str(tmp_path / "hidden")})
+    assert "milliseconds a query" in (tmp_path / "x.svg").read_text() or (tmp_path / "x.svg").stat().st_size > 5000
+    assert ".svg" in hcq("bench", "search", "--plot", "x.doc", code=2).err
+
+
+def test_nothing_to_start_from(hcq: Run) -> None:
+    assert "hcq encode" in hcq("bench", "search", code=10).err
+
+
+def test_new_videos_are_old_ones_with_near_codewords() -> None:
+    codebooks, _ = quantizer()
+    codes, near = random_codes(50), neighbours(codebooks)
+    cosines = np.einsum("skd,sjd->skj", codebooks, codebooks)
+    for s, k in [(0, 0), (3, 7), (7, 15)]:
+        others = [other for other in np.argsort(-cosines[s, k]).tolist() if other != k]
+        assert near[s, k].tolist() == others[:NEAREST]
+    made = np.concatenate(list(extend(codes, codebooks, 3000)))
+    assert made.shape == (3000, codes.shape[1])
+    assert np.array_equal(made[:50], codes)
+    columns, changed = np.arange(codes.shape[1]), []
+    for row in made[50:]:
+        kept = codes == row
+        possible = (kept | (near[columns, codes] == row[:, None]).any(2)).all(1)  # sources it can come from
+        assert possible.any()
+        changed.append((~kept[possible]).mean(1).min())
+    assert 0.4 < np.mean(changed) < 0.6
+    assert np.array_equal(np.concatenate(list(extend(codes, codebooks, 20))), codes[:20])
