@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from hcq_cli.data.batches import collate, in_order
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.model.checkpoint import Model
+from hcq_cli.search.blocks import to_blocks
+from hcq_cli.search.kernel import default_threads, scan
+from hcq_cli.search.table import tables
 from hcq_cli.training.dataset import Features, Part
 
 VIDEOS_AT_ONCE = 64
@@ -70,8 +73,10 @@ def encode_part(
 
 def look_up_scores(
     levels: NDArray[np.float32], codes: NDArray[np.uint8], codebooks: NDArray[np.float32], scale: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Hybrid scores of every query with every coded item, by table look-up.
+) -> NDArray[np.float64]:
+    """Hybrid scores of every query with every coded item, by the tables and the scan that `hcq query` searches with.
+
+    They are canonical sums (`search.kernel`), so what ties in a search ties here, and nothing else does.
 
     Args:
         levels: float32 [Q, L+1, D], dense queries, as `Model.search_vectors` gives them.
@@ -80,15 +85,13 @@ def look_up_scores(
         scale: float32 [S].
 
     Returns:
-        float32 [Q, N].
+        float64 [Q, N].
     """
-    scores = np.zeros((len(levels), len(codes)), np.float32)
+    scores, blocks = np.zeros((len(levels), len(codes))), to_blocks(codes)
     for first in range(0, len(levels), QUERIES_AT_ONCE):
-        part = levels[first : first + QUERIES_AT_ONCE]
-        chunks = part.reshape(len(part), len(codebooks), -1).transpose(1, 0, 2)
-        tables = (chunks @ codebooks.transpose(0, 2, 1)) * scale[:, None, None]
-        for table, column in zip(tables, codes.T, strict=True):
-            scores[first : first + QUERIES_AT_ONCE] += table[:, column]
+        table = tables(levels[first : first + QUERIES_AT_ONCE], codebooks, scale)
+        found = scan([blocks], table, len(codes), threads=default_threads())
+        np.put_along_axis(scores[first : first + QUERIES_AT_ONCE], found.rows, found.scores, 1)
     return scores
 
 
@@ -101,7 +104,7 @@ def dense_scores(
     return np.asarray(scores, np.float32)
 
 
-def both_ways(t2v: NDArray[np.float32], v2t: NDArray[np.float32], owner: NDArray[np.int64]) -> Both:
+def both_ways(t2v: NDArray[np.floating], v2t: NDArray[np.floating], owner: NDArray[np.int64]) -> Both:
     """Metrics of scores [Q, N] and [N, Q]; `owner` int64 [Q] is each caption's video."""
     return Both(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
 

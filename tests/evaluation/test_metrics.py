@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from handmade import plain_scan, quantizer, random_codes, random_levels
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.retrieval import look_up_scores
+from hcq_cli.search.table import tables
 
 
 @given(
@@ -35,6 +37,21 @@ def test_summary_of_known_ranks() -> None:
     assert found.MedR == 7.5 and found.MeanR == pytest.approx(112.5 / 6 + 1)
     assert found.GM == pytest.approx((100 / 6 * 50 * 400 / 6) ** (1 / 3))
     assert summarise(np.array([99.0])).GM == 0
+
+
+def test_what_is_measured_is_what_is_searched() -> None:
+    """Scores are canonical sums to the last bit, so that twins tie and rank between each other."""
+    levels, codes = random_levels(300), random_codes(400)
+    codes[7], codes[399] = codes[100], codes[100]
+    books, scale = quantizer()
+    found = look_up_scores(levels, codes, books, scale)
+    table = tables(levels, books, scale)
+    for q in (0, 1, 299):
+        scores, rows = plain_scan(codes, table[q], 400)
+        assert (found[q, rows] == scores).all()
+    assert (found[:, 7] == found[:, 100]).all() and (found[:, 399] == found[:, 100]).all()
+    ranks = text_to_video_ranks(found, np.full(300, 7))
+    assert ranks.tolist() == [(row > row[7]).sum() + 1 for row in found]
 
 
 def test_look_up_equals_a_plain_sum() -> None:
