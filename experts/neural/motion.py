@@ -126,13 +126,12 @@ class HubMotion(NetworkExpert):
         """
         import transformers
 
-        kind = transformers.VideoMAEImageProcessor
         fields = ("size", "crop_size", "resample", "do_resize", "do_center_crop", "image_mean", "image_std")
         side = self._pace.usual_side
         given: dict[str, Any] = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
         given |= {field: self._settings[field] for field in fields if field in self._settings}
         with quiet_transformers():
-            self._processor = kind(**given)
+            self._processor = transformers.VideoMAEImageProcessor(**given)
 
     def load_network(self, device: str) -> Network:
         """Load the network."""

@@ -1,0 +1,149 @@
+"""Checks the experts that are networks with their real weights, on a machine that can reach the hub.
+
+    python examples/check_real_weights.py                                fetches and checks all that are listed below
+    python examples/check_real_weights.py audio=laion/clap-htsat-unfused only this one
+    python examples/check_real_weights.py appearance=/data/my-network    a folder of one's own; nothing is fetched
+
+It draws two of the demo's clips, with the face of a person or without, runs each network on them, and checks the
+width of the vectors, how many there are and when, that each clip is more like itself than like the other, and, where
+a network compares with words, that each clip is nearest to its own. A line for each; exit code 1 if one is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from experts.base import Clip, Expert, State, Tokens
+from experts.neural.sources import ON_REQUEST
+from experts.neural.weights import WeightsError
+from experts.registry import load, named
+from hcq_cli.demo.render import render_clip
+from hcq_cli.demo.scene import Scene
+from hcq_cli.errors import HcqError
+from hcq_cli.media.decoder import chain
+from hcq_cli.media.pipeline import extract_video
+from hcq_cli.weights.fetching import fetch, wanted
+
+WIDTHS = {
+    "appearance=facebook/dinov2-base": 768,
+    "appearance=openai/clip-vit-base-patch32": 512,
+    "appearance=google/siglip2-base-patch16-224": 768,
+    "motion=facebook/vjepa2-vitl-fpc64-256": 1024,
+    "motion=MCG-NJU/videomae-base": 768,
+    "motion=facebook/timesformer-base-finetuned-k400": 768,
+    "audio=MIT/ast-finetuned-audioset-10-10-0.4593": 768,
+    "audio=laion/clap-htsat-unfused": 512,
+    "audio=openai/whisper-base": 512,
+    f"face={ON_REQUEST['face']}": 128,
+}
+"""Every network that is checked, and how wide its vectors are."""
+SECONDS = 3.0
+NIGHT = {"object": "ball", "colour": "red", "motion": "right", "background": "night", "sound": "siren"}
+MEADOW = {"object": "star", "colour": "yellow", "motion": "spin", "background": "meadow", "sound": "bark"}
+SCENES = [Scene(0, "test", NIGHT | {"person": "nobody"}), Scene(1, "test", MEADOW | {"person": "bearded man"})]
+SEEN = ["a red ball in the night sky", "a yellow star on a green meadow"]
+HEARD = ["the sound of a siren", "the sound of a barking dog"]
+
+
+def look(expert: Expert, paths: list[Path]) -> list[Tokens]:
+    """The tokens of each clip."""
+    found = [extract_video(str(path), [expert], chain("auto")) for path in paths]
+    for each in found:
+        if each.error or each.remarks:
+            raise SystemExit(f"{expert.name}: {each.error or each.remarks[0].message}")
+    return [each.tokens[expert.name] for each in found]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def faults(ask: str, expert: Expert, tokens: list[Tokens]) -> Iterator[str]:
+    """What is wrong; nothing if all is well."""
+    name, source = named(ask)
+    width = WIDTHS.get(ask, expert.dim)
+    if name == "face":
+        if tokens[1].state is State.TOKENS and tokens[1].features.shape[1] != width:
+            yield f"vectors are {tokens[1].features.shape[1]} wide, not {width}"
+        return  # the demo's faces are drawn: whether a network takes them for faces is no promise
+    for clip, each in enumerate(tokens):
+        if each.state is not State.TOKENS:
+            yield f"clip {clip} gave no vector: {each.state}"
+            return
+        if each.features.shape[1] != width:
+            yield f"vectors are {each.features.shape[1]} wide, not {width}"
+        if name == "appearance" and each.times.tolist() != [0.0, 1.0, 2.0]:
+            yield f"clip {clip} has frames at {each.times.tolist()}, not at 0, 1 and 2 s"
+        if (np.diff(each.times) <= 0).any() or each.times[0] < 0 or each.times[-1] > SECONDS:
+            yield f"clip {clip} has times {each.times.tolist()}"
+    within = min(float((unit(each.features) @ unit(each.features).T).mean()) for each in tokens)
+    across = float((unit(tokens[0].features) @ unit(tokens[1].features).T).mean())
+    if within <= across:
+        yield f"a clip is less like itself ({within:.3f}) than like the other ({across:.3f})"
+    yield from wrong_words(name, source, tokens)
+
+
+def wrong_words(name: str, source: str, tokens: list[Tokens]) -> Iterator[str]:
+    """For a network that compares with words: whether each clip is nearest to its own."""
+    kind = next((kind for kind in ("clip", "siglip", "clap") if kind in source.split("/")[-1]), None)
+    if kind is None or Path(source).is_dir():
+        return
+    import torch
+    from transformers import AutoModel, AutoProcessor
+
+    from experts.neural.weights import locate
+
+    folder = locate(source).folder
+    words = HEARD if name == "audio" else SEEN
+    padding = "max_length" if kind == "siglip" else True
+    inputs = AutoProcessor.from_pretrained(folder)(text=words, padding=padding, return_tensors="pt")
+    with torch.inference_mode():
+        found = AutoModel.from_pretrained(folder, use_safetensors=True).get_text_features(**inputs)
+    texts = unit(getattr(found, "pooler_output", found).numpy())
+    nearest = (unit(np.stack([each.features.mean(0) for each in tokens])) @ texts.T).argmax(1).tolist()
+    if nearest != [0, 1]:
+        yield f"the clips are nearest to {[words[at] for at in nearest]}"
+
+
+def check(ask: str, paths: list[Path]) -> bool:
+    """Fetch a network if it is one of the hub, run it, tell; whether all is well."""
+    source = named(ask)[1]
+    if not Path(source).exists() and not source.startswith("onnx:"):
+        for hub in wanted([source] if "+" not in source else source.split("+")):
+            fetch(hub, print)
+    expert = load([ask])[0]
+    begun = time.monotonic()
+    expert.prepare("auto")
+    loaded_s = time.monotonic() - begun
+    expert.extract(Clip(0.0, 1.0, False, False))
+    begun = time.monotonic()
+    tokens = look(expert, paths)
+    wrong = list(faults(ask, expert, tokens))
+    counts = ", ".join(f"{len(each)} × {each.features.shape[1]}" for each in tokens)
+    ran_s = time.monotonic() - begun
+    print(f"{'WRONG' if wrong else 'ok':6}{ask}: {counts}, loaded in {loaded_s:.1f} s, ran {ran_s:.1f} s")
+    for line in wrong:
+        print(f"      {line}")
+    return not wrong
+
+
+def main(asks: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / scene.file for scene in SCENES]
+        for scene, path in zip(SCENES, paths, strict=True):
+            render_clip(scene, 0, path)
+        well = [check(ask, paths) for ask in asks or WIDTHS]
+        return 0 if all(well) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (HcqError, WeightsError) as error:
+        sys.exit(f"{error}\n→ {error.hint}")
