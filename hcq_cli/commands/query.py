@@ -62,6 +62,9 @@ def query(
         typer.Option("--probe", metavar="N", min=1, help="Lists of a partitioned index to look into."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
+    ] = None,
 ) -> None:
     """Find the videos that fit a text, best first."""
     from hcq_cli.search.kernel import default_threads
@@ -75,9 +78,9 @@ def query(
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
     if probe is not None and exact:
         raise UsageError("--probe and --exact exclude each other")
-    reach = Reach(probe, exact)
+    reach = Reach(probe, exact, f"torch:{device}" if device else None)
     collection = _open(session, codes, index)
-    cores = threads or default_threads()
+    cores = 1 if device else threads or default_threads()
     if like is not None:
         _print(session, collection, search_like(collection, like, k, threads=cores, reach=reach), {"like": like})
         return

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -74,14 +75,23 @@ def kernels() -> dict[str, Kernel]:
     return {by.name: by for by in known}
 
 
+@cache
+def _on_device(device: str) -> Kernel:
+    from hcq_cli.search.device_scan import DeviceKernel
+
+    return DeviceKernel(device)
+
+
 def kernel(name: str | None = None) -> Kernel:
-    """The kernel named, or by `HCQ_KERNEL`, or the fastest that this machine can run.
+    """The kernel named, or by `HCQ_KERNEL`, or the fastest of this machine; "torch:cuda" is one on a device.
 
     Raises:
         UsageError: there is no such kernel here.
     """
     known = kernels()
     wanted = name or os.environ.get("HCQ_KERNEL") or next(iter(known))
+    if wanted.startswith("torch:"):
+        return _on_device(wanted.removeprefix("torch:"))
     if wanted not in known:
         raise UsageError(f"no scan kernel {wanted!r} on this machine", f"HCQ_KERNEL can be {', '.join(known)}")
     return known[wanted]

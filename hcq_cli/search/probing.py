@@ -42,15 +42,17 @@ class Listed(Searchable, Protocol):
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a search goes.
+    """How far a search goes, and by what.
 
     Args:
         probe: lists of a partitioned index to look into; None for as many as its tuning says.
         exact: look into all.
+        kernel: the name of the one to scan with; None for the fastest.
     """
 
     probe: int | None = None
     exact: bool = False
+    kernel: str | None = None
 
 
 def find(

@@ -207,7 +207,7 @@ def search_levels(
         raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
     if k < 1:
         raise UsageError(f"k = {k}, at least one hit must be asked for")
-    by = kernel()
+    by = kernel(reach.kernel)
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
     found = find(collection, levels, table, k, threads=threads, by=by, reach=reach)

@@ -1,0 +1,148 @@
+"""How a large collection is searched: build an index with lists at any size, and measure it against looking into all.
+
+    hcq demo                                       # or your own: extract, train, encode
+    python examples/large_index.py --workspace hcq-demo/.hcq --videos 5000000
+
+The videos are those of the workspace's code file and more, made from them by exchanging codewords for near ones
+(hcq_cli/search/extending.py). Queries are captions, through the model's text tower; half of them choose how many
+lists a query looks into, the other half is measured. Needs about 3 × videos × bytes of disk, and 2 GB of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
+from hcq_cli.data.captions import read_captions
+from hcq_cli.search.extending import extend
+from hcq_cli.search.index import Index
+from hcq_cli.search.indexing import build
+from hcq_cli.search.kernel import kernel
+from hcq_cli.search.partitioning import TuningQueries
+from hcq_cli.search.probing import Reach, find
+from hcq_cli.search.table import tables
+from hcq_cli.search.tower import open_tower
+from hcq_cli.workspace import Workspace
+
+TOP = 10
+
+
+def note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def write_extended(file: CodeFile, videos: int, path: Path) -> None:
+    with CodeWriter(path, file.header, file.codebooks, file.scale) as writer:
+        for codes in extend(file.codes, file.codebooks, videos):
+            ids = [f"v{row:09d}" for row in range(writer.videos, writer.videos + len(codes))]
+            writer.append(ids, ids, codes)
+
+
+def copy_seconds(path: Path) -> float:
+    """To copy a file, with fsync: what any index must at least cost."""
+    copy = path.with_suffix(".copy")
+    started = time.perf_counter()
+    shutil.copyfile(path, copy)
+    with copy.open("rb+") as written:
+        os.fsync(written.fileno())
+    seconds = time.perf_counter() - started
+    copy.unlink()
+    return seconds
+
+
+def encode_captions(workspace: Workspace, file: CodeFile, count: int) -> np.ndarray:
+    """Captions of videos that training has not seen, if the file says which; float32 [Q, L+1, D]."""
+    videos = read_captions(workspace.captions).videos
+    unseen = [video for video in videos if video.split in ("test", "val")] or videos
+    texts = list(dict.fromkeys(text for video in unseen for text in video.captions))
+    chosen = np.random.default_rng(0).permutation(len(texts))[:count]
+    tower = open_tower([*file.checkpoints, workspace.model], file.header.model_hash)
+    return tower.encode([texts[at] for at in chosen])
+
+
+def ask(index: Index, levels: np.ndarray, threads: int, reach: Reach) -> tuple[np.ndarray, float]:
+    """Rows [Q, 10] and milliseconds a query, asked one by one; tabulating is counted."""
+    by, rows, started = kernel(), [], time.perf_counter()
+    for query in levels:
+        table = tables(query[None], index.codebooks, index.scale)
+        rows.append(find(index, query[None], table, TOP, threads=threads, by=by, reach=reach).rows[0])
+    return np.stack(rows), (time.perf_counter() - started) * 1000 / len(levels)
+
+
+def measure(index: Index, levels: np.ndarray, threads: int, passes: int) -> dict[str, float]:
+    exact, listed = [], []
+    for _ in range(passes):  # turn and turn about, so that a busy machine is busy for both
+        exact.append(ask(index, levels, threads, Reach(exact=True)))
+        listed.append(ask(index, levels, threads, Reach()))
+    right, found = exact[0][0], listed[0][0]
+    shared = [len(set(a) & set(b)) for a, b in zip(right.tolist(), found.tolist(), strict=True)]
+    exact_ms, listed_ms = min(ms for _, ms in exact), min(ms for _, ms in listed)
+    return {
+        "exhaustive_ms": exact_ms,
+        "lists_ms": listed_ms,
+        "times_faster": exact_ms / listed_ms,
+        "recall_at_10": float(np.mean(shared)) / TOP,
+        "queries": len(levels),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build an index with lists at any size, and measure it.")
+    parser.add_argument("--workspace", type=Path, default=Path(".hcq"))
+    parser.add_argument("--videos", type=int, default=1_000_000)
+    parser.add_argument("--lists", type=int, default=None, help="default: as hcq index build --partitions auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--queries", type=int, default=612)
+    parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where the files are made (default: a temporary one)"
+    )
+    options = parser.parse_args()
+    workspace = Workspace(options.workspace)
+    file = open_codes(workspace.codes)
+    levels = encode_captions(workspace, file, options.queries)
+    held_out = levels[: max(1, min(100, len(levels) // 2))]
+    tuning = TuningQueries(levels[len(held_out) :], "captions")
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        note(f"making {options.videos:,} videos from {len(file):,}…")
+        write_extended(file, options.videos, folder / "codes.hcq")
+        copied_s = copy_seconds(folder / "codes.hcq")
+        note("building the index…")
+        started = time.perf_counter()
+        build(folder / "index", [folder / "codes.hcq"], partitions=options.lists, queries=lambda: tuning)
+        build_s = time.perf_counter() - started
+        index = Index.open(folder / "index")
+        note("measuring…")
+        figures = measure(index, held_out, options.threads, options.passes)
+        tuned = index.partition.tuning if index.partition else None
+        document = {
+            "videos": index.videos,
+            "encoded_videos": min(len(file), options.videos),
+            "bytes_per_video": index.header.S,
+            "lists": index.partition.lists if index.partition else 0,
+            "probe": tuned.probe if tuned else None,
+            "share_scanned": tuned.scanned if tuned else 1.0,
+            "recall_when_built": tuned.recall if tuned else 1.0,
+            "build_seconds": build_s,
+            "copy_seconds": copied_s,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "kernel": kernel().name,
+            "threads": options.threads,
+            **figures,
+        }
+    print(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()
