@@ -109,6 +109,26 @@ def both_ways(t2v: NDArray[np.floating], v2t: NDArray[np.floating], owner: NDArr
     return Both(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A set of captioned videos as dense vectors.
+
+    Args:
+        videos: float32 [N, L+1, D].
+        texts: float32 [Q, L+1, D].
+        owner: int64 [Q], position of each text's video.
+    """
+
+    videos: NDArray[np.float32]
+    texts: NDArray[np.float32]
+    owner: NDArray[np.int64]
+
+
+def encode_both(model: Model, features: Features, part: Part, done: Progress | None = None) -> Encoded:
+    """The dense vectors of the videos of `part` and of their captions; `done` is called as in `evaluate`."""
+    return Encoded(encode_part(model, features, part.rows, done), model.encode_texts(part.sentences), part.owner)
+
+
 def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> Retrieval:
     """Retrieve every caption's video and every video's captions among those of `part`.
 
@@ -118,8 +138,12 @@ def evaluate(model: Model, features: Features, part: Part, done: Progress | None
         part: the videos and their captions; at least one.
         done: called with the number of videos encoded since the last call.
     """
-    videos = encode_part(model, features, part.rows, done)
-    texts, owner = model.encode_texts(part.sentences), part.owner
+    return measure(model, encode_both(model, features, part, done))
+
+
+def measure(model: Model, encoded: Encoded) -> Retrieval:
+    """`evaluate`, of vectors that are there already."""
+    videos, texts, owner = encoded.videos, encoded.texts, encoded.owner
     scores = dense_scores(texts, videos, model.config.level_weights)
     dense = both_ways(scores, scores.T, owner)
     return Retrieval(

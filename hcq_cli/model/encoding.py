@@ -71,7 +71,7 @@ def encode_store(model: Model, store: FeatureStore, path: Path, done: Done = lam
             f"the features hold none of the model's experts ({', '.join(model.config.experts)})",
             f"hcq extract VIDEOS --experts {','.join(model.config.experts)}",
         )
-    warnings, left_out = _expert_warnings(model, store), 0
+    warnings, left_out = [*store.warnings, *expert_warnings(model, store)], 0
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale) as writer:
         for rows in in_order(len(store), VIDEOS_AT_ONCE):
             there = np.stack([store.latest(name).state[rows] == TOKENS for name in experts]).any(0)
@@ -87,8 +87,9 @@ def encode_store(model: Model, store: FeatureStore, path: Path, done: Done = lam
     return Encoded(path, items, time.monotonic() - started, left_out, warnings)
 
 
-def _expert_warnings(model: Model, store: FeatureStore) -> list[str]:
-    warnings = list(store.warnings)
+def expert_warnings(model: Model, store: FeatureStore) -> list[str]:
+    """What of the store does not fit what the model was trained on, a sentence each."""
+    warnings: list[str] = []
     for name, expert in model.config.experts.items():
         if name not in store.experts:
             warnings.append(f"the features hold no {name}, which the model was trained with")

@@ -62,7 +62,7 @@ def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: 
         assert set(way) == {"R1", "R5", "R10", "R50", "MedR", "MeanR", "GM"}
     assert (measured["videos"], measured["texts"], measured["bytes_per_video"]) == (20, 40, 12)
     people = hcq("eval")
-    assert "text→video, codes" in people.out and "no caption is marked as test" in people.err
+    assert "t→v R@1" in people.out and "codes" in people.out and "no caption is marked as test" in people.err
 
     hits = hcq("query", caption(3), "--codes", encoded["codes"], "-k", "5", "--json").json["hits"]
     query = checkpoint.load(workspace / ".hcq" / "model").encode_texts([caption(3)])[0]
