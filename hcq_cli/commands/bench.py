@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hcq_cli.commands import bench_search
+from hcq_cli.commands import bench_search, bench_train
 from hcq_cli.commands.shared import MACHINE, Session, command
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Measure on this machine.")
     app.add_typer(group, name="bench", rich_help_panel=MACHINE)
     bench_search.register(group)
+    bench_train.register(group)
 
     @command(group, "extract", examples=["hcq bench extract videos/"])
     def bench_extract(

@@ -6,7 +6,7 @@ Letters (PAPER.md): B batch, C captions a video, T tokens. Everything is NumPy; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -140,6 +140,11 @@ class Draw:
     videos: NDArray[np.int64]
     captions: NDArray[np.int64]
     seed: int
+
+    def portions(self, count: int) -> list[Draw]:
+        """The same step in at most `count` parts of nearly equal size."""
+        parts = np.array_split(np.arange(len(self.videos)), min(count, len(self.videos)))
+        return [replace(self, videos=self.videos[part], captions=self.captions[part]) for part in parts]
 
     def rng(self) -> np.random.Generator:
         """Randomness of this step's own (for `collate`): the same whenever the step is run."""

@@ -181,6 +181,10 @@ class ModelConfig:
                 raise UsageError(f"{name} = {text!r}, known are {' and '.join(known)}", f"--set {name}={known[0]}")
         return self
 
+    def with_experts(self, experts: Mapping[str, ExpertConfig]) -> ModelConfig:
+        """Itself for these experts."""
+        return dataclasses.replace(self, experts=dict(experts))
+
     def at_equal_bytes(self) -> ModelConfig:
         """Itself with what its kind needs: for `jpq` and `dcmh` one level that has all the bytes."""
         if self.kind not in ("jpq", "dcmh"):

@@ -34,6 +34,7 @@ class MaskedBatchNorm(nn.Module):
             x: [..., F].
             mask: bool [...], True where `x` counts; None if all of it does.
         """
+        x = x.float()  # statistics of bfloat16 would be too coarse
         mean, var = self._batch_statistics(x, mask) if self.training else (self.running_mean, self.running_var)
         return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
 

@@ -109,9 +109,13 @@ class ProductQuantizer(nn.Module):
 
         ⟨x_m, c_mk⟩, less ½‖c_mk‖² where lengths differ: the largest is the nearest codeword.
         """
-        products = chunks.permute(1, 2, 0, 3) @ codewords.transpose(-1, -2)
-        if self.rotation is not None:
-            products = products - 0.5 * codewords.square().sum(-1)[:, :, None]
+        points, words = chunks.permute(1, 2, 0, 3), codewords.transpose(-1, -2)
+        if self.rotation is None:
+            products = points @ words
+        else:
+            half_norms = -0.5 * codewords.square().sum(-1).flatten(0, 1)[:, None]
+            flat = torch.baddbmm(half_norms, points.flatten(0, 1), words.flatten(0, 1))
+            products = flat.unflatten(0, codewords.shape[:2])
         if int(self.active) == self.config.codewords:
             return products
         unused = torch.arange(self.config.codewords, device=products.device) >= self.active
@@ -128,21 +132,24 @@ class ProductQuantizer(nn.Module):
         Args:
             x: [B, L+1, D].
         """
-        chunks, codewords = self.chunks(x), self.used_codewords()
+        codewords = self.used_codewords()
         if self.config.gradient == "soft":
+            chunks = self.chunks(x)
             similarities = self.similarities(chunks, codewords)
             codes = similarities.argmax(-1).permute(2, 0, 1)
             attention = (self.config.alpha * similarities).softmax(-1)
             surrogate = (attention @ codewords).permute(2, 0, 1, 3)
             hard = self.look_up(codewords.detach(), codes)
-        else:
-            with torch.no_grad():
-                codes = self.similarities(chunks, codewords).argmax(-1).permute(2, 0, 1)
-            surrogate, hard = chunks, self.look_up(codewords, codes)
-        straight = (hard + surrogate - surrogate.detach()).flatten(2)
-        if self.rotation is None:
-            return Quantized(straight * self.config.codebooks**-0.5, codes)
-        return Quantized(self.restore(straight), codes)
+            return Quantized(self._level(hard + surrogate - surrogate.detach()), codes)
+        codes = self.codes(x)
+        hard = self._level(self.look_up(codewords, codes))
+        surrogate = x if self.rotates else self._level(self.chunks(x))  # there and back, the rotation cancels out
+        return Quantized(hard + surrogate - surrogate.detach(), codes)
+
+    def _level(self, chunks: Tensor) -> Tensor:
+        """Chunks [B, L+1, M, d] put together to levels [B, L+1, D]."""
+        whole = chunks.flatten(2)
+        return self.restore(whole) if self.rotates else whole * self.config.codebooks**-0.5
 
     @staticmethod
     def look_up(codewords: Tensor, codes: Tensor) -> Tensor:

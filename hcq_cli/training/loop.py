@@ -24,7 +24,7 @@ from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import EmbeddingSample, Usage
 from hcq_cli.training.dataset import FeatureStatistics, TrainingData, held_in_memory, statistics
-from hcq_cli.training.losses import Embedded, Pairs, Terms
+from hcq_cli.training.losses import Embedded, Pairs
 from hcq_cli.training.method import Method
 from hcq_cli.training.methods import method
 from hcq_cli.training.optimizer import adam, rate, read_state, set_rate, write_state
@@ -196,38 +196,51 @@ class Trainer:
         sample = EmbeddingSample(self.recipe.codebook.sample, shape)
         sums = torch.zeros(3)
         for draw in self.sampler.epoch(self.epoch):
-            terms = self._step(draw, sample)
-            sums += torch.stack([terms.loss.detach(), terms.dense_R1, terms.quantized_R1]).cpu()
-            self._tell_step(draw, float(terms.loss.detach()), started)
+            found = self.step(draw, sample)
+            sums += found
+            self._tell_step(draw, float(found[0]), started)
         self.epoch += 1
         used = self.method.close_epoch(sample.get(), self.epoch)
         self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
 
-    def _step(self, draw: Draw, sample: EmbeddingSample) -> Terms:
+    def step(self, draw: Draw, sample: EmbeddingSample) -> torch.Tensor:
+        """Learn from one batch; its loss, and R@1 inside it by dense and by quantized vectors."""
         step = draw.epoch * self.sampler.steps_per_epoch + draw.step
         torch.manual_seed(int(np.random.SeedSequence((self.seed, 3, step)).generate_state(1)[0]))
         set_rate(self.optimizer, rate(self.recipe.training, step, self.steps, draw.epoch))
-        terms = self.method.terms(*self._forward(draw, sample), draw.epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        terms.loss.backward()
+        totals = torch.zeros(3, device=self.device)
+        for portion in draw.portions(self.recipe.training.accumulate):
+            terms = self.method.terms(*self.forward(portion, sample), draw.epoch)
+            share = len(portion.videos) / len(draw.videos)
+            (share * terms.loss).backward()
+            totals += share * torch.stack([terms.loss.detach(), terms.dense_R1, terms.quantized_R1])
         if self.recipe.training.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.training.clip_norm)
         self.optimizer.step()
-        return terms
+        return totals.cpu()
 
-    def _forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[Embedded, Pairs]:
+    def forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[Embedded, Pairs]:
+        """Embed a batch, and keep its vectors in `sample`."""
         part = self.data.train
         tokens = self.features.read(part.rows[draw.videos], list(self.data.experts))
         batch = collate(tokens, self.config.video.max_tokens, draw.rng())
-        videos = self.network.embed_videos(video_tensors(batch, self.config, self.device))
+        with self._precision():
+            videos = self.network.embed_videos(video_tensors(batch, self.config, self.device)).float()
         owner = np.repeat(np.arange(len(draw.videos)), draw.captions.shape[1])
         chosen = zip(draw.videos[owner].tolist(), draw.captions.ravel().tolist(), strict=True)
         words = self.tower.tokenizer.pad([self.words[video][caption] for video, caption in chosen])
-        texts = self.network.embed_texts(*text_tensors(words, self.device))
+        with self._precision():
+            texts = self.network.embed_texts(*text_tensors(words, self.device)).float()
         sample.add(texts)
         sample.add(videos)
         pairs = Pairs(*(torch.from_numpy(a).to(self.device) for a in (owner, part.groups[draw.videos])))
         return Embedded(texts, videos), pairs
+
+    def _precision(self) -> torch.autocast:
+        amp = self.recipe.training.amp
+        on = amp == "on" or (amp == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=on)
 
     def _close_epoch(self, means: torch.Tensor, used: Usage | None, started: float) -> None:
         loss, dense_R1, quantized_R1 = means.tolist()

@@ -37,6 +37,9 @@ class TrainingConfig:
         decay: see `schedule`.
         warmup: share of all steps during which the step size rises.
         clip_norm: longest gradient; 0 for no clipping.
+        amp: bfloat16 for the towers: `auto` (on CUDA), `on` or `off`. Losses and codewords stay float32.
+        accumulate: portions a step's batch is cut in, to fit a small device; their gradients are added up. A
+            portion's negatives are its own.
         cache_mb: features up to this size are kept in memory, MB; larger sets are read batch by batch.
     """
 
@@ -54,6 +57,8 @@ class TrainingConfig:
     decay: float = 0.95
     warmup: float = 0.1
     clip_norm: float = 1.0
+    amp: str = "auto"
+    accumulate: int = 1
     cache_mb: int = 1024
 
 
@@ -258,6 +263,8 @@ def check(recipe: Recipe) -> Recipe:
         ("training.samples_per_epoch", training.samples_per_epoch, training.samples_per_epoch >= 0),
         ("training.batch_size", training.batch_size, training.batch_size >= 1),
         ("training.captions_per_video", training.captions_per_video, training.captions_per_video >= 1),
+        ("training.accumulate", training.accumulate, training.accumulate >= 1),
+        ("training.amp", training.amp, training.amp in ("auto", "on", "off")),
         ("training.seed", training.seed, training.seed >= 0),
         ("training.schedule", training.schedule, training.schedule in ("cosine", "exponential")),
         ("training.warmup", training.warmup, 0 <= training.warmup < 1),

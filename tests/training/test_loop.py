@@ -44,6 +44,16 @@ def run(place: Path, folder: Path, *settings: str, **options: object) -> Trainin
     return train(data(place), recipes.load("default", [*QUICK, *settings]), folder, **options)
 
 
+def test_portions_of_a_batch_add_up_and_bfloat16_comes_out_near(place: Path, tmp_path: Path) -> None:
+    whole = run(place, tmp_path / "whole", "training.epochs=1").metrics
+    for name, setting in (("portions", "training.accumulate=4"), ("bfloat16", "training.amp=on")):
+        found = run(place, tmp_path / name, "training.epochs=1", setting).metrics
+        assert weights(tmp_path / name) != weights(tmp_path / "whole")
+        near = 0.02 if name == "bfloat16" else 0.6  # a portion has fewer negatives
+        assert found["loss"] == pytest.approx(whole["loss"], rel=near)
+        assert np.isfinite(found["loss"]) and found["used_codewords"] > 50
+
+
 class Stop(Exception):
     pass
 
@@ -67,7 +77,11 @@ def test_a_seed_repeats_itself_and_another_does_not(place: Path, tmp_path: Path)
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize("settings", [(), ("codebook.update=both", "loss.distill=1.0", "quantizer.gradient=soft")])
+LEARNED = ("codebook.update=both", "loss.distill=1.0", "quantizer.gradient=soft")
+ROTATED = ("quantizer.rotation=all", "codebook.refit=0.6", "training.accumulate=3")
+
+
+@pytest.mark.parametrize("settings", [(), LEARNED, ROTATED])
 def test_an_interrupted_run_ends_bit_equal(place: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     run(place, tmp_path / "whole", *settings)
     for epoch in (1, 3):
