@@ -17,6 +17,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +71,35 @@ def encode_captions(workspace: Workspace, file: CodeFile, count: int) -> np.ndar
     return tower.encode([texts[at] for at in chosen])
 
 
+class Memory:
+    """The most memory this process held, megabytes; pages of mapped files, which the system takes back, not counted."""
+
+    def __init__(self) -> None:
+        self.most_mb, self._stop = 0.0, threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Memory:
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stop.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            self.most_mb = max(self.most_mb, held_mb())
+
+
+def held_mb() -> float:
+    """Memory that is this process's own now, megabytes (Linux tells; elsewhere the most resident so far)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def ask(index: Index, levels: np.ndarray, threads: int, reach: Reach) -> tuple[np.ndarray, float]:
     """Rows [Q, 10] and milliseconds a query, asked one by one; tabulating is counted."""
     by, rows, started = kernel(), [], time.perf_counter()
@@ -120,9 +150,12 @@ def main() -> None:
         copied_s = copy_seconds(folder / "codes.hcq")
         note("building the index…")
         started = time.perf_counter()
-        build(folder / "index", [folder / "codes.hcq"], partitions=options.lists, queries=lambda: tuning)
+        with Memory() as memory:
+            build(folder / "index", [folder / "codes.hcq"], partitions=options.lists, queries=lambda: tuning)
         build_s = time.perf_counter() - started
+        before_mb, started = held_mb(), time.perf_counter()
         index = Index.open(folder / "index")
+        open_ms, open_mb = (time.perf_counter() - started) * 1000, held_mb() - before_mb
         note("measuring…")
         figures = measure(index, held_out, options.threads, options.passes)
         tuned = index.partition.tuning if index.partition else None
@@ -136,7 +169,9 @@ def main() -> None:
             "recall_when_built": tuned.recall if tuned else 1.0,
             "build_seconds": build_s,
             "copy_seconds": copied_s,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "build_memory_mb": memory.most_mb,
+            "open_ms": open_ms,
+            "open_memory_mb": open_mb,
             "kernel": kernel().name,
             "threads": options.threads,
             **figures,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hcq_cli.codes.container import BLOCK_BYTES, FIXED, MAGIC, Container, Contai
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 
 FORMAT = "test-format"
+CASES = 10_000 if os.environ.get("HCQ_TEST_SLOW") == "1" else 300
 
 
 def write(path: Path) -> Path:
@@ -118,7 +120,7 @@ def test_a_section_of_another_shape_is_refused(tmp_path: Path) -> None:
             container.map(name, dtype, row_shape)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_mutation_gives_only_our_errors(tmp_path: Path, data: st.DataObject) -> None:
     sound, path = tmp_path / "sound", tmp_path / "fuzzed"
@@ -167,7 +169,7 @@ headers = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=headers | json_values)
 def test_headers_made_on_purpose_give_only_our_errors(tmp_path: Path, document: object) -> None:
     import json

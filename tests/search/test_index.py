@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import signal
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,107 +212,6 @@ def test_a_second_writer_waits_or_is_refused(tmp_path: Path, folder: Path) -> No
     with writer_lock(folder), pytest.raises(LockedError):
         add(folder, [codes], wait_s=0.05)
     add(folder, [codes], wait_s=0.05)
-
-
-def test_readers_see_whole_generations_while_a_writer_works(tmp_path: Path, folder: Path) -> None:
-    marks = [write_codes(tmp_path / f"m{n}", ["mark-a", "mark-b"], random_codes(2, seed=n)) for n in range(2)]
-    allowed = {tuple(map(tuple, random_codes(2, seed=n).tolist())) for n in range(2)}
-    add(folder, [marks[0]])
-    stop, failures, reads = threading.Event(), [], [0]
-
-    def read() -> None:
-        while not stop.is_set():
-            try:
-                index = Index.open(folder)
-                rows = [index.find("mark-a"), index.find("mark-b")]
-                pair = tuple(tuple(index.codes(row).tolist()) for row in rows if row is not None)
-                if pair not in allowed or index.videos != 1002:
-                    failures.append(pair)
-                reads[0] += 1
-            except Exception as error:
-                failures.append(error)
-
-    readers = [threading.Thread(target=read) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    for step in range(12):
-        add(folder, [marks[(step + 1) % 2]])
-        if step % 4 == 3:
-            compact(folder)
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert failures == []
-    assert reads[0] > 5
-
-
-def test_no_add_is_lost_between_writers(tmp_path: Path, folder: Path) -> None:
-    files = [
-        [write_codes(tmp_path / f"{writer}-{n}", [f"{writer}-{n}"], random_codes(1)) for n in range(5)]
-        for writer in range(4)
-    ]
-    threads = [threading.Thread(target=lambda mine=mine: [add(folder, [path]) for path in mine]) for mine in files]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    index = Index.open(folder)
-    assert all(index.find(f"{writer}-{n}") is not None for writer in range(4) for n in range(5))
-    assert index.videos == 1020
-
-
-def killed_at(step: int, action: Callable[[], object]) -> bool:
-    """Run `action` in a process that is killed at its `step`-th write, sync or rename; False when it ends before."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def counted(real: Callable[..., object]) -> Callable[..., object]:
-            def call(*arguments: object, **named: object) -> object:
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*arguments, **named)
-
-            return call
-
-        for owner, name in [(os, "fsync"), (os, "replace"), (os, "unlink"), (os, "chmod"), (os, "open")]:
-            setattr(owner, name, counted(getattr(owner, name)))
-        try:
-            action()
-        finally:
-            os._exit(0)
-    return os.waitpid(child, 0)[1] != 0
-
-
-@pytest.mark.parametrize("lists", [0, 3])
-def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path, lists: int) -> None:
-    folder, first = tmp_path / "index", write_codes(tmp_path / "first", names(40), random_codes(40))
-    more = write_codes(tmp_path / "more", ["v3.mp4", "x"], random_codes(2, seed=4))
-    nothing: Videos = {}
-    before = videos_of(names(40), random_codes(40))
-    added = {key: row for key, row in before.items() if key != "v3.mp4"}
-    added |= videos_of(["v3.mp4", "x"], random_codes(2, seed=4))
-    fewer = {key: row for key, row in added.items() if key not in ("v5.mp4", "x")}
-    stages: list[tuple[Callable[[], object], Videos, Videos]] = [
-        (lambda: build(folder, [first], partitions=lists), nothing, before),
-        (lambda: add(folder, [more]), before, added),
-        (lambda: remove(folder, ["v5.mp4", "x"]), added, fewer),
-        (lambda: compact(folder), fewer, fewer),
-        (lambda: build(folder, [first], partitions=lists), fewer, before),
-    ]
-    for action, old, new in stages:
-        step = 0
-        while killed_at(step, action):
-            step += 1
-            if old is nothing and not list(folder.glob("manifest-*")):
-                continue
-            index = Index.open(folder)
-            index.verify()
-            assert_holds(index, new if list_of(index) == list(new) else old)
-        assert step > 3
-        assert_holds(Index.open(folder), new)
-        assert not list(folder.glob(".*.tmp"))
 
 
 def list_of(index: Index) -> list[str]:

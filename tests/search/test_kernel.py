@@ -61,6 +61,31 @@ def test_equals_the_plain_float_scan(by: Kernel, shape: tuple[int, int, int, int
         assert_exact(scan([to_blocks(codes)], tables, k, threads=threads, by=by), codes, tables, k)
 
 
+MANY = [  # videos, S, K, k
+    *SHAPES,
+    (300, 2, 5, 301),
+    (511, 31, 100, 10),
+    (1024, 128, 256, 10),
+    (400, 512, 64, 25),
+    (2500, 7, 256, 100),
+]
+
+
+@pytest.mark.slow
+@by_kernel
+@pytest.mark.parametrize("shape", MANY, ids=str)
+def test_a_thousand_queries_of_twenty_shapes(by: Kernel, shape: tuple[int, int, int, int]) -> None:
+    videos, subquantizers, codewords, k = shape
+    codes, _ = random_case(min(videos, 3000), subquantizers, codewords, 1, seed=7)
+    codes[len(codes) // 2 :: 3] = codes[: len(codes[len(codes) // 2 :: 3])]  # duplicate rows
+    for start in range(0, 1000, 50):
+        _, tables = random_case(0, subquantizers, codewords, 50, seed=start, spread=start / 500)
+        if start % 100:
+            tables = np.round(tables * 2) / 2  # ties between different codes
+        for threads in (1, 2):
+            assert_exact(scan([to_blocks(codes)], tables, k, threads=threads, by=by), codes, tables, k)
+
+
 @by_kernel
 def test_equal_scores_come_by_lowest_row(by: Kernel) -> None:
     codes, tables = random_case(3, 8, 16, 2)

@@ -1,0 +1,201 @@
+"""Damaged, truncated and forged indexes and code files: only hcq's own errors, and no damage that verify misses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import HEADER, names, quantizer, random_codes, random_levels, write_codes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hcq_cli.codes.codefile import open_codes
+from hcq_cli.codes.container import FIXED, ContainerWriter
+from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.search.index import Index
+from hcq_cli.search.indexing import add, build, remove
+from hcq_cli.search.probing import Reach
+from hcq_cli.search.query import search_levels
+from hcq_cli.search.segment import FORMAT, Segment
+
+SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
+CASES = 10_000 if SLOW else 150
+listed = pytest.mark.parametrize("lists", [0, 4], ids=["flat", "listed"])
+
+
+def small_index(folder: Path, lists: int) -> Path:
+    """Two segments, one of them with tombstones."""
+    build(folder / "index", [write_codes(folder / "a.hcq", names(60), random_codes(60))], partitions=lists)
+    add(folder / "index", [write_codes(folder / "b.hcq", ["v1.mp4", "x"], random_codes(2, seed=3))])
+    remove(folder / "index", ["v5.mp4"])
+    return folder / "index"
+
+
+def files_of(index: Path) -> list[Path]:
+    """The files of the newest generation."""
+    manifest = sorted(index.glob("manifest-*"))[-1]
+    return [*(index / name for name in Index.open(index).content.files()), manifest]
+
+
+@contextmanager
+def changed(path: Path, content: bytes) -> Iterator[None]:
+    sound = path.read_bytes()
+    path.write_bytes(content)
+    yield
+    path.write_bytes(sound)
+
+
+def flipped(raw: bytes, at: int, bit: int) -> bytes:
+    return raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :]
+
+
+@listed
+def test_every_flipped_bit_of_a_header_is_refused(tmp_path: Path, lists: int) -> None:
+    index = small_index(tmp_path, lists)
+    for path in [*files_of(index), tmp_path / "a.hcq"]:
+        raw = path.read_bytes()
+        if path.suffix == ".json":
+            places = list(range(len(raw)))
+        else:
+            start, length = FIXED.unpack(raw[: FIXED.size])[3:]
+            places = [*range(64), *range(start, start + length)]
+        for number, at in enumerate(places):
+            for bit in range(8) if SLOW else [number % 8] if number % 5 == 0 or at < 64 else []:
+                with changed(path, flipped(raw, at, bit)), pytest.raises(DamagedError) as caught:
+                    open_codes(path) if path.name == "a.hcq" else Index.open(index)
+                assert path.name in caught.value.message
+                assert caught.value.exit_code == 4
+
+
+@listed
+def test_flipped_bits_of_a_body_are_found_by_verify(tmp_path: Path, lists: int) -> None:
+    index, rng = small_index(tmp_path, lists), np.random.default_rng(0)
+    files = [path for path in files_of(index) if path.suffix == ".hcq"]
+    sizes = np.array([path.stat().st_size for path in files])
+    for _ in range(2000 if SLOW else 200):
+        path = files[int(rng.choice(len(files), p=sizes / sizes.sum()))]
+        raw = path.read_bytes()
+        at = int(rng.integers(len(raw)))
+        with changed(path, flipped(raw, at, int(rng.integers(8)))), pytest.raises(DamagedError, match=path.name):
+            Index.open(index).verify()
+    Index.open(index).verify()
+
+
+@listed
+def test_every_truncation_is_a_named_error(tmp_path: Path, lists: int) -> None:
+    index = small_index(tmp_path, lists)
+    for path in [*files_of(index), tmp_path / "b.hcq"]:
+        raw = path.read_bytes()
+        lengths = range(len(raw)) if SLOW else {*range(0, len(raw), 131), 1, 63, 64, len(raw) - 1}
+        for length in lengths:
+            with changed(path, raw[:length]), pytest.raises(DamagedError, match=path.name) as caught:
+                open_codes(path) if path.name == "b.hcq" else Index.open(index)
+            assert caught.value.exit_code == 4
+
+
+def use(index: Path) -> None:
+    """All that a reader does."""
+    opened = Index.open(index)
+    for reach in (Reach(), Reach(probe=1), Reach(exact=True)):
+        search_levels(opened, ["", ""], random_levels(2), 5, reach=reach)
+    opened.find("v3.mp4")
+    opened.verify()
+
+
+@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+@listed
+def test_whatever_the_bytes_only_our_errors(
+    tmp_path_factory: pytest.TempPathFactory, lists: int, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"fuzz-{lists}"
+    if not folder.exists():
+        folder.mkdir()
+        small_index(folder, lists)
+    index = folder / "index"
+    path = data.draw(st.sampled_from(sorted([*files_of(index), folder / "a.hcq"])))
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(raw)))
+        raw[at : at + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
+    with changed(path, bytes(raw)):
+        try:
+            open_codes(folder / "a.hcq").verify()
+            use(index)
+        except HcqError:
+            return
+        assert bytes(raw) == path.read_bytes()
+
+
+def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> Segment:
+    """A segment of 300 videos and 4 lists whose checksums are right, whatever else is wrong with it."""
+    order = np.arange(300, dtype=np.uint32)
+    sections = {
+        "codes": (np.zeros((2, HEADER.S, 256), np.uint8), "|u1"),
+        "ids": (np.frombuffer(b"a" * 300, np.uint8), "|u1"),
+        "ids_offsets": (np.arange(301), "<u8"),
+        "paths": (np.frombuffer(b"a" * 300, np.uint8), "|u1"),
+        "paths_offsets": (np.arange(301), "<u8"),
+        "id_hashes": (np.zeros(300), "<u8"),
+        "id_rows": (order, "<u4"),
+        "list_starts": (np.array([0, 100, 100, 250, 300]), "<u4"),
+        "order": (order, "<u4"),
+        "slots": (order, "<u4"),
+    }
+    with ContainerWriter(path, FORMAT, {}) as writer:
+        for name, (array, dtype) in sections.items():
+            writer.add(name, changes.get(name, array), dtype)
+    return Segment(path, HEADER.S, 4)
+
+
+def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
+    beyond = np.full(300, 2**32 - 1, np.uint32)
+    segment = forged_segment(tmp_path / "s", {})
+    assert segment.coded(None, 0, 300)[1].shape == (300, HEADER.S)
+    for starts in ([0, 100, 90, 250, 300], [1, 100, 100, 250, 300], [0, 0, 0, 0, 299], [0, 300], [0, 9, 9, 9, 2**31]):
+        with pytest.raises(DamagedError, match="lists"):
+            forged_segment(tmp_path / "s", {"list_starts": np.array(starts)})
+    for name, array in [("order", beyond[:1]), ("slots", beyond[:1]), ("id_rows", beyond[:7])]:
+        with pytest.raises(DamagedError, match="fit together"):
+            forged_segment(tmp_path / "s", {name: array})
+    with pytest.raises(DamagedError):
+        forged_segment(tmp_path / "s", {"slots": beyond}).codes(3)
+    with pytest.raises(DamagedError):
+        forged_segment(tmp_path / "s", {"order": beyond}).coded(None, 0, 10)
+    with pytest.raises(DamagedError):
+        forged_segment(tmp_path / "s", {}).name(300)
+
+
+def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) -> None:
+    index = small_index(tmp_path, 4)
+    opened = Index.open(index)
+    entry = opened.content.segments[0]
+    big = np.full(60, 4_000_000_000, np.uint32)
+    starts = opened.segments[0][0].list_starts
+    assert starts is not None
+    segment = opened.segments[0][0]
+    with ContainerWriter(index / entry.file, FORMAT, {}) as writer:
+        writer.add("codes", np.array(segment.blocks.codes), "|u1")
+        for name, strings in (("ids", segment.ids), ("paths", segment.paths)):
+            writer.add(name, np.array(strings.blob), "|u1")
+            writer.add(f"{name}_offsets", np.array(strings.offsets), "<u8")
+        writer.add("id_hashes", np.zeros(60), "<u8")
+        writer.add("id_rows", big, "<u4")
+        writer.add("list_starts", starts, "<u4")
+        writer.add("order", big, "<u4")
+        writer.add("slots", big, "<u4")
+    forged = Index.open(index)
+    assert forged.find("v3.mp4") is None
+    for reach in (Reach(), Reach(exact=True)):
+        for kernel in ("numpy", None):
+            try:
+                search_levels(forged, ["", ""], random_levels(2), 60, reach=Reach(reach.probe, reach.exact, kernel))
+            except DamagedError:
+                pass
+    with pytest.raises(DamagedError):
+        forged.codes(0)
+    assert quantizer()[0].shape[0] == HEADER.S
