@@ -54,13 +54,11 @@ class HubAppearance(NetworkExpert):
         self.about = f"sees frames as {found.model_type or 'a network'} does"
         self._processor: Any = None
 
-    @property
-    def dim(self) -> int:
+    def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
         return vector_width(read_config(self._found))
 
-    @property
-    def weights(self) -> str:
+    def identify_weights(self) -> str:
         """Commit or digest of the weights."""
         return self._found.identity
 

@@ -108,13 +108,11 @@ class HubAudio(NetworkExpert):
         self.about = f"hears as {found.model_type} does, in windows of {self._ear.window_s:g} s"
         self._extractor: Any = None
 
-    @property
-    def dim(self) -> int:
+    def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
         return int(getattr(read_config(self._found), self._ear.width))
 
-    @property
-    def weights(self) -> str:
+    def identify_weights(self) -> str:
         """Commit or digest of the weights."""
         return self._found.identity
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +48,23 @@ class NetworkExpert(ABC):
     paced = False
     network: Network | None = None
 
-    @property
-    @abstractmethod
+    @cached_property
     def dim(self) -> int:
         """Width of a vector."""
+        return self.measure_width()
 
-    @property
-    @abstractmethod
+    @cached_property
     def weights(self) -> str:
         """Commit or digest of the weights."""
+        return self.identify_weights()
+
+    @abstractmethod
+    def measure_width(self) -> int:
+        """Width of a vector; asked for once."""
+
+    @abstractmethod
+    def identify_weights(self) -> str:
+        """Commit or digest of the weights; asked for once."""
 
     @property
     @abstractmethod

@@ -99,13 +99,11 @@ class HubMotion(NetworkExpert):
         """How long a clip is, seconds."""
         return self._length / self._pace.frames_per_second
 
-    @property
-    def dim(self) -> int:
+    def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
         return int(read_config(self._found).hidden_size)
 
-    @property
-    def weights(self) -> str:
+    def identify_weights(self) -> str:
         """Commit or digest of the weights."""
         return self._found.identity
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -59,10 +60,12 @@ class Child:
 
     Args:
         setup: what the worker is told first.
+        inference: gives the address of the process that runs the networks; None if there is none.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, inference: Callable[[], str] | None = None) -> None:
         self.setup = replace(setup, parent=os.getpid())
+        self._inference = inference
         self._process: subprocess.Popen[bytes] | None = None
         self._rest = b""
         self._closed = False
@@ -92,6 +95,9 @@ class Child:
         while True:
             too_late = f"it took longer than {limit_s:.0f} s and was stopped (--timeout-s)"
             said = self._hear(begun + limit_s, too_late)
+            if "alive" in said:  # it waits for a network, which takes its time: the file is not to blame
+                begun = begun if timeout_s else time.monotonic()
+                continue
             if "duration_s" not in said or "states" in said:
                 break
             limit_s = timeout_s or patience_s(job.size, float(said["duration_s"]))
@@ -125,6 +131,8 @@ class Child:
     def _start(self) -> None:
         if self._closed:
             raise Died("stopped")
+        if self._inference is not None:
+            self.setup = replace(self.setup, inference=self._inference())
         # Appending, so that what it printed about one file can be cut off before the next.
         self._chatter = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         self._rest = b""

@@ -20,6 +20,7 @@ from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.store import FeatureStore, FeatureWriter
 from hcq_cli.media.child import Child
 from hcq_cli.media.crew import Crew, Outcome
+from hcq_cli.media.feeding import inference_for
 from hcq_cli.media.inputs import Input, Inputs
 from hcq_cli.media.ledger import Broken, Finished, Ledger
 from hcq_cli.media.protocol import Setup
@@ -112,8 +113,7 @@ def setup(names: Sequence[str], options: Options) -> Setup:
 
 
 def _memory_bytes(options: Options) -> int:
-    graphics = Path("/dev/nvidiactl").exists() if options.device == "auto" else options.device != "cpu"
-    if graphics:  # a GPU's driver reserves far more than it uses
+    if options.device not in ("auto", "cpu"):  # an expert of anybody's may use it, and a GPU's driver reserves a lot
         return 0
     if options.memory_gib is not None:
         return int(options.memory_gib * 2**30)
@@ -156,17 +156,22 @@ def extract(
     with FeatureWriter(options.store) as writer:
         ledger = Ledger(writer, experts, options.max_seconds, options.retry_failed)
         _note(report, options, [*writer.warnings, *ledger.fold()])
-        count = min(options.workers or cores(), max(1, len(inputs.videos)))
-        crew = Crew(ledger, inputs.videos, [Child(told) for _ in range(count)], options.timeout_s)
-        for done, (item, outcome) in enumerate(crew.outcomes(), 1):
-            _count(report, item, outcome, ids)
-            observer(report, item.path)
-            if done % FOLD_EVERY == 0:
-                _note(report, options, ledger.fold())
+        with inference_for(experts, told) as address:
+            crew = _crew(ledger, inputs, told, options, address)
+            for done, (item, outcome) in enumerate(crew.outcomes(), 1):
+                _count(report, item, outcome, ids)
+                observer(report, item.path)
+                if done % FOLD_EVERY == 0:
+                    _note(report, options, ledger.fold())
         _note(report, options, ledger.fold())
         report.states = _states(writer.store, ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _crew(ledger: Ledger, inputs: Inputs, told: Setup, options: Options, address: Callable[[], str] | None) -> Crew:
+    count = min(options.workers or cores(), max(1, len(inputs.videos)))
+    return Crew(ledger, inputs.videos, [Child(told, address) for _ in range(count)], options.timeout_s)
 
 
 def _report(inputs: Inputs) -> ExtractReport:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
+from hcq_cli.errors import HcqError
 from hcq_cli.media.decoder import CannotOpenError, Decoder, Media, open_media
+from hcq_cli.media.remote import RemoteNetwork
 from hcq_cli.media.sampling import Cutter
 
 INFORMATIVE = (State.FAILED, State.NOTHING_FOUND, State.SILENT, State.NO_FRAMES, State.NO_STREAM)
@@ -17,6 +21,8 @@ INFORMATIVE = (State.FAILED, State.NOTHING_FOUND, State.SILENT, State.NO_FRAMES,
 SHORT_S = 1.0
 SHORT_SHARE = 0.05
 """A file that ends earlier than it says by more than both is reported."""
+STRETCHES_AHEAD = 2
+"""How many stretches of a video may wait for a network before its decoding waits too."""
 MEASURED_HZ = 16000
 """The rate at which `decode_video` listens."""
 
@@ -62,6 +68,8 @@ class Extracted:
 class Collector:
     """Gathers the tokens of one expert over the stretches of a video.
 
+    An expert whose network runs elsewhere waits for it in a thread of its own, while the video is decoded further.
+
     Args:
         expert: prepared.
     """
@@ -70,13 +78,29 @@ class Collector:
         self.expert = expert
         self.error: str | None = None
         self._parts: list[Tokens] = []
+        waits = isinstance(getattr(expert, "network", None), RemoteNetwork)
+        self._thread = ThreadPoolExecutor(1) if waits else None
+        self._pending: deque[Future[None]] = deque()
 
     def show(self, clip: Clip) -> None:
         """Let the expert look at a stretch, unless there is nothing in it for its senses."""
+        if self._thread is None:
+            self._look(clip)
+            return
+        while len(self._pending) >= STRETCHES_AHEAD:
+            self._pending.popleft().result()
+        self._pending.append(self._thread.submit(self._look, clip))
+
+    def close(self) -> None:
+        """Let go of the thread; what it has not begun is dropped."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self, clip: Clip) -> None:
         if self.error is None and (missing := self._missing(clip)) is None:
             try:
                 self._parts.append(self._checked(self.expert.extract(clip)))
-            except MemoryError:
+            except (MemoryError, HcqError):
                 raise
             except Exception as error:  # an expert is anybody's code, and costs only its own features
                 self.error = f"{type(error).__name__}: {error}"
@@ -85,6 +109,8 @@ class Collector:
 
     def result(self, clip: Clip) -> Tokens:
         """The tokens of all stretches; `clip` is an empty one of the same video, for when there was none."""
+        while self._pending:
+            self._pending.popleft().result()
         if self.error is not None:
             return Tokens.none(self.expert.dim, State.FAILED)
         found = [part for part in self._parts if len(part)]
@@ -134,6 +160,7 @@ def extract_video(
 
     Raises:
         MemoryError: it needs more memory than the process may have.
+        HcqError: the process that runs the networks is gone.
     """
     samplings = [expert.sampling for expert in experts]
     see = any(sampling.frames_per_second for sampling in samplings)
@@ -142,10 +169,10 @@ def extract_video(
         name, media = open_media(decoders, path, see, hear_hz)
     except CannotOpenError as error:
         return Extracted(error=str(error))
+    collectors = [Collector(expert) for expert in experts]
     try:
         opened(min(media.duration_s or 0.0, max_seconds or math.inf))
         cutter = Cutter(samplings, media.has_picture, media.has_sound, max_seconds)
-        collectors = [Collector(expert) for expert in experts]
         for clip in _stretches(media, cutter):
             for collector in collectors:
                 collector.show(clip)
@@ -153,6 +180,8 @@ def extract_video(
         return _summary(name, media, cutter, collectors, whole)
     finally:
         media.close()
+        for collector in collectors:
+            collector.close()
 
 
 def decode_video(path: str, decoders: Sequence[Decoder]) -> Extracted:

@@ -2,8 +2,9 @@
 
     parent -> worker   Setup, once; then a Job a video
     worker -> parent   {"ready": true} or {"error": …, "hint": …}, once; then for each job {"duration_s": …} when
-                       the file could be opened, and an Answer; or instead of it {"memory": true}, and the worker
-                       ends, or {"fatal": …, "hint": …} if the store cannot be written
+                       the file could be opened, {"alive": true} now and then while it waits for a network, and an
+                       Answer; or instead of it {"memory": true}, and the worker ends, or {"fatal": …, "hint": …} if
+                       the store cannot be written or the process that runs the networks is gone
 
 Names of files travel as JSON strings with lone surrogates for undecodable bytes, so that any name survives.
 """
@@ -29,6 +30,7 @@ class Setup:
         memory_bytes: the most memory the worker may take; 0 for no limit.
         parent: process id of the parent.
         decode_only: decode everything and ask no expert (a measurement).
+        inference: where the process listens that runs the networks; empty if there is none.
     """
 
     experts: list[str]
@@ -40,6 +42,7 @@ class Setup:
     memory_bytes: int
     parent: int
     decode_only: bool = False
+    inference: str = ""
 
 
 @dataclass(frozen=True)

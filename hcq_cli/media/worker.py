@@ -63,16 +63,22 @@ def _limit_memory(limit_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _prepared(setup: Setup) -> dict[str, Expert]:
+def _prepared(setup: Setup, alive: Callable[[], None]) -> dict[str, Expert]:
     import cv2
 
+    from experts.neural.expert import NetworkExpert
     from experts.registry import load
     from hcq_cli.media.engine import sampled
+    from hcq_cli.media.remote import RemoteNetwork
 
     cv2.setNumThreads(1)
     experts = sampled(load(setup.experts), setup.sample_fps)
     for expert in experts:
-        expert.prepare(setup.device)
+        if setup.inference and isinstance(expert, NetworkExpert):
+            expert.prepare_gathering()
+            expert.network = RemoteNetwork(setup.inference, expert.name, alive)
+        else:
+            expert.prepare(setup.device)
     return {expert.name: expert for expert in experts}
 
 
@@ -133,8 +139,12 @@ def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
     setup = protocol.Setup(**protocol.parse(lines.get()))
     _die_with(setup.parent)
     _limit_memory(setup.memory_bytes)
+
+    def alive() -> None:
+        words.write(protocol.line({"alive": True}))
+
     try:
-        experts, decoders = _prepared(setup), chain(setup.decoder)
+        experts, decoders = _prepared(setup, alive), chain(setup.decoder)
     except Exception as error:
         hint = getattr(error, "hint", "")
         reason = str(error) if hint else f"{type(error).__name__}: {error}"
@@ -152,7 +162,7 @@ def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
         except MemoryError:
             words.write(protocol.line({"memory": True}))
             return  # a fresh process starts with fresh memory
-        except HcqError as error:  # the store cannot be written: no other video will fare better
+        except HcqError as error:  # the store cannot be written, a network is lost: no other video will fare better
             words.write(protocol.line({"fatal": error.message, "hint": error.hint}))
             continue
         except Exception as error:
