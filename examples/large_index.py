@@ -72,7 +72,7 @@ def encode_captions(workspace: Workspace, file: CodeFile, count: int) -> np.ndar
 
 
 class Memory:
-    """The most memory this process held, megabytes; pages of mapped files, which the system takes back, not counted."""
+    """The most memory this process held, megabytes; not counting pages of mapped files, which can be taken back."""
 
     def __init__(self) -> None:
         self.most_mb, self._stop = 0.0, threading.Event()

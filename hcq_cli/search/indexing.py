@@ -7,6 +7,7 @@ last generation as it was, and the next writer clears what was left behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -117,7 +118,8 @@ def build(
             some = sample(files, lists)
             partition = learn(some, files[0].codebooks, files[0].scale, lists)
         parts: list[_Part] = []
-        counted = _append(folder, generation, parts, files, progress, partition)
+        with _verified(folder, files):
+            counted = _append(folder, generation, parts, files, progress, partition)
         if partition is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
             partition = _tuned(partition, parts, files[0], asked)
@@ -149,7 +151,8 @@ def add(
         for file in files:
             _same_model(file.path, file.header, index.header, f"the index {folder}")
         parts = _parts(index)
-        counted = _append(folder, generation, parts, files, progress, index.partition)
+        with _verified(folder, files):
+            counted = _append(folder, generation, parts, files, progress, index.partition)
         content = index.content
         if content.tower is None:  # the checkpoint could not be found when it was built
             content = replace(content, tower=tower(folder, generation))
@@ -214,8 +217,27 @@ def _open_all(code_paths: Sequence[Path]) -> list[CodeFile]:
     files = [open_codes(path) for path in code_paths]
     for file in files:
         _same_model(file.path, file.header, files[0].header, str(files[0].path))
-        file.verify()
     return files
+
+
+@contextmanager
+def _verified(folder: Path, files: list[CodeFile]) -> Iterator[None]:
+    """Check every byte of code files while they are being read for the index; nothing is published before it is done.
+
+    Raises:
+        DamagedError: one is damaged; what was written meanwhile is deleted.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        checks = [pool.submit(file.verify) for file in files]
+        try:
+            try:
+                yield
+            finally:
+                for check in checks:
+                    check.result()  # damage is the better explanation of whatever else went wrong
+        except BaseException:
+            _clear(folder)
+            raise
 
 
 def _same_model(path: Path, header: CodeHeader, other: CodeHeader, holder: str) -> None:

@@ -27,6 +27,8 @@ BUCKET_BYTES = 64 << 20
 """Codes that are sorted in memory at a time, where lists are of like size."""
 SLOTS_AT_ONCE = 1 << 16
 """Videos moved at a time when segments are merged."""
+TURNED_AT_ONCE = 16 * WIDTH
+"""Videos brought into kernel order at a time: few enough to be in the cache still when they are written."""
 MOST_BUCKETS = 256
 """Files open at once."""
 
@@ -68,7 +70,8 @@ class SegmentWriter:
         if len(self._waiting):
             codes = np.concatenate([self._waiting, codes])
         whole = len(codes) // WIDTH * WIDTH
-        self._codes.write(to_blocks(codes[:whole]).codes)
+        for start in range(0, whole, TURNED_AT_ONCE):
+            self._codes.write(to_blocks(codes[start : min(start + TURNED_AT_ONCE, whole)]).codes)
         self._waiting = codes[whole:].copy()
 
     def listed(self, codes: np.ndarray, lists: np.ndarray, rows: np.ndarray, count: int) -> None:
@@ -83,7 +86,7 @@ class SegmentWriter:
         hashes = np.concatenate(self._hashes)
         if len(hashes) > MOST_VIDEOS:
             raise HcqError(f"{self.path}: a segment holds at most {MOST_VIDEOS} videos", "split the code file")
-        order = np.argsort(hashes, kind="stable")
+        order = np.argsort(hashes)  # equal hashes in any order: who looks one up sorts the rows it finds
         self._container.add("id_hashes", hashes[order], "<u8")
         self._container.add("id_rows", order, "<u4")
         if self._list_sizes is not None:
