@@ -6,6 +6,7 @@
   codes.hcq      the code file of the videos (hcq encode)
   texts.hcq      the code file of captions   (hcq encode --texts)
   index/         the searchable index        (hcq index build)
+  texts-index/   the index of captions       (hcq index build .hcq/texts.hcq)
   captions.jsonl captions a command left here (hcq demo)
 """
 
@@ -49,6 +50,11 @@ class Workspace:
     def index(self) -> Path:
         """The index folder."""
         return self.root / "index"
+
+    @property
+    def texts_index(self) -> Path:
+        """The index folder of the captions."""
+        return self.root / "texts-index"
 
     @property
     def captions(self) -> Path:

@@ -8,20 +8,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Console
+from hcq_cli.console import Console, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.encoding import Encoded
 
-EXAMPLES = ["hcq encode", "hcq encode --ckpt runs/a -o a.hcq", "hcq encode --texts captions.jsonl"]
+EXAMPLES = [
+    "hcq encode",
+    "hcq encode --ckpt runs/a -o a.hcq",
+    "hcq encode --texts captions.jsonl",
+    "hcq encode --segment-s 30",
+]
 
 Store = Annotated[Path | None, typer.Argument(metavar="[FEATURES]", help="Default: the workspace's.")]
 Checkpoint = Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")]
 Texts = Annotated[
     Path | None,
     typer.Option("--texts", metavar="FILE", help="Encode captions instead: a caption file, or a .txt, one a line."),
+]
+Segment = Annotated[
+    float | None,
+    typer.Option(
+        "--segment-s",
+        min=1,
+        help="Cut longer videos in stretches of at most so many seconds: a hit then says where.",
+        show_default=False,
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="CODES", help="The code file.")]
@@ -36,6 +50,7 @@ def register(app: typer.Typer) -> None:
         features: Store = None,
         ckpt: Checkpoint = None,
         texts: Texts = None,
+        segment_s: Segment = None,
         device: Device = "cpu",
         output: Output = None,
     ) -> None:
@@ -43,6 +58,8 @@ def register(app: typer.Typer) -> None:
         from hcq_cli.features.store import FeatureStore
         from hcq_cli.model.checkpoint import load, read_header
 
+        if texts is not None and segment_s is not None:
+            raise UsageError("--segment-s is of videos, --texts of captions", "hcq encode --segment-s 30")
         folder = ckpt or session.workspace.model
         read_header(folder)
         store = FeatureStore.open(features or session.workspace.features) if texts is None else None
@@ -53,7 +70,7 @@ def register(app: typer.Typer) -> None:
 
         if store is not None:
             with session.console.progress("encoding", total=len(store), unit="videos") as bar:
-                done = encode_store(model, store, output or session.workspace.codes, bar.advance)
+                done = encode_store(model, store, output or session.workspace.codes, bar.advance, segment_s)
         else:
             ids, lines = sentences or ([], [])
             with session.console.progress("encoding", total=len(lines), unit="captions") as bar:
@@ -89,6 +106,7 @@ def _document(model: Model, done: Encoded, kind: str) -> dict[str, Any]:
         "levels": config.levels + 1,
         "codebooks": config.quantizer.codebooks,
         "codewords": config.quantizer.codewords,
+        "codes_written": done.rows,
         "bytes_per_video": config.bytes_per_video,
         f"{kind}_per_second": round(done.items / max(done.seconds, 1e-9), 1),
         "codes": str(done.path),
@@ -101,7 +119,11 @@ def _document(model: Model, done: Encoded, kind: str) -> dict[str, Any]:
 def _print(console: Console, document: dict[str, Any], done: Encoded) -> None:
     kind = "videos" if "videos" in document else "texts"
     rate = document[f"{kind}_per_second"]
-    console.text(f"{done.items:,} {kind} · {document['bytes_per_video']} bytes each · {rate:,.0f} a second")
+    stretches = f" in {done.rows:,} stretches" if done.rows > done.items else ""
+    console.text(
+        f"{done.items:,} {kind}{stretches} · {document['bytes_per_video']} bytes each · {rate:,.0f} a second"
+    )
     console.text(f"codes {done.path}")
-    if kind == "videos":
-        console.note("next: hcq index build")
+    console.note(
+        "next: hcq index build" if kind == "videos" else f"next: hcq index build {printable(str(done.path))}"
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hcq_cli.search.partition import Partition
     from hcq_cli.search.partitioning import TuningQueries
 
+SEARCH_TEXTS = "search it: hcq query --video FILE --find texts"
 CodesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[CODES]…", help="Code files (default: the workspace's).")
 ]
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
             "hcq index build",
             "hcq index build a.hcq b.hcq --index both --partitions 1024",
             "hcq index build --text-side int8",
+            "hcq index build .hcq/texts.hcq",
         ],
         add: ["hcq index add new.hcq"],
         remove: ["hcq index remove holiday/beach.mp4"],
@@ -139,6 +141,8 @@ def _write(
     paths = codes or [session.workspace.codes]
     started = time.perf_counter()
     files = [open_codes(path) for path in paths]
+    texts = files[0].header.kind == "texts"
+    folder = index or (session.workspace.texts_index if texts else session.workspace.index)
     tower = tower_maker(
         files[0].header,
         [*files[0].checkpoints, session.workspace.model],
@@ -147,11 +151,11 @@ def _write(
         warn=session.console.warn,
     )
     with session.console.progress("indexing", sum(map(len, files)), "videos") as task:
-        change: Change = action(index or session.workspace.index, paths, progress=task.advance, tower=tower)
-    _report(session, change, time.perf_counter() - started)
+        change: Change = action(folder, paths, progress=task.advance, tower=tower)
+    _report(session, change, time.perf_counter() - started, files[0].header.kind)
 
 
-def _report(session: Session, change: Change, seconds: float) -> None:
+def _report(session: Session, change: Change, seconds: float, kind: str = "videos") -> None:
     document = {
         "index": change.index,
         "generation": change.generation,
@@ -164,8 +168,8 @@ def _report(session: Session, change: Change, seconds: float) -> None:
     replaced = f", {change.removed:,} replaced" if change.removed else ""
 
     def human() -> None:
-        session.console.text(f"{change.index}: {change.videos:,} videos ({change.added:,} added{replaced})")
-        session.console.note('search it: hcq query "…"')
+        session.console.text(f"{change.index}: {change.videos:,} {kind} ({change.added:,} added{replaced})")
+        session.console.note('search it: hcq query "…"' if kind == "videos" else SEARCH_TEXTS)
 
     session.console.result(document, human)
 

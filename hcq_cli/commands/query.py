@@ -1,4 +1,4 @@
-"""hcq query: ranked videos for a text, for each line of standard input, or for a video like one of them."""
+"""hcq query: ranked videos or sentences for a text, for each line of standard input, for a video, or like one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,21 +14,25 @@ import typer
 
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import printable
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.search.query import Answer, Collection
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.query import Answer, Collection, Hit
     from hcq_cli.search.tower import TextTower
+    from hcq_cli.search.video_side import VideoQuery
 
 EXAMPLES = [
     "hcq query a man cooking",
     'hcq query "a dog in the snow" -k 3 --json',
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
+    "hcq query --video new.mp4 --find texts",
     'hcq query "a red ball" --codes codes.hcq',
     'hcq query "a red ball" --exact',
 ]
 QUERIES_AT_ONCE = 64
+KINDS = ("videos", "texts")
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +46,18 @@ def query(
         list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
     ] = None,
     like: Annotated[
-        str | None, typer.Option("--like", metavar="ID", help="Find videos like this indexed one.")
+        str | None, typer.Option("--like", metavar="ID", help="Find what is like this indexed video or caption.")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
+    ] = None,
+    find: Annotated[
+        str | None,
+        typer.Option("--find", metavar="videos|texts", help="What to find (default: what the index holds, videos)."),
+    ] = None,
+    experts: Annotated[
+        str | None,
+        typer.Option("--experts", metavar="LIST", help="For --video: NAME=SOURCE of experts that are files."),
     ] = None,
     codes: Annotated[
         Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")
@@ -66,23 +82,37 @@ def query(
         str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
     ] = None,
 ) -> None:
-    """Find the videos that fit a text, best first."""
+    """Find the videos that fit a text, best first; or what fits a video, or is like one.
+
+    Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model.
+    """
     from hcq_cli.search.kernel import default_threads
     from hcq_cli.search.probing import Reach
-    from hcq_cli.search.query import search_like, search_texts
+    from hcq_cli.search.query import search_levels, search_like, search_texts
 
     words = text or []
-    if bool(words) == (like is not None):
-        raise UsageError("give either a text or --like ID", 'hcq query "a man cooking"')
+    if bool(words) + (like is not None) + (video is not None) != 1:
+        raise UsageError("give a text, --like ID or --video FILE", 'hcq query "a man cooking"')
+    if find not in (None, *KINDS):
+        raise UsageError(f"--find {find}: it is videos or texts", "hcq query --video FILE --find texts")
     if words and not " ".join(words).strip():
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
     if probe is not None and exact:
         raise UsageError("--probe and --exact exclude each other")
     reach = Reach(probe, exact, f"torch:{device}" if device else None)
-    collection = _open(session, codes, index)
+    collection = _open(session, codes, index, find)
     cores = 1 if device else threads or default_threads()
     if like is not None:
-        _print(session, collection, search_like(collection, like, k, threads=cores, reach=reach), {"like": like})
+        source = _holder(session, collection, like)
+        answer = search_like(collection, like, k, source=source, threads=cores, reach=reach)
+        _print(session, collection, answer, {"like": like})
+        return
+    if video is not None:
+        asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
+        seen = _watch(session, collection, ckpt, video, asks)
+        answers = search_levels(collection, [str(video)], seen.levels, k, threads=cores, reach=reach)
+        timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
+        _print(session, collection, answers[0], {"video": video}, timing)
         return
     tower = _tower(session, collection, ckpt, cores if words == ["-"] else 0)
     if words != ["-"]:
@@ -99,25 +129,79 @@ def query(
         raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')
 
 
-def _open(session: Session, codes: Path | None, index: Path | None) -> Collection:
+def _open(session: Session, codes: Path | None, index: Path | None, find: str | None) -> Collection:
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.query import CodeFileCollection
+
     if codes is not None and index is not None:
         raise UsageError("--codes and --index exclude each other")
+    opened: Collection
     if codes is not None:
-        from hcq_cli.search.query import CodeFileCollection
+        opened = CodeFileCollection(codes)
+    elif index is not None or find != "texts":
+        opened = Index.open(index or session.workspace.index)
+    else:
+        opened = _open_texts(session)
+    if find is not None and opened.header.kind != find:
+        raise UsageError(f"{opened.path} holds {opened.header.kind}, no {find}", f"--find {opened.header.kind}")
+    return opened
 
-        return CodeFileCollection(codes)
+
+def _open_texts(session: Session) -> Index:
     from hcq_cli.search.index import Index
 
-    return Index.open(index or session.workspace.index)
+    try:
+        return Index.open(session.workspace.texts_index)
+    except NotFoundError:
+        encoded, place = session.workspace.texts.is_file(), session.workspace.texts
+        first = "" if encoded else "hcq encode --texts captions.jsonl, then: "
+        message = f"{session.workspace.texts_index}: no index of sentences there"
+        raise NotFoundError(message, f"{first}hcq index build {place}") from None
+
+
+def _holder(session: Session, collection: Collection, item_id: str) -> Collection:
+    """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
+    from hcq_cli.search.index import Index
+
+    others = (session.workspace.index, session.workspace.texts_index)
+    held = collection
+    for folder in [None, *others]:
+        with suppress(NotFoundError):
+            held = collection if folder is None else Index.open(folder)
+            if held.find(item_id) is not None:
+                return held
+    return collection
 
 
 def _tower(session: Session, collection: Collection, ckpt: Path | None, cores: int) -> TextTower:
     """What encodes the queries: with `cores` many of them, with 0 a single one."""
+    from hcq_cli.search.index import Index
     from hcq_cli.search.tower import open_tower, tower_of
 
     if ckpt is not None:
         return open_tower([ckpt])
+    if collection.header.kind == "texts":  # the index of the videos has the text side of the same model
+        with suppress(HcqError):
+            videos = Index.open(session.workspace.index)
+            if videos.header.model_hash == collection.header.model_hash:
+                collection = videos
     return tower_of(collection, [session.workspace.model], lasting=cores > 0, threads=max(cores, 1))
+
+
+def _watch(session: Session, collection: Collection, ckpt: Path | None, video: Path, asks: list[str]) -> VideoQuery:
+    """The vectors of a video, by the model of the collection."""
+    from hcq_cli.search.query import check_model
+    from hcq_cli.search.tower import open_tower
+    from hcq_cli.search.video_side import encode_video
+
+    places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
+    tower = open_tower(places, collection.header.model_hash)
+    check_model(tower, collection)
+    with session.console.progress("extract", total=None, unit="videos"):
+        seen = encode_video(tower, video, asks)
+    for warning in seen.warnings:
+        session.console.warn(f"{video}: {warning}")
+    return seen
 
 
 def _lines() -> Iterator[list[str]]:
@@ -140,31 +224,43 @@ def _print(
     collection: Collection,
     answer: Answer,
     more: dict[str, Any] | None = None,
+    timing: dict[str, float] | None = None,
     *,
     heading: bool = False,
 ) -> None:
-    hits = [{"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path} for hit in answer.hits]
+    kind = collection.header.kind
     document = {
         "query": answer.query,
         **(more or {}),
         "index": collection.path,
+        "find": kind,
         "videos_searched": answer.videos_searched,
-        "ms": {"text": round(answer.text_ms, 3), "scan": round(answer.scan_ms, 3)},
-        "hits": hits,
+        "ms": {"text": round(answer.text_ms, 3), "scan": round(answer.scan_ms, 3), **(timing or {})},
+        "hits": [_hit(hit, kind) for hit in answer.hits],
     }
 
     def human() -> None:
         if heading:
             session.console.text(printable(answer.query), style="bold")
-        rows = [(hit.rank, f"{hit.score:.3f}", hit.id, _shortened(hit.path)) for hit in answer.hits]
-        session.console.table(
-            ["rank", "score", "video", "path"],
-            rows,
-        )
-        timing = f"text {answer.text_ms:.0f} ms, scan {answer.scan_ms:.1f} ms"
-        session.console.note(f"{answer.videos_searched:,} videos searched ({timing})")
+        if kind == "texts":
+            rows = [(hit.rank, f"{hit.score:.3f}", hit.path, hit.id) for hit in answer.hits]
+            session.console.table(["rank", "score", "sentence", "caption"], rows)
+        else:
+            rows = [(hit.rank, f"{hit.score:.3f}", hit.id, _shortened(hit.path)) for hit in answer.hits]
+            session.console.table(["rank", "score", "video", "path"], rows)
+        took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
+        session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
 
     session.console.result(document, human)
+
+
+def _hit(hit: Hit, kind: str) -> dict[str, Any]:
+    document: dict[str, Any] = {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path}
+    if kind == "texts":
+        document["text"] = hit.path
+    elif hit.time_s is not None:
+        document["time_s"] = hit.time_s
+    return document
 
 
 def _shortened(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from experts.base import State
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
-from hcq_cli.data.batches import collate, in_order
+from hcq_cli.codes.moments import moment_id
+from hcq_cli.data.batches import RaggedTokens, collate, in_order
+from hcq_cli.data.stretches import Stretch, cut, cut_tokens, part
 from hcq_cli.errors import HcqError
-from hcq_cli.features.records import state_number
+from hcq_cli.features.records import VideoRecord, state_number
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 
@@ -32,6 +34,7 @@ class Encoded:
     Args:
         path: the code file.
         items: videos or captions in it.
+        rows: their codes; more than items where long videos were cut in stretches.
         seconds: it took.
         without_features: videos left out because no expert of the model has tokens of them.
         warnings: what is doubtful, a sentence each.
@@ -39,6 +42,7 @@ class Encoded:
 
     path: Path
     items: int
+    rows: int
     seconds: float
     without_features: int
     warnings: list[str]
@@ -58,8 +62,21 @@ def header(model: Model, kind: str) -> CodeHeader:
     return CodeHeader(kind, model.hash, folder, config.levels + 1, quantizer.codebooks, words, width)
 
 
-def encode_store(model: Model, store: FeatureStore, path: Path, done: Done = lambda count: None) -> Encoded:
+def encode_store(
+    model: Model,
+    store: FeatureStore,
+    path: Path,
+    done: Done = lambda count: None,
+    segment_s: float | None = None,
+) -> Encoded:
     """Write the codes of every video of `store` that has any feature the model knows.
+
+    Args:
+        model: loaded from a folder.
+        store: of the features.
+        path: of the code file.
+        done: told of progress.
+        segment_s: longer videos are cut in stretches of at most so many seconds, each with codes of its own.
 
     Raises:
         HcqError: the store lacks every expert of the model, or has features of another width.
@@ -71,20 +88,52 @@ def encode_store(model: Model, store: FeatureStore, path: Path, done: Done = lam
             f"the features hold none of the model's experts ({', '.join(model.config.experts)})",
             f"hcq extract VIDEOS --experts {','.join(model.config.experts)}",
         )
-    warnings, left_out = [*store.warnings, *expert_warnings(model, store)], 0
+    warnings, left_out, items = [*store.warnings, *expert_warnings(model, store)], 0, 0
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale) as writer:
         for rows in in_order(len(store), VIDEOS_AT_ONCE):
             there = np.stack([store.latest(name).state[rows] == TOKENS for name in experts]).any(0)
             left_out += int((~there).sum())
             if there.any():
-                batch = collate(store.read(rows[there], experts), model.config.video.max_tokens)
                 records = [store.video(int(row)) for row in rows[there]]
-                writer.append([r.id for r in records], [r.path for r in records], model.encode_codes(batch))
+                tokens = store.read(rows[there], experts)
+                if segment_s is None:
+                    codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
+                    writer.append([r.id for r in records], [r.path for r in records], codes)
+                else:
+                    _write_stretches(model, writer, records, tokens, segment_s)
+                items += len(records)
             done(len(rows))
-        items = writer.videos
     if left_out:
         warnings.append(f"{left_out} videos have no tokens of any expert and cannot be found; they are left out")
-    return Encoded(path, items, time.monotonic() - started, left_out, warnings)
+    return Encoded(path, items, writer.videos, time.monotonic() - started, left_out, warnings)
+
+
+def _write_stretches(
+    model: Model,
+    writer: CodeWriter,
+    records: Sequence[VideoRecord],
+    tokens: Mapping[str, RaggedTokens],
+    segment_s: float,
+) -> None:
+    """Write the codes of every stretch that has any token."""
+    durations_s = [record.duration_s if record.duration_s > 0 else 0.0 for record in records]
+    stretches = cut(durations_s, segment_s)
+    pieces = cut_tokens(tokens, stretches, durations_s)
+    filled = sum(np.diff(piece.offsets) for piece in pieces.values()) > np.zeros(len(stretches), np.int64)
+    for at in in_order(len(stretches), VIDEOS_AT_ONCE):
+        there = filled[at]
+        if not there.any():
+            continue
+        batch = collate(part(pieces, int(at[0]), int(at[-1]) + 1), model.config.video.max_tokens)
+        kept = [stretches[number] for number in at[there]]
+        ids = [_id(records[stretch.video].id, stretch) for stretch in kept]
+        writer.append(ids, [records[stretch.video].path for stretch in kept], model.encode_codes(batch)[there])
+
+
+def _id(video_id: str, stretch: Stretch) -> str:
+    if stretch.start_s is None or stretch.end_s is None:
+        return video_id
+    return moment_id(video_id, stretch.start_s, stretch.end_s)
 
 
 def expert_warnings(model: Model, store: FeatureStore) -> list[str]:
@@ -116,4 +165,4 @@ def encode_texts(
             part = [sentences[i] for i in at]
             writer.append([ids[i] for i in at], part, model.quantize(model.encode_texts(part)))
             done(len(part))
-    return Encoded(path, len(sentences), time.monotonic() - started, 0, [])
+    return Encoded(path, len(sentences), len(sentences), time.monotonic() - started, 0, [])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
+from hcq_cli.codes.moments import start_of, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.blocks import Rows, Source
 from hcq_cli.search.kernel import TopK, kernel
@@ -109,13 +110,13 @@ class CodeFileCollection:
 
 @dataclass(frozen=True)
 class Hit:
-    """A video that was found.
+    """A video, a stretch of one, or a sentence that was found.
 
     Args:
         rank: from 1.
         score: the hybrid score, higher is better.
-        id: of the video.
-        path: where it was when it was extracted.
+        id: of the video, the stretch or the caption.
+        path: where the video was when it was extracted; of a caption the sentence.
     """
 
     rank: int
@@ -123,13 +124,18 @@ class Hit:
     id: str
     path: str
 
+    @property
+    def time_s(self) -> float | None:
+        """Where the stretch begins, seconds; None for a whole video."""
+        return start_of(self.id)
+
 
 @dataclass(frozen=True)
 class Answer:
     """The answer to one query.
 
     Args:
-        query: its text, or the id that `--like` named.
+        query: its text, the id that `--like` named, or the path of a video.
         hits: best first.
         videos_searched: how many could have been found.
         text_ms: to encode the query with a model that is loaded, milliseconds; its share where several were together.
@@ -201,7 +207,10 @@ def search_levels(
     text_ms: float = 0.0,
     reach: Reach = Reach(),
 ) -> list[Answer]:
-    """Answer queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names."""
+    """Answer queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names.
+
+    Of a video that was encoded in stretches only the best one is a hit.
+    """
     expected = (len(queries), collection.header.levels, collection.header.D)
     if levels.shape != expected:
         raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
@@ -210,30 +219,64 @@ def search_levels(
     by = kernel(reach.kernel)
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
-    found = find(collection, levels, table, k, threads=threads, by=by, reach=reach)
+    wanted = k
+    while True:
+        found = find(collection, levels, table, wanted, threads=threads, by=by, reach=reach)
+        hits = [_hits(collection, found, number, k) for number in range(len(queries))]
+        # Stretches of one video stand together: look further until there are k videos, or no more stretches.
+        if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
+            break
+        wanted *= 4
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
-    return [
-        Answer(query, _hits(collection, found, number), collection.videos, text_ms, scan_ms)
-        for number, query in enumerate(queries)
-    ]
+    answers = zip(queries, hits, strict=True)
+    return [Answer(query, found, collection.videos, text_ms, scan_ms) for query, found in answers]
 
 
-def search_like(collection: Collection, video_id: str, k: int, *, threads: int = 1, reach: Reach = Reach()) -> Answer:
-    """The videos most like an indexed one, without itself; no model is needed.
+def search_like(
+    collection: Collection,
+    item_id: str,
+    k: int,
+    *,
+    source: Collection | None = None,
+    threads: int = 1,
+    reach: Reach = Reach(),
+) -> Answer:
+    """What is most like an indexed video or caption, without that one; no model is needed.
+
+    Args:
+        collection: what to search.
+        item_id: of the video or caption.
+        k: how many hits, at least 1.
+        source: where `item_id` lies, if it is not what is searched.
+        threads, reach: as in `search_texts`.
 
     Raises:
         NotFoundError: no such id.
+        ModelMismatchError: the two collections hold codes of different models.
     """
-    row = collection.find(video_id)
+    source = source or collection
+    row = source.find(item_id)
     if row is None:
-        raise NotFoundError(f"{collection.path}: holds no {video_id!r}", "ids are what `hcq query` prints")
-    levels = levels_of_codes(collection.codes(row)[None], collection.codebooks, collection.header.levels)
-    answer = search_levels(collection, [video_id], levels, k + 1, threads=threads, reach=reach)[0]
-    others = [hit for hit in answer.hits if hit.id != video_id][:k]
-    hits = tuple(Hit(rank, hit.score, hit.id, hit.path) for rank, hit in enumerate(others, 1))
-    return Answer(video_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
+        raise NotFoundError(f"{source.path}: holds no {item_id!r}", "ids are what `hcq query` prints")
+    if source.header.model_hash != collection.header.model_hash:
+        raise ModelMismatchError(
+            f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
+            f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
+            "encode and index both with one checkpoint: hcq encode, hcq index build",
+        )
+    levels = levels_of_codes(source.codes(row)[None], source.codebooks, source.header.levels)
+    answer = search_levels(collection, [item_id], levels, k + 1, threads=threads, reach=reach)[0]
+    others = [hit for hit in answer.hits if video_of(hit.id) != video_of(item_id)][:k]
+    hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1))
+    return Answer(item_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
 
 
-def _hits(collection: Collection, found: TopK, query: int) -> tuple[Hit, ...]:
-    pairs = zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)
-    return tuple(Hit(rank, score, *collection.name(row)) for rank, (score, row) in enumerate(pairs, 1))
+def _hits(collection: Collection, found: TopK, query: int, k: int) -> tuple[Hit, ...]:
+    """The best `k` of what was found, of each video the best stretch alone."""
+    hits: dict[str, Hit] = {}
+    for score, row in zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True):
+        name, path = collection.name(row)
+        whose = name if start_of(name) is None else video_of(name)
+        if len(hits) < k and whose not in hits:
+            hits[whose] = Hit(len(hits) + 1, score, name, path)
+    return tuple(hits.values())

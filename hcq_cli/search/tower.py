@@ -19,6 +19,7 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.search.exported_tower import ExportedTower
 
 if TYPE_CHECKING:
+    from hcq_cli.model.checkpoint import Model
     from hcq_cli.search.query import Collection
 
 
@@ -53,23 +54,27 @@ class TorchTower:
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        from hcq_cli.model.checkpoint import Model, model_hash
+        from hcq_cli.model.checkpoint import model_hash
 
         self.hash, self.source = model_hash(checkpoint), checkpoint
         self._model: Model | None = None
 
-    def prepare(self) -> None:
-        """See `TextTower.prepare`."""
+    @property
+    def model(self) -> Model:
+        """The whole model; loaded at the first use."""
         from hcq_cli.model import checkpoint
 
         if self._model is None:
             self._model = checkpoint.load(self.source)
+        return self._model
+
+    def prepare(self) -> None:
+        """See `TextTower.prepare`."""
+        _ = self.model
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """See `TextTower.encode`."""
-        self.prepare()
-        assert self._model is not None
-        return self._model.search_vectors(self._model.encode_texts(texts))
+        return self.model.search_vectors(self.model.encode_texts(texts))
 
 
 def tower_of(
@@ -103,14 +108,14 @@ def find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
     return None
 
 
-def open_tower(candidates: Sequence[Path], model_hash: str = "") -> TextTower:
+def open_tower(candidates: Sequence[Path], model_hash: str = "") -> TorchTower:
     """The tower of the first checkpoint folder that holds the wanted model; else of the first that is there.
 
     Raises:
         NotFoundError: none of them is there.
         DamagedError: the first that is there cannot be read, and no other fits.
     """
-    towers: list[TextTower] = []
+    towers: list[TorchTower] = []
     problems: list[HcqError] = []
     for folder in dict.fromkeys(candidates):
         if not folder.is_dir():

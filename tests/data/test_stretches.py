@@ -1,0 +1,54 @@
+"""Cutting tokens in stretches against a plain loop."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcq_cli.codes.moments import moment_id, start_of, video_of
+from hcq_cli.data.stretches import Tokens, cut, cut_tokens, part
+
+
+def test_stretches_are_equally_long_and_no_longer_than_asked() -> None:
+    found = cut([65.0, 30.0, 0.0, 30.1], 30.0)
+    assert [(stretch.video, stretch.start_s) for stretch in found] == [
+        (0, 0.0), (0, 65 / 3), (0, 130 / 3), (1, None), (2, None), (3, 0.0), (3, 15.05),
+    ]  # fmt: skip
+    assert found[2].end_s == 65.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 12)), max_size=6), st.floats(1, 40), st.integers(0, 9))
+def test_every_token_lies_in_the_stretch_of_its_time(
+    videos: list[tuple[float, int]], segment_s: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    durations = [duration for duration, _ in videos]
+    times = [np.where(rng.random(n) < 0.2, np.nan, rng.random(n) * (d + 1)).astype("f") for d, n in videos]
+    offsets = np.cumsum([0, *map(len, times)])
+    joined = np.concatenate([np.zeros(0, np.float32), *times])
+    features = np.arange(len(joined), dtype=np.float32)[:, None]
+    stretches = cut(durations, segment_s)
+    found = cut_tokens({"e": Tokens(features, joined, offsets)}, stretches, durations)["e"]
+    for at, stretch in enumerate(stretches):
+        count = sum(other.video == stretch.video for other in stretches)
+        place = at - min(i for i, other in enumerate(stretches) if other.video == stretch.video)
+        length = max(durations[stretch.video], 1e-9) / count
+        wanted = [
+            token
+            for token in range(offsets[stretch.video], offsets[stretch.video + 1])
+            if math.isnan(joined[token]) or min(int(np.float64(joined[token]) / length), count - 1) == place
+        ]
+        inside = found.features[found.offsets[at] : found.offsets[at + 1], 0]
+        assert inside.tolist() == wanted
+        alone = part({"e": found}, at, at + 1)["e"]
+        assert alone.features[:, 0].tolist() == wanted and alone.offsets.tolist() == [0, len(wanted)]
+
+
+def test_ids_of_stretches() -> None:
+    name = moment_id("a/b#t=1.mp4", 30, 61.25)
+    assert name == "a/b#t=1.mp4#t=30,61.2"
+    assert video_of(name) == "a/b#t=1.mp4" and start_of(name) == 30.0
+    assert start_of("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
