@@ -1,0 +1,344 @@
+"""HCQ beside its siblings, post-compression and a linear model, on one feature set: a table in one command.
+
+    python examples/compare.py --data DIR [--models hcq,hct,jpq,dcmh,posthoc,linear] [--bytes 64] [--seeds 2] [--json]
+
+DIR holds `features.h5` (/{split}/{expert}/tokens [rows, dim], times [rows] in seconds, offsets [videos+1]) and
+`captions.jsonl` (a line a video: split, index, captions). Trained on `train`, measured on `test`: every caption is a
+query, and only its own video counts as found. `val` is never trained on, and chooses nothing here.
+
+`--folds 5` puts all splits together and cuts them anew: each video is tested once. With `--choose A --choose B`
+(settings as in `hcq train --set`, several with spaces between) the recipe is chosen inside the training part of each
+fold: all choices are trained on four fifths of it, and the best on the last fifth trains on all of it.
+
+What `posthoc` means is said by `--compress`: lsh, itq, pq, opq, lsq a level at a time, as `hcq eval --compress` does;
+`pq-whole` and `opq-whole` on all levels side by side; `rotation`, HCQ's own quantizer fitted after training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hcq_cli.evaluation.compression import compress, training_vectors
+from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, dense_scores, encode_both, measure
+from hcq_cli.features.records import Ragged
+from hcq_cli.model import checkpoint
+from hcq_cli.model.config import ExpertConfig, QuantizerConfig
+from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.training import recipe as recipes
+from hcq_cli.training.codebooks import fit_codewords
+from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData
+from hcq_cli.training.loop import train
+
+RECIPE = Path(__file__).with_name("small.toml")
+SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
+MODELS = (*SIBLINGS, "posthoc", "linear")
+SPLITS = ("train", "val", "test")
+NOTHING = Part(np.zeros(0, np.int64), [], np.zeros(0, np.int64))
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSet:
+    """A feature set in memory.
+
+    Args:
+        features: of all videos.
+        experts: by name.
+        captions: of each row.
+        rows: by split.
+    """
+
+    features: MemoryFeatures
+    experts: dict[str, ExpertConfig]
+    captions: list[list[str]]
+    rows: dict[str, np.ndarray]
+
+    def part(self, rows: np.ndarray) -> Part:
+        """Some of its videos, with their captions."""
+        return Part(rows, [self.captions[row] for row in rows], rows)
+
+
+def read_set(folder: Path) -> FeatureSet:
+    """All splits of a folder, one after the other."""
+    lines = [json.loads(line) for line in (folder / "captions.jsonl").read_text("utf-8").splitlines()]
+    captions, rows, first = [], {}, 0
+    for split in SPLITS:
+        own = sorted((line for line in lines if line["split"] == split), key=lambda line: line["index"])
+        captions += [line["captions"] for line in own]
+        rows[split] = np.arange(first, first := first + len(own))
+    with h5py.File(folder / "features.h5") as file:
+        there = [split for split in SPLITS if len(rows[split])]
+        names = [name for name, item in file[there[0]].items() if isinstance(item, h5py.Group)]
+        tokens = {name: _joined([file[split][name] for split in there]) for name in names}
+    experts = {name: ExpertConfig(ragged.features.shape[1]) for name, ragged in tokens.items()}
+    return FeatureSet(MemoryFeatures(tokens, np.arange(first)), experts, captions, rows)
+
+
+def _joined(groups: list[Any]) -> Ragged:
+    counts = np.concatenate([np.diff(group["offsets"][:]) for group in groups])
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    features, times = (np.concatenate([group[key][:] for group in groups]) for key in ("tokens", "times"))
+    return Ragged(features.astype(np.float32), times.astype(np.float32), offsets)
+
+
+def numbers(measured: Both) -> dict[str, Any]:
+    """Recalls both ways, to a tenth."""
+    return {
+        way: {key: round(value, 2) for key, value in figures.items()} for way, figures in measured.to_dict().items()
+    }
+
+
+class Comparison:
+    """Trains and measures on one cut of the set.
+
+    Args:
+        data: the set.
+        learned, tested: rows.
+        arguments: of the command line.
+        settings: on top of the recipe.
+    """
+
+    def __init__(
+        self, data: FeatureSet, learned: np.ndarray, tested: np.ndarray, arguments: Any, settings: list[str]
+    ) -> None:
+        self.data, self.arguments, self.settings = data, arguments, settings
+        self.learned, self.tested = data.part(learned), data.part(tested)
+
+    def trained(self, kind: str, seed: int) -> tuple[checkpoint.Model, dict[str, Any]]:
+        """A model of `kind`, and what its training said: used codewords, seconds a step."""
+        books = f"quantizer.codebooks={self.arguments.bytes // 8}"
+        chosen = [books, *self.settings, f"model.kind={kind}", f"training.seed={seed}"]
+        recipe = recipes.load(str(self.arguments.recipe), chosen)
+        if self.arguments.bytes % (recipe.model.levels + 1):
+            raise SystemExit(f"--bytes {self.arguments.bytes}: not a multiple of {recipe.model.levels + 1} levels")
+        data = TrainingData(self.data.features, self.data.experts, self.learned, NOTHING)
+        with tempfile.TemporaryDirectory() as folder:
+            counter = StepCounter()
+            done = train(data, recipe, Path(folder), observer=counter)
+            model = checkpoint.load(Path(folder))
+        used = done.metrics["used_codewords"]
+        return model, {"used_codewords": used, "step_s": round(done.seconds / counter.steps, 4)}
+
+    def rows(self, models: list[str], seed: int) -> Iterator[dict[str, Any]]:
+        """A row a model."""
+        wanted = {*models, "hct"} if "posthoc" in models else {*models}
+        for kind in [kind for kind in SIBLINGS if kind in wanted]:
+            model, said = self.trained(kind, seed)
+            encoded = encode_both(model, self.data.features, self.tested)
+            found = measure(model, encoded)
+            dense = numbers(found.dense)
+            if kind in models:
+                quantized = numbers(found.quantized)
+                yield {"model": kind, "bytes_per_video": found.bytes_per_video, **quantized, "dense": dense, **said}
+            if kind == "hct" and "posthoc" in models:
+                learned = training_vectors(model, self.data.features, self.learned)
+                weights = model.config.level_weights
+                for method in self.arguments.compress.split(","):
+                    metrics = numbers(compressed(method, learned, encoded, weights, self.arguments.bytes, seed))
+                    row = {"model": f"posthoc-{method}", "bytes_per_video": self.arguments.bytes, **metrics}
+                    yield {**row, "dense": dense, "used_codewords": None, "step_s": said["step_s"]}
+        if "linear" in models:
+            yield self.linear(seed)
+
+    def linear(self, seed: int, steps: int = 400, width: int = 128) -> dict[str, Any]:
+        """Mean features and a bag of words, a matrix each, trained by the same contrast."""
+        torch.manual_seed(seed)
+        words = {word for caption in self.learned.sentences for word in caption.lower().split()}
+        number = {word: at for at, word in enumerate(sorted(words))}
+        videos, mean_std = self._pooled(self.learned.rows, None)
+        texts, owner = self._bags(self.learned.sentences, number), torch.from_numpy(self.learned.owner)
+        look, read = (torch.nn.Linear(size, width) for size in (videos.shape[1], len(number)))
+        adam = torch.optim.Adam([*look.parameters(), *read.parameters()], 3e-3, weight_decay=1e-4)
+        for _ in range(steps):
+            drawn = torch.randperm(len(texts))[:256]
+            mine = owner[drawn]
+            scores = F.normalize(read(texts[drawn]), dim=1) @ F.normalize(look(videos[mine]), dim=1).T / 0.05
+            scores = scores.masked_fill((mine[:, None] == mine) & ~torch.eye(len(mine), dtype=torch.bool), -1e9)
+            target = torch.arange(len(drawn))
+            loss = F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        with torch.no_grad():
+            videos, _ = self._pooled(self.tested.rows, mean_std)
+            texts = self._bags(self.tested.sentences, number)
+            scores = (F.normalize(read(texts), dim=1) @ F.normalize(look(videos), dim=1).T).numpy()
+        found = numbers(both_ways(scores, scores.T, self.tested.owner))
+        return {
+            "model": "linear",
+            "bytes_per_video": 4 * width,
+            **found,
+            "dense": found,
+            "used_codewords": None,
+            "step_s": None,
+        }
+
+    def _pooled(self, rows: np.ndarray, scale: tuple[torch.Tensor, torch.Tensor] | None) -> tuple[torch.Tensor, Any]:
+        tokens = self.data.features.read(rows)
+        means = []
+        for ragged in tokens.values():
+            sums = np.add.reduceat(
+                np.concatenate([ragged.features, np.zeros((1, ragged.features.shape[1]))]), ragged.offsets[:-1]
+            )
+            counts = np.diff(ragged.offsets)[:, None]
+            means.append(np.where(counts > 0, sums / np.maximum(counts, 1), 0))
+        x = torch.from_numpy(np.concatenate(means, 1)).float()
+        scale = scale or (x.mean(0), x.std(0) + 1e-6)
+        return (x - scale[0]) / scale[1], scale
+
+    @staticmethod
+    def _bags(sentences: list[str], number: dict[str, int]) -> torch.Tensor:
+        bags = torch.zeros(len(sentences), len(number))
+        for row, sentence in enumerate(sentences):
+            for word in sentence.lower().split():
+                if word in number:
+                    bags[row, number[word]] = 1
+        return bags / bags.sum(1, keepdim=True).clamp(min=1).sqrt()
+
+
+def compressed(
+    method: str, learned: np.ndarray, tested: Encoded, weights: list[float], code_bytes: int, seed: int
+) -> Both:
+    """Dense vectors of a trained HCT brought to so many bytes afterwards."""
+    if method == "rotation":
+        return rotated(learned, tested, weights, code_bytes, seed)
+    if not method.endswith("-whole"):
+        return compress(learned, tested, weights, method, code_bytes, seed).metrics
+    roots = np.sqrt(np.asarray(weights, np.float32))[:, None]
+    sides = [(x * roots).reshape(len(x), 1, -1) for x in (learned, tested.videos, tested.texts)]
+    whole = Encoded(sides[1], sides[2], tested.owner)
+    return compress(sides[0], whole, [1.0], method.removesuffix("-whole"), code_bytes, seed).metrics
+
+
+@torch.no_grad()
+def rotated(learned: np.ndarray, tested: Encoded, weights: list[float], code_bytes: int, seed: int) -> Both:
+    """HCQ's rotation and codewords, fitted on finished vectors."""
+    config = QuantizerConfig(codebooks=code_bytes // learned.shape[1], rotation="all")
+    quantizer = ProductQuantizer(config, weights, learned.shape[2])
+    fit_codewords(quantizer, torch.from_numpy(learned), 25, torch.Generator().manual_seed(seed))
+    videos, texts = (quantizer(torch.from_numpy(x)).vectors.numpy() for x in (tested.videos, tested.texts))
+    t2v, v2t = dense_scores(tested.texts, videos, weights), dense_scores(tested.videos, texts, weights)
+    return both_ways(t2v, v2t, tested.owner)
+
+
+class StepCounter:
+    """Counts steps; says warnings."""
+
+    steps = 0
+
+    def step(self, report: Any) -> None:
+        self.steps += 1
+
+    def epoch(self, report: Any) -> None:
+        pass
+
+    def note(self, sentence: str) -> None:
+        pass
+
+    def warning(self, sentence: str) -> None:
+        print(f"warning: {sentence}", file=sys.stderr)
+
+
+def cuts(data: FeatureSet, folds: int) -> Iterator[tuple[int | None, np.ndarray, np.ndarray]]:
+    """Fold, rows to learn from, rows to test on."""
+    if not folds:
+        yield None, data.rows["train"], data.rows["test"]
+        return
+    shuffled = np.random.default_rng(0).permutation(len(data.captions))
+    for fold, tested in enumerate(np.array_split(shuffled, folds)):
+        yield fold, np.sort(np.setdiff1d(shuffled, tested)), np.sort(tested)
+
+
+def choose(data: FeatureSet, learned: np.ndarray, arguments: Any) -> list[str]:
+    """The settings that do best inside `learned`, by their HCQ codes."""
+    choices = [choice.split() for choice in arguments.choose or [""]]
+    if len(choices) == 1:
+        return choices[0]
+    shuffled = np.random.default_rng(1).permutation(learned)
+    held_out = np.sort(shuffled[: len(learned) // 5])
+    rest = np.setdiff1d(learned, held_out)
+
+    def figure(settings: list[str]) -> float:
+        row = next(Comparison(data, rest, held_out, arguments, [*arguments.set, *settings]).rows(["hcq"], 0))
+        return float(row["t2v"]["R1"] + row["t2v"]["R10"] + row["v2t"]["R1"])
+
+    return max(choices, key=figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--models", default="hcq,hct,posthoc", help=f"of {','.join(MODELS)}")
+    parser.add_argument("--bytes", type=int, default=64, help="a video; a multiple of the 8 levels")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--choose", action="append", metavar="SETTINGS")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--compress", default="pq,opq,rotation", help="what posthoc means")
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    models = arguments.models.split(",")
+    if wrong := sorted(set(models) - set(MODELS)):
+        parser.error(f"unknown models {', '.join(wrong)}; known are {', '.join(MODELS)}")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    data, rows = read_set(arguments.data), []
+    for fold, learned, tested in cuts(data, arguments.folds):
+        settings = [*arguments.set, *choose(data, learned, arguments)]
+        comparison = Comparison(data, learned, tested, arguments, settings)
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            for row in comparison.rows(models, seed):
+                rows.append({**row, "seed": seed, "fold": fold})
+                print(line(rows[-1]), file=sys.stderr, flush=True)
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print_means(rows)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for people."""
+    figures = "  ".join(f"{way} {row[way]['R1']:5.1f} {row[way]['R10']:5.1f}" for way in ("t2v", "v2t"))
+    dense = "  ".join(f"{row['dense'][way]['R1']:5.1f} {row['dense'][way]['R10']:5.1f}" for way in ("t2v", "v2t"))
+    where = f" fold {row['fold']}" if row.get("fold") is not None else ""
+    return f"{row['model']:14s} {row['bytes_per_video']:6d} B{where} seed {row['seed']}  {figures}  | dense {dense}"
+
+
+def print_means(rows: list[dict[str, Any]]) -> None:
+    """Means over seeds and folds, a row a model."""
+    print("model            bytes   t2v R@1  R@10   v2t R@1  R@10   dense t2v R@1  v2t R@1   used %   s/step")
+    for kind in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == kind]
+
+        def mean(*path: str, own: list[dict[str, Any]] = own) -> float:
+            values = []
+            for row in own:
+                value: Any = row
+                for key in path:
+                    value = value[key]
+                values.append(np.nan if value is None else value)
+            return float(np.mean(values))
+
+        print(
+            f"{kind:14s} {own[0]['bytes_per_video']:7d} {mean('t2v', 'R1'):9.1f} {mean('t2v', 'R10'):5.1f} "
+            f"{mean('v2t', 'R1'):9.1f} {mean('v2t', 'R10'):5.1f} {mean('dense', 't2v', 'R1'):15.1f} "
+            f"{mean('dense', 'v2t', 'R1'):8.1f} {mean('used_codewords'):8.1f} {mean('step_s'):8.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
