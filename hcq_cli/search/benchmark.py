@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,10 +27,11 @@ from hcq_cli.search.table import tables
 BATCHES = (1, 16)
 """Queries asked together."""
 TOP = 10
-PASSES = 5
-LONG_ENOUGH_MS = 4000.0
+LEAST_PASSES, MOST_PASSES = 2, 20
+LONG_ENOUGH_MS = 3000.0
 """No further pass is begun after so long."""
 LEAST_QUERIES = 4
+MOST_QUERIES = 64
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def measure(
     """
     if not len(file) or len(levels) < LEAST_QUERIES:
         raise HcqError(f"{file.path}: too few videos or queries to measure with", "hcq encode; hcq train")
+    levels = levels[:MOST_QUERIES]
     by, table = kernel(), tables(levels, file.codebooks, file.scale)
     with extended(file, videos, folder, note) as blocks:
         note(f"timing {by.name}, and reading the codes once…")
@@ -141,14 +143,17 @@ def extended(file: CodeFile, videos: int, folder: Path | None, note: Callable[[s
         yield Blocks(np.memmap(out, np.uint8, "r", shape=shape), videos)
 
 
-def _least_ms(work: Callable[[], object]) -> float:
-    """The least time of several passes, milliseconds; the first warms up, and counts only if it was long."""
-    times: list[float] = []
-    while len(times) <= PASSES and sum(times) < LONG_ENOUGH_MS:
-        started = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - started) * 1000)
-    return min(times[1:] or times)
+def _least_ms(work: Sequence[Callable[[], object]]) -> float:
+    """The mean over pieces of work of the least time that each took in several passes, milliseconds."""
+    passes: list[list[float]] = []
+    while len(passes) < LEAST_PASSES or (len(passes) < MOST_PASSES and sum(map(sum, passes)) < LONG_ENOUGH_MS):
+        times = []
+        for piece in work:
+            started = time.perf_counter()
+            piece()
+            times.append((time.perf_counter() - started) * 1000)
+        passes.append(times)
+    return float(np.mean(np.min(passes, axis=0)))
 
 
 def _asked(queries: int, together: int) -> list[slice]:
@@ -164,19 +169,9 @@ def _ours(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel) -> list[R
     rows = []
     for together in BATCHES:
         portions = _asked(len(table), together)
-        taken = _least_ms(partial(_scan_all, blocks, [table[at] for at in portions], threads, by))
-        rows.append(Row("hcq", together, taken / _count(portions, len(table)), same, blocks.videos))
+        work = [partial(scan, [blocks], table[at], TOP, threads=threads, by=by) for at in portions]
+        rows.append(Row("hcq", together, _least_ms(work) / min(together, len(table)), same, blocks.videos))
     return rows
-
-
-def _scan_all(blocks: Blocks, portions: list[np.ndarray], threads: int, by: Kernel) -> None:
-    for table in portions:
-        scan([blocks], table, TOP, threads=threads, by=by)
-
-
-def _search_all(peer: peers.Peer, portions: list[np.ndarray]) -> None:
-    for levels in portions:
-        peer.search(levels, min(TOP, peer.videos))
 
 
 def _theirs(
@@ -193,19 +188,15 @@ def _theirs(
     note("building the indexes of Faiss…")
     for peer in peers.all_peers(codes, file.header, file.codebooks, file.scale, threads):
         note(f"timing {peer.engine} over {peer.videos:,} videos…")
-        here = Blocks(blocks.codes[: -(-peer.videos // WIDTH)], peer.videos)
+        here = Blocks(blocks.codes[: -(-peer.judged_videos // WIDTH)], peer.judged_videos)
         right = scan([here], table, TOP, threads=threads, by=by).rows
-        same = _share(peer.search(levels, min(TOP, peer.videos)), right)
+        same = _share(peer.judged(levels, min(TOP, peer.judged_videos)), right)
         for together in BATCHES:
             portions = _asked(len(levels), together)
-            taken = _least_ms(partial(_search_all, peer, [levels[at] for at in portions]))
-            scaled = taken / _count(portions, len(levels)) * blocks.videos / peer.videos
+            taken = _least_ms([partial(peer.search, levels[at], min(TOP, peer.videos)) for at in portions])
+            scaled = taken / min(together, len(levels)) * blocks.videos / peer.videos
             rows.append(Row(peer.engine, together, scaled, same, peer.videos))
     return rows
-
-
-def _count(portions: list[slice], queries: int) -> int:
-    return sum(min(at.stop, queries) - at.start for at in portions)
 
 
 def _share(found: np.ndarray, right: np.ndarray) -> float:
@@ -217,4 +208,4 @@ def _floor_ms(codes: np.ndarray, threads: int) -> float:
     """The least time to read every byte once, milliseconds."""
     parts = np.array_split(codes.reshape(-1).view(np.uint64), max(threads, 1))
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        return _least_ms(lambda: list(pool.map(np.bitwise_or.reduce, parts)))
+        return _least_ms([lambda: list(pool.map(np.bitwise_or.reduce, parts))])

@@ -15,6 +15,8 @@ MOST_VIDEOS = 1_000_000
 """Peers keep everything in memory; beyond so many videos their time is scaled from here."""
 MOST_DENSE_VIDEOS = 100_000
 MOST_DENSE_BYTES = 1 << 30
+MOST_CODED_VIDEOS = 16_384
+"""FastScan codes so many; larger indexes hold them several times."""
 TRAINING_VIDEOS = 8192
 ROWS_AT_ONCE = 8192
 COMMAND = "pip install 'hcq[faiss]'"
@@ -29,13 +31,17 @@ class Peer:
 
     Args:
         engine: its name.
-        videos: it holds, the first so many.
+        videos: it holds when it is timed.
         search: does it.
+        judged: the same over the first `judged_videos`, whose answers are compared with ours; called first.
+        judged_videos: how many of them are different ones.
     """
 
     engine: str
     videos: int
     search: Search
+    judged: Search
+    judged_videos: int
 
 
 def available() -> bool:
@@ -57,7 +63,8 @@ def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarra
     faiss.copy_array_to_vector(np.ascontiguousarray(padded * scale[:, None, None]).ravel(), index.pq.centroids)
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), index.codes)
     index.ntotal, index.is_trained = len(codes), True
-    return Peer("faiss-indexpq", len(codes), _searching(index, threads))
+    search = _searching(index, threads)
+    return Peer("faiss-indexpq", len(codes), search, search, len(codes))
 
 
 def fast_scan(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer | None:
@@ -70,13 +77,18 @@ def fast_scan(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threa
     subquantizers, _, width = codebooks.shape
     if width % 2:
         return None
-    words = _vectors_of(codes, codebooks, scale)
-    index = faiss.IndexPQFastScan(subquantizers * width, 2 * subquantizers, 4, faiss.METRIC_INNER_PRODUCT)
-    index.pq.cp.niter = 8
-    index.train(words(0, min(len(codes), TRAINING_VIDEOS)))
-    for start in range(0, len(codes), ROWS_AT_ONCE):
-        index.add(words(start, min(start + ROWS_AT_ONCE, len(codes))))
-    return Peer("faiss-fastscan", len(codes), _searching(index, threads))
+    words, coded = _vectors_of(codes, codebooks, scale), min(len(codes), MOST_CODED_VIDEOS)
+    some = faiss.IndexPQFastScan(subquantizers * width, 2 * subquantizers, 4, faiss.METRIC_INNER_PRODUCT)
+    some.pq.cp.niter = 8
+    some.train(words(0, min(coded, TRAINING_VIDEOS)))
+    for start in range(0, coded, ROWS_AT_ONCE):
+        some.add(words(start, min(start + ROWS_AT_ONCE, coded)))
+    index = faiss.clone_index(some)
+    while index.ntotal < len(
+        codes
+    ):  # its encoder takes minutes a million; what it codes changes nothing in its speed
+        index.merge_from(faiss.clone_index(some), 0)
+    return Peer("faiss-fastscan", index.ntotal, _searching(index, threads), _searching(some, threads), coded)
 
 
 def dense(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer:
@@ -88,7 +100,8 @@ def dense(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: 
     index = faiss.IndexFlatIP(width)
     for start in range(0, videos, ROWS_AT_ONCE):
         index.add(words(start, min(start + ROWS_AT_ONCE, videos)))
-    return Peer("dense", videos, _searching(index, threads))
+    search = _searching(index, threads)
+    return Peer("dense", videos, search, search, videos)
 
 
 def all_peers(codes: np.ndarray, header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Any:
