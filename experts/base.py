@@ -133,11 +133,13 @@ class Tokens:
         features: float32 [n, dim].
         times: float32 [n], seconds from the start of the video (the middle of what a token speaks of).
         state: why there are no tokens; TOKENS exactly if n > 0.
+        words: of an expert that reads or listens, what each token says, n of them; kept for people. Else empty.
     """
 
     features: NDArray[np.float32]
     times: NDArray[np.float32]
     state: State = State.TOKENS
+    words: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.times)

@@ -153,6 +153,8 @@ def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
         yield f"features and times are float32, not {tokens.features.dtype} and {tokens.times.dtype}"
     if tokens.features.shape != (count, dim) or tokens.times.shape != (count,):
         yield f"features are [{count}, {dim}] and times [{count}], not {tokens.features.shape}, {tokens.times.shape}"
+    if tokens.words and len(tokens.words) != count:
+        yield f"words are none, or one text a token: not {len(tokens.words)} for {count}"
     if not np.isfinite(tokens.features).all() or not np.isfinite(tokens.times).all():
         yield "features and times are finite"
     elif count and not clip.start_s - LATEST_S <= tokens.times.min() <= tokens.times.max() <= clip.end_s + LATEST_S:

@@ -32,6 +32,8 @@ BUILT_IN: dict[str, str] = {
     "motion": "experts.motion:Motion",
     "audio": "experts.audio:Audio",
     "face": "experts.face:Face",
+    "scene": "experts.scene:Scene",
+    "ocr": "experts.ocr:Ocr",
 }
 
 WITH_SOURCE: dict[str, str] = {
@@ -39,6 +41,9 @@ WITH_SOURCE: dict[str, str] = {
     "motion": "experts.neural.motion:motion",
     "audio": "experts.neural.audio:audio",
     "face": "experts.neural.face:face",
+    "scene": "experts.scene:Scene",
+    "ocr": "experts.ocr:Ocr",
+    "speech": "experts.speech:Speech",
 }
 """What makes an expert of a source, by the expert's name."""
 

@@ -131,7 +131,13 @@ def _clap(fusion: bool = False) -> tuple[Any, Any]:
 def _whisper() -> tuple[Any, Any]:
     import transformers as t
 
-    config = t.WhisperConfig(
+    return t.WhisperModel(_whisper_config(60, 3, 4)), t.WhisperFeatureExtractor()
+
+
+def _whisper_config(vocabulary: int, end: int, start: int) -> Any:
+    import transformers as t
+
+    return t.WhisperConfig(
         d_model=32,
         encoder_layers=1,
         encoder_attention_heads=2,
@@ -139,16 +145,46 @@ def _whisper() -> tuple[Any, Any]:
         decoder_attention_heads=2,
         encoder_ffn_dim=32,
         decoder_ffn_dim=32,
-        vocab_size=60,
-        pad_token_id=1,
-        bos_token_id=2,
-        eos_token_id=3,
-        decoder_start_token_id=4,
+        vocab_size=vocabulary,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=start,
+        tie_word_embeddings=False,
     )
-    return t.WhisperModel(config), t.WhisperFeatureExtractor()
+
+
+def _speech() -> tuple[Any, Any]:
+    """Whisper with its head, a tokenizer of bytes, and all time marks."""
+    import torch
+    import transformers as t
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    specials = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|translate|>", "<|transcribe|>"]
+    specials += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    marks = [f"<|{at * 0.02:.2f}|>" for at in range(1501)]
+    tokenizer = Tokenizer(models.BPE({letter: at for at, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    tokenizer.add_special_tokens(specials)
+    tokenizer.add_tokens(marks)
+    fast = t.WhisperTokenizerFast(tokenizer_object=tokenizer, eos_token=specials[0], bos_token=specials[0])
+    at = {token: fast.convert_tokens_to_ids(token) for token in specials}
+    config = _whisper_config(len(letters) + len(specials) + len(marks), at[specials[0]], at[specials[1]])
+    model = t.WhisperForConditionalGeneration(config)
+    with torch.no_grad():  # speak in small letters for a while, as random weights would not
+        spoken = [letters.index(letter) for letter in "abcdefghij"]
+        model.proj_out.weight[spoken] *= 8
+    rules = model.generation_config
+    rules._from_model_config = False  # what is set here counts
+    rules.no_timestamps_token_id, rules.is_multilingual = at["<|notimestamps|>"], False
+    rules.max_length, rules.eos_token_id, rules.decoder_start_token_id = 30, at[specials[0]], at[specials[1]]
+    rules.max_initial_timestamp_index, rules.pad_token_id = 50, at[specials[0]]
+    return model, t.WhisperProcessor(t.WhisperFeatureExtractor(), fast)
 
 
 KINDS = {
+    "speech": _speech,
     "dinov2": _dinov2,
     "clip": _clip,
     "siglip2": _siglip2,

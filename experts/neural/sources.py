@@ -17,7 +17,10 @@ PRESET: dict[str, str] = {
 }
 """The experts of the preset `neural`, in the order in which they are run."""
 
-ON_REQUEST: dict[str, str] = {"face": "opencv/face_detection_yunet+opencv/face_recognition_sface"}
+ON_REQUEST: dict[str, str] = {
+    "face": "opencv/face_detection_yunet+opencv/face_recognition_sface",
+    "speech": "openai/whisper-base",
+}
 """Further experts that are networks and take this source if none is given. Faces are biometric data: never in a
 preset, only where a person asks for them by name."""
 

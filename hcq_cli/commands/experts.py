@@ -30,7 +30,12 @@ def _row(ask: str, package: str) -> dict[str, Any]:
         expert = registry.load([ask])[0]
         return {**row, **_figures(expert)}
     except WeightsError as error:
-        return {**row, **_absent(source), "missing": f"hcq models fetch {name}", "error": str(error)}
+        return {
+            **row,
+            **_absent(source),
+            "missing": f"hcq models fetch {name}" if source else error.hint,
+            "error": str(error),
+        }
     except ValueError as error:
         return {**row, "error": str(error)}
 
@@ -81,7 +86,7 @@ def register(app: typer.Typer) -> None:
         networks = [_row(ask, "hcq") for ask in asks]
         for row in rows:
             if "error" in row:
-                session.console.warn(row["error"])
+                session.console.warn(row["error"] + (f" ({row['missing']})" if "missing" in row else ""))
         document = {"experts": rows, "networks": networks, "presets": registry.presets}
         session.console.result(document, lambda: _show(session, rows, networks))
 

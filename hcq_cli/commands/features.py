@@ -125,12 +125,14 @@ def show(
 ) -> None:
     """Show one video: its tokens and times per expert, and where they change."""
     from hcq_cli.features.store import FeatureStore
+    from hcq_cli.features.words import read_words
 
     console = session.console
     store = FeatureStore.open(features or session.workspace.features)
     row = _find(store, video)
     record = store.video(row)
     experts = _experts(store, row, record)
+    words = read_words(store.folder, record.id, record.content_hash)
     facts = {key: value for key, value in vars(record).items() if key not in ("states", "tokens", "identities")}
 
     def human() -> None:
@@ -144,10 +146,13 @@ def show(
             span = f"{e['times'][0]:.2f}–{e['times'][-1]:.2f} s" if e["tokens"] else ""
             rows.append([name, str(e["state"]), e["tokens"], e["dim"], span, e["spark"]])
         console.table(["expert", "state", "tokens", "dim", "times", "change"], rows)
+        for name, said in words.items():
+            for time_s, text in said:
+                console.text(f"{name} {time_s:8.2f} s  {printable(text)}")
         for warning in record.warnings:
             console.warn(warning)
 
-    console.result({**facts, "experts": experts}, human)
+    console.result({**facts, "experts": experts, "words": words}, human)
 
 
 def verify(

