@@ -20,6 +20,11 @@ def video_of(item_id: str) -> str:
     return FRAGMENT.sub("", item_id)
 
 
+def is_stretch_of(item_id: str, video_id: str) -> bool:
+    """Whether an id is that of a stretch of this video."""
+    return item_id != video_id and video_of(item_id) == video_id
+
+
 def start_of(item_id: str) -> float | None:
     """Where a stretch begins, seconds; None for whatever is no stretch."""
     found = FRAGMENT.search(item_id)

@@ -5,6 +5,7 @@ File names that are no UTF-8 keep their bytes (surrogateescape).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,13 @@ class Strings(Sequence[str]):
         wanted = string.encode("utf-8", "surrogateescape")
         as_long = np.flatnonzero(self._lengths() == len(wanted)).tolist()
         return next((row for row in reversed(as_long) if self.raw(row) == wanted), None)
+
+    def beginning_with(self, prefix: str) -> list[int]:
+        """The rows whose string begins so, ascending; reads all of them."""
+        wanted = re.compile(re.escape(prefix.encode("utf-8", "surrogateescape")))
+        places = np.array([match.start() for match in wanted.finditer(self.blob.data)], np.uint64)
+        rows = np.searchsorted(self.offsets, places, "right") - 1
+        return rows[self.offsets[rows] == places].tolist()
 
     def part(self, start: int, stop: int) -> Strings:
         """Rows `start` to `stop` as strings of their own, with offsets from 0.

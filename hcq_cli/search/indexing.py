@@ -160,7 +160,7 @@ def add(
 
 
 def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Change:
-    """Make videos unfindable; their codes go with the next `compact`.
+    """Make videos unfindable, with all their stretches; their codes go with the next `compact`.
 
     Raises:
         NotFoundError: there is no index.
@@ -170,7 +170,8 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Chang
         index = Index.open(folder)
         parts, unknown, removed = _parts(index), [], 0
         for video_id in dict.fromkeys(ids):
-            died = sum(part.bury(np.array(part.segment.find(video_id), np.int64)) for part in parts)
+            rows = [part.segment.find(video_id) or part.segment.find_stretches(video_id) for part in parts]
+            died = sum(part.bury(np.array(found, np.int64)) for part, found in zip(parts, rows, strict=True))
             removed += died
             if not died:
                 unknown.append(video_id)

@@ -22,6 +22,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
+from hcq_cli.codes.moments import is_stretch_of
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError
 from hcq_cli.search.blocks import WIDTH, Blocks
@@ -124,6 +125,11 @@ class Segment:
         """The rows with this id, ascending."""
         wanted = Strings.of([video_id])
         return [row for _, row in self.matches(wanted, wanted.hashes())]
+
+    def find_stretches(self, video_id: str) -> list[int]:
+        """The rows of the stretches of a video, ascending."""
+        rows = self.ids.beginning_with(f"{video_id}#t=")
+        return [row for row in rows if row < self.videos and is_stretch_of(self.ids[row], video_id)]
 
     def matches(self, ids: Strings, hashes: np.ndarray) -> Iterator[tuple[int, int]]:
         """Pairs (number among `ids`, row here) of equal ids, given the `hashes` uint64 [n] of `ids`."""

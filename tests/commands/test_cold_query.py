@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,23 @@ def test_neither_torch_nor_transformers_is_imported(workspace: Path) -> None:
     assert [hit["id"] for hit in lines[0]["hits"]] == [hit["id"] for hit in answers[0]["hits"]]
     modules, _ = loaded_by([*ask, "--like", answers[0]["hits"][0]["id"]])
     assert not modules & {*HEAVY, "onnxruntime", "tokenizers"}
+
+
+def processor_s(*command: str) -> float:
+    """Processor time of a command, threads and children included."""
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    return (after.children_user + after.children_system) - (before.children_user + before.children_system)
+
+
+def test_it_answers_before_torch_would_be_there(workspace: Path) -> None:
+    """At most 0.35 of the time that importing takes, in the same run; processor time, so that a busy machine may."""
+    query, imports = [], []
+    for _ in range(3):
+        query.append(processor_s(sys.executable, "-m", "hcq_cli", "query", "red ball", "-w", str(workspace)))
+        imports.append(processor_s(sys.executable, "-c", "import torch, transformers"))
+    assert min(query) < 0.35 * min(imports), (query, imports)
 
 
 def test_the_answer_is_that_of_the_checkpoint(hcq: Run, workspace: Path) -> None:

@@ -161,4 +161,6 @@ def test_long_videos_in_stretches(hcq: Run, workspace: Path, tmp_path: Path) -> 
     assert len(like) == 5 and not any(hit["path"].endswith("clip5.mp4") for hit in like)
     top = hcq("query", "-w", workspace, "--index", index, "red ball", "--json", "-k", "3").json["hits"]
     assert top == hits[:3]
+    assert hcq("index", "remove", "clip5.mp4", "clip0.mp4", "--index", index, "--json").json["removed"] == 3
+    assert hcq("index", "info", "--index", index, "--json").json["videos"] == 8
     hcq("encode", "-w", workspace, "--segment-s", "5", "--texts", workspace / "captions.jsonl", code=2)
