@@ -109,17 +109,15 @@ class SiblingConfig:
     Args:
         dense: share of the epochs that train their towers alone, by contrast.
         rounds: JPQ: of OPQ on what the towers give then.
-        margin: JPQ: by which a positive should beat the hardest negatives.
-        negatives: JPQ: so many of them, those with the highest quantized scores in the batch.
+        negatives: JPQ: so many that a positive should beat, those with the highest quantized scores in the batch.
         quantization, balance: DCMH: weights of the distance to the signs, and of bits that are mostly alike.
     """
 
-    dense: float = 0.5
+    dense: float = 0.7
     rounds: int = 10
-    margin: float = 0.2
     negatives: int = 8
-    quantization: float = 1.0
-    balance: float = 1.0
+    quantization: float = 0.3
+    balance: float = 0.3
 
 
 @dataclass(frozen=True)

@@ -57,19 +57,22 @@ class HCTMethod:
         """No codewords."""
 
 
-def ranking_loss(scores: Tensor, positive: Tensor, negatives: Tensor, margin: float, hardest: int) -> Tensor:
-    """How much each query's positive lacks to beat its hardest negatives by `margin`, mean.
+def ranking_loss(scores: Tensor, positive: Tensor, negatives: Tensor, temperature: float, hardest: int) -> Tensor:
+    """How surely each query's positive beats its hardest negatives: softplus of the difference over τ, mean.
+
+    (The published code has a hinge over all negatives. With 22 epochs of `../shared/synth` at 64 bytes a hinge over
+    the hardest ended at R@1 7.7 and R@10 40.1, this at 9.5 and 42.6.)
 
     Args:
         scores: [Q, N].
         positive: int64 [Q].
         negatives: bool [Q, N].
-        margin: to beat them by.
+        temperature: τ.
         hardest: so many of the highest-scored negatives count.
     """
     own = scores.gather(1, positive[:, None])
     others = scores.masked_fill(~negatives, NEVER).topk(min(hardest, scores.shape[1]), 1).values
-    return F.relu(margin - own + others).mean()
+    return F.softplus((others - own) / temperature).mean()
 
 
 class JPQMethod:
@@ -100,7 +103,7 @@ class JPQMethod:
         t2v = dense.texts[:, 0] @ quantized.videos[:, 0].T
         v2t = dense.videos[pairs.owner, 0] @ quantized.texts[:, 0].T
         for scores, who in ((t2v, pairs.text_to_video()), (v2t, pairs.video_to_text())):
-            loss = loss + ranking_loss(scores, *who, sibling.margin, sibling.negatives)
+            loss = loss + ranking_loss(scores, *who, self.recipe.loss.temperature, sibling.negatives)
         with torch.no_grad():
             found = batch_R1(dense.texts, quantized.videos, pairs, self.network.level_weights)
         return Terms(loss, alone.dense_R1, found)

@@ -12,8 +12,9 @@ import torch
 
 from hcq_cli.errors import UsageError
 from hcq_cli.features.records import Ragged
+from hcq_cli.model import networks
 from hcq_cli.model.config import ExpertConfig, ModelConfig
-from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData
 from hcq_cli.training.loop import train
@@ -35,7 +36,7 @@ def experts(recipe: str) -> dict[str, ExpertConfig]:
 @cache
 def full_size(encoder: str) -> TextEncoder:
     """A text encoder of the published shape, with no numbers in it."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import MODEL_MAPPING, AutoConfig
 
     large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
     shapes = {
@@ -48,21 +49,23 @@ def full_size(encoder: str) -> TextEncoder:
         "xlnet-large-cased": ("xlnet", {"d_model": 1024, "n_layer": 24, "n_head": 16, "d_inner": 4096}),
     }
     kind, shape = shapes[encoder]
+    config = AutoConfig.for_model(kind, **shape)
+    network_class = MODEL_MAPPING[type(config)]  # imports its module, which must not see the patch
     # XLNet asks for its memory by a name that no device can change.
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "FloatTensor", torch.empty)
-        network = AutoModel.from_config(AutoConfig.for_model(kind, **shape))
+        network = network_class(config)
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
     return TextEncoder(network, 0)
 
 
-def model_of(name: str, settings: list[str]) -> tuple[HCQ, ModelConfig]:
+def model_of(name: str, settings: list[str]) -> tuple[DualEncoder, ModelConfig]:
     import dataclasses
 
     config = dataclasses.replace(load(name, settings).model, experts=experts(name)).check()
     with torch.device("meta"):
-        return HCQ(config, full_size(config.text.encoder)), config
+        return networks.build(config, full_size(config.text.encoder)), config
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -104,6 +107,31 @@ def test_every_run_is_built_at_full_size(name: str) -> None:
         assert len(network.video_encoder.projections) == (2 if name == "activitynet" else 7)
         own = sum(p.numel() for n, p in network.named_parameters() if not n.startswith("text_encoder."))
         assert 15e6 < own < 60e6
+
+
+@pytest.mark.parametrize("kind", ["hct", "jpq", "dcmh"])
+@pytest.mark.parametrize("name", PAPER)
+def test_the_siblings_of_every_run_are_built_at_full_size(name: str, kind: str) -> None:
+    refused = []
+    for settings in [[], *([variant] for variant in variants(name) if "text.encoder" not in variant)]:
+        size = load(name, settings).model.code_bytes
+        try:
+            network, config = model_of(name, [*settings, f"model.kind={kind}"])
+        except UsageError:
+            refused.append(size)
+            continue
+        assert all(parameter.is_meta for parameter in network.parameters())
+        assert config.code_bytes == size and config.kind == kind
+        shapes = {part: parameter.shape for part, parameter in network.named_parameters()}
+        if kind == "jpq":
+            assert shapes["quantizer.codewords"] == (1, size, 256, 512 // size)
+        elif kind == "dcmh":
+            assert shapes["video_bits.weight"] == (8 * size, 512)
+        else:
+            assert not any(part.startswith("quantizer") for part in shapes)
+            assert config.bytes_per_video == 4 * 512 * (config.levels + 1)
+    # A product quantizer has no more sub-codebooks than dimensions.
+    assert refused == ([1024] if kind == "jpq" else [])
 
 
 def test_a_sweep_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
@@ -189,3 +217,14 @@ def test_two_steps_at_shrunk_widths(name: str, kind: str, tmp_path: Path) -> Non
     assert done.epochs == len(lines) == 2  # an epoch of one step: the first dense, the second quantized
     assert math.isfinite(done.metrics["loss"])
     assert (tmp_path / "run" / "model.safetensors").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", ["hct", "jpq", "dcmh"])
+@pytest.mark.parametrize("name", ["lsmdc", "activitynet"])
+def test_two_steps_of_the_siblings(name: str, kind: str, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path / "encoder", "bert")
+    small = [*TINY, "model.levels=3", "quantizer.codebooks=4", f"text.encoder={encoder}", f"model.kind={kind}"]
+    done = train(small_data(name), load(name, small), tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert done.epochs == len(lines) == 2  # an epoch of one step: the first by contrast, the second the sibling's own
+    assert math.isfinite(done.metrics["loss"])
