@@ -191,6 +191,18 @@ def test_not_a_number_is_refused(tmp_path: Path) -> None:
         run(tmp_path, tmp_path / "a")
 
 
+def test_not_a_number_that_no_statistics_see_is_refused_too(tmp_path: Path) -> None:
+    """Without standardising nothing looks at the features beforehand; the batch does, before any step."""
+    broken = video(1)
+    broken.tokens["audio"].features[0, 0] = np.nan
+    write_store(tmp_path / "features", [video(0), broken, video(2)])
+    write_captions(tmp_path / "captions.jsonl", range(3))
+    with pytest.raises(HcqError, match=r"audio.*NaN") as caught:
+        run(tmp_path, tmp_path / "a", "video.standardize=false")
+    assert "hcq features verify" in caught.value.hint
+    assert not (tmp_path / "a" / "config.json").exists()
+
+
 def test_captions_of_nothing(tmp_path: Path) -> None:
     write_store(tmp_path / "features", [video(0)])
     write_captions(tmp_path / "captions.jsonl", range(5, 8))
