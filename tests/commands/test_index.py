@@ -41,6 +41,32 @@ def test_the_life_of_an_index(hcq: Run, indexed: Path, tmp_path: Path) -> None:
     assert "300 videos" in hcq("index", "verify").out
 
 
+def test_lists_from_outside(hcq: Run, tmp_path: Path) -> None:
+    write_codes(tmp_path / ".hcq" / "codes.hcq", names(900), random_codes(900))
+    hcq("index", "build", "--partitions", "12")
+    info = hcq("index", "info", "--json").json
+    assert info["partitions"] == 12
+    assert 1 <= info["probe"] <= 12
+    assert 0.9 < info["recall"] <= 1
+    assert info["recall_measured_on"].endswith("noisy videos")
+    like = ("query", "--like", "v5.mp4", "--json", "-k", "900")
+    exact = hcq(*like, "--exact").json["hits"]
+    assert hcq(*like, "--probe", "12").json["hits"] == exact
+    few = hcq("query", "--like", "v5.mp4", "--json", "--probe", "1").json["hits"]
+    scores = {hit["id"]: hit["score"] for hit in exact}
+    assert few and all(scores[hit["id"]] == hit["score"] for hit in few)
+    write_codes(tmp_path / "more.hcq", ["v0.mp4", "new.mp4"], random_codes(2))
+    hcq("index", "add", "more.hcq")
+    assert hcq("index", "compact", "--json").json["videos"] == 901
+    assert hcq("index", "info", "--json").json["partitions"] == 12
+    hcq("index", "verify")
+    assert "exclude each other" in hcq(*like, "--probe", "3", "--exact", code=2).err
+    for wrong in ("some", "-3", "1.5", "²"):
+        assert "--partitions" in hcq("index", "build", "--partitions", wrong, code=2).err
+    hcq("index", "build", "--partitions", "auto")
+    assert hcq("index", "info", "--json").json["partitions"] == 0
+
+
 def test_people_see_numbers(hcq: Run, indexed: Path) -> None:
     assert "bytes per video" in hcq("index", "info").out
     assert "300 videos" in hcq("index", "build").out
