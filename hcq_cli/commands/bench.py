@@ -20,11 +20,13 @@ def register(app: typer.Typer) -> None:
     bench_search.register(group)
     bench_train.register(group)
 
-    @command(group, "extract", examples=["hcq bench extract videos/"])
+    @command(group, "extract", examples=["hcq bench extract videos/", "hcq bench extract videos/ --preset neural"])
     def bench_extract(
         session: Session,
         paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders, files or globs.")],
         experts: Annotated[str | None, typer.Option(metavar="LIST", help="Experts by name, with commas.")] = None,
+        preset: Annotated[str, typer.Option(metavar="classic|neural", help="As in hcq extract.")] = "classic",
+        device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where networks run.")] = "auto",
         decoder: Annotated[str, typer.Option(metavar="auto|decord|pyav", help="As in hcq extract.")] = "auto",
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes (default: one a core).", show_default=False)
@@ -36,8 +38,8 @@ def register(app: typer.Typer) -> None:
         from hcq_cli.media.inputs import find_inputs
         from hcq_cli.media.measuring import measure
 
-        options = Options(session.workspace.features, decoder, workers)
-        measured = measure(find_inputs(paths), expert_names(experts), options, session.console.note)
+        options = Options(session.workspace.features, decoder, workers, device)
+        measured = measure(find_inputs(paths), expert_names(experts, preset), options, session.console.note)
         session.console.result(_document(measured), lambda: _print(session, measured))
 
 
@@ -51,6 +53,8 @@ def _document(measured: Measured) -> dict[str, object]:
         "decode_only": vars(measured.decode_only),
         "extract": vars(measured.extract),
         "ratio": measured.ratio,
+        "videos_per_second": measured.videos / measured.extract.seconds,
+        "networks_busy": measured.networks_s / measured.extract.seconds,
     }
 
 
@@ -64,3 +68,8 @@ def _print(session: Session, measured: Measured) -> None:
         f"{measured.videos} videos, {measured.media_s:.0f} s, {measured.workers} workers: "
         f"extraction takes {measured.ratio:.2f} times as long as decoding alone"
     )
+    if measured.networks_s:
+        busy = 100 * measured.networks_s / measured.extract.seconds
+        session.console.text(
+            f"networks ran {busy:.0f} % of the time; {measured.videos / measured.extract.seconds:.1f} videos a second"
+        )

@@ -20,7 +20,7 @@ from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.store import FeatureStore, FeatureWriter
 from hcq_cli.media.child import Child
 from hcq_cli.media.crew import Crew, Outcome
-from hcq_cli.media.feeding import inference_for
+from hcq_cli.media.feeding import Feeding, inference_for
 from hcq_cli.media.inputs import Input, Inputs
 from hcq_cli.media.ledger import Broken, Finished, Ledger
 from hcq_cli.media.protocol import Setup
@@ -156,20 +156,22 @@ def extract(
     with FeatureWriter(options.store) as writer:
         ledger = Ledger(writer, experts, options.max_seconds, options.retry_failed)
         _note(report, options, [*writer.warnings, *ledger.fold()])
-        with inference_for(experts, told) as address:
-            crew = _crew(ledger, inputs, told, options, address)
+        with inference_for(experts, told) as feeding:
+            crew = _crew(ledger, inputs, told, options, feeding)
             for done, (item, outcome) in enumerate(crew.outcomes(), 1):
                 _count(report, item, outcome, ids)
                 observer(report, item.path)
                 if done % FOLD_EVERY == 0:
                     _note(report, options, ledger.fold())
+        report.networks_s = feeding.busy_s if feeding else 0.0
         _note(report, options, ledger.fold())
         report.states = _states(writer.store, ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
 
 
-def _crew(ledger: Ledger, inputs: Inputs, told: Setup, options: Options, address: Callable[[], str] | None) -> Crew:
+def _crew(ledger: Ledger, inputs: Inputs, told: Setup, options: Options, feeding: Feeding | None) -> Crew:
+    address = feeding.address if feeding else None
     count = min(options.workers or cores(), max(1, len(inputs.videos)))
     return Crew(ledger, inputs.videos, [Child(told, address) for _ in range(count)], options.timeout_s)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from experts.base import Expert
@@ -18,10 +19,12 @@ from experts.neural.expert import NetworkExpert
 from hcq_cli.errors import HcqError
 from hcq_cli.media.protocol import Setup
 
+LAST_WORD_S = 2.0
+
 
 @contextmanager
-def inference_for(experts: Sequence[Expert], setup: Setup) -> Iterator[Callable[[], str] | None]:
-    """Gives what tells the address of the process that runs the networks; None if no expert is one.
+def inference_for(experts: Sequence[Expert], setup: Setup) -> Iterator[Feeding | None]:
+    """Gives the process that runs the networks; None if no expert is one.
 
     Args:
         experts: those asked for.
@@ -32,7 +35,7 @@ def inference_for(experts: Sequence[Expert], setup: Setup) -> Iterator[Callable[
         return
     feeding = Feeding(setup.experts, setup.device)
     try:
-        yield feeding.address
+        yield feeding
     finally:
         feeding.close()
 
@@ -50,6 +53,8 @@ class Feeding:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._address, self._folder = "", ""
+        self.busy_s = 0.0
+        """How long the networks ran, seconds; known after `close`."""
 
     def address(self) -> str:
         """Where it listens; starts it if it has not been started. May be called by several threads.
@@ -81,11 +86,24 @@ class Feeding:
             raise HcqError(f"the networks cannot be loaded: {said['error']}", said.get("hint") or "hcq doctor")
         self._address, self._folder = said["address"], said["folder"]
 
+    def _busy_s(self) -> float:
+        """What the process says last; 0 if it does not."""
+        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        with suppress(OSError, ValueError, KeyError):
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+            poll = select.poll()
+            poll.register(self._process.stdout.fileno(), select.POLLIN | select.POLLHUP)
+            if poll.poll(LAST_WORD_S * 1000):
+                return float(json.loads(self._process.stdout.readline())["busy_s"])
+        return 0.0
+
     def close(self) -> None:
         """End the process."""
         process = self._process
         if process is None:
             return
+        self.busy_s = self._busy_s()
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

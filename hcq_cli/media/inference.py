@@ -14,11 +14,13 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +83,8 @@ class Kitchen:
 
     def __init__(self, networks: dict[str, Network]) -> None:
         self._networks = networks
+        self.busy_s = 0.0
+        """How long networks have run, seconds."""
         self._coming: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._waiting: deque[Request] = deque()
 
@@ -131,7 +135,9 @@ class Kitchen:
     def _run(self, batch: list[Request]) -> None:
         first = batch[0]
         together = {name: np.concatenate([each.arrays[name] for each in batch]) for name in first.arrays}
+        begun = time.monotonic()
         vectors = self._networks[first.expert].run(together)
+        self.busy_s += time.monotonic() - begun
         at = 0
         for request in batch:
             request.answer(vectors[at : at + request.rows])
@@ -151,12 +157,6 @@ def _loaded(experts: list[str], device: str) -> dict[str, Network]:
     return {each.name: each.load_network(device) for each in load(experts) if isinstance(each, NetworkExpert)}
 
 
-def _end_with_parent(words: IO[bytes], folder: str) -> None:
-    words.read()
-    shutil.rmtree(folder, ignore_errors=True)
-    os._exit(0)
-
-
 def main() -> None:
     """Load the networks of the line on stdin, say where it listens, and serve until stdin ends."""
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -164,7 +164,16 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no message
     told = json.loads(words_in.readline())
     folder = tempfile.mkdtemp(prefix="hcq-")
-    threading.Thread(target=_end_with_parent, args=(words_in, folder), daemon=True).start()
+    kitchen: Kitchen | None = None
+
+    def ended() -> None:
+        words_in.readline()  # the parent wants to know how busy the networks were, or is gone
+        with suppress(OSError):
+            words_out.write(json.dumps({"busy_s": kitchen.busy_s if kitchen else 0.0}).encode() + b"\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
+
+    threading.Thread(target=ended, daemon=True).start()
     try:
         kitchen = Kitchen(_loaded(told["experts"], told["device"]))
         listener = Listener(str(Path(folder) / "networks"), "AF_UNIX", backlog=256)

@@ -41,6 +41,7 @@ class Measured:
         workers: processes in each pass.
         decode_only: decoding all pictures and the sound, and nothing else.
         extract: the whole extraction into an empty store.
+        networks_s: how long networks ran in it, seconds.
     """
 
     videos: int
@@ -50,6 +51,7 @@ class Measured:
     workers: int
     decode_only: Pace
     extract: Pace
+    networks_s: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -99,4 +101,5 @@ def measure(
         count,
         Pace(decode_s, sum(decoded_s) / decode_s),
         Pace(extract_s, report.media_s / extract_s),
+        report.networks_s,
     )

@@ -41,6 +41,7 @@ class ExtractReport:
         decoders: how many videos each decoder read.
         packets: packets read.
         frames: frames decoded.
+        networks_s: how long networks ran, where they have a process of their own; seconds.
     """
 
     videos: int = 0
@@ -54,6 +55,7 @@ class ExtractReport:
     decoders: dict[str, int] = field(default_factory=dict)
     packets: int = 0
     frames: int = 0
+    networks_s: float = 0.0
 
     @property
     def done(self) -> int:
