@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.compression import compress, training_vectors
 from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, dense_scores, encode_both, measure
 from hcq_cli.features.records import Ragged
@@ -117,11 +118,9 @@ class Comparison:
 
     def trained(self, kind: str, seed: int) -> tuple[checkpoint.Model, dict[str, Any]]:
         """A model of `kind`, and what its training said: used codewords, seconds a step."""
-        books = f"quantizer.codebooks={self.arguments.bytes // 8}"
+        books = f"quantizer.codebooks={self.arguments.bytes // self.arguments.levels}"
         chosen = [books, *self.settings, f"model.kind={kind}", f"training.seed={seed}"]
         recipe = recipes.load(str(self.arguments.recipe), chosen)
-        if self.arguments.bytes % (recipe.model.levels + 1):
-            raise SystemExit(f"--bytes {self.arguments.bytes}: not a multiple of {recipe.model.levels + 1} levels")
         data = TrainingData(self.data.features, self.data.experts, self.learned, NOTHING)
         with tempfile.TemporaryDirectory() as folder:
             counter = StepCounter()
@@ -280,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--models", default="hcq,hct,posthoc", help=f"of {','.join(MODELS)}")
-    parser.add_argument("--bytes", type=int, default=64, help="a video; a multiple of the 8 levels")
+    parser.add_argument("--bytes", type=int, default=64, help="a video; a multiple of the levels, which are 8")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--folds", type=int, default=0)
@@ -294,6 +293,10 @@ def main() -> None:
     models = arguments.models.split(",")
     if wrong := sorted(set(models) - set(MODELS)):
         parser.error(f"unknown models {', '.join(wrong)}; known are {', '.join(MODELS)}")
+    levels = recipes.load(str(arguments.recipe), arguments.set).model.levels + 1
+    arguments.levels = levels
+    if arguments.bytes < 1 or arguments.bytes % levels:
+        parser.error(f"--bytes {arguments.bytes}: not a multiple of {levels} levels")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     data, rows = read_set(arguments.data), []
@@ -341,4 +344,7 @@ def print_means(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HcqError as error:
+        sys.exit(f"error: {error.message}\n{error.hint}")

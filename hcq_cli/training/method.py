@@ -72,7 +72,8 @@ class HCQMethod:
     def close_epoch(self, vectors: Tensor, finished: int) -> Usage:
         """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
         codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
-        if finished == 1 or finished <= codebook.refit * epochs:
+        anew = finished <= codebook.refit * epochs and finished % codebook.refit_every == 0
+        if finished == 1 or anew:
             generator = torch.Generator().manual_seed(self.recipe.training.seed + finished)
             fit_codewords(self.network.quantizer, vectors, codebook.refit_iterations, generator)
         elif codebook.update != "gradient" and finished <= codebook.until * epochs:

@@ -89,7 +89,8 @@ class CodebookConfig:
         update: `kmeans` on each epoch's embeddings, `gradient`, or `both`.
         iterations: of k-means an epoch.
         until: share of the epochs after which k-means stops (gradient steps, if any, go on).
-        refit: share of the epochs that end with a new rotation, and k-means from a new start.
+        refit: during this share of the epochs the rotation is fitted anew, and k-means starts anew…
+        refit_every: …after each so-manyth of them.
         refit_iterations: of k-means then.
         sample: most vectors kept for k-means.
     """
@@ -98,6 +99,7 @@ class CodebookConfig:
     iterations: int = 5
     until: float = 1.0
     refit: float = 0.0
+    refit_every: int = 1
     refit_iterations: int = 15
     sample: int = 8192
 
@@ -269,6 +271,7 @@ def check(recipe: Recipe) -> Recipe:
         ("loss.temperature", loss.temperature, loss.temperature > 0),
         ("loss.prior", loss.prior, 0 <= loss.prior < 1),
         ("codebook.update", codebook.update, codebook.update in ("kmeans", "gradient", "both")),
+        ("codebook.refit_every", codebook.refit_every, codebook.refit_every >= 1),
         ("codebook.sample", codebook.sample, codebook.sample >= 1),
         ("sibling.dense", sibling.dense, 0 <= sibling.dense <= 1),
         ("sibling.rounds", sibling.rounds, sibling.rounds >= 1),
