@@ -99,16 +99,16 @@ def need_faiss() -> Any:
     return faiss
 
 
-def training_vectors(model: Model, features: Features, part: Part) -> NDArray[np.float32]:
-    """Dense vectors of training videos and captions to fit on: float32 [n, L+1, D], at most `FIT_VECTORS`.
+def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> NDArray[np.float32]:
+    """Dense vectors of training videos and captions to fit on: float32 [n, L+1, D], at most `limit`.
 
     Of a larger set every so-manyth video is taken, with all its captions as far as there is room.
     """
     captions = len(part.sentences) / max(len(part), 1)
-    step = -(-int(len(part) * (1 + captions)) // FIT_VECTORS) or 1
+    step = -(-int(len(part) * (1 + captions)) // limit) or 1
     kept = Part(part.rows[::step], list(part.captions)[::step], part.groups[::step])
     encoded = encode_both(model, features, kept)
-    return np.concatenate([encoded.videos, encoded.texts])[:FIT_VECTORS]
+    return np.concatenate([encoded.videos, encoded.texts])[:limit]
 
 
 def compress(

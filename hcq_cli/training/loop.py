@@ -14,15 +14,16 @@ import torch
 
 from hcq_cli.data.batches import BatchSampler, Draw, collate
 from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.evaluation.compression import training_vectors
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
 from hcq_cli.model import checkpoint, networks, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
-from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.hcq import HCQ, DualEncoder
 from hcq_cli.model.text import TextTower
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
-from hcq_cli.training.codebooks import EmbeddingSample, Usage
+from hcq_cli.training.codebooks import EmbeddingSample, Usage, fit_codewords, usage
 from hcq_cli.training.dataset import FeatureStatistics, TrainingData, held_in_memory, statistics
 from hcq_cli.training.losses import Embedded, Pairs
 from hcq_cli.training.method import Method
@@ -177,14 +178,26 @@ class Trainer:
     def finish(self, about: dict[str, Any]) -> TrainingResult:
         """Move the kept epoch's checkpoint into place and forget the unfinished state."""
         kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
-        about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
         if self.best_epoch and self.best_epoch != self.epoch:
-            best = checkpoint.load(self.run / resume.FOLDER / resume.BEST)
-            checkpoint.save(self.run, best.network, best.tower, about)
+            model = checkpoint.load(self.run / resume.FOLDER / resume.BEST, str(self.device))
         else:
-            checkpoint.save(self.run, self.network, self.tower, about)
+            model = Model(self.network, self.tower, "")
+        kept = self._settle(model, kept)
+        about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
+        checkpoint.save(self.run, model.network, model.tower, about)
         resume.clear(self.run)
         return TrainingResult(self.run, self.epoch, self.seconds, kept)
+
+    def _settle(self, model: Model, kept: dict[str, Any]) -> dict[str, Any]:
+        """Fit HCQ's codewords once more, to what the finished towers give without dropout; measure anew."""
+        codebook = self.recipe.codebook
+        if not (codebook.final and isinstance(model.network, HCQ)):
+            return kept
+        quantizer = model.network.quantizer
+        vectors = torch.from_numpy(training_vectors(model, self.features, self.data.train, codebook.sample))
+        anew = torch.Generator().manual_seed(self.seed) if quantizer.rotates else None
+        fit_codewords(quantizer, vectors, codebook.final, anew)
+        return {**kept, "used_codewords": usage(quantizer, vectors).share, "validation": self._validated(model)}
 
     # -- an epoch ---------------------------------------------------------------------------------------------
 
@@ -245,10 +258,7 @@ class Trainer:
     def _close_epoch(self, means: torch.Tensor, used: Usage | None, started: float) -> None:
         loss, dense_R1, quantized_R1 = means.tolist()
         model = Model(self.network, self.tower, "")
-        validation: dict[str, Any] = {}
-        if len(self.data.validation):
-            measured = evaluate(model, self.features, self.data.validation)
-            validation = {**measured.quantized.to_dict(), "dense": measured.dense.to_dict()}
+        validation = self._validated(model)
         best = bool(validation) and self._is_best(validation)
         if best:
             self.best_epoch = self.epoch
@@ -259,6 +269,13 @@ class Trainer:
         self.history.append(report.to_dict())
         self._save(best)
         self.observer.epoch(report)
+
+    def _validated(self, model: Model) -> dict[str, Any]:
+        """Metrics of the validation videos, if there are any."""
+        if not len(self.data.validation):
+            return {}
+        measured = evaluate(model, self.features, self.data.validation)
+        return {**measured.quantized.to_dict(), "dense": measured.dense.to_dict()}
 
     def _is_best(self, validation: dict[str, Any]) -> bool:
         def figure(measured: dict[str, Any]) -> float:

@@ -92,6 +92,7 @@ class CodebookConfig:
         refit: during this share of the epochs the rotation is fitted anew, and k-means starts anew…
         refit_every: …after each so-manyth of them.
         refit_iterations: of k-means then.
+        final: k-means rounds after the last epoch, on what the finished towers give without dropout; 0 for none.
         sample: most vectors kept for k-means.
     """
 
@@ -101,6 +102,7 @@ class CodebookConfig:
     refit: float = 0.0
     refit_every: int = 1
     refit_iterations: int = 15
+    final: int = 25
     sample: int = 8192
 
 
