@@ -40,14 +40,17 @@ def kmeans(points: Tensor, codewords: Tensor, iterations: int, *, spherical: boo
 
 def assign(points: Tensor, codewords: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest codeword of each chunk, int64 [n, S], and how near it is: −½‖point − codeword‖², [n, S]."""
-    half_norms = 0.5 * codewords.square().sum(-1)[:, None]
-    block = max(1, BLOCK_BYTES // (4 * codewords.shape[0] * codewords.shape[1]))
+    count = codewords.shape[1]
+    rows = max(1, min(len(points), BLOCK_BYTES // (4 * count)))
+    books = max(1, BLOCK_BYTES // (4 * count * rows))
     fits, codes = [], []
-    for part in points.split(block):
-        fit, code = (part.transpose(0, 1) @ codewords.transpose(1, 2) - half_norms).max(-1)
-        fits.append(fit.T - 0.5 * part.square().sum(-1))
-        codes.append(code.T)
-    return torch.cat(codes), torch.cat(fits)
+    for part, words in zip(points.transpose(0, 1).split(books), codewords.split(books), strict=True):
+        half_norms = -0.5 * words.square().sum(-1)[:, None]
+        found = [torch.baddbmm(half_norms, block, words.mT).max(-1) for block in part.split(rows, 1)]
+        fit, code = (torch.cat(blocks, 1) for blocks in zip(*found, strict=True))
+        fits.append(fit - 0.5 * part.square().sum(-1))
+        codes.append(code)
+    return torch.cat(codes).T, torch.cat(fits).T
 
 
 def _reseed(codewords: Tensor, lost: Tensor, points: Tensor, fit: Tensor) -> Tensor:

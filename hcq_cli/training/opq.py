@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hcq_cli.training.codebooks import Usage
-from hcq_cli.training.kmeans import BLOCK_BYTES
+from hcq_cli.training.kmeans import assign, kmeans
 
 
 def nearest(chunks: Tensor, codewords: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,30 +19,13 @@ def nearest(chunks: Tensor, codewords: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         int64 [M, n] and float [M, n].
     """
-    half = codewords.square().sum(-1)[:, None] / 2
-    block = max(1, BLOCK_BYTES // (4 * codewords.shape[0] * codewords.shape[1]))
-    found = [(part @ codewords.mT - half).max(-1) for part in chunks.split(block, 1)]
-    closeness, codes = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-    return codes, (chunks.square().sum(-1) - 2 * closeness).clamp_min(0)
+    codes, fit = assign(chunks.transpose(0, 1), codewords)
+    return codes.T, (-2 * fit.T).clamp_min(0)
 
 
 def kmeans_step(chunks: Tensor, codewords: Tensor) -> Tensor:
-    """Codewords moved to the means of their cells; an empty cell takes over the worst-fitting points.
-
-    Args:
-        chunks: [M, n, d].
-        codewords: [M, K, d].
-    """
-    codes, distance = nearest(chunks, codewords)
-    books, count, width = codewords.shape
-    cells = (codes + torch.arange(books)[:, None] * count).flatten()
-    sums = torch.zeros(books * count, width).index_add_(0, cells, chunks.flatten(0, 1)).view_as(codewords)
-    sizes = torch.bincount(cells, minlength=books * count).view(books, count, 1)
-    empty = sizes[..., 0] == 0
-    worst = distance.argsort(1, descending=True)
-    turn = (empty.cumsum(1) - 1).clamp(min=0) % chunks.shape[1]
-    fresh = chunks.gather(1, worst.gather(1, turn)[..., None].expand(-1, -1, width))
-    return torch.where(empty[..., None], fresh, sums / sizes.clamp(min=1))
+    """Codewords [M, K, d] moved once to the means of their cells of chunks [M, n, d]."""
+    return kmeans(chunks.transpose(0, 1), codewords, 1, spherical=False)
 
 
 def optimised_quantizer(points: Tensor, books: int, words: int, rounds: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ def balanced_rotation(points: Tensor, chunks: int) -> Tensor:
     Returns:
         [F, F], orthogonal; row j is the axis of coordinate j.
     """
-    centred = (points - points.mean(0)).double()
+    centred = points - points.mean(0)
     variances, axes = torch.linalg.eigh(centred.T @ centred / max(len(points), 1))
     variances, axes = variances.flip(0), axes.flip(1)
     order = deal_out((variances.clamp_min(float(variances[0]) * FLOOR + 1e-30)).log2().tolist(), chunks)
