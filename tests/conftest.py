@@ -22,6 +22,9 @@ settings.load_profile("hcq")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The models of the tests are small: where cores are few, a second thread costs more in waiting than it saves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

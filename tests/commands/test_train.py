@@ -12,6 +12,7 @@ from toy_collection import SMALL, caption, video, write_captions, write_store
 
 from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.model import checkpoint
+from hcq_cli.model.checkpoint import Model
 
 Run = Callable[..., object]
 SETTINGS = [part for setting in [*SMALL, "training.epochs=3", "training.min_steps=30"] for part in ("--set", setting)]
@@ -25,12 +26,13 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hybrid_score(file: CodeFile, video_id: str, query: np.ndarray) -> float:
-    """Of a query [L+1, D] and the float codewords that stand for a video, by cosines."""
+def hybrid_score(model: Model, file: CodeFile, video_id: str, query: np.ndarray) -> float:
+    """Of a query [L+1, D] and the vector that a video's codes stand for: its codewords, rotated back to levels."""
     row = file.codes[list(file.ids).index(video_id)]
-    rebuilt = np.concatenate([file.codebooks[s, code] for s, code in enumerate(row)]).reshape(query.shape)
-    cosines = (query * rebuilt).sum(1) / np.linalg.norm(query, axis=1) / np.linalg.norm(rebuilt, axis=1)
-    return cosines[0] / len(query) + (1 - 1 / len(query)) * cosines[1:].mean()
+    rotated = np.concatenate([file.codebooks[s, code] for s, code in enumerate(row)]) * file.header.M**-0.5
+    rotation = model.network.quantizer.rotation.numpy()
+    rebuilt = (rotated @ rotation).reshape(query.shape) * np.sqrt(len(query))  # every level weighs the same
+    return (query * rebuilt).sum(1).mean()
 
 
 def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: Path) -> None:
@@ -65,9 +67,10 @@ def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: 
     assert "t→v R@1" in people.out and "codes" in people.out and "no caption is marked as test" in people.err
 
     hits = hcq("query", caption(3), "--codes", encoded["codes"], "-k", "5", "--json").json["hits"]
-    query = checkpoint.load(workspace / ".hcq" / "model").encode_texts([caption(3)])[0]
+    model = checkpoint.load(workspace / ".hcq" / "model")
+    query = model.encode_texts([caption(3)])[0]
     for hit in hits:
-        assert hit["score"] == pytest.approx(hybrid_score(file, hit["id"], query), abs=1e-5)
+        assert hit["score"] == pytest.approx(hybrid_score(model, file, hit["id"], query), abs=1e-5)
 
 
 def test_what_is_missing_is_named(hcq: Run, workspace: Path, tmp_path: Path) -> None:

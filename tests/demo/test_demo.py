@@ -80,7 +80,7 @@ def test_the_workspace_it_leaves_answers_queries_and_evaluates_to_the_same_recal
 
 
 def test_the_score_is_the_hybrid_score_of_the_float_codewords(tiny):
-    """PAPER.md: w_0·cos_coarse + (1−w_0)·mean_l cos_l, here with cosines of rebuilt vectors, video by video."""
+    """PAPER.md: w_0·coarse + (1−w_0)·mean_l fine_l, here with vectors rebuilt and rotated back, video by video."""
     import numpy as np
 
     from hcq_cli.codes.codefile import open_codes
@@ -92,14 +92,14 @@ def test_the_score_is_the_hybrid_score_of_the_float_codewords(tiny):
     model, file = checkpoint.load(workspace / "model"), open_codes(workspace / "codes.hcq")
     query = model.encode_texts(["a red ball bounces"])[0].astype(np.float64)
     levels, M = file.header.levels, file.header.M
+    rotation = model.network.quantizer.rotation.numpy().astype(np.float64)
     scores = {}
     for ids, _, codes in ((names, paths, part) for part, names, paths in file.batches()):
         for name, code in zip(ids, codes, strict=True):
-            rebuilt = file.codebooks[np.arange(levels * M), code].reshape(levels, -1).astype(np.float64)
-            norms = np.linalg.norm(rebuilt, axis=1) * np.linalg.norm(query, axis=1)
-            cosines = (rebuilt * query).sum(1) / norms
-            coarse_weight = 1 / levels
-            scores[name] = coarse_weight * cosines[0] + (1 - coarse_weight) * cosines[1:].mean()
+            rotated = file.codebooks[np.arange(levels * M), code].astype(np.float64).ravel() / np.sqrt(M)
+            rebuilt = (rotated @ rotation).reshape(levels, -1) * np.sqrt(levels)
+            products, coarse_weight = (rebuilt * query).sum(1), 1 / levels
+            scores[name] = coarse_weight * products[0] + (1 - coarse_weight) * products[1:].mean()
     assert len(found["hits"]) == len(scores) == 24
     for hit in found["hits"]:
         assert hit["score"] == pytest.approx(scores[hit["id"]], abs=1e-5)
