@@ -95,7 +95,7 @@ class Trainer:
 
     def __init__(self, data: TrainingData, recipe: Recipe, run: Path, observer: Observer, device: str) -> None:
         self.data, self.run, self.observer, self.device = data, run, observer, torch.device(device)
-        self.recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, experts=data.experts))
+        self.recipe = dataclasses.replace(recipe, model=recipe.model.with_experts(data.experts))
         self.config, self.seed = self.recipe.model.check(), recipe.training.seed
         self.epoch, self.seconds, self.best_epoch = 0, 0.0, 0
         self.history: list[dict[str, Any]] = []
