@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
 from hcq_cli.media.pyav import PyAVMedia, start_s
 
+LOST_IN = {"mpegts"}
+"""Containers in which decord may begin at the second key frame, with the times of the first."""
 LATEST_S = 1e7
 """A time beyond this is nonsense (four months)."""
 
@@ -51,6 +53,9 @@ class DecordMedia:
         self.has_sound = self._sound is not None and self._sound.has_sound
         self.duration_s = self._sound.duration_s if self._sound is not None else None
         self._frames: Any = None
+        if self._sound is not None and self._sound.container.format.name in LOST_IN:
+            self.close()
+            raise CannotOpenError(f"decord loses frames of {self._sound.container.format.long_name}")
         if see and self.has_picture:
             try:
                 # One thread, on the CPU: see pyav.py.
@@ -120,11 +125,16 @@ class DecordMedia:
             video = self._sound.video
             late_s = float(video.start_time * video.time_base) - start_s(self._sound.container)
         if not np.isfinite(times).all() or np.abs(times).max(initial=0) > LATEST_S:
-            rate = float(self._frames.get_avg_fps()) or 1.0
+            rate = self._rate()
             times = np.arange(count)[:, None] / rate + np.array([[0.0, 1 / rate]])
         elif self._sound is not None:
             late_s -= float(times[0, 0]) if count else 0.0
         yield from ((float(shown) + late_s, float(gone) + late_s) for shown, gone in times)
+
+    def _rate(self) -> float:
+        """Frames a second. PyAV's guess comes first: an AVI may count 600 ticks a second and show 25 frames."""
+        video = self._sound.video if self._sound is not None else None
+        return float((video.guessed_rate if video is not None else None) or self._frames.get_avg_fps() or 1.0)
 
 
 class DecordDecoder:

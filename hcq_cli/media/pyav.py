@@ -24,6 +24,8 @@ from hcq_cli.media.hearing import Hearing
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
 """A play list that calls itself a video must not make FFmpeg reach for the network."""
+UNTIMED = {"avi"}
+"""Containers without presentation times: what FFmpeg makes up for them is late, and out of order with B-frames."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -121,6 +123,8 @@ class PyAVMedia:
         self._reformatters: dict[int, VideoReformatter] = {}
         self._reached_s = {"picture": 0.0, "sound": 0.0}
         self._breaks: dict[str, Breaks] = {}
+        self._untimed = self.container.format.name in UNTIMED
+        self._first_dts: int | None = None
 
     def close(self) -> None:
         """See `Media.close`."""
@@ -201,7 +205,10 @@ class PyAVMedia:
 
     def _picture(self, frame: Any, stream: Any) -> PyAVPicture:
         base = frame.time_base or stream.time_base
-        stamp = frame.pts if frame.pts is not None else frame.dts
+        if self._untimed:
+            stamp = self._decoding_order(frame, stream)
+        else:
+            stamp = frame.pts if frame.pts is not None else frame.dts
         duration_s = float(frame.duration * base) if frame.duration else 0.0
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
@@ -209,6 +216,15 @@ class PyAVMedia:
         self._reached_s["picture"] = time_s + duration_s
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         return PyAVPicture(frame, time_s, duration_s, aspect, self._reformatters)
+
+    def _decoding_order(self, frame: Any, stream: Any) -> int | None:
+        """When a frame is shown if frames come in the order of their pictures, at the pace of the packets."""
+        if frame.dts is None:  # the last ones, that the decoder held back
+            return None
+        if self._first_dts is None:
+            self._first_dts = frame.dts - (stream.start_time or 0)
+        stamp: int = frame.dts - self._first_dts
+        return stamp
 
 
 class PyAVDecoder:

@@ -44,8 +44,12 @@ def film(
     pixel_aspect: Fraction | None = None,
     pixels: str = "yuv420p",
     container_options: dict[str, str] | None = None,
+    ticks: int = TICKS,
 ) -> Path:
-    """Write a file whose frame i is shown at times_s[i]; `sound` is float [n] or [n, channels]."""
+    """Write a file whose frame i is shown at times_s[i]; `sound` is float [n] or [n, channels].
+
+    `ticks` a second is the clock of the pictures: an AVI has one of exactly its frame rate.
+    """
     images = [numbered(at) for at in range(len(times_s))] if images is None else images
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         picture = None
@@ -53,8 +57,8 @@ def film(
             picture = container.add_stream(codec, rate=30, options=options or {})
             picture.height, picture.width = images[0].shape[:2]
             picture.pix_fmt = pixels
-            picture.codec_context.time_base = Fraction(1, TICKS)
-            picture.time_base = Fraction(1, TICKS)
+            picture.codec_context.time_base = Fraction(1, ticks)
+            picture.time_base = Fraction(1, ticks)
             if pixel_aspect:
                 picture.codec_context.sample_aspect_ratio = pixel_aspect
         voice = None
@@ -67,7 +71,7 @@ def film(
         if picture is not None:
             for time_s, image in zip(times_s, images, strict=True):
                 frame = av.VideoFrame.from_ndarray(image, "rgb24")
-                frame.pts, frame.time_base = round(time_s * TICKS), Fraction(1, TICKS)
+                frame.pts, frame.time_base = round(time_s * ticks), Fraction(1, ticks)
                 container.mux(picture.encode(frame))
             container.mux(picture.encode(None))
     return path
