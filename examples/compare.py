@@ -2,6 +2,8 @@
 
     python examples/compare.py --data DIR [--models hcq,hct,jpq,dcmh,posthoc,linear] [--bytes 64] [--seeds 2] [--json]
 
+`--bytes 64,32` measures all that has codes at both sizes.
+
 DIR holds `features.h5` (/{split}/{expert}/tokens [rows, dim], times [rows] in seconds, offsets [videos+1]) and
 `captions.jsonl` (a line a video: split, index, captions). Trained on `train`, measured on `test`: every caption is a
 query, and only its own video counts as found. `val` is never trained on, and chooses nothing here.
@@ -116,9 +118,9 @@ class Comparison:
         self.data, self.arguments, self.settings = data, arguments, settings
         self.learned, self.tested = data.part(learned), data.part(tested)
 
-    def trained(self, kind: str, seed: int) -> tuple[checkpoint.Model, dict[str, Any]]:
+    def trained(self, kind: str, code_bytes: int, seed: int) -> tuple[checkpoint.Model, dict[str, Any]]:
         """A model of `kind`, and what its training said: used codewords, seconds a step."""
-        books = f"quantizer.codebooks={self.arguments.bytes // self.arguments.levels}"
+        books = f"quantizer.codebooks={code_bytes // self.arguments.levels}"
         chosen = [books, *self.settings, f"model.kind={kind}", f"training.seed={seed}"]
         recipe = recipes.load(str(self.arguments.recipe), chosen)
         data = TrainingData(self.data.features, self.data.experts, self.learned, NOTHING)
@@ -130,25 +132,36 @@ class Comparison:
         return model, {"used_codewords": used, "step_s": round(done.seconds / counter.steps, 4)}
 
     def rows(self, models: list[str], seed: int) -> Iterator[dict[str, Any]]:
-        """A row a model."""
-        wanted = {*models, "hct"} if "posthoc" in models else {*models}
-        for kind in [kind for kind in SIBLINGS if kind in wanted]:
-            model, said = self.trained(kind, seed)
-            encoded = encode_both(model, self.data.features, self.tested)
-            found = measure(model, encoded)
-            dense = numbers(found.dense)
-            if kind in models:
-                quantized = numbers(found.quantized)
+        """A row a model and size; HCT, which has no codes, once."""
+        sizes: list[int] = self.arguments.bytes
+        if "hct" in models or "posthoc" in models:
+            yield from self.dense_and_afterwards(models, sizes, seed)
+        for kind in [kind for kind in SIBLINGS if kind in models and kind != "hct"]:
+            for size in sizes:
+                model, said = self.trained(kind, size, seed)
+                found = measure(model, encode_both(model, self.data.features, self.tested))
+                quantized, dense = numbers(found.quantized), numbers(found.dense)
                 yield {"model": kind, "bytes_per_video": found.bytes_per_video, **quantized, "dense": dense, **said}
-            if kind == "hct" and "posthoc" in models:
-                learned = training_vectors(model, self.data.features, self.learned)
-                weights = model.config.level_weights
-                for method in self.arguments.compress.split(","):
-                    metrics = numbers(compressed(method, learned, encoded, weights, self.arguments.bytes, seed))
-                    row = {"model": f"posthoc-{method}", "bytes_per_video": self.arguments.bytes, **metrics}
-                    yield {**row, "dense": dense, "used_codewords": None, "step_s": said["step_s"]}
         if "linear" in models:
             yield self.linear(seed)
+
+    def dense_and_afterwards(self, models: list[str], sizes: list[int], seed: int) -> Iterator[dict[str, Any]]:
+        """HCT, and its vectors compressed."""
+        model, said = self.trained("hct", sizes[0], seed)
+        encoded = encode_both(model, self.data.features, self.tested)
+        found = measure(model, encoded)
+        dense = numbers(found.dense)
+        if "hct" in models:
+            yield {"model": "hct", "bytes_per_video": found.bytes_per_video, **dense, "dense": dense, **said}
+        if "posthoc" not in models:
+            return
+        learned = training_vectors(model, self.data.features, self.learned)
+        weights = model.config.level_weights
+        for method in self.arguments.compress.split(","):
+            for size in sizes:
+                metrics = numbers(compressed(method, learned, encoded, weights, size, seed))
+                row = {"model": f"posthoc-{method}", "bytes_per_video": size, **metrics}
+                yield {**row, "dense": dense, "used_codewords": None, "step_s": said["step_s"]}
 
     def linear(self, seed: int, steps: int = 400, width: int = 128) -> dict[str, Any]:
         """Mean features and a bag of words, a matrix each, trained by the same contrast."""
@@ -269,17 +282,26 @@ def choose(data: FeatureSet, learned: np.ndarray, arguments: Any) -> list[str]:
     rest = np.setdiff1d(learned, held_out)
 
     def figure(settings: list[str]) -> float:
-        row = next(Comparison(data, rest, held_out, arguments, [*arguments.set, *settings]).rows(["hcq"], 0))
+        inner = Comparison(data, rest, held_out, arguments, [*arguments.set, *settings])
+        row = next(inner.rows(["hcq"], 0))
         return float(row["t2v"]["R1"] + row["t2v"]["R10"] + row["v2t"]["R1"])
 
     return max(choices, key=figure)
+
+
+def sizes(parser: argparse.ArgumentParser, text: str, levels: int) -> list[int]:
+    """Bytes a video, from the command line."""
+    found = [int(size) if size.strip().isdigit() else 0 for size in text.split(",")]
+    if wrong := [size for size in found if size < 1 or size % levels]:
+        parser.error(f"--bytes {text}: {wrong[0]} is not a multiple of {levels} levels")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--models", default="hcq,hct,posthoc", help=f"of {','.join(MODELS)}")
-    parser.add_argument("--bytes", type=int, default=64, help="a video; a multiple of the levels, which are 8")
+    parser.add_argument("--bytes", default="64", help="a video; multiples of the levels, which are 8: 64 or 64,32")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--folds", type=int, default=0)
@@ -295,8 +317,7 @@ def main() -> None:
         parser.error(f"unknown models {', '.join(wrong)}; known are {', '.join(MODELS)}")
     levels = recipes.load(str(arguments.recipe), arguments.set).model.levels + 1
     arguments.levels = levels
-    if arguments.bytes < 1 or arguments.bytes % levels:
-        parser.error(f"--bytes {arguments.bytes}: not a multiple of {levels} levels")
+    arguments.bytes = sizes(parser, arguments.bytes, levels)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     data, rows = read_set(arguments.data), []
@@ -323,9 +344,9 @@ def line(row: dict[str, Any]) -> str:
 
 def print_means(rows: list[dict[str, Any]]) -> None:
     """Means over seeds and folds, a row a model."""
-    print("model            bytes   t2v R@1  R@10   v2t R@1  R@10   dense t2v R@1  v2t R@1   used %   s/step")
-    for kind in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == kind]
+    print("model                bytes   t2v R@1  R@10   v2t R@1  R@10   dense t2v R@1  v2t R@1   used %   s/step")
+    for kind, size in dict.fromkeys((row["model"], row["bytes_per_video"]) for row in rows):
+        own = [row for row in rows if (row["model"], row["bytes_per_video"]) == (kind, size)]
 
         def mean(*path: str, own: list[dict[str, Any]] = own) -> float:
             values = []
@@ -337,7 +358,7 @@ def print_means(rows: list[dict[str, Any]]) -> None:
             return float(np.mean(values))
 
         print(
-            f"{kind:14s} {own[0]['bytes_per_video']:7d} {mean('t2v', 'R1'):9.1f} {mean('t2v', 'R10'):5.1f} "
+            f"{kind:18s} {size:7d} {mean('t2v', 'R1'):9.1f} {mean('t2v', 'R10'):5.1f} "
             f"{mean('v2t', 'R1'):9.1f} {mean('v2t', 'R10'):5.1f} {mean('dense', 't2v', 'R1'):15.1f} "
             f"{mean('dense', 'v2t', 'R1'):8.1f} {mean('used_codewords'):8.1f} {mean('step_s'):8.3f}"
         )

@@ -97,6 +97,16 @@ def test_folds_test_each_video_once_and_choose_inside_their_training_part(folder
     assert "linear" in told.stdout and told.stderr.count("seed 1") == 1
 
 
+def test_several_sizes_share_one_dense_model(folder: Path) -> None:
+    done = compare(
+        "--data", str(folder), "--models", "hcq,hct,posthoc", "--bytes", "32,16", "--compress", "pq", "--json"
+    )
+    found = [(row["model"], row["bytes_per_video"]) for row in json.loads(done.stdout)]
+    assert found == [("hct", 1024), ("posthoc-pq", 32), ("posthoc-pq", 16), ("hcq", 32), ("hcq", 16)]
+
+
 def test_what_makes_no_sense_is_said(folder: Path) -> None:
     assert "unknown models" in compare("--data", str(folder), "--models", "hqc", code=2).stderr
-    assert "multiple of 8 levels" in compare("--data", str(folder), "--models", "hcq", "--bytes", "60", code=2).stderr
+    for wrong in ("60", "64,60", "0", "many"):
+        done = compare("--data", str(folder), "--models", "hcq", "--bytes", wrong, code=2)
+        assert "multiple of 8 levels" in done.stderr
