@@ -5,7 +5,6 @@ File names that are no UTF-8 keep their bytes (surrogateescape).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +30,11 @@ class Strings(Sequence[str]):
     @classmethod
     def of(cls, strings: Sequence[str]) -> Strings:
         """Pack a sequence of strings."""
-        raw = [string.encode("utf-8", "surrogateescape") for string in strings]
+        return cls.packed([string.encode("utf-8", "surrogateescape") for string in strings])
+
+    @classmethod
+    def packed(cls, raw: Sequence[bytes]) -> Strings:
+        """Pack strings that are bytes already."""
         offsets = np.zeros(len(raw) + 1, np.uint64)
         np.cumsum([len(part) for part in raw], out=offsets[1:])
         return cls(np.frombuffer(b"".join(raw), np.uint8), offsets)
@@ -63,13 +66,6 @@ class Strings(Sequence[str]):
         wanted = string.encode("utf-8", "surrogateescape")
         as_long = np.flatnonzero(self._lengths() == len(wanted)).tolist()
         return next((row for row in reversed(as_long) if self.raw(row) == wanted), None)
-
-    def beginning_with(self, prefix: str) -> list[int]:
-        """The rows whose string begins so, ascending; reads all of them."""
-        wanted = re.compile(re.escape(prefix.encode("utf-8", "surrogateescape")))
-        places = np.array([match.start() for match in wanted.finditer(self.blob.data)], np.uint64)
-        rows = np.searchsorted(self.offsets, places, "right") - 1
-        return rows[self.offsets[rows] == places].tolist()
 
     def part(self, start: int, stop: int) -> Strings:
         """Rows `start` to `stop` as strings of their own, with offsets from 0.

@@ -119,7 +119,7 @@ def _lists(partitions: str) -> int | None:
 
 
 def add(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
-    """Add code files to the index; a video that is there already is replaced."""
+    """Add code files to the index; a video that is there already is replaced, however it was cut in stretches."""
     from hcq_cli.search.indexing import add as add_codes
 
     _write(session, add_codes, codes, index)

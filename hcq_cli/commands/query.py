@@ -46,7 +46,8 @@ def query(
         list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
     ] = None,
     like: Annotated[
-        str | None, typer.Option("--like", metavar="ID", help="Find what is like this indexed video or caption.")
+        str | None,
+        typer.Option("--like", metavar="ID", help="Find what is like this indexed video, stretch or caption."),
     ] = None,
     video: Annotated[
         Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
@@ -168,7 +169,7 @@ def _holder(session: Session, collection: Collection, item_id: str) -> Collectio
     for folder in [None, *others]:
         with suppress(NotFoundError):
             held = collection if folder is None else Index.open(folder)
-            if held.find(item_id) is not None:
+            if held.rows_of(item_id):
                 return held
     return collection
 

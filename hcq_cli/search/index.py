@@ -14,7 +14,7 @@ Everything a generation names stays mapped, so a reader goes on with its generat
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
 from hcq_cli.codes.container import Container
+from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.search.blocks import Blocks
@@ -220,13 +221,18 @@ class Index:
         segment, local = self._locate(row)
         return segment.codes(local)
 
-    def find(self, video_id: str) -> int | None:
-        """The row of a living video, or None."""
+    def rows_of(self, item_id: str) -> list[int]:
+        """The living rows of a video, of a stretch of one or of a caption; of a video in stretches all of them."""
+        wanted, found = Strings.of([item_id]), []
         for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
-            for row in segment.find(video_id):
-                if dead is None or not dead[row]:
-                    return first + row
-        return None
+            rows = segment.rows_of(wanted)
+            found += (first + (rows if dead is None else rows[~dead[rows]])).tolist()
+        return found
+
+    def names(self) -> Iterator[Strings]:
+        """The ids of the living rows, some at a time."""
+        for segment, dead in self.segments:
+            yield from (ids for ids, _ in segment.names(dead))
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every file of the generation. Raises DamagedError naming the file."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
+from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
 from hcq_cli.search.blocks import Blocks
@@ -45,7 +46,7 @@ class Change:
         generation: that was published.
         videos: that a search can find now.
         added: rows written.
-        removed: rows that died: removed, or replaced by a later row of the same id.
+        removed: rows that died: removed, or replaced by a later row of the same video.
         segments: there are now.
         unknown: ids that were to be removed and are not there.
     """
@@ -93,7 +94,7 @@ def build(
 ) -> Change:
     """Make an index of code files, in place of whatever index the folder holds.
 
-    A video id that comes more than once is the last of them.
+    Of a video that comes more than once, in whatever stretches, the last file's codes are kept.
 
     Args:
         folder: of the index.
@@ -137,7 +138,8 @@ def add(
     wait_s: float = WAIT_S,
     tower: TowerMaker = lambda folder, generation: None,
 ) -> Change:
-    """Add code files to an index; a video id that is there already is replaced. The arguments are those of `build`.
+    """Add code files to an index; a video that is there already is replaced, with all its stretches, however each
+    of the two was cut. The arguments are those of `build`.
 
     Raises:
         NotFoundError: there is no index, or a code file is missing.
@@ -170,8 +172,8 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Chang
         index = Index.open(folder)
         parts, unknown, removed = _parts(index), [], 0
         for video_id in dict.fromkeys(ids):
-            rows = [part.segment.find(video_id) or part.segment.find_stretches(video_id) for part in parts]
-            died = sum(part.bury(np.array(found, np.int64)) for part, found in zip(parts, rows, strict=True))
+            wanted = Strings.of([video_id])
+            died = sum(part.bury(part.segment.rows_of(wanted)) for part in parts)
             removed += died
             if not died:
                 unknown.append(video_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,10 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
-from hcq_cli.codes.moments import start_of, video_of
+from hcq_cli.codes.moments import start_of, stretches_among, video_of
+from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.blocks import Rows, Source
 from hcq_cli.search.kernel import TopK, kernel
+from hcq_cli.search.near import near_ids
 from hcq_cli.search.partition import Partition
 from hcq_cli.search.probing import Reach, find
 from hcq_cli.search.table import levels_of_codes, tables
@@ -57,8 +60,12 @@ class Collection(Protocol):
         """Codes uint8 [S] of a row."""
         ...
 
-    def find(self, video_id: str) -> int | None:
-        """The row of an id, or None."""
+    def rows_of(self, item_id: str) -> list[int]:
+        """The rows of a video, of a stretch of one or of a caption; of a video in stretches all of them."""
+        ...
+
+    def names(self) -> Iterable[Strings]:
+        """All ids, some at a time."""
         ...
 
 
@@ -103,9 +110,17 @@ class CodeFileCollection:
         """Codes uint8 [S] of a row."""
         return self._file.codes[row]
 
-    def find(self, video_id: str) -> int | None:
-        """The last row of an id, or None; reads all ids of its length."""
-        return self._file.ids.find(video_id)
+    def rows_of(self, item_id: str) -> list[int]:
+        """The last row of an id, or all stretches of a video; reads all ids."""
+        row = self._file.ids.find(item_id)
+        if row is not None:
+            return [row]
+        rows, videos = stretches_among(self._file.ids)
+        return [row for row, video in zip(rows.tolist(), videos, strict=True) if video == item_id]
+
+    def names(self) -> list[Strings]:
+        """All ids."""
+        return [self._file.ids]
 
 
 @dataclass(frozen=True)
@@ -243,32 +258,43 @@ def search_like(
 ) -> Answer:
     """What is most like an indexed video or caption, without that one; no model is needed.
 
+    A video that lies there in stretches is the mean of them, so that it is like what it is like as a whole.
+
     Args:
         collection: what to search.
-        item_id: of the video or caption.
+        item_id: of the video, the stretch or the caption.
         k: how many hits, at least 1.
         source: where `item_id` lies, if it is not what is searched.
         threads, reach: as in `search_texts`.
 
     Raises:
-        NotFoundError: no such id.
+        NotFoundError: no such id; the message names ids that are nearly the same.
         ModelMismatchError: the two collections hold codes of different models.
     """
     source = source or collection
-    row = source.find(item_id)
-    if row is None:
-        raise NotFoundError(f"{source.path}: holds no {item_id!r}", "ids are what `hcq query` prints")
+    rows = source.rows_of(item_id)
+    if not rows:
+        near = near_ids(source.names(), item_id)
+        instead = f"; near it are {', '.join(map(repr, near))}" if near else ""
+        raise NotFoundError(f"{source.path}: holds no {item_id!r}{instead}", _like_hint(near))
     if source.header.model_hash != collection.header.model_hash:
         raise ModelMismatchError(
             f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
             f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
             "encode and index both with one checkpoint: hcq encode, hcq index build",
         )
-    levels = levels_of_codes(source.codes(row)[None], source.codebooks, source.header.levels)
+    levels = levels_of_codes(np.stack([source.codes(row) for row in rows]), source.codebooks, source.header.levels)
+    if len(rows) > 1:
+        levels = levels.mean(0, keepdims=True)
+        levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
     answer = search_levels(collection, [item_id], levels, k + 1, threads=threads, reach=reach)[0]
     others = [hit for hit in answer.hits if video_of(hit.id) != video_of(item_id)][:k]
     hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1))
     return Answer(item_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
+
+
+def _like_hint(near: Sequence[str]) -> str:
+    return f"hcq query --like {shlex.quote(near[0])}" if near else "ids are what `hcq query` prints"
 
 
 def _hits(collection: Collection, found: TopK, query: int, k: int) -> tuple[Hit, ...]:

@@ -1,8 +1,9 @@
-"""A segment: an immutable part of an index. Codes in kernel order, names, and a sorted table of hashed ids.
+"""A segment: an immutable part of an index. Codes in kernel order, names, and sorted tables of hashed ids.
 
 codes      uint8 [B, S, 256]   see blocks.py
 ids, paths names of the rows
 id_hashes  uint64 [N] sorted, id_rows uint32 [N] the row of each: find an id without reading all of them
+stretch_hashes, stretch_rows   likewise, only the rows that are stretches of a video, by the id of that video
 
 A row is the place of a video in the order the segment was given it, whatever the codes lie like. Where the index is
 partitioned (partition.py) the codes lie list after list, inside a list by row, and three sections tell where:
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
-from hcq_cli.codes.moments import is_stretch_of
+from hcq_cli.codes.moments import stretches_among, video_of
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError
 from hcq_cli.search.blocks import WIDTH, Blocks
@@ -48,6 +50,38 @@ class Batch:
     paths: Strings
 
 
+@dataclass(frozen=True)
+class HashTable:
+    """Rows by the hash of a name; several may share one.
+
+    Args:
+        hashes: uint64 [n], ascending.
+        rows: uint32 [n], the row of each.
+    """
+
+    hashes: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, rows: np.ndarray) -> HashTable:
+        """Sort hashes [n] and their rows [n]; equal hashes come in any order."""
+        order = np.argsort(hashes)
+        return cls(hashes[order], rows[order])
+
+    @classmethod
+    def of_stretches(cls, ids: Strings) -> HashTable:
+        """The rows that are stretches, by the ids of their videos."""
+        rows, videos = stretches_among(ids)
+        return cls.of(videos.hashes(), rows)
+
+    def look_up(self, hashes: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Pairs (number among `hashes` uint64 [n], row) of equal hashes, by number, then by row."""
+        low, high = np.searchsorted(self.hashes, hashes, "left"), np.searchsorted(self.hashes, hashes, "right")
+        for number in np.flatnonzero(low < high).tolist():
+            for row in sorted(self.rows[low[number] : high[number]].tolist()):
+                yield number, row
+
+
 class Segment:
     """An open segment.
 
@@ -68,21 +102,32 @@ class Segment:
 
     def __init__(self, path: Path, subquantizers: int, lists: int = 0) -> None:
         self._container, self.path = Container(path, FORMAT, REMEDY), path
-        self._hashes = self._container.map("id_hashes", "<u8")
-        self._rows = self._container.map("id_rows", "<u4")
-        self.videos = len(self._hashes)
+        self._by_id = self._table("id")
+        self.videos = len(self._by_id.hashes)
         codes = self._container.map("codes", "|u1", (subquantizers, WIDTH))
         order: np.ndarray | None = None
         self._slots: np.ndarray | None = None
         self.list_starts: np.ndarray | None = None
         if lists:
             order, self._slots, self.list_starts = self._open_lists(lists)
-        columns = [self._rows, *([] if order is None or self._slots is None else [order, self._slots])]
+        columns = [self._by_id.rows, *([] if order is None or self._slots is None else [order, self._slots])]
         if any(len(column) != self.videos for column in columns) or len(codes) != -(-self.videos // WIDTH):
             raise DamagedError(f"{path}: its sections do not fit together", REMEDY)
         self.blocks = Blocks(codes, self.videos, None, order)
         self.ids = read_names(self._container, "ids", self.videos)
         self.paths = read_names(self._container, "paths", self.videos)
+
+    def _table(self, of: str) -> HashTable:
+        return HashTable(self._container.map(f"{of}_hashes", "<u8"), self._container.map(f"{of}_rows", "<u4"))
+
+    @cached_property
+    def _by_video(self) -> HashTable:
+        if "stretch_hashes" not in self._container.sections:  # an index of before there was such a table
+            return HashTable.of_stretches(self.ids)
+        table = self._table("stretch")
+        if len(table.hashes) != len(table.rows):
+            raise DamagedError(f"{self.path}: its sections do not fit together", REMEDY)
+        return table
 
     def _open_lists(self, lists: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         starts = self._container.read("list_starts", "<u4").astype(np.int64)
@@ -121,30 +166,24 @@ class Segment:
             raise DamagedError(f"{self.path}: its codes name a row {row} that it does not have", REMEDY)
         return self.ids[row], self.paths[row]
 
-    def find(self, video_id: str) -> list[int]:
-        """The rows with this id, ascending."""
-        wanted = Strings.of([video_id])
-        return [row for _, row in self.matches(wanted, wanted.hashes())]
-
-    def find_stretches(self, video_id: str) -> list[int]:
-        """The rows of the stretches of a video, ascending."""
-        rows = self.ids.beginning_with(f"{video_id}#t=")
-        return [row for row in rows if row < self.videos and is_stretch_of(self.ids[row], video_id)]
-
-    def matches(self, ids: Strings, hashes: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Pairs (number among `ids`, row here) of equal ids, given the `hashes` uint64 [n] of `ids`."""
-        low, high = np.searchsorted(self._hashes, hashes, "left"), np.searchsorted(self._hashes, hashes, "right")
-        for number in np.flatnonzero(low < high).tolist():
-            for row in sorted(self._rows[low[number] : high[number]].tolist()):
-                if row < self.videos and self.ids.raw(row) == ids.raw(number):
-                    yield number, row
+    def rows_of(self, ids: Strings) -> np.ndarray:
+        """The rows int64 [n], ascending, that have one of these ids, or are stretches of a video that has."""
+        hashes = ids.hashes()
+        rows = [
+            row for at, row in self._by_id.look_up(hashes) if row < self.videos and self.ids.raw(row) == ids.raw(at)
+        ]
+        for at, row in self._by_video.look_up(hashes):
+            if row < self.videos and self.ids[row] != ids[at] == video_of(self.ids[row]):
+                rows.append(row)
+        return np.unique(np.array(rows, np.int64))
 
     def replaced_within(self) -> np.ndarray:
         """The rows int64 [n] whose id comes again further down."""
-        again = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
+        hashes, rows = self._by_id.hashes, self._by_id.rows
+        again = np.flatnonzero(hashes[1:] == hashes[:-1])
         last: dict[bytes, int] = {}
         replaced = []
-        for row in sorted({*self._rows[again].tolist(), *self._rows[again + 1].tolist()}):
+        for row in sorted({*rows[again].tolist(), *rows[again + 1].tolist()}):
             name = self.ids.raw(row)
             if name in last:
                 replaced.append(last[name])
@@ -177,13 +216,14 @@ class Segment:
 
 
 def replaced_by(newer: Segment, older: Segment) -> np.ndarray:
-    """The rows int64 [n] of `older` whose id is in `newer` too."""
-    found: list[int] = []
+    """The rows int64 [n] of `older` whose video is in `newer` too, however each of them was cut."""
+    found = [np.empty(0, np.int64)]
     step = 1 << 16
     for start in range(0, newer.videos, step):
         ids = newer.ids.part(start, min(start + step, newer.videos))
-        found += [row for _, row in older.matches(ids, ids.hashes())]
-    return np.unique(np.array(found, np.int64))
+        videos = stretches_among(ids)[1]
+        found += [older.rows_of(ids), older.rows_of(Strings.of(list(dict.fromkeys(videos))))]
+    return np.unique(np.concatenate(found))
 
 
 def write_tombstones(path: Path, dead: np.ndarray) -> None:

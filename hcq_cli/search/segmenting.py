@@ -1,8 +1,8 @@
 """Writing a segment: names and codes as they come, or codes list after list, in bounded memory either way.
 
-Memory grows by 16 bytes a video for the table of hashed ids, and by 8 more where codes lie by list; nothing else
-grows. Codes that shall lie by list are first dealt to a few temporary files, each of some neighbouring lists; each
-file is then sorted in memory and appended.
+Memory grows by 16 bytes a video for the table of hashed ids, by as many for a row that is a stretch of a video, and
+by 8 more where codes lie by list; nothing else grows. Codes that shall lie by list are first dealt to a few temporary
+files, each of some neighbouring lists; each file is then sorted in memory and appended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import HcqError
 from hcq_cli.search.blocks import WIDTH, to_blocks
-from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, Batch, Segment
+from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, Batch, HashTable, Segment
 
 BUCKET_BYTES = 64 << 20
 """Codes that are sorted in memory at a time, where lists are of like size."""
@@ -50,6 +50,8 @@ class SegmentWriter:
         self.path, self._subquantizers = path, subquantizers
         self._container = ContainerWriter(path, FORMAT, {})
         self._hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
+        self._named = 0
+        self._stretches = [HashTable(np.empty(0, np.uint64), np.empty(0, np.int64))]
         self._order: list[np.ndarray] = [np.empty(0, np.uint32)]
         self._waiting = np.empty((0, subquantizers), np.uint8)
         self._list_sizes: np.ndarray | None = None
@@ -64,6 +66,9 @@ class SegmentWriter:
         """The names of the next rows."""
         self._names.write(ids, paths)
         self._hashes.append(ids.hashes())
+        stretches = HashTable.of_stretches(ids)
+        self._stretches.append(HashTable(stretches.hashes, stretches.rows + self._named))
+        self._named += len(ids)
 
     def codes(self, codes: np.ndarray) -> None:
         """The codes uint8 [n, S] of the next slots."""
@@ -86,9 +91,11 @@ class SegmentWriter:
         hashes = np.concatenate(self._hashes)
         if len(hashes) > MOST_VIDEOS:
             raise HcqError(f"{self.path}: a segment holds at most {MOST_VIDEOS} videos", "split the code file")
-        order = np.argsort(hashes)  # equal hashes in any order: who looks one up sorts the rows it finds
-        self._container.add("id_hashes", hashes[order], "<u8")
-        self._container.add("id_rows", order, "<u4")
+        self._add_table("id", hashes, np.arange(len(hashes), dtype=np.uint32))
+        hashes, rows = (
+            np.concatenate([getattr(part, name) for part in self._stretches]) for name in ("hashes", "rows")
+        )
+        self._add_table("stretch", hashes, rows)
         if self._list_sizes is not None:
             rows = np.concatenate(self._order)
             slots = np.empty(len(rows), np.uint32)
@@ -96,6 +103,11 @@ class SegmentWriter:
             self._container.add("list_starts", np.concatenate([[0], np.cumsum(self._list_sizes)]), "<u4")
             self._container.add("order", rows, "<u4")
             self._container.add("slots", slots, "<u4")
+
+    def _add_table(self, of: str, hashes: np.ndarray, rows: np.ndarray) -> None:
+        table = HashTable.of(hashes, rows)
+        self._container.add(f"{of}_hashes", table.hashes, "<u8")
+        self._container.add(f"{of}_rows", table.rows, "<u4")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

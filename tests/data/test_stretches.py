@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.codes.moments import moment_id, start_of, video_of
+from hcq_cli.codes.moments import moment_id, start_of, stretches_among, video_of
+from hcq_cli.codes.strings import Strings
 from hcq_cli.data.stretches import Tokens, cut, cut_tokens, part
 
 
@@ -52,3 +53,24 @@ def test_ids_of_stretches() -> None:
     assert name == "a/b#t=1.mp4#t=30,61.2"
     assert video_of(name) == "a/b#t=1.mp4" and start_of(name) == 30.0
     assert start_of("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
+
+
+def test_the_stretches_among_many_ids() -> None:
+    ids = [
+        "a.mp4#t=0,5",
+        "",
+        "b#t=",
+        "b/a.mp4#t=0.5,5",
+        "#t=1,2",
+        "a.mp4",
+        "x#t=1,",
+        "2",
+        "a.mp4#t=5,9#t=1,2",
+        "\udcff#t=3,4",
+    ]
+    wanted = [(row, video_of(name)) for row, name in enumerate(ids) if start_of(name) is not None]
+    rows, videos = stretches_among(Strings.of(ids))
+    assert list(zip(rows.tolist(), videos, strict=True)) == wanted and len(wanted) == 5
+    assert not len(stretches_among(Strings.of([]))[0]) and not len(stretches_among(Strings.of(["", "a"]))[0])
+    part = Strings.of(ids).part(3, 6)
+    assert stretches_among(part)[0].tolist() == [0, 1]

@@ -4,6 +4,7 @@ import json
 import resource
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from handmade import HEADER, names, other_model, plain_scan, quantizer, random_codes, random_levels, write_codes
 
 from hcq_cli.codes.codefile import CodeHeader
+from hcq_cli.codes.moments import video_of
 from hcq_cli.errors import DamagedError, LockedError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import writer_lock
 from hcq_cli.search import index as index_module
@@ -19,6 +21,7 @@ from hcq_cli.search.indexing import add, build, compact, remove
 from hcq_cli.search.kernel import scan
 from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import search_levels
+from hcq_cli.search.segmenting import SegmentWriter
 from hcq_cli.search.table import tables
 
 Videos = dict[str, np.ndarray]
@@ -36,8 +39,11 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "index"
 
 
-def assert_holds(index: Index, expected: Videos) -> None:
-    """The index finds these videos in this order, with these codes, and nothing else."""
+def assert_holds(index: Index, expected: Videos, *, whole: bool = True) -> None:
+    """The index finds these videos in this order, with these codes, and nothing else.
+
+    Of stretches (not `whole`) a search shows the best of each video alone.
+    """
     found = [row for row in range(sum(segment.videos for segment, _ in index.segments)) if alive(index, row)]
     assert [index.name(row)[0] for row in found] == list(expected)
     assert all(np.array_equal(index.codes(row), expected[index.name(row)[0]]) for row in found)
@@ -48,9 +54,12 @@ def assert_holds(index: Index, expected: Videos) -> None:
     for reach in everything:
         answers = search_levels(index, ["a", "b", "c"], levels, 20, reach=reach)
         for answer, table in zip(answers, tables(levels, *quantizer()), strict=True):
-            scores, rows = plain_scan(codes, table, 20)
-            assert [hit.id for hit in answer.hits] == [list(expected)[row] for row in rows]
-            assert [hit.score for hit in answer.hits] == scores.tolist()
+            scores, rows = plain_scan(codes, table, 20 if whole else len(codes))
+            best: dict[str, tuple[str, float]] = {}
+            for row, score in zip(rows, scores.tolist(), strict=True):
+                name = list(expected)[row]
+                best.setdefault(name if whole else video_of(name), (name, score))
+            assert [(hit.id, hit.score) for hit in answer.hits] == list(best.values())[:20]
 
 
 def alive(index: Index, row: int) -> bool:
@@ -78,8 +87,8 @@ def test_build_add_remove_and_compact_follow_a_dictionary(tmp_path: Path, folder
     index = Index.open(folder)
     assert_holds(index, expected)
     assert (index.info().videos, index.info().removed) == (len(expected), 5)
-    assert index.find("v0.mp4") is None
-    assert index.name(index.find("v7.mp4") or 0)[0] == "v7.mp4"
+    assert index.rows_of("v0.mp4") == []
+    assert [index.name(row)[0] for row in index.rows_of("v7.mp4")] == ["v7.mp4"]
 
     change = compact(folder)
     assert (change.segments, change.videos) == (1, len(expected))
@@ -97,6 +106,44 @@ def test_several_files_and_ids_that_come_again(tmp_path: Path) -> None:
     assert (change.videos, change.removed) == (4, 2)
     rows = [*random_codes(4), *random_codes(2, seed=9)]
     assert_holds(Index.open(tmp_path / "index"), {"b": rows[1], "a": rows[2], "c": rows[4], "d": rows[5]})
+
+
+def stretches(video: str, *bounds: int) -> list[str]:
+    return [f"{video}#t={start},{stop}" for start, stop in pairwise(bounds)]
+
+
+@pytest.mark.parametrize("lists", [0, 3], ids=["flat", "listed"])
+def test_a_video_cut_anew_replaces_every_earlier_cut_of_it(tmp_path: Path, lists: int) -> None:
+    """Whole and cut, finely and coarsely, in one build and by adding; what only looks like a stretch stays."""
+    halves, thirds = stretches("a", 0, 30, 60), stretches("a", 0, 20, 40, 60)
+    others = ["b", *stretches("c", 0, 5, 10), "a#t=x", "aa", "a#t=1,2.mp4", "x/a", *stretches("x/a", 0, 9, 18)]
+    folder, kept = tmp_path / "index", videos_of(others, random_codes(len(others), seed=3))
+    one = write_codes(tmp_path / "one", [*halves, *others], np.stack([*random_codes(2), *kept.values()]))
+    cuts = [thirds, ["a"], halves, thirds, halves]
+    paths = [write_codes(tmp_path / f"cut{n}", cut, random_codes(len(cut), seed=n)) for n, cut in enumerate(cuts)]
+    change = build(folder, [one, paths[0]], partitions=lists)
+    assert (change.removed, change.videos) == (2, len(others) + 3)
+    assert_holds(Index.open(folder), {**kept, **videos_of(thirds, random_codes(3, seed=0))}, whole=False)
+    for number, cut in enumerate(cuts[1:], 1):
+        assert add(folder, [paths[number]]).removed == len(cuts[number - 1])
+        assert_holds(Index.open(folder), {**kept, **videos_of(cut, random_codes(len(cut), seed=number))}, whole=False)
+    assert len(Index.open(folder).rows_of("a")) == 2 and len(Index.open(folder).rows_of("c")) == 2
+    compact(folder)
+    assert add(folder, [paths[1]]).removed == 2
+    assert remove(folder, ["c", "x/a"]).removed == 5
+    left = [video for video in others if video_of(video) not in ("c", "x/a")]
+    expected = {**{video: kept[video] for video in left}, "a": random_codes(1, seed=1)[0]}
+    assert_holds(Index.open(folder), expected, whole=False)
+
+
+def test_an_index_of_before_there_was_a_table_of_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, add_table = tmp_path / "index", SegmentWriter._add_table
+    only_ids = lambda writer, of, *columns: add_table(writer, of, *columns) if of == "id" else None  # noqa: E731
+    monkeypatch.setattr(SegmentWriter, "_add_table", only_ids)
+    build(folder, [write_codes(tmp_path / "c", ["b", *stretches("a", 0, 5, 9)], random_codes(3))])
+    monkeypatch.undo()
+    assert add(folder, [write_codes(tmp_path / "c", ["a"], random_codes(1))]).removed == 2
+    assert list_of(Index.open(folder)) == ["b", "a"]
 
 
 @pytest.mark.parametrize("videos", [0, 1, 256, 257])

@@ -136,6 +136,5 @@ def test_no_add_is_lost_between_writers(tmp_path: Path) -> None:
     assert index.videos == 10 + WRITERS * ADDS
     for writer in range(WRITERS):
         for number in range(ADDS):
-            row = index.find(f"{writer}-{number}")
-            assert row is not None
+            (row,) = index.rows_of(f"{writer}-{number}")
             assert np.array_equal(index.codes(row), random_codes(1, seed=writer)[0])

@@ -102,7 +102,7 @@ def use(index: Path) -> None:
     opened = Index.open(index)
     for reach in (Reach(), Reach(probe=1), Reach(exact=True)):
         search_levels(opened, ["", ""], random_levels(2), 5, reach=reach)
-    opened.find("v3.mp4")
+    opened.rows_of("v3.mp4")
     opened.verify()
 
 
@@ -189,7 +189,7 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
         writer.add("order", big, "<u4")
         writer.add("slots", big, "<u4")
     forged = Index.open(index)
-    assert forged.find("v3.mp4") is None
+    assert forged.rows_of("v3.mp4") == []
     for reach in (Reach(), Reach(exact=True)):
         for kernel in ("numpy", None):
             try:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
 
+from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import build
+from hcq_cli.search.near import near_ids
+from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import CodeFileCollection, Collection, search_levels, search_like, search_texts
 from hcq_cli.search.tower import open_tower
 
@@ -76,6 +79,57 @@ def test_like_finds_twins_and_not_itself(tmp_path: Path) -> None:
     )
     with pytest.raises(NotFoundError, match="nobody"):
         search_like(collection, "nobody", 3)
+
+
+@pytest.mark.parametrize("kind", ["index", "codes"])
+def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str) -> None:
+    cut = [f"cut.mp4#t={at},{at + 5}" for at in (0, 5, 10)]
+    path = write_codes(tmp_path / "c", [*names(150), *cut, *names(50, "w")], random_codes(203))
+    if kind == "index":
+        build(tmp_path / "index", [path], partitions=4)
+    collection: Collection = Index.open(tmp_path / "index") if kind == "index" else CodeFileCollection(path)
+    answer = search_like(collection, "cut.mp4", 300, reach=Reach(exact=True))
+    codebooks, _ = quantizer()
+    codes = random_codes(203)
+    rebuilt = np.stack(
+        [np.concatenate([codebooks[s, c] for s, c in enumerate(codes[row])]) for row in (150, 151, 152)]
+    )
+    mean = rebuilt.reshape(3, HEADER.levels, HEADER.D).mean(0)
+    expected = hybrid_scores((mean / np.linalg.norm(mean, axis=1, keepdims=True))[None], codes)[0]
+    others = [*range(150), *range(153, 203)]
+    ids = [*names(150), *cut, *names(50, "w")]
+    assert [hit.id for hit in answer.hits] == [ids[row] for row in sorted(others, key=lambda row: -expected[row])]
+    assert max(abs(hit.score - expected[ids.index(hit.id)]) for hit in answer.hits) < 1e-5
+    one = search_like(collection, cut[1], 300, reach=Reach(exact=True))
+    assert not any(hit.id.startswith("cut.mp4") for hit in one.hits) and one.hits != answer.hits
+    with pytest.raises(NotFoundError, match=r"near it are 'cut\.mp4'") as caught:
+        search_like(collection, "cut.mp4#t=0,30", 3)
+    assert caught.value.hint == "hcq query --like cut.mp4"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("beach.mp4", "holiday/Beach.MP4"),
+        ("/videos/holiday/beach.mp4", "holiday/Beach.MP4"),
+        ("holyday/baech.mp4", "holiday/Beach.MP4"),
+        ("cooking.mp4#t=7,9", "cooking.mp4"),
+        ("a man.mp4", "a man.mp4#1"),
+        ("nothing like it at all", None),
+        ("", None),
+    ],
+)
+def test_ids_that_were_perhaps_meant(wanted: str, near: str | None) -> None:
+    ids = [
+        *names(300, "some/video "),
+        "holiday/Beach.MP4",
+        "cooking.mp4#t=0,5",
+        "cooking.mp4#t=5,9",
+        "a man.mp4#1",
+    ]
+    parts = [Strings.of(ids[:100]), Strings.of([]), Strings.of(ids[100:])]
+    found = near_ids(parts, wanted)
+    assert found[:1] == ([near] if near else []) and len(found) <= 3
 
 
 def test_what_is_refused(collection: Collection) -> None:

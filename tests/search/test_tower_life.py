@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from handmade import HEADER, names, random_codes, write_codes
 
-from hcq_cli.codes.strings import Strings
 from hcq_cli.search.exported_tower import ExportedTower, TextSide, TowerEntry, write_tower
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, compact, remove
@@ -102,9 +101,3 @@ def test_a_kill_leaves_the_last_generation_and_no_litter(tmp_path: Path) -> None
     for _ in range(3):
         build(folder, [codes], tower=planted)
     assert len(list(folder.glob("tower-*"))) == 3 and not list(folder.glob(".*.tmp"))
-
-
-def test_strings_by_their_beginning() -> None:
-    strings = Strings.of(["a.mp4#t=0,5", "", "b/a.mp4#t=0,5", "a.mp4", "a.mp4#t=5,9", "aXmp4#t=1,2"])
-    assert strings.beginning_with("a.mp4#t=") == [0, 4]
-    assert strings.beginning_with("nothing") == []
