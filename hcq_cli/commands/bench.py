@@ -12,6 +12,12 @@ from hcq_cli.commands.shared import MACHINE, Session, command
 if TYPE_CHECKING:
     from hcq_cli.media.measuring import Measured
 
+EXTRACT_EXAMPLES = [
+    "hcq bench extract videos/",
+    "hcq bench extract videos/ --alone",
+    "hcq bench extract videos/ --preset neural",
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add `hcq bench` to the command line."""
@@ -20,7 +26,7 @@ def register(app: typer.Typer) -> None:
     bench_search.register(group)
     bench_train.register(group)
 
-    @command(group, "extract", examples=["hcq bench extract videos/", "hcq bench extract videos/ --preset neural"])
+    @command(group, "extract", examples=EXTRACT_EXAMPLES)
     def bench_extract(
         session: Session,
         paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders, files or globs.")],
@@ -31,6 +37,7 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[
             int | None, typer.Option(min=1, help="Processes (default: one a core).", show_default=False)
         ] = None,
+        alone: Annotated[bool, typer.Option("--alone", help="Time each expert alone, too.")] = False,
     ) -> None:
         """Time extraction, and decoding alone with as many workers; the features are thrown away."""
         from hcq_cli.commands.extract import expert_names
@@ -39,7 +46,8 @@ def register(app: typer.Typer) -> None:
         from hcq_cli.media.measuring import measure
 
         options = Options(session.workspace.features, decoder, workers, device)
-        measured = measure(find_inputs(paths), expert_names(experts, preset), options, session.console.note)
+        names = expert_names(experts, preset)
+        measured = measure(find_inputs(paths), names, options, session.console.note, alone)
         session.console.result(_document(measured), lambda: _print(session, measured))
 
 
@@ -53,21 +61,26 @@ def _document(measured: Measured) -> dict[str, object]:
         "decode_only": vars(measured.decode_only),
         "extract": vars(measured.extract),
         "ratio": measured.ratio,
+        "alone": {name: vars(pace) for name, pace in measured.alone.items()},
+        "together": measured.together,
         "videos_per_second": measured.videos / measured.extract.seconds,
         "networks_busy": measured.networks_s / measured.extract.seconds,
     }
 
 
 def _print(session: Session, measured: Measured) -> None:
-    rows = [
-        [name, round(pace.seconds, 2), round(pace.times_real_time, 1)]
-        for name, pace in (("decode only", measured.decode_only), ("extract", measured.extract))
-    ]
+    alone = [(f"{name} alone", pace) for name, pace in measured.alone.items()]
+    passes = [("decode only", measured.decode_only), ("extract", measured.extract), *alone]
+    rows = [[name, round(pace.seconds, 2), round(pace.times_real_time, 1)] for name, pace in passes]
     session.console.table(["pass", "seconds", "times real time"], rows)
     session.console.text(
         f"{measured.videos} videos, {measured.media_s:.0f} s, {measured.workers} workers: "
         f"extraction takes {measured.ratio:.2f} times as long as decoding alone"
     )
+    if measured.together is not None:
+        session.console.text(
+            f"all experts in one pass take one decoding and {measured.together:.2f} times the slowest expert alone"
+        )
     if measured.networks_s:
         busy = 100 * measured.networks_s / measured.extract.seconds
         session.console.text(

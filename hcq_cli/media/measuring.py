@@ -5,15 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from experts.registry import named
 from hcq_cli.media.child import Child
 from hcq_cli.media.crew import Crew
 from hcq_cli.media.engine import Options, cores, extract, setup
 from hcq_cli.media.inputs import Input, Inputs
 from hcq_cli.media.ledger import Broken, Finished
 from hcq_cli.media.protocol import Job
+from hcq_cli.media.report import ExtractReport
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Measured:
         decode_only: decoding all pictures and the sound, and nothing else.
         extract: the whole extraction into an empty store.
         networks_s: how long networks ran in it, seconds.
+        alone: the whole extraction by each expert alone, by its name; empty unless asked for.
     """
 
     videos: int
@@ -52,6 +55,13 @@ class Measured:
     decode_only: Pace
     extract: Pace
     networks_s: float = 0.0
+    alone: dict[str, Pace] = field(default_factory=dict)
+
+    @property
+    def together(self) -> float | None:
+        """What all experts in one pass take beyond one decoding, over the slowest alone; None if none was timed."""
+        slowest_s = max((pace.seconds for pace in self.alone.values()), default=0.0)
+        return (self.extract.seconds - self.decode_only.seconds) / slowest_s if self.alone else None
 
     @property
     def ratio(self) -> float:
@@ -71,7 +81,11 @@ class _Everything:
 
 
 def measure(
-    inputs: Inputs, names: Sequence[str], options: Options, told: Callable[[str], None] = lambda stage: None
+    inputs: Inputs,
+    names: Sequence[str],
+    options: Options,
+    told: Callable[[str], None] = lambda stage: None,
+    alone: bool = False,
 ) -> Measured:
     """Decode all videos, then extract them into a store that is thrown away.
 
@@ -80,26 +94,42 @@ def measure(
         names: the experts.
         options: the store in it is not used.
         told: called with the name of each pass as it begins.
+        alone: whether to extract with each expert alone, too.
     """
     count = min(options.workers or cores(), max(1, len(inputs.videos)))
     told("decode only")
-    begun = time.monotonic()
-    only = replace(setup(names, options), decode_only=True)
-    crew = Crew(_Everything(), inputs.videos, [Child(only) for _ in range(count)], options.timeout_s)
-    decoded_s = [outcome[1].duration_s for _, outcome in crew.outcomes() if isinstance(outcome, tuple)]
-    decode_s = time.monotonic() - begun
+    decode_only = _decode_only(inputs, names, options, count)
     told("extract")
-    with tempfile.TemporaryDirectory() as folder:
-        begun = time.monotonic()
-        report = extract(inputs, names, replace(options, store=Path(folder) / "features", workers=count))
-        extract_s = time.monotonic() - begun
+    report, pace = _extract(inputs, names, replace(options, workers=count))
+    by_name = {}
+    for name in names if alone else ():
+        told(f"extract {name} alone")
+        by_name[named(name)[0]] = _extract(inputs, [name], replace(options, workers=count))[1]
     return Measured(
         report.extracted,
         len(report.failed),
         report.media_s,
         report.frames,
         count,
-        Pace(decode_s, sum(decoded_s) / decode_s),
-        Pace(extract_s, report.media_s / extract_s),
+        decode_only,
+        pace,
         report.networks_s,
+        by_name,
     )
+
+
+def _decode_only(inputs: Inputs, names: Sequence[str], options: Options, count: int) -> Pace:
+    begun = time.monotonic()
+    only = replace(setup(names, options), decode_only=True)
+    crew = Crew(_Everything(), inputs.videos, [Child(only) for _ in range(count)], options.timeout_s)
+    decoded_s = [outcome[1].duration_s for _, outcome in crew.outcomes() if isinstance(outcome, tuple)]
+    seconds = time.monotonic() - begun
+    return Pace(seconds, sum(decoded_s) / seconds)
+
+
+def _extract(inputs: Inputs, names: Sequence[str], options: Options) -> tuple[ExtractReport, Pace]:
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.monotonic()
+        report = extract(inputs, names, replace(options, store=Path(folder) / "features"))
+        seconds = time.monotonic() - begun
+    return report, Pace(seconds, report.media_s / seconds)

@@ -279,9 +279,21 @@ def test_the_real_clips(hcq, shared: Path, tmp_path: Path) -> None:
     assert len(with_face & marked) >= 15 and len(with_face - marked) <= 5
 
 
+def test_bench_times_each_expert_alone(hcq, clips: Path) -> None:
+    measured = hcq("bench", "extract", clips / "clip0.mp4", *FEW, "--alone", "--json").json
+    assert set(measured["alone"]) == {"appearance", "audio"} and measured["frames"] == 10
+    beyond = measured["extract"]["seconds"] - measured["decode_only"]["seconds"]
+    slowest = max(pace["seconds"] for pace in measured["alone"].values())
+    assert measured["together"] == pytest.approx(beyond / slowest)
+    assert hcq("bench", "extract", clips / "clip0.mp4", *FEW, "--json").json["together"] is None
+
+
 @pytest.mark.slow
 def test_time_as_a_multiple_of_decoding(hcq, shared: Path) -> None:
-    measured = hcq("bench", "extract", *real_clips(shared), "--workers", "2", "--json", timeout=600).json
+    run = ("bench", "extract", *real_clips(shared), "--workers", "2", "--alone", "--json")
+    measured = hcq(*run, timeout=900).json
     print(json.dumps(measured))
     assert (measured["videos"], measured["failed"], measured["workers"]) == (56, 0, 2)
     assert 1 < measured["ratio"] < 4
+    assert set(measured["alone"]) == {"appearance", "motion", "audio", "face"}
+    assert measured["together"] <= 1.5
