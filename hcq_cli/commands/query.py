@@ -34,6 +34,41 @@ EXAMPLES = [
 QUERIES_AT_ONCE = 64
 KINDS = ("videos", "texts")
 
+Words = Annotated[
+    list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
+]
+Like = Annotated[
+    str | None, typer.Option("--like", metavar="ID", help="Find what is like this indexed video, stretch or caption.")
+]
+VideoFile = Annotated[
+    Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
+]
+Find = Annotated[
+    str | None,
+    typer.Option("--find", metavar="videos|texts", help="What to find (default: what the index holds, videos)."),
+]
+Experts = Annotated[
+    str | None,
+    typer.Option("--experts", metavar="LIST", help="For --video: NAME=SOURCE of experts that are files."),
+]
+Codes = Annotated[Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")]
+IndexFolder = Annotated[
+    Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
+]
+Hits = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option("--ckpt", metavar="DIR", help="The checkpoint (default: the one that made the codes)."),
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to scan with (default: all).")]
+Probe = Annotated[
+    int | None, typer.Option("--probe", metavar="N", min=1, help="Lists of a partitioned index to look into.")
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Put the command on the command line."""
@@ -42,46 +77,19 @@ def register(app: typer.Typer) -> None:
 
 def query(
     session: Session,
-    text: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
-    ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option("--like", metavar="ID", help="Find what is like this indexed video, stretch or caption."),
-    ] = None,
-    video: Annotated[
-        Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
-    ] = None,
-    find: Annotated[
-        str | None,
-        typer.Option("--find", metavar="videos|texts", help="What to find (default: what the index holds, videos)."),
-    ] = None,
-    experts: Annotated[
-        str | None,
-        typer.Option("--experts", metavar="LIST", help="For --video: NAME=SOURCE of experts that are files."),
-    ] = None,
-    codes: Annotated[
-        Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")
-    ] = None,
-    index: Annotated[
-        Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
-    ckpt: Annotated[
-        Path | None,
-        typer.Option("--ckpt", metavar="DIR", help="The checkpoint (default: the one that made the codes)."),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Cores to scan with (default: all).")
-    ] = None,
-    probe: Annotated[
-        int | None,
-        typer.Option("--probe", metavar="N", min=1, help="Lists of a partitioned index to look into."),
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")] = False,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
-    ] = None,
+    text: Words = None,
+    like: Like = None,
+    video: VideoFile = None,
+    find: Find = None,
+    experts: Experts = None,
+    codes: Codes = None,
+    index: IndexFolder = None,
+    k: Hits = 10,
+    ckpt: Checkpoint = None,
+    threads: Threads = None,
+    probe: Probe = None,
+    exact: Exact = False,
+    device: Device = None,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
@@ -92,12 +100,7 @@ def query(
     from hcq_cli.search.query import search_levels, search_like, search_texts
 
     words = text or []
-    if bool(words) + (like is not None) + (video is not None) != 1:
-        raise UsageError("give a text, --like ID or --video FILE", 'hcq query "a man cooking"')
-    if find not in (None, *KINDS):
-        raise UsageError(f"--find {find}: it is videos or texts", "hcq query --video FILE --find texts")
-    if words and not " ".join(words).strip():
-        raise UsageError("the query is empty", 'hcq query "a man cooking"')
+    _check(words, like, video, find)
     if probe is not None and exact:
         raise UsageError("--probe and --exact exclude each other")
     reach = Reach(probe, exact, f"torch:{device}" if device else None)
@@ -107,27 +110,27 @@ def query(
         source = _holder(session, collection, like)
         answer = search_like(collection, like, k, source=source, threads=cores, reach=reach)
         _print(session, collection, answer, {"like": like})
-        return
-    if video is not None:
-        asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
-        seen = _watch(session, collection, ckpt, video, asks)
-        answers = search_levels(collection, [str(video)], seen.levels, k, threads=cores, reach=reach)
+    elif video is not None:
+        seen = _watch(session, collection, ckpt, video, experts)
+        answer = search_levels(collection, [str(video)], seen.levels, k, threads=cores, reach=reach)[0]
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-        _print(session, collection, answers[0], {"video": video}, timing)
-        return
-    tower = _tower(session, collection, ckpt, cores if words == ["-"] else 0)
-    if words != ["-"]:
-        _print(
-            session, collection, search_texts(collection, tower, [" ".join(words)], k, threads=cores, reach=reach)[0]
-        )
-        return
-    read_any = False
-    for queries in _lines():
-        read_any = True
-        for answer in search_texts(collection, tower, queries, k, threads=cores, reach=reach):
-            _print(session, collection, answer, heading=True)
-    if not read_any:
-        raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')
+        _print(session, collection, answer, {"video": video}, timing)
+    else:
+        waiting = words == ["-"]
+        tower = _tower(session, collection, ckpt, cores if waiting else 0)
+        for queries in _lines() if waiting else [[" ".join(words)]]:
+            for answer in search_texts(collection, tower, queries, k, threads=cores, reach=reach):
+                _print(session, collection, answer, heading=waiting)
+
+
+def _check(words: list[str], like: str | None, video: Path | None, find: str | None) -> None:
+    """Refuse what asks for nothing, or for more than one thing."""
+    if bool(words) + (like is not None) + (video is not None) != 1:
+        raise UsageError("give a text, --like ID or --video FILE", 'hcq query "a man cooking"')
+    if find not in (None, *KINDS):
+        raise UsageError(f"--find {find}: it is videos or texts", "hcq query --video FILE --find texts")
+    if words and not " ".join(words).strip():
+        raise UsageError("the query is empty", 'hcq query "a man cooking"')
 
 
 def _open(session: Session, codes: Path | None, index: Path | None, find: str | None) -> Collection:
@@ -189,7 +192,9 @@ def _tower(session: Session, collection: Collection, ckpt: Path | None, cores: i
     return tower_of(collection, [session.workspace.model], lasting=cores > 0, threads=max(cores, 1))
 
 
-def _watch(session: Session, collection: Collection, ckpt: Path | None, video: Path, asks: list[str]) -> VideoQuery:
+def _watch(
+    session: Session, collection: Collection, ckpt: Path | None, video: Path, experts: str | None
+) -> VideoQuery:
     """The vectors of a video, by the model of the collection."""
     from hcq_cli.search.query import check_model
     from hcq_cli.search.tower import open_tower
@@ -198,6 +203,7 @@ def _watch(session: Session, collection: Collection, ckpt: Path | None, video: P
     places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
     tower = open_tower(places, collection.header.model_hash)
     check_model(tower, collection)
+    asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
     with session.console.progress("extract", total=None, unit="videos"):
         seen = encode_video(tower, video, asks)
     for warning in seen.warnings:
@@ -206,18 +212,25 @@ def _watch(session: Session, collection: Collection, ckpt: Path | None, video: P
 
 
 def _lines() -> Iterator[list[str]]:
-    """Lines of standard input as they come, blank ones left out: what is waiting together is answered together."""
+    """Lines of standard input as they come, blank ones left out: what is waiting together is answered together.
+
+    Raises:
+        UsageError: there is none.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    rest = ""
+    rest, read_any = "", False
     while True:
         read = os.read(sys.stdin.fileno(), 1 << 16)
         rest += decoder.decode(read, final=not read)
         *lines, rest = rest.split("\n") if read else [*rest.split("\n"), ""]
         wanted = [line.strip() for line in lines if line.strip()]
         for at in range(0, len(wanted), QUERIES_AT_ONCE):
+            read_any = True
             yield wanted[at : at + QUERIES_AT_ONCE]
         if not read:
-            return
+            break
+    if not read_any:
+        raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')
 
 
 def _print(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trained import CAPTIONS, save_workspace
+from trained import AWKWARD, CAPTIONS, save_workspace
 
 Run = Callable[..., Any]
 HEAVY = {"torch", "transformers", "h5py", "onnx", "av", "cv2", "decord", "safetensors"}
@@ -26,28 +26,56 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def loaded_by(arguments: list[str], stdin: str = "") -> tuple[set[str], list[Any]]:
-    """The modules that a command has loaded when it ends, and the documents it printed."""
+@pytest.fixture(scope="module")
+def complete(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with all that may tempt a query to load more: captions, lists tuned on them, an index of sentences."""
+    root = tmp_path_factory.mktemp("complete") / ".hcq"
+    shutil.copytree(workspace, root)
+    lines = [json.dumps({"video": video, "caption": line}) for video, line in zip(AWKWARD, CAPTIONS, strict=True)]
+    (root / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    steps = ["index build --partitions 4", "encode --texts .hcq/captions.jsonl", "index build .hcq/texts.hcq"]
+    for step in steps:
+        command = [sys.executable, "-m", "hcq_cli", *step.split()]
+        subprocess.run(command, check=True, capture_output=True, cwd=root.parent)
+    return root
+
+
+def loaded_by(arguments: list[str], folder: Path, stdin: str = "") -> tuple[set[str], str]:
+    """The modules that a command has loaded when it ends, and what it printed."""
     script = (
         "import sys, json, atexit\n"
         "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
         "from hcq_cli.app import main\nmain()\n"
     )
     command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=True)
-    return set(json.loads(done.stderr.splitlines()[-1])), [json.loads(line) for line in done.stdout.splitlines()]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, cwd=folder)
+    return set(json.loads(done.stderr.splitlines()[-1])), done.stdout
 
 
-def test_neither_torch_nor_transformers_is_imported(workspace: Path) -> None:
-    ask = ["query", "-w", str(workspace), "--json", "-k", "3"]
-    modules, answers = loaded_by([*ask, "a dog in the snow"])
+@pytest.mark.parametrize("shown", [["--json"], []], ids=["json", "people"])
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("a man cooking", "plain.mp4"),
+        ("a man cooking --probe 2 --threads 2", "plain.mp4"),
+        ("a man cooking --exact --find videos", "plain.mp4"),
+        ("red ball --find texts", "red ball"),
+        ("-", "plain.mp4"),
+    ],
+)
+def test_words_import_neither_torch_nor_transformers(
+    complete: Path, shown: list[str], asked: str, wanted: str
+) -> None:
+    modules, out = loaded_by(["query", *asked.split(), *shown], complete.parent, "a man cooking\nred ball\n")
     assert "onnxruntime" in modules and not modules & HEAVY
-    modules, lines = loaded_by([*ask, "-"], "a dog in the snow\nred ball\n")
-    assert "onnxruntime" in modules and not modules & HEAVY
-    assert [line["query"] for line in lines] == ["a dog in the snow", "red ball"]
-    assert [hit["id"] for hit in lines[0]["hits"]] == [hit["id"] for hit in answers[0]["hits"]]
-    modules, _ = loaded_by([*ask, "--like", answers[0]["hits"][0]["id"]])
+    assert wanted in out
+
+
+@pytest.mark.parametrize("asked", ["plain.mp4", "plain.mp4 --find texts", "plain.mp4#1", "plain.mp4#1 --find videos"])
+def test_an_id_imports_no_network_at_all(complete: Path, asked: str) -> None:
+    modules, out = loaded_by(["query", "--json", "--like", *asked.split()], complete.parent)
     assert not modules & {*HEAVY, "onnxruntime", "tokenizers"}
+    assert json.loads(out)["hits"]
 
 
 def processor_s(*command: str) -> float:
