@@ -18,6 +18,7 @@ StoreArgument = Annotated[
 ]
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 40
+EXPORT_SOME = "hcq features export -o sound.parquet --experts audio,speech"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     command(group, "info", examples=["hcq features info", "hcq features info runs/features --json"])(info)
     command(group, "show", examples=["hcq features show clips/cat.mp4"])(show)
     command(group, "verify", examples=["hcq features verify", "hcq features verify --mend"])(verify)
+    command(group, "export", examples=["hcq features export -o features.npz", EXPORT_SOME])(export)
     app.add_typer(group, name="features", rich_help_panel=LOOKING)
 
 
@@ -189,3 +191,30 @@ def verify(
         raise DamagedError(
             f"{len(damaged)} of {found.files} files of {folder} are damaged", "hcq features verify --mend"
         )
+
+
+def export(
+    session: Session,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="What to write: .npz or .parquet.")],
+    features: StoreArgument = None,
+    experts: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Experts by name, with commas (default: all).")
+    ] = None,
+) -> None:
+    """Hand the features to NumPy (.npz) or to pandas (.parquet: a row a token, with its second)."""
+    from hcq_cli.features import exporting
+    from hcq_cli.features.store import FeatureStore
+
+    store, console = FeatureStore.open(features or session.workspace.features), session.console
+    names = None if experts is None else [name.strip() for name in experts.split(",") if name.strip()]
+    with console.progress("export") as task:
+        done = exporting.export(store, output, names, lambda at, total: task.update(at, total))
+    for warning in store.warnings:
+        console.warn(warning)
+    document = {"output": done.path, "videos": done.videos, "bytes": done.nbytes, "tokens": done.tokens}
+
+    def human() -> None:
+        console.table(["expert", "tokens"], [[name, count] for name, count in done.tokens.items()])
+        console.text(f"{done.videos} videos -> {done.path} ({_size(done.nbytes)})")
+
+    console.result(document, human)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -208,6 +208,11 @@ class FeatureStore:
                 stretch.strip.expect(stretch.begin, stretch.end)
         return {name: self._read_expert(name, len(wanted), stretches[name]) for name in names}
 
+    def counts(self, expert: str, rows: ArrayLike) -> NDArray[np.int64]:
+        """How many tokens of `expert` each of the rows [B] has; no features are read."""
+        wanted = np.asarray(rows, np.int64).reshape(-1)
+        return _counts(len(wanted), self._stretches(expert, self.latest(expert).slot[wanted]))
+
     def _stretches(self, name: str, slots: NDArray[np.int64]) -> Iterator[tuple[int, Stretch]]:
         """The runs of `slots` that can be read in one go, each with where it begins in `slots`."""
         part = Part(name, self.experts[name].dim)
@@ -223,10 +228,7 @@ class FeatureStore:
 
     def _read_expert(self, name: str, videos: int, stretches: Sequence[tuple[int, Stretch]]) -> Ragged:
         dim = self.experts[name].dim
-        offsets = np.zeros(videos + 1, np.int64)
-        for at, (strip, first, last, begin, end) in stretches:
-            offsets[at + 1 : at + 1 + last - first] = end - begin if last == first + 1 else strip.counts(first, last)
-        np.cumsum(offsets, out=offsets)
+        offsets = np.append(0, np.cumsum(_counts(videos, stretches)))
         features, times = np.empty((offsets[-1], dim), np.float32), np.empty(offsets[-1], np.float32)
         rows, seconds, starts = raw(features), raw(times), offsets.tolist()
         for at, stretch in stretches:
@@ -234,3 +236,11 @@ class FeatureStore:
             b = a + stretch.end - stretch.begin
             stretch.strip.read(stretch, rows[4 * dim * a : 4 * dim * b], seconds[4 * a : 4 * b])
         return Ragged(features, times, offsets)
+
+
+def _counts(videos: int, stretches: Iterable[tuple[int, Stretch]]) -> NDArray[np.int64]:
+    """[videos] The tokens of each, by the stretches that hold them."""
+    counted = np.zeros(videos, np.int64)
+    for at, (strip, first, last, begin, end) in stretches:
+        counted[at : at + last - first] = end - begin if last == first + 1 else strip.counts(first, last)
+    return counted
