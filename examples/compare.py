@@ -34,7 +34,8 @@ import torch.nn.functional as F
 
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.compression import compress, training_vectors
-from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, dense_scores, encode_both, measure
+from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both, measure
+from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig, QuantizerConfig
@@ -240,7 +241,7 @@ def rotated(learned: np.ndarray, tested: Encoded, weights: list[float], code_byt
     quantizer = ProductQuantizer(config, weights, learned.shape[2])
     fit_codewords(quantizer, torch.from_numpy(learned), 25, torch.Generator().manual_seed(seed))
     videos, texts = (quantizer(torch.from_numpy(x)).vectors.numpy() for x in (tested.videos, tested.texts))
-    t2v, v2t = dense_scores(tested.texts, videos, weights), dense_scores(tested.videos, texts, weights)
+    t2v, v2t = DenseScores(tested.texts, videos, weights), DenseScores(tested.videos, texts, weights)
     return both_ways(t2v, v2t, tested.owner)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,67 +54,71 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 def register(app: typer.Typer) -> None:
     """Add `hcq eval` to the command line."""
+    command(app, "eval", panel=LOOKING, examples=EXAMPLES)(evaluate)
 
-    @command(app, "eval", panel=LOOKING, examples=EXAMPLES)
-    def evaluate_command(
-        session: Session,
-        ckpt: Checkpoint = None,
-        captions: CaptionsFile = None,
-        features: Features = None,
-        split: Split = None,
-        compress: Compress = None,
-        sizes: Sizes = None,
-        plot: Plot = None,
-        device: Device = "cpu",
-    ) -> None:
-        """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
 
-        Beside it the dense vectors, and what other methods make of those at the same bytes.
-        """
-        from hcq_cli.data.captions import read_captions
-        from hcq_cli.features.store import FeatureStore
-        from hcq_cli.model.checkpoint import load, read_header
+def evaluate(
+    session: Session,
+    ckpt: Checkpoint = None,
+    captions: CaptionsFile = None,
+    features: Features = None,
+    split: Split = None,
+    compress: Compress = None,
+    sizes: Sizes = None,
+    plot: Plot = None,
+    device: Device = "cpu",
+) -> None:
+    """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
 
-        if split is not None and split not in SPLITS:
-            raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
-        methods = _methods(compress, plot)
-        folder = ckpt or session.workspace.model
-        trained_on = read_header(folder).about.get("captions", "")
-        given = captions or (Path(trained_on) if trained_on and Path(trained_on).is_file() else None)
-        store = FeatureStore.open(features or session.workspace.features)
-        read = read_captions(caption_file(session, given))
-        model = load(folder, device)
+    Beside it the dense vectors, and what other methods make of those at the same bytes.
+    """
+    from hcq_cli.data.captions import read_captions
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import load, read_header
 
-        from hcq_cli.evaluation import report
-        from hcq_cli.evaluation.retrieval import encode_both, measure
-        from hcq_cli.model.encoding import expert_warnings
-        from hcq_cli.training.collection import collect
+    if split is not None and split not in SPLITS:
+        raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
+    methods = _methods(compress, plot)
+    folder = ckpt or session.workspace.model
+    trained_on = read_header(folder).about.get("captions", "")
+    given = captions or (Path(trained_on) if trained_on and Path(trained_on).is_file() else None)
+    store = FeatureStore.open(features or session.workspace.features)
+    read = read_captions(caption_file(session, given))
+    model = load(folder, device)
 
-        collection = collect(store, read)
-        for warning in [*collection.warnings, *expert_warnings(model, store)]:
-            session.console.warn(warning)
-        name, part = _part(session.console, collection, split)
-        with session.console.progress("encoding", total=len(part), unit="videos") as bar:
-            encoded = encode_both(model, store, part, bar.advance)
-        measured = measure(model, encoded)
-        wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
-        compressed = _compressed(session.console, model, store, collection, encoded, wanted) if wanted else []
-        table = report.rows(measured, compressed)
-        if plot is not None:
-            report.plot(table, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
-        document = {
-            **measured.quantized.to_dict(),
-            "dense": measured.dense.to_dict(),
-            "bytes_per_video": measured.bytes_per_video,
-            "dense_bytes_per_video": measured.dense_bytes_per_video,
-            "videos": measured.videos,
-            "texts": measured.texts,
-            "split": name,
-            "model": model.config.kind,
-            "compress": [row.to_dict() for row in compressed],
-            "plot": str(plot) if plot is not None else None,
-        }
-        session.console.result(document, lambda: _print(session.console, table, measured, name))
+    from hcq_cli.evaluation import report
+    from hcq_cli.evaluation.retrieval import encode_both, measure
+    from hcq_cli.model.encoding import expert_warnings
+    from hcq_cli.training.collection import collect
+
+    collection = collect(store, read)
+    for warning in [*collection.warnings, *expert_warnings(model, store)]:
+        session.console.warn(warning)
+    name, part = _part(session.console, collection, split)
+    with session.console.progress("encoding", total=len(part), unit="videos") as bar:
+        encoded = encode_both(model, store, part, bar.advance)
+    measured = measure(model, encoded)
+    wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
+    compressed = _compressed(session.console, model, store, collection, encoded, wanted) if wanted else []
+    table = report.rows(measured, compressed)
+    if plot is not None:
+        report.plot(table, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
+    about = {"split": name, "model": model.config.kind, "plot": str(plot) if plot is not None else None}
+    document = _document(measured, compressed, about)
+    session.console.result(document, lambda: _print(session.console, table, measured, name))
+
+
+def _document(measured: Retrieval, compressed: Sequence[Compressed], about: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **measured.quantized.to_dict(),
+        "dense": measured.dense.to_dict(),
+        "bytes_per_video": measured.bytes_per_video,
+        "dense_bytes_per_video": measured.dense_bytes_per_video,
+        "videos": measured.videos,
+        "texts": measured.texts,
+        **about,
+        "compress": [row.to_dict() for row in compressed],
+    }
 
 
 def _methods(compress: str | None, plot: Path | None) -> list[str]:

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
-from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, dense_scores, encode_both
+from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both
+from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.training.dataset import Features, Part
 
@@ -148,8 +149,8 @@ def compress(
         parts["texts"].append(_unit(fitted.items(texts)))
         parts["videos"].append(_unit(fitted.items(videos)))
     both = {name: np.stack(found, 1) for name, found in parts.items()}
-    t2v = dense_scores(both["text queries"], both["videos"], weights)
-    v2t = dense_scores(both["video queries"], both["texts"], weights)
+    t2v = DenseScores(both["text queries"], both["videos"], weights)
+    v2t = DenseScores(both["video queries"], both["texts"], weights)
     seconds = time.monotonic() - started
     return Compressed(method, bytes_per_video, both_ways(t2v, v2t, test.owner), seconds)
 

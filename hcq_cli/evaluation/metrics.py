@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hcq_cli.evaluation.scores import Scores
+
+SCORES_AT_ONCE = 1 << 22
+"""Scores held at a time, whatever the collection: 32 MiB of them."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +50,29 @@ def tied_ranks(scores: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.asarray(above + (tied - 1) / 2, np.float64)
 
 
-def text_to_video_ranks(scores: NDArray[np.floating], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+def _blocks(scores: Scores) -> Iterator[tuple[int, NDArray[np.floating]]]:
+    """Some rows of scores at a time, with the number of the first of them."""
+    rows, columns = scores.shape
+    step = max(1, SCORES_AT_ONCE // max(columns, 1))
+    for first in range(0, rows, step):
+        yield first, scores[first : first + step]
+
+
+def text_to_video_ranks(scores: Scores, owner: NDArray[np.int64]) -> NDArray[np.float64]:
     """0-based rank of each caption's own video.
 
     Args:
         scores: [Q, N], captions by videos.
         owner: int64 [Q], column of each caption's video.
     """
-    return tied_ranks(scores, scores[np.arange(len(owner)), owner])
+    ranks = np.empty(len(owner))
+    for first, block in _blocks(scores):
+        part = slice(first, first + len(block))
+        ranks[part] = tied_ranks(block, block[np.arange(len(block)), owner[part]])
+    return ranks
 
 
-def video_to_text_ranks(scores: NDArray[np.floating], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+def video_to_text_ranks(scores: Scores, owner: NDArray[np.int64]) -> NDArray[np.float64]:
     """0-based rank of each video's best-ranked own caption.
 
     Args:
@@ -64,10 +82,16 @@ def video_to_text_ranks(scores: NDArray[np.floating], owner: NDArray[np.int64]) 
     Returns:
         float64 [videos that have a caption], in row order.
     """
-    best = np.full(len(scores), -np.inf, scores.dtype)
-    np.maximum.at(best, owner, scores[owner, np.arange(len(owner))])
-    captioned = np.unique(owner)
-    return tied_ranks(scores[captioned], best[captioned])
+    captions = np.argsort(owner, kind="stable")
+    owners, ranks = owner[captions], [np.empty(0)]
+    for first, block in _blocks(scores):
+        low, high = np.searchsorted(owners, [first, first + len(block)])
+        videos, own = owners[low:high] - first, captions[low:high]
+        best = np.full(len(block), -np.inf, block.dtype)
+        np.maximum.at(best, videos, block[videos, own])
+        captioned = np.unique(videos)
+        ranks.append(tied_ranks(block[captioned], best[captioned]))
+    return np.concatenate(ranks)
 
 
 def summarise(ranks: NDArray[np.float64]) -> Metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from hcq_cli.data.batches import collate, in_order
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
+from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.search.blocks import to_blocks
-from hcq_cli.search.kernel import default_threads, scan
-from hcq_cli.search.table import tables
 from hcq_cli.training.dataset import Features, Part
 
 VIDEOS_AT_ONCE = 64
-QUERIES_AT_ONCE = 256
 
 Progress = Callable[[int], None]
 
@@ -71,40 +68,7 @@ def encode_part(
     return np.concatenate(parts)
 
 
-def look_up_scores(
-    levels: NDArray[np.float32], codes: NDArray[np.uint8], codebooks: NDArray[np.float32], scale: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Hybrid scores of every query with every coded item, by the tables and the scan that `hcq query` searches with.
-
-    They are canonical sums (`search.kernel`), so what ties in a search ties here, and nothing else does.
-
-    Args:
-        levels: float32 [Q, L+1, D], dense queries, as `Model.search_vectors` gives them.
-        codes: uint8 [N, S].
-        codebooks: float32 [S, K, d].
-        scale: float32 [S].
-
-    Returns:
-        float64 [Q, N].
-    """
-    scores, blocks = np.zeros((len(levels), len(codes))), to_blocks(codes)
-    for first in range(0, len(levels), QUERIES_AT_ONCE):
-        table = tables(levels[first : first + QUERIES_AT_ONCE], codebooks, scale)
-        found = scan([blocks], table, len(codes), threads=default_threads())
-        np.put_along_axis(scores[first : first + QUERIES_AT_ONCE], found.rows, found.scores, 1)
-    return scores
-
-
-def dense_scores(
-    queries: NDArray[np.float32], items: NDArray[np.float32], weights: Sequence[float]
-) -> NDArray[np.float32]:
-    """Σ_l w_l cos_l: float32 [Q, L+1, D] × [N, L+1, D] → [Q, N]."""
-    weighted = queries * np.asarray(weights, np.float32)[:, None]
-    scores = weighted.reshape(len(queries), -1) @ items.reshape(len(items), -1).T
-    return np.asarray(scores, np.float32)
-
-
-def both_ways(t2v: NDArray[np.floating], v2t: NDArray[np.floating], owner: NDArray[np.int64]) -> Both:
+def both_ways(t2v: Scores, v2t: Scores, owner: NDArray[np.int64]) -> Both:
     """Metrics of scores [Q, N] and [N, Q]; `owner` int64 [Q] is each caption's video."""
     return Both(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
 
@@ -144,7 +108,7 @@ def evaluate(model: Model, features: Features, part: Part, done: Progress | None
 def measure(model: Model, encoded: Encoded) -> Retrieval:
     """`evaluate`, of vectors that are there already."""
     videos, texts, owner = encoded.videos, encoded.texts, encoded.owner
-    scores = dense_scores(texts, videos, model.config.level_weights)
+    scores = DenseScores(texts, videos, model.config.level_weights)
     dense = both_ways(scores, scores.T, owner)
     return Retrieval(
         dense if model.config.kind == "hct" else _by_codes(model, texts, videos, owner),
@@ -160,6 +124,6 @@ def _by_codes(
     model: Model, texts: NDArray[np.float32], videos: NDArray[np.float32], owner: NDArray[np.int64]
 ) -> Both:
     books, scale = model.codebooks, model.scale
-    t2v = look_up_scores(model.search_vectors(texts), model.quantize(videos), books, scale)
-    v2t = look_up_scores(model.search_vectors(videos), model.quantize(texts), books, scale)
+    t2v = LookUpScores(model.search_vectors(texts), model.quantize(videos), books, scale)
+    v2t = LookUpScores(model.search_vectors(videos), model.quantize(texts), books, scale)
     return both_ways(t2v, v2t, owner)

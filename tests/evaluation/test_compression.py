@@ -12,7 +12,8 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.evaluation import report
 from hcq_cli.evaluation.compression import METHODS, compress, methods_of, opq, pq
 from hcq_cli.evaluation.metrics import Metrics
-from hcq_cli.evaluation.retrieval import Both, Encoded, Retrieval, both_ways, dense_scores
+from hcq_cli.evaluation.retrieval import Both, Encoded, Retrieval, both_ways
+from hcq_cli.evaluation.scores import DenseScores
 
 pytest.importorskip("faiss")
 WEIGHTS = [0.5, 0.5]
@@ -67,7 +68,7 @@ def test_pq_is_as_good_as_plain_and_opq_better(train: np.ndarray, test: Encoded)
 
 
 def test_every_method_ranks_far_better_than_chance_and_repeats_itself(train: np.ndarray, test: Encoded) -> None:
-    scores = dense_scores(test.texts, test.videos, WEIGHTS)
+    scores = DenseScores(test.texts, test.videos, WEIGHTS)
     dense = both_ways(scores, scores.T, test.owner).t2v
     found = {name: compress(train, test, WEIGHTS, name, 4) for name in METHODS}
     for name, one in found.items():
@@ -86,7 +87,7 @@ def test_a_score_is_the_dense_query_against_the_decoded_item(train: np.ndarray, 
         [unit(levels[level].items(np.ascontiguousarray(test.videos[:, level]))) for level in range(2)], 1
     )
     texts = np.stack([unit(levels[level].items(np.ascontiguousarray(test.texts[:, level]))) for level in range(2)], 1)
-    t2v, v2t = dense_scores(test.texts, items, WEIGHTS), dense_scores(test.videos, texts, WEIGHTS)
+    t2v, v2t = DenseScores(test.texts, items, WEIGHTS), DenseScores(test.videos, texts, WEIGHTS)
     assert both_ways(t2v, v2t, test.owner) == found
 
 

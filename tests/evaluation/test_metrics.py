@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from handmade import plain_scan, quantizer, random_codes, random_levels
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, video_to_text_ranks
-from hcq_cli.evaluation.retrieval import look_up_scores
+from hcq_cli.evaluation import metrics
+from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, tied_ranks, video_to_text_ranks
+from hcq_cli.evaluation.retrieval import Both, both_ways
+from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.search.table import tables
 
 
@@ -44,7 +48,7 @@ def test_what_is_measured_is_what_is_searched() -> None:
     levels, codes = random_levels(300), random_codes(400)
     codes[7], codes[399] = codes[100], codes[100]
     books, scale = quantizer()
-    found = look_up_scores(levels, codes, books, scale)
+    found = LookUpScores(levels, codes, books, scale)[:]
     table = tables(levels, books, scale)
     for q in (0, 1, 299):
         scores, rows = plain_scan(codes, table[q], 400)
@@ -59,7 +63,53 @@ def test_look_up_equals_a_plain_sum() -> None:
     levels, books = rng.normal(size=(300, 2, 8)).astype("f"), rng.normal(size=(4, 5, 4)).astype("f")
     codes, scale = rng.integers(0, 5, (7, 4)).astype(np.uint8), rng.random(4).astype("f")
     chunks = levels.reshape(300, 4, 4)
-    found = look_up_scores(levels, codes, books, scale)
+    found = LookUpScores(levels, codes, books, scale)[:]
     for n in range(7):
         wanted = sum(scale[s] * (chunks[:, s] @ books[s, codes[n, s]]) for s in range(4))
         np.testing.assert_allclose(found[:, n], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 70, 1 << 22])
+def test_a_block_at_a_time_ranks_as_the_whole_matrix(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several captions a video, videos without any, twins that tie; by codes and by float vectors."""
+    rng, weights = np.random.default_rng(3), [0.25, 0.75]
+    owner = rng.integers(0, 60, 150)
+    owner[owner == 7] = 8
+    texts, videos = random_levels(150), random_levels(60, seed=4)
+    videos[11], texts[5] = videos[12], texts[6]
+    codes = random_codes(60)
+    codes[21] = codes[20]
+    exact = rng.integers(-2, 3, (2, 150, 2, 4)).astype(np.float32)  # sums without rounding, and many ties
+    pairs: list[tuple[Scores, Scores]] = [
+        (DenseScores(texts, videos, weights), DenseScores(texts, videos, weights).T),
+        (DenseScores(exact[0], exact[1, :60], weights), DenseScores(exact[0], exact[1, :60], weights).T),
+        (LookUpScores(texts, codes, *quantizer()), LookUpScores(videos, random_codes(150, seed=9), *quantizer())),
+    ]
+    for t2v, v2t in pairs:
+        whole, back = t2v[0 : t2v.shape[0]], v2t[0 : v2t.shape[0]]
+        assert whole.shape == t2v.shape == (150, 60) and back.shape == v2t.shape == (60, 150)
+        wanted = tied_ranks(whole, whole[np.arange(150), owner])
+        captioned = sorted(set(owner.tolist()))
+        best = np.array([back[video, owner == video].max() for video in captioned])
+        wanted_back = tied_ranks(back[captioned], best)
+        monkeypatch.setattr(metrics, "SCORES_AT_ONCE", at_once)
+        assert text_to_video_ranks(t2v, owner).tolist() == wanted.tolist()
+        assert video_to_text_ranks(v2t, owner).tolist() == wanted_back.tolist()
+        assert both_ways(t2v, v2t, owner) == Both(summarise(wanted), summarise(wanted_back))
+    assert (text_to_video_ranks(pairs[1][0], owner) % 1 == 0.5).any(), "the ties are there"
+
+
+def test_memory_does_not_grow_with_queries_times_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = 3000
+    owner, codes = np.arange(many), random_codes(many)
+    texts, videos = random_levels(many), random_levels(many, seed=4)
+    monkeypatch.setattr(metrics, "SCORES_AT_ONCE", 1 << 16)
+    tracemalloc.start()
+    try:
+        dense, coded = DenseScores(texts, videos, [0.5, 0.5]), LookUpScores(texts, codes, *quantizer())
+        both_ways(dense, dense.T, owner)
+        both_ways(coded, LookUpScores(videos, codes, *quantizer()), owner)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < many * many * 8 / 10, f"{most:,} bytes of {many * many * 8:,}"

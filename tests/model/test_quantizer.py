@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_models import CAPTIONS, batch, model
 
-from hcq_cli.evaluation.retrieval import look_up_scores
+from hcq_cli.evaluation.scores import LookUpScores
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
 
@@ -73,7 +73,7 @@ def test_table_look_up_equals_the_hybrid_score_of_the_float_codewords() -> None:
     videos = batch({"appearance": [3, 1, 4], "audio": [2, 0, 1]})
     queries, codes = trained.encode_texts(CAPTIONS), trained.encode_codes(videos)
     assert codes.dtype == np.uint8 and codes.shape == (3, config.bytes_per_video)
-    scores = look_up_scores(queries, codes, trained.codebooks, trained.scale)
+    scores = LookUpScores(queries, codes, trained.codebooks, trained.scale)[:]
     books = trained.codebooks.astype(np.float64)
     for q, levels in enumerate(queries.astype(np.float64)):
         for n, row in enumerate(codes):

@@ -10,7 +10,7 @@ import torch
 from small_models import CAPTIONS, batch, config
 
 from hcq_cli.errors import HcqError, UsageError
-from hcq_cli.evaluation.retrieval import look_up_scores
+from hcq_cli.evaluation.scores import LookUpScores
 from hcq_cli.model import networks, text
 from hcq_cli.model.checkpoint import Model, load, save
 from hcq_cli.model.config import ModelConfig, QuantizerConfig
@@ -60,11 +60,11 @@ def test_dcmh_codes_are_the_signs_eight_a_byte() -> None:
     np.testing.assert_array_equal(codes, np.packbits(videos[:, 0] > 0, axis=1, bitorder="little"))
     # A table's score is the query against the signs; of two signs it is the Hamming distance up to a constant.
     signs = np.where(videos[:, 0] > 0, 1, -1) / np.sqrt(40)
-    found = look_up_scores(model.search_vectors(texts), codes, model.codebooks, model.scale)
+    found = LookUpScores(model.search_vectors(texts), codes, model.codebooks, model.scale)[:]
     np.testing.assert_allclose(found, texts[:, 0] @ signs.T, atol=1e-5)
     query = np.where(texts > 0, 1, -1).astype(np.float32) / np.float32(np.sqrt(40))
     differing = (query[:, 0][:, None] * signs[None] < 0).sum(-1)
-    found = look_up_scores(query, codes, model.codebooks, model.scale)
+    found = LookUpScores(query, codes, model.codebooks, model.scale)[:]
     np.testing.assert_allclose(found, 1 - differing / 20, atol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_jpqs_rotation_changes_no_dense_score_and_its_table_scores_are_inner_pro
     texts, videos = model.encode_texts(CAPTIONS), model.encode_videos(batch(COUNTS))
     np.testing.assert_allclose(texts[:, 0] @ videos[:, 0].T, before, atol=1e-5)
     rebuilt = model.network.quantizer(torch.from_numpy(videos)).detach().numpy()
-    found = look_up_scores(model.search_vectors(texts), model.quantize(videos), model.codebooks, model.scale)
+    found = LookUpScores(model.search_vectors(texts), model.quantize(videos), model.codebooks, model.scale)[:]
     np.testing.assert_allclose(found, texts[:, 0] @ rebuilt[:, 0].T, atol=1e-5)
 
 

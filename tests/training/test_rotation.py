@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from hcq_cli.evaluation.retrieval import dense_scores, look_up_scores
+from hcq_cli.evaluation.scores import DenseScores, LookUpScores
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
@@ -55,7 +55,7 @@ def test_axes_are_dealt_out_like_cards_to_whoever_has_least() -> None:
 def test_rotating_and_back_changes_nothing_and_keeps_hybrid_scores() -> None:
     module, x, y = fitted("all"), vectors(20, seed=2), vectors(30, seed=3)
     torch.testing.assert_close(module.restore(module.rotate(x)), x, atol=1e-5, rtol=0)
-    hybrid = torch.from_numpy(dense_scores(x.numpy(), y.numpy(), WEIGHTS))
+    hybrid = torch.from_numpy(DenseScores(x.numpy(), y.numpy(), WEIGHTS)[:])
     torch.testing.assert_close(module.rotate(x).flatten(1) @ module.rotate(y).flatten(1).T, hybrid, atol=1e-5, rtol=0)
 
 
@@ -86,12 +86,12 @@ def test_look_up_equals_the_score_of_the_rebuilt_vectors(gradient: str) -> None:
     model = Model(Network(), None, "")  # type: ignore[arg-type]
     codes = model.quantize(items.numpy())
     assert (codes.reshape(quantized.codes.shape) == quantized.codes.numpy()).all()
-    found = look_up_scores(model.search_vectors(queries.numpy()), codes, model.codebooks, model.scale)
-    np.testing.assert_allclose(found, dense_scores(queries.numpy(), rebuilt, WEIGHTS), atol=1e-5)
+    found = LookUpScores(model.search_vectors(queries.numpy()), codes, model.codebooks, model.scale)[:]
+    np.testing.assert_allclose(found, DenseScores(queries.numpy(), rebuilt, WEIGHTS)[:], atol=1e-5)
     # A coded video as a query: its codewords put together, against the codes of the others.
     like = levels_of_codes(codes, model.codebooks, 3)
-    found = look_up_scores(like, codes, model.codebooks, model.scale)
-    np.testing.assert_allclose(found, dense_scores(rebuilt, rebuilt, WEIGHTS), atol=1e-5)
+    found = LookUpScores(like, codes, model.codebooks, model.scale)[:]
+    np.testing.assert_allclose(found, DenseScores(rebuilt, rebuilt, WEIGHTS)[:], atol=1e-5)
 
 
 def test_at_equal_bytes_it_loses_less_than_levels_cut_one_by_one() -> None:
