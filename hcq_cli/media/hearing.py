@@ -29,7 +29,8 @@ class _Lane:
         if jumped or form != self._form:
             yield from self.finish()
             # The mean over the channels is taken after resampling: FFmpeg's own mixing to mono can exceed 1.
-            self._resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=self.hz)
+            # Packed: of planes PyAV finds more than there are where a broken file claims more than eight channels.
+            self._resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=self.hz)
             self._form = form
             if jumped:
                 self.next_s = self._heard_s = time_s or 0.0
@@ -47,7 +48,8 @@ class _Lane:
 
     def _sounds(self, frame: Any) -> Iterator[Sound]:
         for piece in self._resampler.resample(frame):
-            samples = np.clip(np.nan_to_num(piece.to_ndarray().mean(axis=0)), -1, 1).astype(np.float32)
+            channels = piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T
+            samples = np.clip(np.nan_to_num(channels.mean(axis=0)), -1, 1).astype(np.float32)
             start_s = self.next_s or 0.0
             self.next_s = start_s + len(samples) / self.hz
             yield Sound(samples, self.hz, start_s)

@@ -26,6 +26,8 @@ LOCAL = {"protocol_whitelist": "file,crypto,data"}
 """A play list that calls itself a video must not make FFmpeg reach for the network."""
 UNTIMED = {"avi"}
 """Containers without presentation times: what FFmpeg makes up for them is late, and out of order with B-frames."""
+CHUNK_BYTES, MOST_MISSING = 8, 100
+"""A frame of an AVI takes at least so many bytes; no more than so many times the file is believed to be missing."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -113,7 +115,7 @@ class PyAVMedia:
         if not (self.has_picture or self.has_sound):
             self.close()
             raise CannotOpenError("neither a video nor an audio track in it")
-        self.duration_s = self.container.duration / 1e6 if self.container.duration else None
+        self.duration_s = said_s(self.container, self.video)
         self._zero_s = start_s(self.container)
         self._wanted = [
             *([self.video] if see and self.video else []),
@@ -178,11 +180,7 @@ class PyAVMedia:
         try:
             frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
-            if isinstance(error, MemoryError):
-                raise
-            breaks = self._breaks.setdefault(kind, Breaks(first_s=self._reached_s[kind]))
-            breaks.packets += 1
-            breaks.waiting = kind == "picture"
+            self._broken(kind, error)
             return
         for frame in frames:
             if kind == "sound":
@@ -190,8 +188,20 @@ class PyAVMedia:
             elif not self._spoilt(frame):
                 yield self._picture(frame, stream)
 
+    def _broken(self, kind: str, error: Exception) -> None:
+        if isinstance(error, MemoryError):
+            raise error
+        breaks = self._breaks.setdefault(kind, Breaks(first_s=self._reached_s[kind]))
+        breaks.packets += 1
+        breaks.waiting = kind == "picture"
+
     def _heard(self, frame: Any) -> Iterator[Sound]:
-        for sound in self._hearing.hear(frame, self._zero_s):
+        try:
+            sounds = list(self._hearing.hear(frame, self._zero_s))
+        except (av.FFmpegError, ValueError) as error:  # decoded, and of a form that cannot be
+            self._broken("sound", error)
+            return
+        for sound in sounds:
             self._reached_s["sound"] = sound.start_s + len(sound.samples) / sound.hz
             yield sound
 
@@ -248,6 +258,19 @@ def best_video(container: Any) -> Any:
     real = [stream for stream in container.streams.video if not stream.disposition & cover]
     best = container.streams.best("video")
     return best if best in real else next(iter(real), None)
+
+
+def said_s(container: Any, video: Any) -> float | None:
+    """How long the file says it is, seconds; None if it does not.
+
+    Of an AVI that is cut off FFmpeg tells how long the rest is; its header still has how many frames there were.
+    """
+    seconds = container.duration / 1e6 if container.duration else None
+    if container.format.name not in UNTIMED or video is None or not video.guessed_rate:
+        return seconds
+    if video.frames * CHUNK_BYTES <= container.size * MOST_MISSING:  # a broken header may say anything
+        seconds = max(seconds or 0.0, float(video.frames / video.guessed_rate))
+    return seconds
 
 
 def start_s(container: Any) -> float:

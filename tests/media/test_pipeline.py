@@ -93,6 +93,17 @@ def test_cut_off_in_the_middle(tmp_path: Path, suffix: str, keep: float) -> None
         assert any("of 3.9 s could be decoded" in remark.message for remark in found.remarks)
 
 
+def test_an_avi_cut_off_is_told_by_its_header(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (96, 160, 3)).astype(np.uint8) for _ in range(40)]
+    path = film(tmp_path / "cut.avi", np.arange(40) / 10, noise, codec="mpeg4", ticks=10)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    eye = Stub("eye", Sampling(10.0, 64), [State.TOKENS])
+    found = run(path, eye)
+    assert 10 < len(eye.clips[0].frames(eye.sampling)) < 25 and found.duration_s == pytest.approx(4.0)
+    assert any("of 4.0 s could be decoded" in remark.message for remark in found.remarks)
+
+
 def test_a_break_costs_what_refers_to_it_and_no_more(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (96, 160, 3)).astype(np.uint8) for _ in range(40)]

@@ -80,3 +80,21 @@ def test_two_rates_from_one_pass(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", sound=tone(1.0, 48_000), hz=48_000)
     (clip,) = stretches(path, HEAR, Sampling(None, audio_hz=8000))
     assert (len(clip.sound(16_000).samples), len(clip.sound(8000).samples)) == (16_000, 8000)
+
+
+@pytest.mark.parametrize("layout", ["7.1", "12c", "40 channels"])
+def test_more_channels_than_eight(tmp_path: Path, layout: str) -> None:
+    """A broken file may say so, and PyAV then finds more planes than there are."""
+    import av
+
+    path = tmp_path / "many.mkv"
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream("pcm_s16le", rate=16_000, layout=layout)
+        count = voice.codec_context.layout.nb_channels
+        levels = np.arange(count, dtype=np.int16) * 500
+        frame = av.AudioFrame.from_ndarray(np.tile(levels, 1600)[None], "s16", voice.codec_context.layout.name)
+        frame.sample_rate, frame.pts = 16_000, 0
+        container.mux(voice.encode(frame))
+        container.mux(voice.encode(None))
+    (clip,) = stretches(path, HEAR)
+    np.testing.assert_allclose(clip.sound(16_000).samples, np.full(1600, levels.mean() / 32768), atol=1e-4)
