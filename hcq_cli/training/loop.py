@@ -19,11 +19,11 @@ from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
 from hcq_cli.model import checkpoint, networks, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
-from hcq_cli.model.hcq import HCQ, DualEncoder
+from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextTower
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
-from hcq_cli.training.codebooks import EmbeddingSample, Usage, fit_codewords, usage
+from hcq_cli.training.codebooks import EmbeddingSample, Usage
 from hcq_cli.training.dataset import FeatureStatistics, TrainingData, held_in_memory, statistics
 from hcq_cli.training.losses import Embedded, Pairs
 from hcq_cli.training.method import Method
@@ -189,15 +189,13 @@ class Trainer:
         return TrainingResult(self.run, self.epoch, self.seconds, kept)
 
     def _settle(self, model: Model, kept: dict[str, Any]) -> dict[str, Any]:
-        """Fit HCQ's codewords once more, to what the finished towers give without dropout; measure anew."""
-        codebook = self.recipe.codebook
-        if not (codebook.final and isinstance(model.network, HCQ)):
-            return kept
-        quantizer = model.network.quantizer
-        vectors = torch.from_numpy(training_vectors(model, self.features, self.data.train, codebook.sample))
-        anew = torch.Generator().manual_seed(self.seed) if quantizer.rotates else None
-        fit_codewords(quantizer, vectors, codebook.final, anew)
-        return {**kept, "used_codewords": usage(quantizer, vectors).share, "validation": self._validated(model)}
+        """The method's last fit on the epoch that stays; if it changed anything, measured anew."""
+
+        def embed(limit: int) -> torch.Tensor:
+            return torch.from_numpy(training_vectors(model, self.features, self.data.train, limit))
+
+        used = method(model.network, self.recipe).settle(embed)
+        return kept if used is None else {**kept, "used_codewords": used.share, "validation": self._validated(model)}
 
     # -- an epoch ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -33,6 +34,17 @@ class Method(Protocol):
 
         Returns:
             How many codewords are used; None where there are none to learn.
+        """
+        ...
+
+    def settle(self, embed: Callable[[int], Tensor]) -> Usage | None:
+        """Told once, when the epoch that stays has been chosen: the last fit, to the finished towers.
+
+        Args:
+            embed: gives [n, L+1, D], at most so many training vectors, without dropout.
+
+        Returns:
+            How many codewords are used; None if nothing was changed.
         """
         ...
 
@@ -79,3 +91,13 @@ class HCQMethod:
         elif codebook.update != "gradient" and finished <= codebook.until * epochs:
             fit_codewords(self.network.quantizer, vectors, codebook.iterations)
         return usage(self.network.quantizer, vectors)
+
+    def settle(self, embed: Callable[[int], Tensor]) -> Usage | None:
+        """See `Method.settle`: what is encoded later has seen no dropout, nor should what codewords are fitted to."""
+        codebook = self.recipe.codebook
+        if not codebook.final:
+            return None
+        vectors, quantizer = embed(codebook.sample), self.network.quantizer
+        anew = torch.Generator().manual_seed(self.recipe.training.seed) if quantizer.rotates else None
+        fit_codewords(quantizer, vectors, codebook.final, anew)
+        return usage(quantizer, vectors)

@@ -6,6 +6,8 @@ so here the first `sibling.dense` of the epochs are spent on that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,11 +58,14 @@ class HCTMethod:
     def close_epoch(self, vectors: Tensor, finished: int) -> None:
         """No codewords."""
 
+    def settle(self, embed: Callable[[int], Tensor]) -> None:
+        """Nothing to fit."""
+
 
 def ranking_loss(scores: Tensor, positive: Tensor, negatives: Tensor, temperature: float, hardest: int) -> Tensor:
     """How surely each query's positive beats its hardest negatives: softplus of the difference over τ, mean.
 
-    (The published code has a hinge over all negatives. With 22 epochs of `../shared/synth` at 64 bytes a hinge over
+    (The published code has a hinge over all negatives. With 22 epochs of a generated set at 64 bytes a hinge over
     the hardest ended at R@1 7.7 and R@10 40.1, this at 8.5 and 40.2: one seed, half of the epochs dense.)
 
     Args:
@@ -123,6 +128,9 @@ class JPQMethod:
             euclidean_usage(points, quantizer.codewords[0].cpu()) if finished >= dense_epochs(self.recipe) else None
         )
 
+    def settle(self, embed: Callable[[int], Tensor]) -> None:
+        """The codewords stay as the gradient left them, as in the paper."""
+
 
 class DCMHMethod:
     """Towers by contrast, then the hashing loss: likelihood, quantization, balance.
@@ -156,6 +164,9 @@ class DCMHMethod:
 
     def close_epoch(self, vectors: Tensor, finished: int) -> None:
         """No codewords: the 256 patterns of eight bits are what they are."""
+
+    def settle(self, embed: Callable[[int], Tensor]) -> None:
+        """Nothing to fit."""
 
 
 def likelihood(texts: Tensor, videos: Tensor, pairs: Pairs, temperature: float) -> Tensor:
