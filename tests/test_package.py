@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import site
 import statistics
 import subprocess
@@ -25,17 +26,31 @@ BARE_LIMIT = 12.0
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources that git would ship."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, made from a copy of the sources that git would ship."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("sdist")
     for name in ("pyproject.toml", "README.md", "LICENSE", "hcq_cli", "experts", "tests", "examples"):
         if (REPOSITORY / name).exists():
             copy(REPOSITORY / name, source / name)
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(built)]
-    done = subprocess.run([*build, str(source)], capture_output=True, text=True)
+    script = f"from setuptools import build_meta; build_meta.build_sdist({str(built)!r})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (found,) = built.glob("*.whl")
+    (found,) = built.glob("*.tar.gz")
     return found
+
+
+def built_wheel(sdist: Path, folder: Path, **environment: str) -> Path:
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
+    done = subprocess.run([*build, str(sdist)], capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the source distribution gives."""
+    return built_wheel(sdist, tmp_path_factory.mktemp("built"))
 
 
 def copy(source: Path, target: Path) -> None:
@@ -85,6 +100,27 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     }
     assert tracked - shipped == set(), "left out of the wheel"
     assert f"hcq-{__version__}.dist-info/licenses/LICENSE" in shipped
+
+
+@pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler")
+def test_the_source_distribution_compiles_to_a_working_scan(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("hcq_cli/search/_scan.abi3.so", "hcq_cli/codes/_bytes.abi3.so"):
+            archive.extract(name, tmp_path)
+    script = "import _scan; print(*_scan.kernels())"
+    shown = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path / "hcq_cli" / "search", text=True)
+    assert shown.split()[-1] == "portable"
+
+
+def test_without_a_compiler_it_installs_all_the_same(sdist: Path, tmp_path: Path) -> None:
+    made = built_wheel(sdist, tmp_path / "built", CC="/no/compiler", CXX="/no/compiler")
+    with zipfile.ZipFile(made) as archive:
+        shipped = archive.namelist()
+        archive.extractall(tmp_path / "site")
+    assert "hcq_cli/search/native_scan.py" in shipped and not [name for name in shipped if name.endswith(".so")]
+    script = "from hcq_cli.search.kernel import kernels; import hcq_cli; print(hcq_cli.__file__, *kernels())"
+    shown = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path / "site", text=True)
+    assert shown.startswith(str(tmp_path / "site")) and shown.split()[1:] == ["numpy"]
 
 
 def test_the_installed_wheel_runs(installed: Path, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+/* The scan kernels: exact top k over uint8 codes in kernel order (blocks.py), without the GIL.
+ *
+ * Each query's float table is rounded down to uint8, every sub-quantizer with its own offset, all with one common
+ * step. The sum of S such entries, in unsigned 16 bits, is a lower bound of a video's score, and an upper bound
+ * lies S steps above it. A video whose upper bound cannot beat the k-th best score found so far is passed over;
+ * any other is scored again from the same codes by the canonical sum: float64, in the order of the sub-quantizers.
+ * Of equal scores the lowest row is kept, in whatever order rows come.
+ *
+ * A scan goes over ranges of slots (places in kernel order). Where codes lie by list (partition.py), each range is
+ * visited by the queries that asked for it alone, and `order` says which row each slot holds.
+ *
+ * _scan_sums.c    how the bounds are added up: the one thing that differs by processor
+ * _scan_search.c  bounds, the k best so far, and the way through the codes
+ * _scan.c         the Python module
+ */
+#ifndef HCQ_SCAN_H
+#define HCQ_SCAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIDTH 256       /* videos in a block */
+#define ENTRIES 256     /* of a padded table */
+#define MOST_SUM 65535  /* of an accumulator */
+#define MOST_KERNELS 3
+
+/* Add the entries of `count` sub-quantizers to the sums of a block's 256 videos.
+ * codes [count, 256], tables [count, 256]; `first` starts from zero, `last` leaves true sums. */
+typedef void (*accumulate)(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int first,
+                           int last);
+
+typedef struct {
+    const char *name;
+    accumulate add;
+    int group; /* videos whose even and odd ones are kept apart in the sums; 1: sums are in order */
+} kernel;
+
+/* Where codes lie, and what is known of each. */
+typedef struct {
+    const uint8_t *codes;  /* [B, S, 256] */
+    ptrdiff_t S;
+    const uint32_t *order; /* [slots], the row of each slot; NULL: its own number */
+    const uint8_t *dead;   /* [rows], rows never to be found; NULL: none */
+    int64_t rows;          /* of `dead` */
+} place;
+
+/* A range of slots that some queries want to see. */
+typedef struct {
+    int64_t first_slot, stop_slot, first_asker, stop_asker;
+} visit;
+
+/* Put the kernels that this processor can run into `known`, the fastest first; gives how many there are. */
+int hcq_kernels(kernel known[MOST_KERNELS]);
+
+/* Search for Q queries, tables [Q, S, K], in V visits. An asker of a visit is `askers[n]`, or n where `askers` is NULL.
+ * The heaps [Q, k] are filled in no particular order, counts [Q] says how far. Gives 0 without memory. */
+int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V, const int32_t *askers,
+             const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores, int64_t *rows, int64_t *counts,
+             ptrdiff_t k);
+
+#endif

@@ -1,0 +1,186 @@
+/* The search: bounds of each query's table, the k best so far, and the way through the codes. */
+#include "_scan.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define TILE 64         /* sub-quantizers whose uint8 tables (16 KiB) stay in the first-level cache */
+#define SUPERBLOCK 8    /* blocks that all queries pass over before the next are read from memory */
+#define ALIGNMENT 64
+
+typedef struct {
+    const float *table;  /* [S, 256], padded with each sub-quantizer's last entry */
+    const uint8_t *low;  /* [S, 256], rounded down */
+    double offset, step; /* a score lies between offset + sum·step and offset + (sum + S)·step, give or take error */
+    double error;
+    int bounded;         /* 0: the table cannot be bounded, every video is scored */
+    long threshold;      /* least sum that may still matter */
+    double *scores;      /* heap of the k best, the worst first */
+    int64_t *rows;
+    ptrdiff_t found;
+} query;
+
+/* Pad a query's table [S, K] to 256 entries and round it down to uint8. */
+static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float *padded, uint8_t *low)
+{
+    double widest = 0, total = 0, magnitude = 0;
+    q->offset = 0;
+    for (ptrdiff_t s = 0; s < S; s++) {
+        double least = table[s * K], most = least;
+        for (ptrdiff_t c = 0; c < ENTRIES; c++) {
+            const float entry = table[s * K + (c < K ? c : K - 1)];
+            padded[s * ENTRIES + c] = entry;
+            least = entry < least ? entry : least;
+            most = entry > most ? entry : most;
+        }
+        widest = fmax(widest, most - least);
+        total += most - least;
+        magnitude += fmax(fabs(least), fabs(most));
+        q->offset += least;
+    }
+    /* Rounding of sums and differences in float64, generously. */
+    q->error = 8 * (double)(S + 8) * 1.2e-16 * magnitude;
+    q->step = fmax(widest / 255, total / (MOST_SUM - 1));
+    q->bounded = isfinite(total) && isfinite(magnitude) && q->step > 0 && isfinite(1 / q->step) && S < MOST_SUM / 2;
+    for (ptrdiff_t s = 0; s < S; s++) {
+        const float *entries = padded + s * ENTRIES;
+        double least = entries[0];
+        for (ptrdiff_t c = 1; c < K; c++) least = entries[c] < least ? entries[c] : least;
+        for (ptrdiff_t c = 0; c < ENTRIES; c++) {
+            const double steps = q->bounded ? (entries[c] - least) / q->step : 0;
+            low[s * ENTRIES + c] = (uint8_t)(int)(steps < 255 ? steps : 255); /* never negative: this rounds down */
+        }
+    }
+    q->table = padded;
+    q->low = low;
+    q->threshold = 0;
+    q->found = 0;
+}
+
+static int worse(const query *q, ptrdiff_t a, ptrdiff_t b)
+{
+    return q->scores[a] < q->scores[b] || (q->scores[a] == q->scores[b] && q->rows[a] > q->rows[b]);
+}
+
+static void swap(query *q, ptrdiff_t a, ptrdiff_t b)
+{
+    const double score = q->scores[a];
+    const int64_t row = q->rows[a];
+    q->scores[a] = q->scores[b], q->rows[a] = q->rows[b];
+    q->scores[b] = score, q->rows[b] = row;
+}
+
+static void keep(query *q, ptrdiff_t k, double score, int64_t row)
+{
+    ptrdiff_t at;
+    if (q->found < k) {
+        at = q->found++;
+        q->scores[at] = score, q->rows[at] = row;
+        for (; at > 0 && worse(q, at, (at - 1) / 2); at = (at - 1) / 2) swap(q, at, (at - 1) / 2);
+        return;
+    }
+    q->scores[0] = score, q->rows[0] = row;
+    for (at = 0;;) {
+        ptrdiff_t worst = at, left = 2 * at + 1, right = left + 1;
+        if (left < k && worse(q, left, worst)) worst = left;
+        if (right < k && worse(q, right, worst)) worst = right;
+        if (worst == at) return;
+        swap(q, at, worst);
+        at = worst;
+    }
+}
+
+/* The least sum whose upper bound exceeds the worst score kept. */
+static long threshold(const query *q, ptrdiff_t S)
+{
+    const double least = (q->scores[0] - q->offset - q->error) / q->step - (double)S;
+    if (!(least > 0)) return 0;
+    return least > MOST_SUM ? MOST_SUM + 1 : (long)floor(least - 1e-6);
+}
+
+/* Score the videos `from` to `to` of a block whose bound promises something, canonically. */
+static void choose(query *q, const kernel *by, const place *in, int64_t block, int from, int to, const uint16_t *sums,
+                   ptrdiff_t k)
+{
+    const uint8_t *codes = in->codes + block * in->S * WIDTH;
+    for (int v = from; v < to; v++) {
+        const int in_group = v % by->group, half = by->group / 2;
+        const int at = by->group == 1 ? v : v - in_group + in_group / 2 + (in_group % 2) * half;
+        if (sums[at] < q->threshold) continue;
+        const int64_t slot = block * WIDTH + v, row = in->order ? in->order[slot] : slot;
+        if (in->dead && (row >= in->rows || in->dead[row])) continue;
+        double score = 0;
+        for (ptrdiff_t s = 0; s < in->S; s++) score += q->table[s * ENTRIES + codes[s * WIDTH + v]];
+        if (q->found == k && !(score > q->scores[0] || (score == q->scores[0] && row < q->rows[0]))) continue;
+        keep(q, k, score, row);
+        if (q->found == k && q->bounded) q->threshold = threshold(q, in->S);
+    }
+}
+
+static int promising(const uint16_t *sums, long least)
+{
+    if (least > MOST_SUM) return 0;
+    unsigned any = 0;
+    const uint16_t limit = (uint16_t)least;
+    for (int v = 0; v < WIDTH; v++) any |= sums[v] >= limit;
+    return any != 0;
+}
+
+/* Let some queries see the slots of one visit. */
+static void scan_slots(const kernel *by, const place *in, const visit *seen, query *queries, const int32_t *askers,
+                       ptrdiff_t k, uint16_t *sums)
+{
+    const ptrdiff_t S = in->S;
+    const int64_t first_block = seen->first_slot / WIDTH, blocks = (seen->stop_slot + WIDTH - 1) / WIDTH;
+    const int64_t together = seen->stop_asker - seen->first_asker > 1 ? SUPERBLOCK : 1;
+    for (int64_t start = first_block; start < blocks; start += together) {
+        const int64_t stop = start + together < blocks ? start + together : blocks;
+        for (int64_t n = seen->first_asker; n < seen->stop_asker; n++) {
+            query *q = queries + (askers ? askers[n] : n);
+            for (ptrdiff_t s = 0; s < S; s += TILE) {
+                const ptrdiff_t count = S - s < TILE ? S - s : TILE;
+                for (int64_t b = start; b < stop; b++)
+                    by->add(in->codes + (b * S + s) * WIDTH, q->low + s * ENTRIES, count, sums + (b - start) * WIDTH,
+                            s == 0, s + count == S);
+            }
+            for (int64_t b = start; b < stop; b++) {
+                const uint16_t *block_sums = sums + (b - start) * WIDTH;
+                const int64_t from = seen->first_slot - b * WIDTH, to = seen->stop_slot - b * WIDTH;
+                if (promising(block_sums, q->threshold))
+                    choose(q, by, in, b, from > 0 ? (int)from : 0, to < WIDTH ? (int)to : WIDTH, block_sums, k);
+            }
+        }
+    }
+}
+
+static void *aligned(size_t bytes, void **to_free)
+{
+    char *memory = malloc(bytes + ALIGNMENT);
+    *to_free = memory;
+    return memory ? memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) : NULL;
+}
+
+int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V, const int32_t *askers,
+             const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores, int64_t *rows, int64_t *counts,
+             ptrdiff_t k)
+{
+    const size_t cells = (size_t)in->S * ENTRIES;
+    void *raw_low = NULL, *raw_sums = NULL;
+    uint8_t *low = aligned(cells * (size_t)Q, &raw_low);
+    uint16_t *sums = aligned(SUPERBLOCK * WIDTH * sizeof *sums, &raw_sums);
+    float *padded = malloc(cells * (size_t)Q * sizeof *padded);
+    query *queries = malloc((size_t)Q * sizeof *queries);
+    const int enough = low && sums && padded && queries;
+    if (enough) {
+        for (ptrdiff_t n = 0; n < Q; n++) {
+            const ptrdiff_t at = n * (ptrdiff_t)cells;
+            bound(queries + n, tables + n * in->S * K, in->S, K, padded + at, low + at);
+            queries[n].scores = scores + n * k;
+            queries[n].rows = rows + n * k;
+        }
+        for (ptrdiff_t v = 0; v < V; v++) scan_slots(by, in, visits + v, queries, askers, k, sums);
+        for (ptrdiff_t n = 0; n < Q; n++) counts[n] = queries[n].found;
+    }
+    free(raw_low), free(raw_sums), free(padded), free(queries);
+    return enough;
+}

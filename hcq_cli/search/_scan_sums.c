@@ -1,0 +1,100 @@
+/* Sums of table entries over a block of videos. AVX-512 VBMI holds a table of 256 in four registers (vpermi2b), AVX2
+ * looks up in sixteen tables of 16 (pshufb), portable C looks up in memory.
+ */
+#include "_scan.h"
+
+#include <string.h>
+
+#define AHEAD 2048      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define X86 1
+#include <immintrin.h>
+#else
+#define X86 0
+#endif
+
+static void add_portable(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int first,
+                         int last)
+{
+    (void)last;
+    if (first) memset(sums, 0, WIDTH * sizeof *sums);
+    for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES)
+        for (int v = 0; v < WIDTH; v++) sums[v] = (uint16_t)(sums[v] + tables[codes[v]]);
+}
+
+#if X86
+/* Both vector kernels add two neighbouring bytes as one 16-bit lane (`both`) and the upper byte alone (`odd`): the
+ * even sums are both - (odd << 8), taken once at the end. */
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) static void
+add_avx512(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int first, int last)
+{
+    __m512i both[4], odd[4];
+    for (int g = 0; g < 4; g++) {
+        both[g] = first ? _mm512_setzero_si512() : _mm512_load_si512(sums + 64 * g);
+        odd[g] = first ? _mm512_setzero_si512() : _mm512_load_si512(sums + 64 * g + 32);
+    }
+    for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES) {
+        const __m512i t0 = _mm512_load_si512(tables), t1 = _mm512_load_si512(tables + 64);
+        const __m512i t2 = _mm512_load_si512(tables + 128), t3 = _mm512_load_si512(tables + 192);
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++) {
+            _mm_prefetch((const char *)codes + 64 * g + AHEAD, _MM_HINT_T0);
+            const __m512i code = _mm512_loadu_si512(codes + 64 * g);
+            const __m512i lower = _mm512_permutex2var_epi8(t0, code, t1);
+            const __m512i upper = _mm512_permutex2var_epi8(t2, code, t3);
+            const __m512i entry = _mm512_mask_blend_epi8(_mm512_movepi8_mask(code), lower, upper);
+            both[g] = _mm512_add_epi16(both[g], entry);
+            odd[g] = _mm512_add_epi16(odd[g], _mm512_srli_epi16(entry, 8));
+        }
+    }
+    for (int g = 0; g < 4; g++) {
+        if (last) both[g] = _mm512_sub_epi16(both[g], _mm512_slli_epi16(odd[g], 8));
+        _mm512_store_si512(sums + 64 * g, both[g]);
+        _mm512_store_si512(sums + 64 * g + 32, odd[g]);
+    }
+}
+
+#define LOOK_UP(n) \
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(table + 16 * (n)))), low)
+#define OF_2(n) _mm256_blendv_epi8(LOOK_UP(n), LOOK_UP((n) + 1), bit4)
+#define OF_4(n) _mm256_blendv_epi8(OF_2(n), OF_2((n) + 2), bit5)
+#define OF_8(n) _mm256_blendv_epi8(OF_4(n), OF_4((n) + 4), bit6)
+
+__attribute__((target("avx2"))) static void add_avx2(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count,
+                                                     uint16_t *sums, int first, int last)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    for (int g = 0; g < WIDTH / 32; g++) {
+        __m256i *even_sums = (__m256i *)(sums + 32 * g), *odd_sums = even_sums + 1;
+        __m256i both = first ? _mm256_setzero_si256() : _mm256_load_si256(even_sums);
+        __m256i odd = first ? _mm256_setzero_si256() : _mm256_load_si256(odd_sums);
+        const uint8_t *table = tables, *at = codes + 32 * g;
+        for (ptrdiff_t s = 0; s < count; s++, at += WIDTH, table += ENTRIES) {
+            const __m256i code = _mm256_loadu_si256((const __m256i *)at);
+            const __m256i low = _mm256_and_si256(code, nibble);
+            const __m256i bit4 = _mm256_slli_epi16(code, 3), bit5 = _mm256_slli_epi16(code, 2);
+            const __m256i bit6 = _mm256_slli_epi16(code, 1); /* a blend looks at the top bit of each byte */
+            const __m256i entry = _mm256_blendv_epi8(OF_8(0), OF_8(8), code);
+            both = _mm256_add_epi16(both, entry);
+            odd = _mm256_add_epi16(odd, _mm256_srli_epi16(entry, 8));
+        }
+        if (last) both = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
+        _mm256_store_si256(even_sums, both);
+        _mm256_store_si256(odd_sums, odd);
+    }
+}
+#endif
+
+int hcq_kernels(kernel known[MOST_KERNELS])
+{
+    int count = 0;
+#if X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw"))
+        known[count++] = (kernel){"avx512", add_avx512, 64};
+    if (__builtin_cpu_supports("avx2")) known[count++] = (kernel){"avx2", add_avx2, 32};
+#endif
+    known[count++] = (kernel){"portable", add_portable, 1};
+    return count;
+}
