@@ -48,26 +48,32 @@ class DecordMedia:
     def __init__(self, path: str, see: bool, hear_hz: Sequence[int]) -> None:
         self.warnings: list[str] = []
         self.packets = 0
+        self._unheard = ""
         self._sound = self._open_sound(path, hear_hz)
         self.has_picture = self._sound is None or self._sound.has_picture
         self.has_sound = self._sound is not None and self._sound.has_sound
         self.duration_s = self._sound.duration_s if self._sound is not None else None
         self._frames: Any = None
+        self._aspect: Any = None
+        self._shown: list[tuple[float, float]] = []
         if self._sound is not None and self._sound.container.format.name in LOST_IN:
             self.close()
             raise CannotOpenError(f"decord loses frames of {self._sound.container.format.long_name}")
         if see and self.has_picture:
             try:
-                # One thread, on the CPU: see pyav.py.
+                # One thread, on the CPU: see pyav.py. What else it may fail on is asked for now, while another
+                # decoder can still be taken.
                 self._frames = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+                self._aspect, self._shown = self._pixel_aspect(), list(self._times())
             except Exception as error:  # DECORDError, RuntimeError and others
                 self.close()
-                raise CannotOpenError(f"decord: {type(error).__name__}") from error
+                raise CannotOpenError(self._unheard or f"decord: {type(error).__name__}") from error
 
     def _open_sound(self, path: str, hear_hz: Sequence[int]) -> PyAVMedia | None:
         try:
             return PyAVMedia(path, False, hear_hz)
         except CannotOpenError as error:
+            self._unheard = str(error)
             self.warnings.append(f"no sound: {error}")
             return None
 
@@ -95,8 +101,7 @@ class DecordMedia:
     def _pictures(self) -> Iterator[DecordPicture]:
         if self._frames is None:
             return
-        aspect = self._pixel_aspect()
-        for at, (shown_s, gone_s) in enumerate(self._times()):
+        for at, (shown_s, gone_s) in enumerate(self._shown):
             try:
                 # Very narrow frames come with their padding as further colours.
                 image = np.ascontiguousarray(self._frames.next().asnumpy()[:, :, :3])
@@ -105,7 +110,7 @@ class DecordMedia:
                 self.warnings.append(f"the picture is broken at {shown_s:.1f} s (frame {at}: decord {kind})")
                 return
             self.packets += 1
-            yield DecordPicture(image, shown_s, gone_s - shown_s, aspect)
+            yield DecordPicture(image, shown_s, gone_s - shown_s, self._aspect)
 
     def _pixel_aspect(self) -> Any:
         video = self._sound.video if self._sound is not None else None
