@@ -63,7 +63,8 @@ def register(app: typer.Typer) -> None:
         dry_run: DryRun = False,
         output: Output = None,
     ) -> None:
-        """Decode every video once and let the experts write its features. Finished videos are skipped.
+        """Decode every video once and let the experts write its features. Finished videos are skipped, and of files
+        with the same bytes one is decoded.
 
         Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
         """
@@ -136,6 +137,7 @@ def _document(report: ExtractReport, options: Options) -> dict[str, Any]:
         "videos": report.videos,
         "extracted": report.extracted,
         "skipped": report.skipped,
+        "duplicates": report.duplicates,
         "failed": [{"path": failed.path, "error": failed.error} for failed in report.failed],
         "warnings": warnings,
         "states": report.states,
@@ -151,7 +153,7 @@ def _document(report: ExtractReport, options: Options) -> dict[str, Any]:
 def _print(console: Console, report: ExtractReport, options: Options) -> None:
     columns = [state for state in next(iter(report.states.values()), {}) if state != "failed" or _any_failed(report)]
     rows = [[name, *(counts[state] for state in columns)] for name, counts in report.states.items()]
-    if report.extracted or report.skipped:
+    if report.extracted or report.skipped or report.duplicates:
         console.table(["expert", *(state.replace("_", " ") for state in columns)], rows)
     for warning in report.warnings[:SHOWN]:
         about = f"{warning.expert}: " if warning.expert else ""
@@ -165,8 +167,9 @@ def _print(console: Console, report: ExtractReport, options: Options) -> None:
     if any(failed.known for failed in report.failed):
         console.note("some are known from an earlier run; --retry-failed tries them again")
     speed = f", {report.media_s / report.seconds:.0f}x real time" if report.extracted and report.seconds else ""
+    copied = f"{report.duplicates} with the same bytes as another, " if report.duplicates else ""
     console.text(
-        f"{report.extracted} extracted, {report.skipped} skipped, {len(report.failed)} failed "
+        f"{report.extracted} extracted, {copied}{report.skipped} skipped, {len(report.failed)} failed "
         f"in {report.seconds:.1f} s{speed} -> {printable(str(options.store))}"
     )
 
@@ -180,8 +183,9 @@ def _dry_run(session: Session, inputs: Inputs, names: list[str], options: Option
 
     planned = plan(inputs, names, options)
     document = {
-        "videos": len(planned.todo) + len(planned.finished) + len(planned.failed),
+        "videos": planned.videos,
         "todo": [{"path": item.path, "id": item.id, "experts": item.experts} for item in planned.todo],
+        "duplicates": planned.duplicates,
         "skipped": len(planned.finished),
         "failed": [{"path": failed.path, "error": failed.error} for failed in planned.failed],
         "store": str(options.store),
@@ -190,6 +194,8 @@ def _dry_run(session: Session, inputs: Inputs, names: list[str], options: Option
     def show() -> None:
         for item in planned.todo:
             session.console.text(f"extract  {printable(item.path)}  ({', '.join(item.experts)})")
+        for path in planned.duplicates:
+            session.console.text(f"copy     {printable(path)}  (the same bytes as another)")
         for failed in planned.failed:
             session.console.text(f"failed   {printable(failed.path)}: {printable(failed.error)}")
         counts = (len(planned.todo), len(planned.finished), len(planned.failed))

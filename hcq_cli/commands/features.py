@@ -134,7 +134,7 @@ def show(
     row = _find(store, video)
     record = store.video(row)
     experts = _experts(store, row, record)
-    words = read_words(store.folder, record.id, record.content_hash)
+    words = read_words(store.folder, record.content_hash)
     facts = {key: value for key, value in vars(record).items() if key not in ("states", "tokens", "identities")}
 
     def human() -> None:

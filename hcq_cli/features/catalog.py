@@ -116,17 +116,33 @@ class Catalog:
 
     @cached_property
     def _paths(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        keys = self.column("videos/path_key")[self.newest]
+        return self._sorted("videos/path_key")
+
+    @cached_property
+    def _contents(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        return self._sorted("videos/content_key")
+
+    def _sorted(self, column: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        keys = self.column(column)[self.newest]
         order = np.argsort(keys, kind="stable")
         return keys[order], order
 
     def rows_at_path(self, path: str) -> Iterator[int]:
         """The rows whose file lay at `path` when last seen."""
-        keys, rows = self._paths
-        key = np.uint64(key_of(path))
+        return self._with_text(self._paths, "videos/path", path)
+
+    def rows_of_content(self, content_hash: str) -> Iterator[int]:
+        """The rows whose file has this content."""
+        return self._with_text(self._contents, "videos/content", content_hash)
+
+    def _with_text(
+        self, found: tuple[NDArray[np.uint64], NDArray[np.int64]], column: str, text: str
+    ) -> Iterator[int]:
+        keys, rows = found
+        key = np.uint64(key_of(text))
         for at in range(int(np.searchsorted(keys, key)), int(np.searchsorted(keys, key, "right"))):
             shard, place = self.place(int(self.newest[rows[at]]))
-            if shard.text("videos/path")[place] == path:
+            if shard.text(column)[place] == text:
                 yield int(rows[at])
 
     @cached_property

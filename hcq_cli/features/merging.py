@@ -45,7 +45,8 @@ def tail_to_merge(entries: Sequence[dict[str, Any]]) -> int:
     return begin if begin < len(entries) - 1 else len(entries)
 
 
-def _piece(shard: Shard, part: Part, at: int) -> Piece:
+def piece_of(shard: Shard, part: Part, at: int) -> Piece:
+    """What the expert of `part` found in video `at` of a shard; it is read when it is written."""
     offsets = shard.column(f"{part.prefix}offsets")
     identities = shard.text(f"{part.prefix}identities")
     return Piece(
@@ -62,7 +63,7 @@ def merged_rows(catalog: Catalog) -> Iterator[Row]:
     results = {expert: catalog.latest(expert) for expert in catalog.experts}
     for row in range(len(catalog)):
         places = [catalog.part(expert, latest, row) for expert, latest in results.items() if latest.slot[row] >= 0]
-        yield Row(catalog.facts(row), tuple(_piece(shard, part, at) for shard, at, part in places))
+        yield Row(catalog.facts(row), tuple(piece_of(shard, part, at) for shard, at, part in places))
 
 
 def _live(catalog: Catalog, number: int) -> tuple[NDArray[np.bool_], dict[Part, NDArray[np.bool_]]]:
@@ -95,7 +96,9 @@ def live_rows(catalog: Catalog, number: int) -> list[Row]:
     newest, counts = _live(catalog, number)
     rows = []
     for at in np.flatnonzero(np.logical_or.reduce([newest, *counts.values()])).tolist():
-        rows.append(Row(shard.facts(at), tuple(_piece(shard, part, at) for part, mask in counts.items() if mask[at])))
+        rows.append(
+            Row(shard.facts(at), tuple(piece_of(shard, part, at) for part, mask in counts.items() if mask[at]))
+        )
     return rows
 
 

@@ -3,7 +3,7 @@
     {"id": "talk.mp4", "content_hash": "…", "expert": "ocr", "identity": "…", "words": [[12.0, "Chapter one"], …]}
 
 A line a video and expert, appended by whichever process found it, before its features are safe; the last line about a
-video counts. The features hold the same as vectors: losing this file costs nothing but the reading.
+content counts. The features hold the same as vectors: losing this file costs nothing but the reading.
 """
 
 from __future__ import annotations
@@ -40,17 +40,16 @@ def write_words(folder: Path, video: VideoFeatures) -> None:
             os.close(handle)
 
 
-def read_words(folder: Path, id: str, content_hash: str) -> dict[str, Said]:
+def read_words(folder: Path, content_hash: str) -> dict[str, Said]:
     """The words of one video, by the expert that found them.
 
     Args:
         folder: the store.
-        id: of the video.
-        content_hash: of the file; words of another file that had this id do not count.
+        content_hash: of the file, whatever its id: files with the same bytes say the same.
     """
     found: dict[str, Said] = {}
     for record in _records(folder / WORDS):
-        if record.get("id") == id and record.get("content_hash") == content_hash:
+        if record.get("content_hash") == content_hash:
             with suppress(KeyError, TypeError, ValueError):
                 found[str(record["expert"])] = [(float(at), str(text)) for at, text in record["words"]]
     return found

@@ -204,6 +204,17 @@ class FeatureWriter:
         self.refresh()
         return written
 
+    def add_rows(self, rows: Iterable[Row]) -> int:
+        """Write rows that hold what other rows of the store hold (`twins.twin_row`); they override older ones.
+
+        Returns:
+            how many were written.
+        """
+        written = self._shards.append(rows)
+        self._shards.tidy()
+        self.refresh()
+        return written
+
     def _write_moved(self) -> None:
         if not self._moved:
             return

@@ -9,17 +9,17 @@ from typing import Protocol
 
 from hcq_cli.media.child import Child
 from hcq_cli.media.inputs import Input
-from hcq_cli.media.ledger import Broken, Finished
+from hcq_cli.media.ledger import Broken, Finished, Twin
 from hcq_cli.media.protocol import Answer, Job
 
-Outcome = Finished | Broken | tuple[Job, Answer]
-"""What became of an input: finished before, hopeless, or a job and the worker's answer."""
+Outcome = Finished | Broken | Twin | tuple[Job, Answer]
+"""What became of an input: finished before, hopeless, the twin of another, or a job and the worker's answer."""
 
 
 class Judge(Protocol):
     """Says what is to be done with an input, and is told what came of it; see `Ledger`."""
 
-    def judge(self, item: Input) -> Job | Finished | Broken:
+    def judge(self, item: Input) -> Job | Finished | Broken | Twin:
         """What is to be done."""
         ...
 

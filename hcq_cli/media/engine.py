@@ -22,7 +22,7 @@ from hcq_cli.media.child import Child
 from hcq_cli.media.crew import Crew, Outcome
 from hcq_cli.media.feeding import Feeding, inference_for
 from hcq_cli.media.inputs import Input, Inputs
-from hcq_cli.media.ledger import Broken, Finished, Ledger
+from hcq_cli.media.ledger import Broken, Finished, Ledger, Twin
 from hcq_cli.media.protocol import Setup
 from hcq_cli.media.report import ExtractReport, Failed, Warned
 
@@ -165,6 +165,7 @@ def extract(
                     _note(report, options, ledger.fold())
         report.networks_s = feeding.busy_s if feeding else 0.0
         _note(report, options, ledger.fold())
+        _count_twins(report, ledger, ids, observer)
         report.states = _states(writer.store, ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
@@ -191,7 +192,7 @@ def _count(report: ExtractReport, item: Input, outcome: Outcome, ids: list[str])
         ids.append(outcome.id)
     elif isinstance(outcome, Broken):
         report.failed.append(Failed(item.path, outcome.error, outcome.remembered))
-    else:
+    elif not isinstance(outcome, Twin):  # those are counted when all others are done
         job, answer = outcome
         report.packets += answer.packets
         report.frames += answer.frames
@@ -203,6 +204,16 @@ def _count(report: ExtractReport, item: Input, outcome: Outcome, ids: list[str])
             report.media_s += answer.duration_s
             report.decoders[answer.decoder] = report.decoders.get(answer.decoder, 0) + 1
             ids.append(job.id)
+
+
+def _count_twins(report: ExtractReport, ledger: Ledger, ids: list[str], observer: Observer) -> None:
+    for job, error in ledger.settle():
+        if error is None:
+            report.duplicates += 1
+            ids.append(job.id)
+        else:
+            report.failed.append(Failed(job.path, error))
+        observer(report, job.path)
 
 
 def _states(store: FeatureStore, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hcq_cli.features.store import FeatureWriter
 from hcq_cli.media.engine import Options, load_experts, setup
 from hcq_cli.media.inputs import Inputs
-from hcq_cli.media.ledger import Broken, Finished, Ledger
+from hcq_cli.media.ledger import Broken, Finished, Ledger, Twin
 from hcq_cli.media.report import Failed
 
 
@@ -27,13 +27,20 @@ class Plan:
 
     Args:
         todo: videos that would be decoded.
+        duplicates: paths of those that would be given the features of another file with the same bytes.
         finished: ids of those that would be skipped.
         failed: what cannot be read, or is known to be broken.
     """
 
     todo: list[Planned] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
+
+    @property
+    def videos(self) -> int:
+        """How many inputs there are."""
+        return len(self.todo) + len(self.duplicates) + len(self.finished) + len(self.failed)
 
 
 def plan(inputs: Inputs, names: Sequence[str], options: Options) -> Plan:
@@ -56,6 +63,8 @@ def plan(inputs: Inputs, names: Sequence[str], options: Options) -> Plan:
             verdict = ledger.judge(item)
             if isinstance(verdict, Finished):
                 planned.finished.append(verdict.id)
+            elif isinstance(verdict, Twin):
+                planned.duplicates.append(item.path)
             elif isinstance(verdict, Broken):
                 planned.failed.append(Failed(item.path, verdict.error, verdict.remembered))
             else:

@@ -33,9 +33,10 @@ class ExtractReport:
         videos: inputs, the failed ones included.
         extracted: decoded in this run.
         skipped: finished before.
+        duplicates: given the features of another file with the same bytes.
         failed: those that gave nothing.
         warnings: what went not quite right in this run.
-        states: for each expert, how many of the extracted and skipped videos have each state.
+        states: for each expert, how many of the extracted, copied and skipped videos have each state.
         media_s: duration of what was extracted, seconds.
         seconds: of the run.
         decoders: how many videos each decoder read.
@@ -47,6 +48,7 @@ class ExtractReport:
     videos: int = 0
     extracted: int = 0
     skipped: int = 0
+    duplicates: int = 0
     failed: list[Failed] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
     states: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class ExtractReport:
     @property
     def done(self) -> int:
         """Inputs that have been dealt with."""
-        return self.extracted + self.skipped + len(self.failed)
+        return self.extracted + self.skipped + self.duplicates + len(self.failed)
 
     @property
     def exit_code(self) -> int:

@@ -59,7 +59,7 @@ def test_a_changed_file_is_extracted_anew_and_nothing_else(hcq, clips: Path, tmp
     os.utime(videos / "clip3.mp4")  # touched, not changed
     (videos / "clip4.mp4").rename(videos / "moved.mp4")
     done = hcq("extract", videos, *FEW, "--json").json
-    assert (done["extracted"], done["skipped"]) == (2, 4)
+    assert (done["extracted"], done["duplicates"], done["skipped"]) == (1, 1, 4)  # what moved is only copied
     fresh = tmp_path / "fresh"
     hcq("extract", videos, *FEW, "-o", fresh)
     after = contents(tmp_path / ".hcq/features")
@@ -107,6 +107,65 @@ def test_files_with_the_same_name_keep_apart(hcq, tmp_path: Path) -> None:
     assert hcq("extract", "b/x.mp4", *FEW, "--json").json["extracted"] == 1
     assert hcq("extract", "a/x.mp4", "b/x.mp4", *FEW, "--json").json["skipped"] == 2
     assert set(contents(tmp_path / ".hcq/features")) == {"x.mp4", "b/x.mp4"}
+
+
+def test_files_with_the_same_bytes_are_decoded_once(hcq, clips: Path, planted, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(clips, videos)
+    (videos / "again").mkdir()
+    for number in (1, 2):
+        shutil.copy(clips / f"clip{number}.mp4", videos / "again" / f"copy{number}.mp4")
+    shutil.copy(clips / "clip1.mp4", videos / "third.mp4")
+    env = {**planted, "OPENED_LOG": str(tmp_path / "log"), "SLOW_S": "0"}
+    run = ("extract", videos, "--experts", "colour,audio", "--decoder", "planted:Slow", "--json")
+    done = hcq(*run, "--workers", "2", env=env).json
+    assert (done["videos"], done["extracted"], done["duplicates"], done["skipped"]) == (9, 6, 3, 0)
+    assert len((tmp_path / "log").read_text().split()) == 6
+    assert all(sum(states.values()) == 9 for states in done["states"].values())
+    found = contents(tmp_path / ".hcq/features")
+    assert found["third.mp4"] == found["again/copy1.mp4"] == found["clip1.mp4"] != found["clip2.mp4"]
+    assert found["again/copy2.mp4"] == found["clip2.mp4"]
+    shown = hcq("features", "show", "again/copy1.mp4", "--json").json
+    assert shown["path"] == str(videos / "again" / "copy1.mp4") and shown["decoder"] == "slow"
+    assert shown["duration_s"] == hcq("features", "show", "clip1.mp4", "--json").json["duration_s"] > 0
+    again = hcq(*run, env=env).json
+    assert (again["extracted"], again["duplicates"], again["skipped"]) == (0, 0, 9)
+    assert len((tmp_path / "log").read_text().split()) == 6
+
+
+def test_a_copy_that_comes_later_is_not_decoded(hcq, clips: Path, planted, tmp_path: Path) -> None:
+    """The features of another expert, or of another sampling, are another matter."""
+    hcq("extract", clips / "clip0.mp4", clips / "clip1.mp4", "--experts", "audio")
+    shutil.copy(clips / "clip0.mp4", tmp_path / "later.mp4")
+    planned = hcq("extract", "later.mp4", "--experts", "audio", "--dry-run", "--json").json
+    assert planned["duplicates"] == [str(tmp_path / "later.mp4")] and planned["todo"] == []
+    assert "copy " in hcq("extract", "later.mp4", "--experts", "audio", "--dry-run").out
+    people = hcq("extract", "later.mp4", "--experts", "audio").out
+    assert "0 extracted, 1 with the same bytes as another, 0 skipped" in people
+    sampled = hcq("extract", "later.mp4", "--experts", "audio", "--max-seconds", "0.5", "--json").json
+    assert (sampled["extracted"], sampled["duplicates"]) == (1, 0)
+    both = hcq("extract", clips / "clip0.mp4", "later.mp4", "--experts", "audio,colour", "--json", env=planted).json
+    assert (both["extracted"], both["duplicates"]) == (1, 1)
+    found = contents(tmp_path / ".hcq/features")
+    assert found["later.mp4"] == found["clip0.mp4"] and set(found["later.mp4"]) == {"audio", "colour"}
+
+
+def test_a_copy_of_a_broken_file_fails_with_its_reason(hcq, tmp_path: Path, planted) -> None:
+    clip(tmp_path / "good.mp4")
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("no video " * 99)
+    env = {**planted, "OPENED_LOG": str(tmp_path / "log"), "SLOW_S": "0"}
+    run = ("extract", "a.mp4", "b.mp4", "good.mp4", *FEW, "--decoder", "planted:Slow", "--json")
+    first = hcq(*run, env=env, code=3).json
+    assert [Path(item["path"]).name for item in first["failed"]] == ["a.mp4", "b.mp4"]
+    assert len({item["error"] for item in first["failed"]}) == 1 and "Invalid data" in first["failed"][0]["error"]
+    assert sorted((tmp_path / "log").read_text().split()) == ["a.mp4", "good.mp4"]
+    again = hcq(*run, env=env, code=3).json
+    assert again["failed"] == first["failed"] and len((tmp_path / "log").read_text().split()) == 2
+    retried = hcq(*run, "--retry-failed", env=env, code=3).json
+    assert len(retried["failed"]) == 2 and (tmp_path / "log").read_text().split()[2:] == ["a.mp4"]
+    lines = [json.loads(line) for line in (tmp_path / ".hcq/features/failures.jsonl").read_text().splitlines()]
+    assert {Path(line["path"]).name for line in lines} == {"a.mp4", "b.mp4"}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +255,7 @@ def make_odd(folder: Path) -> dict[str, str]:
     black = [np.zeros((96, 160, 3), np.uint8)] * 30
     film(folder / "black.mp4", np.arange(30) / 10, black, np.zeros(48_000, np.float32), sound_codec="aac")
     clip(folder / '-it\'s "new"\nline 😀.mp4')
-    clip(Path(folder / os.fsdecode(b"bytes\xff\xfe.mp4")))
+    clip(Path(folder / os.fsdecode(b"bytes\xff\xfe.mp4")), seed=1)
     whole = clip(folder / "cut late.mkv", seconds=4).read_bytes()
     (folder / "cut late.mkv").write_bytes(whole[: len(whole) // 2])
     whole = clip(folder / "cut header.mp4").read_bytes()
