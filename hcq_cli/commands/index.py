@@ -219,6 +219,7 @@ def info(session: Session, index: IndexOption = None) -> None:
     document = {
         "index": opened.path,
         "videos": known.videos,
+        "stretches": known.stretches,
         "removed": known.removed,
         "segments": known.segments,
         "bytes_per_video": known.bytes_per_video,

@@ -14,6 +14,7 @@ Everything a generation names stays mapped, so a reader goes on with its generat
 from __future__ import annotations
 
 import bisect
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
 FORMAT = "hcq-index"
 VERSION = 1
 QUANTIZER = "hcq-quantizer"
+NAMES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,20 @@ def generations(folder: Path) -> Generations:
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """What an index holds, in numbers."""
+    """What an index holds, in numbers.
+
+    Args:
+        videos: that can be found; of a video in stretches every stretch counts.
+        stretches: how many of them are such.
+        removed: rows that cannot be found any more and go with the next `compact`.
+        segments: files they lie in.
+        bytes_per_video: S.
+        disk_bytes: of all files.
+        generation: of the manifest.
+    """
 
     videos: int
+    stretches: int
     removed: int
     segments: int
     bytes_per_video: int
@@ -170,6 +183,9 @@ class Index:
             DamagedError: a file is damaged, foreign, missing, or of a newer version.
         """
         folder, held = Path(folder), generations(folder)
+        if folder.is_file():
+            hint = f"search codes without an index: hcq query --codes {shlex.quote(str(folder))}"
+            raise NotFoundError(f"{folder}: is a file, an index is a folder", hint)
         while True:
             manifest = held.read()
             if manifest.generation == 0:
@@ -232,7 +248,10 @@ class Index:
     def names(self) -> Iterator[Strings]:
         """The ids of the living rows, some at a time."""
         for segment, dead in self.segments:
-            yield from (ids for ids, _ in segment.names(dead))
+            for start in range(0, segment.videos, NAMES_AT_ONCE):
+                stop = min(start + NAMES_AT_ONCE, segment.videos)
+                ids = segment.ids.part(start, stop)
+                yield ids if dead is None else ids.take(np.flatnonzero(~dead[start:stop]))
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every file of the generation. Raises DamagedError naming the file."""
@@ -253,4 +272,7 @@ class Index:
         """What it holds, in numbers."""
         removed = sum(entry.removed for entry in self.content.segments)
         disk_bytes = sum((self.path / name).stat().st_size for name in self.content.files())
-        return IndexInfo(self.videos, removed, len(self.segments), self.header.S, disk_bytes, self.generation)
+        stretches = sum(segment.stretches(dead) for segment, dead in self.segments)
+        return IndexInfo(
+            self.videos, stretches, removed, len(self.segments), self.header.S, disk_bytes, self.generation
+        )

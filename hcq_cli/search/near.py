@@ -13,6 +13,8 @@ from hcq_cli.codes.strings import Strings
 
 MOST = 3
 """Ids worth naming."""
+ENOUGH = 10 * MOST
+"""Ids with the file's name to choose them from."""
 COMPARED = 20_000
 """Ids compared letter by letter: a fraction of a second. The file's name is looked for in all of them."""
 LEAST_LIKENESS = 0.6
@@ -24,14 +26,18 @@ def near_ids(ids: Iterable[Strings], wanted: str) -> list[str]:
     The name of the file is looked for in all ids, in small or capital letters, whatever folder it lies in;
     where that finds nothing, the first `COMPARED` are compared for slips of the pen.
     """
-    parts = list(ids)
     name = PurePath(video_of(wanted)).name.encode("utf-8", "surrogateescape")
     pattern = re.compile(re.escape(name), re.IGNORECASE)
-    found = [row for part in parts if name for row in _with(part, pattern)]
-    if not found:
-        some = islice((row for part in parts for row in part), COMPARED)
-        found = difflib.get_close_matches(wanted, dict.fromkeys(map(video_of, some)), MOST, LEAST_LIKENESS)
-    return sorted(dict.fromkeys(map(video_of, found)), key=lambda row: -_likeness(row, wanted))[:MOST]
+    named: dict[str, None] = {}
+    some: dict[str, None] = {}
+    for part in ids:
+        if name:
+            named |= dict.fromkeys(_with(part, pattern))
+        if len(named) >= ENOUGH:
+            break
+        some |= dict.fromkeys(map(video_of, islice(part, COMPARED - len(some))))
+    found = list(named) or difflib.get_close_matches(wanted, some, MOST, LEAST_LIKENESS)
+    return sorted(found, key=lambda row: -_likeness(row, wanted))[:MOST]
 
 
 def _with(ids: Strings, pattern: re.Pattern[bytes]) -> list[str]:
@@ -41,7 +47,7 @@ def _with(ids: Strings, pattern: re.Pattern[bytes]) -> list[str]:
         row = int(ids.offsets.searchsorted(match.start(), "right")) - 1
         if 0 <= row < len(ids) and pattern.search(ids.raw(row)):
             found[video_of(ids[row])] = None
-        if len(found) == 10 * MOST:
+        if len(found) == ENOUGH:
             break
     return list(found)
 

@@ -177,6 +177,11 @@ class Segment:
                 rows.append(row)
         return np.unique(np.array(rows, np.int64))
 
+    def stretches(self, dead: np.ndarray | None) -> int:
+        """How many living rows are stretches of a video; `dead` is bool [N]."""
+        rows = self._by_video.rows
+        return len(rows) if dead is None else int((~dead[rows[rows < self.videos]]).sum())
+
     def replaced_within(self) -> np.ndarray:
         """The rows int64 [n] whose id comes again further down."""
         hashes, rows = self._by_id.hashes, self._by_id.rows

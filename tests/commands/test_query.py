@@ -130,6 +130,7 @@ def test_without_an_index_or_a_checkpoint(hcq: Run, tmp_path: Path) -> None:
     assert missing.json["hint"] == "hcq index build"
     write_codes(tmp_path / "codes.hcq", names(3), random_codes(3))
     assert "no checkpoint" in hcq("query", "x", "--codes", "codes.hcq", code=10).err
+    assert "hcq query --codes codes.hcq" in hcq("query", "x", "--index", "codes.hcq", code=10).err
     (tmp_path / "junk").write_text("not codes")
     assert "junk" in hcq("query", "x", "--codes", "junk", code=4).err
 

@@ -166,13 +166,15 @@ def test_long_videos_in_stretches(hcq: Run, workspace: Path, tmp_path: Path) -> 
     wrong = hcq("query", "-w", workspace, "--index", index, "--like", "Clip5.mp4#t=0,9", "--json", code=10).json
     assert "'clip5.mp4'" in wrong["error"] and wrong["hint"] == "hcq query --like clip5.mp4"
     assert hcq("index", "remove", "clip5.mp4", "clip0.mp4", "--index", index, "--json").json["removed"] == 3
-    assert hcq("index", "info", "--index", index, "--json").json["videos"] == 8
+    info = hcq("index", "info", "--index", index, "--json").json
+    assert (info["videos"], info["stretches"]) == (8, 8)
     anew = hcq("encode", "-w", workspace, "--segment-s", "1", "-o", codes, "--json").json["codes_written"]
     change = hcq("index", "add", codes, "--index", index, "--json").json
     assert (change["removed"], change["videos"]) == (8, anew), "no stretch of an earlier cut can be found"
     hcq("encode", "-w", workspace, "-o", codes)
     change = hcq("index", "add", codes, "--index", index, "--json").json
     assert (change["removed"], change["videos"]) == (anew, 6)
+    assert hcq("index", "info", "--index", index, "--json").json["stretches"] == 0
     hits = hcq("query", "-w", workspace, "--index", index, "red ball", "--json").json["hits"]
     assert sorted(hit["id"] for hit in hits) == [f"clip{n}.mp4" for n in range(6)]
     hcq("encode", "-w", workspace, "--segment-s", "5", "--texts", workspace / "captions.jsonl", code=2)
