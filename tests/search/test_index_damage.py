@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.codes.container import FIXED, ContainerWriter
+from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, remove
@@ -142,6 +143,8 @@ def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> Segment:
         "paths_offsets": (np.arange(301), "<u8"),
         "id_hashes": (np.zeros(300), "<u8"),
         "id_rows": (order, "<u4"),
+        "stretch_hashes": (Strings.of(["v"]).hashes().repeat(3), "<u8"),
+        "stretch_rows": (order[:3], "<u4"),
         "list_starts": (np.array([0, 100, 100, 250, 300]), "<u4"),
         "order": (order, "<u4"),
         "slots": (order, "<u4"),
@@ -168,6 +171,12 @@ def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
         forged_segment(tmp_path / "s", {"order": beyond}).coded(None, 0, 10)
     with pytest.raises(DamagedError):
         forged_segment(tmp_path / "s", {}).name(300)
+    for rows, there in ((np.arange(3), 3), (beyond[:3], 0)):
+        forged = forged_segment(tmp_path / "s", {"stretch_rows": rows})
+        assert not len(forged.rows_of(Strings.of(["v"]))), "no row is what the table says"
+        assert forged.stretches(np.zeros(300, bool)) == there
+    with pytest.raises(DamagedError, match="fit together"):
+        forged_segment(tmp_path / "s", {"stretch_rows": beyond[:2]}).rows_of(Strings.of(["v"]))
 
 
 def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) -> None:
