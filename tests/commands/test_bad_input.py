@@ -54,3 +54,24 @@ def test_a_number_that_is_none_and_features_of_other_widths_are_refused(hcq: Run
     refused = hcq("encode", "wide", "--ckpt", "run", "-o", "codes.hcq", code=1).err
     assert "features of audio are 9 wide; the model was trained on 8" in refused
     assert not (tmp_path / "codes.hcq").exists()
+
+
+def test_a_collection_of_one_video_trains_with_a_warning_and_answers(hcq: Run, tmp_path: Path) -> None:
+    write_store(tmp_path / ".hcq" / "features", [video(0)])
+    write_lines(tmp_path / "captions.jsonl", {"v000.mp4": caption(0)})
+    said = hcq("train", "--captions", "captions.jsonl", *SETTINGS, "-o", "run", "--json").json["warnings"]
+    assert any("fewer than 16 codewords" in sentence for sentence in said), said
+    hcq("encode", "--ckpt", "run")
+    hcq("index", "build")
+    assert [hit["id"] for hit in hcq("query", caption(0), "--json").json["hits"]] == ["v000.mp4"]
+
+
+def test_a_model_of_other_experts_says_what_it_misses(hcq: Run, tmp_path: Path) -> None:
+    write_store(tmp_path / "both", [video(n) for n in range(4)])
+    fewer = [dataclasses.replace(video(n), tokens={"audio": video(n).tokens["audio"]}) for n in range(4)]
+    write_store(tmp_path / "blind", fewer)
+    write_lines(tmp_path / "captions.jsonl", {f"v{n:03d}.mp4": caption(n) for n in range(4)})
+    hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--features", "both", "-o", "run")
+    missing = "the features hold no appearance, which the model was trained with"
+    assert missing in hcq("encode", "blind", "-o", "codes.hcq", "--ckpt", "run").err
+    assert missing in hcq("eval", "--features", "blind", "--ckpt", "run").err
