@@ -58,10 +58,15 @@ class Retrieval:
 def encode_part(
     model: Model, features: Features, rows: NDArray[np.int64], done: Progress | None = None
 ) -> NDArray[np.float32]:
-    """Dense levels of the videos of `rows`: float32 [N, L+1, D]."""
+    """Dense levels of the videos of `rows`: float32 [N, L+1, D].
+
+    Raises:
+        HcqError: the features lack every expert of the model.
+    """
+    experts = model.known_experts(features.experts)
     parts = [np.zeros((0, model.config.levels + 1, model.config.embedding_width), np.float32)]
     for at in in_order(len(rows), VIDEOS_AT_ONCE):
-        batch = collate(features.read(rows[at], list(model.config.experts)), model.config.video.max_tokens)
+        batch = collate(features.read(rows[at], experts), model.config.video.max_tokens)
         parts.append(model.encode_videos(batch))
         if done is not None:
             done(len(at))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,21 @@ class Model:
     def config(self) -> ModelConfig:
         """Its shape."""
         return self.network.config
+
+    def known_experts(self, held: Collection[str]) -> list[str]:
+        """Those of its experts that are `held`, in its own order; to the model the others are missing.
+
+        Raises:
+            HcqError: none is.
+        """
+        known = [name for name in self.config.experts if name in held]
+        if not known:
+            wanted = list(self.config.experts)
+            raise HcqError(
+                f"the features hold none of the model's experts ({', '.join(wanted)})",
+                f"hcq extract VIDEOS --experts {','.join(wanted)}",
+            )
+        return known
 
     @property
     def device(self) -> torch.device:

@@ -14,7 +14,6 @@ from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.moments import moment_id
 from hcq_cli.data.batches import RaggedTokens, collate, in_order
 from hcq_cli.data.stretches import Stretch, cut, cut_tokens, part
-from hcq_cli.errors import HcqError
 from hcq_cli.features.records import VideoRecord, state_number
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
@@ -82,12 +81,7 @@ def encode_store(
         HcqError: the store lacks every expert of the model, or has features of another width.
     """
     started = time.monotonic()
-    experts = [name for name in model.config.experts if name in store.experts]
-    if not experts:
-        raise HcqError(
-            f"the features hold none of the model's experts ({', '.join(model.config.experts)})",
-            f"hcq extract VIDEOS --experts {','.join(model.config.experts)}",
-        )
+    experts = model.known_experts(store.experts)
     warnings, left_out, items = [*store.warnings, *expert_warnings(model, store)], 0, 0
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale) as writer:
         for rows in in_order(len(store), VIDEOS_AT_ONCE):

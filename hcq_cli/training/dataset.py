@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,11 @@ STATISTICS_VIDEOS = 20_000
 
 class Features(Protocol):
     """Where features come from: a store, or a copy of it in memory."""
+
+    @property
+    def experts(self) -> Collection[str]:
+        """Names of those it holds."""
+        ...
 
     def read(self, rows: NDArray[np.int64], experts: Sequence[str] | None = None, /) -> Mapping[str, RaggedTokens]:
         """The tokens of some videos, by expert."""
@@ -86,6 +91,11 @@ class MemoryFeatures:
 
     tokens: Mapping[str, RaggedTokens]
     position: NDArray[np.int64]
+
+    @property
+    def experts(self) -> Collection[str]:
+        """As `Features.experts`."""
+        return self.tokens.keys()
 
     def read(self, rows: NDArray[np.int64], experts: Sequence[str] | None = None, /) -> dict[str, Ragged]:
         """As `Features.read`."""
