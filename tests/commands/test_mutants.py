@@ -9,9 +9,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,73 +18,12 @@ import pytest
 from comparing import contents
 from filming import clip, film, tone
 from mutating import mutants
+from watching import extract_watched
 
 EXPERTS = "colour,audio"
 DEADLINE_S = 60
 MOST_HANDLES = 40
 """Open files of one worker: a file, its pipes and the libraries' own; the same after a thousand videos."""
-
-
-@dataclass
-class Ended:
-    """What an extraction said, and what it was seen to hold while it ran."""
-
-    code: int
-    report: dict[str, Any]
-    errors: str
-    seconds: float
-    handles: dict[int, list[int]] = field(default_factory=dict)
-
-
-def marked(mark: str) -> list[int]:
-    """Processes that run with this mark in their environment, of whatever name."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            mine = f"HCQ_TEST_STORE={mark}".encode() in (place / "environ").read_bytes().split(b"\0")
-            zombie = (place / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-        except OSError:
-            continue
-        if mine and not zombie:
-            found.append(int(place.name))
-    return found
-
-
-def open_files(process: int) -> int:
-    try:
-        return len(os.listdir(f"/proc/{process}/fd"))
-    except OSError:
-        return 0
-
-
-def extract_watched(arguments: list[str], folder: Path, env: dict[str, str], timeout_s: float) -> Ended:
-    """Run `hcq extract` and count, ten times a second, the files that each of its processes holds open."""
-    mark, scratch = str(folder), folder / "scratch"
-    scratch.mkdir()
-    begun, handles = time.monotonic(), dict[int, list[int]]()
-    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hcq_cli", "extract", *arguments, "--json"],
-            cwd=folder,
-            stdout=out,
-            stderr=err,
-            env={**os.environ, **env, "HCQ_TEST_STORE": mark, "TMPDIR": str(scratch), "NO_COLOR": "1"},
-        )
-        try:
-            while process.poll() is None and time.monotonic() - begun < timeout_s:
-                for number in marked(mark):
-                    handles.setdefault(number, []).append(open_files(number))
-                time.sleep(0.1)
-            assert process.poll() is not None, f"still running after {timeout_s} s"
-        finally:
-            process.kill()
-            process.wait()
-    seconds = time.monotonic() - begun
-    assert marked(mark) == [], "a process was left behind"
-    assert list(scratch.iterdir()) == [], "a temporary file was left behind"
-    return Ended(
-        process.returncode, json.loads((folder / "out").read_text()), (folder / "err").read_text(), seconds, handles
-    )
 
 
 def last_s(times: bytes) -> float:
@@ -114,7 +51,8 @@ def check(
     ended = extract_watched(["videos", *options, "-o", str(store)], tmp_path, env, timeout_s)
     report = ended.report
     assert ended.code == 3 and "Traceback" not in ended.errors
-    assert report["videos"] == report["extracted"] + len(report["failed"]) == count + len(sources)
+    kept = report["extracted"] + report["duplicates"]  # zeros over zeros are no harm
+    assert report["videos"] == kept + len(report["failed"]) == count + len(sources)
     failed = {Path(item["path"]).name: item["error"] for item in report["failed"]}
     assert failed and all(failed.values()) and not any("longer than" in error for error in failed.values()), failed
     found, unharmed = contents(store), contents(clean)
@@ -122,22 +60,22 @@ def check(
     told = {Path(warning["path"]).name for warning in report["warnings"]}
     short = check_what_is_left(made, found, unharmed, told)
     assert not [path for path in store.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
-    most = max(max(counts) for counts in ended.handles.values())
-    assert most <= MOST_HANDLES, ended.handles
-    kept, lost = (Counter(made[id][0] for id in ids if id in made) for ids in (found, failed))
+    most = max(ended.most_handles.values())
+    assert most <= MOST_HANDLES, ended.most_handles
+    whole, lost = (Counter(made[id][0] for id in ids if id in made) for ids in (found, failed))
     reasons = Counter(error.split(";")[0][:60] for error in failed.values()).most_common(8)
     return json.dumps(
         {
             "decoder": decoder,
             "mutants": count,
             "seconds": round(ended.seconds, 1),
-            "kept": kept,
+            "kept": whole,
             "failed": lost,
             "kept_in_part": short,
             "warned": len(told),
             "decoders": report["decoders"],
             "most_open_files": most,
-            "worker_processes": len(ended.handles) - 1,
+            "worker_processes": len(ended.most_handles) - 1,
             "reasons": reasons,
         }
     )
