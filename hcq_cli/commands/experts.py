@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.console import printable
+from hcq_cli.errors import EXIT_FAILED
+
+EXAMPLE_CHECK = "hcq experts --check brightness"
 
 
 def _sampling_text(sampling: dict[str, Any]) -> str:
@@ -68,37 +72,86 @@ def _absent(source: str) -> dict[str, Any]:
 def register(app: typer.Typer) -> None:
     """Add `hcq experts`."""
 
-    @command(app, "experts", panel=LOOKING, examples=["hcq experts", "hcq experts --json"])
-    def experts(session: Session) -> None:
+    @command(app, "experts", panel=LOOKING, examples=["hcq experts", "hcq experts --json", EXAMPLE_CHECK])
+    def experts(
+        session: Session,
+        check: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Put one to the test of the contract; NAME or NAME=SOURCE.")
+        ] = None,
+    ) -> None:
         """List what can see and hear: dimension, sampling, weights, their revision and licence, and what it costs."""
-        from experts import registry
-        from experts.neural.sources import ON_REQUEST
-        from hcq_cli.errors import HcqError
+        if check is None:
+            _list(session)
+        else:
+            _check(session, check)
 
-        try:
-            known = registry.announced()
-        except ValueError as error:
-            raise HcqError(str(error), "pip uninstall one of them") from error
-        plain = [(each.name, each.package) for each in known.values() if each.name in registry.BUILT_IN]
-        others = [(each.name, each.package) for each in known.values() if each.package != "hcq"]
-        asks = [*registry.presets["neural"], *(f"{name}={source}" for name, source in ON_REQUEST.items())]
-        rows = [_row(*each) for each in [*plain, *others]]
-        networks = [_row(ask, "hcq") for ask in asks]
-        for row in rows:
-            if "error" in row:
-                session.console.warn(row["error"] + (f" ({row['missing']})" if "missing" in row else ""))
-        document = {"experts": rows, "networks": networks, "presets": registry.presets}
-        session.console.result(document, lambda: _show(session, rows, networks))
+
+def _check(session: Session, ask: str) -> None:
+    """Run the contract suite on an expert; exit code 1 if it breaks a promise."""
+    from experts.contract import BrokenContract, check_expert
+    from experts.neural.weights import WeightsError
+    from hcq_cli.errors import HcqError, NotFoundError
+    from hcq_cli.media.engine import load_experts
+
+    expert, broken = load_experts([ask])[0], list[str]()
+    try:
+        check_expert(expert)
+    except BrokenContract as error:
+        broken = str(error).splitlines()[1:]
+    except WeightsError as error:
+        raise NotFoundError(str(error), error.hint) from error
+    except Exception as error:  # whatever a foreign expert does while it is prepared
+        raise HcqError(f"{ask}: cannot be prepared: {type(error).__name__}: {error}", "hcq doctor") from error
+    document = {"expert": expert.name, "kept": not broken, "broken": broken}
+
+    def human() -> None:
+        kept = "breaks the contract (experts/base.py):" if broken else "keeps every promise of the contract"
+        session.console.text(f"{expert.name} {kept}")
+        for line in broken:
+            session.console.text(f"  {printable(line)}")
+
+    session.console.result(document, human)
+    if broken:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _list(session: Session) -> None:
+    from experts import registry
+    from experts.neural.sources import ON_REQUEST
+    from hcq_cli.errors import HcqError
+
+    try:
+        known = registry.announced()
+    except ValueError as error:
+        raise HcqError(str(error), "pip uninstall one of them") from error
+    plain = [(each.name, each.package) for each in known.values() if each.name in registry.BUILT_IN]
+    others = [(each.name, each.package) for each in known.values() if each.package != "hcq"]
+    asks = [*registry.presets["neural"], *(f"{name}={source}" for name, source in ON_REQUEST.items())]
+    rows = [_row(*each) for each in [*plain, *others]]
+    networks = [_row(ask, "hcq") for ask in asks]
+    for row in rows:
+        if "error" in row:
+            session.console.warn(row["error"] + (f" ({row['missing']})" if "missing" in row else ""))
+    document = {"experts": rows, "networks": networks, "presets": registry.presets}
+    session.console.result(document, lambda: _show(session, rows, networks))
 
 
 def _show(session: Session, rows: list[dict[str, Any]], networks: list[dict[str, Any]]) -> None:
     console = session.console
     cells = [
-        [row["name"], row["dim"], _sampling_text(row["sampling"]), row["version"], row["cost"], row["about"]]
+        [
+            row["name"],
+            row["dim"],
+            _sampling_text(row["sampling"]),
+            row["version"],
+            _weights(row),
+            row["cost"],
+            row["about"],
+        ]
         for row in rows
         if "dim" in row
     ]
-    console.table(["expert", "dim", "sampling", "version", "cost", "what it sees or hears"], cells)
+    console.table(["expert", "dim", "sampling", "version", "weights", "cost", "what it sees or hears"], cells)
     cells = [
         [row["name"], row["source"].replace("+", " "), row.get("dim", ""), row["licence"], _state(row)]
         for row in networks
@@ -108,6 +161,13 @@ def _show(session: Session, rows: list[dict[str, Any]], networks: list[dict[str,
     console.note("face is off in the preset neural until asked for by name: faces are biometric data")
     console.note("other networks: --experts NAME=SOURCE, a Hugging Face id, a folder, or onnx:FILE")
     console.note("an expert of your own: experts/base.py tells how, entry points in hcq.experts announce it")
+
+
+def _weights(row: dict[str, Any]) -> str:
+    """What an expert stands on, and its licence."""
+    if not row["weights"]:
+        return "none"
+    return str(row["weights"]) + (f" ({row['licence']})" if row["licence"] else "")
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def check_what_is_left(
             assert found[name] == whole, name
         elif name in found and found[name]["colour"][0] != "no_stream":  # a flip may make a sound track of a picture
             ends_s, ended_s = last_s(found[name]["colour"][2]), last_s(whole["colour"][2])
-            if ends_s < ended_s - 1.5:
+            if ends_s < ended_s - 2.0:  # a second is not worth a word, and the frames are half a second apart
                 short += 1
                 # A program or transport stream does not know how long it was before it was cut.
                 assert name in told or (kind == "cut" and source.suffix in (".mpg", ".ts")), (name, ends_s, ended_s)

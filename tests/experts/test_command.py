@@ -31,6 +31,7 @@ def test_classic_experts_are_listed(hcq):
     assert networks["motion"]["missing"] == "hcq models fetch motion" and networks["face"]["presets"] == []
     assert networks["appearance"]["licence"] == "Apache-2.0" and networks["audio"]["presets"] == ["neural"]
     shown = hcq("experts").out
+    assert "haarcascade" in shown and "BSD" in shown
     assert all(name in shown for name in ("appearance", "motion", "audio", "face", "preset classic"))
 
 
@@ -44,6 +45,11 @@ def test_the_example_package_installs_and_is_listed(hcq, tmp_path):
     rows = {row["name"]: row for row in hcq("experts", "--json", env=env).json["experts"]}
     assert rows["brightness"]["package"] == "hcq-brightness"
     assert rows["brightness"]["dim"] == 16
+    assert hcq("experts", "--check", "brightness", "--json", env=env).json == {
+        "expert": "brightness",
+        "kept": True,
+        "broken": [],
+    }
     own_test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(source)]
     subprocess.run(own_test, check=True, timeout=120, env={**os.environ, **env}, cwd=tmp_path)
 
@@ -59,3 +65,14 @@ def test_a_broken_package_is_a_warning_and_the_rest_is_listed(hcq, tmp_path):
     assert "no_such_module_here" in rows["sorry"]["error"]
     assert rows["audio"]["dim"] > 0
     assert "warning: expert 'sorry' of package sorry" in outcome.err
+
+
+def test_an_expert_is_put_to_the_test_of_the_contract(hcq):
+    planted = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests" / "media" / "planted"), str(REPOSITORY)])}
+    assert "audio keeps every promise" in hcq("experts", "--check", "audio").out
+    broken = hcq("experts", "--check", "fragile", "--json", env=planted, code=1).json
+    assert broken["expert"] == "fragile" and not broken["kept"]
+    assert any("three seconds" in line and "too wide for me" in line for line in broken["broken"])
+    people = hcq("experts", "--check", "fragile", env=planted, code=1)
+    assert "fragile breaks the contract" in people.out and "Traceback" not in people.err
+    assert "there are: appearance" in hcq("experts", "--check", "nose", code=2).err
