@@ -15,7 +15,7 @@ import numpy as np
 from experts.audio import HZ, is_heard
 from experts.base import Clip, Sampling, State, Tokens, Waveform
 from experts.neural.network import choose_device, choose_precision, quiet_transformers
-from experts.neural.weights import WeightsError, locate
+from experts.neural.weights import WeightsError, locate_kind
 from experts.sentences import MINILM, Sentences, text_weights
 
 LEAST_S = 0.1
@@ -43,10 +43,7 @@ class Speech:
 
     def __init__(self, source: str) -> None:
         whisper, _, embedder = source.partition("+")
-        self._found = locate(whisper)
-        if self._found.model_type != "whisper":
-            what = f"{whisper}: is of the kind {self._found.model_type!r}; speech takes whisper"
-            raise WeightsError(what, "hcq models fetch openai/whisper-base")
+        self._found = locate_kind(whisper, "speech", ["whisper"], "Whisper", "hcq models fetch openai/whisper-base")
         self._sentences = Sentences(text_weights(embedder or MINILM))
         self.dim = self._sentences.dim
         self._device = "cpu"

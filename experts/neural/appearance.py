@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from experts.base import Clip, Sampling, State
-from experts.neural.expert import Gathered, NetworkExpert
+from experts.neural.expert import Gathered, HubExpert, NetworkExpert
 from experts.neural.network import Inputs, Network, TorchNetwork, quiet_transformers
 from experts.neural.pixels import as_images, image_processor, processor_settings, side_for
 from experts.neural.weights import Weights, WeightsError, locate, onnx_file
@@ -38,7 +38,7 @@ def appearance(source: str) -> NetworkExpert:
     return HubAppearance(source, locate(source))
 
 
-class HubAppearance(NetworkExpert):
+class HubAppearance(HubExpert):
     """Expert for still appearance, by a network of transformers.
 
     Args:
@@ -49,7 +49,7 @@ class HubAppearance(NetworkExpert):
     name = "appearance"
 
     def __init__(self, source: str, found: Weights) -> None:
-        self.source, self._found = source, found
+        super().__init__(source, found)
         self.sampling = Sampling(FRAMES_PER_SECOND, max_side=side_for(processor_settings(found)))
         self.about = f"sees frames as {found.model_type or 'a network'} does"
         self._processor: Any = None
@@ -57,15 +57,6 @@ class HubAppearance(NetworkExpert):
     def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
         return vector_width(read_config(self._found))
-
-    def identify_weights(self) -> str:
-        """Commit or digest of the weights."""
-        return self._found.identity
-
-    @property
-    def licence(self) -> str:
-        """Of the weights."""
-        return self._found.licence
 
     @property
     def cost(self) -> str:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from experts.audio import is_heard
 from experts.base import Clip, Sampling, State, Waveform
 from experts.neural.appearance import pooled, read_config
-from experts.neural.expert import Gathered, NetworkExpert
+from experts.neural.expert import Gathered, HubExpert, NetworkExpert
 from experts.neural.network import Network, Reader, TorchNetwork, quiet_transformers
-from experts.neural.weights import Weights, WeightsError, locate, onnx_file
+from experts.neural.weights import Weights, WeightsError, locate_kind
 from experts.neural.windows import even_windows
 
 if TYPE_CHECKING:
@@ -82,16 +82,10 @@ def audio(source: str) -> NetworkExpert:
     Raises:
         WeightsError: the weights are not there, or are of a kind that is not known.
     """
-    if onnx_file(source) is not None:
-        raise WeightsError("audio takes no onnx:FILE", "give a folder or id of AST, CLAP or Whisper")
-    found = locate(source)
-    if found.model_type not in EARS:
-        known = ", ".join(EARS)
-        raise WeightsError(f"{source}: is of the kind {found.model_type!r}; audio takes {known}", "hcq models list")
-    return HubAudio(source, found)
+    return HubAudio(source, locate_kind(source, "audio", EARS, "AST, CLAP or Whisper"))
 
 
-class HubAudio(NetworkExpert):
+class HubAudio(HubExpert):
     """Expert for sound, by a network of transformers.
 
     Args:
@@ -102,7 +96,7 @@ class HubAudio(NetworkExpert):
     name = "audio"
 
     def __init__(self, source: str, found: Weights) -> None:
-        self.source, self._found = source, found
+        super().__init__(source, found)
         self._ear = EARS[found.model_type]
         self.sampling = Sampling(None, audio_hz=self._ear.hz)
         self.about = f"hears as {found.model_type} does, in windows of {self._ear.window_s:g} s"
@@ -111,15 +105,6 @@ class HubAudio(NetworkExpert):
     def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
         return int(getattr(read_config(self._found), self._ear.width))
-
-    def identify_weights(self) -> str:
-        """Commit or digest of the weights."""
-        return self._found.identity
-
-    @property
-    def licence(self) -> str:
-        """Of the weights."""
-        return self._found.licence
 
     @property
     def cost(self) -> str:

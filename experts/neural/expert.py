@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.neural.network import Inputs, Network
+from experts.neural.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,24 @@ class NetworkExpert(ABC):
             vectors, times = vectors[found.keep], times[found.keep]
         features = np.ascontiguousarray(vectors.reshape(-1, vectors.shape[-1]), np.float32)
         return Tokens(features, times.reshape(-1).astype(np.float32))
+
+
+class HubExpert(NetworkExpert):
+    """An expert whose network transformers loads: what it stands on is told by its weights.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    def __init__(self, source: str, found: Weights) -> None:
+        self.source, self._found = source, found
+
+    def identify_weights(self) -> str:
+        """Commit or digest of the weights."""
+        return self._found.identity
+
+    @property
+    def licence(self) -> str:
+        """Of the weights."""
+        return self._found.licence

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Frames, Sampling, State
 from experts.neural.appearance import read_config
-from experts.neural.expert import Gathered, NetworkExpert
+from experts.neural.expert import Gathered, HubExpert, NetworkExpert
 from experts.neural.network import Network, TorchNetwork, quiet_transformers
 from experts.neural.pixels import as_images, processor_settings, side_for
-from experts.neural.weights import Weights, WeightsError, locate, onnx_file
+from experts.neural.weights import Weights, locate_kind
 from experts.neural.windows import even_windows, window_middles
 
 if TYPE_CHECKING:
@@ -65,16 +65,10 @@ def motion(source: str) -> NetworkExpert:
     Raises:
         WeightsError: the weights are not there, or are of a kind that is not known.
     """
-    if onnx_file(source) is not None:
-        raise WeightsError("motion takes no onnx:FILE", "give a folder or id of VideoMAE, TimeSformer or V-JEPA 2")
-    found = locate(source)
-    if found.model_type not in STRIDES:
-        known = ", ".join(STRIDES)
-        raise WeightsError(f"{source}: is of the kind {found.model_type!r}; motion takes {known}", "hcq models list")
-    return HubMotion(source, found)
+    return HubMotion(source, locate_kind(source, "motion", STRIDES, "VideoMAE, TimeSformer or V-JEPA 2"))
 
 
-class HubMotion(NetworkExpert):
+class HubMotion(HubExpert):
     """Expert for motion, by a network of transformers.
 
     Args:
@@ -86,7 +80,7 @@ class HubMotion(NetworkExpert):
     paced = True
 
     def __init__(self, source: str, found: Weights) -> None:
-        self.source, self._found = source, found
+        super().__init__(source, found)
         self._pace = STRIDES[found.model_type]
         self._length = int(found.config.get(self._pace.length_field, self._pace.usual_length))
         self._settings = processor_settings(found)
@@ -102,15 +96,6 @@ class HubMotion(NetworkExpert):
     def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
         return int(read_config(self._found).hidden_size)
-
-    def identify_weights(self) -> str:
-        """Commit or digest of the weights."""
-        return self._found.identity
-
-    @property
-    def licence(self) -> str:
-        """Of the weights."""
-        return self._found.licence
 
     @property
     def cost(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,30 @@ def locate(source: str) -> Weights:
         raise WeightsError(f"{source}: there is no such folder, and it is no Hugging Face id", "hcq models list")
     if not weight_files(found.folder):
         _refuse_folder(found)
+    return found
+
+
+def locate_kind(
+    source: str, expert: str, kinds: Collection[str], people: str, hint: str = "hcq models list"
+) -> Weights:
+    """The weights that a source names, if the expert can read a network of that kind.
+
+    Args:
+        source: a folder, or a Hugging Face id with an optional `@revision`.
+        expert: its name.
+        kinds: `model_type` of the networks it takes.
+        people: the same, as people call them.
+        hint: what to run if it is another.
+
+    Raises:
+        WeightsError: the weights are not there, or are of another kind.
+    """
+    if onnx_file(source) is not None:
+        raise WeightsError(f"{expert} takes no onnx:FILE", f"give a folder or id of {people}")
+    found = locate(source)
+    if found.model_type not in kinds:
+        takes = f"{expert} takes {', '.join(kinds)}"
+        raise WeightsError(f"{source}: is of the kind {found.model_type!r}; {takes}", hint)
     return found
 
 
