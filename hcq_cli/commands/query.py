@@ -17,8 +17,9 @@ from hcq_cli.console import printable
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.search.collection import Collection
     from hcq_cli.search.index import Index
-    from hcq_cli.search.query import Answer, Collection, Hit
+    from hcq_cli.search.query import Answer, Hit
     from hcq_cli.search.tower import TextTower
     from hcq_cli.search.video_side import VideoQuery
 
@@ -134,8 +135,8 @@ def _check(words: list[str], like: str | None, video: Path | None, find: str | N
 
 
 def _open(session: Session, codes: Path | None, index: Path | None, find: str | None) -> Collection:
+    from hcq_cli.search.collection import CodeFileCollection
     from hcq_cli.search.index import Index
-    from hcq_cli.search.query import CodeFileCollection
 
     if codes is not None and index is not None:
         raise UsageError("--codes and --index exclude each other")

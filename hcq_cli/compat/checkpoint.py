@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +22,7 @@ from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, Tex
 from hcq_cli.model.video import VideoTensors
 
 if TYPE_CHECKING:
-    from hcq_cli.model.text import TextEncoder, TextTower
+    from hcq_cli.model.text import TextEncoder
 
 MARK = "reference_options"
 """Weight of an imported checkpoint that holds its options, so that the model's hash covers them too."""
@@ -155,29 +154,25 @@ def build(config: ModelConfig, weights: Mapping[str, Tensor], text_encoder: Text
     return ImportedNetwork(config, from_bytes(weights[MARK]), text_encoder)
 
 
-def save_official(
-    folder: Path, model: OfficialModel, weights: Mapping[str, Tensor], tower: TextTower, text_encoder: str
-) -> list[str]:
-    """Write a reference model as a checkpoint folder.
+def convert(
+    model: OfficialModel, weights: Mapping[str, Tensor], text_encoder: TextEncoder, source: str
+) -> tuple[ImportedNetwork, list[str]]:
+    """A reference model as one that encodes and is searched as ours are.
 
     Args:
-        folder: made if missing.
         model: what the checkpoint describes.
         weights: by the reference's names.
-        tower: its text encoder (weights not loaded yet) and tokenizer.
-        text_encoder: where those come from.
+        text_encoder: of the right shape, its weights not loaded yet.
+        source: where that shape comes from.
 
     Returns:
-        Names of weights that nothing has a use for.
+        The network, and the names of weights that nothing has a use for.
 
     Raises:
         HcqError: the model cannot be searched.
         DamagedError: the weights do not fit.
     """
-    from hcq_cli.model import checkpoint
-
-    network = ImportedNetwork(model_config(model, text_encoder), model.options, tower.encoder)
+    network = ImportedNetwork(model_config(model, source), model.options, text_encoder)
     unused = load_official(network.reference, weights)
     network.reference.normalize_codebooks()
-    checkpoint.save(folder, network, tower, {"imported": model.options.architecture})  # type: ignore[arg-type]
-    return unused
+    return network, unused

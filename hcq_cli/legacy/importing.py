@@ -52,22 +52,24 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
         raise UsageError(f"{folder}: holds a checkpoint already", "give another folder with -o")
     legacy = read_legacy(file)
 
-    from hcq_cli.compat.checkpoint import model_config, save_official
+    from hcq_cli.compat.checkpoint import convert
     from hcq_cli.compat.official import describe
+    from hcq_cli.model import checkpoint
 
     try:
         model = describe(legacy.weights, legacy.config, type_ids)
         source = text_encoder or model.text_encoder
         if not source:
             raise UsageError("its text encoder is none that hcq knows", "--text-encoder ID|FOLDER")
-        bytes_per_video = model_config(model, source).bytes_per_video
-        unused = save_official(folder, model, legacy.weights, untrained_tower(source, model.max_words), source)
+        tower = untrained_tower(source, model.max_words)
+        network, unused = convert(model, legacy.weights, tower.encoder, source)
+        checkpoint.save(folder, network, tower, {"imported": model.options.architecture})  # type: ignore[arg-type]
     except DamagedError as error:
         raise DamagedError(f"{file}: {error.message}", error.hint or "check --text-encoder") from error
     except HcqError as error:
         raise type(error)(f"{file}: {error.message}", error.hint) from error
     experts = {name: expert.dim for name, expert in model.options.experts.items()}
-    return Imported(model.options.architecture, experts, bytes_per_video, unused, model.notes)
+    return Imported(model.options.architecture, experts, network.config.bytes_per_video, unused, model.notes)
 
 
 def untrained_tower(source: str, max_tokens: int) -> TextTower:

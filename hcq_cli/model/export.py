@@ -28,7 +28,7 @@ from hcq_cli.search.exported_tower import ExportedTower, TextSide, write_tower
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-    from hcq_cli.search.query import Collection
+    from hcq_cli.search.collection import Collection
 
 INPUTS = ("ids", "mask", "special")
 OPSET = 17

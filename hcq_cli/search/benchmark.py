@@ -21,8 +21,9 @@ from hcq_cli.errors import HcqError
 from hcq_cli.search import peers
 from hcq_cli.search.blocks import WIDTH, Blocks, to_blocks
 from hcq_cli.search.extending import extend
-from hcq_cli.search.kernel import Kernel, kernel, scan
+from hcq_cli.search.kernel import kernel, scan
 from hcq_cli.search.table import tables
+from hcq_cli.search.topk import Kernel
 
 BATCHES = (1, 16)
 """Queries asked together."""

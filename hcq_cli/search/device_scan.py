@@ -16,7 +16,7 @@ import numpy as np
 
 from hcq_cli.errors import UsageError
 from hcq_cli.search.blocks import WIDTH, Blocks
-from hcq_cli.search.kernel import TopK, Visits, best, kernel, merge
+from hcq_cli.search.topk import Kernel, TopK, Visits, best, merge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,12 +37,13 @@ class DeviceKernel:
 
     Args:
         device: as torch names it: "cuda", "cuda:1", or "cpu" for a trial without a card.
+        beside: the processor's kernel, for what is no work for a device.
 
     Raises:
         UsageError: torch does not find it.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, beside: Kernel) -> None:
         import torch
 
         try:
@@ -51,7 +52,7 @@ class DeviceKernel:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"--device {device}: {reason}", "--device cpu scans without a card") from error
-        self.name = PREFIX + device
+        self.name, self._beside = PREFIX + device, beside
         self._held: dict[tuple[int, tuple[int, ...]], tuple[np.ndarray, Tensor]] = {}
 
     def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
@@ -64,7 +65,7 @@ class DeviceKernel:
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
         """See `Kernel.visit`: a few lists are no work for a device, the processor sees to them."""
-        return kernel().visit(blocks, tables, k, visits)
+        return self._beside.visit(blocks, tables, k, visits)
 
     def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
         import torch

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from hcq_cli.search.blocks import Blocks
-from hcq_cli.search.kernel import TopK, Visits, best, merge, none_found
+from hcq_cli.search.topk import TopK, Visits, best, merge, none_found
 
 INTERFACE = 2
 """What `_scan.scan` takes; a module compiled from an older source is not used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hcq_cli.search.blocks import WIDTH, Blocks
-from hcq_cli.search.kernel import TopK, Visits, best, merge, none_found
+from hcq_cli.search.topk import TopK, Visits, best, merge, none_found
 
 CELLS = 1 << 21
 """Scores held at once, over all queries of a pass: 16 MiB of float64."""

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from hcq_cli.search.blocks import Blocks, Source
-from hcq_cli.search.kernel import Kernel, TopK, Visits, best, kernel, none_found, scan
+from hcq_cli.search.kernel import kernel, scan
 from hcq_cli.search.partition import Partition, list_sizes
+from hcq_cli.search.topk import Kernel, TopK, Visits, best, none_found
 
 QUERIES_AT_ONCE = 64
 """Queries whose tables are held together: 5 KiB a sub-quantizer each… 20 MiB at 256."""

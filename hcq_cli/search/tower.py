@@ -20,7 +20,7 @@ from hcq_cli.search.exported_tower import ExportedTower
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.search.query import Collection
+    from hcq_cli.search.collection import Collection
 
 
 class TextTower(Protocol):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.errors import HcqError
+from hcq_cli.search.collection import CodeFileCollection
 from hcq_cli.search.exported_tower import ExportedTower, TowerEntry
 from hcq_cli.search.index import Content, generations
 from hcq_cli.search.indexing import TowerMaker
-from hcq_cli.search.query import CodeFileCollection
 from hcq_cli.search.tower import find_checkpoint
 
 MOST_SENTENCES = 200

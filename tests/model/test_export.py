@@ -24,9 +24,9 @@ from hcq_cli.model.encoding import header
 from hcq_cli.model.export import TOLERANCE, export_text_side
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vocabulary import word_piece
+from hcq_cli.search.collection import CodeFileCollection
 from hcq_cli.search.exported_tower import ExportedTower, TextSide
 from hcq_cli.search.kernel import scan
-from hcq_cli.search.query import CodeFileCollection
 from hcq_cli.search.table import tables
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hcq_cli.errors import UsageError
 from hcq_cli.search import numpy_scan
 from hcq_cli.search.blocks import WIDTH, Blocks, Rows, to_blocks
-from hcq_cli.search.kernel import Kernel, TopK, kernel, kernels, scan
+from hcq_cli.search.kernel import kernel, kernels, scan
+from hcq_cli.search.topk import Kernel, TopK
 
 KERNELS = list(kernels().values())
 by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)

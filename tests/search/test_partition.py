@@ -13,12 +13,13 @@ from hcq_cli.search import segmenting
 from hcq_cli.search.blocks import Blocks, to_blocks
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, compact, remove
-from hcq_cli.search.kernel import Kernel, Visits, kernels, scan
+from hcq_cli.search.kernel import kernels, scan
 from hcq_cli.search.partition import nearest, put_together, root, weighted
 from hcq_cli.search.partitioning import TuningQueries, kmeans, lists_for
 from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.table import tables
+from hcq_cli.search.topk import Kernel, Visits
 
 WIDE = CodeHeader("videos", "a" * 64, "/nowhere/model", levels=4, M=4, K=16, D=32)
 by_kernel = pytest.mark.parametrize("by", kernels().values(), ids=lambda by: by.name)
