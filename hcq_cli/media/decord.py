@@ -20,7 +20,9 @@ from hcq_cli.media.pyav import PyAVMedia, start_s
 LOST_IN = {"mpegts"}
 """Containers in which decord may begin at the second key frame, with the times of the first."""
 LATEST_S = 1e7
-"""A time beyond this is nonsense (four months)."""
+"""A time beyond this is nonsense (four months)…"""
+LATER_S = 60.0
+"""…and so is one that lies beyond twice what the file says of its length by more than this, seconds."""
 
 
 class DecordPicture:
@@ -129,7 +131,8 @@ class DecordMedia:
         if self._sound is not None and self._sound.video is not None and self._sound.video.start_time is not None:
             video = self._sound.video
             late_s = float(video.start_time * video.time_base) - start_s(self._sound.container)
-        if not np.isfinite(times).all() or np.abs(times).max(initial=0) > LATEST_S:
+        latest_s = min(LATEST_S, 2 * self.duration_s + LATER_S) if self.duration_s else LATEST_S
+        if not np.isfinite(times).all() or np.abs(times).max(initial=0) > latest_s:
             rate = self._rate()
             times = np.arange(count)[:, None] / rate + np.array([[0.0, 1 / rate]])
         elif self._sound is not None:
