@@ -73,7 +73,9 @@ def test_two_hours_take_the_memory_and_the_pace_of_ten_minutes(tmp_path: Path) -
     parents = [ended.parent_bytes / 2**20 for ended in (short, long)]
     print(f"seconds of a core a minute: {paces}; peak MiB: {peaks}; of the parent: {parents}; {long.seconds:.0f} s")
     assert paces[1] < 1.15 * paces[0]
-    assert peaks[1] < peaks[0] + 100
+    # Only the features themselves add up, until they are written: joined, and once more in the file.
+    features = sum(path.stat().st_size for path in (tmp_path / "120" / ".hcq").rglob("*.h5")) / 2**20
+    assert peaks[1] < peaks[0] + 3 * features
 
 
 @pytest.mark.slow
