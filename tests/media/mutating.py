@@ -35,8 +35,8 @@ def zeros(data: bytes, rng: random.Random) -> bytes:
 
 
 def whole(data: bytes, rng: random.Random) -> bytes:
-    """Only the name will be wrong; and a byte follows the end, so that it is another file than its source."""
-    return data + b"\0"
+    """Only the name will be wrong; and zeros follow the end, so that it is another file than its source."""
+    return data + bytes(rng.randrange(1, 500))
 
 
 HARMS = {"flips": flips, "cut": truncation, "zeros": zeros, "name": whole}
