@@ -33,8 +33,8 @@ import torch
 import torch.nn.functional as F
 
 from hcq_cli.errors import HcqError
-from hcq_cli.evaluation.compression import compress, training_vectors
-from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both, measure
+from hcq_cli.evaluation.compression import compress
+from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both, measure, training_vectors
 from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint

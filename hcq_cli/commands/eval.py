@@ -157,7 +157,8 @@ def _compressed(
     test: Encoded,
     wanted: Sequence[tuple[str, int]],
 ) -> list[Compressed]:
-    from hcq_cli.evaluation.compression import compress, training_vectors
+    from hcq_cli.evaluation.compression import compress
+    from hcq_cli.evaluation.retrieval import training_vectors
 
     part = collection.parts["train"]
     if not len(part):

@@ -19,15 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
-from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both
+from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways
 from hcq_cli.evaluation.scores import DenseScores
-from hcq_cli.model.checkpoint import Model
-from hcq_cli.training.dataset import Features, Part
 
 Matrix = NDArray[np.float32]
 """float32 [n, D], or as wide as a method's queries and items are."""
 
-FIT_VECTORS = 32_768
 KMEANS_ROUNDS = 25
 OPQ_ROUNDS = 20
 OPQ_KMEANS_ROUNDS = 4
@@ -98,18 +95,6 @@ def need_faiss() -> Any:
     except ImportError:
         raise NotFoundError("faiss, which compresses, is not installed", 'pip install "hcq[faiss]"') from None
     return faiss
-
-
-def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> NDArray[np.float32]:
-    """Dense vectors of training videos and captions to fit on: float32 [n, L+1, D], at most `limit`.
-
-    Of a larger set every so-manyth video is taken, with all its captions as far as there is room.
-    """
-    captions = len(part.sentences) / max(len(part), 1)
-    step = -(-int(len(part) * (1 + captions)) // limit) or 1
-    kept = Part(part.rows[::step], list(part.captions)[::step], part.groups[::step])
-    encoded = encode_both(model, features, kept)
-    return np.concatenate([encoded.videos, encoded.texts])[:limit]
 
 
 def compress(

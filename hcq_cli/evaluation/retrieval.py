@@ -15,6 +15,7 @@ from hcq_cli.model.checkpoint import Model
 from hcq_cli.training.dataset import Features, Part
 
 VIDEOS_AT_ONCE = 64
+FIT_VECTORS = 32_768
 
 Progress = Callable[[int], None]
 
@@ -96,6 +97,18 @@ class Encoded:
 def encode_both(model: Model, features: Features, part: Part, done: Progress | None = None) -> Encoded:
     """The dense vectors of the videos of `part` and of their captions; `done` is called as in `evaluate`."""
     return Encoded(encode_part(model, features, part.rows, done), model.encode_texts(part.sentences), part.owner)
+
+
+def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> NDArray[np.float32]:
+    """Dense vectors of training videos and captions to fit quantizers on: float32 [n, L+1, D], at most `limit`.
+
+    Of a larger set every so-manyth video is taken, with all its captions as far as there is room.
+    """
+    captions = len(part.sentences) / max(len(part), 1)
+    step = -(-int(len(part) * (1 + captions)) // limit) or 1
+    kept = Part(part.rows[::step], list(part.captions)[::step], part.groups[::step])
+    encoded = encode_both(model, features, kept)
+    return np.concatenate([encoded.videos, encoded.texts])[:limit]
 
 
 def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> Retrieval:

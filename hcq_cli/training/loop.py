@@ -14,8 +14,7 @@ import torch
 
 from hcq_cli.data.batches import BatchSampler, Draw, collate
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.evaluation.compression import training_vectors
-from hcq_cli.evaluation.retrieval import evaluate
+from hcq_cli.evaluation.retrieval import evaluate, training_vectors
 from hcq_cli.files import digest_bytes, write_text, writer_lock
 from hcq_cli.model import checkpoint, networks, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
