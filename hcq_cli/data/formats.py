@@ -101,8 +101,11 @@ def _head_lines(path: Path) -> list[bytes]:
 
 
 def _recognise_csv(path: Path, text: str) -> tuple[str, Reader]:
-    first = text.split("\n", 1)[0].rstrip("\r")
-    columns = _columns(next(csv.reader([first], delimiter=_delimiter(first))))
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    try:
+        columns = _columns(next(csv.reader([first], delimiter=_delimiter(first)), []))
+    except csv.Error as error:  # a field of more than the 128 KiB that csv reads
+        raise DamagedError(f"{path}: is no known caption format (as CSV, its first line: {error})", HINT) from error
     if not any(key in columns for key in VIDEO_KEYS) or not any(key in columns for key in CAPTION_KEYS):
         shown = first if len(first) <= 60 else first[:60] + "…"
         raise DamagedError(

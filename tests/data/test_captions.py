@@ -251,6 +251,16 @@ def test_nothing_but_own_errors_on_any_bytes(tmp_path: Path, head: bytes, tail: 
     assert all(video.captions and video.line >= 1 for video in captions.videos)
 
 
+@pytest.mark.parametrize("body", [b"\x01\r\x01", b"video,caption\ra,x\r", b"\r", b"v" * 200_000, b"\x85\x85"])
+def test_odd_ends_of_lines_and_endless_ones(tmp_path: Path, body: bytes) -> None:
+    try:
+        captions = read_captions(put(tmp_path, body))
+    except HcqError:
+        assert not body.startswith(b"video")
+    else:
+        assert [video.video for video in captions.videos] == ["a"]
+
+
 def test_real_caption_files(shared: Path) -> None:
     clips = read_captions(shared / "videos" / "captions.jsonl")
     assert (len(clips.videos), len(clips), clips.problems) == (56, 56, [])
