@@ -80,11 +80,16 @@ def fit_codewords(
 @torch.no_grad()
 def usage(quantizer: ProductQuantizer, vectors: Tensor) -> Usage:
     """Which codewords the vectors [n, L+1, D] choose."""
-    active = int(quantizer.active)
-    words = quantizer.used_codewords().flatten(0, 1)[:, :active].cpu()
-    codes, _ = assign(_points(quantizer, vectors), words)
-    cells = codes + torch.arange(len(words)) * active
-    used = torch.bincount(cells.flatten(), minlength=len(words) * active) > 0
+    words = quantizer.used_codewords().flatten(0, 1)[:, : int(quantizer.active)].cpu()
+    return usage_of(_points(quantizer, vectors), words)
+
+
+def usage_of(points: Tensor, codewords: Tensor) -> Usage:
+    """Which codewords [S, K, d] the chunks [n, S, d] choose."""
+    books, active, _ = codewords.shape
+    codes, _ = assign(points, codewords)
+    cells = codes + torch.arange(books) * active
+    used = torch.bincount(cells.flatten(), minlength=books * active) > 0
     return Usage(100.0 * float(used.float().mean()), active)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hcq_cli.training.codebooks import Usage
+from hcq_cli.training.codebooks import Usage, usage_of
 from hcq_cli.training.kmeans import assign, kmeans
 
 
@@ -57,10 +57,7 @@ def optimised_quantizer(points: Tensor, books: int, words: int, rounds: int, see
 
 def euclidean_usage(points: Tensor, codewords: Tensor) -> Usage:
     """Which codewords [M, K, d] the vectors [n, D] choose."""
-    books, words, _ = codewords.shape
-    codes, _ = nearest(_cut(points, books), codewords)
-    used = torch.bincount((codes + torch.arange(books)[:, None] * words).flatten(), minlength=books * words) > 0
-    return Usage(100.0 * float(used.float().mean()), words)
+    return usage_of(points.unflatten(1, (len(codewords), -1)), codewords)
 
 
 def _cut(points: Tensor, books: int) -> Tensor:
