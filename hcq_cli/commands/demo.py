@@ -15,7 +15,7 @@ from hcq_cli.console import printable
 if TYPE_CHECKING:
     from hcq_cli.demo.journey import Answered, DemoReport, Found
 
-EXAMPLES = ["hcq demo", "hcq demo /tmp/try --seed 7", "hcq demo --fresh --json"]
+EXAMPLES = ["hcq demo", "hcq demo try --seed 7", "hcq demo --fresh --json"]
 VIDEOS = 720
 WHAT = {
     "render": "clips with sound, drawn from the seed",
