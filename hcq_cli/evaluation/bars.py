@@ -35,6 +35,7 @@ def draw_bars(
     axes.bar_label(axes.barh(labels, values, color="#4878a8"), fmt="%.2f", padding=3)
     axes.axvline(line, color="#c44e52", label=line_label)
     axes.set(xscale="log", xlabel=unit, title=title)
+    axes.set_xlim(min(*values, line) / 2, max(*values, line) * 2)  # room for the labels at the bars' ends
     axes.legend()
     try:
         with atomic_path(path) as temporary:

@@ -24,10 +24,15 @@
 #define MOST_SUM 65535  /* of an accumulator */
 #define MOST_KERNELS 3
 
-/* Add the entries of `count` sub-quantizers to the sums of a block's 256 videos.
- * codes [count, 256], tables [count, 256]; `first` starts from zero, `last` leaves true sums. */
-typedef void (*accumulate)(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int first,
-                           int last);
+/* How to add: start from zero; leave true sums; the codes are not in a cache yet. */
+#define FIRST 1
+#define LAST 2
+#define FROM_MEMORY 4
+
+/* Add the entries of `count` sub-quantizers to the sums of the 256 videos of some blocks that lie `stride` bytes apart.
+ * codes [blocks, count, 256], tables [count, 256], sums [blocks, 256]. */
+typedef void (*accumulate)(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint8_t *tables,
+                           ptrdiff_t count, uint16_t *sums, int how);
 
 typedef struct {
     const char *name;

@@ -137,11 +137,11 @@ static void scan_slots(const kernel *by, const place *in, const visit *seen, que
         const int64_t stop = start + together < blocks ? start + together : blocks;
         for (int64_t n = seen->first_asker; n < seen->stop_asker; n++) {
             query *q = queries + (askers ? askers[n] : n);
+            const int unread = n == seen->first_asker ? FROM_MEMORY : 0;
             for (ptrdiff_t s = 0; s < S; s += TILE) {
                 const ptrdiff_t count = S - s < TILE ? S - s : TILE;
-                for (int64_t b = start; b < stop; b++)
-                    by->add(in->codes + (b * S + s) * WIDTH, q->low + s * ENTRIES, count, sums + (b - start) * WIDTH,
-                            s == 0, s + count == S);
+                by->add(in->codes + (start * S + s) * WIDTH, S * WIDTH, stop - start, q->low + s * ENTRIES, count,
+                        sums, (s == 0 ? FIRST : 0) | (s + count == S ? LAST : 0) | unread);
             }
             for (int64_t b = start; b < stop; b++) {
                 const uint16_t *block_sums = sums + (b - start) * WIDTH;

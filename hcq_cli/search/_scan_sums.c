@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define AHEAD 2048      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
+#define AHEAD 8192      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define X86 1
@@ -14,45 +14,104 @@
 #define X86 0
 #endif
 
-static void add_portable(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int first,
-                         int last)
+static void add_portable(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint8_t *tables,
+                         ptrdiff_t count, uint16_t *sums, int how)
 {
-    (void)last;
-    if (first) memset(sums, 0, WIDTH * sizeof *sums);
-    for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES)
-        for (int v = 0; v < WIDTH; v++) sums[v] = (uint16_t)(sums[v] + tables[codes[v]]);
+    for (ptrdiff_t b = 0; b < blocks; b++, codes += stride, sums += WIDTH) {
+        if (how & FIRST) memset(sums, 0, WIDTH * sizeof *sums);
+        for (ptrdiff_t s = 0; s < count; s++)
+            for (int v = 0; v < WIDTH; v++)
+                sums[v] = (uint16_t)(sums[v] + tables[s * ENTRIES + codes[s * WIDTH + v]]);
+    }
 }
 
 #if X86
 /* Both vector kernels add two neighbouring bytes as one 16-bit lane (`both`) and the upper byte alone (`odd`): the
  * even sums are both - (odd << 8), taken once at the end. */
-__attribute__((target("avx512f,avx512bw,avx512vbmi"))) static void
-add_avx512(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int first, int last)
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi")))
+#define INLINE static inline __attribute__((always_inline))
+#define HOLD(x) __asm__("" : "+v"(x)) /* in its register: compilers would rather read memory again */
+#define FORGET(x) __asm__("" : "+r"(x))
+
+AVX512 INLINE void start(__m512i *both, __m512i *odd, const int groups, const uint16_t *sums, int how)
 {
-    __m512i both[4], odd[4];
-    for (int g = 0; g < 4; g++) {
-        both[g] = first ? _mm512_setzero_si512() : _mm512_load_si512(sums + 64 * g);
-        odd[g] = first ? _mm512_setzero_si512() : _mm512_load_si512(sums + 64 * g + 32);
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; g++) {
+        both[g] = how & FIRST ? _mm512_setzero_si512() : _mm512_load_si512(sums + 64 * g);
+        odd[g] = how & FIRST ? _mm512_setzero_si512() : _mm512_load_si512(sums + 64 * g + 32);
     }
-    for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES) {
-        const __m512i t0 = _mm512_load_si512(tables), t1 = _mm512_load_si512(tables + 64);
-        const __m512i t2 = _mm512_load_si512(tables + 128), t3 = _mm512_load_si512(tables + 192);
-#pragma GCC unroll 4
-        for (int g = 0; g < 4; g++) {
-            _mm_prefetch((const char *)codes + 64 * g + AHEAD, _MM_HINT_T0);
-            const __m512i code = _mm512_loadu_si512(codes + 64 * g);
-            const __m512i lower = _mm512_permutex2var_epi8(t0, code, t1);
-            const __m512i upper = _mm512_permutex2var_epi8(t2, code, t3);
-            const __m512i entry = _mm512_mask_blend_epi8(_mm512_movepi8_mask(code), lower, upper);
-            both[g] = _mm512_add_epi16(both[g], entry);
-            odd[g] = _mm512_add_epi16(odd[g], _mm512_srli_epi16(entry, 8));
-        }
-    }
-    for (int g = 0; g < 4; g++) {
-        if (last) both[g] = _mm512_sub_epi16(both[g], _mm512_slli_epi16(odd[g], 8));
+}
+
+AVX512 INLINE void look_up(__m512i *both, __m512i *odd, __m512i code, __m512i t0, __m512i t1, __m512i t2, __m512i t3)
+{
+    const __m512i lower = _mm512_permutex2var_epi8(t0, code, t1), upper = _mm512_permutex2var_epi8(t2, code, t3);
+    const __m512i entry = _mm512_mask_blend_epi8(_mm512_movepi8_mask(code), lower, upper);
+    *both = _mm512_add_epi16(*both, entry);
+    *odd = _mm512_add_epi16(*odd, _mm512_srli_epi16(entry, 8));
+}
+
+AVX512 INLINE void finish(__m512i *both, __m512i *odd, const int groups, uint16_t *sums, int how)
+{
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; g++) {
+        if (how & LAST) both[g] = _mm512_sub_epi16(both[g], _mm512_slli_epi16(odd[g], 8));
         _mm512_store_si512(sums + 64 * g, both[g]);
         _mm512_store_si512(sums + 64 * g + 32, odd[g]);
     }
+}
+
+/* Codes that memory has to give. Two things make this as fast as reading alone: they are asked for into the
+ * second-level cache (the first waits for few lines at a time: reading and looking up would take turns), and the table
+ * is read for each 64 codes, which keeps the look-ups from running into codes still on their way. */
+AVX512 static void add_from_memory(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how)
+{
+    __m512i both[4], odd[4];
+    start(both, odd, 4, sums, how);
+    for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES) {
+        for (int line = 0; line < WIDTH; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T1);
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++) {
+            __m512i code = _mm512_loadu_si512(codes + 64 * g);
+            HOLD(code);
+            FORGET(tables);
+            look_up(both + g, odd + g, code, _mm512_load_si512(tables), _mm512_load_si512(tables + 64),
+                    _mm512_load_si512(tables + 128), _mm512_load_si512(tables + 192));
+        }
+    }
+    finish(both, odd, 4, sums, how);
+}
+
+/* Codes that lie in the second-level cache: one block, or two that share each table in registers. `blocks` is a
+ * constant in every call. */
+AVX512 INLINE void add_from_cache(const uint8_t *codes, ptrdiff_t stride, const int blocks, const uint8_t *tables,
+                                  ptrdiff_t count, uint16_t *sums, int how)
+{
+    __m512i both[8], odd[8];
+    start(both, odd, 4 * blocks, sums, how);
+    for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES) {
+        const __m512i t0 = _mm512_load_si512(tables), t1 = _mm512_load_si512(tables + 64);
+        const __m512i t2 = _mm512_load_si512(tables + 128), t3 = _mm512_load_si512(tables + 192);
+#pragma GCC unroll 8
+        for (int g = 0; g < 4 * blocks; g++) {
+            __m512i code = _mm512_loadu_si512(codes + g / 4 * stride + g % 4 * 64);
+            HOLD(code);
+            look_up(both + g, odd + g, code, t0, t1, t2, t3);
+        }
+    }
+    finish(both, odd, 4 * blocks, sums, how);
+}
+
+AVX512 static void add_avx512(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint8_t *tables,
+                              ptrdiff_t count, uint16_t *sums, int how)
+{
+    if (how & FROM_MEMORY) {
+        for (; blocks > 0; blocks--, codes += stride, sums += WIDTH)
+            add_from_memory(codes, tables, count, sums, how);
+        return;
+    }
+    for (; blocks > 1; blocks -= 2, codes += 2 * stride, sums += 2 * WIDTH)
+        add_from_cache(codes, stride, 2, tables, count, sums, how);
+    if (blocks) add_from_cache(codes, stride, 1, tables, count, sums, how);
 }
 
 #define LOOK_UP(n) \
@@ -61,16 +120,18 @@ add_avx512(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_
 #define OF_4(n) _mm256_blendv_epi8(OF_2(n), OF_2((n) + 2), bit5)
 #define OF_8(n) _mm256_blendv_epi8(OF_4(n), OF_4((n) + 4), bit6)
 
-__attribute__((target("avx2"))) static void add_avx2(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count,
-                                                     uint16_t *sums, int first, int last)
+__attribute__((target("avx2"))) static void add_avx2(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks,
+                                                     const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
-    for (int g = 0; g < WIDTH / 32; g++) {
+    const ptrdiff_t ahead = how & FROM_MEMORY ? count * WIDTH : 0;
+    for (ptrdiff_t g = 0; g < blocks * (WIDTH / 32); g++) {
         __m256i *even_sums = (__m256i *)(sums + 32 * g), *odd_sums = even_sums + 1;
-        __m256i both = first ? _mm256_setzero_si256() : _mm256_load_si256(even_sums);
-        __m256i odd = first ? _mm256_setzero_si256() : _mm256_load_si256(odd_sums);
-        const uint8_t *table = tables, *at = codes + 32 * g;
+        __m256i both = how & FIRST ? _mm256_setzero_si256() : _mm256_load_si256(even_sums);
+        __m256i odd = how & FIRST ? _mm256_setzero_si256() : _mm256_load_si256(odd_sums);
+        const uint8_t *table = tables, *at = codes + g / (WIDTH / 32) * stride + g % (WIDTH / 32) * 32;
         for (ptrdiff_t s = 0; s < count; s++, at += WIDTH, table += ENTRIES) {
+            if (ahead && g % 2 == 0) _mm_prefetch((const char *)at + ahead, _MM_HINT_T1);
             const __m256i code = _mm256_loadu_si256((const __m256i *)at);
             const __m256i low = _mm256_and_si256(code, nibble);
             const __m256i bit4 = _mm256_slli_epi16(code, 3), bit5 = _mm256_slli_epi16(code, 2);
@@ -79,7 +140,7 @@ __attribute__((target("avx2"))) static void add_avx2(const uint8_t *codes, const
             both = _mm256_add_epi16(both, entry);
             odd = _mm256_add_epi16(odd, _mm256_srli_epi16(entry, 8));
         }
-        if (last) both = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
+        if (how & LAST) both = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
         _mm256_store_si256(even_sums, both);
         _mm256_store_si256(odd_sums, odd);
     }
