@@ -14,7 +14,8 @@ fold: all choices are trained on four fifths of it, three times over, and what d
 on all of it.
 
 What `posthoc` means is said by `--compress`: lsh, itq, pq, opq, lsq a level at a time, as `hcq eval --compress` does;
-`pq-whole` and `opq-whole` on all levels side by side; `rotation`, HCQ's own quantizer fitted after training.
+`pq-whole` and `opq-whole` on all levels side by side; `rotation`, HCQ's own quantizer fitted after training, and
+`hubs`, the same with HCQ's correction of hubs.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig, QuantizerConfig
+from hcq_cli.model.hubs import Hubs
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
@@ -51,6 +53,7 @@ SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
 MODELS = (*SIBLINGS, "posthoc", "linear")
 SPLITS = ("train", "val", "test")
 INNER_CUTS = 3
+HUBS = 0.7
 NOTHING = Part(np.zeros(0, np.int64), [], np.zeros(0, np.int64))
 
 
@@ -223,26 +226,33 @@ class Comparison:
 
 
 def compressed(
-    method: str, learned: np.ndarray, tested: Encoded, weights: list[float], code_bytes: int, seed: int
+    method: str, learned: Encoded, tested: Encoded, weights: list[float], code_bytes: int, seed: int
 ) -> Both:
     """Dense vectors of a trained HCT brought to so many bytes afterwards."""
-    if method == "rotation":
-        return rotated(learned, tested, weights, code_bytes, seed)
+    if method in ("rotation", "hubs"):
+        return rotated(learned, tested, weights, code_bytes, seed, HUBS if method == "hubs" else 0.0)
     if not method.endswith("-whole"):
-        return compress(learned, tested, weights, method, code_bytes, seed).metrics
+        return compress(learned.all, tested, weights, method, code_bytes, seed).metrics
     roots = np.sqrt(np.asarray(weights, np.float32))[:, None]
-    sides = [(x * roots).reshape(len(x), 1, -1) for x in (learned, tested.videos, tested.texts)]
+    sides = [(x * roots).reshape(len(x), 1, -1) for x in (learned.all, tested.videos, tested.texts)]
     whole = Encoded(sides[1], sides[2], tested.owner)
     return compress(sides[0], whole, [1.0], method.removesuffix("-whole"), code_bytes, seed).metrics
 
 
 @torch.no_grad()
-def rotated(learned: np.ndarray, tested: Encoded, weights: list[float], code_bytes: int, seed: int) -> Both:
-    """HCQ's rotation and codewords, fitted on finished vectors."""
-    config = QuantizerConfig(codebooks=code_bytes // learned.shape[1], rotation="all")
-    quantizer = ProductQuantizer(config, weights, learned.shape[2])
-    fit_codewords(quantizer, torch.from_numpy(learned), 25, torch.Generator().manual_seed(seed))
-    videos, texts = (quantizer(torch.from_numpy(x)).vectors.numpy() for x in (tested.videos, tested.texts))
+def rotated(
+    learned: Encoded, tested: Encoded, weights: list[float], code_bytes: int, seed: int, strength: float
+) -> Both:
+    """HCQ's rotation and codewords, fitted on finished vectors, and its correction of hubs of some strength."""
+    _, levels, width = learned.videos.shape
+    config = QuantizerConfig(codebooks=code_bytes // levels, rotation="all", hubs=strength)
+    quantizer, hubs = ProductQuantizer(config, weights, width), Hubs(strength, weights, width)
+    videos, texts, owner = (torch.from_numpy(x) for x in (learned.videos, learned.texts, learned.owner))
+    corrected = hubs.fit(videos, texts, owner) if strength else (videos, texts)
+    quantizer.active.fill_(min(config.codewords, len(videos) + len(texts)))
+    fit_codewords(quantizer, torch.cat(corrected), 25, torch.Generator().manual_seed(seed))
+    sides = hubs.videos(torch.from_numpy(tested.videos)), hubs.texts(torch.from_numpy(tested.texts))
+    videos, texts = (quantizer(side).vectors.numpy() for side in sides)
     t2v, v2t = DenseScores(tested.texts, videos, weights), DenseScores(tested.videos, texts, weights)
     return both_ways(t2v, v2t, tested.owner)
 
@@ -265,14 +275,15 @@ class StepCounter:
         print(f"warning: {sentence}", file=sys.stderr)
 
 
-def cuts(data: FeatureSet, folds: int) -> Iterator[tuple[int | None, np.ndarray, np.ndarray]]:
-    """Fold, rows to learn from, rows to test on."""
+def cuts(data: FeatureSet, folds: int, repeats: int = 1) -> Iterator[tuple[int | None, np.ndarray, np.ndarray]]:
+    """Fold, rows to learn from, rows to test on; folds are numbered on from one repeat to the next."""
     if not folds:
         yield None, data.rows["train"], data.rows["test"]
         return
-    shuffled = np.random.default_rng(0).permutation(len(data.captions))
-    for fold, tested in enumerate(np.array_split(shuffled, folds)):
-        yield fold, np.sort(np.setdiff1d(shuffled, tested)), np.sort(tested)
+    for repeat in range(repeats):
+        shuffled = np.random.default_rng(repeat).permutation(len(data.captions))
+        for fold, tested in enumerate(np.array_split(shuffled, folds), repeat * folds):
+            yield fold, np.sort(np.setdiff1d(shuffled, tested)), np.sort(tested)
 
 
 def choose(data: FeatureSet, learned: np.ndarray, arguments: Any) -> list[str]:
@@ -311,6 +322,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=1, help="cut into folds so many times, each time otherwise")
     parser.add_argument("--choose", action="append", metavar="SETTINGS")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--compress", default="pq,opq,rotation", help="what posthoc means")
@@ -327,7 +339,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     data, rows = read_set(arguments.data), []
-    for fold, learned, tested in cuts(data, arguments.folds):
+    for fold, learned, tested in cuts(data, arguments.folds, arguments.repeats):
         settings = [*arguments.set, *choose(data, learned, arguments)]
         comparison = Comparison(data, learned, tested, arguments, settings)
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):

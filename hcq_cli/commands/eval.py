@@ -165,7 +165,7 @@ def _compressed(
         raise NotFoundError("--compress: no captioned video is in the training split to fit on", "hcq captions check")
     done = []
     with console.progress("compressing", total=len(wanted) + 1, unit="methods") as bar:
-        train = training_vectors(model, store, part)
+        train = training_vectors(model, store, part).all
         bar.advance(1)
         for method, size in wanted:
             try:

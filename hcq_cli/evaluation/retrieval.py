@@ -93,14 +93,19 @@ class Encoded:
     texts: NDArray[np.float32]
     owner: NDArray[np.int64]
 
+    @property
+    def all(self) -> NDArray[np.float32]:
+        """Videos and texts one after the other, float32 [N + Q, L+1, D]."""
+        return np.concatenate([self.videos, self.texts])
+
 
 def encode_both(model: Model, features: Features, part: Part, done: Progress | None = None) -> Encoded:
     """The dense vectors of the videos of `part` and of their captions; `done` is called as in `evaluate`."""
     return Encoded(encode_part(model, features, part.rows, done), model.encode_texts(part.sentences), part.owner)
 
 
-def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> NDArray[np.float32]:
-    """Dense vectors of training videos and captions to fit quantizers on: float32 [n, L+1, D], at most `limit`.
+def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> Encoded:
+    """Dense vectors of training videos and captions to fit quantizers on, at most `limit` together.
 
     Of a larger set every so-manyth video is taken, with all its captions as far as there is room.
     """
@@ -108,7 +113,8 @@ def training_vectors(model: Model, features: Features, part: Part, limit: int = 
     step = -(-int(len(part) * (1 + captions)) // limit) or 1
     kept = Part(part.rows[::step], list(part.captions)[::step], part.groups[::step])
     encoded = encode_both(model, features, kept)
-    return np.concatenate([encoded.videos, encoded.texts])[:limit]
+    room = max(limit - len(encoded.videos), 0)
+    return Encoded(encoded.videos[:limit], encoded.texts[:room], encoded.owner[:room])
 
 
 def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> Retrieval:
@@ -142,6 +148,6 @@ def _by_codes(
     model: Model, texts: NDArray[np.float32], videos: NDArray[np.float32], owner: NDArray[np.int64]
 ) -> Both:
     books, scale = model.codebooks, model.scale
-    t2v = LookUpScores(model.search_vectors(texts), model.quantize(videos), books, scale)
-    v2t = LookUpScores(model.search_vectors(videos), model.quantize(texts), books, scale)
+    t2v = LookUpScores(model.search_vectors(texts), model.quantize(videos, "videos"), books, scale)
+    v2t = LookUpScores(model.search_vectors(videos), model.quantize(texts, "texts"), books, scale)
     return both_ways(t2v, v2t, owner)

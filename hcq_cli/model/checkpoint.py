@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ FORMAT, VERSION = "hcq-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 TEXT_FILES = ("tokenizer.json", "text_encoder.json", "text.json")
 CAPTIONS_AT_ONCE = 256
+Side = Literal["videos", "texts"]
 
 
 class Model:
@@ -124,7 +125,7 @@ class Model:
 
     def encode_codes(self, batch: VideoBatch) -> NDArray[np.uint8]:
         """Videos → codes, uint8 [B, S]."""
-        return self._codes(self._embed(batch))
+        return self._codes(self._embed(batch), "videos")
 
     def search_vectors(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Levels of queries → what their tables are made of, rotated if the codes are: float32 [Q, L+1, D], both."""
@@ -136,11 +137,11 @@ class Model:
             rotated: Tensor = self.network.quantizer.rotate(torch.from_numpy(levels).to(self.device))  # type: ignore
             return rotated.float().cpu().numpy()
 
-    def quantize(self, levels: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Levels of texts or videos, float32 [N, L+1, D] → codes, uint8 [N, S]."""
+    def quantize(self, levels: NDArray[np.float32], side: Side) -> NDArray[np.uint8]:
+        """Levels of texts or of videos, float32 [N, L+1, D] → codes, uint8 [N, S]."""
         import torch
 
-        return self._codes(torch.from_numpy(levels).to(self.device))
+        return self._codes(torch.from_numpy(levels).to(self.device), side)
 
     def _embed(self, batch: VideoBatch) -> Tensor:
         import torch
@@ -148,10 +149,13 @@ class Model:
         with torch.inference_mode():
             return self.network.embed_videos(video_tensors(batch, self.config, self.device))
 
-    def _codes(self, levels: Tensor) -> NDArray[np.uint8]:
+    def _codes(self, levels: Tensor, side: Side) -> NDArray[np.uint8]:
         import torch
 
+        hubs = getattr(self.network, "hubs", None)
         with torch.inference_mode():
+            if hubs is not None:
+                levels = getattr(hubs, side)(levels)
             codes: NDArray[np.uint8] = self._coder.codes(levels).flatten(1).to(torch.uint8).cpu().numpy()
         return codes
 

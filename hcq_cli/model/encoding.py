@@ -157,6 +157,6 @@ def encode_texts(
     with CodeWriter(path, header(model, "texts"), model.codebooks, model.scale) as writer:
         for at in in_order(len(sentences), CAPTIONS_AT_ONCE):
             part = [sentences[i] for i in at]
-            writer.append([ids[i] for i in at], part, model.quantize(model.encode_texts(part)))
+            writer.append([ids[i] for i in at], part, model.quantize(model.encode_texts(part), "texts"))
             done(len(part))
     return Encoded(path, len(sentences), len(sentences), time.monotonic() - started, 0, [])

@@ -14,7 +14,7 @@ import torch
 
 from hcq_cli.data.batches import BatchSampler, Draw, collate
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.evaluation.retrieval import evaluate, training_vectors
+from hcq_cli.evaluation.retrieval import Encoded, evaluate, training_vectors
 from hcq_cli.files import digest_bytes, write_text, writer_lock
 from hcq_cli.model import checkpoint, networks, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
@@ -190,8 +190,8 @@ class Trainer:
     def _settle(self, model: Model, kept: dict[str, Any]) -> dict[str, Any]:
         """The method's last fit on the epoch that stays; if it changed anything, measured anew."""
 
-        def embed(limit: int) -> torch.Tensor:
-            return torch.from_numpy(training_vectors(model, self.features, self.data.train, limit))
+        def embed(limit: int) -> Encoded:
+            return training_vectors(model, self.features, self.data.train, limit)
 
         used = method(model.network, self.recipe).settle(embed)
         return kept if used is None else {**kept, "used_codewords": used.share, "validation": self._validated(model)}

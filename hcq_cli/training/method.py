@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from hcq_cli.evaluation.retrieval import Encoded
 from hcq_cli.model.hcq import HCQ
 from hcq_cli.training.codebooks import Usage, fit_codewords, usage
 from hcq_cli.training.losses import Embedded, Pairs, Terms, dense_share, objective
@@ -37,11 +38,11 @@ class Method(Protocol):
         """
         ...
 
-    def settle(self, embed: Callable[[int], Tensor]) -> Usage | None:
+    def settle(self, embed: Callable[[int], Encoded]) -> Usage | None:
         """Told once, when the epoch that stays has been chosen: the last fit, to the finished towers.
 
         Args:
-            embed: gives [n, L+1, D], at most so many training vectors, without dropout.
+            embed: gives at most so many training vectors, without dropout.
 
         Returns:
             How many codewords are used; None if nothing was changed.
@@ -92,12 +93,17 @@ class HCQMethod:
             fit_codewords(self.network.quantizer, vectors, codebook.iterations)
         return usage(self.network.quantizer, vectors)
 
-    def settle(self, embed: Callable[[int], Tensor]) -> Usage | None:
+    def settle(self, embed: Callable[[int], Encoded]) -> Usage | None:
         """See `Method.settle`: what is encoded later has seen no dropout, nor should what codewords are fitted to."""
         codebook = self.recipe.codebook
         if not codebook.final:
             return None
-        vectors, quantizer = embed(codebook.sample), self.network.quantizer
+        learned, quantizer, hubs = embed(codebook.sample), self.network.quantizer, self.network.hubs
+        videos, texts, owner = (torch.from_numpy(x) for x in (learned.videos, learned.texts, learned.owner))
+        if hubs is not None:
+            videos, texts = hubs.cpu().fit(videos, texts, owner)
+            hubs.to(quantizer.codewords.device)
+        vectors = torch.cat([videos, texts])
         anew = torch.Generator().manual_seed(self.recipe.training.seed) if quantizer.rotates else None
         fit_codewords(quantizer, vectors, codebook.final, anew)
         return usage(quantizer, vectors)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hcq_cli.evaluation.retrieval import Encoded
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.siblings.dcmh import DCMH
 from hcq_cli.model.siblings.jpq import JPQ
@@ -58,7 +59,7 @@ class HCTMethod:
     def close_epoch(self, vectors: Tensor, finished: int) -> None:
         """No codewords."""
 
-    def settle(self, embed: Callable[[int], Tensor]) -> None:
+    def settle(self, embed: Callable[[int], Encoded]) -> None:
         """Nothing to fit."""
 
 
@@ -128,7 +129,7 @@ class JPQMethod:
             euclidean_usage(points, quantizer.codewords[0].cpu()) if finished >= dense_epochs(self.recipe) else None
         )
 
-    def settle(self, embed: Callable[[int], Tensor]) -> None:
+    def settle(self, embed: Callable[[int], Encoded]) -> None:
         """The codewords stay as the gradient left them, as in the paper."""
 
 
@@ -165,7 +166,7 @@ class DCMHMethod:
     def close_epoch(self, vectors: Tensor, finished: int) -> None:
         """No codewords: the 256 patterns of eight bits are what they are."""
 
-    def settle(self, embed: Callable[[int], Tensor]) -> None:
+    def settle(self, embed: Callable[[int], Encoded]) -> None:
         """Nothing to fit."""
 
 
