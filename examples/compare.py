@@ -15,7 +15,7 @@ on all of it.
 
 What `posthoc` means is said by `--compress`: lsh, itq, pq, opq, lsq a level at a time, as `hcq eval --compress` does;
 `pq-whole` and `opq-whole` on all levels side by side; `rotation`, HCQ's own quantizer fitted after training, and
-`hubs`, the same with HCQ's correction of hubs.
+`hubness`, the same with HCQ's correction of hubs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig, QuantizerConfig
-from hcq_cli.model.hubs import Hubs
+from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
@@ -53,7 +53,7 @@ SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
 MODELS = (*SIBLINGS, "posthoc", "linear")
 SPLITS = ("train", "val", "test")
 INNER_CUTS = 3
-HUBS = 0.7
+HUBNESS = 0.7
 NOTHING = Part(np.zeros(0, np.int64), [], np.zeros(0, np.int64))
 
 
@@ -229,8 +229,8 @@ def compressed(
     method: str, learned: Encoded, tested: Encoded, weights: list[float], code_bytes: int, seed: int
 ) -> Both:
     """Dense vectors of a trained HCT brought to so many bytes afterwards."""
-    if method in ("rotation", "hubs"):
-        return rotated(learned, tested, weights, code_bytes, seed, HUBS if method == "hubs" else 0.0)
+    if method in ("rotation", "hubness"):
+        return rotated(learned, tested, weights, code_bytes, seed, HUBNESS if method == "hubness" else 0.0)
     if not method.endswith("-whole"):
         return compress(learned.all, tested, weights, method, code_bytes, seed).metrics
     roots = np.sqrt(np.asarray(weights, np.float32))[:, None]
@@ -245,13 +245,13 @@ def rotated(
 ) -> Both:
     """HCQ's rotation and codewords, fitted on finished vectors, and its correction of hubs of some strength."""
     _, levels, width = learned.videos.shape
-    config = QuantizerConfig(codebooks=code_bytes // levels, rotation="all", hubs=strength)
-    quantizer, hubs = ProductQuantizer(config, weights, width), Hubs(strength, weights, width)
+    config = QuantizerConfig(codebooks=code_bytes // levels, rotation="all", hubness=strength)
+    quantizer, hubness = ProductQuantizer(config, weights, width), Hubness(strength, weights, width)
     videos, texts, owner = (torch.from_numpy(x) for x in (learned.videos, learned.texts, learned.owner))
-    corrected = hubs.fit(videos, texts, owner) if strength else (videos, texts)
+    corrected = hubness.fit(videos, texts, owner) if strength else (videos, texts)
     quantizer.active.fill_(min(config.codewords, len(videos) + len(texts)))
     fit_codewords(quantizer, torch.cat(corrected), 25, torch.Generator().manual_seed(seed))
-    sides = hubs.videos(torch.from_numpy(tested.videos)), hubs.texts(torch.from_numpy(tested.texts))
+    sides = hubness.videos(torch.from_numpy(tested.videos)), hubness.texts(torch.from_numpy(tested.texts))
     videos, texts = (quantizer(side).vectors.numpy() for side in sides)
     t2v, v2t = DenseScores(tested.texts, videos, weights), DenseScores(tested.videos, texts, weights)
     return both_ways(t2v, v2t, tested.owner)

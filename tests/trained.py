@@ -34,7 +34,7 @@ def save_workspace(root: Path) -> Path:
     model = checkpoint.load(root / "model")
     header = CodeHeader("videos", model.hash, str(root / "model"), config.levels + 1, 4, 32, 32)
     with CodeWriter(root / "codes.hcq", header, model.codebooks, model.scale) as writer:
-        codes = model.quantize(model.encode_texts(CAPTIONS))
+        codes = model.quantize(model.encode_texts(CAPTIONS), "texts")
         writer.append(AWKWARD, [f"/videos/{name}" for name in AWKWARD], codes)
         random = np.random.default_rng(0).integers(0, 32, (200, 16), np.uint8)
         writer.append(names(200), names(200, "/videos/v"), random)

@@ -152,10 +152,10 @@ class Model:
     def _codes(self, levels: Tensor, side: Side) -> NDArray[np.uint8]:
         import torch
 
-        hubs = getattr(self.network, "hubs", None)
+        hubness = getattr(self.network, "hubness", None)
         with torch.inference_mode():
-            if hubs is not None:
-                levels = getattr(hubs, side)(levels)
+            if hubness is not None:
+                levels = getattr(hubness, side)(levels)
             codes: NDArray[np.uint8] = self._coder.codes(levels).flatten(1).to(torch.uint8).cpu().numpy()
         return codes
 

@@ -75,7 +75,7 @@ class QuantizerConfig:
         gradient: what the backward pass goes through: `soft` attention, or `identity` (to the chunk and to
             the codeword that was chosen).
         rotation: `all` levels together before the cut into chunks, or `none` (the paper).
-        hubs: how much of what makes a video near to every caption, or a caption to every video, is taken from it
+        hubness: how much of what makes a video near to every caption, or a caption to every video, is taken from it
             before it is quantized; 0 for nothing. Only with a rotation: the paper's chunks all have length 1.
     """
 
@@ -84,7 +84,7 @@ class QuantizerConfig:
     alpha: float = 10.0
     gradient: str = "identity"
     rotation: str = "none"
-    hubs: float = 0.0
+    hubness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
         ("model.coarse_weight", config.coarse_weight, 0.0, 1.0),
         ("quantizer.codewords", config.quantizer.codewords, 1, MAX_CODEWORDS),
         ("quantizer.codebooks", config.quantizer.codebooks, 1, big),
-        ("quantizer.hubs", config.quantizer.hubs, 0.0, 2.0),
+        ("quantizer.hubness", config.quantizer.hubness, 0.0, 2.0),
         ("video.heads", config.video.heads, 1, big),
         ("video.max_tokens", config.video.max_tokens, 1, big),
         ("video.time_slots", config.video.time_slots, 3, big),

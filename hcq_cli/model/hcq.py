@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.gating import GatedMixture
 from hcq_cli.model.ghostvlad import GhostVLAD
-from hcq_cli.model.hubs import Hubs
+from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import Coder, ProductQuantizer
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.video import VideoEncoder, VideoTensors
@@ -25,12 +25,12 @@ class DualEncoder(nn.Module):
 
     level_weights: Tensor
     quantizer: Coder | None
-    hubs: Hubs | None
+    hubness: Hubness | None
 
     def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
         super().__init__()
         self.config, width = config, config.width
-        self.hubs = None
+        self.hubness = None
         self.text_encoder = text_encoder
         self.text_coarse = GatedMixture(text_encoder.hidden, width, config.text_gates or max(len(config.experts), 1))
         if config.levels:
@@ -84,8 +84,8 @@ class HCQ(DualEncoder):
     def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
         super().__init__(config, text_encoder)
         self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
-        if config.quantizer.hubs and self.quantizer.rotates:
-            self.hubs = Hubs(config.quantizer.hubs, config.level_weights, config.width)
+        if config.quantizer.hubness and self.quantizer.rotates:
+            self.hubness = Hubness(config.quantizer.hubness, config.level_weights, config.width)
 
 
 def level_similarities(queries: Tensor, items: Tensor) -> Tensor:

@@ -98,11 +98,11 @@ class HCQMethod:
         codebook = self.recipe.codebook
         if not codebook.final:
             return None
-        learned, quantizer, hubs = embed(codebook.sample), self.network.quantizer, self.network.hubs
+        learned, quantizer, hubness = embed(codebook.sample), self.network.quantizer, self.network.hubness
         videos, texts, owner = (torch.from_numpy(x) for x in (learned.videos, learned.texts, learned.owner))
-        if hubs is not None:
-            videos, texts = hubs.cpu().fit(videos, texts, owner)
-            hubs.to(quantizer.codewords.device)
+        if hubness is not None:
+            videos, texts = hubness.cpu().fit(videos, texts, owner)
+            hubness.to(quantizer.codewords.device)
         vectors = torch.cat([videos, texts])
         anew = torch.Generator().manual_seed(self.recipe.training.seed) if quantizer.rotates else None
         fit_codewords(quantizer, vectors, codebook.final, anew)

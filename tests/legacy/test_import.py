@@ -120,7 +120,7 @@ def test_it_encodes_videos_as_the_reference(vectors: Vectors, imported: Path) ->
     books = vectors.config["M"]
     close(out * np.sqrt(books), wanted.videos.numpy(), "imported videos")
     same(
-        found.quantize(out).reshape(wanted.quantized_videos.codes.shape),
+        found.quantize(out, "videos").reshape(wanted.quantized_videos.codes.shape),
         wanted.quantized_videos.codes.numpy(),
         "codes",
     )

@@ -87,4 +87,6 @@ def test_table_look_up_equals_the_hybrid_score_of_the_float_codewords() -> None:
 def test_codes_of_videos_are_codes_of_their_levels() -> None:
     trained = model()
     videos = batch({"appearance": [3, 1], "audio": [2, 0]})
-    np.testing.assert_array_equal(trained.quantize(trained.encode_videos(videos)), trained.encode_codes(videos))
+    np.testing.assert_array_equal(
+        trained.quantize(trained.encode_videos(videos), "videos"), trained.encode_codes(videos)
+    )

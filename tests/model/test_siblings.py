@@ -56,7 +56,7 @@ def test_dcmh_codes_are_the_signs_eight_a_byte() -> None:
     videos, texts = model.encode_videos(batch(COUNTS)), model.encode_texts(CAPTIONS)
     assert videos.shape == (3, 1, 40)
     np.testing.assert_allclose(np.linalg.norm(texts, axis=-1), 1, atol=1e-5)
-    codes = model.quantize(videos)
+    codes = model.quantize(videos, "videos")
     np.testing.assert_array_equal(codes, np.packbits(videos[:, 0] > 0, axis=1, bitorder="little"))
     # A table's score is the query against the signs; of two signs it is the Hamming distance up to a constant.
     signs = np.where(videos[:, 0] > 0, 1, -1) / np.sqrt(40)
@@ -93,13 +93,15 @@ def test_jpqs_rotation_changes_no_dense_score_and_its_table_scores_are_inner_pro
     texts, videos = model.encode_texts(CAPTIONS), model.encode_videos(batch(COUNTS))
     np.testing.assert_allclose(texts[:, 0] @ videos[:, 0].T, before, atol=1e-5)
     rebuilt = model.network.quantizer(torch.from_numpy(videos)).detach().numpy()
-    found = LookUpScores(model.search_vectors(texts), model.quantize(videos), model.codebooks, model.scale)[:]
+    found = LookUpScores(model.search_vectors(texts), model.quantize(videos, "videos"), model.codebooks, model.scale)[
+        :
+    ]
     np.testing.assert_allclose(found, texts[:, 0] @ rebuilt[:, 0].T, atol=1e-5)
 
 
 def test_hct_says_that_it_has_no_codes() -> None:
     model = sibling("hct")
-    for ask in (lambda: model.codebooks, lambda: model.quantize(model.encode_texts(CAPTIONS))):
+    for ask in (lambda: model.codebooks, lambda: model.quantize(model.encode_texts(CAPTIONS), "texts")):
         with pytest.raises(HcqError, match="dense vectors alone") as caught:
             ask()
         assert "--compress" in caught.value.hint

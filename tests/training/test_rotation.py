@@ -84,7 +84,7 @@ def test_look_up_equals_the_score_of_the_rebuilt_vectors(gradient: str) -> None:
             bytes_per_video, quantizer, level_weights = 6, module.config, WEIGHTS
 
     model = Model(Network(), None, "")  # type: ignore[arg-type]
-    codes = model.quantize(items.numpy())
+    codes = model.quantize(items.numpy(), "videos")
     assert (codes.reshape(quantized.codes.shape) == quantized.codes.numpy()).all()
     found = LookUpScores(model.search_vectors(queries.numpy()), codes, model.codebooks, model.scale)[:]
     np.testing.assert_allclose(found, DenseScores(queries.numpy(), rebuilt, WEIGHTS)[:], atol=1e-5)

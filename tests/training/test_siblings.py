@@ -54,7 +54,7 @@ def test_each_kind_learns(data: TrainingData, tmp_path: Path, kind: str) -> None
     assert found.quantized.t2v.R10 > 40  # of 48 videos, three of each kind: luck gives 21
     if kind != "hct":
         levels = model.encode_texts(data.train.sentences)
-        assert len(np.unique(model.quantize(levels), axis=0)) > 15
+        assert len(np.unique(model.quantize(levels, "texts"), axis=0)) > 15
     used = [json.loads(line)["used_codewords"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert (used[-1] is None) == (kind != "jpq")
 

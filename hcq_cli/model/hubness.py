@@ -21,7 +21,7 @@ TEMPERATURE = 0.07
 """Of the mean over the bank: towards 0 only the nearest query counts, towards infinity all alike."""
 
 
-class HubCorrection(nn.Module):
+class HubnessCorrection(nn.Module):
     """Takes from each vector of one side what makes it near to all of the other side.
 
     Args:
@@ -96,17 +96,17 @@ class HubCorrection(nn.Module):
         return self.forward(side, own)
 
 
-class Hubs(nn.Module):
+class Hubness(nn.Module):
     """The corrections of both sides.
 
     Args:
-        strength, weights, width: as `HubCorrection`.
+        strength, weights, width: as `HubnessCorrection`.
     """
 
     def __init__(self, strength: float, weights: Sequence[float], width: int) -> None:
         super().__init__()
-        self.videos = HubCorrection(strength, weights, width)
-        self.texts = HubCorrection(strength, weights, width)
+        self.videos = HubnessCorrection(strength, weights, width)
+        self.texts = HubnessCorrection(strength, weights, width)
 
     def fit(self, videos: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """Learn from training vectors, and correct them.

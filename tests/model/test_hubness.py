@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import QuantizerConfig
-from hcq_cli.model.hubs import BANK, TEMPERATURE, HubCorrection, Hubs
+from hcq_cli.model.hubness import BANK, TEMPERATURE, Hubness, HubnessCorrection
 
 WEIGHTS = [0.5, 0.3, 0.2]
 WIDTH = 16
@@ -24,7 +24,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def collection(videos: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Videos and a blurred caption of each, all around one common direction; the first video is near to all captions."""
+    """Videos and a blurred caption of each, around one common direction; the first video is near to all captions."""
     generator = torch.Generator().manual_seed(seed)
     common = 4 * F.one_hot(torch.zeros(len(WEIGHTS), dtype=torch.int64), WIDTH)
     own = torch.randn(videos, len(WEIGHTS), WIDTH, generator=generator)
@@ -48,39 +48,39 @@ def R1(table: Tensor) -> float:
 
 
 def test_a_hub_is_no_longer_the_first_answer() -> None:
-    hubs = Hubs(0.7, WEIGHTS, WIDTH)
-    hubs.fit(*collection(400, 0), torch.arange(400))
+    hubness = Hubness(0.7, WEIGHTS, WIDTH)
+    hubness.fit(*collection(400, 0), torch.arange(400))
     videos, texts = collection(200, 1)
-    before, after = scores(texts, videos), scores(texts, hubs.videos(videos))
+    before, after = scores(texts, videos), scores(texts, hubness.videos(videos))
     assert times_first(before) > 5 * times_first(after) and times_first(before) > 5
     assert R1(after) > R1(before)
 
 
 def test_the_score_falls_by_what_the_formula_says() -> None:
     videos, texts = collection(50)
-    hubs = Hubs(0.6, WEIGHTS, WIDTH)
-    hubs.fit(videos, texts, torch.arange(50))
+    hubness = Hubness(0.6, WEIGHTS, WIDTH)
+    hubness.fit(videos, texts, torch.arange(50))
     new, _ = collection(7, 3)
     bank, weights = texts.half().double().numpy(), np.array(WEIGHTS)
     plain = np.einsum("l,qld,nld->nq", weights, bank, new.double().numpy())
     nearness = TEMPERATURE * np.log(np.exp(plain / TEMPERATURE).mean(1))
     mean = texts.double().numpy().mean(0)
     along = mean / np.einsum("l,ld,ld", weights, mean, mean)
-    wanted = new.double().numpy() - 0.6 * (nearness - float(hubs.videos.usual))[:, None, None] * along
-    np.testing.assert_allclose(hubs.videos(new).numpy(), wanted, atol=1e-5)
+    wanted = new.double().numpy() - 0.6 * (nearness - float(hubness.videos.usual))[:, None, None] * along
+    np.testing.assert_allclose(hubness.videos(new).numpy(), wanted, atol=1e-5)
     # To the mean query itself the score falls by exactly λ (nearness - usual).
     fallen = scores(torch.from_numpy(mean).float()[None], new) - scores(
-        torch.from_numpy(mean).float()[None], hubs.videos(new)
+        torch.from_numpy(mean).float()[None], hubness.videos(new)
     )
-    np.testing.assert_allclose(fallen[0].numpy(), 0.6 * (nearness - float(hubs.videos.usual)), atol=1e-5)
+    np.testing.assert_allclose(fallen[0].numpy(), 0.6 * (nearness - float(hubness.videos.usual)), atol=1e-5)
 
 
 def test_own_captions_do_not_count_and_all_own_means_nothing() -> None:
     videos, texts = collection(6)
-    correction = HubCorrection(1.0, WEIGHTS, WIDTH)
+    correction = HubnessCorrection(1.0, WEIGHTS, WIDTH)
     correction.fit(videos, torch.arange(6), texts, torch.arange(6))
     own = torch.eye(6, dtype=torch.bool)
-    others = HubCorrection(1.0, WEIGHTS, WIDTH)
+    others = HubnessCorrection(1.0, WEIGHTS, WIDTH)
     others.fit(videos, torch.arange(6), texts[1:], torch.arange(1, 6))
     torch.testing.assert_close(correction.nearness(videos[:1], own[:1]), others.nearness(videos[:1]))
     everything = torch.ones(6, 6, dtype=torch.bool)
@@ -89,30 +89,30 @@ def test_own_captions_do_not_count_and_all_own_means_nothing() -> None:
 
 def test_one_video_with_one_caption_is_left_finite() -> None:
     videos, texts = collection(1)
-    hubs = Hubs(0.7, WEIGHTS, WIDTH)
-    corrected = hubs.fit(videos, texts, torch.zeros(1, dtype=torch.int64))
+    hubness = Hubness(0.7, WEIGHTS, WIDTH)
+    corrected = hubness.fit(videos, texts, torch.zeros(1, dtype=torch.int64))
     assert all(bool(x.isfinite().all()) for x in corrected)
 
 
 def test_unfitted_it_changes_nothing_and_a_large_bank_is_cut() -> None:
     videos, texts = collection(BANK + 300)
-    hubs = Hubs(0.7, WEIGHTS, WIDTH)
-    assert hubs.videos(videos) is videos
-    hubs.fit(videos, texts, torch.arange(len(videos)))
-    assert int(hubs.videos.filled) == BANK
-    kept = hubs.videos.bank[[0, -1]].float()
+    hubness = Hubness(0.7, WEIGHTS, WIDTH)
+    assert hubness.videos(videos) is videos
+    hubness.fit(videos, texts, torch.arange(len(videos)))
+    assert int(hubness.videos.filled) == BANK
+    kept = hubness.videos.bank[[0, -1]].float()
     torch.testing.assert_close(kept, texts[[0, -1]].half().float())
 
 
 @pytest.mark.parametrize("rotation", ["all", "none"])
 def test_a_checkpoint_keeps_it_and_texts_and_videos_have_their_own(rotation: str, tmp_path: Path) -> None:
-    quantizer = QuantizerConfig(codebooks=4, codewords=16, rotation=rotation, hubs=1.0)
+    quantizer = QuantizerConfig(codebooks=4, codewords=16, rotation=rotation, hubness=1.0)
     made = model(quantizer=quantizer)
-    assert (made.network.hubs is not None) == (rotation == "all")
+    assert (made.network.hubness is not None) == (rotation == "all")
     videos, texts = made.encode_videos(batch({"appearance": [3, 1], "audio": [2, 0]})), made.encode_texts(CAPTIONS)
-    if made.network.hubs is not None:
+    if made.network.hubness is not None:
         owner = torch.arange(len(texts)) % len(videos)
-        made.network.hubs.fit(torch.from_numpy(videos), torch.from_numpy(texts), owner)
+        made.network.hubness.fit(torch.from_numpy(videos), torch.from_numpy(texts), owner)
     checkpoint.save(tmp_path, made.network, made.tower)
     found = checkpoint.load(tmp_path)
     for side in ("videos", "texts"):
