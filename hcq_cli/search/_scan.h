@@ -23,6 +23,7 @@
 #define ENTRIES 256     /* of a padded table */
 #define MOST_SUM 65535  /* of an accumulator */
 #define MOST_KERNELS 3
+#define AHEAD 8192      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
 
 /* How to add: start from zero; leave true sums; the codes are not in a cache yet. */
 #define FIRST 1

@@ -3,10 +3,12 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TILE 64         /* sub-quantizers whose uint8 tables (16 KiB) stay in the first-level cache */
 #define SUPERBLOCK 8    /* blocks that all queries pass over before the next are read from memory */
 #define ALIGNMENT 64
+#define LANES 16
 
 typedef struct {
     const float *table;  /* [S, 256], padded with each sub-quantizer's last entry */
@@ -20,34 +22,51 @@ typedef struct {
     ptrdiff_t found;
 } query;
 
+/* The least and the greatest of a table's entries, in lanes that a compiler makes vectors of. */
+static void extremes(const float *entries, float *least, float *most)
+{
+    float low[LANES], high[LANES];
+    for (int lane = 0; lane < LANES; lane++) low[lane] = high[lane] = entries[0];
+    for (ptrdiff_t c = 0; c < ENTRIES; c += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            const float entry = entries[c + lane];
+            low[lane] = entry < low[lane] ? entry : low[lane];
+            high[lane] = entry > high[lane] ? entry : high[lane];
+        }
+    *least = low[0], *most = high[0];
+    for (int lane = 1; lane < LANES; lane++) {
+        *least = low[lane] < *least ? low[lane] : *least;
+        *most = high[lane] > *most ? high[lane] : *most;
+    }
+}
+
 /* Pad a query's table [S, K] to 256 entries and round it down to uint8. */
 static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float *padded, uint8_t *low)
 {
     double widest = 0, total = 0, magnitude = 0;
     q->offset = 0;
     for (ptrdiff_t s = 0; s < S; s++) {
-        double least = table[s * K], most = least;
-        for (ptrdiff_t c = 0; c < ENTRIES; c++) {
-            const float entry = table[s * K + (c < K ? c : K - 1)];
-            padded[s * ENTRIES + c] = entry;
-            least = entry < least ? entry : least;
-            most = entry > most ? entry : most;
-        }
-        widest = fmax(widest, most - least);
-        total += most - least;
-        magnitude += fmax(fabs(least), fabs(most));
+        float *entries = padded + s * ENTRIES, least, most;
+        memcpy(entries, table + s * K, (size_t)K * sizeof *entries);
+        for (ptrdiff_t c = K; c < ENTRIES; c++) entries[c] = entries[K - 1];
+        extremes(entries, &least, &most);
+        const double range = (double)most - least;
+        widest = fmax(widest, range);
+        total += range;
+        magnitude += fmax(fabs((double)least), fabs((double)most));
         q->offset += least;
     }
-    /* Rounding of sums and differences in float64, generously. */
+    /* Rounding of sums, differences and quotients in float64, generously. */
     q->error = 8 * (double)(S + 8) * 1.2e-16 * magnitude;
     q->step = fmax(widest / 255, total / (MOST_SUM - 1));
     q->bounded = isfinite(total) && isfinite(magnitude) && q->step > 0 && isfinite(1 / q->step) && S < MOST_SUM / 2;
+    const double steps_a_unit = q->bounded ? 1 / q->step : 0;
     for (ptrdiff_t s = 0; s < S; s++) {
         const float *entries = padded + s * ENTRIES;
-        double least = entries[0];
-        for (ptrdiff_t c = 1; c < K; c++) least = entries[c] < least ? entries[c] : least;
+        float least, most;
+        extremes(entries, &least, &most);
         for (ptrdiff_t c = 0; c < ENTRIES; c++) {
-            const double steps = q->bounded ? (entries[c] - least) / q->step : 0;
+            const double steps = ((double)entries[c] - least) * steps_a_unit;
             low[s * ENTRIES + c] = (uint8_t)(int)(steps < 255 ? steps : 255); /* never negative: this rounds down */
         }
     }
@@ -153,6 +172,17 @@ static void scan_slots(const kernel *by, const place *in, const visit *seen, que
     }
 }
 
+/* Ask for the first codes of a visit to come: nothing of what lies before them has asked for them. */
+static void expect(const place *in, const visit *next)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    const uint8_t *codes = in->codes + next->first_slot / WIDTH * in->S * WIDTH;
+    for (ptrdiff_t at = 0; at < AHEAD; at += ALIGNMENT) __builtin_prefetch(codes + at, 0, 2);
+#else
+    (void)in, (void)next;
+#endif
+}
+
 static void *aligned(size_t bytes, void **to_free)
 {
     char *memory = malloc(bytes + ALIGNMENT);
@@ -178,7 +208,10 @@ int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V
             queries[n].scores = scores + n * k;
             queries[n].rows = rows + n * k;
         }
-        for (ptrdiff_t v = 0; v < V; v++) scan_slots(by, in, visits + v, queries, askers, k, sums);
+        for (ptrdiff_t v = 0; v < V; v++) {
+            if (v + 1 < V) expect(in, visits + v + 1);
+            scan_slots(by, in, visits + v, queries, askers, k, sums);
+        }
         for (ptrdiff_t n = 0; n < Q; n++) counts[n] = queries[n].found;
     }
     free(raw_low), free(raw_sums), free(padded), free(queries);

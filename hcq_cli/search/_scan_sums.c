@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define AHEAD 8192      /* bytes of codes asked for ahead of their use: a scan is as fast as memory gives them */
-
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define X86 1
 #include <immintrin.h>
