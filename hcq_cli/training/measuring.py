@@ -13,12 +13,14 @@ from statistics import median
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from hcq_cli.data.batches import Draw, collate
 from hcq_cli.features.records import Ragged
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.config import ExpertConfig
+from hcq_cli.model.hubness import BANK
 from hcq_cli.training.codebooks import EmbeddingSample
 from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData
 from hcq_cli.training.loop import Trainer
@@ -133,11 +135,16 @@ def measure_encoding(model: Model, data: TrainingData, batch_size: int, rounds: 
     """Features to codes beside the bare video encoder on the same batches.
 
     Args:
-        model: any, trained or not.
+        model: any, trained or not; what corrects hubs in one that is not gets full banks of random vectors.
         data: at least a batch of it.
         batch_size: videos.
         rounds: pairs to time.
     """
+    hubness, config = getattr(model.network, "hubness", None), model.config
+    if hubness is not None and not int(hubness.videos.filled):
+        drawn = F.normalize(torch.randn(BANK, config.levels + 1, config.embedding_width), dim=-1)
+        hubness.cpu().fit(drawn, drawn, torch.arange(BANK))
+        hubness.to(model.device)
     rows: list[NDArray[np.int64]] = np.array_split(data.train.rows, max(len(data.train) // batch_size, 1))
     batches = [
         collate(data.features.read(at, list(data.experts)), model.config.video.max_tokens)
