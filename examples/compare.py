@@ -40,7 +40,7 @@ from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both, 
 from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
-from hcq_cli.model.config import ExpertConfig, QuantizerConfig
+from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.training import recipe as recipes
@@ -53,7 +53,6 @@ SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
 MODELS = (*SIBLINGS, "posthoc", "linear")
 SPLITS = ("train", "val", "test")
 INNER_CUTS = 3
-HUBNESS = 0.7
 NOTHING = Part(np.zeros(0, np.int64), [], np.zeros(0, np.int64))
 
 
@@ -162,10 +161,9 @@ class Comparison:
         if "posthoc" not in models:
             return
         learned = training_vectors(model, self.data.features, self.learned)
-        weights = model.config.level_weights
         for method in self.arguments.compress.split(","):
             for size in sizes:
-                metrics = numbers(compressed(method, learned, encoded, weights, size, seed))
+                metrics = numbers(compressed(method, learned, encoded, model.config, size, seed))
                 row = {"model": f"posthoc-{method}", "bytes_per_video": size, **metrics}
                 yield {**row, "dense": dense, "used_codewords": None, "step_s": said["step_s"]}
 
@@ -226,11 +224,13 @@ class Comparison:
 
 
 def compressed(
-    method: str, learned: Encoded, tested: Encoded, weights: list[float], code_bytes: int, seed: int
+    method: str, learned: Encoded, tested: Encoded, shape: ModelConfig, code_bytes: int, seed: int
 ) -> Both:
     """Dense vectors of a trained HCT brought to so many bytes afterwards."""
+    weights = shape.level_weights
     if method in ("rotation", "hubness"):
-        return rotated(learned, tested, weights, code_bytes, seed, HUBNESS if method == "hubness" else 0.0)
+        strength = shape.quantizer.hubness if method == "hubness" else 0.0
+        return rotated(learned, tested, weights, code_bytes, seed, strength)
     if not method.endswith("-whole"):
         return compress(learned.all, tested, weights, method, code_bytes, seed).metrics
     roots = np.sqrt(np.asarray(weights, np.float32))[:, None]

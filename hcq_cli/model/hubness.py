@@ -87,7 +87,7 @@ class HubnessCorrection(nn.Module):
         Returns:
             [n, L+1, D]
         """
-        kept = torch.linspace(0, len(others) - 1, min(BANK, len(others))).round().long()
+        kept = torch.linspace(0, len(others) - 1, min(BANK, len(others))).round().long().to(others.device)
         self.bank[: len(kept)] = others[kept].half()
         self.filled.fill_(len(kept))
         self.mean.copy_(others.mean(0))
@@ -109,7 +109,7 @@ class Hubness(nn.Module):
         self.texts = HubnessCorrection(strength, weights, width)
 
     def fit(self, videos: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        """Learn from training vectors, and correct them.
+        """Learn from training vectors, and correct them; it computes where it lies, whatever device they come from.
 
         Args:
             videos: [N, L+1, D].
@@ -117,8 +117,10 @@ class Hubness(nn.Module):
             owner: int64 [Q], the position of each text's video.
 
         Returns:
-            Both, corrected.
+            Both, corrected, on the device that `videos` was on.
         """
-        positions = torch.arange(len(videos))
+        came_from, here = videos.device, self.videos.bank.device
+        videos, texts, owner = videos.to(here), texts.to(here), owner.to(here)
+        positions = torch.arange(len(videos), device=here)
         corrected = self.videos.fit(videos, positions, texts, owner)
-        return corrected, self.texts.fit(texts, owner, videos, positions)
+        return corrected.to(came_from), self.texts.fit(texts, owner, videos, positions).to(came_from)

@@ -143,8 +143,7 @@ def measure_encoding(model: Model, data: TrainingData, batch_size: int, rounds: 
     hubness, config = getattr(model.network, "hubness", None), model.config
     if hubness is not None and not int(hubness.videos.filled):
         drawn = F.normalize(torch.randn(BANK, config.levels + 1, config.embedding_width), dim=-1)
-        hubness.cpu().fit(drawn, drawn, torch.arange(BANK))
-        hubness.to(model.device)
+        hubness.fit(drawn, drawn, torch.arange(BANK))
     rows: list[NDArray[np.int64]] = np.array_split(data.train.rows, max(len(data.train) // batch_size, 1))
     batches = [
         collate(data.features.read(at, list(data.experts)), model.config.video.max_tokens)

@@ -101,8 +101,7 @@ class HCQMethod:
         learned, quantizer, hubness = embed(codebook.sample), self.network.quantizer, self.network.hubness
         videos, texts, owner = (torch.from_numpy(x) for x in (learned.videos, learned.texts, learned.owner))
         if hubness is not None:
-            videos, texts = hubness.cpu().fit(videos, texts, owner)
-            hubness.to(quantizer.codewords.device)
+            videos, texts = hubness.fit(videos, texts, owner)
         vectors = torch.cat([videos, texts])
         anew = torch.Generator().manual_seed(self.recipe.training.seed) if quantizer.rotates else None
         fit_codewords(quantizer, vectors, codebook.final, anew)

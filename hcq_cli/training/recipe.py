@@ -92,7 +92,8 @@ class CodebookConfig:
         refit: during this share of the epochs the rotation is fitted anew, and k-means starts anew…
         refit_every: …after each so-manyth of them.
         refit_iterations: of k-means then.
-        final: k-means rounds after the last epoch, on what the finished towers give without dropout; 0 for none.
+        final: k-means rounds after the last epoch, on what the finished towers give without dropout; 0 for none,
+            and then hubs are not corrected either.
         sample: most vectors kept for k-means.
     """
 
