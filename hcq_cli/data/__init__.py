@@ -1,1 +1,1 @@
-"""Captions read, matched with features, split, and made into batches."""
+"""Captions read, matched with the features of a store, split, and made into batches."""

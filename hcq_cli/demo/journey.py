@@ -185,9 +185,10 @@ class Journey:
     def train(self) -> None:
         """Features and captions → a checkpoint; an interrupted training goes on."""
         from hcq_cli.data.captions import read_captions
+        from hcq_cli.data.collection import collect
         from hcq_cli.features.store import FeatureStore
         from hcq_cli.training import recipe as recipes
-        from hcq_cli.training.collection import collect, training_data
+        from hcq_cli.training.dataset import training_data
         from hcq_cli.training.loop import train
 
         settings = [f"training.seed={self.options.seed}", *self.options.settings]

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.data.batches import collate, in_order
+from hcq_cli.data.features import Features
+from hcq_cli.data.parts import Part
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.training.dataset import Features, Part
 
 VIDEOS_AT_ONCE = 64
 FIT_VECTORS = 32_768

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 
 from hcq_cli.data.batches import BatchSampler, Draw, collate
+from hcq_cli.data.features import held_in_memory
+from hcq_cli.data.statistics import FeatureStatistics, statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import Encoded, evaluate, training_vectors
 from hcq_cli.files import digest_bytes, write_text, writer_lock
@@ -23,7 +25,7 @@ from hcq_cli.model.text import TextTower
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import EmbeddingSample, Usage
-from hcq_cli.training.dataset import FeatureStatistics, TrainingData, held_in_memory, statistics
+from hcq_cli.training.dataset import TrainingData
 from hcq_cli.training.losses import Embedded, Pairs
 from hcq_cli.training.method import Method
 from hcq_cli.training.methods import method
@@ -147,7 +149,8 @@ class Trainer:
         self.network = networks.build(self.config, self.tower.encoder)
         self.method = method(self.network, self.recipe)
         if self.config.video.standardize:
-            found = statistics(self.features, self.data.train.rows, self.data.experts)
+            widths = {name: expert.dim for name, expert in self.data.experts.items()}
+            found = statistics(self.features, self.data.train.rows, widths)
             _set_scales(self.network, found)
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
         for warning in self.method.begin(vectors):

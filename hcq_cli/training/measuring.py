@@ -17,12 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from hcq_cli.data.batches import Draw, collate
+from hcq_cli.data.features import MemoryFeatures
+from hcq_cli.data.parts import Part
 from hcq_cli.features.records import Ragged
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.model.hubness import BANK
 from hcq_cli.training.codebooks import EmbeddingSample
-from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData
+from hcq_cli.training.dataset import TrainingData
 from hcq_cli.training.loop import Trainer
 from hcq_cli.training.progress import Silent
 from hcq_cli.training.recipe import Recipe

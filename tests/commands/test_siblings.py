@@ -12,10 +12,11 @@ from toy_collection import SMALL, caption, video, write_captions, write_store
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.data.captions import read_captions
+from hcq_cli.data.collection import collect
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import load
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.collection import collect, training_data
+from hcq_cli.training.dataset import training_data
 from hcq_cli.training.loop import train
 
 Run = Callable[..., object]

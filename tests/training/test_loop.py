@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -12,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_collection import SMALL, caption, tokens, video, write_captions, write_store
+from toy_collection import SMALL, video, write_captions, write_store
 
 from hcq_cli.data.captions import read_captions
+from hcq_cli.data.collection import collect
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.collection import collect, training_data
-from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData, held_in_memory, statistics
+from hcq_cli.training.dataset import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
 from hcq_cli.training.progress import EpochReport, Silent
 
@@ -201,44 +200,3 @@ def test_not_a_number_that_no_statistics_see_is_refused_too(tmp_path: Path) -> N
         run(tmp_path, tmp_path / "a", "video.standardize=false")
     assert "hcq features verify" in caught.value.hint
     assert not (tmp_path / "a" / "config.json").exists()
-
-
-def test_captions_of_nothing(tmp_path: Path) -> None:
-    write_store(tmp_path / "features", [video(0)])
-    write_captions(tmp_path / "captions.jsonl", range(5, 8))
-    with pytest.raises(HcqError, match="none of its 3 videos has features"):
-        data(tmp_path)
-
-
-def test_features_in_memory_and_from_the_store_are_the_same(place: Path) -> None:
-    store = FeatureStore.open(place / "features")
-    rows = np.array([7, 3, 30])
-    held = held_in_memory(store, np.arange(40), ["audio"], 1)
-    assert isinstance(held, MemoryFeatures)
-    for one, other in ((held.read(rows), store.read(rows)),):
-        np.testing.assert_array_equal(one["audio"].features, other["audio"].features)
-        np.testing.assert_array_equal(one["audio"].offsets, other["audio"].offsets)
-    assert held_in_memory(store, np.arange(40), ["audio"], 0) is store
-
-
-def test_statistics_equal_numpys(place: Path) -> None:
-    found = data(place)
-    measured = statistics(found.features, found.train.rows, found.experts)
-    every = found.features.read(found.train.rows)["audio"].features
-    np.testing.assert_allclose(measured["audio"].mean, every.mean(0), atol=1e-5)
-    np.testing.assert_allclose(measured["audio"].deviation, every.std(0), atol=1e-5)
-
-
-def test_copies_share_a_group(tmp_path: Path) -> None:
-    write_store(tmp_path / "features", [video(0), video(1, content="f" * 64), video(2, content="f" * 64)])
-    write_captions(tmp_path / "captions.jsonl", range(3))
-    groups = dict(zip(data(tmp_path).train.rows.tolist(), data(tmp_path).train.groups.tolist(), strict=True))
-    store = FeatureStore.open(tmp_path / "features")
-    a, b, c = (groups[store.row(f"v00{n}.mp4")] for n in range(3))
-    assert a != b == c
-
-
-def test_parts_know_their_captions() -> None:
-    part = Part(np.array([4, 9]), [[caption(0)], [caption(1), caption(2)]], np.array([0, 1]))
-    assert part.owner.tolist() == [0, 1, 1] and len(part.sentences) == 3
-    assert dataclasses.replace(part).sentences[2] == caption(2) and len(tokens(0, "audio"))

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from hcq_cli.data.features import MemoryFeatures
+from hcq_cli.data.parts import Part
 from hcq_cli.errors import UsageError
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import networks
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
-from hcq_cli.training.dataset import MemoryFeatures, Part, TrainingData
+from hcq_cli.training.dataset import TrainingData
 from hcq_cli.training.loop import train
 from hcq_cli.training.recipe import load
 from hcq_cli.training.sweeps import sweep, variants

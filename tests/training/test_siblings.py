@@ -13,12 +13,12 @@ import torch
 from toy_collection import SMALL, video, write_captions, write_store
 
 from hcq_cli.data.captions import read_captions
+from hcq_cli.data.collection import collect
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.collection import collect, training_data
-from hcq_cli.training.dataset import TrainingData
+from hcq_cli.training.dataset import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
 from hcq_cli.training.losses import Pairs
 from hcq_cli.training.opq import euclidean_usage, kmeans_step, nearest, optimised_quantizer

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from experts.base import State
 from hcq_cli.data.captions import Captions
 from hcq_cli.data.matching import Match, match
+from hcq_cli.data.parts import Part
 from hcq_cli.data.splits import split_videos
 from hcq_cli.errors import HcqError
 from hcq_cli.features.records import state_number
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.model.config import ExpertConfig
-from hcq_cli.training.dataset import Part, TrainingData
 
 TOKENS = state_number(State.TOKENS)
 
@@ -94,27 +93,3 @@ def _shared_content(parts: dict[str, Part]) -> list[str]:
     learned = np.concatenate([parts["train"].groups, parts["val"].groups])
     leaked = int(np.isin(parts["test"].groups, learned).sum())
     return [f"{leaked} test videos have the same content as a training video"] if leaked else []
-
-
-def training_data(store: FeatureStore, collection: Collection) -> TrainingData:
-    """What a run learns from: training and validation videos, and the experts that say something about them.
-
-    Raises:
-        HcqError: no video is left to train on.
-    """
-    train, warnings = collection.parts["train"], list(collection.warnings)
-    if not len(train):
-        raise HcqError("no captioned video is in the training split", "hcq captions check FILE")
-    names = list(store.experts)
-    there = np.atleast_1d(has_tokens(store, train.rows, names).any(0)).tolist()
-    silent = [name for name, any_tokens in zip(names, there, strict=True) if not any_tokens]
-    if silent:
-        warnings.append(f"no training video has tokens of {', '.join(silent)}: trained without")
-    if len(train) == 1:
-        warnings.append("one video only: there is nothing to tell it from, so nothing is learned")
-    experts = {
-        name: ExpertConfig(store.experts[name].dim, store.experts[name].identity)
-        for name in names
-        if name not in silent
-    }
-    return TrainingData(store, experts, train, collection.parts["val"], collection.explanation, warnings)

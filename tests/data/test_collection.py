@@ -1,0 +1,42 @@
+"""Captions and features come together: what is left out, and which videos are the same one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_collection import caption, video, write_captions, write_store
+
+from hcq_cli.data.captions import read_captions
+from hcq_cli.data.collection import Collection, collect
+from hcq_cli.data.parts import Part
+from hcq_cli.errors import HcqError
+from hcq_cli.features.store import FeatureStore
+
+
+def collected(place: Path) -> Collection:
+    return collect(FeatureStore.open(place / "features"), read_captions(place / "captions.jsonl"))
+
+
+def test_captions_of_nothing(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0)])
+    write_captions(tmp_path / "captions.jsonl", range(5, 8))
+    with pytest.raises(HcqError, match="none of its 3 videos has features"):
+        collected(tmp_path)
+
+
+def test_copies_share_a_group(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0), video(1, content="f" * 64), video(2, content="f" * 64)])
+    write_captions(tmp_path / "captions.jsonl", range(3))
+    train = collected(tmp_path).parts["train"]
+    groups = dict(zip(train.rows.tolist(), train.groups.tolist(), strict=True))
+    store = FeatureStore.open(tmp_path / "features")
+    a, b, c = (groups[store.row(f"v00{n}.mp4")] for n in range(3))
+    assert a != b == c
+
+
+def test_parts_know_their_captions() -> None:
+    part = Part(np.array([4, 9]), [[caption(0)], [caption(1), caption(2)]], np.array([0, 1]))
+    assert part.owner.tolist() == [0, 1, 1] and len(part.sentences) == 3
+    assert part.sentences[2] == caption(2)
