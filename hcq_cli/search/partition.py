@@ -112,14 +112,28 @@ class Partition:
             probe: how many lists; by default as many as the tuning says, and more where `k` is large.
         """
         chosen = []
+        count = probe or (self.tuning.probe if self.tuning else self.lists)
         for expected in self.expected(levels) if len(levels) else ():
-            order = np.argsort(-expected, kind="stable")
-            count = probe or (self.tuning.probe if self.tuning else self.lists)
-            if probe is None:
+            order = promising(expected, count)
+            if probe is None and sizes[order].sum() < CANDIDATES_A_HIT * k:
+                order = promising(expected, self.lists)
                 enough = np.searchsorted(np.cumsum(sizes[order]), CANDIDATES_A_HIT * k) + 1
-                count = max(count, int(enough))
-            chosen.append(order[:count])
+                order = order[: max(count, int(enough))]
+            chosen.append(order)
         return chosen
+
+
+def promising(expected: np.ndarray, count: int) -> np.ndarray:
+    """The `count` lists of the highest expected score [lists], the highest first, equal ones by number: int64 [count].
+
+    Not by sorting all of them, which would cost a query as much as looking into several lists.
+    """
+    if count < len(expected):
+        least = np.partition(expected, len(expected) - count)[len(expected) - count]
+        among = np.flatnonzero(expected >= least)
+    else:
+        among = np.arange(len(expected))
+    return among[np.argsort(-expected[among], kind="stable")][:count]
 
 
 def list_sizes(starts: Sequence[np.ndarray], partition: Partition) -> np.ndarray:

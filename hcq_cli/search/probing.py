@@ -135,6 +135,8 @@ def probe(
 def _visits(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lists [V] in the order in which some query wants them most, the queries that want each, one after another, and
     where the queries of each list begin among these [V+1]."""
+    if len(chosen) == 1:
+        return chosen[0], np.zeros(len(chosen[0]), np.int32), np.arange(len(chosen[0]) + 1)
     lists = np.concatenate(chosen)
     queries = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
     ranks = np.concatenate([np.arange(len(one)) for one in chosen])

@@ -14,7 +14,7 @@ from hcq_cli.search.blocks import Blocks, to_blocks
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, compact, remove
 from hcq_cli.search.kernel import kernels, scan
-from hcq_cli.search.partition import nearest, put_together, root, weighted
+from hcq_cli.search.partition import nearest, promising, put_together, root, weighted
 from hcq_cli.search.partitioning import TuningQueries, kmeans, lists_for
 from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import search_levels
@@ -87,6 +87,14 @@ def clustered(videos: int, header: CodeHeader, seed: int = 0) -> np.ndarray:
     themes = rng.integers(0, header.K, (40, header.S), np.uint8)
     own = rng.integers(0, header.K, (videos, header.S), np.uint8)
     return np.where(rng.random((videos, header.S)) < 0.75, themes[rng.integers(0, 40, videos)], own)
+
+
+@pytest.mark.parametrize("values", [2, 5, 1000])
+def test_the_most_promising_lists_in_plain_numpy(values: int) -> None:
+    expected = np.random.default_rng(values).integers(0, values, 97).astype(np.float32)
+    in_order = np.argsort(-expected, kind="stable")
+    for count in (1, 2, 40, 96, 97, 98):
+        assert promising(expected, count).tolist() == in_order[:count].tolist()
 
 
 def test_few_lists_find_nearly_everything_and_info_says_so(tmp_path: Path) -> None:
