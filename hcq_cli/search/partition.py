@@ -124,7 +124,7 @@ class Partition:
 
 
 def promising(expected: np.ndarray, count: int) -> np.ndarray:
-    """The `count` lists of the highest expected score [lists], the highest first, equal ones by number: int64 [count].
+    """The `count` lists of the highest expected score [lists], highest first, equal ones by number: int64 [count].
 
     Not by sorting all of them, which would cost a query as much as looking into several lists.
     """
