@@ -38,13 +38,14 @@ from hcq_cli.data.features import MemoryFeatures
 from hcq_cli.data.parts import Part
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.compression import compress
-from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways, encode_both, measure, training_vectors
+from hcq_cli.evaluation.retrieval import Both, both_ways, measure
 from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.vectors import Encoded, encode_both, training_vectors
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
 from hcq_cli.training.dataset import TrainingData

@@ -13,7 +13,7 @@ from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.model.encoding import Encoded
+    from hcq_cli.model.encoding import Written
 
 EXAMPLES = [
     "hcq encode",
@@ -99,7 +99,7 @@ def _sentences(path: Path) -> tuple[list[str], list[str]]:
     return [name for name, _ in found], [line for _, line in found]
 
 
-def _document(model: Model, done: Encoded, kind: str) -> dict[str, Any]:
+def _document(model: Model, done: Written, kind: str) -> dict[str, Any]:
     config = model.config
     return {
         kind: done.items,
@@ -116,7 +116,7 @@ def _document(model: Model, done: Encoded, kind: str) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, document: dict[str, Any], done: Encoded) -> None:
+def _print(console: Console, document: dict[str, Any], done: Written) -> None:
     kind = "videos" if "videos" in document else "texts"
     rate = document[f"{kind}_per_second"]
     stretches = f" in {done.rows:,} stretches" if done.rows > done.items else ""

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from hcq_cli.data.parts import Part
     from hcq_cli.evaluation.compression import Compressed
     from hcq_cli.evaluation.report import Row
-    from hcq_cli.evaluation.retrieval import Encoded, Retrieval
+    from hcq_cli.evaluation.retrieval import Retrieval
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
+    from hcq_cli.model.vectors import Encoded
 
 EXAMPLES = [
     "hcq eval",
@@ -88,8 +89,9 @@ def evaluate(
 
     from hcq_cli.data.collection import collect
     from hcq_cli.evaluation import report
-    from hcq_cli.evaluation.retrieval import encode_both, measure
+    from hcq_cli.evaluation.retrieval import measure
     from hcq_cli.model.encoding import expert_warnings
+    from hcq_cli.model.vectors import encode_both
 
     collection = collect(store, read)
     for warning in [*collection.warnings, *expert_warnings(model, store)]:
@@ -158,7 +160,7 @@ def _compressed(
     wanted: Sequence[tuple[str, int]],
 ) -> list[Compressed]:
     from hcq_cli.evaluation.compression import compress
-    from hcq_cli.evaluation.retrieval import training_vectors
+    from hcq_cli.model.vectors import training_vectors
 
     part = collection.parts["train"]
     if not len(part):

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hcq_cli.compat.similarity import Similarities
-from hcq_cli.training.losses import dense_share
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,14 @@ def directed(batch: Similarities) -> tuple[Directed, Directed]:
     return forward, Directed(batch.to_texts.mT, batch.dense.mT, batch.codes.mT)
 
 
-def hybrid_loss(t2v: Directed, v2t: Directed, settings: Contrast, epoch: int, epochs: int) -> Tensor:
-    """HCQ's: fades from the dense to the quantized similarities (and the soft codes)."""
-    share = dense_share(epoch, epochs)
+def hybrid_loss(t2v: Directed, v2t: Directed, settings: Contrast, share: float) -> Tensor:
+    """HCQ's: fades from the dense to the quantized similarities (and the soft codes).
+
+    Args:
+        t2v, v2t: the two directions.
+        settings: of the contrast.
+        share: of the dense similarities; the reference's schedule is `training.losses.dense_share`.
+    """
     total = dense_loss(t2v.dense, v2t.dense, settings) * share
     total = total + dense_loss(t2v.quantized, v2t.quantized, settings) * (1 - share)
     return total + dense_loss(t2v.codes, v2t.codes, settings) * settings.code_weight * (1 - share)

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
-from hcq_cli.evaluation.retrieval import Both, Encoded, both_ways
+from hcq_cli.evaluation.retrieval import Both, both_ways
 from hcq_cli.evaluation.scores import DenseScores
+from hcq_cli.model.vectors import Encoded
 
 Matrix = NDArray[np.float32]
 """float32 [n, D], or as wide as a method's queries and items are."""

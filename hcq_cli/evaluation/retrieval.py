@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.batches import collate, in_order
 from hcq_cli.data.features import Features
 from hcq_cli.data.parts import Part
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model
-
-VIDEOS_AT_ONCE = 64
-FIT_VECTORS = 32_768
-
-Progress = Callable[[int], None]
+from hcq_cli.model.vectors import Encoded, Progress, encode_both
 
 
 @dataclass(frozen=True)
@@ -57,65 +51,9 @@ class Retrieval:
     texts: int
 
 
-def encode_part(
-    model: Model, features: Features, rows: NDArray[np.int64], done: Progress | None = None
-) -> NDArray[np.float32]:
-    """Dense levels of the videos of `rows`: float32 [N, L+1, D].
-
-    Raises:
-        HcqError: the features lack every expert of the model.
-    """
-    experts = model.known_experts(features.experts)
-    parts = [np.zeros((0, model.config.levels + 1, model.config.embedding_width), np.float32)]
-    for at in in_order(len(rows), VIDEOS_AT_ONCE):
-        batch = collate(features.read(rows[at], experts), model.config.video.max_tokens)
-        parts.append(model.encode_videos(batch))
-        if done is not None:
-            done(len(at))
-    return np.concatenate(parts)
-
-
 def both_ways(t2v: Scores, v2t: Scores, owner: NDArray[np.int64]) -> Both:
     """Metrics of scores [Q, N] and [N, Q]; `owner` int64 [Q] is each caption's video."""
     return Both(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A set of captioned videos as dense vectors.
-
-    Args:
-        videos: float32 [N, L+1, D].
-        texts: float32 [Q, L+1, D].
-        owner: int64 [Q], position of each text's video.
-    """
-
-    videos: NDArray[np.float32]
-    texts: NDArray[np.float32]
-    owner: NDArray[np.int64]
-
-    @property
-    def all(self) -> NDArray[np.float32]:
-        """Videos and texts one after the other, float32 [N + Q, L+1, D]."""
-        return np.concatenate([self.videos, self.texts])
-
-
-def encode_both(model: Model, features: Features, part: Part, done: Progress | None = None) -> Encoded:
-    """The dense vectors of the videos of `part` and of their captions; `done` is called as in `evaluate`."""
-    return Encoded(encode_part(model, features, part.rows, done), model.encode_texts(part.sentences), part.owner)
-
-
-def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> Encoded:
-    """Dense vectors of training videos and captions to fit quantizers on, at most `limit` together.
-
-    Of a larger set every so-manyth video is taken, with all its captions as far as there is room.
-    """
-    captions = len(part.sentences) / max(len(part), 1)
-    step = -(-int(len(part) * (1 + captions)) // limit) or 1
-    kept = Part(part.rows[::step], list(part.captions)[::step], part.groups[::step])
-    encoded = encode_both(model, features, kept)
-    room = max(limit - len(encoded.videos), 0)
-    return Encoded(encoded.videos[:limit], encoded.texts[:room], encoded.owner[:room])
 
 
 def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> Retrieval:

@@ -27,7 +27,7 @@ Done = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Written:
     """What was written.
 
     Args:
@@ -67,7 +67,7 @@ def encode_store(
     path: Path,
     done: Done = lambda count: None,
     segment_s: float | None = None,
-) -> Encoded:
+) -> Written:
     """Write the codes of every video of `store` that has any feature the model knows.
 
     Args:
@@ -99,7 +99,7 @@ def encode_store(
             done(len(rows))
     if left_out:
         warnings.append(f"{left_out} videos have no tokens of any expert and cannot be found; they are left out")
-    return Encoded(path, items, writer.videos, time.monotonic() - started, left_out, warnings)
+    return Written(path, items, writer.videos, time.monotonic() - started, left_out, warnings)
 
 
 def _write_stretches(
@@ -143,7 +143,7 @@ def expert_warnings(model: Model, store: FeatureStore) -> list[str]:
 
 def encode_texts(
     model: Model, ids: Sequence[str], sentences: Sequence[str], path: Path, done: Done = lambda count: None
-) -> Encoded:
+) -> Written:
     """Write the codes of captions, for video-to-text search.
 
     Args:
@@ -159,4 +159,4 @@ def encode_texts(
             part = [sentences[i] for i in at]
             writer.append([ids[i] for i in at], part, model.quantize(model.encode_texts(part), "texts"))
             done(len(part))
-    return Encoded(path, len(sentences), len(sentences), time.monotonic() - started, 0, [])
+    return Written(path, len(sentences), len(sentences), time.monotonic() - started, 0, [])

@@ -16,12 +16,13 @@ from hcq_cli.data.batches import BatchSampler, Draw, collate
 from hcq_cli.data.features import held_in_memory
 from hcq_cli.data.statistics import FeatureStatistics, statistics
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.evaluation.retrieval import Encoded, evaluate, training_vectors
+from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
 from hcq_cli.model import checkpoint, networks, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextTower
+from hcq_cli.model.vectors import Encoded, training_vectors
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import EmbeddingSample, Usage

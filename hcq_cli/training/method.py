@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hcq_cli.evaluation.retrieval import Encoded
 from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.vectors import Encoded
 from hcq_cli.training.codebooks import Usage, fit_codewords, usage
 from hcq_cli.training.losses import Embedded, Pairs, Terms, dense_share, objective
 from hcq_cli.training.recipe import Recipe

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcq_cli.evaluation.retrieval import Encoded
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.siblings.dcmh import DCMH
 from hcq_cli.model.siblings.jpq import JPQ
+from hcq_cli.model.vectors import Encoded
 from hcq_cli.training.codebooks import Usage
 from hcq_cli.training.losses import NEVER, Embedded, Pairs, Terms, batch_R1, contrast
 from hcq_cli.training.opq import euclidean_usage, optimised_quantizer

@@ -12,8 +12,9 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.evaluation import report
 from hcq_cli.evaluation.compression import METHODS, compress, methods_of, opq, pq
 from hcq_cli.evaluation.metrics import Metrics
-from hcq_cli.evaluation.retrieval import Both, Encoded, Retrieval, both_ways
+from hcq_cli.evaluation.retrieval import Both, Retrieval, both_ways
 from hcq_cli.evaluation.scores import DenseScores
+from hcq_cli.model.vectors import Encoded
 
 pytest.importorskip("faiss")
 WEIGHTS = [0.5, 0.5]

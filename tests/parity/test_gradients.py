@@ -12,10 +12,11 @@ from parity.comparing import GRADIENTS, VALUES, batch, close, model, relative_er
 from torch import Tensor
 
 from hcq_cli.compat import losses
-from hcq_cli.compat.losses import Contrast, dense_share
+from hcq_cli.compat.losses import Contrast
 from hcq_cli.compat.names import official_view
 from hcq_cli.compat.network import Embedded, ReferenceModel
 from hcq_cli.compat.similarity import similarities
+from hcq_cli.training.losses import dense_share
 
 
 def contrast(golden: Any, **changed: Any) -> Contrast:
@@ -24,8 +25,8 @@ def contrast(golden: Any, **changed: Any) -> Contrast:
 
 def hcq_objective(out: Embedded, settings: Contrast, penalty: float, epoch: int, epochs: int) -> Tensor:
     ways = losses.directed(similarities(out, average=True))
-    faded = (1 - dense_share(epoch, epochs)) * penalty * out.penalty
-    return losses.hybrid_loss(*ways, settings, epoch, epochs) + faded
+    share = dense_share(epoch, epochs)
+    return losses.hybrid_loss(*ways, settings, share) + (1 - share) * penalty * out.penalty
 
 
 def objective(golden: Any, case: str, out: Embedded) -> Tensor:

@@ -98,7 +98,8 @@ def test_hybrid_loss(golden: Any) -> None:
     assert wanted
     for name, array in wanted.items():
         code, prior, epoch = re.match(r"([\d.]+)_p([\d.]+)/epoch(\d+)", name).groups()
-        found = losses.hybrid_loss(*ways, settings(golden, float(prior), float(code)), int(epoch), epochs)
+        share = dense_share(int(epoch), epochs)
+        found = losses.hybrid_loss(*ways, settings(golden, float(prior), float(code)), share)
         close(found, array, f"losses/hybrid/{name}")
     close(torch.tensor([dense_share(epoch, epochs) for epoch in range(epochs + 1)]), schedule, "losses/smoothing")
 
