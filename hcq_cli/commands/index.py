@@ -133,7 +133,7 @@ def _write(
     text_side: str = "float32",
 ) -> None:
     from hcq_cli.codes.codefile import open_codes
-    from hcq_cli.search.exported_tower import PRECISIONS
+    from hcq_cli.model.exported_tower import PRECISIONS
     from hcq_cli.search.tower_making import tower_maker
 
     if text_side not in (*PRECISIONS, "none"):

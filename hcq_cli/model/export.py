@@ -1,4 +1,4 @@
-"""The text side of a model as an ONNX graph: tokenizer, encoder, gates and GhostVLAD in a file of `search`.
+"""The text side of a model as an ONNX graph: tokenizer, encoder, gates and GhostVLAD in one file.
 
 The network is traced (torch's TorchScript exporter: it takes every encoder that we could try, and a second), then
 optimised by onnxruntime once and for all, and compared with the network itself before anybody relies on it.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,10 @@ from torch import Tensor, nn
 from hcq_cli.codes.container import ALIGNMENT, FIRST_SECTION
 from hcq_cli.errors import HcqError
 from hcq_cli.model.checkpoint import Model, text_tensors
-from hcq_cli.search.exported_tower import ExportedTower, TextSide, write_tower
+from hcq_cli.model.exported_tower import ExportedTower, TextSide, write_tower
 
 if TYPE_CHECKING:
     from onnx import TensorProto
-
-    from hcq_cli.search.collection import Collection
 
 INPUTS = ("ids", "mask", "special")
 OPSET = 17
@@ -43,6 +41,10 @@ SAMPLE = [
     "Ein Kind lacht, und dann?",
     "a red ball rolls down the stairs, " * 20,
 ]
+
+
+Hits = Callable[[NDArray[np.float32], NDArray[np.float32]], tuple[float, float] | None]
+"""Given a network's query vectors and an export's, both [Q, L+1, D]: `Checked`'s two figures of a search, if any."""
 
 
 class _TextSide(nn.Module):
@@ -82,7 +84,7 @@ def export_text_side(
     path: Path,
     precision: str = "float32",
     sentences: Sequence[str] = (),
-    collection: Collection | None = None,
+    hits: Hits | None = None,
 ) -> Checked:
     """Write the text side of `model` to a file that `ExportedTower` opens.
 
@@ -91,7 +93,7 @@ def export_text_side(
         path: of the file; its name must stay, since the graph holds it.
         precision: float32, or int8 for a quarter of the size.
         sentences: what to compare it with the model on, beside a few of our own.
-        collection: codes of the model to measure its recall on.
+        hits: searches with the vectors of both, where there are codes of the model to search.
 
     Raises:
         HcqError: its encoder cannot be exported, or the export does not do what the network does.
@@ -104,7 +106,7 @@ def export_text_side(
     graph, weights = _packed(_graph(model, pad_to, precision), path.name)
     write_tower(path, side, tokenizer.tokenizer.to_str(), graph, weights)
     try:
-        return _compare(model, path, [*SAMPLE, *sentences], collection)
+        return _compare(model, path, [*SAMPLE, *sentences], hits)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -211,7 +213,7 @@ def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None
         entry.key, entry.value = key, value
 
 
-def _compare(model: Model, path: Path, sentences: Sequence[str], collection: Collection | None) -> Checked:
+def _compare(model: Model, path: Path, sentences: Sequence[str], hits: Hits | None) -> Checked:
     """How far the file is from the network.
 
     Raises:
@@ -223,25 +225,5 @@ def _compare(model: Model, path: Path, sentences: Sequence[str], collection: Col
     deviation = float(max(np.abs(exact - found).max() for found in (together, alone)))
     if not deviation <= TOLERANCE and tower.side.precision == "float32":
         raise HcqError(f"exported, the text encoder {model.config.text.encoder} is off by {deviation:.1g}")
-    checked = Checked(len(sentences), deviation)
-    return checked if collection is None else _compare_hits(checked, collection, exact, alone)
-
-
-def _compare_hits(checked: Checked, collection: Collection, exact: NDArray, found: NDArray) -> Checked:
-    """With the ten best videos by vectors of the network and of the file, both float32 [Q, L+1, D]."""
-    from hcq_cli.search.kernel import scan
-    from hcq_cli.search.table import tables
-
-    books, scale = collection.codebooks, collection.scale
-    by_network, by_file = tables(exact, books, scale), tables(found, books, scale)
-    best, mine = (scan(collection.sources(), table, 10) for table in (by_network, by_file))
-    if not best.rows.size:
-        return checked
-    shared = [len(np.intersect1d(*pair)) for pair in zip(best.rows, mine.rows, strict=True)]
-    every = np.arange(len(books))
-    again = [
-        [table[every, collection.codes(int(row))].sum(dtype=np.float64) for row in rows]
-        for table, rows in zip(by_file, best.rows, strict=True)
-    ]
-    deviation = float(np.abs(best.scores - np.array(again)).max())
-    return replace(checked, recall_at_10=float(np.mean(shared)) / best.rows.shape[1], score_deviation=deviation)
+    recall, score_deviation = (hits and hits(exact, alone)) or (None, None)
+    return Checked(len(sentences), deviation, recall, score_deviation)

@@ -4,7 +4,7 @@
       manifest-00000003.json       model, quantizer, segments and tombstones of generation 3
       quantizer-….hcq              codebooks and scale
       partition-….hcq              lists, where the index has them (partition.py)
-      tower-….hcq                  the text side of the model, where it could be exported (exported_tower.py)
+      tower-….hcq                  the text side of the model, where it could be exported (model.exported_tower)
       segment-00000001-000.hcq     immutable (segment.py)
       tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
 
@@ -27,8 +27,8 @@ from hcq_cli.codes.container import Container
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
+from hcq_cli.model.exported_tower import ExportedTower
 from hcq_cli.search.blocks import Blocks
-from hcq_cli.search.exported_tower import ExportedTower, TowerEntry
 from hcq_cli.search.partition import Partition, read_partition
 from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
 
@@ -53,6 +53,21 @@ class Entry:
     videos: int
     removed: int = 0
     tombstones: str = ""
+
+
+@dataclass(frozen=True)
+class TowerEntry:
+    """What the manifest says of the model's text side.
+
+    Args:
+        file: its name.
+        precision: of its weights, one of `exported_tower.PRECISIONS`.
+        checked: what was measured against the model when it was exported (`model.export.Checked`).
+    """
+
+    file: str
+    precision: str
+    checked: dict[str, float]
 
 
 @dataclass(frozen=True)

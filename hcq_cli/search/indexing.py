@@ -21,8 +21,7 @@ from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
 from hcq_cli.search.blocks import Blocks
-from hcq_cli.search.exported_tower import TowerEntry
-from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, generations
+from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, TowerEntry, generations
 from hcq_cli.search.kernel import default_threads
 from hcq_cli.search.partition import Partition, write_partition
 from hcq_cli.search.partitioning import TuningQueries, learn, lists_for, noisy_videos, sample, tune

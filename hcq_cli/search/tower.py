@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.search.exported_tower import ExportedTower
+from hcq_cli.model.exported_tower import ExportedTower
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model

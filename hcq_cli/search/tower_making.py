@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.errors import HcqError
-from hcq_cli.search.collection import CodeFileCollection
-from hcq_cli.search.exported_tower import ExportedTower, TowerEntry
-from hcq_cli.search.index import Content, generations
+from hcq_cli.model.exported_tower import ExportedTower
+from hcq_cli.search.collection import CodeFileCollection, Collection
+from hcq_cli.search.index import Content, TowerEntry, generations
 from hcq_cli.search.indexing import TowerMaker
+from hcq_cli.search.kernel import scan
+from hcq_cli.search.table import tables
 from hcq_cli.search.tower import find_checkpoint
 
 MOST_SENTENCES = 200
@@ -84,13 +89,38 @@ def _export(checkpoint: Path, path: Path, precision: str, codes: Path | None, ca
     from hcq_cli.model.export import export_text_side
 
     sentences: list[str] = []
-    collection = None
+    hits = None
     if precision == "int8" and codes is not None:
         trained_on = str(read_header(checkpoint).about.get("captions", ""))
         sentences = _sentences(captions or Path(trained_on or "."))
-        collection = CodeFileCollection(codes)
-    checked = export_text_side(load(checkpoint), path, precision, sentences, collection)
+        hits = partial(hits_kept, CodeFileCollection(codes))
+    checked = export_text_side(load(checkpoint), path, precision, sentences, hits)
     return TowerEntry(path.name, precision, checked.to_json())
+
+
+def hits_kept(collection: Collection, exact: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
+    """How the ten best videos fare when queries are encoded otherwise.
+
+    Args:
+        collection: what is searched.
+        exact, found: float32 [Q, L+1, D], the queries' vectors by the network and by its export.
+
+    Returns:
+        The share of `exact`'s ten best that `found` finds too, and the largest difference in the score of one of
+        them; None where nothing is to be found.
+    """
+    by_network, by_file = (tables(vectors, collection.codebooks, collection.scale) for vectors in (exact, found))
+    best, mine = (scan(collection.sources(), table, 10) for table in (by_network, by_file))
+    if not best.rows.size:
+        return None
+    shared = [len(np.intersect1d(*pair)) for pair in zip(best.rows, mine.rows, strict=True)]
+    every = np.arange(len(collection.codebooks))
+    again = [
+        [table[every, collection.codes(int(row))].sum(dtype=np.float64) for row in rows]
+        for table, rows in zip(by_file, best.rows, strict=True)
+    ]
+    deviation = float(np.abs(best.scores - np.array(again)).max())
+    return float(np.mean(shared)) / best.rows.shape[1], deviation
 
 
 def _sentences(captions: Path) -> list[str]:

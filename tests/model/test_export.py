@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig, TextConfig
 from hcq_cli.model.encoding import header
 from hcq_cli.model.export import TOLERANCE, export_text_side
+from hcq_cli.model.exported_tower import ExportedTower, TextSide
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vocabulary import word_piece
 from hcq_cli.search.collection import CodeFileCollection
-from hcq_cli.search.exported_tower import ExportedTower, TextSide
 from hcq_cli.search.kernel import scan
 from hcq_cli.search.table import tables
+from hcq_cli.search.tower_making import hits_kept
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]
 SHAPES: dict[str, dict[str, Any]] = {
@@ -120,7 +122,7 @@ def hits(levels: np.ndarray, codes: CodeFileCollection) -> np.ndarray:
 
 def test_the_same_videos_are_found(collection: tuple[Model, CodeFileCollection], tmp_path: Path) -> None:
     trained, codes = collection
-    checked = export_text_side(trained, tmp_path / "tower.hcq", sentences=CAPTIONS, collection=codes)
+    checked = export_text_side(trained, tmp_path / "tower.hcq", sentences=CAPTIONS, hits=partial(hits_kept, codes))
     assert checked.recall_at_10 == 1 and checked.score_deviation is not None and checked.score_deviation < 1e-6
     found = ExportedTower(tmp_path / "tower.hcq").encode(SENTENCES)
     assert (hits(found, codes) == hits(trained.encode_texts(SENTENCES), codes)).all()
@@ -130,7 +132,7 @@ def test_eight_bits_are_smaller_and_say_what_they_lose(
     collection: tuple[Model, CodeFileCollection], tmp_path: Path
 ) -> None:
     trained, codes = collection
-    checked = export_text_side(trained, tmp_path / "small.hcq", "int8", CAPTIONS, codes)
+    checked = export_text_side(trained, tmp_path / "small.hcq", "int8", CAPTIONS, partial(hits_kept, codes))
     tower = ExportedTower(tmp_path / "small.hcq")
     assert tower.side.precision == "int8"
     exact, found = trained.encode_texts(CAPTIONS), tower.encode(CAPTIONS)

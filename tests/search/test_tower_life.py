@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from handmade import HEADER, names, random_codes, write_codes
 
-from hcq_cli.search.exported_tower import ExportedTower, TextSide, TowerEntry, write_tower
-from hcq_cli.search.index import Index
+from hcq_cli.model.exported_tower import ExportedTower, TextSide, write_tower
+from hcq_cli.search.index import Index, TowerEntry
 from hcq_cli.search.indexing import add, build, compact, remove
 from hcq_cli.search.tower import tower_of
 from hcq_cli.search.tower_making import tower_maker

@@ -58,21 +58,6 @@ class TextSide:
         return side
 
 
-@dataclass(frozen=True)
-class TowerEntry:
-    """What the manifest of an index says of its text side.
-
-    Args:
-        file: its name.
-        precision: of its weights, one of `PRECISIONS`.
-        checked: what was measured against the model when it was exported (`model.export.Checked`).
-    """
-
-    file: str
-    precision: str
-    checked: dict[str, float]
-
-
 def write_tower(path: Path, side: TextSide, tokenizer: str, graph: bytes, weights: np.ndarray) -> None:
     """Write a text side.
 
@@ -156,7 +141,7 @@ class ExportedTower:
         return options
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """See `tower.TextTower.encode`."""
+        """Texts → float32 [Q, L+1, D], ready for the table: the levels, rotated if the model's quantizer rotates."""
         self.prepare()
         # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
         # depend on its neighbours.
