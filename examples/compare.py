@@ -50,6 +50,7 @@ from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
 from hcq_cli.training.dataset import TrainingData
 from hcq_cli.training.loop import train
+from hcq_cli.training.progress import Silent, StepReport
 
 RECIPE = Path(__file__).with_name("small.toml")
 SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
@@ -260,21 +261,17 @@ def rotated(
     return both_ways(t2v, v2t, tested.owner)
 
 
-class StepCounter:
+class StepCounter(Silent):
     """Counts steps; says warnings."""
 
     steps = 0
 
-    def step(self, report: Any) -> None:
+    def step(self, report: StepReport) -> None:
+        """One more."""
         self.steps += 1
 
-    def epoch(self, report: Any) -> None:
-        pass
-
-    def note(self, sentence: str) -> None:
-        pass
-
     def warning(self, sentence: str) -> None:
+        """To stderr: stdout holds the rows."""
         print(f"warning: {sentence}", file=sys.stderr)
 
 

@@ -53,11 +53,9 @@ class Appearance:
 
     def extract(self, clip: Clip) -> Tokens:
         """One token for each sampled frame."""
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
-        if len(frames) == 0:
-            return Tokens.none(self.dim, State.NO_FRAMES)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         features = np.stack([describe_frame(image) for image in frames.images])
         return Tokens(features, frames.times.astype(np.float32))
 

@@ -120,6 +120,13 @@ class Clip:
         empty = Frames(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0, np.float32))
         return self.frames_by_sampling.get(sampling, empty)
 
+    def seen(self, sampling: Sampling) -> Frames | State:
+        """`frames`, at least one; or why there is none to look at: NO_STREAM or NO_FRAMES."""
+        if not self.has_picture:
+            return State.NO_STREAM
+        frames = self.frames(sampling)
+        return frames if len(frames) else State.NO_FRAMES
+
     def sound(self, hz: int) -> Waveform:
         """The mono sound at `hz` samples a second; empty if there is none."""
         return self.sound_by_hz.get(hz, Waveform(np.zeros(0, np.float32), hz, self.start_s))

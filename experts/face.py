@@ -69,11 +69,9 @@ class Face:
         """One token for each face found, in the order of the frames, larger faces first."""
         if self._cascade is None:
             self.prepare("cpu")
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
-        if len(frames) == 0:
-            return Tokens.none(self.dim, State.NO_FRAMES)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         features: list[NDArray[np.float32]] = []
         times: list[float] = []
         for image, time_s in zip(frames.images, frames.times, strict=True):

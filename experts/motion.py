@@ -81,9 +81,9 @@ class Motion:
         """One token for each second of the stretch in which at least two frames follow each other."""
         if self._flow is None:
             self.prepare("cpu")
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         if len(frames) < 2:
             return Tokens.none(self.dim, State.NO_FRAMES)
         pairs = measure_pairs(frames, self._flow)

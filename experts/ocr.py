@@ -76,11 +76,9 @@ class Ocr:
         """One token for each line of text that was not there in the frame before."""
         if self._reader is None:
             self.prepare("cpu")
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
-        if not len(frames):
-            return Tokens.none(self.dim, State.NO_FRAMES)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         texts: list[str] = []
         times: list[float] = []
         before: set[str] = set()

@@ -99,11 +99,9 @@ class Scene:
         if self._describe is None:
             self.prepare("cpu")
         assert self._describe is not None
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
-        if not len(frames):
-            return Tokens.none(self.dim, State.NO_FRAMES)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         edges = [0, *find_cuts(frames), len(frames)]
         features, times = [], []
         for first, last in pairwise(edges):

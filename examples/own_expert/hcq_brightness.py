@@ -26,11 +26,9 @@ class Brightness:
         """Nothing to load. A network would be put on `device` here."""
 
     def extract(self, clip: Clip) -> Tokens:
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
-        if len(frames) == 0:
-            return Tokens.none(self.dim, State.NO_FRAMES)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         gray = frames.images.mean(3, dtype=np.float32) / 255
         rows, columns = (np.linspace(0, side - 1, 8 * GRID).round().astype(int) for side in gray.shape[1:])
         points = gray[:, rows][:, :, columns].reshape(len(frames), GRID, 8, GRID, 8)

@@ -73,11 +73,9 @@ class HubAppearance(HubExpert):
 
     def gather(self, clip: Clip) -> Gathered | State:
         """A row a frame."""
-        if not clip.has_picture:
-            return State.NO_STREAM
-        frames = clip.frames(self.sampling)
-        if not len(frames):
-            return State.NO_FRAMES
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return frames
         return Gathered(self._prepared(frames.images), frames.times)
 
     def _prepared(self, frames: NDArray[Any]) -> Inputs:

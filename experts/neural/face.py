@@ -109,11 +109,9 @@ class NeuralFace:
         if self._eye is None:
             self.prepare("cpu")
         assert self._eye is not None
-        if not clip.has_picture:
-            return Tokens.none(self.dim, State.NO_STREAM)
-        frames = clip.frames(self.sampling)
-        if not len(frames):
-            return Tokens.none(self.dim, State.NO_FRAMES)
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return Tokens.none(self.dim, frames)
         features: list[NDArray[np.float32]] = []
         times: list[float] = []
         for image, time_s in zip(frames.images, frames.times, strict=True):

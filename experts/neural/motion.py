@@ -122,11 +122,9 @@ class HubMotion(HubExpert):
 
     def gather(self, clip: Clip) -> Gathered | State:
         """A row a clip of the network's length."""
-        if not clip.has_picture:
-            return State.NO_STREAM
-        frames = clip.frames(self.sampling)
-        if not len(frames):
-            return State.NO_FRAMES
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return frames
         step_s = 1 / self._pace.frames_per_second
         end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + self._longest_s(clip, frames))
         starts = even_windows(end_s - clip.start_s, self.window_s, step_s)

@@ -69,9 +69,7 @@ class OnnxAppearance(NetworkExpert):
 
     def gather(self, clip: Clip) -> Gathered | State:
         """A row a frame."""
-        if not clip.has_picture:
-            return State.NO_STREAM
-        frames = clip.frames(self.sampling)
-        if not len(frames):
-            return State.NO_FRAMES
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return frames
         return Gathered(self._on_processor.prepare(frames.images), frames.times)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.data.batches import RaggedTokens
+from hcq_cli.features.records import Ragged
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,6 @@ class Stretch:
     video: int
     start_s: float | None = None
     end_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The tokens of stretches, one after another: `features` float32 [n, dim], `times` [n] and `offsets` [B+1]."""
-
-    features: NDArray[np.float32]
-    times: NDArray[np.float32]
-    offsets: NDArray[np.int64]
 
 
 def cut(durations_s: Sequence[float], segment_s: float) -> list[Stretch]:
@@ -54,7 +46,7 @@ def cut(durations_s: Sequence[float], segment_s: float) -> list[Stretch]:
 
 def cut_tokens(
     ragged: Mapping[str, RaggedTokens], stretches: Sequence[Stretch], durations_s: Sequence[float]
-) -> dict[str, Tokens]:
+) -> dict[str, Ragged]:
     """The tokens of each stretch. A token without a time belongs to every stretch of its video.
 
     Args:
@@ -71,7 +63,7 @@ def cut_tokens(
 
 def _cut_expert(
     tokens: RaggedTokens, counts: NDArray[np.int64], firsts: NDArray[np.int64], lengths_s: NDArray[np.float64]
-) -> Tokens:
+) -> Ragged:
     video = np.repeat(np.arange(len(counts)), np.diff(tokens.offsets))
     timed = np.isfinite(tokens.times)
     # Rounding, or a token just past the end that the file announced, must not leave the last stretch.
@@ -84,14 +76,14 @@ def _cut_expert(
     order = np.argsort(owner, kind="stable")
     offsets = np.zeros(int(counts.sum()) + 1, np.int64)
     np.cumsum(np.bincount(owner, minlength=len(offsets) - 1), out=offsets[1:])
-    return Tokens(tokens.features[source[order]], tokens.times[source[order]], offsets)
+    return Ragged(tokens.features[source[order]], tokens.times[source[order]], offsets)
 
 
-def part(tokens: Mapping[str, Tokens], start: int, stop: int) -> dict[str, Tokens]:
+def part(tokens: Mapping[str, RaggedTokens], start: int, stop: int) -> dict[str, Ragged]:
     """Stretches `start` to `stop`."""
     found = {}
     for name, whole in tokens.items():
         first, last = whole.offsets[start], whole.offsets[stop]
         offsets = whole.offsets[start : stop + 1] - first
-        found[name] = Tokens(whole.features[first:last], whole.times[first:last], offsets)
+        found[name] = Ragged(whole.features[first:last], whole.times[first:last], offsets)
     return found

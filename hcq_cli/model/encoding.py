@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from experts.base import State
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.moments import moment_id
 from hcq_cli.data.batches import RaggedTokens, collate, in_order
+from hcq_cli.data.collection import has_tokens
 from hcq_cli.data.stretches import Stretch, cut, cut_tokens, part
-from hcq_cli.features.records import VideoRecord, state_number
+from hcq_cli.features.records import VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 
 VIDEOS_AT_ONCE = 64
 CAPTIONS_AT_ONCE = 256
-TOKENS = state_number(State.TOKENS)
 
 Done = Callable[[int], None]
 """Called with the number of videos or captions finished since the last call."""
@@ -85,7 +84,7 @@ def encode_store(
     warnings, left_out, items = [*store.warnings, *expert_warnings(model, store)], 0, 0
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale) as writer:
         for rows in in_order(len(store), VIDEOS_AT_ONCE):
-            there = np.stack([store.latest(name).state[rows] == TOKENS for name in experts]).any(0)
+            there = has_tokens(store, rows, experts).any(1)
             left_out += int((~there).sum())
             if there.any():
                 records = [store.video(int(row)) for row in rows[there]]

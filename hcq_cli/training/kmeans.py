@@ -64,11 +64,6 @@ def _reseed(codewords: Tensor, lost: Tensor, points: Tensor, fit: Tensor) -> Ten
     return torch.where(lost[..., None] & (fresh.square().sum(-1, keepdim=True) > 0), fresh, codewords)
 
 
-def distinct_rows(points: Tensor) -> int:
-    """How many different vectors there are among [n, …]."""
-    return len(torch.unique(points.flatten(1), dim=0))
-
-
 def start_codewords(points: Tensor, codewords: Tensor, generator: torch.Generator) -> Tensor:
     """Random points as first codewords, [S, K, d]; where points are too few, the old codewords keep the rest."""
     count = min(len(points), codewords.shape[1])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hcq_cli.codes.moments import moment_id, start_of, stretches_among, video_of
 from hcq_cli.codes.strings import Strings
-from hcq_cli.data.stretches import Tokens, cut, cut_tokens, part
+from hcq_cli.data.stretches import cut, cut_tokens, part
+from hcq_cli.features.records import Ragged
 
 
 def test_stretches_are_equally_long_and_no_longer_than_asked() -> None:
@@ -32,7 +33,7 @@ def test_every_token_lies_in_the_stretch_of_its_time(
     joined = np.concatenate([np.zeros(0, np.float32), *times])
     features = np.arange(len(joined), dtype=np.float32)[:, None]
     stretches = cut(durations, segment_s)
-    found = cut_tokens({"e": Tokens(features, joined, offsets)}, stretches, durations)["e"]
+    found = cut_tokens({"e": Ragged(features, joined, offsets)}, stretches, durations)["e"]
     for at, stretch in enumerate(stretches):
         count = sum(other.video == stretch.video for other in stretches)
         place = at - min(i for i, other in enumerate(stretches) if other.video == stretch.video)
