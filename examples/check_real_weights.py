@@ -61,6 +61,7 @@ def look(expert: Expert, paths: list[Path]) -> list[Tokens]:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [..., D] brought to length 1."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
@@ -134,6 +135,7 @@ def check(ask: str, paths: list[Path]) -> bool:
 
 
 def main(asks: list[str]) -> int:
+    """Check the experts asked for, or all; the exit code: 0 if all are well."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / scene.file for scene in SCENES]
         for scene, path in zip(SCENES, paths, strict=True):

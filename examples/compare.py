@@ -271,7 +271,7 @@ class StepCounter(Silent):
         self.steps += 1
 
     def warning(self, sentence: str) -> None:
-        """To stderr: stdout holds the rows."""
+        """To stderr: stdout holds the result."""
         print(f"warning: {sentence}", file=sys.stderr)
 
 
@@ -315,6 +315,7 @@ def sizes(parser: argparse.ArgumentParser, text: str, levels: int) -> list[int]:
 
 
 def main() -> None:
+    """Train and measure what the command line asks for, and print a table, or with --json the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--models", default="hcq,hct,posthoc", help=f"of {','.join(MODELS)}")

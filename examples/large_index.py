@@ -39,10 +39,12 @@ TOP = 10
 
 
 def note(line: str) -> None:
+    """To stderr: stdout holds the figures."""
     print(line, file=sys.stderr, flush=True)
 
 
 def write_extended(file: CodeFile, videos: int, path: Path) -> None:
+    """A code file of `videos` codes made from those of `file`, as search/extending.py makes them."""
     with CodeWriter(path, file.header, file.codebooks, file.scale) as writer:
         for codes in extend(file.codes, file.codebooks, videos):
             ids = [f"v{row:09d}" for row in range(writer.videos, writer.videos + len(codes))]
@@ -110,6 +112,7 @@ def ask(index: Index, levels: np.ndarray, threads: int, reach: Reach) -> tuple[n
 
 
 def measure(index: Index, levels: np.ndarray, threads: int, passes: int) -> dict[str, float]:
+    """The lists beside the exhaustive search for queries [Q, L+1, D]: best times of `passes`, and what is found."""
     exact, listed = [], []
     for _ in range(passes):  # turn and turn about, so that a busy machine is busy for both
         exact.append(ask(index, levels, threads, Reach(exact=True)))
@@ -127,6 +130,7 @@ def measure(index: Index, levels: np.ndarray, threads: int, passes: int) -> dict
 
 
 def main() -> None:
+    """Make the codes, build, ask, and print one JSON document."""
     parser = argparse.ArgumentParser(description="Build an index with lists at any size, and measure it.")
     parser.add_argument("--workspace", type=Path, default=Path(".hcq"))
     parser.add_argument("--videos", type=int, default=1_000_000)

@@ -25,6 +25,7 @@ def shown(command: list[str], width: int) -> str:
 
 
 def main(workspace: str, width: int = 84) -> None:
+    """Draw what the queries answer in a workspace as query.svg, `width` characters wide."""
     console = Console(record=True, width=width, file=open(os.devnull, "w"))
     for query in QUERIES:
         console.print(Text(f'$ hcq query -w {workspace} "{query}" -k 3', style="bold"))

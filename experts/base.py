@@ -77,6 +77,7 @@ class Frames:
     times: NDArray[np.float32]
 
     def __len__(self) -> int:
+        """How many frames."""
         return len(self.times)
 
 
@@ -149,6 +150,7 @@ class Tokens:
     words: tuple[str, ...] = ()
 
     def __len__(self) -> int:
+        """How many tokens."""
         return len(self.times)
 
     @staticmethod

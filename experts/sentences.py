@@ -59,7 +59,7 @@ class Sentences:
         return int(self.found.config["hidden_size"])
 
     def prepare(self, device: str) -> None:
-        """Load the network."""
+        """Load network and tokenizer; without it `vectors` cannot be called. Raises WeightsError."""
         from transformers import AutoTokenizer
 
         from experts.neural.network import choose_device, load_model, quiet_transformers
@@ -70,7 +70,7 @@ class Sentences:
             self._tokenizer = AutoTokenizer.from_pretrained(self.found.folder, local_files_only=True)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Texts -> float32 [n, dim]."""
+        """Texts -> float32 [n, dim], each of length 1; `prepare` comes first."""
         import torch
 
         parts = [np.zeros((0, self.dim), np.float32)]

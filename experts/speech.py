@@ -58,12 +58,12 @@ class Speech:
 
     @property
     def licence(self) -> str:
-        """Of the weights."""
+        """Of both weights, the recogniser's and the embedder's."""
         return f"{self._found.licence} and {self._sentences.found.licence}"
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters for every word that is said"
 
     def prepare(self, device: str) -> None:
@@ -93,7 +93,7 @@ class Speech:
         self._sentences.prepare(device)
 
     def extract(self, clip: Clip) -> Tokens:
-        """One token for each phrase."""
+        """One token for each phrase, in the middle of its time; what was said stays beside it in `words`."""
         if self._model is None:
             self.prepare("cpu")
         if not clip.has_sound:

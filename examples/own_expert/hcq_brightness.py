@@ -26,6 +26,7 @@ class Brightness:
         """Nothing to load. A network would be put on `device` here."""
 
     def extract(self, clip: Clip) -> Tokens:
+        """One token for each sampled frame, or none and why."""
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return Tokens.none(self.dim, frames)

@@ -60,7 +60,7 @@ class HubAppearance(HubExpert):
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters a frame"
 
     def prepare_gathering(self) -> None:
@@ -68,11 +68,11 @@ class HubAppearance(HubExpert):
         self._processor = image_processor(self._found)
 
     def load_network(self, device: str) -> Network:
-        """Load the network."""
+        """The network of transformers, ROWS_AT_ONCE frames a pass on a processor. Raises WeightsError."""
         return TorchNetwork(self._found, device, read_image_vectors, ROWS_AT_ONCE)
 
     def gather(self, clip: Clip) -> Gathered | State:
-        """A row a frame."""
+        """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames

@@ -108,7 +108,7 @@ class HubAudio(HubExpert):
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters every {self._ear.window_s:g} s"
 
     def prepare_gathering(self) -> None:
@@ -127,7 +127,7 @@ class HubAudio(HubExpert):
             raise WeightsError(f"{self.source}: no usable feature extractor: {reason}", "hcq models list") from error
 
     def load_network(self, device: str) -> Network:
-        """Load the network."""
+        """The network of transformers, ROWS_AT_ONCE windows a pass on a processor. Raises WeightsError."""
         return TorchNetwork(self._found, device, self._ear.reader, ROWS_AT_ONCE)
 
     def gather(self, clip: Clip) -> Gathered | State:

@@ -51,7 +51,7 @@ class NetworkExpert(ABC):
 
     @cached_property
     def dim(self) -> int:
-        """Width of a vector."""
+        """Width of a vector; found out at the first use, without loading the network where that can be avoided."""
         return self.measure_width()
 
     @cached_property
@@ -70,20 +70,24 @@ class NetworkExpert(ABC):
     @property
     @abstractmethod
     def licence(self) -> str:
-        """Of the weights."""
+        """Of the weights, in words, as `hcq experts` shows it; where it is not known, where to look."""
 
     @property
     @abstractmethod
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
 
     @abstractmethod
     def prepare_gathering(self) -> None:
-        """Load what `gather` needs."""
+        """Load what `gather` needs: an image processor, a feature extractor; not the network."""
 
     @abstractmethod
     def load_network(self, device: str) -> Network:
-        """The network on `device`."""
+        """The network on `device`.
+
+        Raises:
+            WeightsError: its weights cannot be read.
+        """
 
     @abstractmethod
     def gather(self, clip: Clip) -> Gathered | State:
@@ -95,7 +99,7 @@ class NetworkExpert(ABC):
         self.network = self.load_network(device)
 
     def extract(self, clip: Clip) -> Tokens:
-        """The vectors of a stretch."""
+        """One token for each vector that is kept: features float32 [n, dim]; or the state that `gather` gave."""
         if self.network is None:
             self.prepare("cpu")
         assert self.network is not None
@@ -128,5 +132,5 @@ class HubExpert(NetworkExpert):
 
     @property
     def licence(self) -> str:
-        """Of the weights."""
+        """That of the weights found, from the lock file or the list of licences."""
         return self._found.licence

@@ -95,7 +95,7 @@ class NeuralFace:
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
         files = [self._detector] if self._detector else self._files
         return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB a frame"
 

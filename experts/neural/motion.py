@@ -99,7 +99,7 @@ class HubMotion(HubExpert):
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters, {self._length} frames every {self.window_s:.1f} s"
 
     def prepare_gathering(self) -> None:
@@ -117,7 +117,7 @@ class HubMotion(HubExpert):
             self._processor = transformers.VideoMAEImageProcessor(**given)
 
     def load_network(self, device: str) -> Network:
-        """Load the network."""
+        """The network of transformers, one clip a pass on a processor. Raises WeightsError."""
         return TorchNetwork(self._found, device, READERS[self._found.model_type], rows_at_once=1)
 
     def gather(self, clip: Clip) -> Gathered | State:

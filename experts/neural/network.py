@@ -31,7 +31,7 @@ class Network(Protocol):
 
 
 def rows_of(inputs: Inputs) -> int:
-    """How many rows there are."""
+    """n of [n, …]: every array of some inputs has as many rows."""
     return len(next(iter(inputs.values())))
 
 

@@ -51,12 +51,12 @@ class OnnxAppearance(NetworkExpert):
 
     @property
     def licence(self) -> str:
-        """Of the weights."""
+        """What is known of a file that somebody brings: nothing."""
         return "that of your file"
 
     @property
     def cost(self) -> str:
-        """What it costs, for people."""
+        """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._path.stat().st_size / 1e6:.1f} MB a frame"
 
     def prepare_gathering(self) -> None:
@@ -64,11 +64,11 @@ class OnnxAppearance(NetworkExpert):
         _ = self.dim
 
     def load_network(self, device: str) -> Network:
-        """Open the file on `device`."""
+        """The file as a network on `device`. Raises WeightsError."""
         return OnnxNetwork(self._path, device)
 
     def gather(self, clip: Clip) -> Gathered | State:
-        """A row a frame."""
+        """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames

@@ -36,7 +36,12 @@ class WeightsError(LookupError):
 
 @dataclass(frozen=True)
 class HubId:
-    """A network on the hub: `id@revision`."""
+    """A network on the hub.
+
+    Args:
+        id: owner/name.
+        revision: branch, tag or commit.
+    """
 
     id: str
     revision: str = DEFAULT_REVISION

@@ -83,7 +83,11 @@ def relative_to(checkpoint: str, folder: Path) -> str:
 
 
 class NamesWriter:
-    """Streams the ids and paths of a container's rows."""
+    """Streams the ids and paths of a container's rows.
+
+    Args:
+        writer: gets two sections a column, bytes and offsets; open.
+    """
 
     def __init__(self, writer: ContainerWriter) -> None:
         self._columns = {name: _ColumnWriter(writer, name) for name in ("ids", "paths")}
@@ -156,7 +160,11 @@ class CodeWriter:
         return self
 
     def append(self, ids: Sequence[str], paths: Sequence[str], codes: np.ndarray) -> None:
-        """Write a batch: n ids, n absolute paths, uint8 codes [n, S]."""
+        """Write a batch: n ids, n absolute paths, uint8 codes [n, S].
+
+        Raises:
+            ValueError: not as many of each, or a code of K or more.
+        """
         if not len(ids) == len(paths) == len(codes):
             raise ValueError(f"{len(ids)} ids, {len(paths)} paths, {len(codes)} rows of codes")
         if codes.dtype != np.uint8 or codes.max(initial=0) >= self.header.K:
@@ -202,6 +210,7 @@ class CodeFile:
         self.paths = read_names(container, "paths", len(self.codes))
 
     def __len__(self) -> int:
+        """N, rows; more than there are videos where those were cut in stretches."""
         return len(self.codes)
 
     @property

@@ -104,7 +104,7 @@ class SectionWriter:
         self._crc, self._filled = 0, 0
 
     def write(self, rows: np.ndarray) -> None:
-        """Append `rows` [n, *row_shape]."""
+        """Append `rows` [n, *row_shape]. Raises ValueError for rows of another shape."""
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
         if rows.shape[1:] != self.row_shape:
             raise ValueError(f"rows of shape {rows.shape[1:]}, the section holds {self.row_shape}")

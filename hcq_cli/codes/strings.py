@@ -40,6 +40,7 @@ class Strings(Sequence[str]):
         return cls(np.frombuffer(b"".join(raw), np.uint8), offsets)
 
     def __len__(self) -> int:
+        """How many strings."""
         return len(self.offsets) - 1
 
     def raw(self, row: int) -> bytes:
@@ -54,6 +55,7 @@ class Strings(Sequence[str]):
         return self.blob[start:end].tobytes()
 
     def __getitem__(self, row: int) -> str:  # type: ignore[override]
+        """One string, with undecodable bytes as lone surrogates; rows are counted from the front alone."""
         if not 0 <= row < len(self):
             raise IndexError(row)
         return self.raw(row).decode("utf-8", "surrogateescape")

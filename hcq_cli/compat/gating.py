@@ -27,7 +27,7 @@ class ReferenceUnit(nn.Module):
         self.norm = nn.BatchNorm1d(width) if kind != "lin" else None  # idle in `gem`, but there
 
     def forward(self, h: Tensor) -> Tensor:
-        """[B, hidden] → [B, D]."""
+        """Vectors h [B, hidden] of captions → [B, D]."""
         a = self.embed(h)
         if self.gate is not None and self.norm is not None:
             gates = self.gate(a)
@@ -62,7 +62,7 @@ class ReferenceMixture(nn.Module):
         self.weights = nn.ModuleDict(learned) if weights == "emb" else None
 
     def forward(self, h: Tensor) -> Tensor:
-        """[B, hidden] → [B, D]."""
+        """Vectors h [B, hidden] of captions → [B, D], not of length 1."""
         units = torch.stack([unit(h) for unit in self.units.values()], 1)
         if self.weights is None:
             return units.mean(1)

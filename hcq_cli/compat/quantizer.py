@@ -34,7 +34,7 @@ class ReferenceQuantized:
 
     @staticmethod
     def stack(parts: list[ReferenceQuantized], dim: int) -> ReferenceQuantized:
-        """Several along a new axis."""
+        """Those of several levels along a new axis `dim`, field by field."""
         names = ("vectors", "codes", "soft", "chunks", "penalty")
         return ReferenceQuantized(*(torch.stack([getattr(part, name) for part in parts], dim) for name in names))
 

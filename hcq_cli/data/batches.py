@@ -52,6 +52,7 @@ class VideoBatch:
     mask: dict[str, NDArray[np.bool_]]
 
     def __len__(self) -> int:
+        """B, videos; 0 of a batch without any expert."""
         return len(next(iter(self.mask.values()), ()))
 
 

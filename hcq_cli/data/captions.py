@@ -75,6 +75,7 @@ class Captions:
     problems: list[Problem] = field(default_factory=list)
 
     def __len__(self) -> int:
+        """How many captions; there may be several of a video."""
         return sum(len(video.captions) for video in self.videos)
 
     @property

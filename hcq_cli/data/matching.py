@@ -27,7 +27,9 @@ class VideoIds(Protocol):
         """The ids, in row order."""
         ...
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
 
     def row(self, video_id: str, /) -> int | None:
         """The row of an id; None if it is not there."""

@@ -24,6 +24,7 @@ class Part:
     groups: NDArray[np.int64]
 
     def __len__(self) -> int:
+        """How many videos."""
         return len(self.rows)
 
     @property

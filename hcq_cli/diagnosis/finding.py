@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Health(StrEnum):
-    """How something is."""
+    """How something is: it works, is not there, or is there and does not work."""
 
     OK = "ok"
     MISSING = "missing"

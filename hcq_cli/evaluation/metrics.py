@@ -34,7 +34,7 @@ class Metrics:
     GM: float
 
     def to_dict(self) -> dict[str, float]:
-        """For JSON."""
+        """Figures by the names that `hcq eval --json` gives them."""
         return dataclasses.asdict(self)
 
 

@@ -27,7 +27,7 @@ class Both:
     v2t: Metrics
 
     def to_dict(self) -> dict[str, dict[str, float]]:
-        """For JSON."""
+        """Both directions as `hcq eval --json` and metrics.jsonl hold them."""
         return {"t2v": self.t2v.to_dict(), "v2t": self.v2t.to_dict()}
 
 

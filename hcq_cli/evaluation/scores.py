@@ -24,7 +24,9 @@ class Scores(Protocol):
         """Q and N."""
         ...
 
-    def __getitem__(self, rows: slice, /) -> NDArray[np.floating]: ...
+    def __getitem__(self, rows: slice, /) -> NDArray[np.floating]:
+        """Scores of some queries with all items, [q, N]."""
+        ...
 
 
 class LookUpScores:
@@ -50,6 +52,7 @@ class LookUpScores:
         self._blocks, self.shape = to_blocks(codes), (len(levels), len(codes))
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.float64]:
+        """float64 [q, N], the very sums that a search ranks by."""
         levels = self._levels[rows]
         scores = np.zeros((len(levels), self.shape[1]))
         for first in range(0, len(levels), QUERIES_AT_ONCE):
@@ -86,4 +89,5 @@ class DenseScores:
         return other
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
+        """float32 [q, N], one product of matrices."""
         return np.asarray(self._rows[rows] @ self._columns.T, np.float32)

@@ -48,14 +48,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Row:
-    """One video to be written."""
+    """One video to be written.
+
+    Args:
+        facts: what is known of its file.
+        pieces: what each expert found; at most one an expert.
+    """
 
     facts: VideoFacts
     pieces: tuple[Piece, ...]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its tokens."""
+        """Bytes of its features and times, float32 both."""
         return sum(piece.n * 4 * (piece.part.dim + 1) for piece in self.pieces)
 
 

@@ -88,6 +88,7 @@ class Catalog:
         return np.concatenate(columns) if columns else np.zeros(0, np.uint64)
 
     def __len__(self) -> int:
+        """Rows: one a video, however often it was written."""
         return len(self.newest)
 
     def place(self, slot: int) -> tuple[Shard, int]:

@@ -108,7 +108,7 @@ class Shards:
         self._sweep()
 
     def publish(self, entries: Sequence[dict[str, Any]]) -> None:
-        """Make `entries` the newest generation."""
+        """Make `entries` the newest generation. Raises HcqError where the disk is full."""
         with storing(self.folder, 1 << 20):
             self._known.publish({"shards": list(entries)})
 

@@ -110,6 +110,7 @@ class FeatureStore:
         raise HcqError(f"{folder}: changes faster than it can be read", "run it again")
 
     def __len__(self) -> int:
+        """How many videos, one a row."""
         return len(self.catalog)
 
     @property

@@ -125,4 +125,5 @@ class Ragged:
     offsets: NDArray[np.int64]
 
     def __len__(self) -> int:
+        """B, videos; not tokens."""
         return len(self.offsets) - 1

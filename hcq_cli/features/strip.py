@@ -16,7 +16,12 @@ _TIMES_AHEAD = 1 << 20
 
 
 class Part(NamedTuple):
-    """One expert at one width."""
+    """One expert at one width.
+
+    Args:
+        expert: its name.
+        dim: width of its features.
+    """
 
     expert: str
     dim: int

@@ -20,7 +20,7 @@ class Judge(Protocol):
     """Says what is to be done with an input, and is told what came of it; see `Ledger`."""
 
     def judge(self, item: Input) -> Job | Finished | Broken | Twin:
-        """What is to be done."""
+        """What is to be done: extract it (a job), or why there is nothing to extract."""
         ...
 
     def failed(self, job: Job, error: str) -> None:
@@ -28,7 +28,7 @@ class Judge(Protocol):
         ...
 
     def mended(self, job: Job) -> None:
-        """It gave something."""
+        """It gave something: an earlier failure is forgotten."""
         ...
 
 

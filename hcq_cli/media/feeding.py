@@ -99,7 +99,7 @@ class Feeding:
         return 0.0
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and learn how long its networks ran; nothing where it was never started."""
         process = self._process
         if process is None:
             return

@@ -74,6 +74,6 @@ class Hearing:
             yield from lane.hear(frame, time_s)
 
     def finish(self) -> Iterator[Sound]:
-        """The last samples."""
+        """At the end of the file: the samples that the resamplers still hold."""
         for lane in self._lanes:
             yield from lane.finish()

@@ -36,7 +36,13 @@ LARGEST_BATCH_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class Request:
-    """Rows that somebody waits for."""
+    """Rows that somebody waits for.
+
+    Args:
+        expert: whose network they are for.
+        arrays: by the name of the network's input, [n, …] each.
+        connection: where the answer goes.
+    """
 
     expert: str
     arrays: dict[str, NDArray[Any]]
@@ -44,12 +50,12 @@ class Request:
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """n; every array has as many."""
         return len(next(iter(self.arrays.values())))
 
     @property
     def nbytes(self) -> int:
-        """How large they are."""
+        """Bytes of all arrays: what a batch is limited by."""
         return sum(array.nbytes for array in self.arrays.values())
 
     def fits(self, other: Request) -> bool:
@@ -62,7 +68,7 @@ class Request:
         self._send(json.dumps({"shape": vectors.shape}).encode(), vectors)
 
     def refuse(self, error: str) -> None:
-        """Say why there are none."""
+        """Send the reason why its rows have no vectors; whoever is gone needs none."""
         self._send(json.dumps({"error": error}).encode())
 
     def _send(self, header: bytes, vectors: NDArray[np.float32] | None = None) -> None:
@@ -103,7 +109,7 @@ class Kitchen:
             connection.close()
 
     def serve(self) -> None:
-        """Run batches; never returns."""
+        """Run batches; never returns. Where a batch fails, each of its requests is run alone, and fails alone."""
         while True:
             batch = self.next_batch()
             try:

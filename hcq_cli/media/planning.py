@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def videos(self) -> int:
-        """How many inputs there are."""
+        """How many inputs were judged, whatever came of them."""
         return len(self.todo) + len(self.duplicates) + len(self.finished) + len(self.failed)
 
 

@@ -66,5 +66,5 @@ class ExtractReport:
 
     @property
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """What the command ends with: 3 where some inputs failed, else 0."""
         return EXIT_SOME_FAILED if self.failed else 0

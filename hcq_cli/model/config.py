@@ -143,7 +143,7 @@ class ModelConfig:
 
     @property
     def dense_bytes_per_video(self) -> int:
-        """Of the float32 vectors."""
+        """4 · (L+1) · D: what a video takes as float32 vectors."""
         return 4 * (self.levels + 1) * self.embedding_width
 
     @property

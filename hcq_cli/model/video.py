@@ -102,7 +102,7 @@ class FeatureScale(nn.Module):
         self.register_buffer("deviation", torch.ones(dim))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[..., dim] → [..., dim]."""
+        """[..., dim] → [..., dim], cut off at ±FAR deviations: one wild value must not drown the rest."""
         return ((features - self.mean) / self.deviation).clamp(-FAR, FAR)
 
 

@@ -116,11 +116,11 @@ class Rows:
 
     @property
     def videos(self) -> int:
-        """How many there are."""
+        """N, rows of the code file."""
         return len(self.codes)
 
     def part(self, start: int, stop: int) -> Blocks:
-        """Blocks `start` to `stop`."""
+        """Blocks `start` to `stop`, `WIDTH` rows each, brought into kernel order now."""
         return to_blocks(self.codes[start * WIDTH : stop * WIDTH])
 
 

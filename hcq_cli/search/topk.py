@@ -65,7 +65,7 @@ def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.n
 
 
 def none_found() -> TopK:
-    """Of one query, nothing."""
+    """The answer to one query that finds nothing: scores and rows [0]."""
     return TopK(np.empty(0), np.empty(0, np.int64))
 
 

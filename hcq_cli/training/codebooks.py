@@ -26,7 +26,7 @@ class EmbeddingSample:
         self.added = 0
 
     def add(self, vectors: Tensor) -> None:
-        """Take in [B, L+1, D]."""
+        """Take in [B, L+1, D], from any device; the oldest make room."""
         size = len(self.vectors)
         vectors = vectors.detach()[-size:].cpu()
         at = torch.from_numpy(np.arange(self.added, self.added + len(vectors)) % size)
@@ -34,7 +34,7 @@ class EmbeddingSample:
         self.added += len(vectors)
 
     def get(self) -> Tensor:
-        """[n, L+1, D]."""
+        """What is held, [n, L+1, D], in no order that counts."""
         return self.vectors[: min(self.added, len(self.vectors))]
 
 

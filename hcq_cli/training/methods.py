@@ -11,7 +11,7 @@ from hcq_cli.training.siblings import DCMHMethod, HCTMethod, JPQMethod
 
 
 def method(network: DualEncoder, recipe: Recipe) -> Method:
-    """How `network` is trained."""
+    """How `network` is trained: by its class; a network that is none of the others is HCT."""
     if isinstance(network, HCQ):
         return HCQMethod(network, recipe)
     if isinstance(network, JPQ):

@@ -61,7 +61,7 @@ class EpochReport:
         return 100.0 * quantized / dense if dense else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """For metrics.jsonl."""
+        """A line of metrics.jsonl: the fields by name, and `ratio` as quantized_to_dense."""
         return {**asdict(self), "quantized_to_dense": self.ratio}
 
 

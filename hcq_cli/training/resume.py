@@ -98,5 +98,5 @@ def _replace(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def clear(run: Path) -> None:
-    """Forget an unfinished run."""
+    """Forget an unfinished run: what it would go on from is deleted, its checkpoint stays."""
     shutil.rmtree(run / FOLDER, ignore_errors=True)

@@ -50,7 +50,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file, or the rest of an archive, that cannot be read, and why."""
+    """A file, or the rest of an archive, that cannot be read.
+
+    Args:
+        path: for people.
+        error: why.
+    """
 
     path: str
     error: str
