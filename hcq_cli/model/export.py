@@ -123,7 +123,8 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
             if precision == "int8":
                 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-                quantize_dynamic(traced, small, weight_type=QuantType.QInt8, per_channel=True)
+                # Unsigned: where a processor has AVX2 but no VNNI, products with signed weights overflow 16 bits.
+                quantize_dynamic(traced, small, weight_type=QuantType.QUInt8, per_channel=True)
             _optimise(small if precision == "int8" else traced, fast)
             return onnx.load(fast)
         except Exception as error:  # whatever a tracer meets in an encoder that nobody here has seen
