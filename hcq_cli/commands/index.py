@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from hcq_cli.search.partitioning import TuningQueries
 
 SEARCH_TEXTS = "search it: hcq query --video FILE --find texts"
+GUESSED = 5
+"""Unknown ids for which the index is looked through for what was meant; a list may name thousands."""
+OUTGROWN = 2
+"""How many times the videos that its lists were made for an index holds before `info` says so."""
 CodesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[CODES]…", help="Code files (default: the workspace's).")
 ]
@@ -180,11 +184,14 @@ def remove(
     index: IndexOption = None,
 ) -> None:
     """Make videos unfindable."""
+    from hcq_cli.search.index import Index
     from hcq_cli.search.indexing import remove as remove_ids
+    from hcq_cli.search.near import instead_of, near_ids
 
     change = remove_ids(index or session.workspace.index, ids)
-    for unknown in change.unknown:
-        session.console.warn(f"{change.index}: holds no {unknown}")
+    for at, unknown in enumerate(change.unknown):
+        near = near_ids(Index.open(change.index).names(), unknown) if at < GUESSED else []
+        session.console.warn(f"{change.index}: holds no {unknown!r}{instead_of(near)}")
     document = {
         "index": change.index,
         "generation": change.generation,
@@ -246,6 +253,9 @@ def info(session: Session, index: IndexOption = None) -> None:
         ]
         rows += [(f"text side {name}".replace("_", " "), value) for name, value in _text_side(opened).items()]
         session.console.table(["", ""], rows)
+        measured = partition.tuning.videos if partition and partition.tuning else 0
+        if measured and known.videos > OUTGROWN * measured:
+            session.console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
 
     session.console.result(document, human)
 
@@ -266,6 +276,7 @@ def _tuning(partition: Partition | None) -> dict[str, Any]:
         "recall": round(tuning.recall, 4),
         "recall_of_top": tuning.hits,
         "recall_measured_on": f"{tuning.queries} {tuning.source}",
+        "recall_measured_at": tuning.videos,
         "videos_scanned": f"{tuning.scanned:.2%}",
     }
 

@@ -40,6 +40,11 @@ def near_ids(ids: Iterable[Strings], wanted: str) -> list[str]:
     return sorted(found, key=lambda row: -_likeness(row, wanted))[:MOST]
 
 
+def instead_of(near: list[str]) -> str:
+    """The end of a sentence that says what a person may have meant; nothing where nothing is near."""
+    return f"; near it are {', '.join(map(repr, near))}" if near else ""
+
+
 def _with(ids: Strings, pattern: re.Pattern[bytes]) -> list[str]:
     """The first few of `ids` that hold the pattern."""
     found: dict[str, None] = {}

@@ -38,6 +38,7 @@ class Tuning:
         queries: in the measurement.
         source: what they were: "captions", or "noisy videos".
         scanned: mean share of the videos that the probed lists hold.
+        videos: in the index then; 0 where an earlier hcq did not write it down.
     """
 
     probe: int
@@ -46,14 +47,15 @@ class Tuning:
     queries: int
     source: str
     scanned: float
+    videos: int = 0
 
     @classmethod
     def from_json(cls, document: dict[str, Any], lists: int) -> Tuning:
         """Read what `asdict` wrote. Raises ValueError, KeyError or TypeError."""
-        tuning = cls(**{field.name: document[field.name] for field in fields(cls)})
+        tuning = cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
         if not (type(tuning.probe) is int and 1 <= tuning.probe <= lists and isinstance(tuning.source, str)):
             raise ValueError(f"probe {tuning.probe!r} of {lists} lists")
-        numbers = (tuning.recall, tuning.scanned, tuning.hits, tuning.queries)
+        numbers = (tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos)
         if not all(isinstance(number, int | float) for number in numbers):
             raise ValueError("recall and its like are no numbers")
         return tuning

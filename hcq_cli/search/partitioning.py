@@ -209,8 +209,9 @@ def tune(
     probe = int(np.sort(chosen)[max(0, int(np.ceil(wanted * len(chosen))) - 1)]) if len(chosen) else 1
     recall = float((held_out <= probe).mean()) if len(held_out) else 1.0
     sizes = list_sizes([segment.list_starts for segment in segments if segment.list_starts is not None], partition)
-    scanned = float(sizes[order[:, :probe]].sum(1).mean() / max(sizes.sum(), 1))
-    return replace(partition, tuning=Tuning(probe, recall, HITS, len(levels), queries.source, scanned))
+    videos = int(sizes.sum())
+    scanned = float(sizes[order[:, :probe]].sum(1).mean() / max(videos, 1))
+    return replace(partition, tuning=Tuning(probe, recall, HITS, len(levels), queries.source, scanned, videos))
 
 
 def _lists_of(segments: Sequence[Segment], rows: np.ndarray) -> np.ndarray:

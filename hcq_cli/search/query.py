@@ -13,7 +13,7 @@ from hcq_cli.codes.moments import start_of, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.collection import Collection
 from hcq_cli.search.kernel import kernel
-from hcq_cli.search.near import near_ids
+from hcq_cli.search.near import instead_of, near_ids
 from hcq_cli.search.probing import Reach, find
 from hcq_cli.search.table import levels_of_codes, tables
 from hcq_cli.search.topk import TopK
@@ -172,8 +172,7 @@ def search_like(
     rows = source.rows_of(item_id)
     if not rows:
         near = near_ids(source.names(), item_id)
-        instead = f"; near it are {', '.join(map(repr, near))}" if near else ""
-        raise NotFoundError(f"{source.path}: holds no {item_id!r}{instead}", _like_hint(near))
+        raise NotFoundError(f"{source.path}: holds no {item_id!r}{instead_of(near)}", _like_hint(near))
     if source.header.model_hash != collection.header.model_hash:
         raise ModelMismatchError(
             f"{source.path} holds codes of model {source.header.model_hash[:12]}, "

@@ -21,9 +21,9 @@ def test_the_life_of_an_index(hcq: Run, indexed: Path, tmp_path: Path) -> None:
     write_codes(tmp_path / "more.hcq", ["v0.mp4", "new.mp4"], random_codes(2))
     added = hcq("index", "add", "more.hcq", "--json").json
     assert (added["videos"], added["added"], added["removed"], added["segments"]) == (301, 2, 1, 2)
-    removed = hcq("--json", "index", "remove", "v1.mp4", "nobody", code=3)
-    assert removed.json["unknown"] == ["nobody"]
-    assert "nobody" in removed.err
+    removed = hcq("--json", "index", "remove", "v1.mp4", "V299.MP4", code=3)
+    assert removed.json["unknown"] == ["V299.MP4"]
+    assert "holds no 'V299.MP4'; near it are 'v299.mp4'" in " ".join(removed.err.split())
     info = hcq("index", "info", "--json").json
     assert {
         key: info[key] for key in ("videos", "removed", "segments", "bytes_per_video", "partitions", "format")
@@ -48,7 +48,8 @@ def test_lists_from_outside(hcq: Run, tmp_path: Path) -> None:
     assert info["partitions"] == 12
     assert 1 <= info["probe"] <= 12
     assert 0.9 < info["recall"] <= 1
-    assert info["recall_measured_on"].endswith("noisy videos")
+    assert info["recall_measured_on"].endswith("noisy videos") and info["recall_measured_at"] == 900
+    assert "made for" not in hcq("index", "info").err
     like = ("query", "--like", "v5.mp4", "--json", "-k", "900")
     exact = hcq(*like, "--exact").json["hits"]
     assert hcq(*like, "--probe", "12").json["hits"] == exact
@@ -58,6 +59,9 @@ def test_lists_from_outside(hcq: Run, tmp_path: Path) -> None:
     write_codes(tmp_path / "more.hcq", ["v0.mp4", "new.mp4"], random_codes(2))
     hcq("index", "add", "more.hcq")
     assert hcq("index", "compact", "--json").json["videos"] == 901
+    write_codes(tmp_path / "many.hcq", [f"later/{name}" for name in names(950)], random_codes(950))
+    hcq("index", "add", "many.hcq")
+    assert "made for 900 videos: hcq index build" in " ".join(hcq("index", "info").err.split())
     assert hcq("index", "info", "--json").json["partitions"] == 12
     hcq("index", "verify")
     assert "exclude each other" in hcq(*like, "--probe", "3", "--exact", code=2).err
