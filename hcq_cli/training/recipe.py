@@ -115,12 +115,14 @@ class SiblingConfig:
         dense: share of the epochs that train their towers alone, by contrast.
         rounds: JPQ: of OPQ on what the towers give then.
         negatives: JPQ: so many that a positive should beat, those with the highest quantized scores in the batch.
+        temperature: DCMH: τ of its likelihood.
         quantization, balance: DCMH: weights of the distance to the signs, and of bits that are mostly alike.
     """
 
     dense: float = 0.7
     rounds: int = 10
     negatives: int = 8
+    temperature: float = 0.1
     quantization: float = 0.3
     balance: float = 0.3
 
@@ -279,6 +281,7 @@ def check(recipe: Recipe) -> Recipe:
         ("sibling.dense", sibling.dense, 0 <= sibling.dense <= 1),
         ("sibling.rounds", sibling.rounds, sibling.rounds >= 1),
         ("sibling.negatives", sibling.negatives, sibling.negatives >= 1),
+        ("sibling.temperature", sibling.temperature, sibling.temperature > 0),
     ]
     for name, value, good in wrong:
         if not good:

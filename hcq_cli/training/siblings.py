@@ -158,32 +158,38 @@ class DCMHMethod:
             return Terms(alone.loss, alone.dense_R1, found)
         sibling, root = self.recipe.sibling, dense.texts.shape[-1] ** 0.5
         texts, videos = dense.texts[:, 0] * root, dense.videos[:, 0] * root
-        loss = likelihood(dense.texts[:, 0], dense.videos[:, 0], pairs, self.recipe.loss.temperature)
+        t2v = dense.texts[:, 0] @ dense.videos[:, 0].T
+        v2t = t2v.T[pairs.owner]
+        loss = likelihood(t2v, *pairs.text_to_video(), sibling.temperature)
+        loss = loss + likelihood(v2t, *pairs.video_to_text(), sibling.temperature)
         loss = loss + sibling.quantization * quantization(texts, videos[pairs.owner])
         loss = loss + sibling.balance * (texts.mean(0).square() + videos.mean(0).square()).mean()
         return Terms(loss, alone.dense_R1, found)
 
     def close_epoch(self, vectors: Tensor, finished: int) -> None:
-        """No codewords: the 256 patterns of eight bits are what they are."""
+        """The hashing layers begin; no codewords move: the 256 patterns of eight bits are what they are."""
+        if finished == dense_epochs(self.recipe):
+            self.network.hashes.fill_(True)
 
     def settle(self, embed: Callable[[int], Encoded]) -> None:
         """Nothing to fit."""
 
 
-def likelihood(texts: Tensor, videos: Tensor, pairs: Pairs, temperature: float) -> Tensor:
-    """−log p(S | Θ) of every caption with every video of the batch, summed over videos, mean over captions.
+def likelihood(scores: Tensor, positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """−log p(S | Θ) of every query with every item of the batch, summed over items, mean over queries.
 
-    Θ is the similarity less the log-odds of a chance pair: without that intercept a batch, where nearly no pair
-    belongs together, pushes all vectors apart whatever they say (the published code collapses so).
+    Θ is the similarity over τ, less the log-odds of a chance pair, those of the batch as it is. Without them a batch,
+    where nearly no pair belongs together, pushes all vectors apart whatever they say (the published code collapses
+    so); with a constant for them it pushes, too, where all vectors lean one way.
 
     Args:
-        texts, videos: unit [T, bits] and [B, bits].
-        pairs: who belongs to whom; copies of a video are left out.
-        temperature: Θ is cosine/temperature.
+        scores: cosines [Q, N].
+        positive: int64 [Q].
+        negatives: bool [Q, N]; what is neither (copies of a video) does not count.
+        temperature: τ.
     """
-    positive, negatives = pairs.text_to_video()
-    chance = negatives.sum(1, keepdim=True).clamp(min=1).log()
-    theta = texts @ videos.T / temperature - chance
+    theta = scores / temperature
+    theta = theta - theta.masked_fill(~negatives, NEVER).logsumexp(1, keepdim=True).detach()
     own = theta.gather(1, positive[:, None])[:, 0]
     return (F.softplus(-own) + (F.softplus(theta) * negatives).sum(1)).mean()
 

@@ -118,14 +118,30 @@ PAIRS = Pairs(torch.tensor([0, 0, 1, 2, 3]), torch.tensor([7, 5, 6, 5]))
 
 def test_likelihood_equals_a_plain_loop() -> None:
     torch.manual_seed(0)
-    texts, videos = unit(5, 8), unit(4, 8)
-    owner, group, wanted = PAIRS.owner.tolist(), PAIRS.group.tolist(), []
+    scores, wanted = unit(5, 8) @ unit(4, 8).T, []
+    owner, group = PAIRS.owner.tolist(), PAIRS.group.tolist()
     for t, v in enumerate(owner):
         others = [n for n in range(4) if group[n] != group[v]]
-        theta = [float(texts[t] @ videos[n]) / 0.1 - math.log(len(others)) for n in range(4)]
+        chance = math.log(sum(math.exp(float(scores[t, n]) / 0.1) for n in others))
+        theta = [float(scores[t, n]) / 0.1 - chance for n in range(4)]
         own = -math.log(1 / (1 + math.exp(-theta[v])))
         wanted.append(own - sum(math.log(1 - 1 / (1 + math.exp(-theta[n]))) for n in others))
-    assert float(likelihood(texts, videos, PAIRS, 0.1)) == pytest.approx(np.mean(wanted), abs=1e-4)
+    assert float(likelihood(scores, *PAIRS.text_to_video(), 0.1)) == pytest.approx(np.mean(wanted), abs=1e-4)
+
+
+def test_likelihood_does_not_mind_that_all_vectors_lean_one_way() -> None:
+    """With a fixed intercept such a batch is pushed apart, whatever its vectors say."""
+    scores = torch.linspace(-0.3, 0.3, 20).view(5, 4)
+    found = likelihood(scores, *PAIRS.text_to_video(), 0.1)
+    assert float(likelihood(scores + 0.6, *PAIRS.text_to_video(), 0.1)) == pytest.approx(float(found), abs=1e-4)
+
+
+def test_a_batch_of_one_video_has_a_likelihood_and_a_gradient_of_zero() -> None:
+    alone = Pairs(torch.tensor([0, 0]), torch.tensor([3]))
+    scores = torch.full((2, 1), 0.5, requires_grad=True)
+    found = likelihood(scores, *alone.text_to_video(), 0.1)
+    found.backward()
+    assert float(found.detach()) == 0 and scores.grad is not None and not scores.grad.any()
 
 
 def test_quantization_is_least_where_both_sides_are_the_same_signs() -> None:

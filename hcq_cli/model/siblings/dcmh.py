@@ -50,19 +50,26 @@ class SignCoder(nn.Module):
 class DCMH(DualEncoder):
     """The coarse level through a layer a side to as many numbers as the code has bits, each between −1 and 1.
 
+    Until `hashes` is set the layers only turn the coarse level, with angles as they are (where there are at least D
+    bits): so the towers learn first what they would without them.
+
     Args:
         config: `levels` is 0; `quantizer.codebooks` are the bytes a video.
         text_encoder: the network that reads captions.
     """
 
     quantizer: SignCoder
+    hashes: Tensor
 
     def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
         super().__init__(config, text_encoder)
         self.text_bits = nn.Linear(config.width, config.embedding_width)
+        nn.init.orthogonal_(self.text_bits.weight)
+        nn.init.zeros_(self.text_bits.bias)
         self.video_bits = nn.Linear(config.width, config.embedding_width)
         self.video_bits.load_state_dict(self.text_bits.state_dict())  # both sides hash alike from the first step
         self.quantizer = SignCoder(config.quantizer.codebooks)
+        self.register_buffer("hashes", torch.tensor(False))
 
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Captions → relaxed bits, [B, 1, bits], of unit length."""
@@ -73,5 +80,7 @@ class DCMH(DualEncoder):
         return self._relaxed(self.video_bits, super().embed_videos(videos))
 
     def _relaxed(self, layer: nn.Linear, coarse: Tensor) -> Tensor:
+        if not bool(self.hashes):
+            return F.normalize(F.linear(coarse, layer.weight.detach()), dim=-1)
         # Unit vectors have entries of 1/√D: at that size tanh would be a straight line.
         return F.normalize(torch.tanh(layer(coarse * self.config.width**0.5)), dim=-1)
