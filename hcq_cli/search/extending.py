@@ -20,11 +20,12 @@ ROWS_AT_ONCE = 1 << 14
 
 def neighbours(codebooks: np.ndarray) -> np.ndarray:
     """The nearest codewords of each codeword, the nearest first: float32 [S, K, d] → uint8 [S, K, ≤ NEAREST]."""
-    products = codebooks @ codebooks.transpose(0, 2, 1)
+    # ⟨c, c'⟩ − ½‖c'‖² is largest where the distance is least; the product alone finds the longest of a rotated model.
+    nearness = codebooks @ codebooks.transpose(0, 2, 1) - np.square(codebooks).sum(2)[:, None] / 2
     own = np.arange(codebooks.shape[1])
-    products[:, own, own] = -np.inf
+    nearness[:, own, own] = -np.inf
     count = max(1, min(NEAREST, codebooks.shape[1] - 1))
-    return np.argsort(-products, axis=2, kind="stable")[:, :, :count].astype(np.uint8)
+    return np.argsort(-nearness, axis=2, kind="stable")[:, :, :count].astype(np.uint8)
 
 
 def extend(codes: np.ndarray, codebooks: np.ndarray, videos: int, seed: int = 0) -> Iterator[np.ndarray]:
