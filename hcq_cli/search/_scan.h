@@ -1,8 +1,9 @@
 /* The scan kernels: exact top k over uint8 codes in kernel order (blocks.py), without the GIL.
  *
  * Each query's float table is rounded down to uint8, every sub-quantizer with its own offset, all with one common
- * step. The sum of S such entries, in unsigned 16 bits, is a lower bound of a video's score, and an upper bound
- * lies S steps above it. A video whose upper bound cannot beat the k-th best score found so far is passed over;
+ * step; where a range is too wide for that, to several tables that add up. The sum of the entries, in unsigned 16 bits,
+ * is a lower bound of a video's score, and an upper bound lies at most S steps above it: as many as rounding can have
+ * taken away. A video whose upper bound cannot beat the k-th best score found so far is passed over;
  * any other is scored again from the same codes by the canonical sum: float64, in the order of the sub-quantizers.
  * Of equal scores the lowest row is kept, in whatever order rows come.
  *

@@ -9,11 +9,16 @@
 #define SUPERBLOCK 8    /* blocks that all queries pass over before the next are read from memory */
 #define ALIGNMENT 64
 #define LANES 16
+#define SPARE(S) ((S) / 16 + 1) /* most tables beyond one a sub-quantizer: what they cost is a sixteenth of a scan */
+#define FINEST 64               /* most tables of one sub-quantizer */
 
 typedef struct {
     const float *table;  /* [S, 256], padded with each sub-quantizer's last entry */
-    const uint8_t *low;  /* [S, 256], rounded down */
-    double offset, step; /* a score lies between offset + sum·step and offset + (sum + S)·step, give or take error */
+    const uint8_t *low;  /* [S + spare, 256], rounded down */
+    const int32_t *again; /* [spare], the sub-quantizers of the tables after the first S */
+    ptrdiff_t spare;
+    double offset, step; /* a score lies between offset + sum·step and offset + (sum + slack)·step, give or take error */
+    double slack;
     double error;
     int bounded;         /* 0: the table cannot be bounded, every video is scored */
     long threshold;      /* least sum that may still matter */
@@ -40,8 +45,22 @@ static void extremes(const float *entries, float *least, float *most)
     }
 }
 
-/* Pad a query's table [S, K] to 256 entries and round it down to uint8. */
-static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float *padded, uint8_t *low)
+/* How many tables beyond one each a step of that size needs: more than 255 steps do not go in a byte. */
+static double spare_tables(const double *ranges, ptrdiff_t S, double step)
+{
+    double spare = 0;
+    for (ptrdiff_t s = 0; s < S; s++) spare += fmax(ceil(floor(ranges[s] / step) / 255), 1) - 1;
+    return spare;
+}
+
+/* Pad a query's table [S, K] to 256 entries and round it down, each sub-quantizer to uint8 tables that add up to it.
+ *
+ * After a rotation few sub-quantizers have most of the range. A step that brings the widest to 255 leaves the others
+ * with hardly a step, and bounds so wide that a tenth of all videos has to be scored; so the widest get several tables,
+ * as many in all as SPARE allows. What rounding down takes away is counted sub-quantizer by sub-quantizer (`slack`):
+ * less than a step each, and next to nothing where the whole range is less. */
+static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float *padded, uint8_t *low, int32_t *again,
+                  double *ranges)
 {
     double widest = 0, total = 0, magnitude = 0;
     q->offset = 0;
@@ -50,28 +69,48 @@ static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float 
         memcpy(entries, table + s * K, (size_t)K * sizeof *entries);
         for (ptrdiff_t c = K; c < ENTRIES; c++) entries[c] = entries[K - 1];
         extremes(entries, &least, &most);
-        const double range = (double)most - least;
-        widest = fmax(widest, range);
-        total += range;
+        ranges[s] = (double)most - least;
+        widest = fmax(widest, ranges[s]);
+        total += ranges[s];
         magnitude += fmax(fabs((double)least), fabs((double)most));
         q->offset += least;
     }
     /* Rounding of sums, differences and quotients in float64, generously. */
     q->error = 8 * (double)(S + 8) * 1.2e-16 * magnitude;
-    q->step = fmax(widest / 255, total / (MOST_SUM - 1));
+    const double least_step = total / (MOST_SUM - 1);
+    q->step = fmax(widest / 255, least_step);
     q->bounded = isfinite(total) && isfinite(magnitude) && q->step > 0 && isfinite(1 / q->step) && S < MOST_SUM / 2;
+    for (int finer = 2; q->bounded && finer <= FINEST; finer *= 2) {
+        const double step = fmax(widest / (255.0 * finer), least_step);
+        if (!(isfinite(1 / step)) || spare_tables(ranges, S, step) > (double)SPARE(S)) break;
+        q->step = step;
+    }
     const double steps_a_unit = q->bounded ? 1 / q->step : 0;
+    q->spare = 0;
+    q->slack = 0;
     for (ptrdiff_t s = 0; s < S; s++) {
         const float *entries = padded + s * ENTRIES;
+        const ptrdiff_t more = q->bounded ? (ptrdiff_t)fmax(ceil(floor(ranges[s] / q->step) / 255), 1) - 1 : 0;
+        const double limit = 255.0 * (double)(more + 1);
         float least, most;
+        double lost = 0;
         extremes(entries, &least, &most);
         for (ptrdiff_t c = 0; c < ENTRIES; c++) {
             const double steps = ((double)entries[c] - least) * steps_a_unit;
-            low[s * ENTRIES + c] = (uint8_t)(int)(steps < 255 ? steps : 255); /* never negative: this rounds down */
+            int whole = (int)(steps < limit ? steps : limit); /* never negative: this rounds down */
+            lost = fmax(lost, steps - whole);
+            for (ptrdiff_t t = 0; t <= more; t++) {
+                const int part = whole < 255 ? whole : 255;
+                low[(t == 0 ? s : S + q->spare + t - 1) * ENTRIES + c] = (uint8_t)part;
+                whole -= part;
+            }
         }
+        for (ptrdiff_t t = 0; t < more; t++) again[q->spare++] = (int32_t)s;
+        q->slack += lost;
     }
     q->table = padded;
     q->low = low;
+    q->again = again;
     q->threshold = 0;
     q->found = 0;
 }
@@ -110,9 +149,9 @@ static void keep(query *q, ptrdiff_t k, double score, int64_t row)
 }
 
 /* The least sum whose upper bound exceeds the worst score kept. */
-static long threshold(const query *q, ptrdiff_t S)
+static long threshold(const query *q)
 {
-    const double least = (q->scores[0] - q->offset - q->error) / q->step - (double)S;
+    const double least = (q->scores[0] - q->offset - q->error) / q->step - q->slack;
     if (!(least > 0)) return 0;
     return least > MOST_SUM ? MOST_SUM + 1 : (long)floor(least - 1e-6);
 }
@@ -132,7 +171,7 @@ static void choose(query *q, const kernel *by, const place *in, int64_t block, i
         for (ptrdiff_t s = 0; s < in->S; s++) score += q->table[s * ENTRIES + codes[s * WIDTH + v]];
         if (q->found == k && !(score > q->scores[0] || (score == q->scores[0] && row < q->rows[0]))) continue;
         keep(q, k, score, row);
-        if (q->found == k && q->bounded) q->threshold = threshold(q, in->S);
+        if (q->found == k && q->bounded) q->threshold = threshold(q);
     }
 }
 
@@ -160,8 +199,11 @@ static void scan_slots(const kernel *by, const place *in, const visit *seen, que
             for (ptrdiff_t s = 0; s < S; s += TILE) {
                 const ptrdiff_t count = S - s < TILE ? S - s : TILE;
                 by->add(in->codes + (start * S + s) * WIDTH, S * WIDTH, stop - start, q->low + s * ENTRIES, count,
-                        sums, (s == 0 ? FIRST : 0) | (s + count == S ? LAST : 0) | unread);
+                        sums, (s == 0 ? FIRST : 0) | (s + count == S && !q->spare ? LAST : 0) | unread);
             }
+            for (ptrdiff_t t = 0; t < q->spare; t++)
+                by->add(in->codes + (start * S + q->again[t]) * WIDTH, S * WIDTH, stop - start,
+                        q->low + (S + t) * ENTRIES, 1, sums, t + 1 == q->spare ? LAST : 0);
             for (int64_t b = start; b < stop; b++) {
                 const uint16_t *block_sums = sums + (b - start) * WIDTH;
                 const int64_t from = seen->first_slot - b * WIDTH, to = seen->stop_slot - b * WIDTH;
@@ -194,17 +236,20 @@ int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V
              const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores, int64_t *rows, int64_t *counts,
              ptrdiff_t k)
 {
-    const size_t cells = (size_t)in->S * ENTRIES;
+    const size_t cells = (size_t)in->S * ENTRIES, spare = (size_t)SPARE(in->S);
     void *raw_low = NULL, *raw_sums = NULL;
-    uint8_t *low = aligned(cells * (size_t)Q, &raw_low);
+    uint8_t *low = aligned((cells + spare * ENTRIES) * (size_t)Q, &raw_low);
     uint16_t *sums = aligned(SUPERBLOCK * WIDTH * sizeof *sums, &raw_sums);
     float *padded = malloc(cells * (size_t)Q * sizeof *padded);
     query *queries = malloc((size_t)Q * sizeof *queries);
-    const int enough = low && sums && padded && queries;
+    int32_t *again = malloc(spare * (size_t)Q * sizeof *again);
+    double *ranges = malloc((size_t)in->S * sizeof *ranges);
+    const int enough = low && sums && padded && queries && again && ranges;
     if (enough) {
         for (ptrdiff_t n = 0; n < Q; n++) {
             const ptrdiff_t at = n * (ptrdiff_t)cells;
-            bound(queries + n, tables + n * in->S * K, in->S, K, padded + at, low + at);
+            bound(queries + n, tables + n * in->S * K, in->S, K, padded + at, low + at + n * (ptrdiff_t)spare * ENTRIES,
+                  again + n * (ptrdiff_t)spare, ranges);
             queries[n].scores = scores + n * k;
             queries[n].rows = rows + n * k;
         }
@@ -214,6 +259,6 @@ int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V
         }
         for (ptrdiff_t n = 0; n < Q; n++) counts[n] = queries[n].found;
     }
-    free(raw_low), free(raw_sums), free(padded), free(queries);
+    free(raw_low), free(raw_sums), free(padded), free(queries), free(again), free(ranges);
     return enough;
 }
