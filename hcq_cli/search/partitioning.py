@@ -57,8 +57,9 @@ DIRECTION_SAMPLE = 16_384
 ITERATIONS = 10
 HITS = 10
 WANTED_RECALL = 0.99
-MARGIN = 0.004
-"""The probe is chosen for so much more recall than wanted, because it is chosen on a sample of queries."""
+MARGIN = 0.006
+"""The probe is chosen for so much more recall than wanted, because it is chosen on a sample of queries, whose hits
+often lie in one list: of 5,000,000 videos, chosen for 0.994, other queries had 0.984."""
 QUERIES = 512
 """Most queries used to choose the probe and to measure it, half of them each."""
 NOISE_COSINE = 0.6
