@@ -189,8 +189,9 @@ def remove(
     from hcq_cli.search.near import instead_of, near_ids
 
     change = remove_ids(index or session.workspace.index, ids)
+    opened = Index.open(change.index) if change.unknown else None
     for at, unknown in enumerate(change.unknown):
-        near = near_ids(Index.open(change.index).names(), unknown) if at < GUESSED else []
+        near = near_ids(opened.names(), unknown) if opened is not None and at < GUESSED else []
         session.console.warn(f"{change.index}: holds no {unknown!r}{instead_of(near)}")
     document = {
         "index": change.index,

@@ -45,11 +45,16 @@ static void extremes(const float *entries, float *least, float *most)
     }
 }
 
-/* How many tables beyond one each a step of that size needs: more than 255 steps do not go in a byte. */
-static double spare_tables(const double *ranges, ptrdiff_t S, double step)
+/* How many tables beyond one a range needs with a step of that size: more than 255 steps do not go in a byte. */
+static double spare_tables(double range, double step)
+{
+    return fmax(ceil(floor(range / step) / 255), 1) - 1;
+}
+
+static double all_spare_tables(const double *ranges, ptrdiff_t S, double step)
 {
     double spare = 0;
-    for (ptrdiff_t s = 0; s < S; s++) spare += fmax(ceil(floor(ranges[s] / step) / 255), 1) - 1;
+    for (ptrdiff_t s = 0; s < S; s++) spare += spare_tables(ranges[s], step);
     return spare;
 }
 
@@ -82,7 +87,7 @@ static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float 
     q->bounded = isfinite(total) && isfinite(magnitude) && q->step > 0 && isfinite(1 / q->step) && S < MOST_SUM / 2;
     for (int finer = 2; q->bounded && finer <= FINEST; finer *= 2) {
         const double step = fmax(widest / (255.0 * finer), least_step);
-        if (!(isfinite(1 / step)) || spare_tables(ranges, S, step) > (double)SPARE(S)) break;
+        if (!isfinite(1 / step) || all_spare_tables(ranges, S, step) > (double)SPARE(S)) break;
         q->step = step;
     }
     const double steps_a_unit = q->bounded ? 1 / q->step : 0;
@@ -90,7 +95,7 @@ static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float 
     q->slack = 0;
     for (ptrdiff_t s = 0; s < S; s++) {
         const float *entries = padded + s * ENTRIES;
-        const ptrdiff_t more = q->bounded ? (ptrdiff_t)fmax(ceil(floor(ranges[s] / q->step) / 255), 1) - 1 : 0;
+        const ptrdiff_t more = q->bounded ? (ptrdiff_t)spare_tables(ranges[s], q->step) : 0;
         const double limit = 255.0 * (double)(more + 1);
         float least, most;
         double lost = 0;

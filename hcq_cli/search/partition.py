@@ -18,6 +18,7 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.errors import DamagedError
+from hcq_cli.search.topk import best
 
 FORMAT = "hcq-partition"
 REMEDY = "hcq index build"
@@ -130,12 +131,7 @@ def promising(expected: np.ndarray, count: int) -> np.ndarray:
 
     Not by sorting all of them, which would cost a query as much as looking into several lists.
     """
-    if count < len(expected):
-        least = np.partition(expected, len(expected) - count)[len(expected) - count]
-        among = np.flatnonzero(expected >= least)
-    else:
-        among = np.arange(len(expected))
-    return among[np.argsort(-expected[among], kind="stable")][:count]
+    return best(expected, np.arange(len(expected)), count)[1]
 
 
 def list_sizes(starts: Sequence[np.ndarray], partition: Partition) -> np.ndarray:
