@@ -50,11 +50,10 @@ static PyObject *py_scan(PyObject *module, PyObject *arguments)
         if (!strcmp(known[count].name, name)) by = known + count;
     const char *problem = by ? misfit(S, Q, K, k, slots, given) : "no such kernel";
     if (!problem) {
-        const place in = {given[CODES].buf, S, given[ORDER].buf, given[DEAD].buf, given[DEAD].len};
-        const visit everything = {0, slots, 0, Q};
-        const visit *visits = given[VISITS].buf ? given[VISITS].buf : &everything;
-        const Py_ssize_t V = given[VISITS].buf ? given[VISITS].len / (Py_ssize_t)sizeof *visits : 1;
-        const int32_t *askers = given[VISITS].buf ? given[ASKERS].buf : NULL;
+        const place in = {given[CODES].buf, S, slots, given[ORDER].buf, given[DEAD].buf, given[DEAD].len};
+        const visit *visits = given[VISITS].buf;
+        const Py_ssize_t V = visits ? given[VISITS].len / (Py_ssize_t)sizeof *visits : 0;
+        const int32_t *askers = visits ? given[ASKERS].buf : NULL;
         Py_BEGIN_ALLOW_THREADS
         done = hcq_scan(by, &in, visits, V, askers, given[TABLES].buf, Q, K, given[SCORES].buf, given[ROWS].buf,
                         given[COUNTS].buf, k);

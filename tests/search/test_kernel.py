@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from emulated import emulated_kernels
 from handmade import plain_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hcq_cli.search.blocks import WIDTH, Blocks, Rows, to_blocks
 from hcq_cli.search.kernel import kernel, kernels, scan
 from hcq_cli.search.topk import Kernel, TopK
 
-KERNELS = list(kernels().values())
+KERNELS = [*kernels().values(), *emulated_kernels()]
 by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)
 
 
@@ -115,6 +116,33 @@ def test_the_layout_changes_nothing(by: Kernel) -> None:
         sources: list[Blocks | Rows] = [to_blocks(piece) for piece in pieces]
         assert_exact(scan(sources, tables, 40, by=by), codes, tables, 40)
         assert_exact(scan([Rows(piece) for piece in pieces], tables, 40, threads=2, by=by), codes, tables, 40)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 3, 4, 15, 16, 17, 35])
+def test_any_number_of_queries(by: Kernel, queries: int) -> None:
+    for videos, subquantizers in ((700, 9), (5000, 64)):
+        codes, tables = random_case(videos, subquantizers, 32, queries)
+        tables = np.round(tables * 4) / 4
+        assert_exact(scan([to_blocks(codes)], tables, 12, threads=2, by=by), codes, tables, 12)
+
+
+@by_kernel
+def test_entries_that_clipping_hides(by: Kernel) -> None:
+    """The best videos have the very worst entry of the widest sub-quantizer."""
+    codes, tables = random_case(4000, 40, 256, 5)
+    tables[:, 0] *= 200
+    codes[:, 0] = np.random.default_rng(1).choice(tables[0, 0].argsort()[:3], 4000)
+    assert_exact(scan([to_blocks(codes)], tables, 20, by=by), codes, tables, 20)
+
+
+@by_kernel
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 3e38])
+def test_tables_that_cannot_be_bounded_are_scored_in_full(by: Kernel, odd: float) -> None:
+    codes, tables = random_case(900, 6, 16, 5)
+    codes[:, 2] %= 15
+    tables[1, 2, 15] = odd  # of a codeword that no video has
+    assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
 
 
 @by_kernel
