@@ -37,10 +37,11 @@
 #define LAST 2
 #define FROM_MEMORY 4
 
-/* Add the entries of `count` sub-quantizers to the sums of the 256 videos of some blocks that lie `stride` bytes apart.
- * codes [blocks, count, 256], tables [count, 256], sums [blocks, 256]. */
-typedef void (*accumulate)(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint8_t *tables,
-                           ptrdiff_t count, uint16_t *sums, int how);
+/* Add the entries of `count` sub-quantizers to the sums of the 256 videos of some blocks that lie `stride` bytes apart,
+ * or of one block's videos `from` to `to`, whole groups. codes [blocks, count, 256], tables [count, 256],
+ * sums [blocks, 256]. */
+typedef void (*accumulate)(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, int from, int to,
+                           const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how);
 
 /* The same for 16 queries at once. codes [blocks, count, 256], tables [count, 256, 16], sums [blocks, 256, 16]. */
 typedef void (*accumulate_together)(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint16_t *tables,

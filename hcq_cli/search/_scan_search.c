@@ -62,38 +62,42 @@ static void choose(query *q, const kernel *by, const place *in, int64_t block, i
     }
 }
 
-static int promising(const uint16_t *sums, long least)
+static int promising(const uint16_t *sums, int from, int to, long least)
 {
     if (least > MOST_SUM) return 0;
     unsigned any = 0;
     const uint16_t limit = (uint16_t)least;
-    for (int v = 0; v < WIDTH; v++) any |= sums[v] >= limit;
+    for (int v = from; v < to; v++) any |= sums[v] >= limit;
     return any != 0;
 }
 
-/* Let some queries see the slots of one visit. */
+/* Let some queries see the slots of one visit. A block that it begins or ends within is taken by itself: of a list of a
+ * thousand videos the rest of two blocks would be a quarter. */
 static void scan_slots(const kernel *by, const place *in, const visit *seen, query *queries, const uint8_t *tables,
                        const int32_t *askers, ptrdiff_t k, uint16_t *sums)
 {
     const ptrdiff_t S = in->S;
-    const int64_t first_block = seen->first_slot / WIDTH, blocks = (seen->stop_slot + WIDTH - 1) / WIDTH;
+    const int64_t blocks = (seen->stop_slot + WIDTH - 1) / WIDTH;
     const int64_t together = seen->stop_asker - seen->first_asker > 1 ? SUPERBLOCK : 1;
-    for (int64_t start = first_block; start < blocks; start += together) {
-        const int64_t stop = start + together < blocks ? start + together : blocks;
+    int64_t stop;
+    for (int64_t start = seen->first_slot / WIDTH; start < blocks; start = stop) {
+        const int from = seen->first_slot > start * WIDTH ? (int)(seen->first_slot - start * WIDTH) : 0;
+        stop = from ? start + 1 : start + together < blocks ? start + together : blocks;
+        if (stop - start > 1 && stop * WIDTH > seen->stop_slot) stop--;
+        const int to = stop * WIDTH > seen->stop_slot ? (int)(seen->stop_slot - start * WIDTH) : WIDTH;
+        const int first = from / by->group * by->group, last = (to + by->group - 1) / by->group * by->group;
         for (int64_t n = seen->first_asker; n < seen->stop_asker; n++) {
             query *q = queries + (askers ? askers[n] : n);
             const uint8_t *low = tables + (q - queries) * S * ENTRIES;
             const int unread = n == seen->first_asker ? FROM_MEMORY : 0;
             for (ptrdiff_t s = 0; s < S; s += TILE) {
                 const ptrdiff_t count = S - s < TILE ? S - s : TILE;
-                by->add(in->codes + (start * S + s) * WIDTH, S * WIDTH, stop - start, low + s * ENTRIES, count, sums,
-                        (s == 0 ? FIRST : 0) | (s + count == S ? LAST : 0) | unread);
+                by->add(in->codes + (start * S + s) * WIDTH, S * WIDTH, stop - start, first, last, low + s * ENTRIES,
+                        count, sums, (s == 0 ? FIRST : 0) | (s + count == S ? LAST : 0) | unread);
             }
             for (int64_t b = start; b < stop; b++) {
                 const uint16_t *block_sums = sums + (b - start) * WIDTH;
-                const int64_t from = seen->first_slot - b * WIDTH, to = seen->stop_slot - b * WIDTH;
-                if (promising(block_sums, q->threshold))
-                    choose(q, by, in, b, from > 0 ? (int)from : 0, to < WIDTH ? (int)to : WIDTH, block_sums, k);
+                if (promising(block_sums, first, last, q->threshold)) choose(q, by, in, b, from, to, block_sums, k);
             }
         }
     }

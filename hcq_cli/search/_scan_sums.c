@@ -12,13 +12,13 @@
 #define X86 0
 #endif
 
-static void add_portable(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint8_t *tables,
-                         ptrdiff_t count, uint16_t *sums, int how)
+static void add_portable(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, int from, int to,
+                         const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how)
 {
     for (ptrdiff_t b = 0; b < blocks; b++, codes += stride, sums += WIDTH) {
         if (how & FIRST) memset(sums, 0, WIDTH * sizeof *sums);
         for (ptrdiff_t s = 0; s < count; s++)
-            for (int v = 0; v < WIDTH; v++)
+            for (int v = from; v < to; v++)
                 sums[v] = (uint16_t)(sums[v] + tables[s * ENTRIES + codes[s * WIDTH + v]]);
     }
 }
@@ -89,15 +89,17 @@ AVX512 INLINE void finish(__m512i *both, __m512i *odd, const int groups, uint16_
 
 /* Codes that memory has to give. Two things make this as fast as reading alone: they are asked for into the
  * second-level cache (the first waits for few lines at a time: reading and looking up would take turns), and the table
- * is read for each 64 codes, which keeps the look-ups from running into codes still on their way. */
-AVX512 static void add_from_memory(const uint8_t *codes, const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how)
+ * is read for each 64 codes, which keeps the look-ups from running into codes still on their way. A block, or 64 videos
+ * of one: `groups` is 4 or 1, a constant in every call. */
+AVX512 INLINE void add_from_memory(const uint8_t *codes, const int groups, const uint8_t *tables, ptrdiff_t count,
+                                   uint16_t *sums, int how)
 {
     __m512i both[4], odd[4];
-    start(both, odd, 4, sums, how);
+    start(both, odd, groups, sums, how);
     for (ptrdiff_t s = 0; s < count; s++, codes += WIDTH, tables += ENTRIES) {
-        for (int line = 0; line < WIDTH; line += 64) _mm_prefetch((const char *)codes + AHEAD + line, _MM_HINT_T1);
+        for (int g = 0; g < groups; g++) _mm_prefetch((const char *)codes + AHEAD + 64 * g, _MM_HINT_T1);
 #pragma GCC unroll 4
-        for (int g = 0; g < 4; g++) {
+        for (int g = 0; g < groups; g++) {
             __m512i code = _mm512_loadu_si512(codes + 64 * g);
             HOLD(code);
             FORGET(tables);
@@ -105,7 +107,7 @@ AVX512 static void add_from_memory(const uint8_t *codes, const uint8_t *tables, 
                     _mm512_load_si512(tables + 128), _mm512_load_si512(tables + 192));
         }
     }
-    finish(both, odd, 4, sums, how);
+    finish(both, odd, groups, sums, how);
 }
 
 /* Codes that lie in the second-level cache: one block, or two that share each table in registers. `blocks` is a
@@ -128,12 +130,16 @@ AVX512 INLINE void add_from_cache(const uint8_t *codes, ptrdiff_t stride, const 
     finish(both, odd, 4 * blocks, sums, how);
 }
 
-AVX512 static void add_avx512(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, const uint8_t *tables,
-                              ptrdiff_t count, uint16_t *sums, int how)
+AVX512 static void add_avx512(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, int from, int to,
+                              const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how)
 {
+    if (to - from < WIDTH) {
+        for (int v = from; v < to; v += 64) add_from_memory(codes + v, 1, tables, count, sums + v, how);
+        return;
+    }
     if (how & FROM_MEMORY) {
         for (; blocks > 0; blocks--, codes += stride, sums += WIDTH)
-            add_from_memory(codes, tables, count, sums, how);
+            add_from_memory(codes, 4, tables, count, sums, how);
         return;
     }
     for (; blocks > 1; blocks -= 2, codes += 2 * stride, sums += 2 * WIDTH)
@@ -147,18 +153,20 @@ AVX512 static void add_avx512(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t 
 #define OF_4(n) _mm256_blendv_epi8(OF_2(n), OF_2((n) + 2), bit5)
 #define OF_8(n) _mm256_blendv_epi8(OF_4(n), OF_4((n) + 4), bit6)
 
-__attribute__((target("avx2"))) static void add_avx2(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks,
-                                                     const uint8_t *tables, ptrdiff_t count, uint16_t *sums, int how)
+__attribute__((target("avx2"))) static void add_avx2(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, int from,
+                                                     int to, const uint8_t *tables, ptrdiff_t count, uint16_t *sums,
+                                                     int how)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
     const ptrdiff_t ahead = how & FROM_MEMORY ? count * WIDTH : 0;
-    for (ptrdiff_t g = 0; g < blocks * (WIDTH / 32); g++) {
-        __m256i *even_sums = (__m256i *)(sums + 32 * g), *odd_sums = even_sums + 1;
+    for (ptrdiff_t n = 0, each = (to - from) / 32; n < blocks * each; n++) {
+        const ptrdiff_t b = n / each, v = from + n % each * 32;
+        __m256i *even_sums = (__m256i *)(sums + b * WIDTH + v), *odd_sums = even_sums + 1;
         __m256i both = how & FIRST ? _mm256_setzero_si256() : _mm256_load_si256(even_sums);
         __m256i odd = how & FIRST ? _mm256_setzero_si256() : _mm256_load_si256(odd_sums);
-        const uint8_t *table = tables, *at = codes + g / (WIDTH / 32) * stride + g % (WIDTH / 32) * 32;
+        const uint8_t *table = tables, *at = codes + b * stride + v;
         for (ptrdiff_t s = 0; s < count; s++, at += WIDTH, table += ENTRIES) {
-            if (ahead && g % 2 == 0) _mm_prefetch((const char *)at + ahead, _MM_HINT_T1);
+            if (ahead && (v % 64 == 0 || v == from)) _mm_prefetch((const char *)at + ahead, _MM_HINT_T1);
             const __m256i code = _mm256_loadu_si256((const __m256i *)at);
             const __m256i low = _mm256_and_si256(code, nibble);
             const __m256i bit4 = _mm256_slli_epi16(code, 3), bit5 = _mm256_slli_epi16(code, 2);

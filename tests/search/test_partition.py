@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emulated import emulated_kernels
 from handmade import names, plain_scan, quantizer, random_codes, random_levels, write_codes
 
 from hcq_cli.codes.codefile import CodeHeader, open_codes
@@ -22,14 +23,15 @@ from hcq_cli.search.table import tables
 from hcq_cli.search.topk import Kernel, Visits
 
 WIDE = CodeHeader("videos", "a" * 64, "/nowhere/model", levels=4, M=4, K=16, D=32)
-by_kernel = pytest.mark.parametrize("by", kernels().values(), ids=lambda by: by.name)
+KERNELS = [*kernels().values(), *emulated_kernels()]
+by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)
 
 
 @by_kernel
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_kernel_sees_what_each_query_visits_and_nothing_else(by: Kernel, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    videos, subquantizers, queries = int(rng.integers(1, 3000)), int(rng.integers(1, 80)), 5
+    videos, subquantizers, queries = int(rng.integers(1, 3000)), int(rng.integers(1, 140)), 1 + seed % 5
     codes = rng.integers(0, 3, (videos, subquantizers), np.uint8)  # few codewords: ties
     table = np.round(rng.normal(size=(queries, subquantizers, 3)) * 4).astype(np.float32) / 4
     order = rng.permutation(videos).astype(np.uint32)
