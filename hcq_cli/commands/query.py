@@ -63,7 +63,13 @@ Checkpoint = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to scan with (default: all).")]
 Probe = Annotated[
-    int | None, typer.Option("--probe", metavar="N", min=1, help="Lists of a partitioned index to look into.")
+    int | None,
+    typer.Option(
+        "--probe",
+        metavar="N",
+        min=1,
+        help="Lists of a partitioned index to look into; by default those near the best.",
+    ),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")]
 Device = Annotated[

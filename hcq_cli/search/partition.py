@@ -3,7 +3,8 @@
 A video's vector is its codewords put together, each times √scale: then the inner product of two such vectors weighs
 the levels as the hybrid score does, and a query's inner product with the mean of a list is the mean score of the
 videos in it. Lists are the cells of k-means over these vectors, seen in the few directions that carry most of them.
-A query looks into the lists of the highest mean score.
+A query looks into the lists of the highest mean score: not into a fixed number of them, but into all that come near
+the best few. Where one topic stands out there are few, where many are alike there are many.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ FORMAT = "hcq-partition"
 REMEDY = "hcq index build"
 ROWS_AT_ONCE = 4096
 """Vectors put together at once: at most 64 MiB of them at 4,096 dimensions."""
+LEADERS = 8
+"""The best lists of a query; from the mean of their expected scores the gap to others is measured."""
 CANDIDATES_A_HIT = 50
 """A query for many hits looks into lists that hold at least so many videos for each."""
 
@@ -33,13 +36,14 @@ class Tuning:
     """How many lists a query looks into, and how good that was when the index was built.
 
     Args:
-        probe: lists.
-        recall: share of the exhaustive top `hits` that the probed lists hold, on queries not used to choose `probe`.
+        probe: lists, on average.
+        recall: share of the exhaustive top `hits` that the probed lists hold, on queries not used to choose the gap.
         hits: of the measurement.
         queries: in the measurement.
         source: what they were: "captions", or "noisy videos".
         scanned: mean share of the videos that the probed lists hold.
         videos: in the index then; 0 where an earlier hcq did not write it down.
+        gap: how far below the leaders' expected score a list may lie; None: an earlier hcq chose a number of them.
     """
 
     probe: int
@@ -49,6 +53,7 @@ class Tuning:
     source: str
     scanned: float
     videos: int = 0
+    gap: float | None = None
 
     @classmethod
     def from_json(cls, document: dict[str, Any], lists: int) -> Tuning:
@@ -56,8 +61,8 @@ class Tuning:
         tuning = cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
         if not (type(tuning.probe) is int and 1 <= tuning.probe <= lists and isinstance(tuning.source, str)):
             raise ValueError(f"probe {tuning.probe!r} of {lists} lists")
-        numbers = (tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos)
-        if not all(isinstance(number, int | float) for number in numbers):
+        numbers = (tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos, tuning.gap or 0.0)
+        if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
             raise ValueError("recall and its like are no numbers")
         return tuning
 
@@ -106,24 +111,37 @@ class Partition:
         return np.stack([self.centroids @ (query @ self.directions) for query in queries])
 
     def choose(self, levels: np.ndarray, sizes: np.ndarray, k: int, probe: int | None = None) -> list[np.ndarray]:
-        """The lists that each query looks into, the most promising first: int64 [≥ probe] of each.
+        """The lists that each query looks into, the most promising first: int64 [≥ 1] of each.
 
         Args:
             levels: float32 [Q, L+1, D].
             sizes: int64 [lists], videos in each.
             k: hits wanted.
-            probe: how many lists; by default as many as the tuning says, and more where `k` is large.
+            probe: how many lists; by default those that the tuning's gap admits, and more where `k` is large.
         """
         chosen = []
-        count = probe or (self.tuning.probe if self.tuning else self.lists)
         for expected in self.expected(levels) if len(levels) else ():
-            order = promising(expected, count)
+            order = promising(expected, self._count(expected, probe))
             if probe is None and sizes[order].sum() < CANDIDATES_A_HIT * k:
-                order = promising(expected, self.lists)
+                count, order = len(order), promising(expected, self.lists)
                 enough = np.searchsorted(np.cumsum(sizes[order]), CANDIDATES_A_HIT * k) + 1
                 order = order[: max(count, int(enough))]
             chosen.append(order)
         return chosen
+
+    def _count(self, expected: np.ndarray, probe: int | None) -> int:
+        if probe or not self.tuning:
+            return probe or self.lists
+        if self.tuning.gap is None:
+            return self.tuning.probe
+        return max(1, int((shortfall(expected) <= self.tuning.gap).sum()))
+
+
+def shortfall(expected: np.ndarray) -> np.ndarray:
+    """How far each expected score [..., lists] lies below the mean of a query's leaders; leaders' own around 0."""
+    count = min(LEADERS, expected.shape[-1])
+    leaders = np.partition(expected, expected.shape[-1] - count, axis=-1)[..., -count:]
+    return leaders.mean(-1, keepdims=True) - expected
 
 
 def promising(expected: np.ndarray, count: int) -> np.ndarray:

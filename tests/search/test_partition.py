@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hcq_cli.search.blocks import Blocks, to_blocks
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, compact, remove
 from hcq_cli.search.kernel import kernels, scan
-from hcq_cli.search.partition import nearest, promising, put_together, root, weighted
+from hcq_cli.search.partition import LEADERS, Partition, Tuning, nearest, promising, put_together, root, weighted
 from hcq_cli.search.partitioning import TuningQueries, kmeans, lists_for
 from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import search_levels
@@ -126,7 +127,26 @@ def test_few_lists_find_nearly_everything_and_info_says_so(tmp_path: Path) -> No
         assert all(hit.score == right[hit.id] for hit in answer.hits if hit.id in right)
 
 
-def test_given_queries_choose_the_probe(tmp_path: Path) -> None:
+def test_lists_near_the_leaders_are_looked_into() -> None:
+    rng = np.random.default_rng(0)
+    centroids = rng.normal(size=(40, 40)).astype(np.float32)
+    tuning = Tuning(7, 1.0, 10, 50, "captions", 0.1, gap=0.75)
+    lists = Partition(np.eye(40, dtype=np.float32), centroids, np.ones(1, np.float32), tuning)
+    sizes, levels = np.full(40, 1000), np.eye(40, dtype=np.float32)[:, None]
+    for query, chosen in enumerate(lists.choose(levels, sizes, 10)):
+        scores = lists.centroids[:, query]
+        leaders = np.sort(scores)[-LEADERS:].mean()
+        assert chosen.tolist() == [n for n in np.argsort(-scores) if scores[n] >= leaders - np.float32(0.75)]
+    assert len({len(chosen) for chosen in lists.choose(levels, sizes, 10)}) > 3
+    one_topic = replace(lists, centroids=np.zeros((40, 40), np.float32))
+    one_topic.centroids[5] = 9
+    assert [chosen.tolist() for chosen in one_topic.choose(levels[:1], sizes, 10)] == [[5]]
+    earlier = replace(lists, tuning=replace(tuning, gap=None))
+    assert {len(chosen) for chosen in earlier.choose(levels, sizes, 10)} == {7}
+    assert {len(chosen) for chosen in lists.choose(levels, sizes, 10, probe=3)} == {3}
+
+
+def test_given_queries_choose_the_gap(tmp_path: Path) -> None:
     path = write_codes(tmp_path / "c", names(3000), clustered(3000, WIDE), WIDE, 1000)
     levels = random_levels(64, WIDE)
     build(tmp_path / "index", [path], partitions=30, queries=lambda: TuningQueries(levels, "captions"))
@@ -136,8 +156,7 @@ def test_given_queries_choose_the_probe(tmp_path: Path) -> None:
     assert (tuning.source, tuning.queries, tuning.hits) == ("captions", 64, 10)
     held_out = levels[1::2]
     quick, exact = (
-        search_levels(index, [""] * 32, held_out, 10, reach=reach)
-        for reach in (Reach(probe=tuning.probe), Reach(exact=True))
+        search_levels(index, [""] * 32, held_out, 10, reach=reach) for reach in (Reach(), Reach(exact=True))
     )
     shared = [len({hit.id for hit in a.hits} & {hit.id for hit in b.hits}) for a, b in zip(quick, exact, strict=True)]
     assert np.mean(shared) / 10 == pytest.approx(tuning.recall, abs=1e-9)
@@ -188,4 +207,4 @@ def test_adding_and_compacting_lists_gives_what_building_at_once_gives(
 
 
 def test_how_many_lists_there_are_by_default() -> None:
-    assert [lists_for(videos) for videos in (0, 99_999, 1_000_000, 5_000_000, 10_000_000)] == [0, 0, 512, 2048, 4096]
+    assert [lists_for(videos) for videos in (0, 99_999, 1_000_000, 5_000_000, 10_000_000)] == [0, 0, 1024, 4096, 8192]
