@@ -13,7 +13,7 @@ from hcq_cli.search.topk import TopK, Visits, best, merge, none_found
 INTERFACE = 2
 """What `_scan.scan` takes; a module compiled from an older source is not used."""
 QUERIES_A_PASS = 16
-"""Queries that share a pass over memory: their tables take 5 KiB a sub-quantizer together."""
+"""Queries that share a pass over memory, and look-ups where they are done together (_scan_together.c)."""
 
 
 class NativeKernel:
