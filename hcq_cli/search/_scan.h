@@ -1,10 +1,10 @@
 /* The scan kernels: exact top k over uint8 codes in kernel order (blocks.py), without the GIL.
  *
  * Each query's float table is rounded to few bits, every sub-quantizer from an offset of its own, all with one common
- * step. The sum of the entries, in unsigned 16 bits, gives an upper bound of a video's score. A video whose bound cannot
- * beat the k-th best score found so far is passed over;
- * any other is scored again from the same codes by the canonical sum: float64, in the order of the sub-quantizers.
- * Of equal scores the lowest row is kept, in whatever order rows come.
+ * step. The sum of the entries, in unsigned 16 bits, gives an upper bound of a video's score. A video whose bound
+ * cannot beat the k-th best score found so far is passed over; any other is scored again from the same codes by the
+ * canonical sum: float64, in the order of the sub-quantizers. Of equal scores the lowest row is kept, in whatever order
+ * rows come.
  *
  * A scan goes over ranges of slots (places in kernel order). Where codes lie by list (partition.py), each range is
  * visited by the queries that asked for it alone, and `order` says which row each slot holds.
