@@ -48,16 +48,22 @@ double hcq_prepare(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float
     return total;
 }
 
+/* In short loops, each of which a compiler makes vectors of. */
 void hcq_round(query *q, ptrdiff_t s, range of, int most, uint16_t *whole)
 {
     const float *entries = q->table + s * ENTRIES;
-    const double base = fmax(of.least, of.most - most * q->step), steps_a_unit = q->bounded ? 1 / q->step : 0;
-    double lost = 0;
-    for (ptrdiff_t c = 0; c < ENTRIES; c++) {
-        const double above = (entries[c] - base) * steps_a_unit, steps = above < most ? above : most;
-        whole[c] = steps > 0 ? (uint16_t)steps : 0;
-        lost = fmax(lost, above - whole[c]);
-    }
+    const double lowest = of.most - most * q->step, base = of.least > lowest ? of.least : lowest;
+    const double steps_a_unit = q->bounded ? 1 / q->step : 0, limit = most;
+    double above[ENTRIES], steps[ENTRIES];
+    int rounded[ENTRIES];
+    for (int c = 0; c < ENTRIES; c++) above[c] = (entries[c] - base) * steps_a_unit;
+    for (int c = 0; c < ENTRIES; c++) steps[c] = above[c] < limit ? above[c] : limit;
+    for (int c = 0; c < ENTRIES; c++) rounded[c] = (int)(steps[c] > 0 ? steps[c] : 0);
+    for (int c = 0; c < ENTRIES; c++) whole[c] = (uint16_t)rounded[c];
+    for (int c = 0; c < ENTRIES; c++) above[c] -= rounded[c];
+    for (int half = ENTRIES / 2; half; half /= 2)
+        for (int c = 0; c < half; c++) above[c] = above[c] > above[c + half] ? above[c] : above[c + half];
+    const double lost = above[0] > 0 ? above[0] : 0;
     q->offset += base + lost * q->step;
 }
 

@@ -19,9 +19,11 @@ static double looseness(const float *padded, const range *ranges, ptrdiff_t S, p
     double rounding = 0, clipped = 0;
     for (ptrdiff_t s = 0; s < S; s++) {
         const double length = (double)ranges[s].most - ranges[s].least, base = ranges[s].most - most * step;
-        rounding += fmin(length, step) / 2;
+        rounding += (length < step ? length : step) / 2;
         if (length <= most * step) continue;
-        for (ptrdiff_t c = 0; c < K; c++) clipped += fmax(base - padded[s * ENTRIES + c], 0) / (double)K;
+        double below = 0;
+        for (ptrdiff_t c = 0; c < K; c++) below += padded[s * ENTRIES + c] < base ? base - padded[s * ENTRIES + c] : 0;
+        clipped += below / (double)K;
     }
     return rounding + CLIPPED * clipped;
 }
