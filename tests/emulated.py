@@ -1,6 +1,8 @@
-"""The AVX-512 kernel on a processor that lacks it: its own source, each instruction emulated by the SIMDe headers.
+"""Kernels of processors that are not at hand, from their own source.
 
-They are Debian's libsimde-dev; where they are not installed, or not needed, there is nothing here to test.
+AVX-512: each instruction emulated by the SIMDe headers (Debian's libsimde-dev).
+NEON: a program for aarch64, run by qemu (gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user).
+Where these are not installed, or not needed, there is nothing here to test.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +29,7 @@ from hcq_cli.search.native_scan import NativeKernel
 from hcq_cli.search.topk import Kernel, TopK, Visits
 
 SOURCES = Path(hcq_cli.search.__file__).parent
+PROCESS = Path(__file__).parent / "search" / "scan_process.c"
 IN_PLACE_OF = {  # in _scan_sums.c
     "#include <immintrin.h>": (
         "#include <immintrin.h>\n#define SIMDE_ENABLE_NATIVE_ALIASES\n#include <simde/x86/avx512.h>"
@@ -37,37 +41,50 @@ IN_PLACE_OF = {  # in _scan_sums.c
 
 
 class EmulatedKernel:
-    """The kernel, compiled when it is first asked for something."""
+    """A kernel, compiled when it is first asked for something."""
 
-    name = "avx512-emulated"
+    def __init__(self, of: str, compiled: Callable[[], Any]) -> None:
+        self.name, self._of, self._compiled = f"{of}-emulated", of, compiled
 
     def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
-        return NativeKernel(_compiled(), "avx512").topk(blocks, tables, k)
+        return NativeKernel(self._compiled(), self._of).topk(blocks, tables, k)
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
-        return NativeKernel(_compiled(), "avx512").visit(blocks, tables, k, visits)
+        return NativeKernel(self._compiled(), self._of).visit(blocks, tables, k, visits)
 
 
 def emulated_kernels() -> Sequence[Kernel]:
-    """The emulated kernel, where it can be compiled and the processor has no such kernel of its own."""
-    can = "avx2" in kernels() and "avx512" not in kernels() and platform.machine() == "x86_64" and shutil.which("gcc")
-    if not can:
-        return []
-    found = subprocess.run(
-        ["gcc", "-E", "-include", "simde/x86/avx512.h", "-x", "c", "/dev/null"], capture_output=True
-    )
-    return [] if found.returncode else [EmulatedKernel()]
+    """Those that can be compiled and run here, and that the processor does not have itself."""
+    here, found = kernels(), []
+    if "avx2" in here and "avx512" not in here and _compiles("gcc", "simde/x86/avx512.h"):
+        found.append(EmulatedKernel("avx512", _avx512_module))
+    cross = "aarch64-linux-gnu-gcc"
+    if platform.machine() == "x86_64" and shutil.which("qemu-aarch64") and _compiles(cross, "arm_neon.h", "stdio.h"):
+        found.append(EmulatedKernel("neon", _neon_process))
+    return found
+
+
+def _compiles(compiler: str, *headers: str) -> bool:
+    if not shutil.which(compiler):
+        return False
+    includes = [word for header in headers for word in ("-include", header)]
+    return not subprocess.run([compiler, "-E", *includes, "-x", "c", "/dev/null"], capture_output=True).returncode
+
+
+def _temporary_folder() -> Path:
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 @cache
-def _compiled() -> ModuleType:
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
+def _avx512_module() -> ModuleType:
+    folder = _temporary_folder()
     source = (SOURCES / "_scan_sums.c").read_text()
     for ours, emulated in IN_PLACE_OF.items():
         assert source.count(ours) == 1, f"_scan_sums.c no longer says {ours!r}"
         source = source.replace(ours, emulated)
-    sums, module = Path(folder.name, "_scan_sums.c"), Path(folder.name, "_scan.so")
+    sums, module = folder / "_scan_sums.c", folder / "_scan.so"
     sums.write_text(source)
     others = [path for path in SOURCES.glob("_scan*.c") if path.name != sums.name]
     headers = [SOURCES, sysconfig.get_paths()["include"]]
@@ -78,3 +95,46 @@ def _compiled() -> ModuleType:
     compiled = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(compiled)
     return compiled
+
+
+@cache
+def _neon_process() -> _Process:
+    program = _temporary_folder() / "scan"
+    sources = [path for path in SOURCES.glob("_scan*.c") if path.name != "_scan.c"]
+    command = ["aarch64-linux-gnu-gcc", "-O3", "-static", f"-I{SOURCES}", "-o", program, PROCESS, *sources, "-lm"]
+    subprocess.run(command, check=True, capture_output=True)
+    return _Process(["qemu-aarch64", str(program)])
+
+
+class _Process:
+    """What `_scan` is to Python, by a program that is given everything and gives everything back."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+
+    def scan(
+        self,
+        name: str,
+        codes: np.ndarray,
+        slots: int,
+        S: int,
+        tables: np.ndarray,
+        Q: int,
+        K: int,
+        dead: np.ndarray | None,
+        order: np.ndarray | None,
+        visits: np.ndarray | None,
+        askers: np.ndarray | None,
+        scores: np.ndarray,
+        rows: np.ndarray,
+        counts: np.ndarray,
+        k: int,
+    ) -> None:
+        lengths = [-1 if each is None else len(each) for each in (visits, askers, dead)]
+        sizes = np.array([S, Q, K, k, slots, *lengths, order is not None], np.int64)
+        given = [sizes, codes, tables, visits, askers, dead, order]
+        sent = b"".join(each.tobytes() for each in given if each is not None)
+        answer = subprocess.run([*self._command, name], input=sent, stdout=subprocess.PIPE, check=True).stdout
+        counts[:] = np.frombuffer(answer, np.int64, Q)
+        scores.reshape(-1)[:] = np.frombuffer(answer, np.float64, Q * k, 8 * Q)
+        rows.reshape(-1)[:] = np.frombuffer(answer, np.int64, Q * k, 8 * Q * (1 + k))

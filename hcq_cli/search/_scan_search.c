@@ -37,8 +37,12 @@ static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float 
 {
     const int most = MOST_SUM / S < 255 ? (int)(MOST_SUM / S) : 255;
     hcq_prepare(q, table, S, K, padded, ranges);
-    q->step = 0;
-    for (ptrdiff_t s = 0; s < S; s++) q->step = fmax(q->step, ((double)ranges[s].most - ranges[s].least) / most);
+    double widest = 0; /* not by fmax: GCC 12 for aarch64 fails at its vectors */
+    for (ptrdiff_t s = 0; s < S; s++) {
+        const double length = (double)ranges[s].most - ranges[s].least;
+        widest = length > widest ? length : widest;
+    }
+    q->step = widest / most;
     double least = looseness(padded, ranges, S, K, q->step, most);
     for (int tries = 0; q->bounded && tries < MOST_TRIES; tries++) {
         const double loose = looseness(padded, ranges, S, K, q->step / FINER, most);

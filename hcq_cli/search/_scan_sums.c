@@ -1,5 +1,5 @@
 /* Sums of table entries over a block of videos. AVX-512 VBMI holds a table of 256 in four registers (vpermi2b), AVX2
- * looks up in sixteen tables of 16 (pshufb), portable C looks up in memory.
+ * looks up in sixteen tables of 16 (pshufb), NEON in four of 64 (tbl), portable C looks up in memory.
  */
 #include "_scan.h"
 
@@ -10,6 +10,13 @@
 #include <immintrin.h>
 #else
 #define X86 0
+#endif
+
+#if defined(__aarch64__) && defined(__ARM_NEON) && (defined(__GNUC__) || defined(__clang__))
+#define NEON 1
+#include <arm_neon.h>
+#else
+#define NEON 0
 #endif
 
 /* Eight videos at a time, whose sums stay in registers; the whole of the first and the last eight. */
@@ -208,6 +215,39 @@ __attribute__((target("avx2"))) static void add_together_avx2(const uint8_t *cod
 }
 #endif
 
+#if NEON
+/* 64 videos at a time: 8 registers of sums beside the 16 of a table. A code beyond a part of the table leaves what the
+ * parts before it have found. The whole of the first and the last 64. */
+static void add_neon(const uint8_t *codes, ptrdiff_t stride, ptrdiff_t blocks, int from, int to, const uint8_t *tables,
+                     ptrdiff_t count, uint16_t *sums, int how)
+{
+    const uint8x16_t part = vdupq_n_u8(64);
+    for (ptrdiff_t b = 0; b < blocks; b++, codes += stride, sums += WIDTH)
+        for (int v = from / 64 * 64; v < to; v += 64) {
+            uint16x8_t sum[8];
+#pragma GCC unroll 8
+            for (int n = 0; n < 8; n++) sum[n] = how & FIRST ? vdupq_n_u16(0) : vld1q_u16(sums + v + 8 * n);
+            for (ptrdiff_t s = 0; s < count; s++) {
+                const uint8_t *table = tables + s * ENTRIES;
+                const uint8x16x4_t t0 = vld1q_u8_x4(table), t1 = vld1q_u8_x4(table + 64);
+                const uint8x16x4_t t2 = vld1q_u8_x4(table + 128), t3 = vld1q_u8_x4(table + 192);
+                if (how & FROM_MEMORY) __builtin_prefetch(codes + s * WIDTH + v + AHEAD, 0, 2);
+#pragma GCC unroll 4
+                for (int n = 0; n < 4; n++) {
+                    uint8x16_t code = vld1q_u8(codes + s * WIDTH + v + 16 * n), entry = vqtbl4q_u8(t0, code);
+                    code = vsubq_u8(code, part), entry = vqtbx4q_u8(entry, t1, code);
+                    code = vsubq_u8(code, part), entry = vqtbx4q_u8(entry, t2, code);
+                    code = vsubq_u8(code, part), entry = vqtbx4q_u8(entry, t3, code);
+                    sum[2 * n] = vaddw_u8(sum[2 * n], vget_low_u8(entry));
+                    sum[2 * n + 1] = vaddw_high_u8(sum[2 * n + 1], entry);
+                }
+            }
+#pragma GCC unroll 8
+            for (int n = 0; n < 8; n++) vst1q_u16(sums + v + 8 * n, sum[n]);
+        }
+}
+#endif
+
 int hcq_kernels(kernel known[MOST_KERNELS])
 {
     int count = 0;
@@ -216,6 +256,9 @@ int hcq_kernels(kernel known[MOST_KERNELS])
     if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw"))
         known[count++] = (kernel){"avx512", add_avx512, NULL, 64};
     if (__builtin_cpu_supports("avx2")) known[count++] = (kernel){"avx2", add_avx2, add_together_avx2, 32};
+#endif
+#if NEON
+    known[count++] = (kernel){"neon", add_neon, add_together_portable, 1};
 #endif
     known[count++] = (kernel){"portable", add_portable, add_together_portable, 1};
     return count;

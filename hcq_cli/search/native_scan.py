@@ -1,4 +1,4 @@
-"""The scan in C (_scan.c), where it could be compiled: AVX-512, AVX2 or portable, as the processor has them."""
+"""The scan in C (_scan.c), where it could be compiled: AVX-512, AVX2, NEON or portable, as the processor has them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NativeKernel:
 
     Args:
         module: the compiled `_scan`.
-        name: "avx512", "avx2" or "portable".
+        name: "avx512", "avx2", "neon" or "portable".
     """
 
     def __init__(self, module: ModuleType, name: str) -> None:
