@@ -4,7 +4,7 @@
     python examples/large_index.py --workspace hcq-demo/.hcq --videos 5000000
 
 The videos are those of the workspace's code file and more, made from them by exchanging codewords for near ones
-(hcq_cli/search/extending.py). Queries are captions, through the model's text tower; most of them choose how near
+(hcq_cli/search/extending.py). Queries are captions, through the model's text tower; some of them choose how near
 the best a list must come to be looked into, the others are measured. Needs about 3 × videos × bytes of disk, and 2 GB
 of memory.
 """

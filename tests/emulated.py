@@ -56,7 +56,7 @@ class EmulatedKernel:
 def emulated_kernels() -> Sequence[Kernel]:
     """Those that can be compiled and run here, and that the processor does not have itself."""
     here, found = kernels(), []
-    if "avx2" in here and "avx512" not in here and _compiles("gcc", "simde/x86/avx512.h"):
+    if "avx2" in here and "avx512" not in here and _compiles("gcc", "simde/x86/avx512.h", "Python.h"):
         found.append(EmulatedKernel("avx512", _avx512_module))
     cross = "aarch64-linux-gnu-gcc"
     if platform.machine() == "x86_64" and shutil.which("qemu-aarch64") and _compiles(cross, "arm_neon.h", "stdio.h"):
@@ -68,6 +68,7 @@ def _compiles(compiler: str, *headers: str) -> bool:
     if not shutil.which(compiler):
         return False
     includes = [word for header in headers for word in ("-include", header)]
+    includes.append(f"-I{sysconfig.get_paths()['include']}")
     return not subprocess.run([compiler, "-E", *includes, "-x", "c", "/dev/null"], capture_output=True).returncode
 
 
@@ -89,7 +90,7 @@ def _avx512_module() -> ModuleType:
     others = [path for path in SOURCES.glob("_scan*.c") if path.name != sums.name]
     headers = [SOURCES, sysconfig.get_paths()["include"]]
     command = ["gcc", "-O2", "-mavx2", "-shared", "-fPIC", *(f"-I{place}" for place in headers), "-o", module]
-    subprocess.run([*command, sums, *others, "-lm"], check=True, capture_output=True)
+    subprocess.run([*command, sums, *others, "-lm"], check=True)
     spec = importlib.util.spec_from_file_location("_scan", module)
     assert spec and spec.loader
     compiled = importlib.util.module_from_spec(spec)
@@ -102,7 +103,7 @@ def _neon_process() -> _Process:
     program = _temporary_folder() / "scan"
     sources = [path for path in SOURCES.glob("_scan*.c") if path.name != "_scan.c"]
     command = ["aarch64-linux-gnu-gcc", "-O3", "-static", f"-I{SOURCES}", "-o", program, PROCESS, *sources, "-lm"]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True)
     return _Process(["qemu-aarch64", str(program)])
 
 

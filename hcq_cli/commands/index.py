@@ -90,7 +90,7 @@ def build(
 def _captions(session: Session, codes: Path) -> TuningQueries | None:
     from hcq_cli.codes.codefile import open_codes
 
-    session.console.note("choosing how many lists a query looks into…")
+    session.console.note("choosing which lists a query looks into…")
     return caption_queries_of(session, open_codes(codes))
 
 
@@ -268,7 +268,7 @@ def _text_side(index: Index) -> dict[str, Any]:
 
 
 def _tuning(partition: Partition | None) -> dict[str, Any]:
-    """How many lists a query looks into, and what that was worth when the index was built."""
+    """How many lists a query looks into on average, and what that was worth when the index was built."""
     if partition is None or partition.tuning is None:
         return {}
     tuning = partition.tuning

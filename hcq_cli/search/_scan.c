@@ -23,7 +23,7 @@ static const char *misfit(Py_ssize_t S, Py_ssize_t Q, Py_ssize_t K, Py_ssize_t k
     if (given[COUNTS].len < Q * 8) return "counts too short";
     const visit *visits = given[VISITS].buf;
     for (Py_ssize_t v = 0; visits && v < given[VISITS].len / (Py_ssize_t)sizeof *visits; v++) {
-        if (visits[v].first_slot < 0 || visits[v].stop_slot > slots) return "a visit beyond the codes";
+        if (visits[v].first_slot < 0 || visits[v].first_slot > slots || visits[v].stop_slot > slots) return "a visit beyond the codes";
         if (visits[v].first_asker < 0 || visits[v].stop_asker > askers) return "a visit beyond the askers";
     }
     const int32_t *asker = given[ASKERS].buf;

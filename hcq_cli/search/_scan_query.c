@@ -8,23 +8,26 @@
 #define ALIGNMENT 64
 #define LANES 16
 
-/* The least and the greatest of a table's entries, in lanes that a compiler makes vectors of. */
+/* The least and the greatest of a table's entries, in lanes that a compiler makes vectors of. Where one is no number or
+ * infinite, none: comparisons alone would pass over it. */
 static range extremes(const float *entries)
 {
-    float low[LANES], high[LANES];
+    float low[LANES], high[LANES], odd[LANES] = {0};
     for (int lane = 0; lane < LANES; lane++) low[lane] = high[lane] = entries[0];
     for (ptrdiff_t c = 0; c < ENTRIES; c += LANES)
         for (int lane = 0; lane < LANES; lane++) {
             const float entry = entries[c + lane];
             low[lane] = entry < low[lane] ? entry : low[lane];
             high[lane] = entry > high[lane] ? entry : high[lane];
+            odd[lane] += entry * 0;
         }
     range of = {low[0], high[0]};
     for (int lane = 1; lane < LANES; lane++) {
         of.least = low[lane] < of.least ? low[lane] : of.least;
         of.most = high[lane] > of.most ? high[lane] : of.most;
+        odd[0] += odd[lane];
     }
-    return of;
+    return odd[0] == 0 ? of : (range){NAN, NAN};
 }
 
 double hcq_prepare(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float *padded, range *ranges)
@@ -100,7 +103,7 @@ static void keep(query *q, ptrdiff_t k, double score, int64_t row)
     }
 }
 
-/* The least sum whose bound exceeds the worst score kept. */
+/* The least sum whose bound reaches the worst score kept: equal ones may come first by row. */
 static long threshold(const query *q)
 {
     const double least = (q->scores[0] - q->offset - q->error) / q->step;

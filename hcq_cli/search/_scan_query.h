@@ -27,7 +27,7 @@ double hcq_prepare(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float
  *
  * They are counted from the top: what lies more than `most` steps below the greatest counts as if it did not, since a
  * video among the best hardly has such an entry. Above that they are rounded down, and the most that rounding took
- * from any goes to the query's offset: next to nothing where the whole range is less than a step. */
+ * from any goes to the query's offset: the whole range where that is less than a step, and never more than a step. */
 void hcq_round(query *q, ptrdiff_t s, range of, int most, uint16_t *whole);
 
 /* Score video `v` of a block canonically and keep it if it is among the best; the threshold follows. */

@@ -63,7 +63,7 @@ static void add_together_portable(const uint8_t *codes, ptrdiff_t stride, ptrdif
 #endif
 
 #if X86
-/* Both vector kernels add two neighbouring bytes as one 16-bit lane (`both`) and the upper byte alone (`odd`): the
+/* The kernels for x86 add two neighbouring bytes as one 16-bit lane (`both`) and the upper byte alone (`odd`): the
  * even sums are both - (odd << 8), taken once at the end. */
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi")))
 #define INLINE static inline __attribute__((always_inline))

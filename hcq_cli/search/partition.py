@@ -61,8 +61,9 @@ class Tuning:
         tuning = cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
         if not (type(tuning.probe) is int and 1 <= tuning.probe <= lists and isinstance(tuning.source, str)):
             raise ValueError(f"probe {tuning.probe!r} of {lists} lists")
-        numbers = (tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos, tuning.gap or 0.0)
-        if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
+        numbers = [tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos]
+        numbers += [] if tuning.gap is None else [tuning.gap]
+        if not all(type(number) in (int, float) and np.isfinite(number) for number in numbers):
             raise ValueError("recall and its like are no numbers")
         return tuning
 

@@ -211,16 +211,24 @@ def tune(
     levels = queries.levels[:QUERIES]
     best = scan(sources, tables(levels, codebooks, scale), HITS, threads=threads)
     gaps = shortfall(partition.expected(levels))
-    needed = np.take_along_axis(gaps, _lists_of(segments, best.rows), axis=1)  # the gap with which a hit is found
-    chosen, held_out = needed[0::2].ravel(), needed[1::2].ravel()
+    own_lists = _lists_of(segments, best.rows)
+    needed = np.take_along_axis(gaps, own_lists, axis=1)[0::2].ravel()  # the gap with which a hit is found
     wanted = min(1.0, WANTED_RECALL + MARGIN)
-    gap = float(np.sort(chosen)[max(0, int(np.ceil(wanted * len(chosen))) - 1)]) if len(chosen) else 0.0
-    recall = float((held_out <= gap).mean()) if len(held_out) else 1.0
+    gap = max(0.0, float(np.sort(needed)[int(np.ceil(wanted * len(needed))) - 1])) if len(needed) else 0.0
     sizes = list_sizes([segment.list_starts for segment in segments if segment.list_starts is not None], partition)
-    videos, admitted = int(sizes.sum()), gaps <= gap
-    probe = max(1, round(float(admitted.sum(1).mean())))
-    scanned = float((admitted @ sizes).mean() / max(videos, 1))
-    return replace(partition, tuning=Tuning(probe, recall, HITS, len(levels), queries.source, scanned, videos, gap))
+    tuning = Tuning(1, 1.0, HITS, len(levels), queries.source, 1.0, int(sizes.sum()), gap)
+    tuned = replace(partition, tuning=tuning)
+    looked_into = tuned.choose(levels, sizes, HITS)
+    found = [np.isin(own, into) for own, into in zip(own_lists[1::2], looked_into[1::2], strict=True)]
+    return replace(
+        tuned,
+        tuning=replace(
+            tuning,
+            probe=round(float(np.mean([len(into) for into in looked_into]))),
+            recall=float(np.concatenate(found).mean()) if found and found[0].size else 1.0,
+            scanned=float(np.mean([sizes[into].sum() for into in looked_into])) / max(tuning.videos, 1),
+        ),
+    )
 
 
 def _lists_of(segments: Sequence[Segment], rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from hcq_cli.search.partition import Partition, list_sizes
 from hcq_cli.search.topk import Kernel, TopK, Visits, best, none_found
 
 QUERIES_AT_ONCE = 64
-"""Queries whose tables are held together: 5 KiB a sub-quantizer each… 20 MiB at 256."""
+"""Queries whose tables are held together: some 2 KiB a sub-quantizer each, 36 MiB at 256."""
 
 
 class Searchable(Protocol):
@@ -46,7 +46,7 @@ class Reach:
     """How far a search goes, and by what.
 
     Args:
-        probe: lists of a partitioned index to look into; None for as many as its tuning says.
+        probe: lists of a partitioned index to look into; None for those that its tuning admits.
         exact: look into all.
         kernel: the name of the one to scan with; None for the fastest.
     """

@@ -60,7 +60,8 @@ def test_equals_the_plain_float_scan(by: Kernel, shape: tuple[int, int, int, int
     videos, subquantizers, codewords, k = shape
     for spread in (0.0, 2.0):
         codes, tables = random_case(videos, subquantizers, codewords, 5, seed=videos, spread=spread)
-        assert_exact(scan([to_blocks(codes)], tables, k, threads=threads, by=by), codes, tables, k)
+        for queries in (tables, tables[:1]):  # together, and by itself
+            assert_exact(scan([to_blocks(codes)], queries, k, threads=threads, by=by), codes, queries, k)
 
 
 MANY = [  # videos, S, K, k
@@ -128,21 +129,49 @@ def test_any_number_of_queries(by: Kernel, queries: int) -> None:
 
 
 @by_kernel
-def test_entries_that_clipping_hides(by: Kernel) -> None:
+@pytest.mark.parametrize("queries", [1, 5])
+def test_entries_that_clipping_hides(by: Kernel, queries: int) -> None:
     """The best videos have the very worst entry of the widest sub-quantizer."""
-    codes, tables = random_case(4000, 40, 256, 5)
-    tables[:, 0] *= 200
-    codes[:, 0] = np.random.default_rng(1).choice(tables[0, 0].argsort()[:3], 4000)
-    assert_exact(scan([to_blocks(codes)], tables, 20, by=by), codes, tables, 20)
+    for seed in range(5):
+        codes, tables = random_case(4000, 40, 256, queries, seed)
+        tables[:, 0] *= 200
+        codes[:, 0] = np.random.default_rng(1).choice(tables[0, 0].argsort()[:3], 4000)
+        assert_exact(scan([to_blocks(codes)], tables, 20, by=by), codes, tables, 20)
 
 
 @by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
+def test_entries_far_apart(by: Kernel, queries: int) -> None:
+    """Sums of float64 that round: a bound that forgets it is too low."""
+    rng = np.random.default_rng(0)
+    for subquantizers in (2, 100, 300):
+        codes = rng.integers(0, 256, (3000, subquantizers), dtype=np.uint8)
+        tables = rng.choice(np.array([0, 0.15], np.float32), (queries, subquantizers, 256))
+        tables[:, 0] = 2.0**50
+        assert_exact(scan([to_blocks(codes)], tables, 20, by=by), codes, tables, 20)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
+@pytest.mark.parametrize("subquantizers", [1, 2, 4, 300])
+def test_ties_in_any_order(by: Kernel, subquantizers: int, queries: int) -> None:
+    """Whole scores, rows from last to first: an equal one that comes later has the lower row."""
+    rng = np.random.default_rng(subquantizers)
+    codes = rng.integers(0, 256, (2000, subquantizers), dtype=np.uint8)
+    tables = rng.integers(0, 2, (queries, subquantizers, 256)).astype(np.float32)
+    blocks = Blocks(to_blocks(codes[::-1]).codes, 2000, None, np.arange(2000, dtype=np.uint32)[::-1].copy())
+    assert_exact(scan([blocks], tables, 30, by=by), codes, tables, 30)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 3e38])
-def test_tables_that_cannot_be_bounded_are_scored_in_full(by: Kernel, odd: float) -> None:
-    codes, tables = random_case(900, 6, 16, 5)
-    codes[:, 2] %= 15
-    tables[1, 2, 15] = odd  # of a codeword that no video has
-    assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
+def test_tables_that_cannot_be_bounded_are_scored_in_full(by: Kernel, odd: float, queries: int) -> None:
+    for seed in range(4):
+        codes, tables = random_case(6000, 64, 256, queries, seed)
+        codes[codes == 255] = 0
+        tables[:, :, 255] = odd  # of a codeword that no video has
+        assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
 
 
 @by_kernel

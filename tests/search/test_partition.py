@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,17 @@ from hcq_cli.search.blocks import Blocks, to_blocks
 from hcq_cli.search.index import Index
 from hcq_cli.search.indexing import add, build, compact, remove
 from hcq_cli.search.kernel import kernels, scan
-from hcq_cli.search.partition import LEADERS, Partition, Tuning, nearest, promising, put_together, root, weighted
+from hcq_cli.search.partition import (
+    LEADERS,
+    Partition,
+    Tuning,
+    list_sizes,
+    nearest,
+    promising,
+    put_together,
+    root,
+    weighted,
+)
 from hcq_cli.search.partitioning import TuningQueries, kmeans, lists_for
 from hcq_cli.search.probing import Reach
 from hcq_cli.search.query import search_levels
@@ -146,10 +156,11 @@ def test_lists_near_the_leaders_are_looked_into() -> None:
     assert {len(chosen) for chosen in lists.choose(levels, sizes, 10, probe=3)} == {3}
 
 
-def test_given_queries_choose_the_gap(tmp_path: Path) -> None:
+@pytest.mark.parametrize("partitions", [4, 30, 60])
+def test_given_queries_choose_the_gap(tmp_path: Path, partitions: int) -> None:
     path = write_codes(tmp_path / "c", names(3000), clustered(3000, WIDE), WIDE, 1000)
     levels = random_levels(64, WIDE)
-    build(tmp_path / "index", [path], partitions=30, queries=lambda: TuningQueries(levels, "captions"))
+    build(tmp_path / "index", [path], partitions=partitions, queries=lambda: TuningQueries(levels, "captions"))
     index = Index.open(tmp_path / "index")
     assert index.partition and index.partition.tuning
     tuning = index.partition.tuning
@@ -160,6 +171,21 @@ def test_given_queries_choose_the_gap(tmp_path: Path) -> None:
     )
     shared = [len({hit.id for hit in a.hits} & {hit.id for hit in b.hits}) for a, b in zip(quick, exact, strict=True)]
     assert np.mean(shared) / 10 == pytest.approx(tuning.recall, abs=1e-9)
+    sizes = list_sizes(index.list_starts(), index.partition)
+    looked_into = index.partition.choose(levels, sizes, 10)
+    assert tuning.probe == round(np.mean([len(lists) for lists in looked_into]))
+    assert tuning.scanned == pytest.approx(np.mean([sizes[lists].sum() for lists in looked_into]) / 3000)
+
+
+def test_a_tuning_is_read_back_or_refused() -> None:
+    tuning = Tuning(7, 0.99, 10, 50, "captions", 0.1, 3000, 0.75)
+    document = asdict(tuning)
+    assert Tuning.from_json(document, 40) == tuning
+    earlier = {name: value for name, value in document.items() if name not in ("gap", "videos")}
+    assert Tuning.from_json(earlier, 40) == replace(tuning, gap=None, videos=0)
+    for name, value in [("gap", ""), ("gap", []), ("gap", True), ("gap", np.nan), ("recall", None), ("probe", 41)]:
+        with pytest.raises(ValueError, match=r"probe|numbers"):
+            Tuning.from_json({**document, name: value}, 40)
 
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
