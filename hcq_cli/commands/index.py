@@ -156,7 +156,24 @@ def _write(
     )
     with session.console.progress("indexing", sum(map(len, files)), "videos") as task:
         change: Change = action(folder, paths, progress=task.advance, tower=tower)
+    if paths == [session.workspace.codes]:
+        _warn_of_another_model(session, paths[0], files[0].header.model_hash)
     _report(session, change, time.perf_counter() - started, files[0].header.kind)
+
+
+def _warn_of_another_model(session: Session, codes: Path, model: str) -> None:
+    """Say so where the workspace's model was trained anew and the videos were not encoded since."""
+    from hcq_cli.model.checkpoint import model_hash
+
+    try:
+        now = model_hash(session.workspace.model)
+    except HcqError:  # there is no model: the codes came from elsewhere
+        return
+    if now != model:
+        session.console.warn(
+            f"{codes}: made by model {model[:12]}, and {session.workspace.model} has been trained anew since "
+            f"(model {now[:12]}): hcq encode, then hcq index build"
+        )
 
 
 def _report(session: Session, change: Change, seconds: float, kind: str = "videos") -> None:

@@ -3,11 +3,12 @@
 A name fits an id, in this order: the very id; the same file name, one path ending in the other; the same file name
 without extension, likewise; and, where neither file nor store has that file name twice, the file name alone. So
 `video0`, `clips/video0.mp4` and `/data/clips/video0.mp4` all find `clips/video0.mp4`. Nothing is ever guessed: a
-name that fits two ids is reported.
+name that fits two ids is reported. However a file system writes an accent, it is the same letter.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,8 @@ Groups = dict[str, list[int]]
 
 
 def _parts(path: str) -> Parts:
-    return [part for part in reversed(path.split("/")) if part and part != "."]
+    """Accents as one character each: macOS writes them apart from their letters, most programs do not."""
+    return [part for part in reversed(unicodedata.normalize("NFC", path).split("/")) if part and part != "."]
 
 
 def _stem(name: str) -> str:

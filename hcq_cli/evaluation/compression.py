@@ -196,6 +196,11 @@ def pq(train: Matrix, code_bytes: int, seed: int) -> Level:
 def opq(train: Matrix, code_bytes: int, seed: int) -> Level:
     """A product quantizer after a learned rotation (Ge et al., CVPR 2013), trained in turn."""
     faiss = need_faiss()
+    if len(train) < train.shape[1]:  # Faiss would write beyond its memory
+        raise HcqError(
+            f"opq needs a training vector a dimension: {len(train)} are too few for {train.shape[1]}",
+            "leave opq out, or train on more captions",
+        )
     rotation, inside = faiss.OPQMatrix(train.shape[1], code_bytes), _product_quantizer(train, code_bytes, seed)
     rotation.pq, rotation.max_train_points = inside, len(train)
     rotation.niter, rotation.niter_pq, rotation.niter_pq_0 = OPQ_ROUNDS, OPQ_KMEANS_ROUNDS, KMEANS_ROUNDS

@@ -256,12 +256,17 @@ def from_table(kind: type[Table], table: Mapping[str, Any], name: str) -> Table:
 def _value(kind: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
-            raise UsageError(f"{name} must be a table, not {value!r}", f"--set {name}.KEY=VALUE")
+            raise UsageError(f"{name} must be a table, not {value!r}", f"--set {_key(name)}.KEY=VALUE")
         return from_table(kind, value, name)
     if typing.get_origin(kind) in (dict, types.UnionType):
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise UsageError(f"{name} = {value!r} must be of type {kind.__name__}", f"--set {name}=…")
+        raise UsageError(f"{name} = {value!r} must be of type {kind.__name__}", f"--set {_key(name)}=…")
     return value
+
+
+def _key(name: str) -> str:
+    """A setting as `--set` takes it: a recipe is where its tables lie, no table itself."""
+    return name.removeprefix("recipe.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import PurePath
@@ -38,6 +39,11 @@ def near_ids(ids: Iterable[Strings], wanted: str) -> list[str]:
         some |= dict.fromkeys(map(video_of, islice(part, COMPARED - len(some))))
     found = list(named) or difflib.get_close_matches(wanted, some, MOST, LEAST_LIKENESS)
     return sorted(found, key=lambda row: -_likeness(row, wanted))[:MOST]
+
+
+def spellings(wanted: str) -> list[str]:
+    """`wanted`, and the same with accents in one with their letters and apart, as file systems differ in it."""
+    return list(dict.fromkeys([wanted, unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFD", wanted)]))
 
 
 def instead_of(near: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from hcq_cli.codes.moments import start_of, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.collection import Collection
 from hcq_cli.search.kernel import kernel
-from hcq_cli.search.near import instead_of, near_ids
+from hcq_cli.search.near import instead_of, near_ids, spellings
 from hcq_cli.search.probing import Reach, find
 from hcq_cli.search.table import levels_of_codes, tables
 from hcq_cli.search.topk import TopK
@@ -68,10 +69,11 @@ def check_model(tower: TextTower, collection: Collection) -> None:
         ModelMismatchError: they are not; names both.
     """
     if tower.hash != collection.header.model_hash:
+        source, texts = os.path.normpath(tower.source), " --texts FILE" if collection.header.kind == "texts" else ""
         raise ModelMismatchError(
             f"{collection.path} holds codes of model {collection.header.model_hash[:12]}, "
-            f"the checkpoint {tower.source} is model {tower.hash[:12]}",
-            f"encode and index anew: hcq encode --ckpt {tower.source}; or name the right one: hcq query --ckpt",
+            f"the checkpoint {source} is model {tower.hash[:12]}",
+            f"encode and index anew: hcq encode --ckpt {source}{texts}; or name the right one: hcq query --ckpt",
         )
 
 
@@ -169,6 +171,7 @@ def search_like(
         ModelMismatchError: the two collections hold codes of different models.
     """
     source = source or collection
+    item_id = next((spelling for spelling in spellings(item_id) if source.rows_of(spelling)), item_id)
     rows = source.rows_of(item_id)
     if not rows:
         near = near_ids(source.names(), item_id)

@@ -140,3 +140,19 @@ def test_codes_of_another_model(hcq: Run, workspace: Path, tmp_path: Path) -> No
     failed = hcq("query", "x", "--codes", "codes.hcq", "--ckpt", workspace / "model", code=4)
     assert "aaaaaaaaaaaa" in failed.err
     assert os.fspath(workspace / "model") in failed.err
+
+
+def test_an_index_of_codes_from_before_the_last_training_says_so(hcq: Run, tmp_path: Path) -> None:
+    workspace = save_workspace(tmp_path / "own")
+    assert "trained anew" not in hcq("-w", workspace, "index", "build").err
+    write_codes(workspace / "codes.hcq", names(3), random_codes(3))
+    told = hcq("-w", workspace, "index", "build", "--text-side", "none").err
+    assert "trained anew since" in told
+    assert "hcq encode" in told
+
+
+def test_like_finds_an_accent_however_it_is_written(hcq: Run, tmp_path: Path) -> None:
+    write_codes(tmp_path / "codes.hcq", ["e\u0301tude.mp4", "a.mp4", "b.mp4"], random_codes(3))
+    for name in ("\u00e9tude.mp4", "e\u0301tude.mp4"):
+        document = hcq("query", "--like", name, "--codes", "codes.hcq", "--json").json
+        assert sorted(hit["id"] for hit in document["hits"]) == ["a.mp4", "b.mp4"]

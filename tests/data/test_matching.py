@@ -48,6 +48,8 @@ def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None]
         ("here/a.mp4", ["there/a.mp4"], 0),
         ("a.mp4", ["a.mkv", "a.mp4"], 1),
         ("caf\udce9 'x'\n.mp4", ["b", "in/caf\udce9 'x'\n.mp4"], 1),
+        ("\u00e9tude.mp4", ["b", "in/e\u0301tude.mp4"], 1),  # an accent in one with its letter, or apart (macOS)
+        ("\u00e9t\u00e9/e\u0301tude", ["b", "e\u0301te\u0301/\u00e9tude.mp4"], 1),
     ],
 )
 def test_a_name_finds_the_row_it_means(name: str, ids: list[str], row: int) -> None:

@@ -104,6 +104,8 @@ def test_what_cannot_be_is_said(train: np.ndarray, test: Encoded) -> None:
         compress(train, test, WEIGHTS, "itq", 8)
     with pytest.raises(HcqError, match="do not divide its 16 dimensions"):
         compress(train, test, WEIGHTS, "opq", 6)
+    with pytest.raises(HcqError, match="opq needs a training vector a dimension: 15 are too few for 16"):
+        compress(train[:15], test, WEIGHTS, "opq", 4)
     with pytest.raises(UsageError, match="shared out evenly"):
         compress(train, test, WEIGHTS, "pq", 5)
     with pytest.raises(UsageError, match="known are lsh, itq, pq, opq, lsq"):
