@@ -112,6 +112,8 @@ def query(
         raise UsageError("--probe and --exact exclude each other")
     reach = Reach(probe, exact, f"torch:{device}" if device else None)
     collection = _open(session, codes, index, find)
+    if probe is not None and getattr(collection, "partition", None) is None:
+        session.console.note(f"{collection.path} has no lists to probe: all of it is searched")
     cores = 1 if device else threads or default_threads()
     if like is not None:
         source = _holder(session, collection, like)
@@ -136,6 +138,8 @@ def _check(words: list[str], like: str | None, video: Path | None, find: str | N
         raise UsageError("give a text, --like ID or --video FILE", 'hcq query "a man cooking"')
     if find not in (None, *KINDS):
         raise UsageError(f"--find {find}: it is videos or texts", "hcq query --video FILE --find texts")
+    if words[:1] == ["-"] and len(words) > 1:
+        raise UsageError("- reads queries from stdin, and takes no words beside it", "hcq query - < queries.txt")
     if words and not " ".join(words).strip():
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
 

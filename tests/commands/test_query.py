@@ -122,6 +122,11 @@ def test_threads_and_kernels_change_nothing(ask: Run) -> None:
 def test_usage_errors(ask: Run) -> None:
     for arguments in ([""], [" "], [], ["x", "--like", "y"], ["x", "-k", "0"], ["x", "--codes", "a", "--index", "b"]):
         ask(*arguments, code=2)
+    assert "takes no words beside it" in ask("-", "a man", code=2).err
+
+
+def test_probing_an_index_without_lists_says_that_it_searches_everything(ask: Run) -> None:
+    assert "no lists to probe" in ask("--like", "plain.mp4", "--probe", "3").err
 
 
 def test_without_an_index_or_a_checkpoint(hcq: Run, tmp_path: Path) -> None:
