@@ -57,6 +57,7 @@ def videos(shared: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_workers_and_batches_change_nothing(hcq, videos: Path, asks: list[str], tmp_path: Path) -> None:
     from experts.registry import load
 
@@ -81,6 +82,7 @@ def test_workers_and_batches_change_nothing(hcq, videos: Path, asks: list[str], 
     assert (again["extracted"], again["skipped"]) == (0, 4)
 
 
+@pytest.mark.slow
 def test_another_network_is_extracted_anew_and_classic_experts_are_kept(hcq, clips, asks, tmp_path) -> None:
     run = ("extract", clips / "clip0.mp4", "--workers", "1", "--json", "--experts")
     assert hcq(*run, f"{asks[0]},audio").json["extracted"] == 1
