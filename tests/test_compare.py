@@ -78,6 +78,7 @@ def test_every_model_gives_a_row(folder: Path) -> None:
     assert rows["hct"]["bytes_per_video"] == 8 * 32 * 4
 
 
+@pytest.mark.slow
 def test_folds_test_each_video_once_and_choose_inside_their_training_part(folder: Path) -> None:
     done = compare(
         "--data",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from toy_collection import SMALL, caption, video, write_store
 
 from experts.base import Tokens
@@ -36,6 +37,7 @@ def test_doubtful_captions_and_a_silent_expert_are_counted(hcq: Run, tmp_path: P
         assert any(words in sentence for sentence in said), (words, said)
 
 
+@pytest.mark.slow
 def test_a_number_that_is_none_and_features_of_other_widths_are_refused(hcq: Run, tmp_path: Path) -> None:
     write_store(tmp_path / "good", [video(n) for n in range(4)])
     broken = video(1)
@@ -56,6 +58,7 @@ def test_a_number_that_is_none_and_features_of_other_widths_are_refused(hcq: Run
     assert not (tmp_path / "codes.hcq").exists()
 
 
+@pytest.mark.slow
 def test_a_collection_of_one_video_trains_with_a_warning_and_answers(hcq: Run, tmp_path: Path) -> None:
     write_store(tmp_path / ".hcq" / "features", [video(0)])
     write_lines(tmp_path / "captions.jsonl", {"v000.mp4": caption(0)})

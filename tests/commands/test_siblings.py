@@ -56,6 +56,7 @@ def test_hct_is_dense_everywhere(hcq: Run, place: Path) -> None:
     assert not (place / ".hcq" / "codes.hcq").exists()
 
 
+@pytest.mark.slow
 def test_binary_codes_are_indexed_and_searched_as_any_others(hcq: Run, place: Path, tmp_path: Path) -> None:
     encoded = hcq("encode", "--ckpt", "dcmh", "-o", tmp_path / "codes.hcq", "--json", cwd=place).json
     assert (encoded["levels"], encoded["codebooks"], encoded["codewords"]) == (1, 16, 256)
