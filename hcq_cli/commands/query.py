@@ -177,13 +177,14 @@ def _open_texts(session: Session) -> Index:
 def _holder(session: Session, collection: Collection, item_id: str) -> Collection:
     """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
     from hcq_cli.search.index import Index
+    from hcq_cli.search.query import locate
 
     others = (session.workspace.index, session.workspace.texts_index)
     held = collection
     for folder in [None, *others]:
         with suppress(NotFoundError):
             held = collection if folder is None else Index.open(folder)
-            if held.rows_of(item_id):
+            if locate(held, item_id)[1]:
                 return held
     return collection
 

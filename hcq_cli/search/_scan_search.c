@@ -2,16 +2,14 @@
 #include "_scan_query.h"
 #include "_scan_together.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define TILE 64         /* sub-quantizers whose uint8 tables (16 KiB) stay in the first-level cache */
 #define SUPERBLOCK 8    /* blocks that all queries pass over before the next are read from memory */
 #define FINER 1.19      /* steps that are tried go down by a fourth root of two */
 #define MOST_TRIES 24
 #define CLIPPED 0.3     /* what is clipped counts less than what rounding adds: videos among the best have little of it */
-#define FEWEST_TOGETHER 4       /* queries that are faster looked up together (_scan_together.c) than one by one */
+#define FEWEST_TOGETHER 4 /* queries that are faster looked up together (_scan_together.c) than one by one */
 
 /* How far bounds lie above scores, about: half a step where a range is longer than one, and what is clipped. */
 static double looseness(const float *padded, const range *ranges, ptrdiff_t S, ptrdiff_t K, double step, int most)

@@ -146,6 +146,12 @@ def search_levels(
     return [Answer(query, found, collection.videos, text_ms, scan_ms) for query, found in answers]
 
 
+def locate(collection: Collection, item_id: str) -> tuple[str, list[int]]:
+    """An id as the collection spells its accents, and its rows; no rows where it is not there."""
+    looked_up = ((spelling, collection.rows_of(spelling)) for spelling in spellings(item_id))
+    return next((found for found in looked_up if found[1]), (item_id, []))
+
+
 def search_like(
     collection: Collection,
     item_id: str,
@@ -171,8 +177,7 @@ def search_like(
         ModelMismatchError: the two collections hold codes of different models.
     """
     source = source or collection
-    item_id = next((spelling for spelling in spellings(item_id) if source.rows_of(spelling)), item_id)
-    rows = source.rows_of(item_id)
+    item_id, rows = locate(source, item_id)
     if not rows:
         near = near_ids(source.names(), item_id)
         raise NotFoundError(f"{source.path}: holds no {item_id!r}{instead_of(near)}", _like_hint(near))
