@@ -4,7 +4,7 @@
     python examples/large_index.py --workspace hcq-demo/.hcq --videos 5000000
 
 The videos are those of the workspace's code file and more, made from them by exchanging codewords for near ones
-(hcq_cli/search/extending.py). Queries are captions, through the model's text tower; some of them choose how near
+(hcq_cli/bench/synthetic_codes.py). Queries are captions, through the model's text tower; some of them choose how near
 the best a list must come to be looked into, the others are measured. Needs about 3 × videos × bytes of disk, and 2 GB
 of memory.
 """
@@ -24,16 +24,16 @@ from pathlib import Path
 
 import numpy as np
 
+from hcq_cli.bench.synthetic_codes import extend
 from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.data.captions import read_captions
-from hcq_cli.search.extending import extend
+from hcq_cli.scan.kernels import kernel
+from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
-from hcq_cli.search.indexing import build
-from hcq_cli.search.kernel import kernel
-from hcq_cli.search.partitioning import QUERIES, TuningQueries
-from hcq_cli.search.probing import Reach, find
-from hcq_cli.search.table import tables
-from hcq_cli.search.tower import open_tower
+from hcq_cli.search.index_writer import build
+from hcq_cli.search.ivf_search import Reach, find
+from hcq_cli.search.ivf_training import QUERIES, TuningQueries
+from hcq_cli.search.text_encoder import open_tower
 from hcq_cli.workspace import Workspace
 
 TOP = 10

@@ -106,10 +106,10 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
 @pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler")
 def test_the_source_distribution_compiles_to_a_working_scan(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        for name in ("hcq_cli/search/_scan.abi3.so", "hcq_cli/codes/_bytes.abi3.so"):
+        for name in ("hcq_cli/scan/_scan.abi3.so", "hcq_cli/scan/_transpose.abi3.so"):
             archive.extract(name, tmp_path)
     script = "import _scan; print(*_scan.kernels())"
-    shown = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path / "hcq_cli" / "search", text=True)
+    shown = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path / "hcq_cli" / "scan", text=True)
     assert shown.split()[-1] == "portable"
 
 
@@ -118,8 +118,8 @@ def test_without_a_compiler_it_installs_all_the_same(sdist: Path, tmp_path: Path
     with zipfile.ZipFile(made) as archive:
         shipped = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert "hcq_cli/search/native_scan.py" in shipped and not [name for name in shipped if name.endswith(".so")]
-    script = "from hcq_cli.search.kernel import kernels; import hcq_cli; print(hcq_cli.__file__, *kernels())"
+    assert "hcq_cli/scan/native_kernel.py" in shipped and not [name for name in shipped if name.endswith(".so")]
+    script = "from hcq_cli.scan.kernels import kernels; import hcq_cli; print(hcq_cli.__file__, *kernels())"
     shown = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path / "site", text=True)
     assert shown.startswith(str(tmp_path / "site")) and shown.split()[1:] == ["numpy"]
 

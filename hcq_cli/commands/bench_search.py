@@ -12,9 +12,9 @@ from hcq_cli.commands.shared import Session, command
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.bench.search import SearchTimes
     from hcq_cli.codes.codefile import CodeFile
-    from hcq_cli.search.benchmark import SearchTimes
-    from hcq_cli.search.partitioning import TuningQueries
+    from hcq_cli.search.ivf_training import TuningQueries
 
 EXAMPLES = ["hcq bench search", "hcq bench search --videos 10000000 --threads 1 --plot search.png"]
 
@@ -36,10 +36,10 @@ def register(group: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Time searches of the model's codes, made as many as asked for, by queries that are captions."""
+        from hcq_cli.bench.faiss_engines import COMMAND
+        from hcq_cli.bench.search import measure
         from hcq_cli.codes.codefile import open_codes
-        from hcq_cli.search.benchmark import measure
-        from hcq_cli.search.kernel import default_threads
-        from hcq_cli.search.peers import COMMAND
+        from hcq_cli.scan.kernels import default_threads
 
         if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise UsageError(f"{plot}: cannot draw such a file", "--plot FILE.png, .svg or .pdf")
@@ -65,7 +65,7 @@ def register(group: typer.Typer) -> None:
 def _queries(session: Session, file: CodeFile) -> TuningQueries:
     """The workspace's captions as the model sees them, else videos with noise."""
     from hcq_cli.commands.index import caption_queries_of
-    from hcq_cli.search.partitioning import noisy_videos
+    from hcq_cli.search.ivf_training import noisy_videos
 
     found = caption_queries_of(session, file)
     return found or noisy_videos(file.codes[:64], file.codebooks, file.header.levels)

@@ -16,9 +16,9 @@ from hcq_cli.errors import EXIT_SOME_FAILED, HcqError, UsageError
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.search.index import Index
-    from hcq_cli.search.indexing import Change
-    from hcq_cli.search.partition import Partition
-    from hcq_cli.search.partitioning import TuningQueries
+    from hcq_cli.search.index_writer import Change
+    from hcq_cli.search.ivf import Partition
+    from hcq_cli.search.ivf_training import TuningQueries
 
 SEARCH_TEXTS = "search it: hcq query --video FILE --find texts"
 GUESSED = 5
@@ -79,7 +79,7 @@ def build(
     text_side: TextSideOption = "float32",
 ) -> None:
     """Make a searchable index of code files, in place of the old one."""
-    from hcq_cli.search.indexing import build as build_index
+    from hcq_cli.search.index_writer import build as build_index
 
     paths = codes or [session.workspace.codes]
     queries = partial(_captions, session, paths[0])
@@ -97,8 +97,8 @@ def _captions(session: Session, codes: Path) -> TuningQueries | None:
 def caption_queries_of(session: Session, file: CodeFile) -> TuningQueries | None:
     """The workspace's captions as the codes' model sees them; None where there are none, or no such model."""
     from hcq_cli.data.captions import read_captions
-    from hcq_cli.search.partitioning import caption_queries
-    from hcq_cli.search.tower import open_tower
+    from hcq_cli.search.ivf_training import caption_queries
+    from hcq_cli.search.text_encoder import open_tower
 
     if file.header.kind != "videos" or not session.workspace.captions.is_file():
         return None
@@ -124,7 +124,7 @@ def _lists(partitions: str) -> int | None:
 
 def add(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
     """Add code files to the index; a video that is there already is replaced, however it was cut in stretches."""
-    from hcq_cli.search.indexing import add as add_codes
+    from hcq_cli.search.index_writer import add as add_codes
 
     _write(session, add_codes, codes, index)
 
@@ -138,7 +138,7 @@ def _write(
 ) -> None:
     from hcq_cli.codes.codefile import open_codes
     from hcq_cli.model.exported_tower import PRECISIONS
-    from hcq_cli.search.tower_making import tower_maker
+    from hcq_cli.search.text_encoder_export import tower_maker
 
     if text_side not in (*PRECISIONS, "none"):
         raise UsageError(f"--text-side {text_side}: known are {', '.join(PRECISIONS)} and none")
@@ -201,9 +201,9 @@ def remove(
     index: IndexOption = None,
 ) -> None:
     """Make videos unfindable."""
+    from hcq_cli.search.did_you_mean import instead_of, near_ids
     from hcq_cli.search.index import Index
-    from hcq_cli.search.indexing import remove as remove_ids
-    from hcq_cli.search.near import instead_of, near_ids
+    from hcq_cli.search.index_writer import remove as remove_ids
 
     change = remove_ids(index or session.workspace.index, ids)
     opened = Index.open(change.index) if change.unknown else None
@@ -226,7 +226,7 @@ def remove(
 def compact(session: Session, index: IndexOption = None) -> None:
     """Merge the segments into one, without what was removed."""
     from hcq_cli.search.index import Index
-    from hcq_cli.search.indexing import compact as compact_index
+    from hcq_cli.search.index_writer import compact as compact_index
 
     folder = index or session.workspace.index
     started = time.perf_counter()
@@ -318,7 +318,7 @@ def export(
     index: IndexOption = None,
 ) -> None:
     """Write the index for another program: an IndexPQ that Faiss reads, with the ids of its rows."""
-    from hcq_cli.search.exporting import export_faiss
+    from hcq_cli.search.faiss_export import export_faiss
     from hcq_cli.search.index import Index
 
     if to != "faiss":

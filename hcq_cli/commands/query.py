@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hcq_cli.search.collection import Collection
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import Answer, Hit
-    from hcq_cli.search.tower import TextTower
-    from hcq_cli.search.video_side import VideoQuery
+    from hcq_cli.search.text_encoder import TextTower
+    from hcq_cli.search.video_query import VideoQuery
 
 EXAMPLES = [
     "hcq query a man cooking",
@@ -102,8 +102,8 @@ def query(
 
     Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model.
     """
-    from hcq_cli.search.kernel import default_threads
-    from hcq_cli.search.probing import Reach
+    from hcq_cli.scan.kernels import default_threads
+    from hcq_cli.search.ivf_search import Reach
     from hcq_cli.search.query import search_levels, search_like, search_texts
 
     words = text or []
@@ -192,7 +192,7 @@ def _holder(session: Session, collection: Collection, item_id: str) -> Collectio
 def _tower(session: Session, collection: Collection, ckpt: Path | None, cores: int) -> TextTower:
     """What encodes the queries: with `cores` many of them, with 0 a single one."""
     from hcq_cli.search.index import Index
-    from hcq_cli.search.tower import open_tower, tower_of
+    from hcq_cli.search.text_encoder import open_tower, tower_of
 
     if ckpt is not None:
         return open_tower([ckpt])
@@ -209,8 +209,8 @@ def _watch(
 ) -> VideoQuery:
     """The vectors of a video, by the model of the collection."""
     from hcq_cli.search.query import check_model
-    from hcq_cli.search.tower import open_tower
-    from hcq_cli.search.video_side import encode_video
+    from hcq_cli.search.text_encoder import open_tower
+    from hcq_cli.search.video_query import encode_video
 
     places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
     tower = open_tower(places, collection.header.model_hash)

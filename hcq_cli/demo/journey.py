@@ -213,8 +213,8 @@ class Journey:
     def index(self) -> None:
         """Code file → index."""
         from hcq_cli.codes.codefile import open_codes
-        from hcq_cli.search.indexing import build
-        from hcq_cli.search.tower_making import tower_maker
+        from hcq_cli.search.index_writer import build
+        from hcq_cli.search.text_encoder_export import tower_maker
 
         tower = tower_maker(open_codes(self.workspace.codes).header, [self.workspace.model])
         build(self.workspace.index, [self.workspace.codes], tower=tower)
@@ -225,7 +225,7 @@ class Journey:
         from hcq_cli.demo.recall import measure_recall
         from hcq_cli.search.index import Index
         from hcq_cli.search.query import search_texts
-        from hcq_cli.search.tower import open_tower
+        from hcq_cli.search.text_encoder import open_tower
 
         tower, index = open_tower([self.workspace.model]), Index.open(self.workspace.index)
         sentences = [captions(scene, self.options.seed) for scene in self.tests]

@@ -9,10 +9,10 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.demo.scene import Scene
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks
-from hcq_cli.search.blocks import Rows
-from hcq_cli.search.kernel import scan
-from hcq_cli.search.table import tables
-from hcq_cli.search.tower import TextTower
+from hcq_cli.scan.blocks import Rows
+from hcq_cli.scan.kernels import scan
+from hcq_cli.scan.table import tables
+from hcq_cli.search.text_encoder import TextTower
 
 
 def measure_recall(

@@ -23,8 +23,8 @@ def try_kernels() -> dict[str, Any]:
     """
     import numpy as np
 
-    from hcq_cli.search.blocks import WIDTH, Blocks
-    from hcq_cli.search.kernel import kernel, kernels
+    from hcq_cli.scan.blocks import WIDTH, Blocks
+    from hcq_cli.scan.kernels import kernel, kernels
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (3, 8, WIDTH), dtype=np.uint8)

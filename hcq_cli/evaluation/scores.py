@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.search.blocks import to_blocks
-from hcq_cli.search.kernel import default_threads, scan
-from hcq_cli.search.table import tables
+from hcq_cli.scan.blocks import to_blocks
+from hcq_cli.scan.kernels import default_threads, scan
+from hcq_cli.scan.table import tables
 
 QUERIES_AT_ONCE = 256
 """Tables held at a time: 64 MiB of them at S = K = 256."""

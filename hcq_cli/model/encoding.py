@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
-from hcq_cli.codes.moments import moment_id
+from hcq_cli.codes.ids import moment_id
 from hcq_cli.data.batches import RaggedTokens, collate, in_order
 from hcq_cli.data.collection import has_tokens
 from hcq_cli.data.stretches import Stretch, cut, cut_tokens, part

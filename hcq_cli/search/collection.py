@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
-from hcq_cli.codes.moments import stretches_among
+from hcq_cli.codes.ids import stretches_among
 from hcq_cli.codes.strings import Strings
-from hcq_cli.search.blocks import Rows, Source
-from hcq_cli.search.partition import Partition
+from hcq_cli.scan.blocks import Rows, Source
+from hcq_cli.search.ivf import Partition
 
 
 class Collection(Protocol):

@@ -28,8 +28,8 @@ from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.model.exported_tower import ExportedTower
-from hcq_cli.search.blocks import Blocks
-from hcq_cli.search.partition import Partition, read_partition
+from hcq_cli.scan.blocks import Blocks
+from hcq_cli.search.ivf import Partition, read_partition
 from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
 
 FORMAT = "hcq-index"

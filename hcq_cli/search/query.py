@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hcq_cli.codes.moments import start_of, video_of
+from hcq_cli.codes.ids import start_of, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.scan.kernels import kernel
+from hcq_cli.scan.table import levels_of_codes, tables
+from hcq_cli.scan.topk import TopK
 from hcq_cli.search.collection import Collection
-from hcq_cli.search.kernel import kernel
-from hcq_cli.search.near import instead_of, near_ids, spellings
-from hcq_cli.search.probing import Reach, find
-from hcq_cli.search.table import levels_of_codes, tables
-from hcq_cli.search.topk import TopK
-from hcq_cli.search.tower import TextTower
+from hcq_cli.search.did_you_mean import instead_of, near_ids, spellings
+from hcq_cli.search.ivf_search import Reach, find
+from hcq_cli.search.text_encoder import TextTower
 
 
 @dataclass(frozen=True)

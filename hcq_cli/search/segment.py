@@ -24,10 +24,10 @@ import numpy as np
 
 from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
-from hcq_cli.codes.moments import stretches_among, video_of
+from hcq_cli.codes.ids import stretches_among, video_of
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError
-from hcq_cli.search.blocks import WIDTH, Blocks
+from hcq_cli.scan.blocks import WIDTH, Blocks
 
 FORMAT = "hcq-segment"
 TOMBSTONES = "hcq-tombstones"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from handmade import names, quantizer, random_codes, write_codes
 
-from hcq_cli.search.extending import NEAREST, extend, neighbours
-from hcq_cli.search.peers import available
+from hcq_cli.bench.faiss_engines import available
+from hcq_cli.bench.synthetic_codes import NEAREST, extend, neighbours
 
 Run = Callable[..., Any]
 PEERS = {"faiss-indexpq", "faiss-fastscan", "dense"} if available() else set()

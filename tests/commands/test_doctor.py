@@ -17,7 +17,7 @@ from hcq_cli.diagnosis.machine import look_at_caches, look_at_machine
 from hcq_cli.diagnosis.packages import Package, try_package
 from hcq_cli.diagnosis.places import look_at_workspace
 from hcq_cli.features.store import FeatureWriter, VideoFeatures, write_incoming
-from hcq_cli.search.indexing import build
+from hcq_cli.search.index_writer import build
 from hcq_cli.workspace import Workspace
 
 

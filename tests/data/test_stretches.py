@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.codes.moments import moment_id, start_of, stretches_among, video_of
+from hcq_cli.codes.ids import moment_id, start_of, stretches_among, video_of
 from hcq_cli.codes.strings import Strings
 from hcq_cli.data.stretches import cut, cut_tokens, part
 from hcq_cli.features.records import Ragged

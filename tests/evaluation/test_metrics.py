@@ -15,7 +15,7 @@ from hcq_cli.evaluation import metrics
 from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, tied_ranks, video_to_text_ranks
 from hcq_cli.evaluation.retrieval import Both, both_ways
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
-from hcq_cli.search.table import tables
+from hcq_cli.scan.table import tables
 
 
 @given(

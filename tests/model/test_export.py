@@ -26,10 +26,10 @@ from hcq_cli.model.export import TOLERANCE, export_text_side
 from hcq_cli.model.exported_tower import ExportedTower, TextSide
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vocabulary import word_piece
+from hcq_cli.scan.kernels import scan
+from hcq_cli.scan.table import tables
 from hcq_cli.search.collection import CodeFileCollection
-from hcq_cli.search.kernel import scan
-from hcq_cli.search.table import tables
-from hcq_cli.search.tower_making import hits_kept
+from hcq_cli.search.text_encoder_export import hits_kept
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]
 SHAPES: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import pytest
 from parity.comparing import same
 
 from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, video_to_text_ranks
-from hcq_cli.search.topk import best
+from hcq_cli.scan.topk import best
 
 CASES = ["plain", "multi", "multi_masked", "ties", "multi_masked_ties", "constant", "big"]
 

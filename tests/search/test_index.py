@@ -12,17 +12,17 @@ import pytest
 from handmade import HEADER, names, other_model, plain_scan, quantizer, random_codes, random_levels, write_codes
 
 from hcq_cli.codes.codefile import CodeHeader
-from hcq_cli.codes.moments import video_of
+from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import DamagedError, LockedError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import writer_lock
+from hcq_cli.scan.kernels import scan
+from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
 from hcq_cli.search.index import Index
-from hcq_cli.search.indexing import add, build, compact, remove
-from hcq_cli.search.kernel import scan
-from hcq_cli.search.probing import Reach
+from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.ivf_search import Reach
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.segmenting import SegmentWriter
-from hcq_cli.search.table import tables
+from hcq_cli.search.segment_writer import SegmentWriter
 
 Videos = dict[str, np.ndarray]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from handmade import names, plain_scan, quantizer, random_codes, random_levels, write_codes
 
+from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
-from hcq_cli.search.indexing import add, build, compact, remove
-from hcq_cli.search.probing import Reach
+from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.ivf_search import Reach
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.table import tables
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 READERS, SECONDS = (16, 60.0) if SLOW else (4, 4.0)

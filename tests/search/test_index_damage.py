@@ -18,8 +18,8 @@ from hcq_cli.codes.container import FIXED, ContainerWriter
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.search.index import Index
-from hcq_cli.search.indexing import add, build, remove
-from hcq_cli.search.probing import Reach
+from hcq_cli.search.index_writer import add, build, remove
+from hcq_cli.search.ivf_search import Reach
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT, Segment
 

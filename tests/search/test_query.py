@@ -11,12 +11,12 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, writ
 from hcq_cli.codes.strings import Strings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.collection import CodeFileCollection, Collection
+from hcq_cli.search.did_you_mean import near_ids
 from hcq_cli.search.index import Index
-from hcq_cli.search.indexing import build
-from hcq_cli.search.near import near_ids
-from hcq_cli.search.probing import Reach
+from hcq_cli.search.index_writer import build
+from hcq_cli.search.ivf_search import Reach
 from hcq_cli.search.query import search_levels, search_like, search_texts
-from hcq_cli.search.tower import open_tower
+from hcq_cli.search.text_encoder import open_tower
 
 
 class WordTower:

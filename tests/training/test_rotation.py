@@ -11,7 +11,7 @@ from hcq_cli.evaluation.scores import DenseScores, LookUpScores
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
-from hcq_cli.search.table import levels_of_codes
+from hcq_cli.scan.table import levels_of_codes
 from hcq_cli.training.codebooks import fit_codewords, usage
 from hcq_cli.training.kmeans import kmeans
 from hcq_cli.training.rotation import balanced_rotation, deal_out

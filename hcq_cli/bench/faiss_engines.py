@@ -1,0 +1,130 @@
+"""What one would search with instead: indexes of Faiss over the same videos, to be timed beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hcq_cli.codes.codefile import CodeHeader
+from hcq_cli.search.ivf import put_together, weighted
+
+MOST_VIDEOS = 1_000_000
+"""Peers keep everything in memory; beyond so many videos their time is scaled from here."""
+MOST_DENSE_VIDEOS = 100_000
+MOST_DENSE_BYTES = 1 << 30
+MOST_CODED_VIDEOS = 16_384
+"""FastScan codes so many; larger indexes hold them several times."""
+TRAINING_VIDEOS = 8192
+ROWS_AT_ONCE = 8192
+COMMAND = "pip install 'hcq[faiss]'"
+
+Search = Callable[[np.ndarray, int], np.ndarray]
+"""Levels float32 [Q, L+1, D] and k → rows int64 [Q, k]."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A way to search.
+
+    Args:
+        engine: its name.
+        videos: it holds when it is timed.
+        search: does it.
+        judged: the same over the first `judged_videos`, whose answers are compared with ours; called first.
+        judged_videos: how many of them are different ones.
+    """
+
+    engine: str
+    videos: int
+    search: Search
+    judged: Search
+    judged_videos: int
+
+
+def available() -> bool:
+    """Whether Faiss is installed."""
+    try:
+        import faiss
+    except ImportError:
+        return False
+    return faiss is not None
+
+
+def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer:
+    """Faiss's IndexPQ with the same codes and codebooks: codes uint8 [n, S]."""
+    import faiss
+
+    subquantizers, codewords, width = codebooks.shape
+    padded = np.concatenate([codebooks, np.repeat(codebooks[:, -1:], 256 - codewords, axis=1)], axis=1)
+    index = faiss.IndexPQ(subquantizers * width, subquantizers, 8, faiss.METRIC_INNER_PRODUCT)
+    faiss.copy_array_to_vector(np.ascontiguousarray(padded * scale[:, None, None]).ravel(), index.pq.centroids)
+    faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), index.codes)
+    index.ntotal, index.is_trained = len(codes), True
+    search = _searching(index, threads)
+    return Peer("faiss-indexpq", len(codes), search, search, len(codes))
+
+
+def fast_scan(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer | None:
+    """Faiss's IndexPQFastScan at the same bytes: twice the sub-quantizers, 4 bits each, trained on these videos.
+
+    None where our chunks cannot be halved.
+    """
+    import faiss
+
+    subquantizers, _, width = codebooks.shape
+    if width % 2:
+        return None
+    words, coded = _vectors_of(codes, codebooks, scale), min(len(codes), MOST_CODED_VIDEOS)
+    some = faiss.IndexPQFastScan(subquantizers * width, 2 * subquantizers, 4, faiss.METRIC_INNER_PRODUCT)
+    some.pq.cp.niter = 8
+    some.train(words(0, min(coded, TRAINING_VIDEOS)))
+    for start in range(0, coded, ROWS_AT_ONCE):
+        some.add(words(start, min(start + ROWS_AT_ONCE, coded)))
+    index = faiss.clone_index(some)
+    while index.ntotal < len(
+        codes
+    ):  # its encoder takes minutes a million; what it codes changes nothing in its speed
+        index.merge_from(faiss.clone_index(some), 0)
+    return Peer("faiss-fastscan", index.ntotal, _searching(index, threads), _searching(some, threads), coded)
+
+
+def dense(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer:
+    """Faiss's IndexFlatIP over float vectors as long as the model's own."""
+    import faiss
+
+    words, width = _vectors_of(codes, codebooks, scale), codebooks.shape[0] * codebooks.shape[2]
+    videos = min(len(codes), MOST_DENSE_VIDEOS, MOST_DENSE_BYTES // (4 * width))
+    index = faiss.IndexFlatIP(width)
+    for start in range(0, videos, ROWS_AT_ONCE):
+        index.add(words(start, min(start + ROWS_AT_ONCE, videos)))
+    search = _searching(index, threads)
+    return Peer("dense", videos, search, search, videos)
+
+
+def all_peers(codes: np.ndarray, header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Any:
+    """The peers one after another, so that only one is in memory."""
+    assert codebooks.shape == (header.S, header.K, header.d)
+    for make in (product_quantizer, fast_scan, dense):
+        peer = make(codes, codebooks, scale, threads)
+        if peer is not None:
+            yield peer
+
+
+def _vectors_of(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    """Float vectors of videos `first` to `stop` whose inner products with a query's levels are its scores."""
+    words, firsts = weighted(codebooks, scale)
+    return lambda first, stop: put_together(codes[first:stop], words, firsts)
+
+
+def _searching(index: Any, threads: int) -> Search:
+    import faiss
+
+    def search(levels: np.ndarray, k: int) -> np.ndarray:
+        faiss.omp_set_num_threads(threads)
+        rows: np.ndarray = index.search(np.ascontiguousarray(levels.reshape(len(levels), -1)), k)[1]
+        return rows
+
+    return search

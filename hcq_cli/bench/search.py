@@ -1,0 +1,212 @@
+"""How fast a search is here: ours, what one would use instead, and the time it takes to read the codes once.
+
+All times are of the same codes and the same queries in one run: the least of several passes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hcq_cli.bench import faiss_engines as peers
+from hcq_cli.bench.synthetic_codes import extend
+from hcq_cli.codes.codefile import CodeFile
+from hcq_cli.errors import HcqError
+from hcq_cli.scan.blocks import WIDTH, Blocks, to_blocks
+from hcq_cli.scan.kernels import kernel, scan
+from hcq_cli.scan.table import tables
+from hcq_cli.scan.topk import Kernel
+
+BATCHES = (1, 16)
+"""Queries asked together."""
+TOP = 10
+LEAST_PASSES, MOST_PASSES = 2, 20
+LONG_ENOUGH_MS = 3000.0
+"""No further pass is begun after so long."""
+LEAST_QUERIES = 4
+MOST_QUERIES = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Args:
+        engine: "hcq", "faiss-indexpq", "faiss-fastscan" or "dense".
+        queries: asked together.
+        ms_per_query: milliseconds.
+        identical_top_k: share of the queries whose 10 best are the same videos as by a plain float scan of the codes.
+        measured_videos: where fewer than asked for, the time is scaled from here.
+    """
+
+    engine: str
+    queries: int
+    ms_per_query: float
+    identical_top_k: float
+    measured_videos: int
+
+
+@dataclass(frozen=True)
+class SearchTimes:
+    """What was measured.
+
+    Args:
+        videos: N.
+        bytes_per_video: S.
+        threads: cores used.
+        kernel: name of ours.
+        rows: ours first.
+        bandwidth_floor_ms: to read all codes once, milliseconds.
+        queries_from: "captions", or "noisy videos" where there were none.
+        real_videos: among the N; the others are made from them.
+        with_faiss: whether it is installed.
+    """
+
+    videos: int
+    bytes_per_video: int
+    threads: int
+    kernel: str
+    rows: tuple[Row, ...]
+    bandwidth_floor_ms: float
+    queries_from: str
+    real_videos: int
+    with_faiss: bool
+
+
+def measure(
+    file: CodeFile,
+    levels: np.ndarray,
+    queries_from: str,
+    *,
+    videos: int,
+    threads: int,
+    folder: Path | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> SearchTimes:
+    """Time searches of a collection of any size, made from a code file.
+
+    Args:
+        file: codes of a trained model.
+        levels: the queries, float32 [Q, L+1, D].
+        queries_from: what they are.
+        videos: N; the first are those of the file.
+        threads: cores to use.
+        folder: where an unnamed temporary file of N·S bytes fits; the system's by default.
+        note: told what is being done.
+
+    Raises:
+        HcqError: the file holds no video, or there are too few queries.
+    """
+    if not len(file) or len(levels) < LEAST_QUERIES:
+        raise HcqError(f"{file.path}: too few videos or queries to measure with", "hcq encode; hcq train")
+    levels = levels[:MOST_QUERIES]
+    by, table = kernel(), tables(levels, file.codebooks, file.scale)
+    with extended(file, videos, folder, note) as blocks:
+        note(f"timing {by.name}, and reading the codes once…")
+        rows, floor = _ours(blocks, table, threads, by), _floor_ms(blocks.codes, threads)
+        if peers.available():
+            rows += _theirs(file, blocks, levels, table, threads, by, note)
+    return SearchTimes(
+        videos,
+        file.header.S,
+        threads,
+        by.name,
+        tuple(rows),
+        floor,
+        queries_from,
+        min(len(file), videos),
+        peers.available(),
+    )
+
+
+@contextmanager
+def extended(file: CodeFile, videos: int, folder: Path | None, note: Callable[[str], None]) -> Iterator[Blocks]:
+    """So many videos in kernel order, in a temporary file that is mapped."""
+    note(f"making {videos:,} videos from {len(file):,}…")
+    with tempfile.TemporaryFile(dir=folder) as out:
+        waiting = np.empty((0, file.header.S), np.uint8)
+        for codes in extend(file.codes, file.codebooks, videos):
+            waiting = np.concatenate([waiting, codes])
+            whole = len(waiting) // WIDTH * WIDTH
+            out.write(to_blocks(waiting[:whole]).codes.data)
+            waiting = waiting[whole:]
+        out.write(to_blocks(waiting).codes.data)
+        out.flush()
+        shape = (-(-videos // WIDTH), file.header.S, WIDTH)
+        yield Blocks(np.memmap(out, np.uint8, "r", shape=shape), videos)
+
+
+def _least_ms(work: Sequence[Callable[[], object]]) -> float:
+    """The mean over pieces of work of the least time that each took in several passes, milliseconds."""
+    passes: list[list[float]] = []
+    while len(passes) < LEAST_PASSES or (len(passes) < MOST_PASSES and sum(map(sum, passes)) < LONG_ENOUGH_MS):
+        times = []
+        for piece in work:
+            started = time.perf_counter()
+            piece()
+            times.append((time.perf_counter() - started) * 1000)
+        passes.append(times)
+    return float(np.mean(np.min(passes, axis=0)))
+
+
+def _asked(queries: int, together: int) -> list[slice]:
+    """The portions in which queries are asked: alone at most four, or whole batches."""
+    count = min(queries, 4 if together == 1 else together)
+    return [slice(at, at + together) for at in range(0, count, together)]
+
+
+def _ours(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel) -> list[Row]:
+    plain = kernel("numpy")
+    few = Blocks(blocks.codes[:64], min(blocks.videos, 64 * WIDTH))
+    same = _share(scan([few], table, TOP, by=by).rows, scan([few], table, TOP, by=plain).rows)
+    rows = []
+    for together in BATCHES:
+        portions = _asked(len(table), together)
+        work = [partial(scan, [blocks], table[at], TOP, threads=threads, by=by) for at in portions]
+        rows.append(Row("hcq", together, _least_ms(work) / min(together, len(table)), same, blocks.videos))
+    return rows
+
+
+def _theirs(
+    file: CodeFile,
+    blocks: Blocks,
+    levels: np.ndarray,
+    table: np.ndarray,
+    threads: int,
+    by: Kernel,
+    note: Callable[[str], None],
+) -> list[Row]:
+    held = min(blocks.videos, peers.MOST_VIDEOS)
+    codes, rows = blocks.between(0, held), []
+    note("building the indexes of Faiss…")
+    for peer in peers.all_peers(codes, file.header, file.codebooks, file.scale, threads):
+        note(f"timing {peer.engine} over {peer.videos:,} videos…")
+        here = Blocks(blocks.codes[: -(-peer.judged_videos // WIDTH)], peer.judged_videos)
+        right = scan([here], table, TOP, threads=threads, by=by).rows
+        same = _share(peer.judged(levels, min(TOP, peer.judged_videos)), right)
+        for together in BATCHES:
+            portions = _asked(len(levels), together)
+            taken = _least_ms([partial(peer.search, levels[at], min(TOP, peer.videos)) for at in portions])
+            scaled = taken / min(together, len(levels)) * blocks.videos / peer.videos
+            rows.append(Row(peer.engine, together, scaled, same, peer.videos))
+    return rows
+
+
+def _share(found: np.ndarray, right: np.ndarray) -> float:
+    """Of how many queries the same rows were found, in whatever order."""
+    return float(np.mean([set(a) == set(b) for a, b in zip(found.tolist(), right.tolist(), strict=True)]))
+
+
+def _floor_ms(codes: np.ndarray, threads: int) -> float:
+    """The least time to read every byte once, milliseconds."""
+    parts = np.array_split(codes.reshape(-1).view(np.uint64), max(threads, 1))
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        return _least_ms([lambda: list(pool.map(np.bitwise_or.reduce, parts))])

@@ -1,0 +1,148 @@
+"""Kernel order: codes in blocks of 256 videos, within a block all codes of one sub-quantizer side by side.
+
+A scan takes one sub-quantizer's table and looks up many videos with it, so it wants the codes of many videos
+next to each other: [N, S] becomes [B, S, 256], the last block padded with zeros.
+
+A slot is a place in kernel order, a row the place of a video in the order it came. They are the same, unless codes
+lie by list (partition.py); then `order` tells the row of each slot.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+WIDTH = 256
+"""Videos in a block."""
+
+
+class Source(Protocol):
+    """Codes that can be brought to a kernel part by part."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a part's rows are numbered as in the whole, not from its first slot."""
+        ...
+
+    @property
+    def videos(self) -> int:
+        """How many there are, dead ones included."""
+        ...
+
+    @property
+    def most_blocks(self) -> int | None:
+        """How many blocks may be asked for at once; None for any number."""
+        ...
+
+    def part(self, start: int, stop: int) -> Blocks:
+        """Blocks `start` to `stop` in kernel order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Codes in kernel order.
+
+    Args:
+        codes: uint8 [B, S, 256].
+        videos: how many there are; B = ceil(videos / 256).
+        dead: bool, by row, rows that no search may return; None where all are alive.
+        order: uint32 [videos], the row of each slot; None where it is the slot's own number.
+    """
+
+    codes: np.ndarray
+    videos: int
+    dead: np.ndarray | None = None
+    order: np.ndarray | None = None
+    most_blocks = None
+
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 3 or self.codes.shape[2] != WIDTH or len(self.codes) != -(-self.videos // WIDTH):
+            raise ValueError(f"{self.videos} videos do not lie in blocks of shape {self.codes.shape}")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether `order` says where rows lie."""
+        return self.order is not None
+
+    def part(self, start: int, stop: int) -> Blocks:
+        """Blocks `start` to `stop`; where codes lie in an `order`, rows go on counting through the whole."""
+        first, last = start * WIDTH, min(stop * WIDTH, self.videos)
+        codes = self.codes[start:stop]
+        if self.order is not None:
+            return Blocks(codes, last - first, self.dead, self.order[first:last])
+        return Blocks(codes, last - first, None if self.dead is None else self.dead[first:last])
+
+    def rows_of(self, slots: np.ndarray) -> np.ndarray:
+        """The rows int64 [n] of `slots` int64 [n]."""
+        return slots if self.order is None else self.order[slots].astype(np.int64)
+
+    def alive(self, rows: np.ndarray) -> np.ndarray:
+        """Which of `rows` int64 [n] may be found, bool [n]."""
+        if self.dead is None:
+            return np.ones(len(rows), bool)
+        return (rows < len(self.dead)) & ~self.dead[np.minimum(rows, len(self.dead) - 1)]
+
+    def at(self, slots: np.ndarray) -> np.ndarray:
+        """The codes uint8 [n, S] of `slots` int64 [n]."""
+        return self.codes[slots // WIDTH, :, slots % WIDTH]
+
+    def between(self, first: int, stop: int) -> np.ndarray:
+        """The codes uint8 [stop - first, S] of neighbouring slots."""
+        subquantizers = self.codes.shape[1]
+        if (native := _native()) is None or not self.codes.flags.c_contiguous:
+            return self.at(np.arange(first, stop))
+        codes = np.empty((stop - first, subquantizers), np.uint8)
+        native.from_blocks(self.codes, first, stop - first, subquantizers, codes)
+        return codes
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Codes as a code file holds them, brought into kernel order when a scan asks for them.
+
+    Args:
+        codes: uint8 [N, S].
+    """
+
+    codes: np.ndarray
+    most_blocks = 256
+    ordered = False
+
+    @property
+    def videos(self) -> int:
+        """N, rows of the code file."""
+        return len(self.codes)
+
+    def part(self, start: int, stop: int) -> Blocks:
+        """Blocks `start` to `stop`, `WIDTH` rows each, brought into kernel order now."""
+        return to_blocks(self.codes[start * WIDTH : stop * WIDTH])
+
+
+def to_blocks(codes: np.ndarray) -> Blocks:
+    """Bring codes uint8 [n, S] into kernel order."""
+    videos, subquantizers = codes.shape
+    if (native := _native()) is not None:
+        blocks = np.empty((-(-videos // WIDTH), subquantizers, WIDTH), np.uint8)
+        native.to_blocks(np.ascontiguousarray(codes), videos, subquantizers, blocks)
+        return Blocks(blocks, videos)
+    whole = videos // WIDTH
+    blocks = np.zeros((-(-videos // WIDTH), subquantizers, WIDTH), np.uint8)
+    blocks[:whole] = codes[: whole * WIDTH].reshape(whole, WIDTH, subquantizers).transpose(0, 2, 1)
+    if whole < len(blocks):
+        blocks[whole, :, : videos - whole * WIDTH] = codes[whole * WIDTH :].T
+    return Blocks(blocks, videos)
+
+
+@cache
+def _native() -> ModuleType | None:
+    """The compiled transpose (native/transpose.c); None where it could not be compiled."""
+    try:
+        return importlib.import_module("hcq_cli.scan._transpose")
+    except ImportError:
+        return None

@@ -1,0 +1,215 @@
+"""The lists of an index: which videos lie together, and which lists a query looks into.
+
+A video's vector is its codewords put together, each times √scale: then the inner product of two such vectors weighs
+the levels as the hybrid score does, and a query's inner product with the mean of a list is the mean score of the
+videos in it. Lists are the cells of k-means over these vectors, seen in the few directions that carry most of them.
+A query looks into the lists of the highest mean score: not into a fixed number of them, but into all that come near
+the best few. Where one topic stands out there are few, where many are alike there are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hcq_cli.codes.codefile import CodeHeader
+from hcq_cli.codes.container import Container, ContainerWriter
+from hcq_cli.errors import DamagedError
+from hcq_cli.scan.topk import best
+
+FORMAT = "hcq-partition"
+REMEDY = "hcq index build"
+ROWS_AT_ONCE = 4096
+"""Vectors put together at once: at most 64 MiB of them at 4,096 dimensions."""
+LEADERS = 8
+"""The best lists of a query; from the mean of their expected scores the gap to others is measured."""
+CANDIDATES_A_HIT = 50
+"""A query for many hits looks into lists that hold at least so many videos for each."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How many lists a query looks into, and how good that was when the index was built.
+
+    Args:
+        probe: lists, on average.
+        recall: share of the exhaustive top `hits` that the probed lists hold, on queries not used to choose the gap.
+        hits: of the measurement.
+        queries: in the measurement.
+        source: what they were: "captions", or "noisy videos".
+        scanned: mean share of the videos that the probed lists hold.
+        videos: in the index then; 0 where an earlier hcq did not write it down.
+        gap: how far below the leaders' expected score a list may lie; None: an earlier hcq chose a number of them.
+    """
+
+    probe: int
+    recall: float
+    hits: int
+    queries: int
+    source: str
+    scanned: float
+    videos: int = 0
+    gap: float | None = None
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any], lists: int) -> Tuning:
+        """Read what `asdict` wrote. Raises ValueError, KeyError or TypeError."""
+        tuning = cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
+        if not (type(tuning.probe) is int and 1 <= tuning.probe <= lists and isinstance(tuning.source, str)):
+            raise ValueError(f"probe {tuning.probe!r} of {lists} lists")
+        numbers = [tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos]
+        numbers += [] if tuning.gap is None else [tuning.gap]
+        if not all(type(number) in (int, float) and np.isfinite(number) for number in numbers):
+            raise ValueError("recall and its like are no numbers")
+        return tuning
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The lists.
+
+    Args:
+        directions: float32 [S·d, P], orthonormal columns.
+        centroids: float32 [lists, P], the mean of each list in these directions.
+        weights: float32 [S], √scale.
+        tuning: None until it is measured.
+    """
+
+    directions: np.ndarray
+    centroids: np.ndarray
+    weights: np.ndarray
+    tuning: Tuning | None = None
+
+    @property
+    def lists(self) -> int:
+        """How many there are."""
+        return len(self.centroids)
+
+    def vectors(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+        """What videos look like in the directions: codes uint8 [n, S] → float32 [n, P]."""
+        words, flat = weighted(codebooks, self.weights)
+        found = np.empty((len(codes), self.directions.shape[1]), np.float32)
+        for start in range(0, len(codes), ROWS_AT_ONCE):
+            part = codes[start : start + ROWS_AT_ONCE]
+            found[start : start + len(part)] = put_together(part, words, flat) @ self.directions
+        return found
+
+    def assign(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+        """The list of each video: codes uint8 [n, S] → int64 [n]."""
+        return nearest(self.vectors(codes, codebooks), self.centroids)
+
+    def expected(self, levels: np.ndarray) -> np.ndarray:
+        """The mean score of each list for queries float32 [Q, L+1, D]: float32 [Q, lists], up to rounding.
+
+        Of each query alone: a matrix product would round differently with the queries beside it.
+        """
+        chunks = np.asarray(levels, np.float32).reshape(len(levels), len(self.weights), -1)
+        queries = (chunks * self.weights[:, None]).reshape(len(levels), -1)
+        return np.stack([self.centroids @ (query @ self.directions) for query in queries])
+
+    def choose(self, levels: np.ndarray, sizes: np.ndarray, k: int, probe: int | None = None) -> list[np.ndarray]:
+        """The lists that each query looks into, the most promising first: int64 [≥ 1] of each.
+
+        Args:
+            levels: float32 [Q, L+1, D].
+            sizes: int64 [lists], videos in each.
+            k: hits wanted.
+            probe: how many lists; by default those that the tuning's gap admits, and more where `k` is large.
+        """
+        chosen = []
+        for expected in self.expected(levels) if len(levels) else ():
+            order = promising(expected, self._count(expected, probe))
+            if probe is None and sizes[order].sum() < CANDIDATES_A_HIT * k:
+                count, order = len(order), promising(expected, self.lists)
+                enough = np.searchsorted(np.cumsum(sizes[order]), CANDIDATES_A_HIT * k) + 1
+                order = order[: max(count, int(enough))]
+            chosen.append(order)
+        return chosen
+
+    def _count(self, expected: np.ndarray, probe: int | None) -> int:
+        if probe or not self.tuning:
+            return probe or self.lists
+        if self.tuning.gap is None:
+            return self.tuning.probe
+        return max(1, int((shortfall(expected) <= self.tuning.gap).sum()))
+
+
+def shortfall(expected: np.ndarray) -> np.ndarray:
+    """How far each expected score [..., lists] lies below the mean of a query's leaders; leaders' own around 0."""
+    count = min(LEADERS, expected.shape[-1])
+    leaders = np.partition(expected, expected.shape[-1] - count, axis=-1)[..., -count:]
+    return leaders.mean(-1, keepdims=True) - expected
+
+
+def promising(expected: np.ndarray, count: int) -> np.ndarray:
+    """The `count` lists of the highest expected score [lists], highest first, equal ones by number: int64 [count].
+
+    Not by sorting all of them, which would cost a query as much as looking into several lists.
+    """
+    return best(expected, np.arange(len(expected)), count)[1]
+
+
+def list_sizes(starts: Sequence[np.ndarray], partition: Partition) -> np.ndarray:
+    """Videos in each list of all segments together, int64 [lists], from where lists begin in each segment."""
+    return sum((np.diff(of_segment) for of_segment in starts), np.zeros(partition.lists, np.int64))
+
+
+def weighted(codebooks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All codewords float32 [S·K, d], each times the weight of its sub-quantizer, and the first of each int64 [S]."""
+    words = (codebooks * weights[:, None, None]).reshape(-1, codebooks.shape[2])
+    return words, np.arange(len(codebooks)) * codebooks.shape[1]
+
+
+def put_together(codes: np.ndarray, words: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """The vectors float32 [n, S·d] of codes uint8 [n, S]; `words` and `firsts` are of `weighted`."""
+    codewords = len(words) // len(firsts)
+    return words.take(np.minimum(codes, codewords - 1) + firsts, axis=0).reshape(len(codes), -1)
+
+
+def nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The nearest centroid [C, P] of each vector [n, P], int64 [n]."""
+    half_squares = (centroids * centroids).sum(1) / 2
+    found = np.empty(len(vectors), np.int64)
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        part = vectors[start : start + ROWS_AT_ONCE] @ centroids.T
+        part -= half_squares
+        found[start : start + len(part)] = part.argmax(1)
+    return found
+
+
+def write_partition(path: Path, partition: Partition) -> None:
+    """Write a tuned partition."""
+    assert partition.tuning is not None
+    meta = {"dimensions": partition.directions.shape[1], "tuning": asdict(partition.tuning)}
+    with ContainerWriter(path, FORMAT, meta) as writer:
+        writer.add("directions", partition.directions, "<f4")
+        writer.add("centroids", partition.centroids, "<f4")
+
+
+def read_partition(path: Path, header: CodeHeader, scale: np.ndarray) -> Partition:
+    """Open a partition of an index, verified.
+
+    Raises:
+        NotFoundError: no such file.
+        DamagedError: damaged, or of another model.
+    """
+    container = Container(path, FORMAT, REMEDY)
+    try:
+        dimensions = int(container.meta["dimensions"])
+        directions = container.read("directions", "<f4", (dimensions,))
+        centroids = container.read("centroids", "<f4", (dimensions,))
+        tuning = Tuning.from_json(container.meta["tuning"], len(centroids))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
+    if len(directions) != header.S * header.d or not (np.isfinite(directions).all() and np.isfinite(centroids).all()):
+        raise DamagedError(f"{path}: belongs to another model than its index", REMEDY)
+    return replace(Partition(directions, centroids, root(scale)), tuning=tuning)
+
+
+def root(scale: np.ndarray) -> np.ndarray:
+    """The weights √scale float32 [S] of a vector whose inner products are hybrid scores."""
+    return np.sqrt(np.abs(scale)).astype(np.float32)

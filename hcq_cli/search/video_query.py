@@ -1,0 +1,167 @@
+"""The video side of a search: from a video file to its vectors, by the very experts that the model was trained on.
+
+The file is decoded in a child process with a deadline, as by `hcq extract`; its features go to a store that is thrown
+away. torch is imported when a video is encoded, never when this module is.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from hcq_cli.media.inputs import Input
+    from hcq_cli.model.config import ExpertConfig
+    from hcq_cli.search.text_encoder import TorchTower
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How to look at a video as the model's training set was looked at.
+
+    Args:
+        experts: as `experts.registry.load` takes them.
+        sample_fps, max_seconds: as `hcq extract` takes them.
+    """
+
+    experts: list[str]
+    sample_fps: float | None
+    max_seconds: float | None
+
+
+@dataclass(frozen=True)
+class VideoQuery:
+    """A video as a query.
+
+    Args:
+        levels: float32 [1, L+1, D], ready for the table.
+        extract_ms: to decode it and run the experts, milliseconds.
+        encode_ms: to encode the features with a model that is loaded.
+        warnings: what went not quite right, a sentence each.
+    """
+
+    levels: np.ndarray
+    extract_ms: float
+    encode_ms: float
+    warnings: list[str]
+
+
+def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> Looks:
+    """Find the experts whose features are those that a model was trained on.
+
+    Args:
+        experts: of the model.
+        asks: sources of experts, `name=SOURCE`, which no identity tells (files of one's own).
+
+    Raises:
+        NotFoundError: an expert, or its weights, is not on this machine.
+        UsageError: what is installed gives features of another version, or `asks` names what the model does not have.
+    """
+    from experts.registry import named
+
+    given = {named(ask)[0]: ask for ask in asks}
+    if unknown := set(given) - set(experts):
+        raise UsageError(f"the model has no expert {sorted(unknown)[0]!r}", f"it has {', '.join(experts)}")
+    identities = {name: expert.identity for name, expert in experts.items()}
+    rates = [None, *sorted({rate for identity in identities.values() if (rate := _rate(identity)) is not None})]
+    limit = next((seconds for identity in identities.values() if (seconds := _limit(identity)) is not None), None)
+    sources = [[given[name]] if name in given else _asks(name, identity) for name, identity in identities.items()]
+    mismatch = ""
+    for rate, names in product(rates, product(*sources)):
+        found = _identities(names, rate, limit)
+        differing = [name for name, wanted in identities.items() if wanted and found[name] != wanted]
+        if not differing:
+            return Looks(list(names), rate, limit)
+        mismatch = mismatch or differing[0]
+    raise UsageError(
+        f"the model was trained on {mismatch} features that no {mismatch} expert here gives ({identities[mismatch]})",
+        f"name its source: hcq query --video FILE --experts {mismatch}=SOURCE; or install that hcq",
+    )
+
+
+def _asks(name: str, identity: str) -> list[str]:
+    """What an expert of this identity may be asked for by: itself, or the network that its weights name."""
+    weights = (identity.split("|") + [""] * 3)[2]
+    source = weights.partition("@")[0] if "@" in weights else ""
+    return [f"{name}={source}"] if source else [name]
+
+
+def _rate(identity: str) -> float | None:
+    found = re.search(r"frames_per_second=([\d.]+)", identity)
+    return float(found[1]) if found else None
+
+
+def _limit(identity: str) -> float | None:
+    found = re.search(r"max_seconds=([\d.]+)", identity)
+    return float(found[1]) if found else None
+
+
+def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: float | None) -> dict[str, str]:
+    from hcq_cli.features.records import identity
+    from hcq_cli.media.engine import load_experts
+
+    return {expert.name: identity(expert, {"max_seconds": max_seconds}) for expert in load_experts(names, sample_fps)}
+
+
+def encode_video(
+    tower: TorchTower, path: Path, asks: Sequence[str] = (), timeout_s: float | None = None
+) -> VideoQuery:
+    """Decode a video, run the model's experts on it and encode what they say.
+
+    Args:
+        tower: of the checkpoint; its weights are loaded last, when nothing else can fail any more.
+        path: the file.
+        asks: see `looks`.
+        timeout_s: deadline of the extraction; None for a generous one.
+
+    Raises:
+        NotFoundError: no such file, or an expert is not on this machine.
+        UsageError: the experts here are not those of the model.
+        HcqError: the file gives nothing, or nothing that the model knows.
+    """
+    from hcq_cli.data.batches import collate
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.media.inputs import find_inputs
+    from hcq_cli.model.checkpoint import read_header
+
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder", "give one video: hcq query --video FILE")
+    found = find_inputs([str(path)])
+    if not found.videos:
+        raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
+    config = read_header(tower.source).config
+    seen = looks(config.experts, asks)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="hcq-query-") as folder:
+        warnings = _extract(found.videos[0], seen, Path(folder), timeout_s)
+        extracted = time.perf_counter()
+        store = FeatureStore.open(Path(folder))
+        tokens = store.read([0], [name for name in config.experts if name in store.experts])
+    if not any(len(ragged.times) for ragged in tokens.values()):
+        raise HcqError(f"{path}: there is nothing in it that the model's experts see or hear", "hcq extract FILE")
+    model = tower.model
+    loaded = time.perf_counter()
+    levels = model.search_vectors(model.encode_videos(collate(tokens, config.video.max_tokens)))
+    encode_ms = (time.perf_counter() - loaded) * 1000
+    return VideoQuery(levels, (extracted - started) * 1000, encode_ms, warnings)
+
+
+def _extract(item: Input, seen: Looks, store: Path, timeout_s: float | None) -> list[str]:
+    from hcq_cli.media.engine import Options, extract
+    from hcq_cli.media.inputs import Inputs
+
+    options = Options(store, workers=1, timeout_s=timeout_s, sample_fps=seen.sample_fps, max_seconds=seen.max_seconds)
+    report = extract(Inputs([item]), seen.experts, options)
+    if report.failed:
+        raise HcqError(f"{item.path}: {report.failed[0].error}", "hcq doctor, or give another video")
+    return [f"{warned.expert}: {warned.message}" if warned.expert else warned.message for warned in report.warnings]

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from emulated import emulated_kernels
+from handmade import plain_scan
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hcq_cli.errors import UsageError
+from hcq_cli.scan import numpy_kernel as numpy_scan
+from hcq_cli.scan.blocks import WIDTH, Blocks, Rows, to_blocks
+from hcq_cli.scan.kernels import kernel, kernels, scan
+from hcq_cli.scan.topk import Kernel, TopK
+
+KERNELS = [*kernels().values(), *emulated_kernels()]
+by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)
+
+
+def random_case(
+    videos: int, subquantizers: int, codewords: int, queries: int, seed: int = 0, spread: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, codewords, (videos, subquantizers), dtype=np.uint8)
+    tables = rng.normal(size=(queries, subquantizers, codewords)).astype(np.float32)
+    return codes, tables * np.exp(spread * rng.normal(size=(1, subquantizers, 1))).astype(np.float32)
+
+
+def assert_exact(found: TopK, codes: np.ndarray, tables: np.ndarray, k: int, alive: np.ndarray | None = None) -> None:
+    rows = np.arange(len(codes)) if alive is None else np.flatnonzero(alive)
+    for query, table in enumerate(tables):
+        scores, expected = plain_scan(codes[rows], table, k)
+        assert found.rows[query].tolist() == rows[expected].tolist()
+        assert found.scores[query].tolist() == scores.tolist()
+
+
+SHAPES = [  # videos, S, K, k
+    (0, 4, 16, 3),
+    (1, 1, 2, 1),
+    (1, 8, 256, 5),
+    (3, 2, 2, 10),
+    (255, 3, 7, 4),
+    (256, 16, 256, 10),
+    (257, 64, 256, 10),
+    (1000, 1, 256, 999),
+    (1000, 5, 3, 1000),
+    (5000, 256, 256, 10),
+    (3000, 257, 200, 20),
+    (700, 258, 256, 7),
+    (2000, 1024, 256, 10),
+    (600, 1024, 2, 600),
+    (20000, 8, 16, 50),
+]
+
+
+@by_kernel
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equals_the_plain_float_scan(by: Kernel, shape: tuple[int, int, int, int], threads: int) -> None:
+    videos, subquantizers, codewords, k = shape
+    for spread in (0.0, 2.0):
+        codes, tables = random_case(videos, subquantizers, codewords, 5, seed=videos, spread=spread)
+        for queries in (tables, tables[:1]):  # together, and by itself
+            assert_exact(scan([to_blocks(codes)], queries, k, threads=threads, by=by), codes, queries, k)
+
+
+MANY = [  # videos, S, K, k
+    *SHAPES,
+    (300, 2, 5, 301),
+    (511, 31, 100, 10),
+    (1024, 128, 256, 10),
+    (400, 512, 64, 25),
+    (2500, 7, 256, 100),
+]
+
+
+@pytest.mark.slow
+@by_kernel
+@pytest.mark.parametrize("shape", MANY, ids=str)
+def test_a_thousand_queries_of_twenty_shapes(by: Kernel, shape: tuple[int, int, int, int]) -> None:
+    videos, subquantizers, codewords, k = shape
+    codes, _ = random_case(min(videos, 3000), subquantizers, codewords, 1, seed=7)
+    codes[len(codes) // 2 :: 3] = codes[: len(codes[len(codes) // 2 :: 3])]  # duplicate rows
+    for start in range(0, 1000, 50):
+        _, tables = random_case(0, subquantizers, codewords, 50, seed=start, spread=start / 500)
+        if start % 100:
+            tables = np.round(tables * 2) / 2  # ties between different codes
+        for threads in (1, 2):
+            assert_exact(scan([to_blocks(codes)], tables, k, threads=threads, by=by), codes, tables, k)
+
+
+@by_kernel
+def test_equal_scores_come_by_lowest_row(by: Kernel) -> None:
+    codes, tables = random_case(3, 8, 16, 2)
+    codes = np.repeat(codes, 700, axis=0)[np.random.default_rng(0).permutation(2100)]
+    for threads in (1, 2):
+        assert_exact(scan([to_blocks(codes)], tables, 900, threads=threads, by=by), codes, tables, 900)
+    flat = np.zeros_like(tables)
+    assert scan([to_blocks(codes)], flat, 5, by=by).rows.tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+@by_kernel
+@pytest.mark.parametrize("magnitude", [1e-30, 1e-6, 1e6, 1e30])
+def test_tables_of_any_magnitude(by: Kernel, magnitude: float) -> None:
+    codes, tables = random_case(3000, 32, 256, 3)
+    tables *= np.float32(magnitude)
+    assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
+    tables += np.float32(1e3 * magnitude)  # differences far below the size of the entries
+    assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
+
+
+@by_kernel
+def test_the_layout_changes_nothing(by: Kernel) -> None:
+    codes, tables = random_case(2000, 16, 4, 3)  # few codewords: many ties
+    for cuts in ([], [1], [256], [300, 301, 1500], [0, 1999]):
+        pieces = np.split(codes, cuts)
+        sources: list[Blocks | Rows] = [to_blocks(piece) for piece in pieces]
+        assert_exact(scan(sources, tables, 40, by=by), codes, tables, 40)
+        assert_exact(scan([Rows(piece) for piece in pieces], tables, 40, threads=2, by=by), codes, tables, 40)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 3, 4, 15, 16, 17, 35])
+def test_any_number_of_queries(by: Kernel, queries: int) -> None:
+    for videos, subquantizers in ((700, 9), (5000, 64)):
+        codes, tables = random_case(videos, subquantizers, 32, queries)
+        tables = np.round(tables * 4) / 4
+        assert_exact(scan([to_blocks(codes)], tables, 12, threads=2, by=by), codes, tables, 12)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
+def test_entries_that_clipping_hides(by: Kernel, queries: int) -> None:
+    """The best videos have the very worst entry of the widest sub-quantizer."""
+    for seed in range(5):
+        codes, tables = random_case(4000, 40, 256, queries, seed)
+        tables[:, 0] *= 200
+        codes[:, 0] = np.random.default_rng(1).choice(tables[0, 0].argsort()[:3], 4000)
+        assert_exact(scan([to_blocks(codes)], tables, 20, by=by), codes, tables, 20)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
+def test_entries_far_apart(by: Kernel, queries: int) -> None:
+    """Sums of float64 that round: a bound that forgets it is too low."""
+    rng = np.random.default_rng(0)
+    for subquantizers in (2, 100, 300):
+        codes = rng.integers(0, 256, (3000, subquantizers), dtype=np.uint8)
+        tables = rng.choice(np.array([0, 0.15], np.float32), (queries, subquantizers, 256))
+        tables[:, 0] = 2.0**50
+        assert_exact(scan([to_blocks(codes)], tables, 20, by=by), codes, tables, 20)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
+@pytest.mark.parametrize("subquantizers", [1, 2, 4, 300])
+def test_ties_in_any_order(by: Kernel, subquantizers: int, queries: int) -> None:
+    """Whole scores, rows from last to first: an equal one that comes later has the lower row."""
+    rng = np.random.default_rng(subquantizers)
+    codes = rng.integers(0, 256, (2000, subquantizers), dtype=np.uint8)
+    tables = rng.integers(0, 2, (queries, subquantizers, 256)).astype(np.float32)
+    blocks = Blocks(to_blocks(codes[::-1]).codes, 2000, None, np.arange(2000, dtype=np.uint32)[::-1].copy())
+    assert_exact(scan([blocks], tables, 30, by=by), codes, tables, 30)
+
+
+@by_kernel
+@pytest.mark.parametrize("queries", [1, 5])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 3e38])
+def test_tables_that_cannot_be_bounded_are_scored_in_full(by: Kernel, odd: float, queries: int) -> None:
+    for seed in range(4):
+        codes, tables = random_case(6000, 64, 256, queries, seed)
+        codes[codes == 255] = 0
+        tables[:, :, 255] = odd  # of a codeword that no video has
+        assert_exact(scan([to_blocks(codes)], tables, 10, by=by), codes, tables, 10)
+
+
+@by_kernel
+def test_the_queries_beside_change_nothing(by: Kernel) -> None:
+    codes, tables = random_case(3000, 24, 64, 70)
+    together = scan([to_blocks(codes)], tables, 5, by=by)
+    for query in (0, 33, 69):
+        alone = scan([to_blocks(codes)], tables[query : query + 1], 5, by=by)
+        assert alone.rows[0].tolist() == together.rows[query].tolist()
+        assert alone.scores[0].tolist() == together.scores[query].tolist()
+
+
+@by_kernel
+def test_dead_rows_are_never_found(by: Kernel) -> None:
+    codes, tables = random_case(1500, 8, 4, 3)
+    rng = np.random.default_rng(3)
+    for share in (0.01, 0.5, 0.999, 1.0):
+        dead = rng.random(1500) < share
+        found = scan([Blocks(to_blocks(codes).codes, 1500, dead)], tables, 30, threads=2, by=by)
+        assert found.rows.shape == (3, min(30, int((~dead).sum())))
+        assert_exact(found, codes, tables, 30, ~dead)
+
+
+@by_kernel
+def test_codes_beyond_the_codebook_count_as_the_last_codeword(by: Kernel) -> None:
+    codes, tables = random_case(500, 8, 16, 2)
+    clipped = codes.copy()
+    codes[::3] += 100
+    clipped[::3] = 15
+    assert_exact(scan([to_blocks(codes)], tables, 500, by=by), clipped, tables, 500)
+
+
+@by_kernel
+def test_no_queries_and_no_sources(by: Kernel) -> None:
+    codes, tables = random_case(300, 8, 16, 2)
+    assert scan([to_blocks(codes)], tables[:0], 5, by=by).rows.shape[0] == 0
+    assert scan([], tables, 5, by=by).rows.shape == (2, 0)
+
+
+@by_kernel
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_shape(by: Kernel, data: st.DataObject) -> None:
+    videos, codewords = data.draw(st.integers(0, 900)), data.draw(st.integers(2, 256))
+    subquantizers, k = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 1000))
+    codes, tables = random_case(videos, subquantizers, codewords, 2, data.draw(st.integers(0, 2**32)))
+    if data.draw(st.booleans()):  # a coarse grid of values: ties between different codes
+        tables = np.round(tables * 2) / 2
+    cut = data.draw(st.integers(0, videos))
+    sources = [to_blocks(codes[:cut]), to_blocks(codes[cut:])]
+    assert_exact(scan(sources, tables, k, threads=data.draw(st.integers(1, 3)), by=by), codes, tables, k)
+
+
+def test_the_size_of_a_pass_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, tables = random_case(3000, 8, 4, 5)
+    monkeypatch.setattr(numpy_scan, "BLOCKS_A_PASS", 2)
+    monkeypatch.setattr(numpy_scan, "CELLS", 3 * 2 * WIDTH)
+    assert_exact(scan([to_blocks(codes)], tables, 30, by=kernel("numpy")), codes, tables, 30)
+
+
+def test_the_kernel_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCQ_KERNEL", "numpy")
+    assert kernel().name == "numpy"
+    monkeypatch.setenv("HCQ_KERNEL", "abacus")
+    with pytest.raises(UsageError, match="'abacus'"):
+        kernel()
