@@ -34,8 +34,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hcq_cli.data.features import MemoryFeatures
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.features import MemoryFeatures
+from hcq_cli.datasets.parts import Part
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.compression import compress
 from hcq_cli.evaluation.retrieval import Both, both_ways, measure

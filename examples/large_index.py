@@ -26,7 +26,7 @@ import numpy as np
 
 from hcq_cli.bench.synthetic_codes import extend
 from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
-from hcq_cli.data.captions import read_captions
+from hcq_cli.datasets.captions import read_captions
 from hcq_cli.scan.kernels import kernel
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index

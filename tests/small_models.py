@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hcq_cli.data.batches import VideoBatch
+from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.model import text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig

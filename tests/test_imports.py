@@ -10,8 +10,20 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 ORDER = [
     *("errors", "files", "workspace", "settings"),
-    *("experts", "features", "media", "codes", "data", "model", "compat", "scan", "search", "evaluation", "training"),
-    *("bench", "legacy", "weights", "diagnosis", "demo"),
+    *(
+        "experts",
+        "features",
+        "media",
+        "codes",
+        "datasets",
+        "model",
+        "compat",
+        "scan",
+        "search",
+        "evaluation",
+        "training",
+    ),
+    *("baselines", "bench", "legacy", "weights", "diagnosis", "demo"),
     *("console", "commands", "app", "__main__"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""

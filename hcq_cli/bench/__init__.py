@@ -1,1 +1,5 @@
-"""Measurements: how fast a search is on this machine, and what it is compared with."""
+"""Measurements: how fast a search is on this machine and what it is compared with; what a model costs.
+
+`search`, `synthetic_codes` and `faiss_engines` time searches; `model_cost` times a training step and the encoding of
+videos beside the bare encoders. All give dataclasses of figures, which `hcq bench` prints.
+"""

@@ -12,7 +12,7 @@ from hcq_cli.commands.shared import Session, command
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.training.measuring import Cost
+    from hcq_cli.bench.model_cost import Cost
 
 RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME|FILE", help="See hcq recipes.")]
 Settings = Annotated[
@@ -49,8 +49,8 @@ def bench_train(
     device: Device = "cpu",
 ) -> None:
     """Time a whole training step beside the forward and backward pass of its two encoders, on made-up features."""
+    from hcq_cli.bench.model_cost import made_up, measure_training
     from hcq_cli.training import recipe as recipes
-    from hcq_cli.training.measuring import made_up, measure_training
 
     plan = recipes.load(recipe, settings or ())
     _limit(threads)
@@ -72,11 +72,11 @@ def bench_encode(
     device: Device = "cpu",
 ) -> None:
     """Time features to codes beside the bare video encoder, on made-up features and weights."""
+    from hcq_cli.bench.model_cost import made_up, measure_encoding
     from hcq_cli.model import networks, text
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.config import ExpertConfig
     from hcq_cli.training import recipe as recipes
-    from hcq_cli.training.measuring import made_up, measure_encoding
 
     plan = recipes.load(recipe, [*(settings or ()), "text.encoder=scratch"])  # no text is encoded
     _limit(threads)
@@ -89,7 +89,7 @@ def bench_encode(
 
 
 def _experts(given: str | None) -> dict[str, int]:
-    from hcq_cli.training.measuring import MMT_EXPERTS
+    from hcq_cli.bench.model_cost import MMT_EXPERTS
 
     if given is None:
         return MMT_EXPERTS

@@ -12,8 +12,8 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from hcq_cli.data.check import CaptionReport
-    from hcq_cli.data.matching import VideoIds
+    from hcq_cli.datasets.check import CaptionReport
+    from hcq_cli.datasets.matching import VideoIds
 
 SHOWN = 20
 """Problems printed in full; --json holds all of them."""
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
         Exit code 0: clean; 3: some lines are wrong or some videos have no features; 4: no caption file; 10: no file.
         """
-        from hcq_cli.data.check import check_captions
+        from hcq_cli.datasets.check import check_captions
 
         store, place = _store(session, features)
         report = check_captions(file, store)

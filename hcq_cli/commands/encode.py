@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
 
 def _sentences(path: Path) -> tuple[list[str], list[str]]:
     """Ids and captions of a file; captions of a video are numbered after its name."""
-    from hcq_cli.data.captions import read_captions
+    from hcq_cli.datasets.captions import read_captions
 
     if path.suffix == ".txt":
         try:

@@ -14,8 +14,8 @@ from hcq_cli.console import Console
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.data.collection import Collection
-    from hcq_cli.data.parts import Part
+    from hcq_cli.datasets.collection import Collection
+    from hcq_cli.datasets.parts import Part
     from hcq_cli.evaluation.compression import Compressed
     from hcq_cli.evaluation.report import Row
     from hcq_cli.evaluation.retrieval import Retrieval
@@ -73,7 +73,7 @@ def evaluate(
 
     Beside it the dense vectors, and what other methods make of those at the same bytes.
     """
-    from hcq_cli.data.captions import read_captions
+    from hcq_cli.datasets.captions import read_captions
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load, read_header
 
@@ -87,7 +87,7 @@ def evaluate(
     read = read_captions(caption_file(session, given))
     model = load(folder, device)
 
-    from hcq_cli.data.collection import collect
+    from hcq_cli.datasets.collection import collect
     from hcq_cli.evaluation import report
     from hcq_cli.evaluation.retrieval import measure
     from hcq_cli.model.encoding import expert_warnings

@@ -96,7 +96,7 @@ def _captions(session: Session, codes: Path) -> TuningQueries | None:
 
 def caption_queries_of(session: Session, file: CodeFile) -> TuningQueries | None:
     """The workspace's captions as the codes' model sees them; None where there are none, or no such model."""
-    from hcq_cli.data.captions import read_captions
+    from hcq_cli.datasets.captions import read_captions
     from hcq_cli.search.ivf_training import caption_queries
     from hcq_cli.search.text_encoder import open_tower
 

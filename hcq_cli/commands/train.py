@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         output: Output = None,
     ) -> None:
         """Learn encoders and quantizers together. An interrupted run goes on when the command is run again."""
-        from hcq_cli.data.captions import read_captions
+        from hcq_cli.datasets.captions import read_captions
         from hcq_cli.features.store import FeatureStore
         from hcq_cli.training import recipe as recipes
 
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         run = output or session.workspace.model
         session.console.note("loading torch…")
 
-        from hcq_cli.data.collection import collect
+        from hcq_cli.datasets.collection import collect
         from hcq_cli.training.dataset import training_data
         from hcq_cli.training.loop import train as train_model
 

@@ -184,8 +184,8 @@ class Journey:
 
     def train(self) -> None:
         """Features and captions → a checkpoint; an interrupted training goes on."""
-        from hcq_cli.data.captions import read_captions
-        from hcq_cli.data.collection import collect
+        from hcq_cli.datasets.captions import read_captions
+        from hcq_cli.datasets.collection import collect
         from hcq_cli.features.store import FeatureStore
         from hcq_cli.training import recipe as recipes
         from hcq_cli.training.dataset import training_data

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.features import Features
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.features import Features
+from hcq_cli.datasets.parts import Part
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from hcq_cli.data.batches import VideoBatch
+    from hcq_cli.datasets.batches import VideoBatch
     from hcq_cli.model.hcq import DualEncoder
     from hcq_cli.model.quantizer import Coder
     from hcq_cli.model.text import TextTower

@@ -11,9 +11,9 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.ids import moment_id
-from hcq_cli.data.batches import RaggedTokens, collate, in_order
-from hcq_cli.data.collection import has_tokens
-from hcq_cli.data.stretches import Stretch, cut, cut_tokens, part
+from hcq_cli.datasets.batches import RaggedTokens, collate, in_order
+from hcq_cli.datasets.collection import has_tokens
+from hcq_cli.datasets.segments import Stretch, cut, cut_tokens, part
 from hcq_cli.features.records import VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model

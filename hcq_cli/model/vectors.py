@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.batches import collate, in_order
-from hcq_cli.data.features import Features
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.batches import collate, in_order
+from hcq_cli.datasets.features import Features
+from hcq_cli.datasets.parts import Part
 from hcq_cli.model.checkpoint import Model
 
 VIDEOS_AT_ONCE = 64

@@ -50,7 +50,7 @@ from hcq_cli.search.ivf import (
 from hcq_cli.search.segment import Segment
 
 if TYPE_CHECKING:
-    from hcq_cli.data.captions import Captions
+    from hcq_cli.datasets.captions import Captions
     from hcq_cli.search.text_encoder import TextTower
 
 DIMENSIONS = 128

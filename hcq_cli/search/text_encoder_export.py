@@ -125,7 +125,7 @@ def hits_kept(collection: Collection, exact: np.ndarray, found: np.ndarray) -> t
 
 def _sentences(captions: Path) -> list[str]:
     """Captions spread over a file; none where it cannot be read."""
-    from hcq_cli.data.captions import read_captions
+    from hcq_cli.datasets.captions import read_captions
 
     found: list[str] = []
     with suppress(HcqError, OSError):

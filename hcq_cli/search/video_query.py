@@ -129,7 +129,7 @@ def encode_video(
         UsageError: the experts here are not those of the model.
         HcqError: the file gives nothing, or nothing that the model knows.
     """
-    from hcq_cli.data.batches import collate
+    from hcq_cli.datasets.batches import collate
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.media.inputs import find_inputs
     from hcq_cli.model.checkpoint import read_header

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hcq_cli.data.collection import Collection, has_tokens
-from hcq_cli.data.features import Features
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.collection import Collection, has_tokens
+from hcq_cli.datasets.features import Features
+from hcq_cli.datasets.parts import Part
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.config import ExpertConfig

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hcq_cli.data.batches import BatchSampler, Draw, collate
-from hcq_cli.data.features import held_in_memory
-from hcq_cli.data.statistics import FeatureStatistics, statistics
+from hcq_cli.datasets.batches import BatchSampler, Draw, collate
+from hcq_cli.datasets.features import held_in_memory
+from hcq_cli.datasets.statistics import FeatureStatistics, statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_collection import SMALL, caption, video, write_store
+from toy_dataset import SMALL, caption, video, write_store
 
 from experts.base import Tokens
 

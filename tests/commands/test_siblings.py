@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_collection import SMALL, caption, video, write_captions, write_store
+from toy_dataset import SMALL, caption, video, write_captions, write_store
 
 from hcq_cli.codes.codefile import open_codes
-from hcq_cli.data.captions import read_captions
-from hcq_cli.data.collection import collect
+from hcq_cli.datasets.captions import read_captions
+from hcq_cli.datasets.collection import collect
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import load
 from hcq_cli.training import recipe as recipes

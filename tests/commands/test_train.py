@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_collection import SMALL, caption, video, write_captions, write_store
+from toy_dataset import SMALL, caption, video, write_captions, write_store
 
 from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.model import checkpoint

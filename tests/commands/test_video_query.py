@@ -64,7 +64,7 @@ def save_checkpoint(root: Path, seed: int = 0, folder: str = "model", **identiti
 
 def float_scores(root: Path, codes: str, row: int) -> dict[str, float]:
     """The hybrid score of the dense levels of a stored video with each coded item, from float codewords."""
-    from hcq_cli.data.batches import collate
+    from hcq_cli.datasets.batches import collate
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load
 

@@ -12,7 +12,7 @@ import pytest
 from mmt_files import add, features, h5_bytes, h5_name, msrvtt, pack, unpack, video_bytes
 
 from experts.base import State
-from hcq_cli.data.captions import read_captions
+from hcq_cli.datasets.captions import read_captions
 from hcq_cli.features.mmt import importing
 from hcq_cli.features.mmt.importing import Options, import_mmt
 from hcq_cli.features.store import FeatureStore, verify

@@ -14,7 +14,7 @@ import pytest
 import torch
 from parity.comparing import batch, close, model, same, tensors
 
-from hcq_cli.data.batches import VideoBatch
+from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import DamagedError, HcqError, UsageError
 from hcq_cli.legacy.importing import import_official
 from hcq_cli.model import checkpoint

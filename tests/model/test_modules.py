@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_models import CAPTIONS, batch, config, model
 
-from hcq_cli.data.batches import VideoBatch
+from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.model.checkpoint import video_tensors
 from hcq_cli.model.gating import GatedMixture
 from hcq_cli.model.ghostvlad import GhostVLAD

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_collection import SMALL, video, write_captions, write_store
+from toy_dataset import SMALL, video, write_captions, write_store
 
-from hcq_cli.data.captions import read_captions
-from hcq_cli.data.collection import collect
+from hcq_cli.datasets.captions import read_captions
+from hcq_cli.datasets.collection import collect
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
@@ -110,7 +110,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), observer=Kill())
 def test_sigkill_inside_an_epoch(place: Path, tmp_path: Path) -> None:
     run(place, tmp_path / "whole")
     here = Path(__file__).parent
-    paths = os.pathsep.join([str(here.parent), str(here.parents[1])])
+    paths = os.pathsep.join(map(str, [here.parent, here.parent / "support", here.parents[1]]))
     command = [sys.executable, "-c", KILLED, str(place), str(tmp_path / "killed"), str(here)]
     ran = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True)
     assert ran.returncode == -signal.SIGKILL, ran.stderr

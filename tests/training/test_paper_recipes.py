@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hcq_cli.data.features import MemoryFeatures
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.features import MemoryFeatures
+from hcq_cli.datasets.parts import Part
 from hcq_cli.errors import UsageError
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import networks

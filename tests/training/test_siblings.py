@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_collection import SMALL, video, write_captions, write_store
+from toy_dataset import SMALL, video, write_captions, write_store
 
-from hcq_cli.data.captions import read_captions
-from hcq_cli.data.collection import collect
+from hcq_cli.datasets.captions import read_captions
+from hcq_cli.datasets.collection import collect
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.batches import RaggedTokens, in_order
+from hcq_cli.datasets.batches import RaggedTokens, in_order
 from hcq_cli.features.records import Ragged
 
 READ_AT_ONCE = 256

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.data.formats import Problem, Row, recognise
+from hcq_cli.datasets.formats import Problem, Row, recognise
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 __all__ = ["CaptionedVideo", "Captions", "Problem", "Words", "read_captions"]

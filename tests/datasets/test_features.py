@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toy_collection import video, write_store
+from toy_dataset import video, write_store
 
-from hcq_cli.data.features import MemoryFeatures, held_in_memory
-from hcq_cli.data.statistics import statistics
+from hcq_cli.datasets.features import MemoryFeatures, held_in_memory
+from hcq_cli.datasets.statistics import statistics
 from hcq_cli.features.store import FeatureStore
 
 

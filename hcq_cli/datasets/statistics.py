@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.features import Features, portions
+from hcq_cli.datasets.features import Features, portions
 from hcq_cli.errors import HcqError
 
 STATISTICS_VIDEOS = 20_000

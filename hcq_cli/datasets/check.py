@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hcq_cli.data.captions import Captions, read_captions
-from hcq_cli.data.matching import Match, VideoIds, match
-from hcq_cli.data.splits import Splits, split_videos
+from hcq_cli.datasets.captions import Captions, read_captions
+from hcq_cli.datasets.matching import Match, VideoIds, match
+from hcq_cli.datasets.splits import Splits, split_videos
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hcq_cli.data.batches import BatchSampler, collate, in_order, kept_tokens
+from hcq_cli.datasets.batches import BatchSampler, collate, in_order, kept_tokens
 from hcq_cli.errors import HcqError, UsageError
 
 

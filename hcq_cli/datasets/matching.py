@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.captions import CaptionedVideo, Captions
+from hcq_cli.datasets.captions import CaptionedVideo, Captions
 
 
 class VideoIds(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hcq_cli.data.captions import read_captions
+from hcq_cli.datasets.captions import read_captions
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_collection import caption, video, write_captions, write_store
+from toy_dataset import caption, video, write_captions, write_store
 
-from hcq_cli.data.captions import read_captions
-from hcq_cli.data.collection import Collection, collect
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.captions import read_captions
+from hcq_cli.datasets.collection import Collection, collect
+from hcq_cli.datasets.parts import Part
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hcq_cli.data.captions import CaptionedVideo, Captions
-from hcq_cli.data.matching import Match, match
+from hcq_cli.datasets.captions import CaptionedVideo, Captions
+from hcq_cli.datasets.matching import Match, match
 
 
 class Ids:

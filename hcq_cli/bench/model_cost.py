@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from hcq_cli.data.batches import Draw, collate
-from hcq_cli.data.features import MemoryFeatures
-from hcq_cli.data.parts import Part
+from hcq_cli.datasets.batches import Draw, collate
+from hcq_cli.datasets.features import MemoryFeatures
+from hcq_cli.datasets.parts import Part
 from hcq_cli.features.records import Ragged
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.config import ExpertConfig

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.data.batches import RaggedTokens
+from hcq_cli.datasets.batches import RaggedTokens
 from hcq_cli.features.records import Ragged
 
 

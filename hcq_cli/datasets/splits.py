@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hcq_cli.data.captions import CaptionedVideo
+from hcq_cli.datasets.captions import CaptionedVideo
 
 MIN_VIDEOS_TO_HOLD_OUT = 500
 """With fewer training videos none is held out: all train, and the last epoch is kept."""

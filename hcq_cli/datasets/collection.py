@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State
-from hcq_cli.data.captions import Captions
-from hcq_cli.data.matching import Match, match
-from hcq_cli.data.parts import Part
-from hcq_cli.data.splits import split_videos
+from hcq_cli.datasets.captions import Captions
+from hcq_cli.datasets.matching import Match, match
+from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import split_videos
 from hcq_cli.errors import HcqError
 from hcq_cli.features.records import state_number
 from hcq_cli.features.store import FeatureStore

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from hcq_cli.data.captions import CaptionedVideo
-from hcq_cli.data.splits import split_videos
+from hcq_cli.datasets.captions import CaptionedVideo
+from hcq_cli.datasets.splits import split_videos
 
 
 def videos(*parts: tuple[int, str | None]) -> list[CaptionedVideo]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hcq_cli.codes.ids import moment_id, start_of, stretches_among, video_of
 from hcq_cli.codes.strings import Strings
-from hcq_cli.data.stretches import cut, cut_tokens, part
+from hcq_cli.datasets.segments import cut, cut_tokens, part
 from hcq_cli.features.records import Ragged
 
 
