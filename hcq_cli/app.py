@@ -17,7 +17,7 @@ from hcq_cli import __version__
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
-from hcq_cli.settings import read_settings
+from hcq_cli.settings import Settings, read_settings
 
 COMMANDS: list[str] = [
     "extract",
@@ -104,14 +104,12 @@ def build() -> typer.Typer:
 
 def _run() -> int:
     program: Any = typer.main.get_command(build())
-    settings: dict[str, Any] = {}
-    settings_error: HcqError | None = None
     try:
         settings = read_settings(program)
     except HcqError as error:  # raised by the command, so that --help and doctor work all the same
-        settings_error = error
+        settings = Settings(error=error)
     # Precedence: flag > environment HCQ_* > hcq.toml > default, all of it done by the option parser.
-    options = {"auto_envvar_prefix": "HCQ", "default_map": settings, "obj": settings_error}
+    options: dict[str, Any] = {"auto_envvar_prefix": "HCQ", "default_map": settings.defaults, "obj": settings}
     code = program.main(prog_name="hcq", standalone_mode=False, **options)
     sys.stdout.flush()
     return code if isinstance(code, int) else EXIT_OK

@@ -14,10 +14,12 @@ the newest generation and never sees half of anything; a kill at any instant lea
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +33,109 @@ from hcq_cli.errors import DamagedError, LockedError
 MANIFEST_PATTERN = re.compile(r"manifest-(\d{8})\.json")
 KEPT_GENERATIONS = 3
 """Generations kept for readers that opened the folder before the last write."""
+LONGEST_NAME = 255
+"""Bytes of a file's name, as file systems have it."""
+KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class NotRegularError(DamagedError):
+    """Where a file of a format should be lies a link, a folder, a pipe, a socket or a device.
+
+    hcq writes nothing of the kind: it may lead to somebody's files, or never end. So it is refused without being
+    read, and mending neither moves nor deletes it.
+    """
+
+
+def plain_name(name: object) -> str:
+    """`name`, if a folder can have a file of that name; for every name that is read out of a file.
+
+    Args:
+        name: what the file says.
+
+    Raises:
+        ValueError: it is no text, or a path that leads elsewhere ("../x", "/x", ".").
+    """
+    plain = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+    if not plain or len(os.fsencode(str(name))) > LONGEST_NAME:  # which raises UnicodeEncodeError, a ValueError
+        raise ValueError(f"{str(name)[:80]!r} is not the name of a file in its folder")
+    return str(name)
+
+
+def _refuse_irregular(path: Path | str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        raise NotRegularError(f"{path}: is {kind}, not a file", "move it away, then run the same command again")
+
+
+def need_regular(path: Path) -> None:
+    """See that `path` is a file of its own, or that nothing is there.
+
+    Raises:
+        NotRegularError: it is a link, a folder, a pipe, a socket or a device.
+    """
+    with suppress(FileNotFoundError):
+        _refuse_irregular(path, path.lstat().st_mode)
+
+
+def need_folder(path: Path) -> None:
+    """See that `path` is a folder itself, or that nothing is there: files must not be moved through a link.
+
+    Raises:
+        NotRegularError: it is anything else.
+    """
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISDIR(mode):
+            kind = KINDS.get(stat.S_IFMT(mode), "a file")
+            raise NotRegularError(f"{path}: is {kind}, not a folder", "put the folder itself in its place")
+
+
+def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, links: bool = False) -> int:
+    """Open a file that must be one: the way in for every file whose name or folder came from elsewhere.
+
+    Never waits for a pipe, and nothing but a regular file is read from or written to, even if it is put in the
+    file's place meanwhile.
+
+    Args:
+        path: the file.
+        flags: as `os.open` takes them.
+        links: whether the path may be a link to a file, for paths that a person gives.
+
+    Returns:
+        a file descriptor, to be closed.
+
+    Raises:
+        NotRegularError: it is a link, a folder, a pipe, a socket or a device.
+        OSError: it is not there, or cannot be opened.
+    """
+    with suppress(FileNotFoundError):  # `flags` may be to make it
+        _refuse_irregular(path, Path(path).stat(follow_symlinks=links).st_mode)  # opening a device may act
+    extra = os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
+    try:
+        handle = os.open(path, flags | extra, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # changed since it was looked at
+            raise NotRegularError(f"{path}: is no file of its own", "move it away") from error
+        raise
+    try:
+        _refuse_irregular(path, os.fstat(handle).st_mode)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_regular(path: Path, *, links: bool = False) -> bytes:
+    """The content of a file; arguments and errors are those of `open_regular`."""
+    with os.fdopen(open_regular(path, links=links), "rb") as source:
+        return source.read()
 
 
 def sync_folder(folder: Path) -> None:
@@ -98,9 +203,9 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file's content, as hex; reads it once, in bounded memory."""
-    with path.open("rb") as source:
+def digest_file(path: Path, *, links: bool = True) -> str:
+    """SHA-256 of a file's content, as hex; reads it once, in bounded memory. Errors are those of `open_regular`."""
+    with os.fdopen(open_regular(path, links=links), "rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
@@ -170,7 +275,7 @@ class Generations:
 
     def _parse(self, path: Path) -> dict[str, Any]:
         try:
-            text = path.read_text("utf-8")
+            text = read_regular(path).decode("utf-8")
             if not text.endswith("}\n"):
                 raise ValueError("truncated")
             document = json.loads(text)
@@ -210,11 +315,14 @@ def writer_lock(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
 
     Raises:
         LockedError: another writer holds it.
+        NotRegularError: the lock's file is a link or anything else but a file.
     """
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "writer.lock")
+    path = folder / "writer.lock"
+    need_regular(path)  # some versions of filelock follow a link and empty the file that it leads to
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=wait_s)
     except Timeout:

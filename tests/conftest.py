@@ -80,7 +80,7 @@ def hcq(tmp_path: Path) -> Callable[..., Outcome]:
             text=True,
             errors="surrogateescape",
             timeout=timeout,
-            env={**os.environ, "NO_COLOR": "1", **(env or {})},
+            env={**os.environ, "NO_COLOR": "1", "XDG_CONFIG_HOME": str(tmp_path / ".config"), **(env or {})},
         )
         outcome = Outcome(done)
         if code is not None:

@@ -19,6 +19,7 @@ import typer
 
 from hcq_cli.console import Console
 from hcq_cli.errors import HcqError
+from hcq_cli.settings import Settings
 from hcq_cli.workspace import Workspace
 
 VERBS = "The five verbs"
@@ -79,12 +80,14 @@ def _given(context: typer.Context, name: str) -> Any:
 
 
 def _session(context: typer.Context, needs_settings: bool) -> Session:
-    settings_error = context.find_object(HcqError)
-    if needs_settings and settings_error is not None:
-        raise settings_error
+    settings = context.find_object(Settings) or Settings()
+    if needs_settings and settings.error is not None:
+        raise settings.error
     console = Console(*(bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose")))
     root = Path(_given(context, "workspace") or ".hcq")  # some Typers hand out text here
-    return Session(console, Workspace(root), settings_error)
+    for message in settings.warnings(context):
+        console.warn(message)
+    return Session(console, Workspace(root), settings.error)
 
 
 def shared_options(
