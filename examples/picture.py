@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from hcq_cli.process import python_command
+
 QUERIES = ("the sound of a barking dog", "a green cross", "a man in glasses looks on")
 
 
 def shown(command: list[str], width: int) -> str:
     """What a person at a terminal would see of a command, colours included."""
     env = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width)}
-    done = subprocess.run(
-        [sys.executable, "-m", "hcq_cli", *command], capture_output=True, text=True, check=True, env=env
-    )
+    done = subprocess.run(python_command("hcq_cli", *command), capture_output=True, text=True, check=True, env=env)
     return done.stdout
 
 

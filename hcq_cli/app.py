@@ -135,6 +135,8 @@ def _print_any_name() -> None:
 
 def main() -> None:
     """Run the command line; never returns."""
+    # Whatever a library may start (a pool, a compiler) leaves the current folder alone; ours do so anyway.
+    os.environ["PYTHONSAFEPATH"] = "1"
     _print_any_name()
     console = Console(json_mode="--json" in sys.argv[1:])
     try:

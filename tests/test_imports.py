@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ORDER = [
-    *("errors", "files", "workspace", "settings"),
+    *("errors", "files", "process", "workspace", "settings"),
     *(
         "experts",
         "features",
@@ -24,7 +24,7 @@ ORDER = [
         "training",
     ),
     *("baselines", "bench", "legacy", "weights", "diagnosis", "demo"),
-    *("console", "commands", "app", "__main__"),
+    *("console", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""
 EXCEPTIONS = {("hcq_cli.model.checkpoint", "hcq_cli.compat.checkpoint")}

@@ -6,11 +6,13 @@ detail comes from the seed and the clip's number, so that clips are equal howeve
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -23,11 +25,15 @@ from hcq_cli.demo.drawing import HEIGHT, SPRITE, WIDTH, draw_background, draw_ob
 from hcq_cli.demo.faces import draw_face
 from hcq_cli.demo.scene import NOBODY, SILENCE, Scene
 from hcq_cli.demo.sounds import HZ, synthesise
+from hcq_cli.errors import HcqError
 from hcq_cli.files import atomic_path
+from hcq_cli.process import python_command
 
 RENDERER = "1"
 """Change it when the clips change; a demo folder of another renderer is not mixed with this one's."""
 FPS = 10
+LEAST_CLIPS = 8
+"""So many pay for starting one process more."""
 
 
 @dataclass(frozen=True)
@@ -157,28 +163,61 @@ def render_all(
         seed: see `render_clip`.
         folder: where the clips go, named after `Scene.file`.
         workers: processes that draw at once.
-        progress: told how many clips are finished, now and then.
+        progress: told how many clips are finished, after each.
 
     Returns:
         How many clips were rendered.
+
+    Raises:
+        HcqError: a clip cannot be rendered.
     """
     missing = [scene for scene in scenes if not (folder / scene.file).exists()]
-    batches = [missing[at : at + 8] for at in range(0, len(missing), 8)]
-    done = len(scenes) - len(missing)
-    if not batches:
+    if not missing:
         return 0
-    # spawn: a forked child of a process that already runs threads (torch, OpenCV) may hang.
-    with ProcessPoolExecutor(min(workers, len(batches)), mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_render_batch, batch, seed, folder): len(batch) for batch in batches}
-        for finished in as_completed(running):
-            finished.result()
-            done += running[finished]
-            if progress is not None:
-                progress(done)
+    workers = min(workers, -(-len(missing) // LEAST_CLIPS))
+    for finished in _rendered([missing[at::workers] for at in range(workers)], seed, folder):
+        if progress is not None:
+            progress(len(scenes) - len(missing) + finished)
     return len(missing)
 
 
-def _render_batch(scenes: Sequence[Scene], seed: int, folder: Path) -> None:
-    cv2.setNumThreads(1)
-    for scene in scenes:
-        render_clip(scene, seed, folder / scene.file)
+def _rendered(shares: Sequence[Sequence[Scene]], seed: int, folder: Path) -> Iterator[int]:
+    """Render each share in a process of its own (child.py); counts the clips as they are finished.
+
+    Raises:
+        HcqError: a process cannot render a clip, or ended.
+    """
+    # One pipe for all of them: a line is short enough to arrive whole, and the end comes when the last has ended.
+    listening, telling = os.pipe()
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        with os.fdopen(listening, encoding="utf-8") as lines:
+            try:
+                for _ in shares:
+                    children.append(_start_child(telling))
+            finally:
+                os.close(telling)
+            for child, share in zip(children, shares, strict=True):
+                _ask(child, share, seed, folder)
+            for finished, line in enumerate(lines, start=1):
+                said = json.loads(line)
+                if "error" in said:
+                    raise HcqError(f"a clip cannot be rendered: {said['error']}", "hcq doctor")
+                yield finished
+        if any(child.wait() for child in children):
+            raise HcqError("a process that renders clips has ended", "run the same command again")
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def _start_child(telling: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(python_command("hcq_cli.demo.child"), stdin=subprocess.PIPE, stdout=telling)
+
+
+def _ask(child: subprocess.Popen[bytes], scenes: Sequence[Scene], seed: int, folder: Path) -> None:
+    assert child.stdin is not None
+    listed = [[scene.number, scene.split, scene.values] for scene in scenes]
+    with suppress(BrokenPipeError), child.stdin as asking:  # one that has ended already is told from its exit code
+        asking.write(json.dumps({"seed": seed, "folder": str(folder), "scenes": listed}).encode())

@@ -1,6 +1,6 @@
 """Tries every scan kernel on a few codes. Run in a process of its own: compiled code may end it.
 
-    python -m hcq_cli.diagnosis.kernels
+    python -P -m hcq_cli.diagnosis.kernels
 
 The last line printed is `MARK` and a JSON document: {"used", "right", "wrong"} or {"error", "hint"}.
 """

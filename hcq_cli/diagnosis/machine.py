@@ -13,6 +13,7 @@ from typing import Any
 from hcq_cli import __version__
 from hcq_cli.diagnosis.finding import Finding, Health
 from hcq_cli.diagnosis.packages import run_trial
+from hcq_cli.process import python_command
 
 PART = "machine"
 INSTRUCTION_SETS = ("avx", "avx2", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni", "neon", "asimd", "sve")
@@ -91,10 +92,8 @@ def _accelerators(facts: Mapping[str, Any] | None) -> list[Finding]:
 
 def _kernel() -> Finding:
     """Run every scan kernel on a few codes, in a process of its own."""
-    name, package = "scan kernel", Path(__file__).resolve().parent.parent
-    paths = filter(None, [os.fspath(package.parent), os.environ.get("PYTHONPATH")])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    outcome = run_trial([sys.executable, "-P", "-m", "hcq_cli.diagnosis.kernels"], env)
+    name = "scan kernel"
+    outcome = run_trial(python_command("hcq_cli.diagnosis.kernels"))
     if "error" in outcome:
         mend = outcome.get("hint") or "HCQ_KERNEL=numpy"
         return Finding(PART, name, Health.BROKEN, outcome["error"], True, mend)

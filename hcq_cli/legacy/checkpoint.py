@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.legacy.child import ABOUT_FILE, WEIGHTS_FILE
+from hcq_cli.process import python_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ def read_legacy(path: Path, deadline_s: float = DEADLINE_S) -> LegacyCheckpoint:
 
 
 def _run(path: Path, scratch: Path, deadline_s: float) -> None:
-    command = [sys.executable, "-m", "hcq_cli.legacy.child", os.fspath(path.absolute()), os.fspath(scratch)]
+    command = python_command("hcq_cli.legacy.child", path.absolute(), scratch)
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, env=one_thread)

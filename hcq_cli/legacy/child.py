@@ -1,4 +1,4 @@
-"""The child process that opens a pickle: `python -m hcq_cli.legacy.child FILE FOLDER`.
+"""The child process that opens a pickle: `python -P -m hcq_cli.legacy.child FILE FOLDER`.
 
 Writes FOLDER/weights.safetensors and FOLDER/about.json; what goes wrong is one JSON line on stdout.
 """

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from hcq_cli.errors import HcqError
 from hcq_cli.media import protocol
 from hcq_cli.media.protocol import Answer, Job, Setup
+from hcq_cli.process import python_command
 
 START_S = 180.0
 """How long a worker may take to load its experts, seconds."""
@@ -137,7 +137,7 @@ class Child:
         self._chatter = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         self._rest = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hcq_cli.media.worker"],
+            python_command("hcq_cli.media.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._chatter,

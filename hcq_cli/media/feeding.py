@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from experts.base import Expert
 from experts.neural.expert import NetworkExpert
 from hcq_cli.errors import HcqError
 from hcq_cli.media.protocol import Setup
+from hcq_cli.process import python_command
 
 LAST_WORD_S = 2.0
 
@@ -70,7 +70,7 @@ class Feeding:
     def _start(self) -> None:
         chatter = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hcq_cli.media.inference"],
+            python_command("hcq_cli.media.inference"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=chatter,

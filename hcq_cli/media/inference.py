@@ -1,8 +1,8 @@
 """The process that runs the networks: takes rows from all decoding processes, and runs them in batches.
 
-Run by feeding.py as `python -m hcq_cli.media.inference`. Whatever has come in for an expert while the last batch ran
-makes the next one, whichever videos it is of; so neither side waits for the other as long as there is work for both,
-and a GPU is fed by as many decoding processes as there are. It ends when its parent does.
+Run by feeding.py as `python -P -m hcq_cli.media.inference`. Whatever has come in for an expert while the last batch
+ran makes the next one, whichever videos it is of; so neither side waits for the other as long as there is work for
+both, and a GPU is fed by as many decoding processes as there are. It ends when its parent does.
 """
 
 from __future__ import annotations

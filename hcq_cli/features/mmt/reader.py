@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from experts.base import State, Tokens
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.mmt.video_file import MmtVideo
+from hcq_cli.process import python_command
 
 PATIENCE_S = 60.0
 """How long a file may take at least, seconds; a good one takes milliseconds."""
@@ -64,7 +64,7 @@ class VideoReader:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._process is None:
-            command = [sys.executable, "-m", "hcq_cli.features.mmt.child"]
+            command = python_command("hcq_cli.features.mmt.child")
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         assert self._process.stdin is not None and self._process.stdout is not None

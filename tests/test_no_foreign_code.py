@@ -1,0 +1,226 @@
+"""Nothing that lies beside the videos runs: what the sources may not contain, one small function a rule.
+
+A rule is given the syntax tree of a file and yields the nodes that break it. It stands beside snippets that break it,
+on which it is proven, and some that look alike and are in order. tests/test_canaries.py tries the same from outside.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SOURCES = {
+    path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text("utf-8"))
+    for folder in ("hcq_cli", "experts", "examples")
+    for path in sorted((REPOSITORY / folder).rglob("*.py"))
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What no source file may do.
+
+    Args:
+        find: gives the nodes that break the rule.
+        bad: snippets that break it.
+        good: snippets that do not.
+        allowed: files that may.
+    """
+
+    find: Callable[[ast.AST], Iterator[ast.AST]]
+    bad: tuple[str, ...]
+    good: tuple[str, ...]
+    allowed: frozenset[str]
+
+
+RULES: dict[str, Rule] = {}
+PYTHON = re.compile(r"(.*/)?python[\d.]*")
+
+
+def rule(bad: list[str], good: list[str], allowed: tuple[str, ...] = ()):
+    """Adds a rule; see `Rule`."""
+
+    def add(find: Callable[[ast.AST], Iterator[ast.AST]]):
+        RULES[find.__name__] = Rule(find, tuple(bad), tuple(good), frozenset(allowed))
+        return find
+
+    return add
+
+
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes of a tree, which every rule goes through."""
+    return tuple(ast.walk(tree))
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` as it stands in the source; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Everything that is imported, by its full name: `from a import b` is `a.b`."""
+    for node in nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    return (node for node in nodes(tree) if isinstance(node, ast.Call))
+
+
+@rule(
+    bad=[
+        "subprocess.run([sys.executable, script])",
+        "python = sys.executable",
+        "from sys import executable",
+        "multiprocessing.spawn.get_executable()",
+    ],
+    good=["python_command('hcq_cli.media.worker')", "print(sys.version)"],
+    allowed=("hcq_cli/process.py", "hcq_cli/diagnosis/machine.py"),  # the doctor says which Python it is
+)
+def python_is_started_by_one_function(tree: ast.AST) -> Iterator[ast.AST]:
+    yield from (node for node, name in imports(tree) if name == "sys.executable")
+    for node in nodes(tree):
+        if dotted(node) == "sys.executable" or dotted(node).endswith("get_executable"):
+            yield node
+
+
+@rule(
+    bad=[
+        "subprocess.run([sys.executable, '-m', 'hcq_cli'])",
+        "command = ['python3', '-c', 'import cv2']",
+        "subprocess.run(('/usr/bin/python', 'script.py'))",
+        "subprocess.Popen(['env', 'python3.12', 'script.py'])",
+        "subprocess.Popen(f'python {script}')",
+        "subprocess.Popen([python, script, '-m'])",
+    ],
+    good=["[sys.executable, '-P', '-m', 'hcq_cli']", "hint = 'python -m pip install av'", "['gcc', 'scan.c']"],
+)
+def python_is_told_to_leave_the_current_folder_alone(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in nodes(tree):
+        if isinstance(node, ast.List | ast.Tuple) and _starts_python(node.elts):
+            yield node
+    for call in calls(tree):
+        if dotted(call.func).startswith("subprocess.") and call.args and PYTHON.fullmatch(_first_word(call.args[0])):
+            yield call
+
+
+def _starts_python(elements: list[ast.expr]) -> bool:
+    words = [element.value for element in elements if isinstance(element, ast.Constant)]
+    python = any(map(PYTHON.fullmatch, map(str, words))) or any(dotted(each) == "sys.executable" for each in elements)
+    return "-P" not in words and (python or "-m" in words or "-c" in words)
+
+
+def _first_word(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr) and node.values:
+        node = node.values[0]
+    return str(node.value).partition(" ")[0] if isinstance(node, ast.Constant) else ""
+
+
+@rule(
+    bad=[
+        "import multiprocessing",
+        "from multiprocessing import get_context",
+        "import torch.multiprocessing as mp",
+        "from concurrent.futures import ProcessPoolExecutor",
+        "concurrent.futures.ProcessPoolExecutor(4)",
+        "DataLoader(data, num_workers=2)",
+        "os.fork()",
+        "os.execv(program, arguments)",
+    ],
+    good=[
+        "from multiprocessing.connection import Listener",
+        "from concurrent.futures import ThreadPoolExecutor",
+        "os.kill(pid, 9)",
+    ],
+)
+def pools_that_python_starts_are_not_used(tree: ast.AST) -> Iterator[ast.AST]:
+    """What they start looks for modules in the current folder first: `python -c ...`, without -P."""
+    for node, name in imports(tree):
+        connection = name.startswith("multiprocessing.connection.")
+        if ("multiprocessing" in name.split(".") and not connection) or name.endswith("ProcessPoolExecutor"):
+            yield node
+    for node in nodes(tree):
+        name = dotted(node)
+        if name.endswith(".ProcessPoolExecutor") or name.startswith(
+            ("os.fork", "os.exec", "os.spawn", "os.posix_spawn")
+        ):
+            yield node
+        if isinstance(node, ast.keyword) and node.arg == "num_workers":
+            yield node
+
+
+@rule(
+    bad=[
+        "os.system('ls')",
+        "os.popen(command)",
+        "subprocess.run(command, shell=True)",
+        "subprocess.getoutput('ls')",
+        "asyncio.create_subprocess_shell(command)",
+    ],
+    good=["subprocess.run(command)", "subprocess.run(command, shell=False)"],
+)
+def no_shell_is_asked(tree: ast.AST) -> Iterator[ast.AST]:
+    for call in calls(tree):
+        name = dotted(call.func)
+        if name in ("os.system", "os.popen") or name.startswith("subprocess.get") or name.endswith("_shell"):
+            yield call
+        for keyword in call.keywords:
+            if keyword.arg == "shell" and getattr(keyword.value, "value", True) is not False:
+                yield call
+
+
+@rule(
+    bad=["exec(text)", "eval(text)", "compile(text, 'file', 'exec')", "__import__(name)", "runpy.run_path(path)"],
+    good=["model.eval()", "re.compile(text)", "torch.compile(model)"],
+    allowed=("hcq_cli/start.py",),  # the module is the one that the parent named
+)
+def no_text_is_run_as_code(tree: ast.AST) -> Iterator[ast.AST]:
+    for call in calls(tree):
+        name = dotted(call.func)
+        if name in ("exec", "eval", "compile", "__import__") or name.startswith("runpy."):
+            yield call
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_source_breaks_the_rule(name: str) -> None:
+    broken = [
+        f"{file}:{getattr(node, 'lineno', '?')}: {ast.unparse(node)[:80]}"
+        for file, tree in SOURCES.items()
+        if file not in RULES[name].allowed
+        for node in RULES[name].find(tree)
+    ]
+    assert not broken, f"{name}: {broken}"
+
+
+def test_all_sources_are_looked_at() -> None:
+    assert {"hcq_cli/app.py", "experts/base.py", "examples/picture.py"} <= SOURCES.keys()
+
+
+@pytest.mark.parametrize("snippet, name", [(snippet, name) for name in RULES for snippet in RULES[name].bad])
+def test_a_rule_finds_what_breaks_it(snippet: str, name: str) -> None:
+    assert list(RULES[name].find(ast.parse(snippet)))
+
+
+@pytest.mark.parametrize("snippet, name", [(snippet, name) for name in RULES for snippet in RULES[name].good])
+def test_a_rule_leaves_alone_what_is_in_order(snippet: str, name: str) -> None:
+    assert not list(RULES[name].find(ast.parse(snippet)))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_whatever_is_allowed_is_needed(name: str) -> None:
+    for file in RULES[name].allowed:
+        assert list(RULES[name].find(SOURCES[file])), f"{file} need not be allowed"
