@@ -31,9 +31,9 @@ from hcq_cli.scan.kernels import kernel
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.ivf_search import Reach, find
+from hcq_cli.search.ivf_search import SearchParams, find
 from hcq_cli.search.ivf_training import QUERIES, TuningQueries
-from hcq_cli.search.text_encoder import open_tower
+from hcq_cli.search.text_encoder import open_checkpoint_encoder
 from hcq_cli.workspace import Workspace
 
 TOP = 10
@@ -74,7 +74,7 @@ def encode_captions(workspace: Workspace, file: CodeFile, count: int) -> np.ndar
     unseen = [video for video in videos if video.split in ("test", "val")] or videos
     texts = list(dict.fromkeys(text for video in unseen for text in video.captions))
     chosen = np.random.default_rng(0).permutation(len(texts))[:count]
-    tower = open_tower([*file.checkpoints, workspace.model], file.header.model_hash)
+    tower = open_checkpoint_encoder([*file.checkpoints, workspace.model], file.header.model_hash)
     return tower.encode([texts[at] for at in chosen])
 
 
@@ -107,28 +107,28 @@ def held_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def ask(index: Index, levels: np.ndarray, threads: int, reach: Reach) -> np.ndarray:
+def ask(index: Index, levels: np.ndarray, threads: int, params: SearchParams) -> np.ndarray:
     """Rows [Q, 10] that queries [Q, L+1, D] find."""
     table = tables(levels, index.codebooks, index.scale)
-    return find(index, levels, table, TOP, threads=threads, by=kernel(), reach=reach).rows
+    return find(index, levels, table, TOP, threads=threads, by=kernel(), params=params).rows
 
 
-def milliseconds(index: Index, levels: np.ndarray, threads: int, reach: Reach) -> float:
+def milliseconds(index: Index, levels: np.ndarray, threads: int, params: SearchParams) -> float:
     """Of a query, asked one by one; tabulating is counted."""
     started = time.perf_counter()
     for query in levels:
-        ask(index, query[None], threads, reach)
+        ask(index, query[None], threads, params)
     return (time.perf_counter() - started) * 1000 / len(levels)
 
 
 def measure(index: Index, levels: np.ndarray, threads: int, passes: int) -> dict[str, float]:
     """The lists beside the exhaustive search for queries [Q, L+1, D]: what they find, and best times of `passes`."""
-    right, found = (ask(index, levels, threads, Reach(exact=exact)) for exact in (True, False))
+    right, found = (ask(index, levels, threads, SearchParams(exact=exact)) for exact in (True, False))
     shared = [len(set(a) & set(b)) for a, b in zip(right.tolist(), found.tolist(), strict=True)]
     timed, exact_ms, listed_ms = levels[:TIMED], np.inf, np.inf
     for _ in range(passes):  # turn and turn about, so that a busy machine is busy for both
-        exact_ms = min(exact_ms, milliseconds(index, timed, threads, Reach(exact=True)))
-        listed_ms = min(listed_ms, milliseconds(index, timed, threads, Reach()))
+        exact_ms = min(exact_ms, milliseconds(index, timed, threads, SearchParams(exact=True)))
+        listed_ms = min(listed_ms, milliseconds(index, timed, threads, SearchParams()))
     return {
         "exhaustive_ms": exact_ms,
         "lists_ms": listed_ms,
@@ -171,12 +171,12 @@ def main() -> None:
         open_ms, open_mb = (time.perf_counter() - started) * 1000, held_mb() - before_mb
         note("measuring…")
         figures = measure(index, held_out, options.threads, options.passes)
-        tuned = index.partition.tuning if index.partition else None
+        tuned = index.ivf.tuning if index.ivf else None
         document = {
             "videos": index.videos,
             "encoded_videos": min(len(file), options.videos),
             "bytes_per_video": index.header.S,
-            "lists": index.partition.lists if index.partition else 0,
+            "lists": index.ivf.lists if index.ivf else 0,
             "probe": tuned.probe if tuned else None,
             "share_scanned": tuned.scanned if tuned else 1.0,
             "recall_when_built": tuned.recall if tuned else 1.0,

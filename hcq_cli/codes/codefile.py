@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError, HcqError
 
 FORMAT = "hcq-codes"
@@ -92,7 +92,7 @@ class NamesWriter:
     def __init__(self, writer: ContainerWriter) -> None:
         self._columns = {name: _ColumnWriter(writer, name) for name in ("ids", "paths")}
 
-    def write(self, ids: Strings, paths: Strings) -> None:
+    def write(self, ids: PackedStrings, paths: PackedStrings) -> None:
         """Append as many ids as paths."""
         self._columns["ids"].write(ids)
         self._columns["paths"].write(paths)
@@ -104,18 +104,18 @@ class _ColumnWriter:
         self.offsets: SectionWriter = writer.section(f"{name}_offsets", "<u8")
         self.offsets.write(np.zeros(1, np.uint64))
 
-    def write(self, strings: Strings) -> None:
+    def write(self, strings: PackedStrings) -> None:
         self.offsets.write(strings.offsets[1:] + np.uint64(self.blob.rows))
         self.blob.write(strings.blob)
 
 
-def read_names(container: Container, name: str, rows: int) -> Strings:
+def read_names(container: Container, name: str, rows: int) -> PackedStrings:
     """The ids or paths of a container that holds `rows` of them.
 
     Raises:
         DamagedError: not as many as rows.
     """
-    strings = Strings(container.map(name, "|u1"), container.map(f"{name}_offsets", "<u8"), str(container.path))
+    strings = PackedStrings(container.map(name, "|u1"), container.map(f"{name}_offsets", "<u8"), str(container.path))
     if len(strings.offsets) != rows + 1:
         raise DamagedError(f"{container.path}: not as many {name} as its {rows} rows", container.remedy)
     return strings
@@ -170,7 +170,7 @@ class CodeWriter:
         if codes.dtype != np.uint8 or codes.max(initial=0) >= self.header.K:
             raise ValueError(f"codes must be uint8 below K = {self.header.K}")
         self._codes.write(codes)
-        self._names.write(Strings.of(ids), Strings.of(paths))
+        self._names.write(PackedStrings.of(ids), PackedStrings.of(paths))
         self.videos += len(ids)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
@@ -229,7 +229,7 @@ class CodeFile:
         """Check every byte. Raises DamagedError."""
         self._container.verify(progress)
 
-    def batches(self, rows: int = 1 << 16) -> Iterator[tuple[np.ndarray, Strings, Strings]]:
+    def batches(self, rows: int = 1 << 16) -> Iterator[tuple[np.ndarray, PackedStrings, PackedStrings]]:
         """Codes uint8 [n, S], ids and paths of `rows` videos at a time."""
         for start in range(0, len(self), rows):
             stop = min(start + rows, len(self))

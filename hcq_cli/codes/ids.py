@@ -9,13 +9,13 @@ import re
 
 import numpy as np
 
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 
 FRAGMENT = re.compile(r"#t=([0-9]+(?:\.[0-9]+)?),([0-9]+(?:\.[0-9]+)?)\Z")
 MARK, PACKED_FRAGMENT = re.compile(b"#t="), re.compile(FRAGMENT.pattern.encode())
 
 
-def moment_id(video_id: str, start_s: float, end_s: float) -> str:
+def segment_id(video_id: str, start_s: float, end_s: float) -> str:
     """The id of the stretch between two times, seconds; they are rounded to tenths."""
     return f"{video_id}#t={round(start_s, 1):g},{round(end_s, 1):g}"
 
@@ -25,13 +25,13 @@ def video_of(item_id: str) -> str:
     return FRAGMENT.sub("", item_id)
 
 
-def start_of(item_id: str) -> float | None:
+def segment_start(item_id: str) -> float | None:
     """Where a stretch begins, seconds; None for whatever is no stretch."""
     found = FRAGMENT.search(item_id)
     return float(found[1]) if found else None
 
 
-def stretches_among(ids: Strings) -> tuple[np.ndarray, Strings]:
+def find_segments(ids: PackedStrings) -> tuple[np.ndarray, PackedStrings]:
     """The stretches among `ids`: their rows int64 [n], ascending, and the ids of the videos they are of.
 
     Where there are none it takes one search through the bytes, which is all that most collections ever need.
@@ -45,4 +45,4 @@ def stretches_among(ids: Strings) -> tuple[np.ndarray, Strings]:
         if row < len(ids) and (found := PACKED_FRAGMENT.search(raw := ids.raw(row))):
             rows.append(row)
             videos.append(raw[: found.start()])
-    return np.array(rows, np.int64), Strings.packed(videos)
+    return np.array(rows, np.int64), PackedStrings.packed(videos)

@@ -14,7 +14,7 @@ from hcq_cli.errors import DamagedError
 
 
 @dataclass(frozen=True)
-class Strings(Sequence[str]):
+class PackedStrings(Sequence[str]):
     """A lazy sequence of N strings.
 
     Args:
@@ -28,12 +28,12 @@ class Strings(Sequence[str]):
     source: str = ""
 
     @classmethod
-    def of(cls, strings: Sequence[str]) -> Strings:
+    def of(cls, strings: Sequence[str]) -> PackedStrings:
         """Pack a sequence of strings."""
         return cls.packed([string.encode("utf-8", "surrogateescape") for string in strings])
 
     @classmethod
-    def packed(cls, raw: Sequence[bytes]) -> Strings:
+    def packed(cls, raw: Sequence[bytes]) -> PackedStrings:
         """Pack strings that are bytes already."""
         offsets = np.zeros(len(raw) + 1, np.uint64)
         np.cumsum([len(part) for part in raw], out=offsets[1:])
@@ -69,7 +69,7 @@ class Strings(Sequence[str]):
         as_long = np.flatnonzero(self._lengths() == len(wanted)).tolist()
         return next((row for row in reversed(as_long) if self.raw(row) == wanted), None)
 
-    def part(self, start: int, stop: int) -> Strings:
+    def part(self, start: int, stop: int) -> PackedStrings:
         """Rows `start` to `stop` as strings of their own, with offsets from 0.
 
         Raises:
@@ -79,15 +79,15 @@ class Strings(Sequence[str]):
         if not (offsets[0] >= 0 and offsets[-1] <= len(self.blob) and (np.diff(offsets) >= 0).all()):
             raise DamagedError(f"{self.source}: names of rows {start} to {stop} lie outside the file", "")
         blob = np.asarray(self.blob[offsets[0] : offsets[-1]])
-        return Strings(blob, (offsets - offsets[0]).astype(np.uint64), self.source)
+        return PackedStrings(blob, (offsets - offsets[0]).astype(np.uint64), self.source)
 
-    def take(self, rows: np.ndarray) -> Strings:
+    def take(self, rows: np.ndarray) -> PackedStrings:
         """The strings of `rows` int64 [n], packed anew."""
         starts, lengths = self.offsets[rows].astype(np.int64), self._lengths()[rows]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return Strings(np.asarray(self.blob)[source], offsets.astype(np.uint64), self.source)
+        return PackedStrings(np.asarray(self.blob)[source], offsets.astype(np.uint64), self.source)
 
     def _lengths(self) -> np.ndarray:
         return np.diff(self.offsets.astype(np.int64))

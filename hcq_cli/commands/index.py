@@ -16,8 +16,8 @@ from hcq_cli.errors import EXIT_SOME_FAILED, HcqError, UsageError
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.search.index import Index
-    from hcq_cli.search.index_writer import Change
-    from hcq_cli.search.ivf import Partition
+    from hcq_cli.search.index_writer import IndexChange
+    from hcq_cli.search.ivf import InvertedLists
     from hcq_cli.search.ivf_training import TuningQueries
 
 SEARCH_TEXTS = "search it: hcq query --video FILE --find texts"
@@ -98,12 +98,12 @@ def caption_queries_of(session: Session, file: CodeFile) -> TuningQueries | None
     """The workspace's captions as the codes' model sees them; None where there are none, or no such model."""
     from hcq_cli.datasets.captions import read_captions
     from hcq_cli.search.ivf_training import caption_queries
-    from hcq_cli.search.text_encoder import open_tower
+    from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
     if file.header.kind != "videos" or not session.workspace.captions.is_file():
         return None
     try:
-        tower = open_tower([*file.checkpoints, session.workspace.model], file.header.model_hash)
+        tower = open_checkpoint_encoder([*file.checkpoints, session.workspace.model], file.header.model_hash)
         if tower.hash != file.header.model_hash:
             return None
         return caption_queries(read_captions(session.workspace.captions), tower)
@@ -131,14 +131,14 @@ def add(session: Session, codes: CodesArgument = None, index: IndexOption = None
 
 def _write(
     session: Session,
-    action: Callable[..., Change],
+    action: Callable[..., IndexChange],
     codes: list[Path] | None,
     index: Path | None,
     text_side: str = "float32",
 ) -> None:
     from hcq_cli.codes.codefile import open_codes
     from hcq_cli.model.exported_tower import PRECISIONS
-    from hcq_cli.search.text_encoder_export import tower_maker
+    from hcq_cli.search.text_encoder_export import text_encoder_exporter
 
     if text_side not in (*PRECISIONS, "none"):
         raise UsageError(f"--text-side {text_side}: known are {', '.join(PRECISIONS)} and none")
@@ -147,7 +147,7 @@ def _write(
     files = [open_codes(path) for path in paths]
     texts = files[0].header.kind == "texts"
     folder = index or (session.workspace.texts_index if texts else session.workspace.index)
-    tower = tower_maker(
+    tower = text_encoder_exporter(
         files[0].header,
         [*files[0].checkpoints, session.workspace.model],
         precision=text_side,
@@ -155,7 +155,7 @@ def _write(
         warn=session.console.warn,
     )
     with session.console.progress("indexing", sum(map(len, files)), "videos") as task:
-        change: Change = action(folder, paths, progress=task.advance, tower=tower)
+        change: IndexChange = action(folder, paths, progress=task.advance, text_encoder=tower)
     if paths == [session.workspace.codes]:
         _warn_of_another_model(session, paths[0], files[0].header.model_hash)
     _report(session, change, time.perf_counter() - started, files[0].header.kind)
@@ -176,7 +176,7 @@ def _warn_of_another_model(session: Session, codes: Path, model: str) -> None:
         )
 
 
-def _report(session: Session, change: Change, seconds: float, kind: str = "videos") -> None:
+def _report(session: Session, change: IndexChange, seconds: float, kind: str = "videos") -> None:
     document = {
         "index": change.index,
         "generation": change.generation,
@@ -201,15 +201,15 @@ def remove(
     index: IndexOption = None,
 ) -> None:
     """Make videos unfindable."""
-    from hcq_cli.search.did_you_mean import instead_of, near_ids
+    from hcq_cli.search.did_you_mean import did_you_mean, similar_ids
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import remove as remove_ids
 
     change = remove_ids(index or session.workspace.index, ids)
     opened = Index.open(change.index) if change.unknown else None
     for at, unknown in enumerate(change.unknown):
-        near = near_ids(opened.names(), unknown) if opened is not None and at < GUESSED else []
-        session.console.warn(f"{change.index}: holds no {unknown!r}{instead_of(near)}")
+        near = similar_ids(opened.names(), unknown) if opened is not None and at < GUESSED else []
+        session.console.warn(f"{change.index}: holds no {unknown!r}{did_you_mean(near)}")
     document = {
         "index": change.index,
         "generation": change.generation,
@@ -240,7 +240,7 @@ def info(session: Session, index: IndexOption = None) -> None:
     from hcq_cli.search.index import VERSION, Index
 
     opened = Index.open(index or session.workspace.index)
-    known, header, partition = opened.info(), opened.header, opened.partition
+    known, header, partition = opened.info(), opened.header, opened.ivf
     document = {
         "index": opened.path,
         "videos": known.videos,
@@ -280,11 +280,11 @@ def info(session: Session, index: IndexOption = None) -> None:
 
 def _text_side(index: Index) -> dict[str, Any]:
     """What the index holds of the model, and how that was measured against it."""
-    tower = index.content.tower
+    tower = index.content.text_encoder
     return {"precision": "none"} if tower is None else {"precision": tower.precision, **tower.checked}
 
 
-def _tuning(partition: Partition | None) -> dict[str, Any]:
+def _tuning(partition: InvertedLists | None) -> dict[str, Any]:
     """How many lists a query looks into on average, and what that was worth when the index was built."""
     if partition is None or partition.tuning is None:
         return {}

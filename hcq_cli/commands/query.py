@@ -17,10 +17,10 @@ from hcq_cli.console import printable
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.search.collection import Collection
+    from hcq_cli.search.collection import SearchableCodes
     from hcq_cli.search.index import Index
-    from hcq_cli.search.query import Answer, Hit
-    from hcq_cli.search.text_encoder import TextTower
+    from hcq_cli.search.query import Hit, QueryResult
+    from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
 
 EXAMPLES = [
@@ -103,32 +103,32 @@ def query(
     Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model.
     """
     from hcq_cli.scan.kernels import default_threads
-    from hcq_cli.search.ivf_search import Reach
+    from hcq_cli.search.ivf_search import SearchParams
     from hcq_cli.search.query import search_levels, search_like, search_texts
 
     words = text or []
     _check(words, like, video, find)
     if probe is not None and exact:
         raise UsageError("--probe and --exact exclude each other")
-    reach = Reach(probe, exact, f"torch:{device}" if device else None)
+    params = SearchParams(probe, exact, f"torch:{device}" if device else None)
     collection = _open(session, codes, index, find)
-    if probe is not None and getattr(collection, "partition", None) is None:
+    if probe is not None and getattr(collection, "ivf", None) is None:
         session.console.note(f"{collection.path} has no lists to probe: all of it is searched")
     cores = 1 if device else threads or default_threads()
     if like is not None:
         source = _holder(session, collection, like)
-        answer = search_like(collection, like, k, source=source, threads=cores, reach=reach)
+        answer = search_like(collection, like, k, source=source, threads=cores, params=params)
         _print(session, collection, answer, {"like": like})
     elif video is not None:
         seen = _watch(session, collection, ckpt, video, experts)
-        answer = search_levels(collection, [str(video)], seen.levels, k, threads=cores, reach=reach)[0]
+        answer = search_levels(collection, [str(video)], seen.levels, k, threads=cores, params=params)[0]
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
         _print(session, collection, answer, {"video": video}, timing)
     else:
         waiting = words == ["-"]
         tower = _tower(session, collection, ckpt, cores if waiting else 0)
         for queries in _lines() if waiting else [[" ".join(words)]]:
-            for answer in search_texts(collection, tower, queries, k, threads=cores, reach=reach):
+            for answer in search_texts(collection, tower, queries, k, threads=cores, params=params):
                 _print(session, collection, answer, heading=waiting)
 
 
@@ -144,15 +144,15 @@ def _check(words: list[str], like: str | None, video: Path | None, find: str | N
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
 
 
-def _open(session: Session, codes: Path | None, index: Path | None, find: str | None) -> Collection:
-    from hcq_cli.search.collection import CodeFileCollection
+def _open(session: Session, codes: Path | None, index: Path | None, find: str | None) -> SearchableCodes:
+    from hcq_cli.search.collection import SearchableCodeFile
     from hcq_cli.search.index import Index
 
     if codes is not None and index is not None:
         raise UsageError("--codes and --index exclude each other")
-    opened: Collection
+    opened: SearchableCodes
     if codes is not None:
-        opened = CodeFileCollection(codes)
+        opened = SearchableCodeFile(codes)
     elif index is not None or find != "texts":
         opened = Index.open(index or session.workspace.index)
     else:
@@ -174,7 +174,7 @@ def _open_texts(session: Session) -> Index:
         raise NotFoundError(message, f"{first}hcq index build {place}") from None
 
 
-def _holder(session: Session, collection: Collection, item_id: str) -> Collection:
+def _holder(session: Session, collection: SearchableCodes, item_id: str) -> SearchableCodes:
     """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import locate
@@ -189,31 +189,31 @@ def _holder(session: Session, collection: Collection, item_id: str) -> Collectio
     return collection
 
 
-def _tower(session: Session, collection: Collection, ckpt: Path | None, cores: int) -> TextTower:
+def _tower(session: Session, collection: SearchableCodes, ckpt: Path | None, cores: int) -> TextEncoder:
     """What encodes the queries: with `cores` many of them, with 0 a single one."""
     from hcq_cli.search.index import Index
-    from hcq_cli.search.text_encoder import open_tower, tower_of
+    from hcq_cli.search.text_encoder import open_checkpoint_encoder, open_text_encoder
 
     if ckpt is not None:
-        return open_tower([ckpt])
+        return open_checkpoint_encoder([ckpt])
     if collection.header.kind == "texts":  # the index of the videos has the text side of the same model
         with suppress(HcqError):
             videos = Index.open(session.workspace.index)
             if videos.header.model_hash == collection.header.model_hash:
                 collection = videos
-    return tower_of(collection, [session.workspace.model], lasting=cores > 0, threads=max(cores, 1))
+    return open_text_encoder(collection, [session.workspace.model], lasting=cores > 0, threads=max(cores, 1))
 
 
 def _watch(
-    session: Session, collection: Collection, ckpt: Path | None, video: Path, experts: str | None
+    session: Session, collection: SearchableCodes, ckpt: Path | None, video: Path, experts: str | None
 ) -> VideoQuery:
     """The vectors of a video, by the model of the collection."""
     from hcq_cli.search.query import check_model
-    from hcq_cli.search.text_encoder import open_tower
+    from hcq_cli.search.text_encoder import open_checkpoint_encoder
     from hcq_cli.search.video_query import encode_video
 
     places = [ckpt] if ckpt else [*collection.checkpoints, session.workspace.model]
-    tower = open_tower(places, collection.header.model_hash)
+    tower = open_checkpoint_encoder(places, collection.header.model_hash)
     check_model(tower, collection)
     asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
     with session.console.progress("extract", total=None, unit="videos"):
@@ -247,8 +247,8 @@ def _lines() -> Iterator[list[str]]:
 
 def _print(
     session: Session,
-    collection: Collection,
-    answer: Answer,
+    collection: SearchableCodes,
+    answer: QueryResult,
     more: dict[str, Any] | None = None,
     timing: dict[str, float] | None = None,
     *,

@@ -214,10 +214,10 @@ class Journey:
         """Code file → index."""
         from hcq_cli.codes.codefile import open_codes
         from hcq_cli.search.index_writer import build
-        from hcq_cli.search.text_encoder_export import tower_maker
+        from hcq_cli.search.text_encoder_export import text_encoder_exporter
 
-        tower = tower_maker(open_codes(self.workspace.codes).header, [self.workspace.model])
-        build(self.workspace.index, [self.workspace.codes], tower=tower)
+        tower = text_encoder_exporter(open_codes(self.workspace.codes).header, [self.workspace.model])
+        build(self.workspace.index, [self.workspace.codes], text_encoder=tower)
 
     def query(self) -> None:
         """Recall over the test clips, then the five questions over all clips."""
@@ -225,9 +225,9 @@ class Journey:
         from hcq_cli.demo.recall import measure_recall
         from hcq_cli.search.index import Index
         from hcq_cli.search.query import search_texts
-        from hcq_cli.search.text_encoder import open_tower
+        from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
-        tower, index = open_tower([self.workspace.model]), Index.open(self.workspace.index)
+        tower, index = open_checkpoint_encoder([self.workspace.model]), Index.open(self.workspace.index)
         sentences = [captions(scene, self.options.seed) for scene in self.tests]
         recall = measure_recall(open_codes(self.workspace.codes), tower, self.tests, sentences)
         self.report.queries, self.report.R1, self.report.R10 = sum(map(len, sentences)), recall.R1, recall.R10

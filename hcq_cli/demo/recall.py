@@ -9,14 +9,14 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.demo.scene import Scene
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks
-from hcq_cli.scan.blocks import Rows
+from hcq_cli.scan.blocks import RowMajorCodes
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.text_encoder import TextTower
+from hcq_cli.search.text_encoder import TextEncoder
 
 
 def measure_recall(
-    file: CodeFile, tower: TextTower, tests: Sequence[Scene], sentences: Sequence[Sequence[str]]
+    file: CodeFile, tower: TextEncoder, tests: Sequence[Scene], sentences: Sequence[Sequence[str]]
 ) -> Metrics:
     """Search the test clips' codes, as they stand in the code file, with all their captions.
 
@@ -33,7 +33,7 @@ def measure_recall(
     codes = np.stack([file.codes[row[scene.file]] for scene in tests])
     queries = [line for lines in sentences for line in lines]
     owner = np.repeat(np.arange(len(tests)), [len(lines) for lines in sentences])
-    found = scan([Rows(codes)], tables(tower.encode(queries), file.codebooks, file.scale), len(tests))
+    found = scan([RowMajorCodes(codes)], tables(tower.encode(queries), file.codebooks, file.scale), len(tests))
     scores = np.empty(found.scores.shape)
     np.put_along_axis(scores, found.rows, found.scores, axis=1)
     return summarise(text_to_video_ranks(scores, owner))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
-from hcq_cli.codes.ids import moment_id
+from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import RaggedTokens, collate, in_order
 from hcq_cli.datasets.collection import has_tokens
 from hcq_cli.datasets.segments import Stretch, cut, cut_tokens, part
@@ -126,7 +126,7 @@ def _write_stretches(
 def _id(video_id: str, stretch: Stretch) -> str:
     if stretch.start_s is None or stretch.end_s is None:
         return video_id
-    return moment_id(video_id, stretch.start_s, stretch.end_s)
+    return segment_id(video_id, stretch.start_s, stretch.end_s)
 
 
 def expert_warnings(model: Model, store: FeatureStore) -> list[str]:

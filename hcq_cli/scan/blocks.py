@@ -21,7 +21,7 @@ WIDTH = 256
 """Videos in a block."""
 
 
-class Source(Protocol):
+class CodeSource(Protocol):
     """Codes that can be brought to a kernel part by part."""
 
     @property
@@ -103,7 +103,7 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowMajorCodes:
     """Codes as a code file holds them, brought into kernel order when a scan asks for them.
 
     Args:

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from hcq_cli.errors import UsageError
-from hcq_cli.scan.blocks import WIDTH, Source
+from hcq_cli.scan.blocks import WIDTH, CodeSource
 from hcq_cli.scan.topk import Kernel, TopK, merge
 
 LEAST_BLOCKS = 64
@@ -61,12 +61,12 @@ def default_threads() -> int:
 
 
 def scan(
-    sources: Sequence[Source], tables: np.ndarray, k: int, *, threads: int = 1, by: Kernel | None = None
+    sources: Sequence[CodeSource], tables: np.ndarray, k: int, *, threads: int = 1, by: Kernel | None = None
 ) -> TopK:
     """Search sources that follow each other; rows count through them, dead ones included.
 
     Args:
-        sources: the segments of an index (`Blocks`), or a code file's codes (`Rows`).
+        sources: the segments of an index (`Blocks`), or a code file's codes (`RowMajorCodes`).
         tables: float32 [Q, S, K].
         k: how many to find, at least 1.
         threads: cores to use.
@@ -75,7 +75,7 @@ def scan(
     by = by or kernel()
     tasks = _tasks(sources, threads) if len(tables) else []
 
-    def run(task: tuple[int, Source, int, int]) -> TopK:
+    def run(task: tuple[int, CodeSource, int, int]) -> TopK:
         first_row, source, start, stop = task
         found = by.topk(source.part(start, stop), tables, k)
         return TopK(found.scores, found.rows + first_row)
@@ -86,7 +86,7 @@ def scan(
         return merge(list(pool.map(run, tasks)), len(tables), k)
 
 
-def _tasks(sources: Sequence[Source], threads: int) -> list[tuple[int, Source, int, int]]:
+def _tasks(sources: Sequence[CodeSource], threads: int) -> list[tuple[int, CodeSource, int, int]]:
     """What to scan at a time: what to add to its rows, the source, its first block and the one after its last."""
     tasks, first_row = [], 0
     for source in sources:

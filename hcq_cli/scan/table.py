@@ -36,7 +36,7 @@ def tables(levels: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> np.n
     return products
 
 
-def levels_of_codes(codes: np.ndarray, codebooks: np.ndarray, levels: int) -> np.ndarray:
+def reconstruct_levels(codes: np.ndarray, codebooks: np.ndarray, levels: int) -> np.ndarray:
     """What indexed videos look like to a search: their codewords put together.
 
     Args:

@@ -9,20 +9,20 @@ from typing import Protocol
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
-from hcq_cli.codes.ids import stretches_among
-from hcq_cli.codes.strings import Strings
-from hcq_cli.scan.blocks import Rows, Source
-from hcq_cli.search.ivf import Partition
+from hcq_cli.codes.ids import find_segments
+from hcq_cli.codes.strings import PackedStrings
+from hcq_cli.scan.blocks import CodeSource, RowMajorCodes
+from hcq_cli.search.ivf import InvertedLists
 
 
-class Collection(Protocol):
+class SearchableCodes(Protocol):
     """Something to search: an `Index`, or a code file as it is."""
 
     path: Path
     header: CodeHeader
     codebooks: np.ndarray
     scale: np.ndarray
-    partition: Partition | None
+    ivf: InvertedLists | None
 
     @property
     def videos(self) -> int:
@@ -35,11 +35,11 @@ class Collection(Protocol):
         ...
 
     @property
-    def tower(self) -> Path | None:
+    def text_encoder_file(self) -> Path | None:
         """The file of its model's text side, if it has one."""
         ...
 
-    def sources(self) -> Sequence[Source]:
+    def sources(self) -> Sequence[CodeSource]:
         """Its codes, for the scan."""
         ...
 
@@ -55,12 +55,12 @@ class Collection(Protocol):
         """The rows of a video, of a stretch of one or of a caption; of a video in stretches all of them."""
         ...
 
-    def names(self) -> Iterable[Strings]:
+    def names(self) -> Iterable[PackedStrings]:
         """All ids, some at a time."""
         ...
 
 
-class CodeFileCollection:
+class SearchableCodeFile:
     """A code file searched without an index.
 
     Args:
@@ -70,7 +70,7 @@ class CodeFileCollection:
         NotFoundError, DamagedError: it is missing or damaged.
     """
 
-    partition: Partition | None = None
+    ivf: InvertedLists | None = None
 
     def __init__(self, path: Path) -> None:
         self._file: CodeFile = open_codes(path)
@@ -87,11 +87,11 @@ class CodeFileCollection:
         """Where its model may lie."""
         return self._file.checkpoints
 
-    tower = None
+    text_encoder_file = None
 
-    def sources(self) -> list[Rows]:
+    def sources(self) -> list[RowMajorCodes]:
         """Its codes, for the scan."""
-        return [Rows(self._file.codes)]
+        return [RowMajorCodes(self._file.codes)]
 
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row."""
@@ -106,9 +106,9 @@ class CodeFileCollection:
         row = self._file.ids.find(item_id)
         if row is not None:
             return [row]
-        rows, videos = stretches_among(self._file.ids)
+        rows, videos = find_segments(self._file.ids)
         return [row for row, video in zip(rows.tolist(), videos, strict=True) if video == item_id]
 
-    def names(self) -> list[Strings]:
+    def names(self) -> list[PackedStrings]:
         """All ids."""
         return [self._file.ids]

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import PurePath
 
 from hcq_cli.codes.ids import video_of
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 
 MOST = 3
 """Ids worth naming."""
@@ -21,7 +21,7 @@ COMPARED = 20_000
 LEAST_LIKENESS = 0.6
 
 
-def near_ids(ids: Iterable[Strings], wanted: str) -> list[str]:
+def similar_ids(ids: Iterable[PackedStrings], wanted: str) -> list[str]:
     """At most `MOST` videos or captions of `ids` that are nearly `wanted`, the nearest first.
 
     The name of the file is looked for in all ids, in small or capital letters, whatever folder it lies in;
@@ -46,12 +46,12 @@ def spellings(wanted: str) -> list[str]:
     return list(dict.fromkeys([wanted, unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFD", wanted)]))
 
 
-def instead_of(near: list[str]) -> str:
+def did_you_mean(near: list[str]) -> str:
     """The end of a sentence that says what a person may have meant; nothing where nothing is near."""
     return f"; near it are {', '.join(map(repr, near))}" if near else ""
 
 
-def _with(ids: Strings, pattern: re.Pattern[bytes]) -> list[str]:
+def _with(ids: PackedStrings, pattern: re.Pattern[bytes]) -> list[str]:
     """The first few of `ids` that hold the pattern."""
     found: dict[str, None] = {}
     for match in pattern.finditer(ids.blob.data):

@@ -24,12 +24,12 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
 from hcq_cli.codes.container import Container
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.model.exported_tower import ExportedTower
 from hcq_cli.scan.blocks import Blocks
-from hcq_cli.search.ivf import Partition, read_partition
+from hcq_cli.search.ivf import InvertedLists, read_partition
 from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
 
 FORMAT = "hcq-index"
@@ -56,7 +56,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class TowerEntry:
+class TextEncoderEntry:
     """What the manifest says of the model's text side.
 
     Args:
@@ -79,20 +79,22 @@ class Content:
         checkpoint_relative: the model's folder as seen from the index folder.
         quantizer: name of the file with codebooks and scale.
         segments: in the order of their rows.
-        partition: name of the file with the lists that all segments lie by, or empty.
-        tower: the text side of the model, if there is one.
+        ivf: name of the file with the inverted lists that all segments lie by, or empty.
+        text_encoder: the exported text encoder of the model, if there is one.
     """
 
     header: CodeHeader
     checkpoint_relative: str
     quantizer: str
     segments: tuple[Entry, ...]
-    partition: str = ""
-    tower: TowerEntry | None = None
+    ivf: str = ""
+    text_encoder: TextEncoderEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
-        return asdict(self)
+        document = asdict(self)
+        # Names of the format, which are older than those of the code.
+        return document | {"partition": document.pop("ivf"), "tower": document.pop("text_encoder")}
 
     @classmethod
     def from_json(cls, body: dict[str, Any], source: Path) -> Content:
@@ -105,7 +107,7 @@ class Content:
                 body["quantizer"],
                 entries,
                 body.get("partition", ""),
-                TowerEntry(**body["tower"]) if body.get("tower") else None,
+                TextEncoderEntry(**body["tower"]) if body.get("tower") else None,
             )
             if not all(Path(name).name == name for name in content.files()):
                 raise ValueError("it names files outside the folder")
@@ -116,7 +118,7 @@ class Content:
     def files(self) -> list[str]:
         """Every file the generation is made of."""
         parts = [name for entry in self.segments for name in (entry.file, entry.tombstones) if name]
-        shared = [self.quantizer, self.partition, self.tower.file if self.tower else ""]
+        shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else ""]
         return [*filter(None, shared), *parts]
 
 
@@ -159,7 +161,7 @@ class Index:
         header: what the codes are codes of.
         codebooks: float32 [S, K, d].
         scale: float32 [S].
-        partition: the lists its segments lie by, or None.
+        ivf: the inverted lists its segments lie by, or None.
         segments: with what is dead in each, bool [N] or None.
 
     Raises:
@@ -175,14 +177,14 @@ class Index:
         if self.header != self.content.header:
             raise DamagedError(f"{container.path}: belongs to another model than the manifest", REMEDY)
         self._quantizer = container
-        self.partition: Partition | None = None
-        if self.content.partition:
-            self.partition = read_partition(folder / self.content.partition, self.header, self.scale)
+        self.ivf: InvertedLists | None = None
+        if self.content.ivf:
+            self.ivf = read_partition(folder / self.content.ivf, self.header, self.scale)
         self.segments = [self._open_segment(entry) for entry in self.content.segments]
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
 
     def _open_segment(self, entry: Entry) -> tuple[Segment, np.ndarray | None]:
-        segment = Segment(self.path / entry.file, self.header.S, self.partition.lists if self.partition else 0)
+        segment = Segment(self.path / entry.file, self.header.S, self.ivf.lists if self.ivf else 0)
         if segment.videos != entry.videos:
             raise DamagedError(f"{segment.path}: {segment.videos} videos, the manifest says {entry.videos}", REMEDY)
         if not entry.tombstones:
@@ -223,9 +225,9 @@ class Index:
         return [self.path / self.content.checkpoint_relative, Path(self.header.checkpoint)]
 
     @property
-    def tower(self) -> Path | None:
+    def text_encoder_file(self) -> Path | None:
         """The file of the model's text side, if there is one."""
-        return self.path / self.content.tower.file if self.content.tower else None
+        return self.path / self.content.text_encoder.file if self.content.text_encoder else None
 
     def sources(self) -> list[Blocks]:
         """The segments for `kernel.scan`."""
@@ -254,13 +256,13 @@ class Index:
 
     def rows_of(self, item_id: str) -> list[int]:
         """The living rows of a video, of a stretch of one or of a caption; of a video in stretches all of them."""
-        wanted, found = Strings.of([item_id]), []
+        wanted, found = PackedStrings.of([item_id]), []
         for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
             rows = segment.rows_of(wanted)
             found += (first + (rows if dead is None else rows[~dead[rows]])).tolist()
         return found
 
-    def names(self) -> Iterator[Strings]:
+    def names(self) -> Iterator[PackedStrings]:
         """The ids of the living rows, some at a time."""
         for segment, dead in self.segments:
             for start in range(0, segment.videos, NAMES_AT_ONCE):
@@ -271,10 +273,10 @@ class Index:
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every file of the generation. Raises DamagedError naming the file."""
         self._quantizer.verify(progress)
-        if self.content.partition:
-            read_partition(self.path / self.content.partition, self.header, self.scale)  # which verifies it
-        if self.tower is not None:
-            ExportedTower(self.tower).verify(progress)
+        if self.content.ivf:
+            read_partition(self.path / self.content.ivf, self.header, self.scale)  # which verifies it
+        if self.text_encoder_file is not None:
+            ExportedTower(self.text_encoder_file).verify(progress)
         for segment, _ in self.segments:
             segment.verify(progress)
 

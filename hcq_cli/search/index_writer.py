@@ -17,13 +17,13 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.scan.kernels import default_threads
-from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, TowerEntry, generations
-from hcq_cli.search.ivf import Partition, write_partition
+from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, TextEncoderEntry, generations
+from hcq_cli.search.ivf import InvertedLists, write_partition
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
 from hcq_cli.search.segment import Batch, Segment, replaced_by, write_tombstones
 from hcq_cli.search.segment_writer import merge_listed, merge_segments, write_listed, write_segment
@@ -32,12 +32,12 @@ WAIT_S = 30.0
 """How long a writer waits for another, seconds."""
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
-TowerMaker = Callable[[Path, int], TowerEntry | None]
+TextEncoderExporter = Callable[[Path, int], TextEncoderEntry | None]
 """Puts the model's text side into the folder of an index, given the number of the generation that will name it."""
 
 
 @dataclass(frozen=True)
-class Change:
+class IndexChange:
     """What a writer did.
 
     Args:
@@ -89,8 +89,8 @@ def build(
     queries: Callable[[], TuningQueries | None] = lambda: None,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
-    tower: TowerMaker = lambda folder, generation: None,
-) -> Change:
+    text_encoder: TextEncoderExporter = lambda folder, generation: None,
+) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
     Of a video that comes more than once, in whatever stretches, the last file's codes are kept.
@@ -102,7 +102,7 @@ def build(
         queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
         progress: told the videos written.
         wait_s: how long to wait for another writer, seconds.
-        tower: brings the text side of the model; without it queries load the checkpoint.
+        text_encoder: brings the text side of the model; without it queries load the checkpoint.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -123,9 +123,9 @@ def build(
         if partition is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
             partition = _tuned(partition, parts, files[0], asked)
-            content = replace(content, partition=f"partition-{generation:08d}.hcq")
-            write_partition(folder / content.partition, partition)
-        content = replace(content, tower=tower(folder, generation))
+            content = replace(content, ivf=f"partition-{generation:08d}.hcq")
+            write_partition(folder / content.ivf, partition)
+        content = replace(content, text_encoder=text_encoder(folder, generation))
         return _counted(_publish(folder, generation, content, parts), counted)
 
 
@@ -135,8 +135,8 @@ def add(
     *,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
-    tower: TowerMaker = lambda folder, generation: None,
-) -> Change:
+    text_encoder: TextEncoderExporter = lambda folder, generation: None,
+) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its stretches, however each
     of the two was cut. The arguments are those of `build`.
 
@@ -153,14 +153,14 @@ def add(
             _same_model(file.path, file.header, index.header, f"the index {folder}")
         parts = _parts(index)
         with _verified(folder, files):
-            counted = _append(folder, generation, parts, files, progress, index.partition)
+            counted = _append(folder, generation, parts, files, progress, index.ivf)
         content = index.content
-        if content.tower is None:  # the checkpoint could not be found when it was built
-            content = replace(content, tower=tower(folder, generation))
+        if content.text_encoder is None:  # the checkpoint could not be found when it was built
+            content = replace(content, text_encoder=text_encoder(folder, generation))
         return _counted(_publish(folder, generation, content, parts), counted)
 
 
-def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Change:
+def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> IndexChange:
     """Make videos unfindable, with all their stretches; their codes go with the next `compact`.
 
     Raises:
@@ -171,18 +171,18 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Chang
         index = Index.open(folder)
         parts, unknown, removed = _parts(index), [], 0
         for video_id in dict.fromkeys(ids):
-            wanted = Strings.of([video_id])
+            wanted = PackedStrings.of([video_id])
             died = sum(part.bury(part.segment.rows_of(wanted)) for part in parts)
             removed += died
             if not died:
                 unknown.append(video_id)
         if not removed:
-            return Change(folder, index.generation, index.videos, 0, 0, len(parts), tuple(unknown))
+            return IndexChange(folder, index.generation, index.videos, 0, 0, len(parts), tuple(unknown))
         change = _publish(folder, generation, index.content, parts)
         return replace(change, removed=removed, unknown=tuple(unknown))
 
 
-def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float = WAIT_S) -> Change:
+def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float = WAIT_S) -> IndexChange:
     """Merge all segments into one without the dead rows; the order of the rows stays.
 
     Raises:
@@ -195,11 +195,11 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
         index.verify()  # damage must not be sealed under fresh checksums
 
         path = _segment_path(folder, generation, 0)
-        if index.partition is None:
+        if index.ivf is None:
             merge_segments(path, index.header.S, index.segments, progress)
         else:
-            merge_listed(path, index.header.S, index.segments, index.partition.lists, progress)
-        return _publish(folder, generation, index.content, [_opened(path, index.header.S, index.partition)])
+            merge_listed(path, index.header.S, index.segments, index.ivf.lists, progress)
+        return _publish(folder, generation, index.content, [_opened(path, index.header.S, index.ivf)])
 
 
 @contextmanager
@@ -269,7 +269,7 @@ def _append(
     parts: list[_Part],
     files: list[CodeFile],
     progress: Progress,
-    partition: Partition | None,
+    partition: InvertedLists | None,
 ) -> tuple[int, int]:
     """Add a segment for each file to `parts`; gives how many rows were written, and how many died of them."""
     added = replaced = 0
@@ -282,12 +282,12 @@ def _append(
     return added, replaced
 
 
-def _tuned(partition: Partition, parts: list[_Part], file: CodeFile, queries: TuningQueries) -> Partition:
+def _tuned(partition: InvertedLists, parts: list[_Part], file: CodeFile, queries: TuningQueries) -> InvertedLists:
     segments, sources = [part.segment for part in parts], [part.source for part in parts]
     return tune(partition, segments, sources, file.codebooks, file.scale, queries, threads=default_threads())
 
 
-def _counted(change: Change, counted: tuple[int, int]) -> Change:
+def _counted(change: IndexChange, counted: tuple[int, int]) -> IndexChange:
     return replace(change, added=counted[0], removed=counted[1])
 
 
@@ -312,7 +312,7 @@ def _segment_path(folder: Path, generation: int, number: int) -> Path:
     return folder / f"segment-{generation:08d}-{number:03d}.hcq"
 
 
-def _write(path: Path, file: CodeFile, partition: Partition | None, progress: Progress) -> _Part:
+def _write(path: Path, file: CodeFile, partition: InvertedLists | None, progress: Progress) -> _Part:
     subquantizers, batches = file.header.S, _batches(file, progress)
     if partition is None:
         write_segment(path, subquantizers, batches)
@@ -322,12 +322,12 @@ def _write(path: Path, file: CodeFile, partition: Partition | None, progress: Pr
     return _opened(path, subquantizers, partition)
 
 
-def _opened(path: Path, subquantizers: int, partition: Partition | None) -> _Part:
+def _opened(path: Path, subquantizers: int, partition: InvertedLists | None) -> _Part:
     segment = Segment(path, subquantizers, partition.lists if partition else 0)
     return _Part(segment, np.zeros(segment.videos, bool))
 
 
-def _publish(folder: Path, generation: int, content: Content, parts: list[_Part]) -> Change:
+def _publish(folder: Path, generation: int, content: Content, parts: list[_Part]) -> IndexChange:
     """Name the parts in a new generation, without those that are dead altogether, and clear what no reader needs."""
     entries = []
     for number, part in enumerate(parts):
@@ -341,7 +341,7 @@ def _publish(folder: Path, generation: int, content: Content, parts: list[_Part]
     generations(folder).publish(replace(content, segments=tuple(entries)).to_json())
     _clear(folder)
     videos = sum(entry.videos - entry.removed for entry in entries)
-    return Change(folder, generation, videos, 0, 0, len(entries))
+    return IndexChange(folder, generation, videos, 0, 0, len(entries))
 
 
 def _clear(folder: Path) -> None:

@@ -69,7 +69,7 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class Partition:
+class InvertedLists:
     """The lists.
 
     Args:
@@ -153,7 +153,7 @@ def promising(expected: np.ndarray, count: int) -> np.ndarray:
     return best(expected, np.arange(len(expected)), count)[1]
 
 
-def list_sizes(starts: Sequence[np.ndarray], partition: Partition) -> np.ndarray:
+def list_sizes(starts: Sequence[np.ndarray], partition: InvertedLists) -> np.ndarray:
     """Videos in each list of all segments together, int64 [lists], from where lists begin in each segment."""
     return sum((np.diff(of_segment) for of_segment in starts), np.zeros(partition.lists, np.int64))
 
@@ -181,7 +181,7 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return found
 
 
-def write_partition(path: Path, partition: Partition) -> None:
+def write_partition(path: Path, partition: InvertedLists) -> None:
     """Write a tuned partition."""
     assert partition.tuning is not None
     meta = {"dimensions": partition.directions.shape[1], "tuning": asdict(partition.tuning)}
@@ -190,7 +190,7 @@ def write_partition(path: Path, partition: Partition) -> None:
         writer.add("centroids", partition.centroids, "<f4")
 
 
-def read_partition(path: Path, header: CodeHeader, scale: np.ndarray) -> Partition:
+def read_partition(path: Path, header: CodeHeader, scale: np.ndarray) -> InvertedLists:
     """Open a partition of an index, verified.
 
     Raises:
@@ -207,7 +207,7 @@ def read_partition(path: Path, header: CodeHeader, scale: np.ndarray) -> Partiti
         raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
     if len(directions) != header.S * header.d or not (np.isfinite(directions).all() and np.isfinite(centroids).all()):
         raise DamagedError(f"{path}: belongs to another model than its index", REMEDY)
-    return replace(Partition(directions, centroids, root(scale)), tuning=tuning)
+    return replace(InvertedLists(directions, centroids, root(scale)), tuning=tuning)
 
 
 def root(scale: np.ndarray) -> np.ndarray:

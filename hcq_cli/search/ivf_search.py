@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from hcq_cli.scan.blocks import Blocks, Source
+from hcq_cli.scan.blocks import Blocks, CodeSource
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import Kernel, TopK, Visits, best, none_found
-from hcq_cli.search.ivf import Partition, list_sizes
+from hcq_cli.search.ivf import InvertedLists, list_sizes
 
 QUERIES_AT_ONCE = 64
 """Queries whose tables are held together: some 2 KiB a sub-quantizer each, 36 MiB at 256."""
@@ -26,7 +26,7 @@ class Searchable(Protocol):
         """How many a search can find."""
         ...
 
-    def sources(self) -> Sequence[Source]:
+    def sources(self) -> Sequence[CodeSource]:
         """Its codes."""
         ...
 
@@ -34,7 +34,7 @@ class Searchable(Protocol):
 class Listed(Searchable, Protocol):
     """A collection whose codes lie by list."""
 
-    partition: Partition | None
+    ivf: InvertedLists | None
 
     def list_starts(self) -> list[np.ndarray]:
         """Where each list begins in each source, int64 [lists+1]."""
@@ -42,16 +42,16 @@ class Listed(Searchable, Protocol):
 
 
 @dataclass(frozen=True)
-class Reach:
+class SearchParams:
     """How far a search goes, and by what.
 
     Args:
-        probe: lists of a partitioned index to look into; None for those that its tuning admits.
+        nprobe: lists of a partitioned index to look into; None for those that its tuning admits.
         exact: look into all.
         kernel: the name of the one to scan with; None for the fastest.
     """
 
-    probe: int | None = None
+    nprobe: int | None = None
     exact: bool = False
     kernel: str | None = None
 
@@ -64,7 +64,7 @@ def find(
     *,
     threads: int = 1,
     by: Kernel | None = None,
-    reach: Reach = Reach(),
+    params: SearchParams = SearchParams(),
 ) -> TopK:
     """The best `k` of a collection: of all its videos, or of the lists that look the most promising.
 
@@ -77,17 +77,17 @@ def find(
         k: how many to find.
         threads: cores to use.
         by: the kernel; the fastest one where none is given.
-        reach: how far to look.
+        params: how far to look.
     """
     by = by or kernel()
-    partition: Partition | None = getattr(collection, "partition", None)
-    if partition is None or reach.exact or not len(tables):
+    partition: InvertedLists | None = getattr(collection, "ivf", None)
+    if partition is None or params.exact or not len(tables):
         return scan(collection.sources(), tables, k, threads=threads, by=by)
     listed: Listed = collection  # type: ignore[assignment]
     wanted, found = min(k, collection.videos), []
     for at in range(0, len(tables), QUERIES_AT_ONCE):
         part = slice(at, at + QUERIES_AT_ONCE)
-        found += probe(listed, partition, levels[part], tables[part], k, threads, by, reach.probe)
+        found += probe(listed, partition, levels[part], tables[part], k, threads, by, params.nprobe)
     for query, answer in enumerate(found):
         if len(answer.rows) < wanted:
             everything = scan(collection.sources(), tables[query : query + 1], k, threads=threads, by=by)
@@ -97,7 +97,7 @@ def find(
 
 def probe(
     collection: Listed,
-    partition: Partition,
+    partition: InvertedLists,
     levels: np.ndarray,
     tables: np.ndarray,
     k: int,

@@ -34,11 +34,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile
-from hcq_cli.scan.blocks import Source
+from hcq_cli.scan.blocks import CodeSource
 from hcq_cli.scan.kernels import scan
-from hcq_cli.scan.table import levels_of_codes, tables
+from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.search.ivf import (
-    Partition,
+    InvertedLists,
     Tuning,
     list_sizes,
     nearest,
@@ -51,7 +51,7 @@ from hcq_cli.search.segment import Segment
 
 if TYPE_CHECKING:
     from hcq_cli.datasets.captions import Captions
-    from hcq_cli.search.text_encoder import TextTower
+    from hcq_cli.search.text_encoder import TextEncoder
 
 DIMENSIONS = 128
 """P, directions kept."""
@@ -108,7 +108,7 @@ def sample(files: Sequence[CodeFile], lists: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([file.codes[here] for file, here in zip(files, of_file, strict=True)])
 
 
-def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: int, seed: int = 0) -> Partition:
+def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: int, seed: int = 0) -> InvertedLists:
     """Learn the lists of a collection from a sample of it.
 
     Args:
@@ -120,7 +120,7 @@ def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: in
     """
     random, weights = np.random.default_rng(seed), root(scale)
     some = codes[random.choice(len(codes), min(len(codes), DIRECTION_SAMPLE), replace=False)]
-    blank = Partition(main_directions(some, codebooks, weights, random), np.empty((0, 0), np.float32), weights)
+    blank = InvertedLists(main_directions(some, codebooks, weights, random), np.empty((0, 0), np.float32), weights)
     vectors = blank.vectors(codes, codebooks)
     return replace(blank, centroids=kmeans(vectors, min(lists, len(vectors)), random))
 
@@ -164,14 +164,14 @@ def noisy_videos(codes: np.ndarray, codebooks: np.ndarray, levels: int, seed: in
         levels: L+1.
         seed: of the noise.
     """
-    clean = levels_of_codes(codes, codebooks, levels)
+    clean = reconstruct_levels(codes, codebooks, levels)
     noise = np.random.default_rng(seed).normal(size=clean.shape).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=2, keepdims=True)
     mixed = NOISE_COSINE * clean + np.sqrt(1 - NOISE_COSINE**2) * noise
     return TuningQueries(mixed / np.linalg.norm(mixed, axis=2, keepdims=True), "noisy videos")
 
 
-def caption_queries(captions: Captions, tower: TextTower) -> TuningQueries | None:
+def caption_queries(captions: Captions, tower: TextEncoder) -> TuningQueries | None:
     """Captions as queries: of test and validation videos if there are enough, else of any; None if there are none.
 
     Args:
@@ -189,14 +189,14 @@ def caption_queries(captions: Captions, tower: TextTower) -> TuningQueries | Non
 
 
 def tune(
-    partition: Partition,
+    partition: InvertedLists,
     segments: Sequence[Segment],
-    sources: Sequence[Source],
+    sources: Sequence[CodeSource],
     codebooks: np.ndarray,
     scale: np.ndarray,
     queries: TuningQueries,
     threads: int = 1,
-) -> Partition:
+) -> InvertedLists:
     """Choose the gap on one half of the queries, measure its recall on the other, against the exhaustive answer.
 
     Args:

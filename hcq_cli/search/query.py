@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hcq_cli.codes.ids import start_of, video_of
+from hcq_cli.codes.ids import segment_start, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.scan.kernels import kernel
-from hcq_cli.scan.table import levels_of_codes, tables
+from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
-from hcq_cli.search.collection import Collection
-from hcq_cli.search.did_you_mean import instead_of, near_ids, spellings
-from hcq_cli.search.ivf_search import Reach, find
-from hcq_cli.search.text_encoder import TextTower
+from hcq_cli.search.collection import SearchableCodes
+from hcq_cli.search.did_you_mean import did_you_mean, similar_ids, spellings
+from hcq_cli.search.ivf_search import SearchParams, find
+from hcq_cli.search.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Hit:
     @property
     def time_s(self) -> float | None:
         """Where the stretch begins, seconds; None for a whole video."""
-        return start_of(self.id)
+        return segment_start(self.id)
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryResult:
     """The answer to one query.
 
     Args:
@@ -62,7 +62,7 @@ class Answer:
     scan_ms: float
 
 
-def check_model(tower: TextTower, collection: Collection) -> None:
+def check_model(tower: TextEncoder, collection: SearchableCodes) -> None:
     """See that queries and codes are of one model.
 
     Raises:
@@ -78,15 +78,15 @@ def check_model(tower: TextTower, collection: Collection) -> None:
 
 
 def search_texts(
-    collection: Collection,
-    tower: TextTower,
+    collection: SearchableCodes,
+    tower: TextEncoder,
     texts: Sequence[str],
     k: int,
     *,
     threads: int = 1,
-    reach: Reach = Reach(),
-) -> list[Answer]:
-    """Answer queries, together in one scan.
+    params: SearchParams = SearchParams(),
+) -> list[QueryResult]:
+    """QueryResult queries, together in one scan.
 
     Args:
         collection: what to search.
@@ -94,7 +94,7 @@ def search_texts(
         texts: the queries, none of them blank.
         k: how many hits each, at least 1.
         threads: cores to use.
-        reach: how much of a partitioned index to look into.
+        params: how much of a partitioned index to look into.
 
     Raises:
         UsageError: a query is blank, or k is less than 1.
@@ -108,20 +108,20 @@ def search_texts(
     # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
     levels = tower.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
-    return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, reach=reach)
+    return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, params=params)
 
 
 def search_levels(
-    collection: Collection,
+    collection: SearchableCodes,
     queries: Sequence[str],
     levels: np.ndarray,
     k: int,
     *,
     threads: int = 1,
     text_ms: float = 0.0,
-    reach: Reach = Reach(),
-) -> list[Answer]:
-    """Answer queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names.
+    params: SearchParams = SearchParams(),
+) -> list[QueryResult]:
+    """QueryResult queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names.
 
     Of a video that was encoded in stretches only the best one is a hit.
     """
@@ -130,12 +130,12 @@ def search_levels(
         raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
     if k < 1:
         raise UsageError(f"k = {k}, at least one hit must be asked for")
-    by = kernel(reach.kernel)
+    by = kernel(params.kernel)
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
     wanted = k
     while True:
-        found = find(collection, levels, table, wanted, threads=threads, by=by, reach=reach)
+        found = find(collection, levels, table, wanted, threads=threads, by=by, params=params)
         hits = [_hits(collection, found, number, k) for number in range(len(queries))]
         # Stretches of one video stand together: look further until there are k videos, or no more stretches.
         if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
@@ -143,24 +143,24 @@ def search_levels(
         wanted *= 4
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
     answers = zip(queries, hits, strict=True)
-    return [Answer(query, found, collection.videos, text_ms, scan_ms) for query, found in answers]
+    return [QueryResult(query, found, collection.videos, text_ms, scan_ms) for query, found in answers]
 
 
-def locate(collection: Collection, item_id: str) -> tuple[str, list[int]]:
+def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
     """An id as the collection spells its accents, and its rows; no rows where it is not there."""
     looked_up = ((spelling, collection.rows_of(spelling)) for spelling in spellings(item_id))
     return next((found for found in looked_up if found[1]), (item_id, []))
 
 
 def search_like(
-    collection: Collection,
+    collection: SearchableCodes,
     item_id: str,
     k: int,
     *,
-    source: Collection | None = None,
+    source: SearchableCodes | None = None,
     threads: int = 1,
-    reach: Reach = Reach(),
-) -> Answer:
+    params: SearchParams = SearchParams(),
+) -> QueryResult:
     """What is most like an indexed video or caption, without that one; no model is needed.
 
     A video that lies there in stretches is the mean of them, so that it is like what it is like as a whole.
@@ -170,7 +170,7 @@ def search_like(
         item_id: of the video, the stretch or the caption.
         k: how many hits, at least 1.
         source: where `item_id` lies, if it is not what is searched.
-        threads, reach: as in `search_texts`.
+        threads, params: as in `search_texts`.
 
     Raises:
         NotFoundError: no such id; the message names ids that are nearly the same.
@@ -179,34 +179,34 @@ def search_like(
     source = source or collection
     item_id, rows = locate(source, item_id)
     if not rows:
-        near = near_ids(source.names(), item_id)
-        raise NotFoundError(f"{source.path}: holds no {item_id!r}{instead_of(near)}", _like_hint(near))
+        near = similar_ids(source.names(), item_id)
+        raise NotFoundError(f"{source.path}: holds no {item_id!r}{did_you_mean(near)}", _like_hint(near))
     if source.header.model_hash != collection.header.model_hash:
         raise ModelMismatchError(
             f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
             f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
             "encode and index both with one checkpoint: hcq encode, hcq index build",
         )
-    levels = levels_of_codes(np.stack([source.codes(row) for row in rows]), source.codebooks, source.header.levels)
+    levels = reconstruct_levels(np.stack([source.codes(row) for row in rows]), source.codebooks, source.header.levels)
     if len(rows) > 1:
         levels = levels.mean(0, keepdims=True)
         levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
-    answer = search_levels(collection, [item_id], levels, k + 1, threads=threads, reach=reach)[0]
+    answer = search_levels(collection, [item_id], levels, k + 1, threads=threads, params=params)[0]
     others = [hit for hit in answer.hits if video_of(hit.id) != video_of(item_id)][:k]
     hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1))
-    return Answer(item_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
+    return QueryResult(item_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
 
 
 def _like_hint(near: Sequence[str]) -> str:
     return f"hcq query --like {shlex.quote(near[0])}" if near else "ids are what `hcq query` prints"
 
 
-def _hits(collection: Collection, found: TopK, query: int, k: int) -> tuple[Hit, ...]:
+def _hits(collection: SearchableCodes, found: TopK, query: int, k: int) -> tuple[Hit, ...]:
     """The best `k` of what was found, of each video the best stretch alone."""
     hits: dict[str, Hit] = {}
     for score, row in zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True):
         name, path = collection.name(row)
-        whose = name if start_of(name) is None else video_of(name)
+        whose = name if segment_start(name) is None else video_of(name)
         if len(hits) < k and whose not in hits:
             hits[whose] = Hit(len(hits) + 1, score, name, path)
     return tuple(hits.values())

@@ -24,8 +24,8 @@ import numpy as np
 
 from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
-from hcq_cli.codes.ids import stretches_among, video_of
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.ids import find_segments, video_of
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError
 from hcq_cli.scan.blocks import WIDTH, Blocks
 
@@ -46,8 +46,8 @@ class Batch:
     """
 
     codes: np.ndarray
-    ids: Strings
-    paths: Strings
+    ids: PackedStrings
+    paths: PackedStrings
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class HashTable:
         return cls(hashes[order], rows[order])
 
     @classmethod
-    def of_stretches(cls, ids: Strings) -> HashTable:
+    def of_stretches(cls, ids: PackedStrings) -> HashTable:
         """The rows that are stretches, by the ids of their videos."""
-        rows, videos = stretches_among(ids)
+        rows, videos = find_segments(ids)
         return cls.of(videos.hashes(), rows)
 
     def look_up(self, hashes: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -166,7 +166,7 @@ class Segment:
             raise DamagedError(f"{self.path}: its codes name a row {row} that it does not have", REMEDY)
         return self.ids[row], self.paths[row]
 
-    def rows_of(self, ids: Strings) -> np.ndarray:
+    def rows_of(self, ids: PackedStrings) -> np.ndarray:
         """The rows int64 [n], ascending, that have one of these ids, or are stretches of a video that has."""
         hashes = ids.hashes()
         rows = [
@@ -195,7 +195,7 @@ class Segment:
             last[name] = row
         return np.array(replaced, np.int64)
 
-    def names(self, dead: np.ndarray | None, rows: int = 1 << 16) -> Iterator[tuple[Strings, Strings]]:
+    def names(self, dead: np.ndarray | None, rows: int = 1 << 16) -> Iterator[tuple[PackedStrings, PackedStrings]]:
         """Ids and paths of the living videos in the order of rows, `rows` at a time; `dead` is bool [N]."""
         for start in range(0, self.videos, rows):
             stop = min(start + rows, self.videos)
@@ -226,8 +226,8 @@ def replaced_by(newer: Segment, older: Segment) -> np.ndarray:
     step = 1 << 16
     for start in range(0, newer.videos, step):
         ids = newer.ids.part(start, min(start + step, newer.videos))
-        videos = stretches_among(ids)[1]
-        found += [older.rows_of(ids), older.rows_of(Strings.of(list(dict.fromkeys(videos))))]
+        videos = find_segments(ids)[1]
+        found += [older.rows_of(ids), older.rows_of(PackedStrings.of(list(dict.fromkeys(videos))))]
     return np.unique(np.concatenate(found))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import NamesWriter
 from hcq_cli.codes.container import ContainerWriter
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.blocks import WIDTH, to_blocks
 from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, Batch, HashTable, Segment
@@ -62,7 +62,7 @@ class SegmentWriter:
         self._names = NamesWriter(self._container)
         return self
 
-    def names(self, ids: Strings, paths: Strings) -> None:
+    def names(self, ids: PackedStrings, paths: PackedStrings) -> None:
         """The names of the next rows."""
         self._names.write(ids, paths)
         self._hashes.append(ids.hashes())

@@ -1,8 +1,9 @@
 """The text side of a search: from a query's words to its vectors.
 
 A seam, because a cold query should not wait for torch: where an index holds the model's text side
-(`exported_tower.ExportedTower`), that takes the place of `TorchTower`. A code file has none: it is searched without
-an index now and then, and loads the checkpoint. torch is imported when a tower is prepared, never by this module.
+(`exported_tower.ExportedTower`), that takes the place of `CheckpointTextEncoder`. A code file has none: it is
+searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
+prepared, never by this module.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from hcq_cli.model.exported_tower import ExportedTower
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.search.collection import Collection
+    from hcq_cli.search.collection import SearchableCodes
 
 
-class TextTower(Protocol):
+class TextEncoder(Protocol):
     """Encodes queries.
 
     Attributes:
@@ -43,7 +44,7 @@ class TextTower(Protocol):
         ...
 
 
-class TorchTower:
+class CheckpointTextEncoder:
     """The text tower of a checkpoint. Its hash is known at once; torch and the weights come with `prepare`.
 
     Args:
@@ -69,17 +70,17 @@ class TorchTower:
         return self._model
 
     def prepare(self) -> None:
-        """See `TextTower.prepare`."""
+        """See `TextEncoder.prepare`."""
         _ = self.model
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """See `TextTower.encode`."""
+        """See `TextEncoder.encode`."""
         return self.model.search_vectors(self.model.encode_texts(texts))
 
 
-def tower_of(
-    collection: Collection, more: Sequence[Path] = (), *, lasting: bool = False, threads: int = 1
-) -> TextTower:
+def open_text_encoder(
+    collection: SearchableCodes, more: Sequence[Path] = (), *, lasting: bool = False, threads: int = 1
+) -> TextEncoder:
     """What encodes queries for a collection: the text side in its index, else its checkpoint.
 
     Args:
@@ -92,9 +93,9 @@ def tower_of(
         NotFoundError: it has neither.
         DamagedError: what it has is damaged.
     """
-    if collection.tower is not None:
-        return ExportedTower(collection.tower, lasting=lasting, threads=threads)
-    return open_tower([*collection.checkpoints, *more], collection.header.model_hash)
+    if collection.text_encoder_file is not None:
+        return ExportedTower(collection.text_encoder_file, lasting=lasting, threads=threads)
+    return open_checkpoint_encoder([*collection.checkpoints, *more], collection.header.model_hash)
 
 
 def find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
@@ -108,20 +109,20 @@ def find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
     return None
 
 
-def open_tower(candidates: Sequence[Path], model_hash: str = "") -> TorchTower:
+def open_checkpoint_encoder(candidates: Sequence[Path], model_hash: str = "") -> CheckpointTextEncoder:
     """The tower of the first checkpoint folder that holds the wanted model; else of the first that is there.
 
     Raises:
         NotFoundError: none of them is there.
         DamagedError: the first that is there cannot be read, and no other fits.
     """
-    towers: list[TorchTower] = []
+    towers: list[CheckpointTextEncoder] = []
     problems: list[HcqError] = []
     for folder in dict.fromkeys(candidates):
         if not folder.is_dir():
             continue
         try:
-            tower = TorchTower(folder)
+            tower = CheckpointTextEncoder(folder)
         except HcqError as error:
             problems.append(error)
             continue

@@ -14,16 +14,16 @@ from hcq_cli.errors import HcqError
 from hcq_cli.model.exported_tower import ExportedTower
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.collection import CodeFileCollection, Collection
-from hcq_cli.search.index import Content, TowerEntry, generations
-from hcq_cli.search.index_writer import TowerMaker
+from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
+from hcq_cli.search.index import Content, TextEncoderEntry, generations
+from hcq_cli.search.index_writer import TextEncoderExporter
 from hcq_cli.search.text_encoder import find_checkpoint
 
 MOST_SENTENCES = 200
 """Captions that int8 weights are measured on."""
 
 
-def tower_maker(
+def text_encoder_exporter(
     header: CodeHeader,
     places: Sequence[Path],
     *,
@@ -31,7 +31,7 @@ def tower_maker(
     codes: Path | None = None,
     captions: Path | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
-) -> TowerMaker:
+) -> TextEncoderExporter:
     """What `indexing.build` and `add` take.
 
     Args:
@@ -43,7 +43,7 @@ def tower_maker(
         warn: told why there will be no text side, a sentence.
     """
 
-    def make(folder: Path, generation: int) -> TowerEntry | None:
+    def make(folder: Path, generation: int) -> TextEncoderEntry | None:
         if precision == "none" or header.kind != "videos":
             return None
         known = _known(folder)
@@ -65,12 +65,12 @@ def tower_maker(
     return make
 
 
-def _known(folder: Path) -> TowerEntry | None:
+def _known(folder: Path) -> TextEncoderEntry | None:
     """The text side of the newest generation."""
     with suppress(HcqError):
         manifest = generations(folder).read()
         if manifest.generation:
-            return Content.from_json(manifest.body, folder).tower
+            return Content.from_json(manifest.body, folder).text_encoder
     return None
 
 
@@ -84,7 +84,9 @@ def _belongs(path: Path, header: CodeHeader) -> bool:
     return tower.hash == header.model_hash
 
 
-def _export(checkpoint: Path, path: Path, precision: str, codes: Path | None, captions: Path | None) -> TowerEntry:
+def _export(
+    checkpoint: Path, path: Path, precision: str, codes: Path | None, captions: Path | None
+) -> TextEncoderEntry:
     from hcq_cli.model.checkpoint import load, read_header
     from hcq_cli.model.export import export_text_side
 
@@ -93,12 +95,12 @@ def _export(checkpoint: Path, path: Path, precision: str, codes: Path | None, ca
     if precision == "int8" and codes is not None:
         trained_on = str(read_header(checkpoint).about.get("captions", ""))
         sentences = _sentences(captions or Path(trained_on or "."))
-        hits = partial(hits_kept, CodeFileCollection(codes))
+        hits = partial(hits_kept, SearchableCodeFile(codes))
     checked = export_text_side(load(checkpoint), path, precision, sentences, hits)
-    return TowerEntry(path.name, precision, checked.to_json())
+    return TextEncoderEntry(path.name, precision, checked.to_json())
 
 
-def hits_kept(collection: Collection, exact: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
+def hits_kept(collection: SearchableCodes, exact: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
     """How the ten best videos fare when queries are encoded otherwise.
 
     Args:

@@ -22,11 +22,11 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from hcq_cli.media.inputs import Input
     from hcq_cli.model.config import ExpertConfig
-    from hcq_cli.search.text_encoder import TorchTower
+    from hcq_cli.search.text_encoder import CheckpointTextEncoder
 
 
 @dataclass(frozen=True)
-class Looks:
+class ExpertMatch:
     """How to look at a video as the model's training set was looked at.
 
     Args:
@@ -56,7 +56,7 @@ class VideoQuery:
     warnings: list[str]
 
 
-def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> Looks:
+def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> ExpertMatch:
     """Find the experts whose features are those that a model was trained on.
 
     Args:
@@ -81,7 +81,7 @@ def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> Look
         found = _identities(names, rate, limit)
         differing = [name for name, wanted in identities.items() if wanted and found[name] != wanted]
         if not differing:
-            return Looks(list(names), rate, limit)
+            return ExpertMatch(list(names), rate, limit)
         mismatch = mismatch or differing[0]
     raise UsageError(
         f"the model was trained on {mismatch} features that no {mismatch} expert here gives ({identities[mismatch]})",
@@ -114,7 +114,7 @@ def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: flo
 
 
 def encode_video(
-    tower: TorchTower, path: Path, asks: Sequence[str] = (), timeout_s: float | None = None
+    tower: CheckpointTextEncoder, path: Path, asks: Sequence[str] = (), timeout_s: float | None = None
 ) -> VideoQuery:
     """Decode a video, run the model's experts on it and encode what they say.
 
@@ -156,7 +156,7 @@ def encode_video(
     return VideoQuery(levels, (extracted - started) * 1000, encode_ms, warnings)
 
 
-def _extract(item: Input, seen: Looks, store: Path, timeout_s: float | None) -> list[str]:
+def _extract(item: Input, seen: ExpertMatch, store: Path, timeout_s: float | None) -> list[str]:
     from hcq_cli.media.engine import Options, extract
     from hcq_cli.media.inputs import Inputs
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError
 
 NAMES = st.lists(st.binary(max_size=12).map(lambda raw: raw.decode("utf-8", "surrogateescape")), max_size=30)
@@ -13,7 +13,7 @@ NAMES = st.lists(st.binary(max_size=12).map(lambda raw: raw.decode("utf-8", "sur
 
 @given(names=NAMES, data=st.data())
 def test_packing_slicing_and_taking(names: list[str], data: st.DataObject) -> None:
-    strings = Strings.of(names)
+    strings = PackedStrings.of(names)
     assert list(strings) == names
     start = data.draw(st.integers(0, len(names)))
     stop = data.draw(st.integers(start, len(names)))
@@ -26,17 +26,17 @@ def test_packing_slicing_and_taking(names: list[str], data: st.DataObject) -> No
 
 @given(names=NAMES)
 def test_hashes_tell_strings_apart(names: list[str]) -> None:
-    assert len(set(Strings.of(names).hashes().tolist())) == len(set(names))
+    assert len(set(PackedStrings.of(names).hashes().tolist())) == len(set(names))
 
 
 def test_find_gives_the_last(tmp_path: object) -> None:
-    strings = Strings.of(["a", "bb", "a", "", "cc"])
+    strings = PackedStrings.of(["a", "bb", "a", "", "cc"])
     assert [strings.find(name) for name in ("a", "bb", "", "c")] == [2, 1, 3, None]
 
 
 @pytest.mark.parametrize("offsets", [[0, 9, 2], [5, 1, 2], [0, 1, 99], [2**63, 1, 2]])
 def test_offsets_that_lie_are_refused(offsets: list[int]) -> None:
-    strings = Strings(np.frombuffer(b"ab", np.uint8), np.array(offsets, np.uint64), "some file")
+    strings = PackedStrings(np.frombuffer(b"ab", np.uint8), np.array(offsets, np.uint64), "some file")
     with pytest.raises(DamagedError, match="some file"):
         strings.part(0, 2)
     with pytest.raises(DamagedError, match="some file"):

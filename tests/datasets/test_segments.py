@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.codes.ids import moment_id, start_of, stretches_among, video_of
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.ids import find_segments, segment_id, segment_start, video_of
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.datasets.segments import cut, cut_tokens, part
 from hcq_cli.features.records import Ragged
 
@@ -50,10 +50,10 @@ def test_every_token_lies_in_the_stretch_of_its_time(
 
 
 def test_ids_of_stretches() -> None:
-    name = moment_id("a/b#t=1.mp4", 30, 61.25)
+    name = segment_id("a/b#t=1.mp4", 30, 61.25)
     assert name == "a/b#t=1.mp4#t=30,61.2"
-    assert video_of(name) == "a/b#t=1.mp4" and start_of(name) == 30.0
-    assert start_of("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
+    assert video_of(name) == "a/b#t=1.mp4" and segment_start(name) == 30.0
+    assert segment_start("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
 
 
 def test_the_stretches_among_many_ids() -> None:
@@ -69,9 +69,9 @@ def test_the_stretches_among_many_ids() -> None:
         "a.mp4#t=5,9#t=1,2",
         "\udcff#t=3,4",
     ]
-    wanted = [(row, video_of(name)) for row, name in enumerate(ids) if start_of(name) is not None]
-    rows, videos = stretches_among(Strings.of(ids))
+    wanted = [(row, video_of(name)) for row, name in enumerate(ids) if segment_start(name) is not None]
+    rows, videos = find_segments(PackedStrings.of(ids))
     assert list(zip(rows.tolist(), videos, strict=True)) == wanted and len(wanted) == 5
-    assert not len(stretches_among(Strings.of([]))[0]) and not len(stretches_among(Strings.of(["", "a"]))[0])
-    part = Strings.of(ids).part(3, 6)
-    assert stretches_among(part)[0].tolist() == [0, 1]
+    assert not len(find_segments(PackedStrings.of([]))[0]) and not len(find_segments(PackedStrings.of(["", "a"]))[0])
+    part = PackedStrings.of(ids).part(3, 6)
+    assert find_segments(part)[0].tolist() == [0, 1]

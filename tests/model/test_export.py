@@ -28,7 +28,7 @@ from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vocabulary import word_piece
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.collection import CodeFileCollection
+from hcq_cli.search.collection import SearchableCodeFile
 from hcq_cli.search.text_encoder_export import hits_kept
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]
@@ -107,20 +107,20 @@ def test_a_rotated_model_and_one_without_fine_levels(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, CodeFileCollection]:
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, SearchableCodeFile]:
     trained, path = model(), tmp_path_factory.mktemp("codes") / "codes.hcq"
     about = replace(header(trained, "videos"), checkpoint="/nowhere")
     with CodeWriter(path, about, trained.codebooks, trained.scale) as writer:
         codes = np.random.default_rng(0).integers(0, 16, (2000, 16), np.uint8)
         writer.append(names(2000), names(2000), codes)
-    return trained, CodeFileCollection(path)
+    return trained, SearchableCodeFile(path)
 
 
-def hits(levels: np.ndarray, codes: CodeFileCollection) -> np.ndarray:
+def hits(levels: np.ndarray, codes: SearchableCodeFile) -> np.ndarray:
     return scan(codes.sources(), tables(levels, codes.codebooks, codes.scale), 10).rows
 
 
-def test_the_same_videos_are_found(collection: tuple[Model, CodeFileCollection], tmp_path: Path) -> None:
+def test_the_same_videos_are_found(collection: tuple[Model, SearchableCodeFile], tmp_path: Path) -> None:
     trained, codes = collection
     checked = export_text_side(trained, tmp_path / "tower.hcq", sentences=CAPTIONS, hits=partial(hits_kept, codes))
     assert checked.recall_at_10 == 1 and checked.score_deviation is not None and checked.score_deviation < 1e-6
@@ -129,7 +129,7 @@ def test_the_same_videos_are_found(collection: tuple[Model, CodeFileCollection],
 
 
 def test_eight_bits_are_smaller_and_say_what_they_lose(
-    collection: tuple[Model, CodeFileCollection], tmp_path: Path
+    collection: tuple[Model, SearchableCodeFile], tmp_path: Path
 ) -> None:
     trained, codes = collection
     checked = export_text_side(trained, tmp_path / "small.hcq", "int8", CAPTIONS, partial(hits_kept, codes))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hcq_cli.errors import UsageError
 from hcq_cli.scan import numpy_kernel as numpy_scan
-from hcq_cli.scan.blocks import WIDTH, Blocks, Rows, to_blocks
+from hcq_cli.scan.blocks import WIDTH, Blocks, RowMajorCodes, to_blocks
 from hcq_cli.scan.kernels import kernel, kernels, scan
 from hcq_cli.scan.topk import Kernel, TopK
 
@@ -114,9 +114,11 @@ def test_the_layout_changes_nothing(by: Kernel) -> None:
     codes, tables = random_case(2000, 16, 4, 3)  # few codewords: many ties
     for cuts in ([], [1], [256], [300, 301, 1500], [0, 1999]):
         pieces = np.split(codes, cuts)
-        sources: list[Blocks | Rows] = [to_blocks(piece) for piece in pieces]
+        sources: list[Blocks | RowMajorCodes] = [to_blocks(piece) for piece in pieces]
         assert_exact(scan(sources, tables, 40, by=by), codes, tables, 40)
-        assert_exact(scan([Rows(piece) for piece in pieces], tables, 40, threads=2, by=by), codes, tables, 40)
+        assert_exact(
+            scan([RowMajorCodes(piece) for piece in pieces], tables, 40, threads=2, by=by), codes, tables, 40
+        )
 
 
 @by_kernel

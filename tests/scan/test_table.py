@@ -5,7 +5,7 @@ import pytest
 from handmade import HEADER, hybrid_scores, quantizer, random_codes, random_levels
 
 from hcq_cli.errors import HcqError
-from hcq_cli.scan.table import levels_of_codes, tables
+from hcq_cli.scan.table import reconstruct_levels, tables
 
 
 def test_the_sum_of_look_ups_is_the_hybrid_score() -> None:
@@ -25,7 +25,7 @@ def test_a_table_does_not_depend_on_its_neighbours() -> None:
 
 def test_levels_of_codes_are_unit_vectors_that_fit_themselves_best() -> None:
     codes = random_codes(30)
-    levels = levels_of_codes(codes, quantizer()[0], HEADER.levels)
+    levels = reconstruct_levels(codes, quantizer()[0], HEADER.levels)
     assert np.allclose(np.linalg.norm(levels, axis=2), 1, atol=1e-6)
     scores = hybrid_scores(levels, codes)
     assert np.allclose(scores.diagonal(), 1, atol=1e-6)

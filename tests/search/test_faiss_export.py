@@ -15,7 +15,7 @@ from handmade import HEADER, names, random_codes, random_levels, write_codes
 from hcq_cli.search.faiss_export import export_faiss
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 
 faiss = pytest.importorskip("faiss")
@@ -40,7 +40,7 @@ def test_faiss_gives_the_same_answer(tmp_path: Path, codewords: int, lists: int)
     ids = [json.loads(line)[0] for line in done.ids.read_text().splitlines()]
     assert ids[-4:] == odd
     scores, rows = read.search(levels.reshape(20, -1), 701)
-    answers = search_levels(index, [""] * 20, levels, 701, reach=Reach(exact=True))
+    answers = search_levels(index, [""] * 20, levels, 701, params=SearchParams(exact=True))
     for query, answer in enumerate(answers):
         assert np.allclose([hit.score for hit in answer.hits], scores[query], atol=1e-5)
         by_faiss = {ids[row]: score for row, score in zip(rows[query].tolist(), scores[query].tolist(), strict=True)}

@@ -20,7 +20,7 @@ from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment_writer import SegmentWriter
 
@@ -50,9 +50,9 @@ def assert_holds(index: Index, expected: Videos, *, whole: bool = True) -> None:
     assert index.videos == len(expected)
     levels = random_levels(3)
     codes = np.stack(list(expected.values())) if expected else np.empty((0, HEADER.S), np.uint8)
-    everything = [Reach(exact=True)] + ([Reach(probe=index.partition.lists)] if index.partition else [])
-    for reach in everything:
-        answers = search_levels(index, ["a", "b", "c"], levels, 20, reach=reach)
+    everything = [SearchParams(exact=True)] + ([SearchParams(nprobe=index.ivf.lists)] if index.ivf else [])
+    for params in everything:
+        answers = search_levels(index, ["a", "b", "c"], levels, 20, params=params)
         for answer, table in zip(answers, tables(levels, *quantizer()), strict=True):
             scores, rows = plain_scan(codes, table, 20 if whole else len(codes))
             best: dict[str, tuple[str, float]] = {}
@@ -168,7 +168,7 @@ def test_small_indexes_with_lists(tmp_path: Path, videos: int, lists: int) -> No
     index.verify()
     expected = videos_of([*names(videos), "z"], np.concatenate([random_codes(videos), random_codes(1)]))
     assert_holds(index, expected)
-    assert index.partition and index.partition.lists == min(lists, videos + 1)
+    assert index.ivf and index.ivf.lists == min(lists, videos + 1)
     compact(tmp_path / "index")
     assert_holds(Index.open(tmp_path / "index"), expected)
     remove(tmp_path / "index", list(expected))

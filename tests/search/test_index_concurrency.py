@@ -16,7 +16,7 @@ from handmade import names, plain_scan, quantizer, random_codes, random_levels, 
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
@@ -65,7 +65,7 @@ def read(folder: Path, stop: Event, reads: object, failures: object) -> None:
         while not stop.is_set():
             index = Index.open(folder)
             time.sleep(0.01)  # the writer goes on while this generation is read
-            answer = search_levels(index, [""], random_levels(1), 10, reach=Reach(exact=True))[0]
+            answer = search_levels(index, [""], random_levels(1), 10, params=SearchParams(exact=True))[0]
             ids, scores = right_answer(index.generation)
             assert [hit.id for hit in answer.hits] == ids, f"generation {index.generation}"
             assert [hit.score for hit in answer.hits] == scores

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.codes.container import FIXED, ContainerWriter
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT, Segment
 
@@ -101,8 +101,8 @@ def test_every_truncation_is_a_named_error(tmp_path: Path, lists: int) -> None:
 def use(index: Path) -> None:
     """All that a reader does."""
     opened = Index.open(index)
-    for reach in (Reach(), Reach(probe=1), Reach(exact=True)):
-        search_levels(opened, ["", ""], random_levels(2), 5, reach=reach)
+    for params in (SearchParams(), SearchParams(nprobe=1), SearchParams(exact=True)):
+        search_levels(opened, ["", ""], random_levels(2), 5, params=params)
     opened.rows_of("v3.mp4")
     opened.verify()
 
@@ -143,7 +143,7 @@ def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> Segment:
         "paths_offsets": (np.arange(301), "<u8"),
         "id_hashes": (np.zeros(300), "<u8"),
         "id_rows": (order, "<u4"),
-        "stretch_hashes": (Strings.of(["v"]).hashes().repeat(3), "<u8"),
+        "stretch_hashes": (PackedStrings.of(["v"]).hashes().repeat(3), "<u8"),
         "stretch_rows": (order[:3], "<u4"),
         "list_starts": (np.array([0, 100, 100, 250, 300]), "<u4"),
         "order": (order, "<u4"),
@@ -173,10 +173,10 @@ def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
         forged_segment(tmp_path / "s", {}).name(300)
     for rows, there in ((np.arange(3), 3), (beyond[:3], 0)):
         forged = forged_segment(tmp_path / "s", {"stretch_rows": rows})
-        assert not len(forged.rows_of(Strings.of(["v"]))), "no row is what the table says"
+        assert not len(forged.rows_of(PackedStrings.of(["v"]))), "no row is what the table says"
         assert forged.stretches(np.zeros(300, bool)) == there
     with pytest.raises(DamagedError, match="fit together"):
-        forged_segment(tmp_path / "s", {"stretch_rows": beyond[:2]}).rows_of(Strings.of(["v"]))
+        forged_segment(tmp_path / "s", {"stretch_rows": beyond[:2]}).rows_of(PackedStrings.of(["v"]))
 
 
 def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) -> None:
@@ -199,10 +199,12 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
         writer.add("slots", big, "<u4")
     forged = Index.open(index)
     assert forged.rows_of("v3.mp4") == []
-    for reach in (Reach(), Reach(exact=True)):
+    for params in (SearchParams(), SearchParams(exact=True)):
         for kernel in ("numpy", None):
             try:
-                search_levels(forged, ["", ""], random_levels(2), 60, reach=Reach(reach.probe, reach.exact, kernel))
+                search_levels(
+                    forged, ["", ""], random_levels(2), 60, params=SearchParams(params.nprobe, params.exact, kernel)
+                )
             except DamagedError:
                 pass
     with pytest.raises(DamagedError):

@@ -17,7 +17,7 @@ from handmade import HEADER, names, plain_scan, quantizer, random_codes, random_
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
@@ -105,7 +105,7 @@ def assert_holds(index: Index, expected: Videos) -> None:
     assert all(np.array_equal(found[video], codes) for video, codes in expected.items())
     levels, codes = random_levels(1), np.stack(list(expected.values()))
     rows = plain_scan(codes, tables(levels, *quantizer())[0], 5)[1]
-    answer = search_levels(index, [""], levels, 5, reach=Reach(exact=True))[0]
+    answer = search_levels(index, [""], levels, 5, params=SearchParams(exact=True))[0]
     assert [hit.id for hit in answer.hits] == [list(expected)[row] for row in rows]
 
 

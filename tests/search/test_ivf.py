@@ -20,7 +20,7 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.ivf import (
     LEADERS,
-    Partition,
+    InvertedLists,
     Tuning,
     list_sizes,
     nearest,
@@ -29,7 +29,7 @@ from hcq_cli.search.ivf import (
     root,
     weighted,
 )
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.ivf_training import TuningQueries, kmeans, lists_for
 from hcq_cli.search.query import search_levels
 
@@ -115,8 +115,8 @@ def test_few_lists_find_nearly_everything_and_info_says_so(tmp_path: Path) -> No
     path = write_codes(tmp_path / "c", names(6000), codes, WIDE, 1000)
     build(tmp_path / "index", [path], partitions=60)
     index = Index.open(tmp_path / "index")
-    assert index.partition and index.partition.tuning
-    tuning = index.partition.tuning
+    assert index.ivf and index.ivf.tuning
+    tuning = index.ivf.tuning
     assert tuning.source == "noisy videos"
     assert tuning.recall > 0.97
     assert tuning.probe < 30
@@ -127,7 +127,7 @@ def test_few_lists_find_nearly_everything_and_info_says_so(tmp_path: Path) -> No
     levels /= np.linalg.norm(levels, axis=2, keepdims=True)
     queries = [str(number) for number in range(200)]
     quick = search_levels(index, queries, levels, 10, threads=2)
-    exact = search_levels(index, queries, levels, 10, reach=Reach(exact=True))
+    exact = search_levels(index, queries, levels, 10, params=SearchParams(exact=True))
     alone = [search_levels(index, [name], level[None], 10)[0] for name, level in zip(queries, levels, strict=True)]
     assert [answer.hits for answer in alone] == [answer.hits for answer in quick]
     shared = [len({hit.id for hit in a.hits} & {hit.id for hit in b.hits}) for a, b in zip(quick, exact, strict=True)]
@@ -141,7 +141,7 @@ def test_lists_near_the_leaders_are_looked_into() -> None:
     rng = np.random.default_rng(0)
     centroids = rng.normal(size=(40, 40)).astype(np.float32)
     tuning = Tuning(7, 1.0, 10, 50, "captions", 0.1, gap=0.75)
-    lists = Partition(np.eye(40, dtype=np.float32), centroids, np.ones(1, np.float32), tuning)
+    lists = InvertedLists(np.eye(40, dtype=np.float32), centroids, np.ones(1, np.float32), tuning)
     sizes, levels = np.full(40, 1000), np.eye(40, dtype=np.float32)[:, None]
     for query, chosen in enumerate(lists.choose(levels, sizes, 10)):
         scores = lists.centroids[:, query]
@@ -162,17 +162,18 @@ def test_given_queries_choose_the_gap(tmp_path: Path, partitions: int) -> None:
     levels = random_levels(64, WIDE)
     build(tmp_path / "index", [path], partitions=partitions, queries=lambda: TuningQueries(levels, "captions"))
     index = Index.open(tmp_path / "index")
-    assert index.partition and index.partition.tuning
-    tuning = index.partition.tuning
+    assert index.ivf and index.ivf.tuning
+    tuning = index.ivf.tuning
     assert (tuning.source, tuning.queries, tuning.hits) == ("captions", 64, 10)
     held_out = levels[1::2]
     quick, exact = (
-        search_levels(index, [""] * 32, held_out, 10, reach=reach) for reach in (Reach(), Reach(exact=True))
+        search_levels(index, [""] * 32, held_out, 10, params=params)
+        for params in (SearchParams(), SearchParams(exact=True))
     )
     shared = [len({hit.id for hit in a.hits} & {hit.id for hit in b.hits}) for a, b in zip(quick, exact, strict=True)]
     assert np.mean(shared) / 10 == pytest.approx(tuning.recall, abs=1e-9)
-    sizes = list_sizes(index.list_starts(), index.partition)
-    looked_into = index.partition.choose(levels, sizes, 10)
+    sizes = list_sizes(index.list_starts(), index.ivf)
+    looked_into = index.ivf.choose(levels, sizes, 10)
     assert tuning.probe == round(np.mean([len(lists) for lists in looked_into]))
     assert tuning.scanned == pytest.approx(np.mean([sizes[lists].sum() for lists in looked_into]) / 3000)
 
@@ -192,9 +193,9 @@ def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
     codes = clustered(2000, WIDE)
     build(tmp_path / "index", [write_codes(tmp_path / "c", names(2000), codes, WIDE, 500)], partitions=20)
     index, levels = Index.open(tmp_path / "index"), random_levels(3, WIDE)
-    for reach in (Reach(), Reach(probe=1)):
+    for params in (SearchParams(), SearchParams(nprobe=1)):
         for k in (1500, 2000, 5000):
-            answers = search_levels(index, ["", "", ""], levels, k, reach=reach)
+            answers = search_levels(index, ["", "", ""], levels, k, params=params)
             assert all(len(answer.hits) == min(k, 2000) for answer in answers)
 
 
@@ -220,8 +221,8 @@ def test_adding_and_compacting_lists_gives_what_building_at_once_gives(
     assert len(index.segments) == 1
     assert all(np.array_equal(index.codes(row), codes[row]) for row in range(0, 3000, 37))
     segment = index.segments[0][0]
-    assert segment.list_starts is not None and index.partition is not None
-    lists = index.partition.assign(codes, open_codes(files[0]).codebooks)
+    assert segment.list_starts is not None and index.ivf is not None
+    lists = index.ivf.assign(codes, open_codes(files[0]).codebooks)
     assert segment.lists_of(np.arange(3000)).tolist() == lists.tolist()
     order = segment.blocks.order
     assert order is not None

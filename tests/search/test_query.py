@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
 
-from hcq_cli.codes.strings import Strings
+from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.search.collection import CodeFileCollection, Collection
-from hcq_cli.search.did_you_mean import near_ids
+from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
+from hcq_cli.search.did_you_mean import similar_ids
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.ivf_search import Reach
+from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels, search_like, search_texts
-from hcq_cli.search.text_encoder import open_tower
+from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 
 class WordTower:
@@ -36,15 +36,15 @@ class WordTower:
 
 
 @pytest.fixture(params=["index", "codes"])
-def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Collection:
+def collection(request: pytest.FixtureRequest, tmp_path: Path) -> SearchableCodes:
     path = write_codes(tmp_path / "codes.hcq", names(500), random_codes(500))
     if request.param == "codes":
-        return CodeFileCollection(path)
+        return SearchableCodeFile(path)
     build(tmp_path / "index", [path])
     return Index.open(tmp_path / "index")
 
 
-def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: Collection) -> None:
+def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: SearchableCodes) -> None:
     texts = ["a man cooking", "a dog", "snow"]
     answers = search_texts(collection, WordTower(), texts, 500)
     expected = hybrid_scores(WordTower().encode(texts), random_codes(500))
@@ -58,7 +58,7 @@ def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: Collection) ->
         assert answer.hits[0].path == f"/videos/{answer.hits[0].id}"
 
 
-def test_together_or_alone_the_answer_is_the_same(collection: Collection) -> None:
+def test_together_or_alone_the_answer_is_the_same(collection: SearchableCodes) -> None:
     texts = [f"query {number}" for number in range(20)]
     together = search_texts(collection, WordTower(), texts, 7, threads=2)
     alone = [search_texts(collection, WordTower(), [text], 7)[0] for text in texts]
@@ -68,7 +68,7 @@ def test_together_or_alone_the_answer_is_the_same(collection: Collection) -> Non
 def test_like_finds_twins_and_not_itself(tmp_path: Path) -> None:
     codes = random_codes(200)
     codes[150] = codes[20]
-    collection = CodeFileCollection(write_codes(tmp_path / "c", names(200), codes))
+    collection = SearchableCodeFile(write_codes(tmp_path / "c", names(200), codes))
     answer = search_like(collection, "v20.mp4", 3)
     assert answer.hits[0].id == "v150.mp4"
     assert answer.hits[0].score == pytest.approx(1, abs=1e-6)
@@ -88,8 +88,8 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
     path = write_codes(tmp_path / "c", [*names(150), *cut, *names(50, "w")], random_codes(203))
     if kind == "index":
         build(tmp_path / "index", [path], partitions=4)
-    collection: Collection = Index.open(tmp_path / "index") if kind == "index" else CodeFileCollection(path)
-    answer = search_like(collection, "cut.mp4", 300, reach=Reach(exact=True))
+    collection: SearchableCodes = Index.open(tmp_path / "index") if kind == "index" else SearchableCodeFile(path)
+    answer = search_like(collection, "cut.mp4", 300, params=SearchParams(exact=True))
     codebooks, _ = quantizer()
     codes = random_codes(203)
     rebuilt = np.stack(
@@ -101,7 +101,7 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
     ids = [*names(150), *cut, *names(50, "w")]
     assert [hit.id for hit in answer.hits] == [ids[row] for row in sorted(others, key=lambda row: -expected[row])]
     assert max(abs(hit.score - expected[ids.index(hit.id)]) for hit in answer.hits) < 1e-5
-    one = search_like(collection, cut[1], 300, reach=Reach(exact=True))
+    one = search_like(collection, cut[1], 300, params=SearchParams(exact=True))
     assert not any(hit.id.startswith("cut.mp4") for hit in one.hits) and one.hits != answer.hits
     with pytest.raises(NotFoundError, match=r"near it are 'cut\.mp4'") as caught:
         search_like(collection, "cut.mp4#t=0,30", 3)
@@ -128,12 +128,12 @@ def test_ids_that_were_perhaps_meant(wanted: str, near: str | None) -> None:
         "cooking.mp4#t=5,9",
         "a man.mp4#1",
     ]
-    parts = [Strings.of(ids[:100]), Strings.of([]), Strings.of(ids[100:])]
-    found = near_ids(parts, wanted)
+    parts = [PackedStrings.of(ids[:100]), PackedStrings.of([]), PackedStrings.of(ids[100:])]
+    found = similar_ids(parts, wanted)
     assert found[:1] == ([near] if near else []) and len(found) <= 3
 
 
-def test_what_is_refused(collection: Collection) -> None:
+def test_what_is_refused(collection: SearchableCodes) -> None:
     with pytest.raises(ModelMismatchError) as caught:
         search_texts(collection, WordTower("f" * 64), ["a"], 5)
     assert "aaaaaaaaaaaa" in caught.value.message
@@ -145,13 +145,13 @@ def test_what_is_refused(collection: Collection) -> None:
         search_levels(collection, ["a"], np.ones((1, 9, 3), np.float32), 5)
 
 
-def test_undecodable_text_reaches_the_tower_as_text(collection: Collection) -> None:
+def test_undecodable_text_reaches_the_tower_as_text(collection: SearchableCodes) -> None:
     assert search_texts(collection, WordTower(), ["caf\udce9"], 1)[0].query == "caf\udce9"
 
 
 def test_no_checkpoint_anywhere(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no checkpoint") as caught:
-        open_tower([tmp_path / "a", tmp_path / "b"])
+        open_checkpoint_encoder([tmp_path / "a", tmp_path / "b"])
     assert "--ckpt" in caught.value.hint
 
 

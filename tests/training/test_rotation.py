@@ -11,7 +11,7 @@ from hcq_cli.evaluation.scores import DenseScores, LookUpScores
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
-from hcq_cli.scan.table import levels_of_codes
+from hcq_cli.scan.table import reconstruct_levels
 from hcq_cli.training.codebooks import fit_codewords, usage
 from hcq_cli.training.kmeans import kmeans
 from hcq_cli.training.rotation import balanced_rotation, deal_out
@@ -89,7 +89,7 @@ def test_look_up_equals_the_score_of_the_rebuilt_vectors(gradient: str) -> None:
     found = LookUpScores(model.search_vectors(queries.numpy()), codes, model.codebooks, model.scale)[:]
     np.testing.assert_allclose(found, DenseScores(queries.numpy(), rebuilt, WEIGHTS)[:], atol=1e-5)
     # A coded video as a query: its codewords put together, against the codes of the others.
-    like = levels_of_codes(codes, model.codebooks, 3)
+    like = reconstruct_levels(codes, model.codebooks, 3)
     found = LookUpScores(like, codes, model.codebooks, model.scale)[:]
     np.testing.assert_allclose(found, DenseScores(rebuilt, rebuilt, WEIGHTS)[:], atol=1e-5)
 
