@@ -23,8 +23,8 @@ from experts.base import Clip, Expert, State, Tokens
 from experts.neural.sources import ON_REQUEST
 from experts.neural.weights import WeightsError
 from experts.registry import load, named
+from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
-from hcq_cli.demo.scene import Scene
 from hcq_cli.errors import HcqError
 from hcq_cli.media.decoder import chain
 from hcq_cli.media.pipeline import extract_video
@@ -46,7 +46,7 @@ WIDTHS = {
 SECONDS = 3.0
 NIGHT = {"object": "ball", "colour": "red", "motion": "right", "background": "night", "sound": "siren"}
 MEADOW = {"object": "star", "colour": "yellow", "motion": "spin", "background": "meadow", "sound": "bark"}
-SCENES = [Scene(0, "test", NIGHT | {"person": "nobody"}), Scene(1, "test", MEADOW | {"person": "bearded man"})]
+SCENES = [DemoClip(0, "test", NIGHT | {"person": "nobody"}), DemoClip(1, "test", MEADOW | {"person": "bearded man"})]
 SEEN = ["a red ball in the night sky", "a yellow star on a green meadow"]
 HEARD = ["the sound of a siren", "the sound of a barking dog"]
 

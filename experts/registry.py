@@ -28,12 +28,12 @@ presets: dict[str, list[str]] = {
 """Named sets of experts, each in the order in which it is run."""
 
 BUILT_IN: dict[str, str] = {
-    "appearance": "experts.appearance:Appearance",
-    "motion": "experts.motion:Motion",
-    "audio": "experts.audio:Audio",
-    "face": "experts.face:Face",
+    "appearance": "experts.classic.appearance:Appearance",
+    "motion": "experts.classic.motion:Motion",
+    "audio": "experts.classic.audio:Audio",
+    "face": "experts.classic.face:Face",
     "scene": "experts.scene:Scene",
-    "ocr": "experts.ocr:Ocr",
+    "ocr": "experts.neural.ocr:Ocr",
 }
 
 WITH_SOURCE: dict[str, str] = {
@@ -42,8 +42,8 @@ WITH_SOURCE: dict[str, str] = {
     "audio": "experts.neural.audio:audio",
     "face": "experts.neural.face:face",
     "scene": "experts.scene:Scene",
-    "ocr": "experts.ocr:Ocr",
-    "speech": "experts.speech:Speech",
+    "ocr": "experts.neural.ocr:Ocr",
+    "speech": "experts.neural.speech:Speech",
 }
 """What makes an expert of a source, by the expert's name."""
 

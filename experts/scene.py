@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.appearance import Appearance, describe_frame
 from experts.base import Clip, Frames, Sampling, State, Tokens
+from experts.classic.appearance import Appearance, describe_frame
 from experts.neural.weights import WeightsError
 
 FRAMES_PER_SECOND = 10.0

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.audio import is_heard
 from experts.base import Clip, Sampling, State, Waveform
+from experts.classic.audio import is_heard
 from experts.neural.appearance import pooled, read_config
 from experts.neural.expert import Gathered, HubExpert, NetworkExpert
 from experts.neural.network import Network, Reader, TorchNetwork, quiet_transformers
@@ -50,7 +50,7 @@ def read_whisper_seconds(model: Any, inputs: dict[str, torch.Tensor]) -> torch.T
 
 
 @dataclass(frozen=True)
-class Ear:
+class AudioFormat:
     """How a kind of network listens.
 
     Args:
@@ -68,10 +68,10 @@ class Ear:
     width: str
 
 
-EARS = {
-    "audio-spectrogram-transformer": Ear(16_000, 10.24, 1, read_pooler, "hidden_size"),
-    "clap": Ear(48_000, 10.0, 1, read_audio_embedding, "projection_dim"),
-    "whisper": Ear(16_000, 30.0, 30, read_whisper_seconds, "d_model"),
+AUDIO_FORMATS = {
+    "audio-spectrogram-transformer": AudioFormat(16_000, 10.24, 1, read_pooler, "hidden_size"),
+    "clap": AudioFormat(48_000, 10.0, 1, read_audio_embedding, "projection_dim"),
+    "whisper": AudioFormat(16_000, 30.0, 30, read_whisper_seconds, "d_model"),
 }
 """By `model_type`."""
 
@@ -82,7 +82,7 @@ def audio(source: str) -> NetworkExpert:
     Raises:
         WeightsError: the weights are not there, or are of a kind that is not known.
     """
-    return HubAudio(source, locate_kind(source, "audio", EARS, "AST, CLAP or Whisper"))
+    return HubAudio(source, locate_kind(source, "audio", AUDIO_FORMATS, "AST, CLAP or Whisper"))
 
 
 class HubAudio(HubExpert):
@@ -97,19 +97,19 @@ class HubAudio(HubExpert):
 
     def __init__(self, source: str, found: Weights) -> None:
         super().__init__(source, found)
-        self._ear = EARS[found.model_type]
-        self.sampling = Sampling(None, audio_hz=self._ear.hz)
-        self.about = f"hears as {found.model_type} does, in windows of {self._ear.window_s:g} s"
+        self._format = AUDIO_FORMATS[found.model_type]
+        self.sampling = Sampling(None, audio_hz=self._format.hz)
+        self.about = f"hears as {found.model_type} does, in windows of {self._format.window_s:g} s"
         self._extractor: Any = None
 
     def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
-        return int(getattr(read_config(self._found), self._ear.width))
+        return int(getattr(read_config(self._found), self._format.width))
 
     @property
     def cost(self) -> str:
         """How large it is and how often it runs, as `hcq experts` shows it."""
-        return f"{self._found.parameters / 1e6:.0f} M parameters every {self._ear.window_s:g} s"
+        return f"{self._found.parameters / 1e6:.0f} M parameters every {self._format.window_s:g} s"
 
     def prepare_gathering(self) -> None:
         """Load the feature extractor.
@@ -128,38 +128,38 @@ class HubAudio(HubExpert):
 
     def load_network(self, device: str) -> Network:
         """The network of transformers, ROWS_AT_ONCE windows a pass on a processor. Raises WeightsError."""
-        return TorchNetwork(self._found, device, self._ear.reader, ROWS_AT_ONCE)
+        return TorchNetwork(self._found, device, self._format.reader, ROWS_AT_ONCE)
 
     def gather(self, clip: Clip) -> Gathered | State:
         """A row a window in which something can be heard."""
         if not clip.has_sound:
             return State.NO_STREAM
-        sound = clip.sound(self._ear.hz)
+        sound = clip.sound(self._format.hz)
         length_s = len(sound.samples) / sound.hz
         if length_s < LEAST_S:
             return State.NO_FRAMES
-        starts = even_windows(length_s, self._ear.window_s, 1 / self._ear.hz)
-        pieces = [cut(sound, start, self._ear.window_s) for start in starts]
+        starts = even_windows(length_s, self._format.window_s, 1 / self._format.hz)
+        pieces = [cut(sound, start, self._format.window_s) for start in starts]
         keep = np.stack([self._heard(piece) for piece in pieces])
         if not keep.any():
             return State.SILENT
         heard: NDArray[np.bool_] = np.asarray(keep.any(1))
         rows = [piece for piece, audible in zip(pieces, heard, strict=True) if audible]
-        inputs = dict(self._extractor(rows, sampling_rate=self._ear.hz, return_tensors="np"))
+        inputs = dict(self._extractor(rows, sampling_rate=self._format.hz, return_tensors="np"))
         if "is_longer" in inputs:  # no window is; CLAP's extractor draws one of them at random to be
             inputs["is_longer"] = np.zeros_like(inputs["is_longer"])
         return Gathered(inputs, self._times(sound, starts, length_s)[heard], keep[heard])
 
     def _heard(self, piece: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which of the tokens of a window have something to hear: bool [per_window]."""
-        each = round(self._ear.window_s * self._ear.hz / self._ear.per_window)
-        parts = [piece[at * each : (at + 1) * each] for at in range(self._ear.per_window)]
-        least = round(LEAST_S * self._ear.hz)
-        return np.array([len(part) >= least and is_heard(part - part.mean(), self._ear.hz) for part in parts])
+        each = round(self._format.window_s * self._format.hz / self._format.per_window)
+        parts = [piece[at * each : (at + 1) * each] for at in range(self._format.per_window)]
+        least = round(LEAST_S * self._format.hz)
+        return np.array([len(part) >= least and is_heard(part - part.mean(), self._format.hz) for part in parts])
 
     def _times(self, sound: Waveform, starts: NDArray[np.float64], length_s: float) -> NDArray[np.float32]:
         """The middle of what each token speaks of: float32 [n, per_window], seconds of the video."""
-        edges = np.linspace(0.0, self._ear.window_s, self._ear.per_window + 1)
+        edges = np.linspace(0.0, self._format.window_s, self._format.per_window + 1)
         edges = np.minimum(starts[:, None] + edges, length_s)
         return (sound.start_s + (edges[:, :-1] + edges[:, 1:]) / 2).astype(np.float32)
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
-from experts.face import MOST_FACES, describe_face
-from experts.face import Face as ClassicFace
+from experts.classic.face import MOST_FACES, describe_face
+from experts.classic.face import Face as ClassicFace
 from experts.neural.onnx_network import OnnxNetwork, onnx_identity
 from experts.neural.pixels import presentable
 from experts.neural.weights import Weights, WeightsError, digest, locate, onnx_file
@@ -33,7 +33,7 @@ MOST_CANDIDATES = 5000
 SFACE_WIDTH = 128
 
 
-class Eye(Protocol):
+class FaceEmbedder(Protocol):
     """Finds and describes faces.
 
     Attributes:
@@ -77,7 +77,7 @@ class NeuralFace:
         self._files = [] if self._detector else [_one_of(self._found, kind) for kind in ("yunet", "sface")]
         self.dim = ClassicFace().dim if self._detector else SFACE_WIDTH
         self.about = "finds faces by a network of yours" if self._detector else "finds faces, and whom each is like"
-        self._eye: Eye | None = None
+        self._embedder: FaceEmbedder | None = None
 
     @cached_property
     def weights(self) -> str:
@@ -102,20 +102,20 @@ class NeuralFace:
     def prepare(self, device: str) -> None:
         """Open the files; the networks are so small that they run on the processor."""
         cv2.setNumThreads(1)
-        self._eye = BoxEye(self._detector) if self._detector else PersonEye(*self._files)
+        self._embedder = OnnxFaceDetector(self._detector) if self._detector else YunetSface(*self._files)
 
     def extract(self, clip: Clip) -> Tokens:
         """One token for each face found, in the order of the frames, larger faces first."""
-        if self._eye is None:
+        if self._embedder is None:
             self.prepare("cpu")
-        assert self._eye is not None
+        assert self._embedder is not None
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return Tokens.none(self.dim, frames)
         features: list[NDArray[np.float32]] = []
         times: list[float] = []
         for image, time_s in zip(frames.images, frames.times, strict=True):
-            seen = self._eye.look(presentable(image))
+            seen = self._embedder.look(presentable(image))
             features += seen
             times += [float(time_s)] * len(seen)
         if not features:
@@ -132,7 +132,7 @@ def _one_of(found: Sequence[Weights], kind: str) -> Path:
     return min(paths, key=lambda path: ("int8" in path.name, path.name))
 
 
-class PersonEye:
+class YunetSface:
     """YuNet and SFace, by OpenCV.
 
     Args:
@@ -156,7 +156,7 @@ class PersonEye:
             raise WeightsError(what, "fetch or copy them again") from None
 
     def look(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """See `Eye.look`."""
+        """See `FaceEmbedder.look`."""
         bgr = np.ascontiguousarray(image[..., ::-1])
         self._detector.setInputSize((bgr.shape[1], bgr.shape[0]))
         _, rows = self._detector.detect(bgr)
@@ -167,7 +167,7 @@ class PersonEye:
         return [np.array(self._embedder.feature(crop), np.float32).reshape(-1) for crop in crops]
 
 
-class BoxEye:
+class OnnxFaceDetector:
     """A detector of one's own; what it finds is described as the classic expert describes it.
 
     Args:
@@ -193,7 +193,7 @@ class BoxEye:
         return scores, boxes
 
     def look(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """See `Eye.look`."""
+        """See `FaceEmbedder.look`."""
         boxes = self.boxes(image)
         return [describe_face(image, box, len(boxes)) for box in boxes]
 

@@ -4,9 +4,9 @@
 - TimeSformer (Bertasius et al., ICML 2021): 8 frames, every 32nd of 30 a second; the class token.
 - V-JEPA 2 (Assran et al., 2025): 64 frames, 4 a second; the mean over all tokens of the encoder.
 
-How many frames a clip has is in the configuration, how far they lie apart is not: that is `STRIDES`. A clip is laid
-on times, not on numbers of frames, so a video of any rate shows the network the speed it knows. Clips are spread
-evenly over a stretch; a video shorter than a clip is held at its last frame.
+How many frames a clip has is in the configuration, how far they lie apart is not: that is `VIDEO_FORMATS`. A clip is
+laid on times, not on numbers of frames, so a video of any rate shows the network the speed it knows. Clips are spread
+evenly over a segment; a video shorter than a clip is held at its last frame.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDING_S = 0.002
 
 
 @dataclass(frozen=True)
-class Pace:
+class VideoFormat:
     """How a kind of network takes clips.
 
     Args:
@@ -51,10 +51,10 @@ class Pace:
     usual_side: int = 224
 
 
-STRIDES = {
-    "videomae": Pace(30 / 4, "num_frames", 16),
-    "timesformer": Pace(30 / 32, "num_frames", 8),
-    "vjepa2": Pace(4.0, "frames_per_clip", 64, "pixel_values_videos", 256),
+VIDEO_FORMATS = {
+    "videomae": VideoFormat(30 / 4, "num_frames", 16),
+    "timesformer": VideoFormat(30 / 32, "num_frames", 8),
+    "vjepa2": VideoFormat(4.0, "frames_per_clip", 64, "pixel_values_videos", 256),
 }
 """By `model_type`."""
 
@@ -65,7 +65,7 @@ def motion(source: str) -> NetworkExpert:
     Raises:
         WeightsError: the weights are not there, or are of a kind that is not known.
     """
-    return HubMotion(source, locate_kind(source, "motion", STRIDES, "VideoMAE, TimeSformer or V-JEPA 2"))
+    return HubMotion(source, locate_kind(source, "motion", VIDEO_FORMATS, "VideoMAE, TimeSformer or V-JEPA 2"))
 
 
 class HubMotion(HubExpert):
@@ -81,17 +81,17 @@ class HubMotion(HubExpert):
 
     def __init__(self, source: str, found: Weights) -> None:
         super().__init__(source, found)
-        self._pace = STRIDES[found.model_type]
-        self._length = int(found.config.get(self._pace.length_field, self._pace.usual_length))
+        self._format = VIDEO_FORMATS[found.model_type]
+        self._length = int(found.config.get(self._format.length_field, self._format.usual_length))
         self._settings = processor_settings(found)
-        self.sampling = Sampling(self._pace.frames_per_second, max_side=side_for(self._settings))
+        self.sampling = Sampling(self._format.frames_per_second, max_side=side_for(self._settings))
         self.about = f"sees movement as {found.model_type} does, in clips of {self.window_s:.1f} s"
         self._processor: Any = None
 
     @property
     def window_s(self) -> float:
         """How long a clip is, seconds."""
-        return self._length / self._pace.frames_per_second
+        return self._length / self._format.frames_per_second
 
     def measure_width(self) -> int:
         """Width of a vector, from the network's configuration."""
@@ -110,7 +110,7 @@ class HubMotion(HubExpert):
         import transformers
 
         fields = ("size", "crop_size", "resample", "do_resize", "do_center_crop", "image_mean", "image_std")
-        side = self._pace.usual_side
+        side = self._format.usual_side
         given: dict[str, Any] = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
         given |= {field: self._settings[field] for field in fields if field in self._settings}
         with quiet_transformers():
@@ -125,19 +125,19 @@ class HubMotion(HubExpert):
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames
-        step_s = 1 / self._pace.frames_per_second
+        step_s = 1 / self._format.frames_per_second
         end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + self._longest_s(clip, frames))
         starts = even_windows(end_s - clip.start_s, self.window_s, step_s)
         shown = chosen_frames(frames.times, clip.start_s + starts, self._length, step_s)
         prepared = self._prepared(frames.images, shown)
         middles = window_middles(starts, self.window_s, clip.start_s, end_s)
-        return Gathered({self._pace.argument: prepared}, middles)
+        return Gathered({self._format.argument: prepared}, middles)
 
     def _longest_s(self, clip: Clip, frames: Frames) -> float:
         """How long the picture lasts: not to the end of a sound that goes on without it."""
         gaps = np.diff(frames.times)
         usual_s = float(np.median(gaps)) if len(gaps) else 0.0
-        return float(frames.times[-1]) - clip.start_s + max(usual_s, 1 / self._pace.frames_per_second)
+        return float(frames.times[-1]) - clip.start_s + max(usual_s, 1 / self._format.frames_per_second)
 
     def _prepared(self, images: NDArray[np.uint8], shown: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pixels of each clip, [n, T, 3, height, width]; each frame is prepared once."""

@@ -12,7 +12,7 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from hcq_cli.diagnosis.finding import Finding
+    from hcq_cli.doctor.finding import Finding
 
 STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
 
         Every package is tried for real, in a process of its own. Exit code 0: all that is required works; 1: not.
         """
-        from hcq_cli.diagnosis.examination import examine
-        from hcq_cli.diagnosis.packages import packages
+        from hcq_cli.doctor.examination import examine
+        from hcq_cli.doctor.packages import packages
 
         with session.console.progress("trying packages", total=len(packages())) as task:
             findings = examine(session.workspace, session.settings_error, task.advance)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import cv2
 
+from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
-from hcq_cli.demo.scene import Scene
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints
     cv2.setNumThreads(1)
     asked = json.load(sys.stdin)
-    for scene in (Scene(*fields) for fields in asked["scenes"]):
+    for scene in (DemoClip(*fields) for fields in asked["scenes"]):
         try:
             render_clip(scene, asked["seed"], Path(asked["folder"]) / scene.file)
         except Exception as error:

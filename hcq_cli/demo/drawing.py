@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from hcq_cli.demo.scene import ATTRIBUTES
+from hcq_cli.demo.clips import ATTRIBUTES
 
 WIDTH, HEIGHT = 192, 144
 """Size of the clips, pixels."""

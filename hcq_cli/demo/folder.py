@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.grammar import captions
-from hcq_cli.demo.scene import Scene
 from hcq_cli.errors import UsageError
 from hcq_cli.files import write_json, write_text
 from hcq_cli.workspace import Workspace
@@ -91,7 +91,7 @@ class DemoFolder:
             return None
         return found if isinstance(found, dict) else None
 
-    def write_captions(self, scenes: Sequence[Scene], seed: int) -> Path:
+    def write_captions(self, scenes: Sequence[DemoClip], seed: int) -> Path:
         """Write what every clip shows, in words and (for whoever wants to count) as values."""
         lines = [
             {"video": s.file, "split": s.split, "captions": captions(s, seed), "shows": s.values} for s in scenes

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.random import Generator
 
-from hcq_cli.demo.scene import NOBODY, SILENCE, Scene
+from hcq_cli.demo.clips import NOBODY, SILENCE, DemoClip
 
 FULL_CAPTIONS, SHORT_CAPTIONS, PAIR_CAPTIONS = 3, 2, 2
 """Captions of each kind that a clip has: of everything, of one attribute, of two; test clips have only full ones."""
@@ -159,7 +159,7 @@ def pair_caption(values: Mapping[str, str], rng: Generator) -> str:
     )
 
 
-def captions(scene: Scene, seed: int) -> list[str]:
+def captions(scene: DemoClip, seed: int) -> list[str]:
     """All captions of a clip: FULL_CAPTIONS different sentences, and for training short ones as well."""
     rng = np.random.default_rng((seed, scene.number, 1))
     lines: list[str] = []

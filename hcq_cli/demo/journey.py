@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from hcq_cli.demo.clips import compose
 from hcq_cli.demo.folder import DemoFolder, Identity
 from hcq_cli.demo.grammar import captions
 from hcq_cli.demo.questions import Question, five_questions
-from hcq_cli.demo.scene import compose
 from hcq_cli.errors import HcqError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hcq_cli.demo.clips import SILENCE, DemoClip, unseen
 from hcq_cli.demo.grammar import WORDS, with_article
-from hcq_cli.demo.scene import SILENCE, Scene, unseen
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Question:
     needs: str
     wanted: Mapping[str, str]
 
-    def is_answered_by(self, scene: Scene) -> bool:
+    def is_answered_by(self, scene: DemoClip) -> bool:
         """Whether a clip shows all that is asked for."""
         return all(scene.values[name] == value for name, value in self.wanted.items())
 
-    def share(self, scenes: Sequence[Scene]) -> float:
+    def share(self, scenes: Sequence[DemoClip]) -> float:
         """The share of clips that are right: how often blind luck would be."""
         return sum(map(self.is_answered_by, scenes)) / len(scenes)
 
 
-def five_questions(scenes: Sequence[Scene]) -> list[Question]:
+def five_questions(scenes: Sequence[DemoClip]) -> list[Question]:
     """One query for sound, one for motion, one for looks, one for a face, one that combines two experts.
 
     What moves, sounds and looks on is drawn independently in every clip, so that each of the first, second and

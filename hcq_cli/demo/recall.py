@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile
-from hcq_cli.demo.scene import Scene
+from hcq_cli.demo.clips import DemoClip
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks
 from hcq_cli.scan.blocks import RowMajorCodes
 from hcq_cli.scan.kernels import scan
@@ -16,7 +16,7 @@ from hcq_cli.search.text_encoder import TextEncoder
 
 
 def measure_recall(
-    file: CodeFile, tower: TextEncoder, tests: Sequence[Scene], sentences: Sequence[Sequence[str]]
+    file: CodeFile, tower: TextEncoder, tests: Sequence[DemoClip], sentences: Sequence[Sequence[str]]
 ) -> Metrics:
     """Search the test clips' codes, as they stand in the code file, with all their captions.
 

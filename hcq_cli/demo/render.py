@@ -1,6 +1,6 @@
 """Renders the demo's clips: an object moving before a background, perhaps a person looking on, and a sound.
 
-Scene → sprite, background, face → a place, size and angle for every frame → H.264 and AAC in MP4. Every random
+DemoClip → sprite, background, face → a place, size and angle for every frame → H.264 and AAC in MP4. Every random
 detail comes from the seed and the clip's number, so that clips are equal however many processes draw them.
 """
 
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from hcq_cli.demo.clips import NOBODY, SILENCE, DemoClip
 from hcq_cli.demo.drawing import HEIGHT, SPRITE, WIDTH, draw_background, draw_object
 from hcq_cli.demo.faces import draw_face
-from hcq_cli.demo.scene import NOBODY, SILENCE, Scene
 from hcq_cli.demo.sounds import HZ, synthesise
 from hcq_cli.errors import HcqError
 from hcq_cli.files import atomic_path
@@ -79,7 +79,7 @@ def motion_path(motion: str, frames: int, rng: Generator, lean: int = 0) -> list
     return [Pose(x, y, size)] * frames
 
 
-def draw_frames(scene: Scene, rng: Generator, frames: int) -> Iterator[NDArray[np.uint8]]:
+def draw_frames(scene: DemoClip, rng: Generator, frames: int) -> Iterator[NDArray[np.uint8]]:
     """Draw a scene, one uint8 [HEIGHT, WIDTH, 3] RGB after the other."""
     back = draw_background(scene.values["background"], rng).astype(np.float32)
     sprite = draw_object(scene.values["object"], scene.values["colour"], rng)
@@ -120,7 +120,7 @@ def _onlooker(person: str, rng: Generator) -> tuple[NDArray[np.float32], NDArray
     return picture, mask, room
 
 
-def render_clip(scene: Scene, seed: int, path: Path) -> None:
+def render_clip(scene: DemoClip, seed: int, path: Path) -> None:
     """Render one clip of 2 to 3 s to `path`, whole or not at all.
 
     A silent clip has no sound track if its number is even, and a track of zeros if it is odd: two different ways
@@ -154,14 +154,14 @@ def _audio_frames(sound: NDArray[np.int16], samples: int = 1024) -> Iterator[av.
 
 
 def render_all(
-    scenes: Sequence[Scene], seed: int, folder: Path, workers: int, progress: Callable[[int], None] | None = None
+    scenes: Sequence[DemoClip], seed: int, folder: Path, workers: int, progress: Callable[[int], None] | None = None
 ) -> int:
     """Render every clip that is not there yet.
 
     Args:
         scenes: what to render.
         seed: see `render_clip`.
-        folder: where the clips go, named after `Scene.file`.
+        folder: where the clips go, named after `DemoClip.file`.
         workers: processes that draw at once.
         progress: told how many clips are finished, after each.
 
@@ -181,7 +181,7 @@ def render_all(
     return len(missing)
 
 
-def _rendered(shares: Sequence[Sequence[Scene]], seed: int, folder: Path) -> Iterator[int]:
+def _rendered(shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path) -> Iterator[int]:
     """Render each share in a process of its own (child.py); counts the clips as they are finished.
 
     Raises:
@@ -216,7 +216,7 @@ def _start_child(telling: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(python_command("hcq_cli.demo.child"), stdin=subprocess.PIPE, stdout=telling)
 
 
-def _ask(child: subprocess.Popen[bytes], scenes: Sequence[Scene], seed: int, folder: Path) -> None:
+def _ask(child: subprocess.Popen[bytes], scenes: Sequence[DemoClip], seed: int, folder: Path) -> None:
     assert child.stdin is not None
     listed = [[scene.number, scene.split, scene.values] for scene in scenes]
     with suppress(BrokenPipeError), child.stdin as asking:  # one that has ended already is told from its exit code

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from hcq_cli.demo.scene import SILENCE
+from hcq_cli.demo.clips import SILENCE
 
 HZ = 16_000
 """Samples a second."""

@@ -11,11 +11,11 @@ import pytest
 from handmade import HEADER, names, other_model, random_codes, write_codes
 
 from experts.base import Tokens
-from hcq_cli.diagnosis import packages as diagnosed
-from hcq_cli.diagnosis.finding import Finding, Health
-from hcq_cli.diagnosis.machine import look_at_caches, look_at_machine
-from hcq_cli.diagnosis.packages import Package, try_package
-from hcq_cli.diagnosis.places import look_at_workspace
+from hcq_cli.doctor import packages as diagnosed
+from hcq_cli.doctor.finding import Finding, Health
+from hcq_cli.doctor.machine import look_at_caches, look_at_machine
+from hcq_cli.doctor.packages import Package, try_package
+from hcq_cli.doctor.places import look_at_workspace
 from hcq_cli.features.store import FeatureWriter, VideoFeatures, write_incoming
 from hcq_cli.search.index_writer import build
 from hcq_cli.workspace import Workspace
@@ -196,7 +196,7 @@ def test_a_workspace_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_a_full_or_unwritable_disk_hinders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hcq_cli.diagnosis import machine
+    from hcq_cli.doctor import machine
 
     def disk() -> Finding:
         return next(finding for finding in look_at_machine(None, tmp_path / "a" / "b") if finding.name == "disk")

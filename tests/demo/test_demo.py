@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from hcq_cli.demo.clips import compose
 from hcq_cli.demo.journey import STAGES
-from hcq_cli.demo.scene import compose
 
 TINY = ["--videos", "24", "--set", "training.epochs=1", "--set", "model.width=64"]
 ENV = {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}

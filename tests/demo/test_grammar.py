@@ -2,8 +2,8 @@
 
 import re
 
+from hcq_cli.demo.clips import ATTRIBUTES, NOBODY, SILENCE, compose
 from hcq_cli.demo.grammar import FULL_CAPTIONS, WORDS, captions
-from hcq_cli.demo.scene import ATTRIBUTES, NOBODY, SILENCE, compose
 
 SCENES = compose(480, seed=3)
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from hcq_cli.demo.clips import ATTRIBUTES, NOBODY, SILENCE, DemoClip, compose
 from hcq_cli.demo.drawing import HEIGHT, WIDTH
 from hcq_cli.demo.render import draw_frames, motion_path, render_all, render_clip
-from hcq_cli.demo.scene import ATTRIBUTES, NOBODY, SILENCE, Scene, compose
 from hcq_cli.demo.sounds import HZ, synthesise
 
 SCENES = compose(480, seed=11)
@@ -103,7 +103,7 @@ def test_motions_are_what_they_are_called(motion):
 def test_turning_is_seen_on_every_object():
     for thing in ATTRIBUTES["object"]:
         values = dict(SCENES[0].values, object=thing, motion="spin", person=NOBODY)
-        first, _, last = frames_of(Scene(0, "train", values))
+        first, _, last = frames_of(DemoClip(0, "train", values))
         assert np.mean(np.abs(first.astype(int) - last).max(axis=2) > 40) > 0.01, thing
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts import audio, blocks, colours, figure, gradients, motion
 from experts.base import Frames
+from experts.classic import audio, colours, figure, gradients, motion
+from experts.classic import descriptor as blocks
 
 
 @given(st.floats(0, 7200), st.floats(0.01, 40))

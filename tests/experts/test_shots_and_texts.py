@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from experts.appearance import describe_frame
 from experts.base import Clip, Frames, State
+from experts.classic.appearance import describe_frame
 from experts.contract import check_expert
 from experts.registry import load
 

@@ -13,8 +13,8 @@ import pytest
 from filming import film, numbered, read_number, turn
 from test_frames import decoder
 
-from experts.audio import Audio
 from experts.base import Clip, Sampling, State, Tokens
+from experts.classic.audio import Audio
 from hcq_cli.media.decoder import CannotOpenError
 from hcq_cli.media.pipeline import extract_video
 

@@ -184,14 +184,14 @@ def test_a_detector_without_boxes_is_refused(squeezenet):
 
 
 def test_boxes_are_in_pixels_of_the_frame(shared, detector, stretch):
-    from experts.neural.face import BoxEye
+    from experts.neural.face import OnnxFaceDetector
 
     expert = load([f"face=onnx:{detector}"])[0]
     frames = stretch(shared / "videos" / "grid_speaker_woman.mpg", expert.sampling).frames(expert.sampling)
-    left, top, wide, high = BoxEye(detector).boxes(frames.images[0])[0]
+    left, top, wide, high = OnnxFaceDetector(detector).boxes(frames.images[0])[0]
     height, width = frames.images.shape[1:3]
     assert 0.25 < (left + wide / 2) / width < 0.75 and 0.2 < (top + high / 2) / height < 0.8
     assert 0.1 < wide / width < 0.6
-    mirrored = BoxEye(detector).boxes(np.ascontiguousarray(frames.images[0][:, ::-1]))[0]
+    mirrored = OnnxFaceDetector(detector).boxes(np.ascontiguousarray(frames.images[0][:, ::-1]))[0]
     assert mirrored[:2] == pytest.approx([width - left - wide, top], abs=float(wide) / 4)
     assert len(expert.extract(Clip(0, 3, True, False, {expert.sampling: frames}))) == len(frames)

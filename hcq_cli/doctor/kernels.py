@@ -1,6 +1,6 @@
 """Tries every scan kernel on a few codes. Run in a process of its own: compiled code may end it.
 
-    python -P -m hcq_cli.diagnosis.kernels
+    python -P -m hcq_cli.doctor.kernels
 
 The last line printed is `MARK` and a JSON document: {"used", "right", "wrong"} or {"error", "hint"}.
 """
@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from hcq_cli.diagnosis.trials import MARK
+from hcq_cli.doctor.trials import MARK
 from hcq_cli.errors import HcqError
 
 

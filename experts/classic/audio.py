@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens, Waveform
-from experts.blocks import Array, compress, join, second_edges, soft_unit
+from experts.classic.descriptor import Array, compress, join, second_edges, soft_unit
 
 HZ = 16_000
 HOP = 160

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from experts.audio import HZ, is_heard
 from experts.base import Clip, Sampling, State, Tokens, Waveform
+from experts.classic.audio import HZ, is_heard
 from experts.neural.network import choose_device, choose_precision, quiet_transformers
+from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
 from experts.neural.weights import WeightsError, locate_kind
-from experts.sentences import MINILM, Sentences, text_weights
 
 LEAST_S = 0.1
 """Less sound than this holds no phrase, seconds."""
@@ -44,7 +44,7 @@ class Speech:
     def __init__(self, source: str) -> None:
         whisper, _, embedder = source.partition("+")
         self._found = locate_kind(whisper, "speech", ["whisper"], "Whisper", "hcq models fetch openai/whisper-base")
-        self._sentences = Sentences(text_weights(embedder or MINILM))
+        self._sentences = SentenceEmbedder(text_weights(embedder or MINILM))
         self.dim = self._sentences.dim
         self._device = "cpu"
         self._model: Any = None

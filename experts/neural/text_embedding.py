@@ -40,7 +40,7 @@ def text_weights(source: str) -> Weights:
     return locate(str(Path(get_model_path())))
 
 
-class Sentences:
+class SentenceEmbedder:
     """Turns texts into vectors.
 
     Args:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.blocks import Array
+from experts.classic.descriptor import Array
 
 BORDER_SAMPLES = 96
 NEAREST = 3

@@ -1,6 +1,6 @@
 """Tries one package for real: imports it and lets it do a small piece of the work that hcq needs it for.
 
-Run in a process of its own (`python -P -m hcq_cli.diagnosis.trials NAME FOLDER`), because a broken package may crash,
+Run in a process of its own (`python -P -m hcq_cli.doctor.trials NAME FOLDER`), because a broken package may crash,
 hang or print. It imports no other module of hcq. The last line it prints is `MARK` and a JSON document:
 {"version", "detail", …} or {"error"}.
 """

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.blocks import Array, pooling
+from experts.classic.descriptor import Array, pooling
 
 PATTERNS = 59
 """58 uniform patterns (at most two changes around the circle) and one for all others."""

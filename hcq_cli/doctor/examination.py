@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hcq_cli.diagnosis.finding import Finding
-from hcq_cli.diagnosis.machine import look_at_machine, look_at_python
-from hcq_cli.diagnosis.packages import find_minilm, try_packages
-from hcq_cli.diagnosis.places import look_at_settings, look_at_workspace
+from hcq_cli.doctor.finding import Finding
+from hcq_cli.doctor.machine import look_at_machine, look_at_python
+from hcq_cli.doctor.packages import find_minilm, try_packages
+from hcq_cli.doctor.places import look_at_settings, look_at_workspace
 from hcq_cli.errors import HcqError
 from hcq_cli.workspace import Workspace
 

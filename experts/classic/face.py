@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.appearance import fit_side
 from experts.base import Clip, Sampling, State, Tokens
-from experts.blocks import Array, cell_means, centred, join, signed_sqrt, soft_unit
-from experts.colours import NAMES, colour_names, to_lab
-from experts.gradients import FAMILIES, cell_counts, oriented_gradients, pattern_families, pattern_map
+from experts.classic.appearance import fit_side
+from experts.classic.colours import NAMES, colour_names, to_lab
+from experts.classic.descriptor import Array, cell_means, centred, join, signed_sqrt, soft_unit
+from experts.classic.gradients import FAMILIES, cell_counts, oriented_gradients, pattern_families, pattern_map
 
 CASCADE = "haarcascade_frontalface_alt2.xml"
 SCALE_STEP, NEIGHBOURS = 1.2, 4

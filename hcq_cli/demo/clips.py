@@ -36,7 +36,7 @@ Combination = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Scene:
+class DemoClip:
     """What one clip shows.
 
     Args:
@@ -68,7 +68,7 @@ def hold_out(rng: Generator) -> set[Combination]:
     return chosen
 
 
-def compose(videos: int, seed: int) -> list[Scene]:
+def compose(videos: int, seed: int) -> list[DemoClip]:
     """Decide what every clip shows.
 
     Args:
@@ -89,10 +89,10 @@ def compose(videos: int, seed: int) -> list[Scene]:
     tests = max(videos // 6, min(100, videos // 4))
     shown = _train_values(videos - tests, held_out, rng) + _test_values(tests, held_out, rng)
     splits = ["train"] * (videos - tests) + ["test"] * tests
-    return [Scene(at, split, values) for at, (split, values) in enumerate(zip(splits, shown, strict=True))]
+    return [DemoClip(at, split, values) for at, (split, values) in enumerate(zip(splits, shown, strict=True))]
 
 
-def unseen(scene: Scene, training: Iterable[Scene]) -> set[Combination]:
+def unseen(scene: DemoClip, training: Iterable[DemoClip]) -> set[Combination]:
     """The combinations of `scene` that no clip of `training` shows."""
     seen: set[Combination] = set().union(*(other.combinations() for other in training))
     return scene.combinations() - seen

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.diagnosis.finding import Finding, Health
-from hcq_cli.diagnosis.trials import MARK
+from hcq_cli.doctor.finding import Finding, Health
+from hcq_cli.doctor.trials import MARK
 from hcq_cli.files import digest_file
 from hcq_cli.process import python_command
 
@@ -118,7 +118,7 @@ def try_package(package: Package) -> Trial:
 
 
 def _run_trial(module: str, folder: Path) -> dict[str, Any]:
-    return run_trial(python_command("hcq_cli.diagnosis.trials", module, folder))
+    return run_trial(python_command("hcq_cli.doctor.trials", module, folder))
 
 
 def run_trial(command: list[str]) -> dict[str, Any]:

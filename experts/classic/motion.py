@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Frames, Sampling, State, Tokens
-from experts.blocks import Array, cell_means, compress, join, second_edges, soft_unit
+from experts.classic.descriptor import Array, cell_means, compress, join, second_edges, soft_unit
 
 FIELD = 32
 """Flow is described on a field of FIELD × FIELD points, whatever the shape of the frame."""

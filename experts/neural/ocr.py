@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.neural.pixels import presentable
+from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
 from experts.neural.weights import WeightsError
-from experts.sentences import MINILM, Sentences, text_weights
 
 LEAST_SCORE = 0.6
 """A line that was read less surely is left out."""
@@ -42,7 +42,7 @@ class Ocr:
     cost = "about 1 to 3 s of a core a frame, a frame every 2 s"
 
     def __init__(self, source: str = MINILM) -> None:
-        self._sentences = Sentences(text_weights(source))
+        self._sentences = SentenceEmbedder(text_weights(source))
         self.dim = self._sentences.dim
         self._reader: Any = None
 

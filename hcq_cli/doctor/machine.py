@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli import __version__
-from hcq_cli.diagnosis.finding import Finding, Health
-from hcq_cli.diagnosis.packages import run_trial
+from hcq_cli.doctor.finding import Finding, Health
+from hcq_cli.doctor.packages import run_trial
 from hcq_cli.process import python_command
 
 PART = "machine"
@@ -93,7 +93,7 @@ def _accelerators(facts: Mapping[str, Any] | None) -> list[Finding]:
 def _kernel() -> Finding:
     """Run every scan kernel on a few codes, in a process of its own."""
     name = "scan kernel"
-    outcome = run_trial(python_command("hcq_cli.diagnosis.kernels"))
+    outcome = run_trial(python_command("hcq_cli.doctor.kernels"))
     if "error" in outcome:
         mend = outcome.get("hint") or "HCQ_KERNEL=numpy"
         return Finding(PART, name, Health.BROKEN, outcome["error"], True, mend)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.blocks import Array
+from experts.classic.descriptor import Array
 
 SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "black": ((0, 0, 0), (25, 25, 25)),

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
-from experts.blocks import Array, cell_means, centred, compress, join, signed_sqrt, soft_unit
-from experts.colours import NAMES, colour_names, to_lab
-from experts.figure import Figure, find_figures, outline, saliency_map
-from experts.gradients import (
+from experts.classic.colours import NAMES, colour_names, to_lab
+from experts.classic.descriptor import Array, cell_means, centred, compress, join, signed_sqrt, soft_unit
+from experts.classic.figure import Figure, find_figures, outline, saliency_map
+from experts.classic.gradients import (
     FAMILIES,
     PATTERNS,
     cell_counts,

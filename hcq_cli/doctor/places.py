@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hcq_cli.diagnosis.finding import Finding, Health
+from hcq_cli.doctor.finding import Finding, Health
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.workspace import Workspace
 
