@@ -34,11 +34,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from hcq_cli.baselines.compression import compress
 from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.parts import Part
 from hcq_cli.errors import HcqError
-from hcq_cli.evaluation.compression import compress
-from hcq_cli.evaluation.retrieval import Both, both_ways, measure
+from hcq_cli.evaluation.retrieval import RetrievalMetrics, both_directions, evaluate_vectors
 from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
@@ -104,7 +104,7 @@ def _joined(groups: list[Any]) -> Ragged:
     return Ragged(features.astype(np.float32), times.astype(np.float32), offsets)
 
 
-def numbers(measured: Both) -> dict[str, Any]:
+def numbers(measured: RetrievalMetrics) -> dict[str, Any]:
     """Recalls both ways, to a tenth."""
     return {
         way: {key: round(value, 2) for key, value in figures.items()} for way, figures in measured.to_dict().items()
@@ -148,7 +148,7 @@ class Comparison:
         for kind in [kind for kind in SIBLINGS if kind in models and kind != "hct"]:
             for size in sizes:
                 model, said = self.trained(kind, size, seed)
-                found = measure(model, encode_both(model, self.data.features, self.tested))
+                found = evaluate_vectors(model, encode_both(model, self.data.features, self.tested))
                 quantized, dense = numbers(found.quantized), numbers(found.dense)
                 yield {"model": kind, "bytes_per_video": found.bytes_per_video, **quantized, "dense": dense, **said}
         if "linear" in models:
@@ -158,7 +158,7 @@ class Comparison:
         """HCT, and its vectors compressed."""
         model, said = self.trained("hct", sizes[0], seed)
         encoded = encode_both(model, self.data.features, self.tested)
-        found = measure(model, encoded)
+        found = evaluate_vectors(model, encoded)
         dense = numbers(found.dense)
         if "hct" in models:
             yield {"model": "hct", "bytes_per_video": found.bytes_per_video, **dense, "dense": dense, **said}
@@ -194,7 +194,7 @@ class Comparison:
             videos, _ = self._pooled(self.tested.rows, mean_std)
             texts = self._bags(self.tested.sentences, number)
             scores = (F.normalize(read(texts), dim=1) @ F.normalize(look(videos), dim=1).T).numpy()
-        found = numbers(both_ways(scores, scores.T, self.tested.owner))
+        found = numbers(both_directions(scores, scores.T, self.tested.owner))
         return {
             "model": "linear",
             "bytes_per_video": 4 * width,
@@ -229,7 +229,7 @@ class Comparison:
 
 def compressed(
     method: str, learned: Encoded, tested: Encoded, shape: ModelConfig, code_bytes: int, seed: int
-) -> Both:
+) -> RetrievalMetrics:
     """Dense vectors of a trained HCT brought to so many bytes afterwards."""
     weights = shape.level_weights
     if method in ("rotation", "hubness"):
@@ -246,7 +246,7 @@ def compressed(
 @torch.no_grad()
 def rotated(
     learned: Encoded, tested: Encoded, weights: list[float], code_bytes: int, seed: int, strength: float
-) -> Both:
+) -> RetrievalMetrics:
     """HCQ's rotation and codewords, fitted on finished vectors, and its correction of hubs of some strength."""
     _, levels, width = learned.videos.shape
     config = QuantizerConfig(codebooks=code_bytes // levels, rotation="all", hubness=strength)
@@ -258,7 +258,7 @@ def rotated(
     sides = hubness.videos(torch.from_numpy(tested.videos)), hubness.texts(torch.from_numpy(tested.texts))
     videos, texts = (quantizer(side).vectors.numpy() for side in sides)
     t2v, v2t = DenseScores(tested.texts, videos, weights), DenseScores(tested.videos, texts, weights)
-    return both_ways(t2v, v2t, tested.owner)
+    return both_directions(t2v, v2t, tested.owner)
 
 
 class StepCounter(Silent):

@@ -121,7 +121,7 @@ def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: i
         total.backward()
         _wait(trainer.device)
 
-    trainer.method.close_epoch(_first_vectors(trainer, draws[0]), 1)
+    trainer.method.on_epoch_end(_first_vectors(trainer, draws[0]), 1)
     return _pairs(step, encoders, rounds, len(draws[0].videos))
 
 

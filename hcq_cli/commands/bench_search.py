@@ -53,13 +53,12 @@ def register(group: typer.Typer) -> None:
             note(f"Faiss is not installed, so nothing stands beside: {COMMAND}")
         session.console.result(_document(measured), lambda: _print(session, measured))
         if plot is not None:
-            from hcq_cli.evaluation.bars import draw_bars
+            from hcq_cli.evaluation.plots import draw_bars
 
             bars = [(_label(measured, row.engine, row.queries), row.ms_per_query) for row in measured.rows]
             title = f"{measured.videos:,} videos × {measured.bytes_per_video} bytes, {cores} threads"
-            draw_bars(
-                plot, title, "milliseconds a query", bars, measured.bandwidth_floor_ms, "reading the codes once"
-            )
+            floor = ("reading the codes once", measured.bandwidth_floor_ms)
+            draw_bars(plot, title, "milliseconds a query", bars, floor)
 
 
 def _queries(session: Session, file: CodeFile) -> TuningQueries:

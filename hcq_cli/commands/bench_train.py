@@ -73,7 +73,7 @@ def bench_encode(
 ) -> None:
     """Time features to codes beside the bare video encoder, on made-up features and weights."""
     from hcq_cli.bench.model_cost import made_up, measure_encoding
-    from hcq_cli.model import networks, text
+    from hcq_cli.model import registry, text
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.config import ExpertConfig
     from hcq_cli.training import recipe as recipes
@@ -84,7 +84,7 @@ def bench_encode(
     data = made_up(batch_size * 3, widths, tokens, 3)
     config = plan.model.with_experts({name: ExpertConfig(dim) for name, dim in widths.items()})
     tower = text.build(config.text, data.train.sentences)
-    model = Model(networks.build(config, tower.encoder).to(device), tower, "")
+    model = Model(registry.network_class(config.kind)(config, tower.encoder).to(device), tower, "")
     _report(session, measure_encoding(model, data, batch_size, rounds), "encoding", "the bare video encoder")
 
 

@@ -14,11 +14,10 @@ from hcq_cli.console import Console
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.baselines.compression import CompressionResult
     from hcq_cli.datasets.collection import Collection
     from hcq_cli.datasets.parts import Part
-    from hcq_cli.evaluation.compression import Compressed
-    from hcq_cli.evaluation.report import Row
-    from hcq_cli.evaluation.retrieval import Retrieval
+    from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalResult
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.vectors import Encoded
@@ -88,8 +87,8 @@ def evaluate(
     model = load(folder, device)
 
     from hcq_cli.datasets.collection import collect
-    from hcq_cli.evaluation import report
-    from hcq_cli.evaluation.retrieval import measure
+    from hcq_cli.evaluation.plots import plot_recall
+    from hcq_cli.evaluation.retrieval import evaluate_vectors
     from hcq_cli.model.encoding import expert_warnings
     from hcq_cli.model.vectors import encode_both
 
@@ -99,18 +98,20 @@ def evaluate(
     name, part = _part(session.console, collection, split)
     with session.console.progress("encoding", total=len(part), unit="videos") as bar:
         encoded = encode_both(model, store, part, bar.advance)
-    measured = measure(model, encoded)
+    measured = evaluate_vectors(model, encoded)
     wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
     compressed = _compressed(session.console, model, store, collection, encoded, wanted) if wanted else []
-    table = report.rows(measured, compressed)
+    table = [*measured.points(), *(found.point() for found in compressed)]
     if plot is not None:
-        report.plot(table, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
+        plot_recall(table, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
     about = {"split": name, "model": model.config.kind, "plot": str(plot) if plot is not None else None}
     document = _document(measured, compressed, about)
     session.console.result(document, lambda: _print(session.console, table, measured, name))
 
 
-def _document(measured: Retrieval, compressed: Sequence[Compressed], about: dict[str, Any]) -> dict[str, Any]:
+def _document(
+    measured: RetrievalResult, compressed: Sequence[CompressionResult], about: dict[str, Any]
+) -> dict[str, Any]:
     return {
         **measured.quantized.to_dict(),
         "dense": measured.dense.to_dict(),
@@ -125,16 +126,16 @@ def _document(measured: Retrieval, compressed: Sequence[Compressed], about: dict
 
 def _methods(compress: str | None, plot: Path | None) -> list[str]:
     """The methods asked for; fails before anything is loaded if they cannot be had."""
-    from hcq_cli.evaluation.compression import methods_of, need_faiss
+    from hcq_cli.baselines.compression import parse_methods, require_faiss
 
     if plot is not None:
-        from hcq_cli.evaluation.report import need_matplotlib
+        from hcq_cli.evaluation.plots import require_matplotlib
 
-        need_matplotlib()
+        require_matplotlib()
     if compress is None:
         return []
-    found = methods_of(compress)
-    need_faiss()
+    found = parse_methods(compress)
+    require_faiss()
     return found
 
 
@@ -158,8 +159,8 @@ def _compressed(
     collection: Collection,
     test: Encoded,
     wanted: Sequence[tuple[str, int]],
-) -> list[Compressed]:
-    from hcq_cli.evaluation.compression import compress
+) -> list[CompressionResult]:
+    from hcq_cli.baselines.compression import compress
     from hcq_cli.model.vectors import training_vectors
 
     part = collection.parts["train"]
@@ -190,7 +191,7 @@ def _part(console: Console, collection: Collection, split: str | None) -> tuple[
     return name, part
 
 
-def _print(console: Console, table: Sequence[Row], measured: Retrieval, name: str) -> None:
+def _print(console: Console, table: Sequence[RecallPoint], measured: RetrievalResult, name: str) -> None:
     recalls = ("R@1", "R@5", "R@10", "MedR", "GM")
     columns = ("vectors", "bytes", *(f"t→v {recalls[0]}", *recalls[1:]), *(f"v→t {recalls[0]}", *recalls[1:]))
     lines = []

@@ -1,4 +1,8 @@
-"""Ranks and recalls, both ways, for several captions a video (PAPER: ties averaged, v2t by the best caption)."""
+"""Ranks and recalls, both ways, for several captions a video.
+
+The protocol of the field (Dong et al., CVPR 2019; Gabeur et al., ECCV 2020): ties share their ranks, and a video is
+found in video-to-text by the best-ranked of its captions. Letters: Q captions, N videos.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,8 @@ def tied_ranks(scores: NDArray[np.floating], target: NDArray[np.floating]) -> ND
         scores: [Q, N], the target's own score included.
         target: [Q].
     """
+    # Half of the ties before it: what a shuffled order would give in the mean, so that a model whose scores are all
+    # alike ranks as chance does, and not as the perfect one (as `>` alone would have it).
     above = (scores > target[:, None]).sum(1)
     tied = (scores == target[:, None]).sum(1)
     return np.asarray(above + (tied - 1) / 2, np.float64)
@@ -87,6 +93,7 @@ def video_to_text_ranks(scores: Scores, owner: NDArray[np.int64]) -> NDArray[np.
     for first, block in _blocks(scores):
         low, high = np.searchsorted(owners, [first, first + len(block)])
         videos, own = owners[low:high] - first, captions[low:high]
+        # `maximum.at`, because a plain `best[videos] = …` keeps one of several captions of a video, not the best.
         best = np.full(len(block), -np.inf, block.dtype)
         np.maximum.at(best, videos, block[videos, own])
         captioned = np.unique(videos)
@@ -98,7 +105,7 @@ def summarise(ranks: NDArray[np.float64]) -> Metrics:
     """Recalls and ranks of 0-based `ranks`, which must not be empty."""
     # A tie for the first place is no hit at 1 (rank ½); this is how the field counts.
     recall = {k: 100.0 * float(np.sum(ranks < k if k > 1 else ranks == 0)) / len(ranks) for k in (1, 5, 10, 50)}
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore"):  # a recall of 0 makes the mean 0: exp(−∞)
         geometric = float(np.exp(np.mean(np.log([recall[1], recall[5], recall[10]]))))
     median, mean = float(np.median(ranks)) + 1.0, float(np.mean(ranks)) + 1.0
-    return Metrics(recall[1], recall[5], recall[10], recall[50], median, mean, geometric)
+    return Metrics(**{f"R{k}": value for k, value in recall.items()}, MedR=median, MeanR=mean, GM=geometric)

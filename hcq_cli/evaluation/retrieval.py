@@ -1,4 +1,4 @@
-"""Retrieval over a set of captioned videos: by codes and by the dense vectors, both ways."""
+"""Retrieval over a set of captioned videos: by codes and by the dense vectors, text to video and video to text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from hcq_cli.model.vectors import Encoded, Progress, encode_both
 
 
 @dataclass(frozen=True)
-class Both:
-    """Text-to-video and video-to-text.
+class RetrievalMetrics:
+    """Recalls and ranks of both directions.
 
     Args:
-        t2v, v2t: the two directions.
+        t2v: text-to-video.
+        v2t: video-to-text.
     """
 
     t2v: Metrics
@@ -32,7 +33,22 @@ class Both:
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class RecallPoint:
+    """One way of storing the videos, and how well it retrieves: a line of the table, a point of the picture.
+
+    Args:
+        name: "codes", "dense", or a post-compression method.
+        bytes_per_video: it takes.
+        metrics: both ways.
+    """
+
+    name: str
+    bytes_per_video: int
+    metrics: RetrievalMetrics
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
     """How a model retrieves.
 
     Args:
@@ -43,20 +59,21 @@ class Retrieval:
         videos, texts: how many.
     """
 
-    quantized: Both
-    dense: Both
+    quantized: RetrievalMetrics
+    dense: RetrievalMetrics
     bytes_per_video: int
     dense_bytes_per_video: int
     videos: int
     texts: int
 
+    def points(self) -> list[RecallPoint]:
+        """The model's codes and its dense vectors; HCT, which has no codes, its dense vectors alone."""
+        codes = RecallPoint("codes", self.bytes_per_video, self.quantized)
+        dense = RecallPoint("dense", self.dense_bytes_per_video, self.dense)
+        return [codes, dense] if self.bytes_per_video != self.dense_bytes_per_video else [dense]
 
-def both_ways(t2v: Scores, v2t: Scores, owner: NDArray[np.int64]) -> Both:
-    """Metrics of scores [Q, N] and [N, Q]; `owner` int64 [Q] is each caption's video."""
-    return Both(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
 
-
-def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> Retrieval:
+def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> RetrievalResult:
     """Retrieve every caption's video and every video's captions among those of `part`.
 
     Args:
@@ -65,28 +82,38 @@ def evaluate(model: Model, features: Features, part: Part, done: Progress | None
         part: the videos and their captions; at least one.
         done: called with the number of videos encoded since the last call.
     """
-    return measure(model, encode_both(model, features, part, done))
+    return evaluate_vectors(model, encode_both(model, features, part, done))
 
 
-def measure(model: Model, encoded: Encoded) -> Retrieval:
+def evaluate_vectors(model: Model, encoded: Encoded) -> RetrievalResult:
     """`evaluate`, of vectors that are there already."""
     videos, texts, owner = encoded.videos, encoded.texts, encoded.owner
     scores = DenseScores(texts, videos, model.config.level_weights)
-    dense = both_ways(scores, scores.T, owner)
-    return Retrieval(
-        dense if model.config.kind == "hct" else _by_codes(model, texts, videos, owner),
+    dense = both_directions(scores, scores.T, owner)
+    quantized = dense
+    if model.config.kind != "hct":
+        # Asymmetric, as a search is: queries stay floats, what they are compared with are codes. Unlike the dense
+        # scores the two directions are not each other's transpose, for each has its own side quantized.
+        books, scale = model.codebooks, model.scale
+        t2v = LookUpScores(model.search_vectors(texts), model.quantize(videos, "videos"), books, scale)
+        v2t = LookUpScores(model.search_vectors(videos), model.quantize(texts, "texts"), books, scale)
+        quantized = both_directions(t2v, v2t, owner)
+    return RetrievalResult(
+        quantized,
         dense,
-        model.config.bytes_per_video,
-        model.config.dense_bytes_per_video,
-        len(videos),
-        len(texts),
+        bytes_per_video=model.config.bytes_per_video,
+        dense_bytes_per_video=model.config.dense_bytes_per_video,
+        videos=len(videos),
+        texts=len(texts),
     )
 
 
-def _by_codes(
-    model: Model, texts: NDArray[np.float32], videos: NDArray[np.float32], owner: NDArray[np.int64]
-) -> Both:
-    books, scale = model.codebooks, model.scale
-    t2v = LookUpScores(model.search_vectors(texts), model.quantize(videos, "videos"), books, scale)
-    v2t = LookUpScores(model.search_vectors(videos), model.quantize(texts, "texts"), books, scale)
-    return both_ways(t2v, v2t, owner)
+def both_directions(t2v: Scores, v2t: Scores, owner: NDArray[np.int64]) -> RetrievalMetrics:
+    """Metrics of both directions.
+
+    Args:
+        t2v: scores of captions with videos, [Q, N].
+        v2t: scores of videos with captions, [N, Q].
+        owner: int64 [Q], each caption's video.
+    """
+    return RetrievalMetrics(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))

@@ -58,6 +58,7 @@ class LookUpScores:
         for first in range(0, len(levels), QUERIES_AT_ONCE):
             part = slice(first, first + QUERIES_AT_ONCE)
             table = tables(levels[part], self._codebooks, self._scale)
+            # A search for all N items: the only difference to `hcq query` is how many it asks for.
             found = scan([self._blocks], table, self.shape[1], threads=default_threads())
             np.put_along_axis(scores[part], found.rows, found.scores, 1)
         return scores
@@ -73,6 +74,7 @@ class DenseScores:
     """
 
     def __init__(self, queries: NDArray[np.float32], items: NDArray[np.float32], weights: Sequence[float]) -> None:
+        # All levels side by side: Σ_l w_l ⟨q_l, v_l⟩ is one inner product of vectors (L+1)·D long.
         weighted = queries * np.asarray(weights, np.float32)[:, None]
         self._rows, self._columns = weighted.reshape(len(queries), -1), items.reshape(len(items), -1)
 
@@ -84,7 +86,7 @@ class DenseScores:
     @property
     def T(self) -> DenseScores:
         """The same scores the other way round, [N, Q]."""
-        other = object.__new__(DenseScores)
+        other = object.__new__(DenseScores)  # the weights are in the rows already; `__init__` would apply them anew
         other._rows, other._columns = self._columns, self._rows
         return other
 

@@ -309,7 +309,7 @@ def load(folder: Path, device: str = "cpu") -> Model:
     from safetensors.torch import load_file
 
     from hcq_cli.compat import checkpoint as compat
-    from hcq_cli.model import networks, text
+    from hcq_cli.model import registry, text
 
     header = read_header(folder)
     for name, digest in header.files.items():
@@ -320,7 +320,7 @@ def load(folder: Path, device: str = "cpu") -> Model:
     if compat.MARK in weights:  # imported from the published implementation, and like it
         network = compat.build(header.config, weights, tower.encoder)
     else:
-        network = networks.build(header.config, tower.encoder)
+        network = registry.network_class(header.config.kind)(header.config, tower.encoder)
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hcq_cli.errors import UsageError
+from hcq_cli.model.registry import KINDS
 
 MAX_CODEWORDS = 256
 """A code is one byte."""
-
-KINDS = ("hcq", "hct", "jpq", "dcmh")
-"""The model, and the siblings it is compared with (`hcq_cli.model.siblings`)."""
 
 Table = TypeVar("Table")
 
@@ -175,7 +173,7 @@ class ModelConfig:
             if width % parts:
                 raise UsageError(f"{name} = {parts} does not divide the width {width}", f"--set {name}=…")
         for name, text, known in (
-            ("model.kind", self.kind, KINDS),
+            ("model.kind", self.kind, tuple(KINDS)),
             ("model.fine_norm", self.fine_norm, ("l2", "batch")),
             ("quantizer.gradient", self.quantizer.gradient, ("identity", "soft")),
             ("quantizer.rotation", self.quantizer.rotation, ("all", "none")),

@@ -18,7 +18,7 @@ from hcq_cli.datasets.statistics import FeatureStatistics, statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
-from hcq_cli.model import checkpoint, networks, text
+from hcq_cli.model import checkpoint, registry, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextTower
@@ -27,9 +27,8 @@ from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import EmbeddingSample, Usage
 from hcq_cli.training.dataset import TrainingData
-from hcq_cli.training.losses import Embedded, Pairs
-from hcq_cli.training.method import Method
-from hcq_cli.training.methods import method
+from hcq_cli.training.losses import BatchEmbeddings, Pairs
+from hcq_cli.training.method import TrainingMethod
 from hcq_cli.training.optimizer import adam, rate, read_state, set_rate, write_state
 from hcq_cli.training.progress import EpochReport, Observer, Silent, StepReport
 from hcq_cli.training.recipe import Recipe
@@ -105,7 +104,7 @@ class Trainer:
         self.steps = self.sampler.steps_per_epoch * recipe.training.epochs
         self.tower: TextTower
         self.network: DualEncoder
-        self.method: Method
+        self.method: TrainingMethod
         self.optimizer: torch.optim.AdamW
 
     def _sampler(self) -> BatchSampler:
@@ -147,14 +146,14 @@ class Trainer:
     def _fresh(self) -> None:
         torch.manual_seed(self.seed)
         self.tower = text.build(self.config.text, self.data.train.sentences)
-        self.network = networks.build(self.config, self.tower.encoder)
-        self.method = method(self.network, self.recipe)
+        self.network = registry.network_class(self.config.kind)(self.config, self.tower.encoder)
+        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         if self.config.video.standardize:
             widths = {name: expert.dim for name, expert in self.data.experts.items()}
             found = statistics(self.features, self.data.train.rows, widths)
             _set_scales(self.network, found)
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
-        for warning in self.method.begin(vectors):
+        for warning in self.method.on_train_start(vectors):
             self.observer.warning(warning)
         self._warn_long_captions()
         if self.data.explanation:
@@ -171,7 +170,7 @@ class Trainer:
     def _resumed(self, folder: Path, progress: resume.Progress) -> None:
         model = checkpoint.load(folder, str(self.device))
         self.network, self.tower = model.network, model.tower
-        self.method = method(self.network, self.recipe)
+        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         self.optimizer = adam(self.network, self.recipe)
         read_state(self.optimizer, folder / resume.OPTIMIZER_FILE)
         self.epoch, self.history = progress.epoch, progress.history
@@ -197,7 +196,7 @@ class Trainer:
         def embed(limit: int) -> Encoded:
             return training_vectors(model, self.features, self.data.train, limit)
 
-        used = method(model.network, self.recipe).settle(embed)
+        used = registry.training_method(self.config.kind)(model.network, self.recipe).on_train_end(embed)
         return kept if used is None else {**kept, "used_codewords": used.share, "validation": self._validated(model)}
 
     # -- an epoch ---------------------------------------------------------------------------------------------
@@ -214,7 +213,7 @@ class Trainer:
             sums += found
             self._tell_step(draw, float(found[0]), started)
         self.epoch += 1
-        used = self.method.close_epoch(sample.get(), self.epoch)
+        used = self.method.on_epoch_end(sample.get(), self.epoch)
         self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
 
     def step(self, draw: Draw, sample: EmbeddingSample) -> torch.Tensor:
@@ -225,7 +224,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         totals = torch.zeros(3, device=self.device)
         for portion in draw.portions(self.recipe.training.accumulate):
-            terms = self.method.terms(*self.forward(portion, sample), draw.epoch)
+            terms = self.method.training_step(*self.forward(portion, sample), draw.epoch)
             share = len(portion.videos) / len(draw.videos)
             (share * terms.loss).backward()
             totals += share * torch.stack([terms.loss.detach(), terms.dense_R1, terms.quantized_R1])
@@ -234,7 +233,7 @@ class Trainer:
         self.optimizer.step()
         return totals.cpu()
 
-    def forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[Embedded, Pairs]:
+    def forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[BatchEmbeddings, Pairs]:
         """Embed a batch, and keep its vectors in `sample`."""
         part = self.data.train
         tokens = self.features.read(part.rows[draw.videos], list(self.data.experts))
@@ -249,7 +248,7 @@ class Trainer:
         sample.add(texts)
         sample.add(videos)
         pairs = Pairs(*(torch.from_numpy(a).to(self.device) for a in (owner, part.groups[draw.videos])))
-        return Embedded(texts, videos), pairs
+        return BatchEmbeddings(texts, videos), pairs
 
     def _precision(self) -> torch.autocast:
         amp = self.recipe.training.amp

@@ -65,7 +65,7 @@ def info_nce(
 
 
 @dataclass(frozen=True)
-class Embedded:
+class BatchEmbeddings:
     """Both sides of a batch.
 
     Args:
@@ -77,7 +77,9 @@ class Embedded:
     videos: Tensor
 
 
-def contrast(dense: Embedded, items: Embedded, pairs: Pairs, temperature: float, prior: float) -> Tensor:
+def contrast(
+    dense: BatchEmbeddings, items: BatchEmbeddings, pairs: Pairs, temperature: float, prior: float
+) -> Tensor:
     """The two InfoNCE terms of every level: dense texts against videos of `items`, dense videos against its texts.
 
     With `items` the quantized side this is AQ-CL; with `items` = `dense` the dense–dense loss.
@@ -96,7 +98,7 @@ def hybrid_similarities(queries: Tensor, items: Tensor, weights: Tensor) -> Tens
     return (queries * weights[:, None]).flatten(1) @ items.flatten(1).T
 
 
-def distillation(dense: Embedded, items: Embedded, weights: Tensor, temperature: float) -> Tensor:
+def distillation(dense: BatchEmbeddings, items: BatchEmbeddings, weights: Tensor, temperature: float) -> Tensor:
     """How far the quantized ranking is from the dense one: cross-entropy of their softmaxes, both directions."""
     total = dense.texts.new_zeros(())
     for queries, own, quantized in (
@@ -116,7 +118,7 @@ def dense_share(epoch: float, epochs: int) -> float:
 
 
 @dataclass(frozen=True)
-class Terms:
+class StepResult:
     """The loss of a step, and how well it retrieves inside its own batch.
 
     Args:
@@ -130,8 +132,13 @@ class Terms:
 
 
 def objective(
-    dense: Embedded, quantized: Embedded, pairs: Pairs, weights: Tensor, share: float, config: LossConfig
-) -> Terms:
+    dense: BatchEmbeddings,
+    quantized: BatchEmbeddings,
+    pairs: Pairs,
+    weights: Tensor,
+    share: float,
+    config: LossConfig,
+) -> StepResult:
     """The whole loss: AQ-CL, the dense–dense loss that fades from it, and the optional terms.
 
     Args:
@@ -153,7 +160,7 @@ def objective(
         for own, code in ((dense.texts, quantized.texts), (dense.videos, quantized.videos)):
             loss = loss + config.commitment * (1 - (own * code.detach()).sum(-1)).mean()
     with torch.no_grad():
-        return Terms(loss, *(batch_R1(dense.texts, side.videos, pairs, weights) for side in (dense, quantized)))
+        return StepResult(loss, *(batch_R1(dense.texts, side.videos, pairs, weights) for side in (dense, quantized)))
 
 
 def batch_R1(texts: Tensor, videos: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:

@@ -11,22 +11,22 @@ from torch import Tensor
 from hcq_cli.model.hcq import HCQ
 from hcq_cli.model.vectors import Encoded
 from hcq_cli.training.codebooks import Usage, fit_codewords, usage
-from hcq_cli.training.losses import Embedded, Pairs, Terms, dense_share, objective
+from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, dense_share, objective
 from hcq_cli.training.recipe import Recipe
 
 
-class Method(Protocol):
+class TrainingMethod(Protocol):
     """All that the loop asks; made anew when a run is resumed, so it keeps nothing between epochs."""
 
-    def begin(self, vectors: int) -> list[str]:
+    def on_train_start(self, vectors: int) -> list[str]:
         """Told once, before the first step of a new run, how many training vectors there are; returns warnings."""
         ...
 
-    def terms(self, dense: Embedded, pairs: Pairs, epoch: int) -> Terms:
+    def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
         """The loss of a step of epoch `epoch` (from 0)."""
         ...
 
-    def close_epoch(self, vectors: Tensor, finished: int) -> Usage | None:
+    def on_epoch_end(self, vectors: Tensor, finished: int) -> Usage | None:
         """Move the codewords after `finished` epochs.
 
         Args:
@@ -38,7 +38,7 @@ class Method(Protocol):
         """
         ...
 
-    def settle(self, embed: Callable[[int], Encoded]) -> Usage | None:
+    def on_train_end(self, embed: Callable[[int], Encoded]) -> Usage | None:
         """Told once, when the epoch that stays has been chosen: the last fit, to the finished towers.
 
         Args:
@@ -61,8 +61,8 @@ class HCQMethod:
     def __init__(self, network: HCQ, recipe: Recipe) -> None:
         self.network, self.recipe = network, recipe
 
-    def begin(self, vectors: int) -> list[str]:
-        """See `Method.begin`: with few vectors only as many codewords are used."""
+    def on_train_start(self, vectors: int) -> list[str]:
+        """See `TrainingMethod.on_train_start`: with few vectors only as many codewords are used."""
         words = self.network.config.quantizer.codewords
         self.network.quantizer.active.fill_(min(words, vectors))
         if vectors >= words:
@@ -72,17 +72,17 @@ class HCQMethod:
             f"{vectors} codewords a sub-codebook are used"
         ]
 
-    def terms(self, dense: Embedded, pairs: Pairs, epoch: int) -> Terms:
-        """See `Method.terms`."""
+    def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
+        """See `TrainingMethod.training_step`."""
         vectors = self.network.quantizer(torch.cat([dense.texts, dense.videos])).vectors
         texts = len(dense.texts)
-        quantized = Embedded(vectors[:texts], vectors[texts:])
+        quantized = BatchEmbeddings(vectors[:texts], vectors[texts:])
         share = dense_share(epoch, self.recipe.training.epochs) if self.recipe.loss.fade else 0.0
         if epoch == 0:
             share = 1.0  # the codewords are still random
         return objective(dense, quantized, pairs, self.network.level_weights, share, self.recipe.loss)
 
-    def close_epoch(self, vectors: Tensor, finished: int) -> Usage:
+    def on_epoch_end(self, vectors: Tensor, finished: int) -> Usage:
         """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
         codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
         anew = finished <= codebook.refit * epochs and finished % codebook.refit_every == 0
@@ -93,8 +93,8 @@ class HCQMethod:
             fit_codewords(self.network.quantizer, vectors, codebook.iterations)
         return usage(self.network.quantizer, vectors)
 
-    def settle(self, embed: Callable[[int], Encoded]) -> Usage | None:
-        """See `Method.settle`: what is encoded later has seen no dropout, nor should what codewords are fitted to."""
+    def on_train_end(self, embed: Callable[[int], Encoded]) -> Usage | None:
+        """See `TrainingMethod.on_train_end`: codewords are fitted to what encoding will see, without dropout."""
         codebook = self.recipe.codebook
         if not codebook.final:
             return None

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from hcq_cli.evaluation import metrics
 from hcq_cli.evaluation.metrics import summarise, text_to_video_ranks, tied_ranks, video_to_text_ranks
-from hcq_cli.evaluation.retrieval import Both, both_ways
+from hcq_cli.evaluation.retrieval import RetrievalMetrics, both_directions
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.scan.table import tables
 
@@ -95,7 +95,7 @@ def test_a_block_at_a_time_ranks_as_the_whole_matrix(at_once: int, monkeypatch: 
         monkeypatch.setattr(metrics, "SCORES_AT_ONCE", at_once)
         assert text_to_video_ranks(t2v, owner).tolist() == wanted.tolist()
         assert video_to_text_ranks(v2t, owner).tolist() == wanted_back.tolist()
-        assert both_ways(t2v, v2t, owner) == Both(summarise(wanted), summarise(wanted_back))
+        assert both_directions(t2v, v2t, owner) == RetrievalMetrics(summarise(wanted), summarise(wanted_back))
     assert (text_to_video_ranks(pairs[1][0], owner) % 1 == 0.5).any(), "the ties are there"
 
 
@@ -107,8 +107,8 @@ def test_memory_does_not_grow_with_queries_times_items(monkeypatch: pytest.Monke
     tracemalloc.start()
     try:
         dense, coded = DenseScores(texts, videos, [0.5, 0.5]), LookUpScores(texts, codes, *quantizer())
-        both_ways(dense, dense.T, owner)
-        both_ways(coded, LookUpScores(videos, codes, *quantizer()), owner)
+        both_directions(dense, dense.T, owner)
+        both_directions(coded, LookUpScores(videos, codes, *quantizer()), owner)
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

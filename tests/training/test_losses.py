@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hcq_cli.training.losses import Embedded, Pairs, contrast, dense_share, distillation, info_nce, objective
+from hcq_cli.training.losses import BatchEmbeddings, Pairs, contrast, dense_share, distillation, info_nce, objective
 from hcq_cli.training.recipe import LossConfig
 
 
@@ -22,14 +22,14 @@ def plain_info_nce(query: np.ndarray, positive: int, negatives: list[int], tau: 
 
 
 @pytest.fixture
-def batch() -> tuple[Embedded, Embedded, Pairs]:
+def batch() -> tuple[BatchEmbeddings, BatchEmbeddings, Pairs]:
     """Four videos, of which 1 and 3 are copies; video 0 brings two captions."""
     torch.manual_seed(0)
-    dense, quantized = (Embedded(unit(5, 3, 8), unit(4, 3, 8)) for _ in range(2))
+    dense, quantized = (BatchEmbeddings(unit(5, 3, 8), unit(4, 3, 8)) for _ in range(2))
     return dense, quantized, Pairs(torch.tensor([0, 0, 1, 2, 3]), torch.tensor([7, 5, 6, 5]))
 
 
-def test_contrast_equals_a_plain_loop(batch: tuple[Embedded, Embedded, Pairs]) -> None:
+def test_contrast_equals_a_plain_loop(batch: tuple[BatchEmbeddings, BatchEmbeddings, Pairs]) -> None:
     dense, quantized, pairs = batch
     owner, group = pairs.owner.tolist(), pairs.group.tolist()
     for level, found in enumerate(contrast(dense, quantized, pairs, 0.1, 0.0)):
@@ -46,7 +46,7 @@ def test_contrast_equals_a_plain_loop(batch: tuple[Embedded, Embedded, Pairs]) -
 def test_copies_of_a_video_are_no_negatives() -> None:
     """Counted as negatives, as the reference does, two perfectly matched copies could never reach a loss of 0."""
     vector = unit(1, 1, 8).expand(2, 1, 8)
-    both = Embedded(vector, vector)
+    both = BatchEmbeddings(vector, vector)
     copies, strangers = Pairs(torch.arange(2), torch.tensor([4, 4])), Pairs(torch.arange(2), torch.arange(2))
     assert float(contrast(both, both, copies, 0.05, 0.0)) == pytest.approx(0, abs=1e-6)
     assert float(contrast(both, both, strangers, 0.05, 0.0)) == pytest.approx(2 * math.log(2), abs=1e-5)
@@ -55,7 +55,11 @@ def test_copies_of_a_video_are_no_negatives() -> None:
 def test_a_batch_of_one_has_no_loss_and_a_finite_gradient() -> None:
     texts, videos = unit(1, 2, 8).requires_grad_(), unit(1, 2, 8).requires_grad_()
     loss = contrast(
-        Embedded(texts, videos), Embedded(texts, videos), Pairs(torch.arange(1), torch.arange(1)), 0.05, 0
+        BatchEmbeddings(texts, videos),
+        BatchEmbeddings(texts, videos),
+        Pairs(torch.arange(1), torch.arange(1)),
+        0.05,
+        0,
     )
     loss.sum().backward()
     assert float(loss.detach().sum()) == 0 and torch.isfinite(texts.grad).all()
@@ -74,7 +78,9 @@ def test_the_dense_loss_fades_as_a_quarter_cosine() -> None:
     assert dense_share(50, 50) == pytest.approx(0, abs=1e-12)
 
 
-def test_objective_mixes_dense_and_quantized_by_the_share(batch: tuple[Embedded, Embedded, Pairs]) -> None:
+def test_objective_mixes_dense_and_quantized_by_the_share(
+    batch: tuple[BatchEmbeddings, BatchEmbeddings, Pairs],
+) -> None:
     dense, quantized, pairs = batch
     weights, config = torch.tensor([0.2, 0.4, 0.4]), LossConfig(temperature=0.1)
     own = (weights * contrast(dense, dense, pairs, 0.1, 0)).sum()
@@ -83,7 +89,7 @@ def test_objective_mixes_dense_and_quantized_by_the_share(batch: tuple[Embedded,
     assert float(found.loss) == pytest.approx(float(0.3 * own + 0.7 * coded), abs=1e-5)
 
 
-def test_distillation_is_least_where_both_rank_alike(batch: tuple[Embedded, Embedded, Pairs]) -> None:
+def test_distillation_is_least_where_both_rank_alike(batch: tuple[BatchEmbeddings, BatchEmbeddings, Pairs]) -> None:
     dense, quantized, _ = batch
     weights = torch.tensor([0.2, 0.4, 0.4])
     assert distillation(dense, dense, weights, 0.1) < distillation(dense, quantized, weights, 0.1)

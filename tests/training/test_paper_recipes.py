@@ -14,7 +14,7 @@ from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.parts import Part
 from hcq_cli.errors import UsageError
 from hcq_cli.features.records import Ragged
-from hcq_cli.model import networks
+from hcq_cli.model import registry
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
@@ -67,7 +67,7 @@ def model_of(name: str, settings: list[str]) -> tuple[DualEncoder, ModelConfig]:
 
     config = dataclasses.replace(load(name, settings).model, experts=experts(name)).check()
     with torch.device("meta"):
-        return networks.build(config, full_size(config.text.encoder)), config
+        return registry.network_class(config.kind)(config, full_size(config.text.encoder)), config
 
 
 @pytest.mark.parametrize("name", PAPER)

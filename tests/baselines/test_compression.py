@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hcq_cli.baselines.compression import METHODS, compress, opq, parse_methods, pq
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
-from hcq_cli.evaluation import report
-from hcq_cli.evaluation.compression import METHODS, compress, methods_of, opq, pq
-from hcq_cli.evaluation.metrics import Metrics
-from hcq_cli.evaluation.retrieval import Both, Retrieval, both_ways
+from hcq_cli.evaluation.retrieval import both_directions
 from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.model.vectors import Encoded
 
@@ -70,7 +67,7 @@ def test_pq_is_as_good_as_plain_and_opq_better(train: np.ndarray, test: Encoded)
 
 def test_every_method_ranks_far_better_than_chance_and_repeats_itself(train: np.ndarray, test: Encoded) -> None:
     scores = DenseScores(test.texts, test.videos, WEIGHTS)
-    dense = both_ways(scores, scores.T, test.owner).t2v
+    dense = both_directions(scores, scores.T, test.owner).t2v
     found = {name: compress(train, test, WEIGHTS, name, 4) for name in METHODS}
     for name, one in found.items():
         assert one.bytes_per_video == 4 and one.method == name
@@ -89,7 +86,7 @@ def test_a_score_is_the_dense_query_against_the_decoded_item(train: np.ndarray, 
     )
     texts = np.stack([unit(levels[level].items(np.ascontiguousarray(test.texts[:, level]))) for level in range(2)], 1)
     t2v, v2t = DenseScores(test.texts, items, WEIGHTS), DenseScores(test.videos, texts, WEIGHTS)
-    assert both_ways(t2v, v2t, test.owner) == found
+    assert both_directions(t2v, v2t, test.owner) == found
 
 
 def test_fewer_vectors_than_codewords(train: np.ndarray, test: Encoded) -> None:
@@ -109,36 +106,19 @@ def test_what_cannot_be_is_said(train: np.ndarray, test: Encoded) -> None:
     with pytest.raises(UsageError, match="shared out evenly"):
         compress(train, test, WEIGHTS, "pq", 5)
     with pytest.raises(UsageError, match="known are lsh, itq, pq, opq, lsq"):
-        methods_of("pq,magic")
-    assert methods_of(" OPQ, pq,opq") == ["opq", "pq"]
+        parse_methods("pq,magic")
+    assert parse_methods(" OPQ, pq,opq") == ["opq", "pq"]
 
 
 def test_what_is_not_installed_is_named_with_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     nothing = np.zeros((2, 1, 8), np.float32)
     with pytest.raises(NotFoundError) as caught:
         compress(nothing, Encoded(nothing, nothing, np.zeros(2, np.int64)), [1.0], "pq", 1)
     assert caught.value.hint == 'pip install "hcq[faiss]"'
-    with pytest.raises(NotFoundError) as caught:
-        report.plot([], Path("a.png"))
-    assert caught.value.hint == 'pip install "hcq[plot]"'
 
 
-def figures(R1: float) -> Both:
-    one = Metrics(R1, R1 + 10, R1 + 20, R1 + 30, 3.0, 9.0, R1)
-    return Both(one, one)
-
-
-def test_the_picture_is_written_in_the_format_its_name_says(tmp_path: Path) -> None:
-    measured = Retrieval(figures(20), figures(30), 64, 4096, 10, 20)
-    table = report.rows(measured)
-    assert [(row.name, row.bytes_per_video) for row in table] == [("codes", 64), ("dense", 4096)]
-    dense = Retrieval(figures(30), figures(30), 4096, 4096, 10, 20)
-    assert [row.name for row in report.rows(dense)] == ["dense"]
-    for name, start in (("a.png", b"\x89PNG"), ("b.svg", b"<?xml"), ("c.pdf", b"%PDF")):
-        report.plot(table, tmp_path / name, "a title")
-        assert (tmp_path / name).read_bytes().startswith(start)
-    with pytest.raises(HcqError, match=r"\.png"):
-        report.plot(table, tmp_path / "d.gifx")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.svg", "c.pdf"]
+def test_a_result_stands_in_the_table_under_its_methods_name(train: np.ndarray, test: Encoded) -> None:
+    found = compress(train, test, WEIGHTS, "pq", 4)
+    assert (found.point().name, found.point().bytes_per_video) == ("dense + pq", 4)
+    assert found.point().metrics == found.metrics

@@ -1,0 +1,76 @@
+"""HCT, the hybrid contrastive transformer: HCQ's network and loss on dense vectors, with no quantizer.
+
+The dual encoder that HCQ starts from (Wang et al., WWW 2022, arXiv 2202.03384, Section 4). Its training by contrast
+is also the first phase of the other baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hcq_cli.model.config import ModelConfig
+from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.vectors import Encoded
+from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, batch_R1, contrast
+from hcq_cli.training.recipe import Recipe
+
+
+class HCT(DualEncoder):
+    """The towers alone, (L+1)·D floats a video; its vectors are what post-compression starts from.
+
+    Args:
+        config, text_encoder: as `DualEncoder`.
+    """
+
+    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+        super().__init__(config, text_encoder)
+        self.quantizer = None
+
+
+def contrastive_step(network: DualEncoder, dense: BatchEmbeddings, pairs: Pairs, recipe: Recipe) -> StepResult:
+    """The contrast of dense with dense at every level: all of HCT's loss, and how the other baselines begin."""
+    weights = network.level_weights
+    loss = (weights * contrast(dense, dense, pairs, recipe.loss.temperature, recipe.loss.prior)).sum()
+    with torch.no_grad():
+        found = batch_R1(dense.texts, dense.videos, pairs, weights)
+    return StepResult(loss, found, found)
+
+
+def dense_epochs(recipe: Recipe) -> int:
+    """How many epochs train the towers of JPQ and DCMH alone: at least one, and at least one is left for their own.
+
+    Both methods start, in their papers, from encoders that retrieve already (a dual encoder trained by contrast, a
+    pretrained network). So the first `sibling.dense` of the epochs are spent on that.
+    """
+    epochs = recipe.training.epochs
+    return min(max(round(recipe.sibling.dense * epochs), 1), max(epochs - 1, 1))
+
+
+class HCTMethod:
+    """HCQ's loss on dense vectors; there are no codewords to move.
+
+    Args:
+        network: to train.
+        recipe: how.
+    """
+
+    def __init__(self, network: DualEncoder, recipe: Recipe) -> None:
+        self.network, self.recipe = network, recipe
+
+    def on_train_start(self, vectors: int) -> list[str]:
+        """See `TrainingMethod.on_train_start`: nothing to prepare."""
+        return []
+
+    def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
+        """See `TrainingMethod.training_step`."""
+        return contrastive_step(self.network, dense, pairs, self.recipe)
+
+    def on_epoch_end(self, vectors: Tensor, finished: int) -> None:
+        """See `TrainingMethod.on_epoch_end`."""
+
+    def on_train_end(self, embed: Callable[[int], Encoded]) -> None:
+        """See `TrainingMethod.on_train_end`."""

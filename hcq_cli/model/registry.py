@@ -1,0 +1,48 @@
+"""The kinds of model in one table: which network each is, and how it is trained.
+
+A class is named by its module and loaded when it is asked for: the baselines lie above this room, and whoever loads
+an HCQ model shall not wait for the code of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """One kind of model; both classes are written "module:Class".
+
+    Args:
+        network: a `DualEncoder`, made from a configuration and a text encoder.
+        training_method: a `training.method.TrainingMethod`, made from the network and a recipe.
+    """
+
+    network: str
+    training_method: str
+
+
+KINDS: dict[str, ModelKind] = {
+    "hcq": ModelKind("hcq_cli.model.hcq:HCQ", "hcq_cli.training.method:HCQMethod"),
+    "hct": ModelKind("hcq_cli.baselines.hct:HCT", "hcq_cli.baselines.hct:HCTMethod"),
+    "jpq": ModelKind("hcq_cli.baselines.jpq:JPQ", "hcq_cli.baselines.jpq:JPQMethod"),
+    "dcmh": ModelKind("hcq_cli.baselines.dcmh:DCMH", "hcq_cli.baselines.dcmh:DCMHMethod"),
+}
+"""By the name that `model.kind` has in recipes and in config.json."""
+
+
+def network_class(kind: str) -> Any:
+    """The class of networks of a kind: called with a `ModelConfig` and a text encoder, it gives a `DualEncoder`."""
+    return _load(KINDS[kind].network)
+
+
+def training_method(kind: str) -> Any:
+    """The class that trains models of a kind: called with the network and the recipe, it gives a `TrainingMethod`."""
+    return _load(KINDS[kind].training_method)
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
