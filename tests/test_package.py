@@ -118,7 +118,7 @@ def test_without_a_compiler_it_installs_all_the_same(sdist: Path, tmp_path: Path
     with zipfile.ZipFile(made) as archive:
         shipped = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert "hcq_cli/scan/native_kernel.py" in shipped and not [name for name in shipped if name.endswith(".so")]
+    assert "hcq_cli/scan/kernels.py" in shipped and not [name for name in shipped if name.endswith(".so")]
     script = "from hcq_cli.scan.kernels import kernels; import hcq_cli; print(hcq_cli.__file__, *kernels())"
     shown = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path / "site", text=True)
     assert shown.startswith(str(tmp_path / "site")) and shown.split()[1:] == ["numpy"]

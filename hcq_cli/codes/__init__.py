@@ -1,1 +1,10 @@
-"""The code file: what `hcq encode` writes and a search can read as it is."""
+"""The code file: what `hcq encode` writes, and a search can read as it is.
+
+In go the uint8 codes of videos or captions, their ids and paths, and the quantizer that the codes refer to; out comes
+one file that is opened in milliseconds and can prove that it is whole. In the order of reading:
+
+    container.py  the checksummed file of named arrays that code files and all files of an index are
+    strings.py    millions of strings in two arrays
+    codefile.py   the code file
+    ids.py        ids of videos and of their segments in time, and what a mistyped id may have meant
+"""

@@ -90,23 +90,19 @@ class NamesWriter:
     """
 
     def __init__(self, writer: ContainerWriter) -> None:
-        self._columns = {name: _ColumnWriter(writer, name) for name in ("ids", "paths")}
+        self._columns: dict[str, tuple[SectionWriter, SectionWriter]] = {}
+        for name in ("ids", "paths"):
+            blob, offsets = writer.section(name, "|u1"), writer.section(f"{name}_offsets", "<u8")
+            offsets.write(np.zeros(1, np.uint64))
+            self._columns[name] = (blob, offsets)
 
     def write(self, ids: PackedStrings, paths: PackedStrings) -> None:
         """Append as many ids as paths."""
-        self._columns["ids"].write(ids)
-        self._columns["paths"].write(paths)
-
-
-class _ColumnWriter:
-    def __init__(self, writer: ContainerWriter, name: str) -> None:
-        self.blob: SectionWriter = writer.section(name, "|u1")
-        self.offsets: SectionWriter = writer.section(f"{name}_offsets", "<u8")
-        self.offsets.write(np.zeros(1, np.uint64))
-
-    def write(self, strings: PackedStrings) -> None:
-        self.offsets.write(strings.offsets[1:] + np.uint64(self.blob.rows))
-        self.blob.write(strings.blob)
+        for name, strings in (("ids", ids), ("paths", paths)):
+            blob, offsets = self._columns[name]
+            # A batch counts its bytes from 0, the file goes on from what is written already.
+            offsets.write(strings.offsets[1:] + np.uint64(blob.rows))
+            blob.write(strings.blob)
 
 
 def read_names(container: Container, name: str, rows: int) -> PackedStrings:
@@ -154,6 +150,7 @@ class CodeWriter:
             writer = stack.enter_context(ContainerWriter(self.path, FORMAT, meta))
             writer.add("codebooks", self._codebooks, "<f4")
             writer.add("scale", self._scale, "<f4")
+            # Codes are by far the most: they go straight into the file, the rest is spooled beside it.
             self._codes = writer.section("codes", "|u1", (self.header.S,), in_place=True)
             self._names = NamesWriter(writer)
             self._stack = stack.pop_all()
@@ -210,20 +207,21 @@ class CodeFile:
         self.paths = read_names(container, "paths", len(self.codes))
 
     def __len__(self) -> int:
-        """N, rows; more than there are videos where those were cut in stretches."""
+        """N, rows; more than there are videos where those were cut into segments."""
         return len(self.codes)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all sections: what `verify` will tell its progress."""
-        return sum(section.nbytes for section in self._container.sections.values())
+        return self._container.nbytes
 
     @property
     def checkpoints(self) -> list[Path]:
         """Where the model may lie: as seen from this file, then where it was."""
+        # A workspace that was moved or copied as a whole has its model beside its codes.
         relative = self._container.meta.get("checkpoint_relative")
-        near = [self.path.parent / relative] if isinstance(relative, str) and relative else []
-        return [*near, Path(self.header.checkpoint)]
+        beside = [self.path.parent / relative] if isinstance(relative, str) and relative else []
+        return [*beside, Path(self.header.checkpoint)]
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""

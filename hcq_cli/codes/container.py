@@ -7,8 +7,9 @@
                  every 1 MiB block
 
 The header comes last so that sections of unknown length can be streamed; the prelude, written after everything
-else, ties it together. Any truncation and any changed bit of prelude or header is refused on opening; the
-sections are checked by `verify`, block by block in bounded memory, or when one is `read` whole.
+else, ties it together. Any truncation and any changed bit of prelude or header is refused on opening; the sections are
+checked by `verify`, block by block in bounded memory, or when one is `read` whole. It is the one container of hcq:
+code files, exported text encoders and all files of an index are such files, each of a format name of its own.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Section:
         if entry["dtype"] not in DTYPES:
             raise ValueError(f"dtype {entry['dtype']!r}")
         numbers = [entry["offset"], *entry["shape"]]
+        # A bool is an int to isinstance, and a huge number would overflow the arithmetic below.
         if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
             raise ValueError("offset or shape is no length")
         crc32 = entry["crc32"]
@@ -113,21 +115,19 @@ class SectionWriter:
             return
         data = rows.data.cast("B")
         self.out.write(data)
+        # A block's checksum goes on from one call to the next, so it does not depend on how rows come in portions.
         while len(data):
             part = data[: BLOCK_BYTES - self._filled]
             self._crc, self._filled = zlib.crc32(part, self._crc), self._filled + len(part)
             if self._filled == BLOCK_BYTES:
-                self._close_block()
+                self._checksums.append(self._crc)
+                self._crc, self._filled = 0, 0
             data = data[len(part) :]
-
-    def _close_block(self) -> None:
-        self._checksums.append(self._crc)
-        self._crc, self._filled = 0, 0
 
     def finish(self, offset: int) -> Section:
         """The finished section, lying at `offset`."""
         if self._filled:
-            self._close_block()
+            self._checksums.append(self._crc)
         return Section(self.dtype, (self.rows, *self.row_shape), offset, tuple(self._checksums))
 
 
@@ -152,6 +152,7 @@ class ContainerWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             self._out = stack.enter_context(temporary.open("wb"))
+            # Place for the prelude. Until it is written last of all, this is no hcq file, whatever interrupts us.
             self._out.write(b"\0" * FIRST_SECTION)
             self._stack = stack.pop_all()
         return self
@@ -177,6 +178,7 @@ class ContainerWriter:
             try:
                 self._finish()
             except BaseException as failure:
+                # Then the stack must see the failure, or it would put an unfinished file in place.
                 self._stack.__exit__(type(failure), failure, failure.__traceback__)
                 raise
         return self._stack.__exit__(kind, error, trace)
@@ -194,6 +196,7 @@ class ContainerWriter:
         self._align()
         entries = {name: section.to_json() for name, section in sections.items()}
         document = {"format": self.format_name, "meta": self.meta, "sections": entries}
+        # In ASCII: lone surrogates, which stand for bytes of file names that are no UTF-8, have no UTF-8 of their own.
         header = json.dumps(document, ensure_ascii=True).encode()
         fixed = FIXED.pack(MAGIC, VERSION, BLOCK_BYTES, self._out.tell(), len(header))
         self._out.write(header)
@@ -202,12 +205,7 @@ class ContainerWriter:
         self._out.flush()
 
     def _align(self) -> None:
-        at = self._out.tell()
-        self._out.write(b"\0" * (_aligned(at) - at))
-
-
-def _aligned(offset: int) -> int:
-    return -(-offset // ALIGNMENT) * ALIGNMENT
+        self._out.write(b"\0" * (-self._out.tell() % ALIGNMENT))
 
 
 class Container:
@@ -235,6 +233,11 @@ class Container:
             self.sections = {name: Section.from_json(entry, self._header_offset) for name, entry in entries}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(f"its header makes no sense ({type(error).__name__}: {error})") from error
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sections: what `verify` will tell its progress."""
+        return sum(section.nbytes for section in self.sections.values())
 
     def _damaged(self, reason: str) -> DamagedError:
         return DamagedError(f"{self.path}: {reason}", self.remedy)
@@ -267,6 +270,7 @@ class Container:
         if section is None or section.dtype != np.dtype(dtype) or section.shape[1:] != row_shape or not section.shape:
             raise self._damaged(f"has no section {name!r} of {dtype} × {row_shape}")
         raw = self._bytes[section.offset : section.offset + section.nbytes]
+        # No copy: pages are read from the file when they are first looked at.
         return raw.view(section.dtype).reshape(section.shape)
 
     def read(self, name: str, dtype: str, row_shape: tuple[int, ...] = ()) -> np.ndarray:
@@ -282,7 +286,9 @@ class Container:
             DamagedError: naming the section that is damaged.
         """
         at = PRELUDE_BYTES
+        # Empty sections may share an offset with the next: by size, so that they come before it.
         for name, section in sorted(self.sections.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
+            # The padding has no checksum; it was written as zeros, and a changed bit shall not go unseen.
             if self._bytes[at : section.offset].any():
                 raise self._damaged(f"the padding before section {name!r} is damaged")
             self._verify_section(name, progress)
@@ -305,6 +311,7 @@ def _map(path: Path, remedy: str) -> np.ndarray:
     try:
         with path.open("rb") as source:
             empty = source.seek(0, 2) == 0
+            # An empty file cannot be mapped.
             data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such file", remedy) from error

@@ -1,48 +1,104 @@
-"""Ids of stretches of a video: `beach.mp4#t=30,60` is what lies between seconds 30 and 60 of `beach.mp4`.
+"""Ids: those of segments of a video, and what a person may have meant by an id that is not there.
 
-The form is that of media fragments (W3C), so a path with such an end opens at that place in a browser.
+`beach.mp4#t=30,60` is what lies between seconds 30 and 60 of `beach.mp4`. The form is that of media fragments
+(https://www.w3.org/TR/media-frags/), so a path with such an end opens at that place in a browser.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
+import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import PurePath
 
 import numpy as np
 
 from hcq_cli.codes.strings import PackedStrings
 
 FRAGMENT = re.compile(r"#t=([0-9]+(?:\.[0-9]+)?),([0-9]+(?:\.[0-9]+)?)\Z")
-MARK, PACKED_FRAGMENT = re.compile(b"#t="), re.compile(FRAGMENT.pattern.encode())
+FRAGMENT_START, PACKED_FRAGMENT = re.compile(b"#t="), re.compile(FRAGMENT.pattern.encode())
+MOST_SUGGESTIONS = 3
+"""Ids worth naming."""
+MOST_CANDIDATES = 10 * MOST_SUGGESTIONS
+"""Ids with the file's name to choose them from."""
+MOST_COMPARED = 20_000
+"""Ids compared letter by letter: a fraction of a second. The file's name is looked for in all of them."""
+LEAST_LIKENESS = 0.6
 
 
 def segment_id(video_id: str, start_s: float, end_s: float) -> str:
-    """The id of the stretch between two times, seconds; they are rounded to tenths."""
+    """The id of the segment between two times, seconds; they are rounded to tenths."""
     return f"{video_id}#t={round(start_s, 1):g},{round(end_s, 1):g}"
 
 
 def video_of(item_id: str) -> str:
-    """The id of the video that a stretch is of; any other id is its own."""
+    """The id of the video that a segment is of; any other id is its own."""
     return FRAGMENT.sub("", item_id)
 
 
 def segment_start(item_id: str) -> float | None:
-    """Where a stretch begins, seconds; None for whatever is no stretch."""
+    """Where a segment begins, seconds; None for whatever is no segment."""
     found = FRAGMENT.search(item_id)
     return float(found[1]) if found else None
 
 
 def find_segments(ids: PackedStrings) -> tuple[np.ndarray, PackedStrings]:
-    """The stretches among `ids`: their rows int64 [n], ascending, and the ids of the videos they are of.
-
-    Where there are none it takes one search through the bytes, which is all that most collections ever need.
+    """The segments among `ids`: their rows int64 [n], ascending, and the ids of the videos they are of.
 
     Raises:
         DamagedError: the offsets of `ids` do not fit their bytes.
     """
-    places = np.array([match.start() for match in MARK.finditer(ids.blob.data)], np.int64)
+    # One search through the bytes of all ids at once; where it finds nothing, which is so for most, no id is decoded.
+    places = np.array([match.start() for match in FRAGMENT_START.finditer(ids.blob.data)], np.int64)
     rows, videos = [], []
     for row in np.unique(np.searchsorted(ids.offsets[1:], places.astype(np.uint64), "right")).tolist():
         if row < len(ids) and (found := PACKED_FRAGMENT.search(raw := ids.raw(row))):
             rows.append(row)
             videos.append(raw[: found.start()])
     return np.array(rows, np.int64), PackedStrings.packed(videos)
+
+
+def spellings(wanted: str) -> list[str]:
+    """`wanted`, and the same with accents in one with their letters and apart, as file systems differ in it."""
+    return list(dict.fromkeys([wanted, unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFD", wanted)]))
+
+
+def similar_ids(ids: Iterable[PackedStrings], wanted: str) -> list[str]:
+    """At most `MOST_SUGGESTIONS` videos or captions of `ids` that are nearly `wanted`, the nearest first.
+
+    The name of the file is looked for in all ids, in small or capital letters, whatever folder it lies in; where that
+    finds nothing, the first `MOST_COMPARED` are compared for slips of the pen.
+    """
+    name = PurePath(video_of(wanted)).name.encode("utf-8", "surrogateescape")
+    pattern = re.compile(re.escape(name), re.IGNORECASE)
+    named: dict[str, None] = {}
+    some: dict[str, None] = {}
+    for part in ids:
+        if name:
+            named |= dict.fromkeys(_with_pattern(part, pattern))
+        if len(named) >= MOST_CANDIDATES:
+            break
+        some |= dict.fromkeys(map(video_of, islice(part, MOST_COMPARED - len(some))))
+    found = list(named) or difflib.get_close_matches(wanted, some, MOST_SUGGESTIONS, LEAST_LIKENESS)
+    found.sort(key=lambda item_id: -difflib.SequenceMatcher(None, item_id, wanted).ratio())
+    return found[:MOST_SUGGESTIONS]
+
+
+def _with_pattern(ids: PackedStrings, pattern: re.Pattern[bytes]) -> list[str]:
+    """The first few of `ids` that hold the pattern."""
+    found: dict[str, None] = {}
+    for match in pattern.finditer(ids.blob.data):
+        row = int(ids.offsets.searchsorted(match.start(), "right")) - 1
+        # A match may begin in one id and end in the next: it must be found again inside its own.
+        if 0 <= row < len(ids) and pattern.search(ids.raw(row)):
+            found[video_of(ids[row])] = None
+        if len(found) == MOST_CANDIDATES:
+            break
+    return list(found)
+
+
+def did_you_mean(suggestions: list[str]) -> str:
+    """The end of a sentence that says what a person may have meant; nothing where there is nothing to suggest."""
+    return f"; near it are {', '.join(map(repr, suggestions))}" if suggestions else ""

@@ -1,5 +1,6 @@
 """Millions of strings in two arrays: one blob of UTF-8 and the offsets of its pieces. Decoded only when asked for.
 
+A Python list of ten million ids takes a gigabyte and seconds to make; two arrays are mapped from a file as they lie.
 File names that are no UTF-8 keep their bytes (surrogateescape).
 """
 
@@ -64,8 +65,9 @@ class PackedStrings(Sequence[str]):
         return (self[row] for row in range(len(self)))
 
     def find(self, string: str) -> int | None:
-        """The last row that holds `string`, or None; looks at all that are as long."""
+        """The last row that holds `string`, or None."""
         wanted = string.encode("utf-8", "surrogateescape")
+        # Comparing lengths is one pass over the offsets; only rows that are as long are looked at.
         as_long = np.flatnonzero(self._lengths() == len(wanted)).tolist()
         return next((row for row in reversed(as_long) if self.raw(row) == wanted), None)
 
@@ -86,32 +88,37 @@ class PackedStrings(Sequence[str]):
         starts, lengths = self.offsets[rows].astype(np.int64), self._lengths()[rows]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
+        # One gather for all: byte b of the new blob comes from b, moved by how far its string has moved.
         source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return PackedStrings(np.asarray(self.blob)[source], offsets.astype(np.uint64), self.source)
 
     def _lengths(self) -> np.ndarray:
+        # Signed, so that damaged offsets give negative lengths rather than enormous ones.
         return np.diff(self.offsets.astype(np.int64))
 
     def hashes(self) -> np.ndarray:
         """A 64-bit hash of each string, uint64 [N]: equal strings have equal hashes, the reverse must be checked.
 
-        Sum of (byte + 1) × splitmix64(position) modulo 2^64, mixed once more; vectorised, because an index of
-        ten million ids is hashed while it is built.
+        Sum of (byte + 1) × splitmix64(position) modulo 2^64, mixed once more; vectorised, because an index of ten
+        million ids is hashed while it is built. Indexes hold these hashes, so the function must never change.
         """
         lengths = self._lengths()
         starts = self.offsets[:-1].astype(np.int64)
         longest = int(lengths.max(initial=0))
+        # Odd weights: a multiplication by an odd number modulo 2^64 loses nothing. Byte + 1: zeros count, too.
         weights = _splitmix64(np.arange(1, longest + 1, dtype=np.uint64)) | np.uint64(1)
         positions = np.arange(int(lengths.sum())) - np.repeat(starts - starts[:1], lengths)
         terms = (self.blob[: len(positions)].astype(np.uint64) + np.uint64(1)) * weights[positions]
         totals = np.zeros(len(self), np.uint64)
         filled = lengths > 0
         if filled.any():
+            # `reduceat` gives an empty string the term of its neighbour: those are left out, and stay 0.
             totals[filled] = np.add.reduceat(terms, starts[filled])
         return _splitmix64(totals)
 
 
 def _splitmix64(values: np.ndarray) -> np.ndarray:
+    """The finalizer of splitmix64 (Steele et al., OOPSLA 2014), of uint64 [n]; constants are its own."""
     mixed = values + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

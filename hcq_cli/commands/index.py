@@ -201,7 +201,7 @@ def remove(
     index: IndexOption = None,
 ) -> None:
     """Make videos unfindable."""
-    from hcq_cli.search.did_you_mean import did_you_mean, similar_ids
+    from hcq_cli.codes.ids import did_you_mean, similar_ids
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import remove as remove_ids
 

@@ -3,8 +3,8 @@
 A scan takes one sub-quantizer's table and looks up many videos with it, so it wants the codes of many videos
 next to each other: [N, S] becomes [B, S, 256], the last block padded with zeros.
 
-A slot is a place in kernel order, a row the place of a video in the order it came. They are the same, unless codes
-lie by list (partition.py); then `order` tells the row of each slot.
+A slot is a place in kernel order, a row the place of a video in the order it came. They are the same, unless the
+codes of an index lie by inverted list (search/ivf.py); then `order` tells the row of each slot.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Blocks:
         first, last = start * WIDTH, min(stop * WIDTH, self.videos)
         codes = self.codes[start:stop]
         if self.order is not None:
+            # `dead` is by row, and the rows of these slots may lie anywhere: it is handed on whole.
             return Blocks(codes, last - first, self.dead, self.order[first:last])
         return Blocks(codes, last - first, None if self.dead is None else self.dead[first:last])
 
@@ -86,6 +87,7 @@ class Blocks:
         """Which of `rows` int64 [n] may be found, bool [n]."""
         if self.dead is None:
             return np.ones(len(rows), bool)
+        # A damaged `order` may name rows that are not there: they count as dead, as in the C kernels.
         return (rows < len(self.dead)) & ~self.dead[np.minimum(rows, len(self.dead) - 1)]
 
     def at(self, slots: np.ndarray) -> np.ndarray:
@@ -95,6 +97,7 @@ class Blocks:
     def between(self, first: int, stop: int) -> np.ndarray:
         """The codes uint8 [stop - first, S] of neighbouring slots."""
         subquantizers = self.codes.shape[1]
+        # A transpose of bytes: NumPy does it five times slower than native/transpose.c.
         if (native := _native()) is None or not self.codes.flags.c_contiguous:
             return self.at(np.arange(first, stop))
         codes = np.empty((stop - first, subquantizers), np.uint8)
@@ -111,6 +114,7 @@ class RowMajorCodes:
     """
 
     codes: np.ndarray
+    # What is brought into kernel order at a time is held in memory: 16 MiB at 256 bytes a video.
     most_blocks = 256
     ordered = False
 
@@ -132,6 +136,7 @@ def to_blocks(codes: np.ndarray) -> Blocks:
         native.to_blocks(np.ascontiguousarray(codes), videos, subquantizers, blocks)
         return Blocks(blocks, videos)
     whole = videos // WIDTH
+    # Zeros, because the last block is padded, and a scan may look up what lies in the padding.
     blocks = np.zeros((-(-videos // WIDTH), subquantizers, WIDTH), np.uint8)
     blocks[:whole] = codes[: whole * WIDTH].reshape(whole, WIDTH, subquantizers).transpose(0, 2, 1)
     if whole < len(blocks):

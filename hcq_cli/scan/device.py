@@ -78,6 +78,8 @@ class DeviceKernel:
         scores = self._scores(blocks, tables)
         if not alive.all():
             scores[:, torch.from_numpy(~alive).to(self._device)] = -torch.inf
+        # The k best by float32 may not be those of the canonical sum. But no video can be among these whose float32
+        # sum lies further below the k-th than both can be wrong together.
         kth = scores.topk(wanted, dim=1).values[:, -1].cpu().numpy().astype(np.float64)
         least = np.nextafter((kth - 2 * error_bounds(tables)).astype(np.float32), np.float32(-np.inf))
         answers = []
@@ -90,7 +92,7 @@ class DeviceKernel:
                 else np.flatnonzero(alive)
             )
             chosen = chosen[alive[chosen]]
-            answers.append(best(canonical(blocks, chosen, table), rows[chosen], k))
+            answers.append(best(rescore(blocks, chosen, table), rows[chosen], k))
         return TopK(np.stack([scores for scores, _ in answers]), np.stack([found for _, found in answers]))
 
     def _scores(self, blocks: Blocks, tables: np.ndarray) -> Tensor:
@@ -100,6 +102,8 @@ class DeviceKernel:
 
         queries, subquantizers, codewords = tables.shape
         codes = self._codes(blocks)
+        # `embedding_bag` gathers and adds in one pass: S look-ups never lie in memory as floats. It wants
+        # the queries' entries side by side, [S·K, Q], and one number for sub-quantizer and codeword.
         entries = torch.from_numpy(np.ascontiguousarray(tables.reshape(queries, -1).T)).to(self._device)
         firsts = torch.arange(subquantizers, dtype=torch.int32, device=self._device) * codewords
         at_once = max(1, INDICES_AT_ONCE // (subquantizers * WIDTH))
@@ -118,7 +122,8 @@ class DeviceKernel:
             return self._held[key][1]
         copy = torch.from_numpy(np.array(blocks.codes)).to(self._device)
         if not blocks.codes.flags.writeable:  # mapped from a file, which does not change
-            self._held[key] = (blocks.codes, copy)  # kept beside, so that its address is not used again for another
+            # The array is kept beside its copy, so that its address, the key, is not used again for another one.
+            self._held[key] = (blocks.codes, copy)
         return copy
 
 
@@ -133,8 +138,8 @@ def error_bounds(tables: np.ndarray) -> np.ndarray:
     return 2 * subquantizers * HALF_ULP * largest * (1 + subquantizers * HALF_ULP) + subquantizers * 2.0**-126
 
 
-def canonical(blocks: Blocks, slots: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """The canonical scores float64 [n] of some slots, for one table float32 [S, K]."""
+def rescore(blocks: Blocks, slots: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The canonical scores float64 [n] of slots int64 [n], for one table float32 [S, K]."""
     scores = np.zeros(len(slots))
     codes = np.minimum(blocks.at(slots), table.shape[1] - 1)
     for entries, column in zip(table.astype(np.float64), codes.T, strict=True):

@@ -1,32 +1,164 @@
-"""The scan: from tables and codes to the k best videos. The seam behind which kernels are exchanged.
+"""The kernels of the processor, the choice among them, and the scan of whole collections.
 
-"The" score of a video is one canonical sum: its S table entries added in float64 in the order of the
-sub-quantizers. Ties go to the lowest row. So every kernel, thread count, block size and segment layout gives
-the same rows and the same scores, bit for bit.
+`NumpyKernel` is the canonical sum itself in plain NumPy. It works everywhere, and all others must equal it.
+`NativeKernel` is in C (native/), where that could be compiled: AVX-512, AVX2, NEON or portable, as the processor has
+them. The kernel of a graphics card is in device.py.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from types import ModuleType
 
 import numpy as np
 
 from hcq_cli.errors import UsageError
-from hcq_cli.scan.blocks import WIDTH, CodeSource
-from hcq_cli.scan.topk import Kernel, TopK, merge
+from hcq_cli.scan.blocks import WIDTH, Blocks, CodeSource
+from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best, merge, merge_one
 
+SCORES_AT_ONCE = 1 << 21
+"""Scores that NumPy holds at once, over all queries of a pass: 16 MiB of float64."""
+BLOCKS_A_PASS = 64
+"""16,384 videos: their scores and indices stay in a core's cache."""
+QUERIES_A_PASS = 16
+"""Queries that share a pass over memory in C, and look-ups where they are done together (native/together.c)."""
+INTERFACE = 2
+"""What `_scan.scan` takes; a module compiled from an older source is not used."""
 LEAST_BLOCKS = 64
-"""Least work worth a task: 16,384 videos."""
+"""Least work worth a thread: 16,384 videos."""
+
+
+class NumpyKernel:
+    """Adds up table entries one sub-quantizer at a time, in bounded memory."""
+
+    name = "numpy"
+
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+        """See `Kernel.topk`."""
+        group = max(1, SCORES_AT_ONCE // (BLOCKS_A_PASS * WIDTH))
+        found = [self._topk(blocks, tables[at : at + group], k) for at in range(0, len(tables), group)]
+        return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
+
+    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+        entries = tables.astype(np.float64)
+        running = merge([], len(tables), k)
+        for start in range(0, len(blocks.codes), BLOCKS_A_PASS):
+            part = blocks.part(start, min(start + BLOCKS_A_PASS, len(blocks.codes)))
+            scores = canonical_scores(part.codes, entries)
+            rows = part.rows_of(np.arange(part.videos))
+            alive = part.alive(rows)
+            # A part without an order of its own numbers its rows from 0.
+            rows += 0 if blocks.ordered else start * WIDTH
+            pairs = (best(row[: part.videos][alive], rows[alive], k) for row in scores)
+            found = [np.stack(column) for column in zip(*pairs, strict=True)]
+            running = merge([running, TopK(found[0], found[1])], len(tables), k)
+        return running
+
+    def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
+        """See `Kernel.visit`."""
+        entries = tables.astype(np.float64)
+        found = [NOTHING_FOUND] * len(tables)
+        for first, stop, first_asker, stop_asker in visits.ranges.tolist():
+            asking = visits.askers[first_asker:stop_asker]
+            # Ranges begin anywhere, blocks every 256 slots: whole blocks are scored, then cut to the range.
+            start = first // WIDTH
+            scores = canonical_scores(blocks.codes[start : -(-stop // WIDTH)], entries[asking])
+            rows = blocks.rows_of(np.arange(first, stop))
+            alive = blocks.alive(rows)
+            for query, row in zip(asking.tolist(), scores, strict=True):
+                seen = row[first - start * WIDTH : stop - start * WIDTH][alive]
+                found[query] = merge_one([found[query], TopK(seen, rows[alive])], k)
+        return found
+
+
+def canonical_scores(codes: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """The canonical scores float64 [Q, B·256] of codes [B, S, 256] for table entries float64 [Q, S, K]."""
+    queries, subquantizers, _ = entries.shape
+    scores = np.zeros((queries, len(codes) * WIDTH))
+    looked_up = np.empty(scores.shape[1])
+    for s in range(subquantizers):
+        # Indices of the size of a pointer: NumPy would convert any others again for every query.
+        column = codes[:, s, :].reshape(-1).astype(np.intp)
+        for query in range(queries):
+            np.take(entries[query, s], column, out=looked_up, mode="clip")
+            scores[query] += looked_up
+    return scores
+
+
+class NativeKernel:
+    """One of the kernels in C.
+
+    They round tables to few bits and add in whole vectors, which gives an upper bound of a score; only videos whose
+    bound could be among the best are scored canonically (native/scan.h).
+
+    Args:
+        module: the compiled `_scan`.
+        name: "avx512", "avx2", "neon" or "portable".
+    """
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        self._module, self.name = module, name
+
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+        """See `Kernel.topk`."""
+        if not blocks.videos or not len(tables):
+            return merge([], len(tables), k)
+        portions = [slice(at, at + QUERIES_A_PASS) for at in range(0, len(tables), QUERIES_A_PASS)]
+        answers = [one for portion in portions for one in self._scan(blocks, tables[portion], k, None)]
+        # All queries see the same videos, so all find equally many.
+        living = min(len(one.rows) for one in answers)
+        return TopK(
+            np.stack([one.scores[:living] for one in answers]), np.stack([one.rows[:living] for one in answers])
+        )
+
+    def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
+        """See `Kernel.visit`."""
+        if not blocks.videos or not len(tables) or not len(visits.ranges):
+            return [NOTHING_FOUND] * len(tables)
+        return self._scan(blocks, tables, k, visits)
+
+    def _scan(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits | None) -> list[TopK]:
+        queries, subquantizers, codewords = tables.shape
+        k = min(k, blocks.videos)
+        scores, rows, counts = np.empty((queries, k)), np.empty((queries, k), np.int64), np.zeros(queries, np.int64)
+        self._module.scan(
+            kernel=self.name,
+            codes=np.ascontiguousarray(blocks.codes),
+            slots=blocks.videos,
+            S=subquantizers,
+            tables=np.ascontiguousarray(tables, np.float32),
+            Q=queries,
+            K=codewords,
+            dead=None if blocks.dead is None else np.ascontiguousarray(blocks.dead),
+            order=None if blocks.order is None else np.ascontiguousarray(blocks.order),
+            visits=None if visits is None else np.ascontiguousarray(visits.ranges, np.int64),
+            askers=None if visits is None else np.ascontiguousarray(visits.askers, np.int32),
+            scores=scores,
+            rows=rows,
+            counts=counts,
+            k=k,
+        )
+        # C leaves a heap, in no order that a caller could use.
+        return [TopK(*best(scores[n, :count], rows[n, :count], k)) for n, count in enumerate(counts.tolist())]
+
+
+def native_kernels() -> list[NativeKernel]:
+    """The C kernels that this processor can run, the fastest first; none where nothing was compiled."""
+    try:
+        module = importlib.import_module("hcq_cli.scan._scan")
+    except ImportError:
+        return []
+    if getattr(module, "INTERFACE", 1) != INTERFACE:
+        return []
+    return [NativeKernel(module, name) for name in module.kernels()]
 
 
 def kernels() -> dict[str, Kernel]:
     """What this machine can run, the fastest first."""
-    from hcq_cli.scan.native_kernel import native_kernels
-    from hcq_cli.scan.numpy_kernel import NumpyKernel
-
     known: list[Kernel] = [*native_kernels(), NumpyKernel()]
     return {by.name: by for by in known}
 
@@ -55,6 +187,7 @@ def kernel(name: str | None = None) -> Kernel:
 
 def default_threads() -> int:
     """As many threads as this process may use cores."""
+    # A container may be given a few of the machine's cores: more threads than those only get in each other's way.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -73,28 +206,25 @@ def scan(
         by: the kernel; the fastest one where none is given.
     """
     by = by or kernel()
-    tasks = _tasks(sources, threads) if len(tables) else []
+    # (what to add to the rows that are found, the source, its first block, the one after its last)
+    tasks: list[tuple[int, CodeSource, int, int]] = []
+    first_row = 0
+    for source in sources if len(tables) else ():
+        blocks = -(-source.videos // WIDTH)
+        size = max(LEAST_BLOCKS, -(-blocks // threads))
+        size = min(size, source.most_blocks or size)
+        for start in range(0, blocks, size):
+            before = first_row + (0 if source.ordered else start * WIDTH)
+            tasks.append((before, source, start, min(start + size, blocks)))
+        first_row += source.videos
 
     def run(task: tuple[int, CodeSource, int, int]) -> TopK:
-        first_row, source, start, stop = task
+        before, source, start, stop = task
         found = by.topk(source.part(start, stop), tables, k)
-        return TopK(found.scores, found.rows + first_row)
+        return TopK(found.scores, found.rows + before)
 
     if threads <= 1 or len(tasks) <= 1:
         return merge([run(task) for task in tasks], len(tables), k)
+    # Threads, not processes: the kernels work without the GIL, and all of them read the same mapped pages.
     with ThreadPoolExecutor(threads) as pool:
         return merge(list(pool.map(run, tasks)), len(tables), k)
-
-
-def _tasks(sources: Sequence[CodeSource], threads: int) -> list[tuple[int, CodeSource, int, int]]:
-    """What to scan at a time: what to add to its rows, the source, its first block and the one after its last."""
-    tasks, first_row = [], 0
-    for source in sources:
-        count = -(-source.videos // WIDTH)
-        size = max(LEAST_BLOCKS, -(-count // threads))
-        size = min(size, source.most_blocks or size)
-        for start in range(0, count, size):
-            before = first_row + (0 if source.ordered else start * WIDTH)
-            tasks.append((before, source, start, min(start + size, count)))
-        first_row += source.videos
-    return tasks

@@ -1,7 +1,9 @@
 """The look-up table of a query: what each codeword of each sub-quantizer adds to a video's score.
 
-PAPER.md, "Search": with unit chunks the hybrid score w_0·cos_coarse + (1-w_0)·mean_l cos_l equals
-Σ_s table[s, code_s] exactly, so S look-ups rank a video and no float vector is ever rebuilt.
+Scores are asymmetric distances (Jégou et al., PAMI 2011): the query stays a float vector, only videos are quantized.
+With unit codewords the hybrid score of HCQ (Wang et al., WWW 2022, arXiv 2202.03384),
+w_0·cos_coarse + (1-w_0)·mean_l cos_l, equals Σ_s table[s, code_s] exactly, so S look-ups rank a video and no float
+vector of a video is ever rebuilt.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ def tables(levels: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> np.n
     Args:
         levels: float32 [Q, L+1, D], each level L2-normalised.
         codebooks: float32 [S, K, d] unit codewords, s = level·M + m.
-        scale: float32 [S].
+        scale: float32 [S], the weight of each sub-quantizer in the score.
 
     Returns:
         float32 [Q, S, K]; a query's table does not depend on the queries beside it.
@@ -37,7 +39,7 @@ def tables(levels: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> np.n
 
 
 def reconstruct_levels(codes: np.ndarray, codebooks: np.ndarray, levels: int) -> np.ndarray:
-    """What indexed videos look like to a search: their codewords put together.
+    """Rebuild the level vectors of videos from their codes, to search for what is most like them.
 
     Args:
         codes: uint8 [n, S].
@@ -45,8 +47,10 @@ def reconstruct_levels(codes: np.ndarray, codebooks: np.ndarray, levels: int) ->
         levels: L+1.
 
     Returns:
-        float32 [n, L+1, D], each level L2-normalised: a query for the videos most like these.
+        float32 [n, L+1, D], each level L2-normalised.
     """
+    # Damaged codes of K or more are taken as the last codeword, as every kernel does.
     codes = np.minimum(codes, codebooks.shape[1] - 1)
     chunks = codebooks[np.arange(len(codebooks)), codes]
+    # A level is M unit codewords side by side, so its norm is √M.
     return chunks.reshape(len(codes), levels, -1) / np.float32(np.sqrt(len(codebooks) // levels))

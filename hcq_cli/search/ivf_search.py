@@ -11,7 +11,7 @@ import numpy as np
 
 from hcq_cli.scan.blocks import Blocks, CodeSource
 from hcq_cli.scan.kernels import kernel, scan
-from hcq_cli.scan.topk import Kernel, TopK, Visits, best, none_found
+from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one
 from hcq_cli.search.ivf import InvertedLists, list_sizes
 
 QUERIES_AT_ONCE = 64
@@ -129,7 +129,7 @@ def probe(
     else:
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(run, tasks))
-    return [_merged([part[query] for part in parts], k) for query in range(len(tables))]
+    return [merge_one([part[query] for part in parts], k) for query in range(len(tables))]
 
 
 def _visits(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,10 +146,3 @@ def _visits(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.nd
     ordered = lists[by_list]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
     return ordered[begins], queries[by_list].astype(np.int32), np.append(begins, len(lists))
-
-
-def _merged(parts: Sequence[TopK], k: int) -> TopK:
-    if not parts:
-        return none_found()
-    scores, rows = np.concatenate([one.scores for one in parts]), np.concatenate([one.rows for one in parts])
-    return TopK(*best(scores, rows, k))

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hcq_cli.codes.ids import segment_start, video_of
+from hcq_cli.codes.ids import did_you_mean, segment_start, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.scan.kernels import kernel
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.collection import SearchableCodes
-from hcq_cli.search.did_you_mean import did_you_mean, similar_ids, spellings
 from hcq_cli.search.ivf_search import SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 

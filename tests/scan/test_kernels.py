@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcq_cli.errors import UsageError
-from hcq_cli.scan import numpy_kernel as numpy_scan
+from hcq_cli.scan import kernels as kernels_module
 from hcq_cli.scan.blocks import WIDTH, Blocks, RowMajorCodes, to_blocks
 from hcq_cli.scan.kernels import kernel, kernels, scan
 from hcq_cli.scan.topk import Kernel, TopK
@@ -229,8 +229,8 @@ def test_any_shape(by: Kernel, data: st.DataObject) -> None:
 
 def test_the_size_of_a_pass_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     codes, tables = random_case(3000, 8, 4, 5)
-    monkeypatch.setattr(numpy_scan, "BLOCKS_A_PASS", 2)
-    monkeypatch.setattr(numpy_scan, "CELLS", 3 * 2 * WIDTH)
+    monkeypatch.setattr(kernels_module, "BLOCKS_A_PASS", 2)
+    monkeypatch.setattr(kernels_module, "SCORES_AT_ONCE", 3 * 2 * WIDTH)
     assert_exact(scan([to_blocks(codes)], tables, 30, by=kernel("numpy")), codes, tables, 30)
 
 

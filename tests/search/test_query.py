@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
 
+from hcq_cli.codes.ids import similar_ids
 from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
-from hcq_cli.search.did_you_mean import similar_ids
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.ivf_search import SearchParams

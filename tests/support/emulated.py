@@ -24,8 +24,7 @@ import numpy as np
 
 import hcq_cli.scan
 from hcq_cli.scan.blocks import Blocks
-from hcq_cli.scan.kernels import kernels
-from hcq_cli.scan.native_kernel import NativeKernel
+from hcq_cli.scan.kernels import NativeKernel, kernels
 from hcq_cli.scan.topk import Kernel, TopK, Visits
 
 SOURCES = Path(hcq_cli.scan.__file__).parent / "native"
@@ -115,7 +114,7 @@ class _Process:
 
     def scan(
         self,
-        name: str,
+        kernel: str,
         codes: np.ndarray,
         slots: int,
         S: int,
@@ -135,7 +134,7 @@ class _Process:
         sizes = np.array([S, Q, K, k, slots, *lengths, order is not None], np.int64)
         given = [sizes, codes, tables, visits, askers, dead, order]
         sent = b"".join(each.tobytes() for each in given if each is not None)
-        answer = subprocess.run([*self._command, name], input=sent, stdout=subprocess.PIPE, check=True).stdout
+        answer = subprocess.run([*self._command, kernel], input=sent, stdout=subprocess.PIPE, check=True).stdout
         counts[:] = np.frombuffer(answer, np.int64, Q)
         scores.reshape(-1)[:] = np.frombuffer(answer, np.float64, Q * k, 8 * Q)
         rows.reshape(-1)[:] = np.frombuffer(answer, np.int64, Q * k, 8 * Q * (1 + k))

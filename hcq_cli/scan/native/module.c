@@ -6,7 +6,7 @@
 
 #include "scan.h"
 
-#define INTERFACE 2     /* of `scan`, as native_kernel.py calls it: a build that lags behind is told by it */
+#define INTERFACE 2     /* of `scan`, as kernels.py calls it: a build that lags behind is told by it */
 
 enum { CODES, TABLES, DEAD, ORDER, VISITS, ASKERS, SCORES, ROWS, COUNTS, BUFFERS };
 
@@ -32,17 +32,19 @@ static const char *misfit(Py_ssize_t S, Py_ssize_t Q, Py_ssize_t K, Py_ssize_t k
     return NULL;
 }
 
-static PyObject *py_scan(PyObject *module, PyObject *arguments)
+static PyObject *py_scan(PyObject *module, PyObject *arguments, PyObject *named)
 {
     (void)module;
+    static char *names[] = {"kernel", "codes",  "slots",  "S",      "tables", "Q",      "K", "dead",
+                            "order",  "visits", "askers", "scores", "rows",   "counts", "k", NULL};
     const char *name;
     Py_buffer given[BUFFERS];
     Py_ssize_t S, Q, K, k;
     long long slots;
     int done = 0;
-    if (!PyArg_ParseTuple(arguments, "sy*Lny*nnz*z*z*z*w*w*w*n:scan", &name, &given[CODES], &slots, &S, &given[TABLES],
-                          &Q, &K, &given[DEAD], &given[ORDER], &given[VISITS], &given[ASKERS], &given[SCORES],
-                          &given[ROWS], &given[COUNTS], &k))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "sy*Lny*nnz*z*z*z*w*w*w*n:scan", names, &name, &given[CODES],
+                                     &slots, &S, &given[TABLES], &Q, &K, &given[DEAD], &given[ORDER], &given[VISITS],
+                                     &given[ASKERS], &given[SCORES], &given[ROWS], &given[COUNTS], &k))
         return NULL;
     kernel known[MOST_KERNELS];
     const kernel *by = NULL;
@@ -82,7 +84,7 @@ static PyObject *py_kernels(PyObject *module, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"scan", py_scan, METH_VARARGS,
+    {"scan", (PyCFunction)(void (*)(void))py_scan, METH_VARARGS | METH_KEYWORDS,
      "scan(kernel, codes, slots, S, tables, Q, K, dead, order, visits, askers, scores, rows, counts, k)\n\n"
      "Fill float64 scores [Q, k] and int64 rows [Q, k] with the best, unordered, and int64 counts [Q]: how many.\n"
      "visits int64 [V, 4] are ranges of slots and of askers, int32 numbers of queries; None: all slots, by all."},
