@@ -1,7 +1,8 @@
 """Faces: where, how large, and what each looks like. One token a face, one frame a second.
 
-Found by OpenCV's Haar cascade (Viola and Jones, CVPR 2001; Lienhart's `frontalface_alt2`). Described without a
-network, so this tells a bearded man in black from a blond woman in red rather than one person from another.
+Found by a Haar cascade (Viola and Jones, "Rapid Object Detection using a Boosted Cascade", CVPR 2001), the one that
+OpenCV calls `frontalface_alt2`. Described without a network, so this tells a bearded man in black from a blond woman
+in red rather than one person from another. Letters: H and W height and width of a frame in pixels.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.classic.appearance import fit_side
-from experts.classic.colours import NAMES, colour_names, to_lab
 from experts.classic.descriptor import Array, cell_means, centred, join, signed_sqrt, soft_unit
-from experts.classic.gradients import FAMILIES, cell_counts, oriented_gradients, pattern_families, pattern_map
+from experts.classic.image_descriptors import (
+    FAMILIES,
+    NAMES,
+    cell_histograms,
+    colour_names,
+    local_binary_patterns,
+    oriented_gradients,
+    pattern_families,
+    to_lab,
+)
 
 CASCADE = "haarcascade_frontalface_alt2.xml"
 SCALE_STEP, NEIGHBOURS = 1.2, 4
+"""From one searched size to the next, and how many overlapping finds make a face (fewer: more false alarms)."""
 SEARCH_SIDE = 320
 """Faces are looked for in a frame of this longer side (pixels), and described from the larger one."""
 SMALLEST = 24
@@ -28,9 +38,8 @@ SMALLEST = 24
 MOST_FACES = 4
 """Most tokens from one frame, the largest faces first."""
 FACE_SIDE = 64
+"""A face is described at this size, pixels."""
 ORIENTATIONS = 8
-
-# Parts of a person around a face box, in box sides from its corner: left, top, right, bottom.
 REGIONS = {
     "forehead": (0.25, 0.05, 0.75, 0.25),
     "cheeks": (0.2, 0.45, 0.8, 0.7),
@@ -39,6 +48,7 @@ REGIONS = {
     "sides": (-0.4, 0.1, 1.4, 0.6),
     "clothes": (-0.4, 1.3, 1.4, 2.0),
 }
+"""Parts of a person around a face box: left, top, right, bottom, in box sides from its left upper corner."""
 
 
 class Face:
@@ -58,7 +68,8 @@ class Face:
 
     def __init__(self) -> None:
         self._cascade: Any = None
-        self.dim = _width()
+        look = 16 * FAMILIES + 36 * ORIENTATIONS + 64
+        self.dim = 15 + look + len(REGIONS) * (len(NAMES) + 6)
 
     def prepare(self, device: str) -> None:
         """Load the cascade that comes with OpenCV."""
@@ -89,6 +100,7 @@ def load_cascade() -> Any:
     Raises:
         FileNotFoundError: it is not there.
     """
+    # OpenCV 5 has neither the class nor the files, and builds by Linux distributions may lack `cv2.data`.
     folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
     path = Path(folder) / CASCADE
     cascade = cv2.CascadeClassifier() if path.is_file() and hasattr(cv2, "CascadeClassifier") else None
@@ -109,7 +121,8 @@ def find_faces(image: NDArray[np.uint8], cascade: Any) -> Array:
         return np.zeros((0, 4), np.float32)
     found = cascade.detectMultiScale(gray, SCALE_STEP, NEIGHBOURS, minSize=(SMALLEST, SMALLEST))
     boxes = np.array(found, np.float32).reshape(-1, 4)
-    order = np.lexsort((boxes[:, 1], boxes[:, 0], -boxes[:, 2]))  # the cascade's own order depends on its threads
+    # Sorted through and through (size, then place): the cascade's own order depends on its threads.
+    order = np.lexsort((boxes[:, 1], boxes[:, 0], -boxes[:, 2]))
     return (boxes[order[:MOST_FACES]] / scale).astype(np.float32)
 
 
@@ -117,7 +130,7 @@ def describe_face(image: NDArray[np.uint8], box: Array, faces: int) -> NDArray[n
     """The descriptor of one face: float32 [dim].
 
     Args:
-        image: uint8 [h, w, 3] RGB.
+        image: uint8 [H, W, 3] RGB.
         box: [4] left, top, width, height, pixels.
         faces: how many there are in the frame.
     """
@@ -125,8 +138,9 @@ def describe_face(image: NDArray[np.uint8], box: Array, faces: int) -> NDArray[n
 
 
 def _place(image: NDArray[np.uint8], box: Array, faces: int) -> Array:
-    """Middle, size and number: coarse soft cells for the place, and plain numbers. [15]."""
+    """Middle, size and number: coarse soft cells for the place, and plain numbers. float32 [15]."""
     height, width = image.shape[:2]
+    # Soft cells: a face between two cells counts in both by its nearness, so that a step aside changes little.
     x, y = (box[0] + box[2] / 2) / width, (box[1] + box[3] / 2) / height
     size = np.log2(max(float(box[2]) / max(height, width), 0.02) / 0.02) / np.log2(50)
     near_x = np.maximum(0, 1 - np.abs(x * 4 - 0.5 - np.arange(4)))
@@ -150,9 +164,10 @@ def _look_blocks(image: NDArray[np.uint8], box: Array) -> list[Array]:
     face = cv2.resize(_crop(image, box, (0, 0, 1, 1)), (FACE_SIDE, FACE_SIDE), interpolation=cv2.INTER_AREA)
     gray = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY))
     wide = gray.astype(np.float32)
-    even = (wide - wide.mean()) / (wide.std() * 4 + 8)  # about -1..1, whatever the light
-    patterns = pattern_families()[pattern_map(gray)]
-    texture = cell_counts(patterns, FAMILIES, 4, 4)
+    # About -1..1 whatever the light; 8 grey levels more, or the grain of a face in the dark would be its texture.
+    even = (wide - wide.mean()) / (wide.std() * 4 + 8)
+    patterns = pattern_families()[local_binary_patterns(gray)]
+    texture = cell_histograms(patterns, FAMILIES, 4, 4)
     gradients = oriented_gradients(even, 6, 6, ORIENTATIONS)
     return [
         soft_unit(centred(texture).ravel(), 0.5),
@@ -167,15 +182,10 @@ def _colour_blocks(image: NDArray[np.uint8], box: Array) -> list[Array]:
     tones = np.zeros((len(REGIONS), 6), np.float32)
     for at, region in enumerate(REGIONS.values()):
         part = _crop(image, box, region)
-        if part.shape[0] < 2 or part.shape[1] < 2:
+        if part.shape[0] < 2 or part.shape[1] < 2:  # cut off by the edge of the frame
             continue
         part = fit_side(part, 16)
         lab = to_lab(part)
         names[at] = colour_names(part).mean((0, 1))
         tones[at] = np.concatenate([(lab.mean((0, 1)) - (50, 0, 0)) / 50, lab.std((0, 1)) / 50])
     return [soft_unit(np.sqrt(names).ravel(), 0.3), soft_unit(signed_sqrt(tones).ravel(), 0.5)]
-
-
-def _width() -> int:
-    look = 16 * FAMILIES + 36 * ORIENTATIONS + 64
-    return 15 + look + len(REGIONS) * (len(NAMES) + 6)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Waveform
-from experts.classic.audio import is_heard
+from experts.classic.spectrogram import is_heard
 from experts.neural.appearance import pooled, read_config
 from experts.neural.expert import Gathered, HubExpert, NetworkExpert
 from experts.neural.network import Network, Reader, TorchNetwork, quiet_transformers

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from experts.base import Clip, Sampling, State, Tokens, Waveform
-from experts.classic.audio import HZ, is_heard
+from experts.classic.spectrogram import HZ, is_heard
 from experts.neural.network import choose_device, choose_precision, quiet_transformers
 from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
 from experts.neural.weights import WeightsError, locate_kind
