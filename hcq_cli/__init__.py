@@ -1,3 +1,71 @@
-"""hcq: search a folder of videos by plain text, at 256 bytes a video."""
+"""hcq: search a folder of videos by plain text, at 256 bytes a video.
+
+    import hcq_cli as hcq
+    hcq.Searcher(hcq.Workspace(".hcq")).text("a man cooking")
+
+The verbs of the command line are functions here (hcq_cli.api); each name is imported when it is first used, so that
+importing hcq takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "HcqError": "hcq_cli.errors",
+    "Workspace": "hcq_cli.workspace",
+    "extract": "hcq_cli.api.extraction",
+    "plan_extraction": "hcq_cli.api.extraction",
+    "train": "hcq_cli.api.training",
+    "encode": "hcq_cli.api.encoding",
+    "encode_texts": "hcq_cli.api.encoding",
+    "build_index": "hcq_cli.api.indexing",
+    "add_to_index": "hcq_cli.api.indexing",
+    "remove_from_index": "hcq_cli.api.indexing",
+    "compact_index": "hcq_cli.api.indexing",
+    "open_index": "hcq_cli.api.indexing",
+    "verify_index": "hcq_cli.api.indexing",
+    "export_index": "hcq_cli.api.indexing",
+    "Searcher": "hcq_cli.api.searching",
+    "SearchSettings": "hcq_cli.api.searching",
+    "evaluate": "hcq_cli.api.evaluation",
+    "check_captions": "hcq_cli.api.evaluation",
+    "open_features": "hcq_cli.api.features",
+    "verify_features": "hcq_cli.api.features",
+    "export_features": "hcq_cli.api.features",
+}
+"""Where each name of the Python API is defined."""
+
+__all__ = ["__version__", *_HOME]  # names come lazily, see __getattr__
+
+if TYPE_CHECKING:
+    from hcq_cli.api.encoding import encode, encode_texts
+    from hcq_cli.api.evaluation import check_captions, evaluate
+    from hcq_cli.api.extraction import extract, plan_extraction
+    from hcq_cli.api.features import export_features, open_features, verify_features
+    from hcq_cli.api.indexing import (
+        add_to_index,
+        build_index,
+        compact_index,
+        export_index,
+        open_index,
+        remove_from_index,
+        verify_index,
+    )
+    from hcq_cli.api.searching import Searcher, SearchSettings
+    from hcq_cli.api.training import train
+    from hcq_cli.errors import HcqError
+    from hcq_cli.workspace import Workspace
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

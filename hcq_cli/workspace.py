@@ -26,6 +26,9 @@ class Workspace:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))  # frozen, and a program may give text
+
     @property
     def features(self) -> Path:
         """The feature store folder."""

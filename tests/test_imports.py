@@ -24,7 +24,7 @@ ORDER = [
         "training",
     ),
     *("baselines", "bench", "legacy", "weights", "doctor", "demo"),
-    *("console", "commands", "app", "__main__", "start"),
+    *("api", "console", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""
 EXCEPTIONS = {("hcq_cli.model.checkpoint", "hcq_cli.compat.checkpoint")}
@@ -68,3 +68,40 @@ def test_packages_import_those_before_them_alone() -> None:
 
 def test_no_file_imports_itself_by_way_of_others() -> None:
     list(TopologicalSorter({name: set(imported(name)) for name in FILES}).static_order())  # or a CycleError
+
+
+SIDE_ROOMS = {"bench", "demo", "doctor", "legacy", "weights", "experts"}
+"""What is no verb, and has a command of its own: the core imports none of it."""
+
+
+COMPOSING = {
+    f"hcq_cli.commands.{name}" for name in ("bench", "bench_search", "bench_train", "experts", "import_", "recipes")
+}
+"""These still compose library calls by themselves."""
+
+
+def test_commands_stand_on_the_api_alone() -> None:
+    allowed = {"hcq_cli", "api", "console", "errors", "workspace", "settings", "commands", *SIDE_ROOMS}
+    behind = [
+        f"{name} imports {other}"
+        for name in FILES
+        for other in imported_at_run_time(name)
+        if package(name) == "commands" and package(other) not in allowed and name not in COMPOSING
+    ]
+    assert not behind
+
+
+def imported_at_run_time(name: str) -> Iterator[str]:
+    """As `imported`, without what stands under `if TYPE_CHECKING`."""
+    tree = ast.parse(FILES[name].read_text("utf-8"))
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if str(node.module) == "hcq_cli")
+            if str(node.module).startswith("hcq_cli.") or str(node.module).startswith("experts"):
+                yield str(node.module)

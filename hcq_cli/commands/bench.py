@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         alone: Annotated[bool, typer.Option("--alone", help="Time each expert alone, too.")] = False,
     ) -> None:
         """Time extraction, and decoding alone with as many workers; the features are thrown away."""
-        from hcq_cli.commands.extract import expert_names
+        from hcq_cli.api.extraction import expert_names
         from hcq_cli.media.engine import Options
         from hcq_cli.media.inputs import find_inputs
         from hcq_cli.media.measuring import measure

@@ -63,10 +63,10 @@ def register(group: typer.Typer) -> None:
 
 def _queries(session: Session, file: CodeFile) -> TuningQueries:
     """The workspace's captions as the model sees them, else videos with noise."""
-    from hcq_cli.commands.index import caption_queries_of
+    from hcq_cli.api.indexing import caption_queries
     from hcq_cli.search.ivf_training import noisy_videos
 
-    found = caption_queries_of(session, file)
+    found = caption_queries(session.workspace, file, session.console)
     return found or noisy_videos(file.codes[:64], file.codebooks, file.header.levels)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
 from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_SOME_FAILED
@@ -46,24 +47,11 @@ def register(app: typer.Typer) -> None:
 
         Exit code 0: clean; 3: some lines are wrong or some videos have no features; 4: no caption file; 10: no file.
         """
-        from hcq_cli.datasets.check import check_captions
-
-        store, place = _store(session, features)
-        report = check_captions(file, store)
+        report, store = api.check_captions(session.workspace, file, features=features, progress=session.console)
+        place = features or session.workspace.features
         session.console.result(_document(report, store, place), lambda: _print(session.console, report, store, place))
         if not report.clean:
             raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _store(session: Session, features: Path | None) -> tuple[VideoIds | None, Path]:
-    """The feature store asked for, else the workspace's if there is one."""
-    place = features or session.workspace.features
-    if features is None and not place.is_dir():
-        session.console.note(f"no feature store at {place} yet (hcq extract VIDEOS): names are not looked up")
-        return None, place
-    from hcq_cli.features.store import FeatureStore
-
-    return FeatureStore.open(place), place
 
 
 def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dict[str, Any]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import Console, printable
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError
 
 if TYPE_CHECKING:
-    from hcq_cli.media.engine import Options
-    from hcq_cli.media.inputs import Inputs
+    from hcq_cli.api.extraction import ExtractionSettings
     from hcq_cli.media.report import ExtractReport
 
 SHOWN = 20
@@ -68,68 +67,72 @@ def register(app: typer.Typer) -> None:
 
         Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
         """
-        from hcq_cli.media.engine import Options
-        from hcq_cli.media.inputs import find_inputs
-
-        names = expert_names(experts, preset)
-        inputs = find_inputs([*(paths or []), *_listed(from_list)])
-        store = output or session.workspace.features
-        options = Options(store, decoder, workers, device, timeout_s, sample_fps, max_seconds, retry_failed)
-        code = (_dry_run if dry_run else _extract)(session, inputs, names, options)
-        if code:
+        settings: ExtractionSettings = {
+            "store": output or session.workspace.features,
+            "decoder": decoder,
+            "workers": workers,
+            "device": device,
+            "timeout_s": timeout_s,
+            "sample_fps": sample_fps,
+            "max_seconds": max_seconds,
+            "retry_failed": retry_failed,
+        }
+        run = _plan if dry_run else _extract
+        if code := run(session, [*(paths or []), *_listed(from_list)], experts, preset, settings):
             raise typer.Exit(code)
 
 
-def expert_names(experts: str | None, preset: str = "classic") -> list[str]:
-    """The experts of `--experts`, each as `--preset` has it if it names no source; else all of `--preset`.
-
-    Raises:
-        UsageError: there is no such preset, or the list is empty.
-    """
-    from experts.registry import asks, presets
-
-    if preset not in presets:
-        raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
-    if experts is not None:
-        names = [name.strip() for name in experts.split(",") if name.strip()]
-        if names:
-            return asks(names, preset)
-        raise UsageError("--experts names no expert", "hcq experts")
-    return presets[preset]
-
-
 def _listed(source: str | None) -> list[str]:
-    from hcq_cli.media.inputs import read_list
+    """The names in the file of --from, or on standard input."""
+    from hcq_cli.api.extraction import names_in_list
 
     if source is None:
         return []
     if source == "-":
-        return read_list(sys.stdin.buffer.read())
+        return names_in_list(sys.stdin.buffer.read())
     try:
-        return read_list(Path(source).read_bytes())
+        return names_in_list(Path(source).read_bytes())
     except OSError as error:
         raise NotFoundError(f"{source}: {error.strerror}", "give --from a file with a name a line") from error
 
 
-def _extract(session: Session, inputs: Inputs, names: list[str], options: Options) -> int:
-    from hcq_cli.media.engine import extract
-
-    begun = time.monotonic()
-    with session.console.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as task:
-        before = 0
-
-        def observe(report: ExtractReport, path: str) -> None:
-            nonlocal before
-            speed = report.media_s / max(time.monotonic() - begun, 1e-3)
-            task.advance(report.done - before, detail=f"{speed:.0f}x real time  {printable(Path(path).name)[:40]}")
-            before = report.done
-
-        report = extract(inputs, names, options, observe)
-    session.console.result(_document(report, options), lambda: _print(session.console, report, options))
+def _extract(
+    session: Session, paths: list[str], experts: str | None, preset: str, settings: ExtractionSettings
+) -> int:
+    report = api.extract(
+        session.workspace, paths, experts=experts, preset=preset, progress=session.console, **settings
+    )
+    store = settings["store"]
+    session.console.result(_document(report, store), lambda: _print(session.console, report, store))
     return report.exit_code
 
 
-def _document(report: ExtractReport, options: Options) -> dict[str, Any]:
+def _plan(session: Session, paths: list[str], experts: str | None, preset: str, settings: ExtractionSettings) -> int:
+    planned = api.plan_extraction(session.workspace, paths, experts=experts, preset=preset, **settings)
+    document = {
+        "videos": planned.videos,
+        "todo": [{"path": item.path, "id": item.id, "experts": item.experts} for item in planned.todo],
+        "duplicates": planned.duplicates,
+        "skipped": len(planned.finished),
+        "failed": [{"path": failed.path, "error": failed.error} for failed in planned.failed],
+        "store": str(settings["store"]),
+    }
+
+    def show() -> None:
+        for item in planned.todo:
+            session.console.text(f"extract  {printable(item.path)}  ({', '.join(item.experts)})")
+        for path in planned.duplicates:
+            session.console.text(f"copy     {printable(path)}  (the same bytes as another)")
+        for failed in planned.failed:
+            session.console.text(f"failed   {printable(failed.path)}: {printable(failed.error)}")
+        counts = (len(planned.todo), len(planned.finished), len(planned.failed))
+        session.console.text("{} to extract, {} finished, {} failed".format(*counts))
+
+    session.console.result(document, show)
+    return EXIT_SOME_FAILED if planned.failed else EXIT_OK
+
+
+def _document(report: ExtractReport, store: Path | None) -> dict[str, Any]:
     warnings = [
         {"path": w.path, **({"expert": w.expert} if w.expert else {}), "message": w.message} for w in report.warnings
     ]
@@ -142,7 +145,7 @@ def _document(report: ExtractReport, options: Options) -> dict[str, Any]:
         "warnings": warnings,
         "states": report.states,
         "seconds": round(report.seconds, 3),
-        "store": str(options.store),
+        "store": str(store),
         "media_seconds": round(report.media_s, 3),
         "decoders": report.decoders,
         "packets": report.packets,
@@ -150,8 +153,9 @@ def _document(report: ExtractReport, options: Options) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, report: ExtractReport, options: Options) -> None:
-    columns = [state for state in next(iter(report.states.values()), {}) if state != "failed" or _any_failed(report)]
+def _print(console: Console, report: ExtractReport, store: Path | None) -> None:
+    any_failed = any(counts.get("failed") for counts in report.states.values())
+    columns = [state for state in next(iter(report.states.values()), {}) if state != "failed" or any_failed]
     rows = [[name, *(counts[state] for state in columns)] for name, counts in report.states.items()]
     if report.extracted or report.skipped or report.duplicates:
         console.table(["expert", *(state.replace("_", " ") for state in columns)], rows)
@@ -170,36 +174,5 @@ def _print(console: Console, report: ExtractReport, options: Options) -> None:
     copied = f"{report.duplicates} with the same bytes as another, " if report.duplicates else ""
     console.text(
         f"{report.extracted} extracted, {copied}{report.skipped} skipped, {len(report.failed)} failed "
-        f"in {report.seconds:.1f} s{speed} -> {printable(str(options.store))}"
+        f"in {report.seconds:.1f} s{speed} -> {printable(str(store))}"
     )
-
-
-def _any_failed(report: ExtractReport) -> bool:
-    return any(counts.get("failed") for counts in report.states.values())
-
-
-def _dry_run(session: Session, inputs: Inputs, names: list[str], options: Options) -> int:
-    from hcq_cli.media.planning import plan
-
-    planned = plan(inputs, names, options)
-    document = {
-        "videos": planned.videos,
-        "todo": [{"path": item.path, "id": item.id, "experts": item.experts} for item in planned.todo],
-        "duplicates": planned.duplicates,
-        "skipped": len(planned.finished),
-        "failed": [{"path": failed.path, "error": failed.error} for failed in planned.failed],
-        "store": str(options.store),
-    }
-
-    def show() -> None:
-        for item in planned.todo:
-            session.console.text(f"extract  {printable(item.path)}  ({', '.join(item.experts)})")
-        for path in planned.duplicates:
-            session.console.text(f"copy     {printable(path)}  (the same bytes as another)")
-        for failed in planned.failed:
-            session.console.text(f"failed   {printable(failed.path)}: {printable(failed.error)}")
-        counts = (len(planned.todo), len(planned.finished), len(planned.failed))
-        session.console.text("{} to extract, {} finished, {} failed".format(*counts))
-
-    session.console.result(document, show)
-    return 3 if planned.failed else 0

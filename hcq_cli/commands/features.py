@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.errors import EXIT_DAMAGED, DamagedError, NotFoundError, UsageError
+from hcq_cli.console import printable
+from hcq_cli.errors import EXIT_DAMAGED, DamagedError
 
 if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore, VideoRecord
@@ -41,13 +44,9 @@ def _size(nbytes: int) -> str:
 
 def info(session: Session, features: StoreArgument = None) -> None:
     """Count videos, experts with their states, shards and bytes."""
-    from dataclasses import asdict
-
-    from hcq_cli.features.store import FeatureStore, read_failures
-
     folder, console = features or session.workspace.features, session.console
-    store = FeatureStore.open(folder)
-    states, failures = store.states(), read_failures(folder)
+    store = api.open_features(session.workspace, features)
+    states, failures = store.states(), store.failures()
     experts = {name: {**asdict(e), "version": e.version, "states": states[name]} for name, e in store.experts.items()}
     document: dict[str, Any] = {
         "store": folder,
@@ -75,21 +74,6 @@ def info(session: Session, features: StoreArgument = None) -> None:
             console.warn(warning)
 
     console.result(document, human)
-
-
-def _find(store: FeatureStore, name: str) -> int:
-    row = store.row(name)
-    if row is not None:
-        return row
-    found = list(store.catalog.rows_at_path(str(Path(name).absolute())))
-    if not found:
-        found = [row for row, id in enumerate(store.ids) if id.rsplit("/", 1)[-1] == name or id.endswith(f"/{name}")]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(store.ids[row] for row in found[:5])
-        raise UsageError(f"{name!r} may be any of {len(found)} videos: {ids}", "give the whole id")
-    raise NotFoundError(f"{store.folder}: has no video {name!r}", f"hcq extract {name}")
 
 
 def _spark(features: Any) -> str:
@@ -126,20 +110,17 @@ def show(
     features: StoreArgument = None,
 ) -> None:
     """Show one video: its tokens and times per expert, and where they change."""
-    from hcq_cli.features.store import FeatureStore
-    from hcq_cli.features.words import read_words
+    from hcq_cli.api.features import find_video
 
     console = session.console
-    store = FeatureStore.open(features or session.workspace.features)
-    row = _find(store, video)
+    store = api.open_features(session.workspace, features)
+    row = find_video(store, video)
     record = store.video(row)
     experts = _experts(store, row, record)
-    words = read_words(store.folder, record.content_hash)
+    words = store.words(row)
     facts = {key: value for key, value in vars(record).items() if key not in ("states", "tokens", "identities")}
 
     def human() -> None:
-        from hcq_cli.console import printable
-
         console.text(printable(record.id), style="bold")
         console.text(printable(record.path))
         console.text(f"{record.duration_s:.2f} s, {_size(record.size)}, decoded by {record.decoder or 'nothing'}")
@@ -165,14 +146,8 @@ def verify(
     ] = False,
 ) -> None:
     """Check every byte of the store; exit code 4 if a file is damaged."""
-    from hcq_cli.features import store
-
     folder, console = features or session.workspace.features, session.console
-    moved = store.mend_manifest(folder) if mend else []
-    with console.progress("verify", unit="bytes") as task:
-        found = store.verify(folder, lambda done, total: task.update(done, total))
-    if mend and found.damaged:
-        moved += store.take_out(folder, [damage.path for damage in found.damaged])
+    found, moved = api.verify_features(session.workspace, features, repair=mend, progress=console)
     damaged = [{"file": damage.path, "reason": damage.reason} for damage in found.damaged]
     document = {"store": folder, "files": found.files, "bytes": found.nbytes, "damaged": damaged, "moved": moved}
 
@@ -202,15 +177,9 @@ def export(
     ] = None,
 ) -> None:
     """Hand the features to NumPy (.npz) or to pandas (.parquet: a row a token, with its second)."""
-    from hcq_cli.features import exporting
-    from hcq_cli.features.store import FeatureStore
-
-    store, console = FeatureStore.open(features or session.workspace.features), session.console
+    console = session.console
     names = None if experts is None else [name.strip() for name in experts.split(",") if name.strip()]
-    with console.progress("export") as task:
-        done = exporting.export(store, output, names, lambda at, total: task.update(at, total))
-    for warning in store.warnings:
-        console.warn(warning)
+    done = api.export_features(session.workspace, output, features=features, experts=names, progress=console)
     document = {"output": done.path, "videos": done.videos, "bytes": done.nbytes, "tokens": done.tokens}
 
     def human() -> None:

@@ -16,9 +16,11 @@ from hcq_cli.features.columns import raw
 from hcq_cli.features.frame import MEND
 from hcq_cli.features.handles import Handles
 from hcq_cli.features.incoming import list_incoming, open_incoming
+from hcq_cli.features.journal import Failure, read_failures
 from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord
 from hcq_cli.features.shard import Shard
 from hcq_cli.features.strip import Part, Stretch
+from hcq_cli.features.words import read_words
 from hcq_cli.files import Generations, Manifest
 
 FORMAT, VERSION = "hcq-features", 1
@@ -117,6 +119,14 @@ class FeatureStore:
     def ids(self) -> Sequence[str]:
         """The ids of all rows, in row order; nothing is read until asked for."""
         return Ids(self.catalog)
+
+    def failures(self) -> list[Failure]:
+        """The files that gave nothing, and why."""
+        return read_failures(self.folder)
+
+    def words(self, row: int) -> dict[str, list[tuple[float, str]]]:
+        """What was said or shown in a video, by expert: its second and its text."""
+        return read_words(self.folder, self.video(row).content_hash)
 
     def row(self, id: str) -> int | None:
         """The row of a video; None if it is not in the store."""

@@ -36,6 +36,7 @@ class Exported:
         about: JSON: how to make a query.
         videos: in it.
         dimensions: of a query's vector, (L+1)·D.
+        levels: L+1.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Exported:
     about: Path
     videos: int
     dimensions: int
+    levels: int
 
 
 def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lambda _: None) -> Exported:
@@ -76,7 +78,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
         "query": "float32: the coarse vector, then the fine ones, one after another, as the text tower gives them",
     }
     write_json(about, document)
-    return Exported(path, ids, about, index.videos, dimensions)
+    return Exported(path, ids, about, index.videos, dimensions, header.levels)
 
 
 def _write_head(out: IO[bytes], index: Index, dimensions: int) -> None:

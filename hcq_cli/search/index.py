@@ -169,6 +169,9 @@ class Index:
         DamagedError: a file is damaged.
     """
 
+    format_version = VERSION
+    """Of the newest format that this hcq writes and reads."""
+
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation
         self.content = Content.from_json(manifest.body, folder)

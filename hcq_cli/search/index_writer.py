@@ -48,6 +48,7 @@ class IndexChange:
         removed: rows that died: removed, or replaced by a later row of the same video.
         segments: there are now.
         unknown: ids that were to be removed and are not there.
+        kind: of what the index holds: videos or texts.
     """
 
     index: Path
@@ -57,6 +58,7 @@ class IndexChange:
     removed: int
     segments: int
     unknown: tuple[str, ...] = ()
+    kind: str = "videos"
 
 
 @dataclass

@@ -1,0 +1,19 @@
+"""The verbs as functions: what `hcq extract`, `train`, `encode`, `index`, `query` and `eval` do, to call.
+
+    import hcq_cli as hcq
+
+    workspace = hcq.Workspace(".hcq")
+    hcq.extract(workspace, ["videos/"])
+    hcq.train(workspace, "captions.jsonl")
+    hcq.encode(workspace)
+    hcq.build_index(workspace)
+    for hit in hcq.Searcher(workspace).text("a man cooking").hits:
+        print(hit.rank, hit.score, hit.path)
+
+Every function takes the workspace first, then what the verb is about; what it does not name has the place that the
+verb before left it in. Results are dataclasses, errors are `HcqError` with a hint, and nothing is printed: who wants
+to see how far a verb has come passes a `progress` (progress.py). Heavy libraries are imported when a verb runs.
+
+Files, in the order of the verbs: extraction, training, encoding, indexing, searching; then evaluation, features
+(looking into a store), and progress (what all of them report to).
+"""

@@ -1,0 +1,158 @@
+"""Features -> uint8 codes: `hcq encode`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.errors import UsageError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.model.config import ModelConfig
+    from hcq_cli.model.encoding import Written
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """A written code file.
+
+    Args:
+        codes: the file.
+        kind: "videos" or "texts".
+        items: videos or captions in it.
+        rows: their codes; more than items where long videos were cut in segments.
+        seconds: it took.
+        without_features: videos left out because no expert of the model has tokens of them.
+        warnings: what is doubtful, a sentence each.
+        model: hash of the model.
+        config: the model's shape.
+    """
+
+    codes: Path
+    kind: str
+    items: int
+    rows: int
+    seconds: float
+    without_features: int
+    warnings: list[str]
+    model: str
+    config: ModelConfig
+
+    @property
+    def items_per_second(self) -> float:
+        """Videos or captions encoded a second."""
+        return self.items / max(self.seconds, 1e-9)
+
+
+def encode(
+    workspace: Workspace,
+    *,
+    features: Path | None = None,
+    checkpoint: Path | None = None,
+    segment_s: float | None = None,
+    output: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> EncodeResult:
+    """Turn every video's features into its codes, one byte a sub-quantizer.
+
+    Args:
+        workspace: whose features and checkpoint are used, and where the codes go.
+        features, checkpoint, output: other places than the workspace's.
+        segment_s: cut longer videos in segments of at most so many seconds: a hit then says where.
+        device: cpu or cuda.
+        progress: told of every batch.
+
+    Raises:
+        NotFoundError: there is no checkpoint, or no features.
+        DamagedError: one of them is damaged.
+        HcqError: the store has no expert that the model knows.
+    """
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import load, read_header
+
+    folder = checkpoint or workspace.model
+    read_header(folder)  # a missing or damaged checkpoint is told before the features are opened and torch loaded
+    store = FeatureStore.open(features or workspace.features)
+    model = load(folder, device)
+
+    from hcq_cli.model.encoding import encode_store
+
+    with progress.progress("encoding", total=len(store), unit="videos") as bar:
+        done = encode_store(model, store, output or workspace.codes, bar.advance, segment_s)
+    return _result("videos", done, model.hash, model.config, progress)
+
+
+def encode_texts(
+    workspace: Workspace,
+    texts: str | PathLike[str],
+    *,
+    checkpoint: Path | None = None,
+    output: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> EncodeResult:
+    """Turn captions into codes, so that a video finds the sentences that describe it.
+
+    Args:
+        workspace: whose checkpoint is used, and where the codes go.
+        texts: a caption file, or a .txt with a sentence a line.
+        checkpoint, output: other places than the workspace's.
+        device: cpu or cuda.
+        progress: told of every batch.
+
+    Raises:
+        NotFoundError: there is no checkpoint, or no such file.
+        UsageError: the file holds no caption.
+        DamagedError: a file is damaged.
+    """
+    from hcq_cli.model.checkpoint import load, read_header
+
+    folder = checkpoint or workspace.model
+    read_header(folder)
+    ids, lines = _sentences(Path(texts))
+    model = load(folder, device)
+
+    from hcq_cli.model import encoding
+
+    with progress.progress("encoding", total=len(lines), unit="captions") as bar:
+        done = encoding.encode_texts(model, ids, lines, output or workspace.texts, bar.advance)
+    return _result("texts", done, model.hash, model.config, progress)
+
+
+def _result(kind: str, done: Written, model: str, config: ModelConfig, progress: Progress) -> EncodeResult:
+    for warning in done.warnings:
+        progress.warn(warning)
+    return EncodeResult(
+        codes=done.path,
+        kind=kind,
+        items=done.items,
+        rows=done.rows,
+        seconds=done.seconds,
+        without_features=done.without_features,
+        warnings=done.warnings,
+        model=model,
+        config=config,
+    )
+
+
+def _sentences(path: Path) -> tuple[list[str], list[str]]:
+    """Ids and captions of a file; captions of a video are numbered after its name."""
+    from hcq_cli.datasets.captions import read_captions
+
+    if path.suffix == ".txt":
+        try:
+            lines = [" ".join(line.split()) for line in path.read_text("utf-8", "replace").splitlines()]
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror})", "give a file of captions") from error
+        found = [(f"{path.name}#{at}", line) for at, line in enumerate(lines, 1) if line]
+    else:
+        videos = read_captions(path).videos
+        found = [(f"{v.video}#{at}", line) for v in videos for at, line in enumerate(v.captions, 1)]
+    if not found:
+        raise UsageError(f"{path}: holds no caption", "hcq captions check FILE")
+    return [name for name, _ in found], [line for _, line in found]

@@ -1,0 +1,217 @@
+"""How well the codes retrieve, and what a caption file holds: `hcq eval`, `hcq captions check`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.api.training import caption_file
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.baselines.compression import CompressionResult
+    from hcq_cli.datasets.check import CaptionReport
+    from hcq_cli.datasets.collection import Collection
+    from hcq_cli.datasets.parts import Part
+    from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalResult
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import Model
+    from hcq_cli.model.vectors import Encoded
+
+SPLITS = ("train", "val", "test", "all")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Args:
+        split: of which videos: train, val, test or all.
+        kind: of the model.
+        measured: recall by the codes and by the dense vectors.
+        compressed: the same dense vectors compressed afterwards by other methods.
+        points: all of these, recall against bytes.
+        warnings: what is doubtful, a sentence each.
+    """
+
+    split: str
+    kind: str
+    measured: RetrievalResult
+    compressed: list[CompressionResult]
+    points: Sequence[RecallPoint]
+    warnings: list[str]
+
+
+def evaluate(
+    workspace: Workspace,
+    *,
+    checkpoint: Path | None = None,
+    captions: str | PathLike[str] | None = None,
+    features: Path | None = None,
+    split: str | None = None,
+    compress: str | None = None,
+    sizes: str | None = None,
+    plot: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
+
+    Args:
+        workspace: whose checkpoint and features are measured.
+        checkpoint, features: other ones than the workspace's.
+        captions: default: those the checkpoint was trained on, else the workspace's.
+        split: train, val, test or all; default: test, or all where nothing is marked test.
+        compress: other methods to compress the dense vectors with, with commas: lsh, itq, pq, opq, lsq.
+        sizes: bytes a video for these, with commas; default: the model's.
+        plot: a file to draw recall against bytes into.
+        device: cpu or cuda.
+        progress: told of doubts and of how far it has come.
+
+    Raises:
+        NotFoundError: no checkpoint, no features, no captions, or no captioned video in the split.
+        UsageError: no such split, method or size.
+        HcqError: Faiss or matplotlib is needed and not installed.
+    """
+    from hcq_cli.datasets.captions import read_captions
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import load, read_header
+
+    if split is not None and split not in SPLITS:
+        raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
+    methods = _methods(compress, plot)
+    folder = checkpoint or workspace.model
+    trained_on = str(read_header(folder).about.get("captions", ""))
+    given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
+    store = FeatureStore.open(features or workspace.features)
+    read = read_captions(caption_file(workspace, given))
+    model = load(folder, device)
+
+    from hcq_cli.datasets.collection import collect
+    from hcq_cli.evaluation.plots import plot_recall
+    from hcq_cli.evaluation.retrieval import evaluate_vectors
+    from hcq_cli.model.encoding import expert_warnings
+    from hcq_cli.model.vectors import encode_both
+
+    collection = collect(store, read)
+    warnings = [*collection.warnings, *expert_warnings(model, store)]
+    if split is None and not len(collection.parts["test"]):
+        warnings.append("no caption is marked as test: measured on all videos, those trained on included")
+    for warning in warnings:
+        progress.warn(warning)
+    name, part = _part(collection, split)
+    with progress.progress("encoding", total=len(part), unit="videos") as bar:
+        encoded = encode_both(model, store, part, bar.advance)
+    measured = evaluate_vectors(model, encoded)
+    wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
+    compressed = _compressed(model, store, collection, encoded, wanted, progress) if wanted else []
+    points = [*measured.points(), *(found.point() for found in compressed)]
+    if plot is not None:
+        plot_recall(points, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
+    return Evaluation(name, model.config.kind, measured, compressed, points, warnings)
+
+
+def check_captions(
+    workspace: Workspace,
+    file: Path,
+    *,
+    features: Path | None = None,
+    progress: Progress = SILENT,
+) -> tuple[CaptionReport, FeatureStore | None]:
+    """What a caption file holds, which line is wrong, which videos have no features.
+
+    Args:
+        workspace: in whose features the videos are looked up, if it has any.
+        file: of captions, in any format that is read.
+        features: another store.
+        progress: told where there is no store to look in.
+
+    Returns:
+        the report, and the store; None where there is none.
+
+    Raises:
+        NotFoundError: no such file, or the store asked for is not there.
+        DamagedError: it is no caption file.
+    """
+    from hcq_cli.datasets import check
+    from hcq_cli.features.store import FeatureStore
+
+    place = features or workspace.features
+    store: FeatureStore | None = None
+    if features is None and not place.is_dir():
+        progress.note(f"no feature store at {place} yet (hcq extract VIDEOS): names are not looked up")
+    else:
+        store = FeatureStore.open(place)
+    return check.check_captions(file, store), store
+
+
+def _methods(compress: str | None, plot: Path | None) -> list[str]:
+    """The methods asked for; fails before anything is loaded if they cannot be had."""
+    from hcq_cli.baselines.compression import parse_methods, require_faiss
+
+    if plot is not None:
+        from hcq_cli.evaluation.plots import require_matplotlib
+
+        require_matplotlib()
+    if compress is None:
+        return []
+    found = parse_methods(compress)
+    require_faiss()
+    return found
+
+
+def _sizes(given: str | None, model: Model) -> list[int]:
+    """Bytes a video to compress to: each a multiple of the levels, which are compressed one by one."""
+    if given is None:
+        return [model.config.code_bytes]
+    levels = model.config.levels + 1
+    sizes = [part.strip() for part in given.split(",") if part.strip()]
+    for size in sizes:
+        if not size.isdecimal() or int(size) < levels or int(size) % levels:
+            raise UsageError(
+                f"--bytes {size}: not a multiple of the model's {levels} levels", f"--bytes {8 * levels}"
+            )
+    return sorted({int(size) for size in sizes})
+
+
+def _compressed(
+    model: Model,
+    store: FeatureStore,
+    collection: Collection,
+    test: Encoded,
+    wanted: Sequence[tuple[str, int]],
+    progress: Progress,
+) -> list[CompressionResult]:
+    """The dense vectors of the test videos by other methods, each fitted on the training split."""
+    from hcq_cli.baselines.compression import compress
+    from hcq_cli.model.vectors import training_vectors
+
+    part = collection.parts["train"]
+    if not len(part):
+        raise NotFoundError("--compress: no captioned video is in the training split to fit on", "hcq captions check")
+    done = []
+    with progress.progress("compressing", total=len(wanted) + 1, unit="methods") as bar:
+        train = training_vectors(model, store, part).all
+        bar.advance(1)
+        for method, size in wanted:
+            try:
+                done.append(compress(train, test, model.config.level_weights, method, size))
+            except HcqError as error:  # too few videos to fit this one on: the others can still be compared
+                progress.warn(f"left out: {error.message}")
+            bar.advance(1)
+    if not done:
+        raise HcqError("--compress: none of the methods can do it", "hcq eval --compress opq")
+    return done
+
+
+def _part(collection: Collection, split: str | None) -> tuple[str, Part]:
+    name = split or ("test" if len(collection.parts["test"]) else "all")
+    part = collection.everything if name == "all" else collection.parts[name]
+    if not len(part):
+        raise NotFoundError(f"no captioned video is in split {name}", "hcq eval --split all")
+    return name, part

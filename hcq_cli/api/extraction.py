@@ -1,0 +1,143 @@
+"""Videos -> features: `hcq extract`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.errors import UsageError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.media.engine import Options
+    from hcq_cli.media.inputs import Inputs
+    from hcq_cli.media.planning import Plan
+    from hcq_cli.media.report import ExtractReport
+
+
+class ExtractionSettings(TypedDict, total=False):
+    """How to extract, on top of which videos and which experts; all may be left out.
+
+    store: the feature store (default: the workspace's).
+    decoder: auto, pyav, decord, or package.module:Class.
+    workers: processes (default: one a core).
+    device: where networks run: auto, cpu, cuda or mps.
+    timeout_s: deadline of a video; default: a generous one by its size and duration.
+    sample_fps: frames a second for every expert that sees.
+    max_seconds: what lies later in a video is left out.
+    retry_failed: try again what is known to be broken.
+    """
+
+    store: Path | None
+    decoder: str
+    workers: int | None
+    device: str
+    timeout_s: float | None
+    sample_fps: float | None
+    max_seconds: float | None
+    retry_failed: bool
+
+
+def extract(
+    workspace: Workspace,
+    paths: Iterable[str | PathLike[str]],
+    *,
+    experts: str | Sequence[str] | None = None,
+    preset: str = "classic",
+    progress: Progress = SILENT,
+    **settings: Unpack[ExtractionSettings],
+) -> ExtractReport:
+    """Decode every video once and let the experts write its features; what is finished is skipped.
+
+    Args:
+        workspace: whose feature store is written.
+        paths: folders (recursive), files or globs.
+        experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
+        preset: classic or neural.
+        progress: told of every video.
+        settings: see `ExtractionSettings`.
+
+    Returns:
+        counts, failures and warnings: a file that cannot be read costs only itself.
+
+    Raises:
+        NotFoundError: there are no videos, or the weights of a network are not on this machine.
+        UsageError: no such preset, expert or decoder.
+        LockedError: another process writes to the store.
+    """
+    from hcq_cli.media.engine import extract as run
+
+    names, inputs, options = _request(workspace, paths, experts, preset, settings)
+    begun = time.monotonic()
+    with progress.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as bar:
+        before = 0
+
+        def on_video(report: ExtractReport, path: str) -> None:
+            nonlocal before
+            speed = report.media_s / max(time.monotonic() - begun, 1e-3)
+            bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {Path(path).name[:40]}")
+            before = report.done
+
+        return run(inputs, names, options, on_video)
+
+
+def plan_extraction(
+    workspace: Workspace,
+    paths: Iterable[str | PathLike[str]],
+    *,
+    experts: str | Sequence[str] | None = None,
+    preset: str = "classic",
+    **settings: Unpack[ExtractionSettings],
+) -> Plan:
+    """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
+    from hcq_cli.media.planning import plan
+
+    names, inputs, options = _request(workspace, paths, experts, preset, settings)
+    return plan(inputs, names, options)
+
+
+def expert_names(experts: str | Sequence[str] | None, preset: str = "classic") -> list[str]:
+    """The experts asked for, each as `preset` has it if it names no source; else all of `preset`.
+
+    Raises:
+        UsageError: there is no such preset, or the list is empty.
+    """
+    from experts.registry import asks, presets
+
+    if preset not in presets:
+        raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
+    if experts is None:
+        return presets[preset]
+    wanted = experts.split(",") if isinstance(experts, str) else experts
+    names = [name.strip() for name in wanted if name.strip()]
+    if not names:
+        raise UsageError("--experts names no expert", "hcq experts")
+    return asks(names, preset)
+
+
+def names_in_list(data: bytes) -> list[str]:
+    """The names in a list of videos: one a line, or separated by NUL bytes if it has any (`find -print0`)."""
+    from hcq_cli.media.inputs import read_list
+
+    return read_list(data)
+
+
+def _request(
+    workspace: Workspace,
+    paths: Iterable[str | PathLike[str]],
+    experts: str | Sequence[str] | None,
+    preset: str,
+    settings: ExtractionSettings,
+) -> tuple[list[str], Inputs, Options]:
+    """What was asked for, checked: experts, videos, and how."""
+    from hcq_cli.media.engine import Options
+    from hcq_cli.media.inputs import find_inputs
+
+    names = expert_names(experts, preset)
+    inputs = find_inputs([fspath(path) for path in paths])
+    how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
+    return names, inputs, Options(**how)

@@ -1,0 +1,223 @@
+"""Codes -> a searchable index, and its life: `hcq index build`, `add`, `remove`, `compact`, `verify`, `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.errors import HcqError, UsageError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.codes.codefile import CodeFile
+    from hcq_cli.search.faiss_export import Exported
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.index_writer import IndexChange
+    from hcq_cli.search.ivf_training import TuningQueries
+
+GUESSED = 5
+"""Unknown ids for which the index is looked through for what was meant; a list may name thousands."""
+
+
+def build_index(
+    workspace: Workspace,
+    codes: Sequence[Path] = (),
+    *,
+    index: Path | None = None,
+    partitions: int | None = None,
+    text_side: str = "float32",
+    progress: Progress = SILENT,
+) -> IndexChange:
+    """Make an index of code files, in place of the old one.
+
+    Args:
+        workspace: whose codes are indexed, and where the index goes.
+        codes: code files of one model; default: the workspace's.
+        index: its folder; default: the workspace's, of videos or of texts as the codes are.
+        partitions: lists that videos lie by, so that a query looks into a few; 0 for none, None for what suits.
+        text_side: what queries will be encoded with, without torch: float32, int8 (a quarter of the size) or none.
+        progress: told of every batch.
+
+    Raises:
+        NotFoundError, DamagedError: a code file is missing or damaged.
+        ModelMismatchError: they are of different models.
+        LockedError: another writer is at work.
+    """
+    from hcq_cli.codes.codefile import open_codes
+    from hcq_cli.search.index_writer import build
+
+    first = codes[0] if codes else workspace.codes
+
+    def tuning_queries() -> TuningQueries | None:
+        progress.note("choosing which lists a query looks into…")
+        return caption_queries(workspace, open_codes(first), progress)
+
+    action = partial(build, partitions=partitions, queries=tuning_queries)
+    return _write(workspace, action, codes, index, text_side, progress)
+
+
+def add_to_index(
+    workspace: Workspace,
+    codes: Sequence[Path] = (),
+    *,
+    index: Path | None = None,
+    progress: Progress = SILENT,
+) -> IndexChange:
+    """Add code files to an index; a video that is there already is replaced, however it was cut in segments.
+
+    Arguments and errors are those of `build_index`; NotFoundError where there is no index yet.
+    """
+    from hcq_cli.search.index_writer import add
+
+    return _write(workspace, add, codes, index, "float32", progress)
+
+
+def remove_from_index(
+    workspace: Workspace, ids: Sequence[str], *, index: Path | None = None, progress: Progress = SILENT
+) -> IndexChange:
+    """Make videos unfindable; ids that are not there are in the result's `unknown`, and warned of with what is near.
+
+    Raises:
+        NotFoundError: there is no index.
+        LockedError: another writer is at work.
+    """
+    from hcq_cli.codes.ids import did_you_mean, similar_ids
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.index_writer import remove
+
+    change = remove(index or workspace.index, ids)
+    opened = Index.open(change.index) if change.unknown else None
+    for at, unknown in enumerate(change.unknown):
+        near = similar_ids(opened.names(), unknown) if opened is not None and at < GUESSED else []
+        progress.warn(f"{change.index}: holds no {unknown!r}{did_you_mean(near)}")
+    return change
+
+
+def compact_index(workspace: Workspace, *, index: Path | None = None, progress: Progress = SILENT) -> IndexChange:
+    """Merge an index's segments into one, without what was removed. Raises as `remove_from_index`."""
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.index_writer import compact
+
+    folder = index or workspace.index
+    with progress.progress("compacting", Index.open(folder).videos, "videos") as bar:
+        return compact(folder, progress=bar.advance)
+
+
+def open_index(workspace: Workspace, index: Path | None = None) -> Index:
+    """The newest generation of an index, to look into.
+
+    Raises:
+        NotFoundError: there is none.
+        DamagedError: it is damaged, foreign, or of a newer hcq.
+    """
+    from hcq_cli.search.index import Index
+
+    return Index.open(index or workspace.index)
+
+
+def verify_index(workspace: Workspace, *, index: Path | None = None, progress: Progress = SILENT) -> Index:
+    """Check every byte of an index against its checksums. Raises DamagedError, or as `open_index`."""
+    opened = open_index(workspace, index)
+    with progress.progress("verifying", opened.nbytes, "bytes") as bar:
+        opened.verify(bar.advance)
+    return opened
+
+
+def export_index(
+    workspace: Workspace, output: Path, *, to: str = "faiss", index: Path | None = None, progress: Progress = SILENT
+) -> Exported:
+    """Write an index for another program, after checking every byte of it.
+
+    Args:
+        workspace: whose index is exported.
+        output: the file; ids and a note come beside it.
+        to: for which program; faiss (an IndexPQ) is the only one.
+        index: another index than the workspace's.
+        progress: told of every batch.
+
+    Raises:
+        UsageError: there is no such program.
+        DamagedError, NotFoundError: as `verify_index`.
+    """
+    from hcq_cli.search.faiss_export import export_faiss
+
+    if to != "faiss":
+        raise UsageError(f"cannot export to {to!r}", "hcq index export --to faiss -o FILE")
+    opened = open_index(workspace, index)
+    opened.verify()
+    with progress.progress("exporting", opened.videos, "videos") as bar:
+        return export_faiss(opened, output, bar.advance)
+
+
+def caption_queries(workspace: Workspace, file: CodeFile, progress: Progress = SILENT) -> TuningQueries | None:
+    """The workspace's captions as the codes' model sees them: what lists are tuned with, and searches timed with.
+
+    Returns:
+        None where there are no captions, or no such model.
+    """
+    from hcq_cli.datasets.captions import read_captions
+    from hcq_cli.search import ivf_training
+    from hcq_cli.search.text_encoder import open_checkpoint_encoder
+
+    if file.header.kind != "videos" or not workspace.captions.is_file():
+        return None
+    try:
+        encoder = open_checkpoint_encoder([*file.checkpoints, workspace.model], file.header.model_hash)
+        if encoder.hash != file.header.model_hash:
+            return None
+        return ivf_training.caption_queries(read_captions(workspace.captions), encoder)
+    except HcqError as error:
+        progress.warn(f"the workspace's captions cannot be asked: {error.message}")
+        return None
+
+
+def _write(
+    workspace: Workspace,
+    action: Callable[..., IndexChange],
+    codes: Sequence[Path],
+    index: Path | None,
+    text_side: str,
+    progress: Progress,
+) -> IndexChange:
+    """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
+    from hcq_cli.codes.codefile import open_codes
+    from hcq_cli.model.exported_tower import PRECISIONS
+    from hcq_cli.search.text_encoder_export import text_encoder_exporter
+
+    if text_side not in (*PRECISIONS, "none"):
+        raise UsageError(f"--text-side {text_side}: known are {', '.join(PRECISIONS)} and none")
+    paths = list(codes) or [workspace.codes]
+    files = [open_codes(path) for path in paths]
+    header = files[0].header
+    folder = index or (workspace.texts_index if header.kind == "texts" else workspace.index)
+    exporter = text_encoder_exporter(
+        header,
+        [*files[0].checkpoints, workspace.model],
+        precision=text_side,
+        codes=paths[0],
+        warn=progress.warn,
+    )
+    with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
+        change = replace(action(folder, paths, progress=bar.advance, text_encoder=exporter), kind=header.kind)
+    if paths == [workspace.codes]:
+        _warn_of_another_model(workspace, header.model_hash, progress)
+    return change
+
+
+def _warn_of_another_model(workspace: Workspace, model: str, progress: Progress) -> None:
+    """Say so where the workspace's model was trained anew and the videos were not encoded since."""
+    from hcq_cli.model.checkpoint import model_hash
+
+    try:
+        now = model_hash(workspace.model)
+    except HcqError:  # there is no model: the codes came from elsewhere
+        return
+    if now != model:
+        progress.warn(
+            f"{workspace.codes}: made by model {model[:12]}, and {workspace.model} has been trained anew since "
+            f"(model {now[:12]}): hcq encode, then hcq index build"
+        )

@@ -1,0 +1,265 @@
+"""An index and a question -> hits: `hcq query`.
+
+One `Searcher` serves the command line, a program, and whatever shows hits: it decides which index is opened, what
+encodes the queries, and where an id lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.search.collection import SearchableCodes
+    from hcq_cli.search.index import Index
+    from hcq_cli.search.ivf_search import SearchParams
+    from hcq_cli.search.query import QueryResult
+    from hcq_cli.search.text_encoder import TextEncoder
+    from hcq_cli.search.video_query import VideoQuery
+
+KINDS = ("videos", "texts")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What is searched, and how hard.
+
+    Args:
+        index: the index's folder; default: the workspace's.
+        codes: a code file to search instead, without an index.
+        find: "videos" or "texts"; None for what the index holds.
+        checkpoint: the model that encodes the queries; default: the text side in the index, else the model that made
+            the codes.
+        threads: cores to scan with; default: all.
+        nprobe: lists of an IVF index to look into; default: those that come near the best.
+        exact: look into all lists.
+        device: scan on a device of torch: for many queries.
+        many: queries will keep coming, so that preparing for them pays.
+    """
+
+    index: Path | None = None
+    codes: Path | None = None
+    find: str | None = None
+    checkpoint: Path | None = None
+    threads: int | None = None
+    nprobe: int | None = None
+    exact: bool = False
+    device: str | None = None
+    many: bool = False
+
+
+class Searcher:
+    """Answers queries from the newest generation of an index: a new one is noticed at the next query.
+
+    Args:
+        workspace: whose index is searched.
+        settings: see there.
+
+    Raises:
+        NotFoundError: there is no index; the hint says what makes one.
+        DamagedError: it is damaged, foreign, or of a newer hcq.
+        UsageError: the settings contradict each other, or the index.
+    """
+
+    def __init__(self, workspace: Workspace, settings: SearchSettings | None = None) -> None:
+        self.workspace, self.settings = workspace, settings or SearchSettings()
+        if self.settings.find not in (None, *KINDS):
+            raise UsageError(
+                f"--find {self.settings.find}: it is videos or texts", "hcq query --video FILE --find texts"
+            )
+        if self.settings.codes is not None and self.settings.index is not None:
+            raise UsageError("--codes and --index exclude each other")
+        if self.settings.nprobe is not None and self.settings.exact:
+            raise UsageError("--probe and --exact exclude each other")
+        self.collection: SearchableCodes = self._open()
+        self._encoder: TextEncoder | None = None
+
+    @property
+    def kind(self) -> str:
+        """What is found: "videos" or "texts"."""
+        return self.collection.header.kind
+
+    @property
+    def lists(self) -> int:
+        """How many lists the index is cut into; 0 where all of it is scanned."""
+        partition = self.collection.ivf
+        return partition.lists if partition is not None else 0
+
+    def text(self, query: str, k: int = 10) -> QueryResult:
+        """What fits a text, best first. Raises as `texts`."""
+        return self.texts([query], k)[0]
+
+    def texts(self, queries: Sequence[str], k: int = 10) -> list[QueryResult]:
+        """QueryResult texts, together in one scan.
+
+        Raises:
+            UsageError: a query is blank, or k is less than 1.
+            NotFoundError: nothing here can encode a text for this index.
+            ModelMismatchError: the checkpoint asked for is of another model.
+        """
+        from hcq_cli.search.query import search_texts
+
+        self.refresh()
+        if self._encoder is None:
+            self._encoder = self._text_encoder()
+        return search_texts(self.collection, self._encoder, queries, k, threads=self._threads, params=self._params)
+
+    def like(self, item_id: str, k: int = 10) -> QueryResult:
+        """What is like an indexed video, segment or caption.
+
+        Raises:
+            NotFoundError: no such id; the hint names those near it.
+            ModelMismatchError: it lies in an index of another model.
+        """
+        from hcq_cli.search.query import search_like
+
+        self.refresh()
+        source = self._holder(item_id)
+        return search_like(self.collection, item_id, k, source=source, threads=self._threads, params=self._params)
+
+    def video(
+        self,
+        path: str | PathLike[str],
+        k: int = 10,
+        *,
+        experts: Sequence[str] = (),
+        progress: Progress = SILENT,
+    ) -> tuple[QueryResult, VideoQuery]:
+        """What fits a video file, indexed or not: the model's own experts look at it first.
+
+        Args:
+            path: the file.
+            k: how many hits.
+            experts: `name=source` of experts that are files of one's own.
+            progress: told of warnings.
+
+        Returns:
+            the answer, and how the video was turned into vectors.
+
+        Raises:
+            NotFoundError: no such file, no checkpoint, or an expert is not on this machine.
+            UsageError: the experts here are not those of the model.
+            HcqError: the file gives nothing.
+        """
+        from hcq_cli.search.query import search_levels
+
+        self.refresh()
+        seen = self._watch(Path(path), experts, progress)
+        answers = search_levels(
+            self.collection, [str(path)], seen.levels, k, threads=self._threads, params=self._params
+        )
+        return answers[0], seen
+
+    def refresh(self) -> bool:
+        """Open the index's newest generation, and its text side, if there is a newer one than that which is open.
+
+        Returns:
+            whether there was.
+        """
+        from hcq_cli.search.index import Index, generations
+
+        if not isinstance(self.collection, Index):  # a code file has no generations
+            return False
+        if generations(self.collection.path).numbers()[-1:] == [self.collection.generation]:
+            return False
+        # Codes and text side are replaced together: one generation never answers for another's model.
+        self.collection, self._encoder = self._open(), None
+        return True
+
+    @property
+    def _threads(self) -> int:
+        from hcq_cli.scan.kernels import default_threads
+
+        return 1 if self.settings.device else self.settings.threads or default_threads()
+
+    @property
+    def _params(self) -> SearchParams:
+        from hcq_cli.search.ivf_search import SearchParams
+
+        device = self.settings.device
+        return SearchParams(self.settings.nprobe, self.settings.exact, f"torch:{device}" if device else None)
+
+    def _open(self) -> SearchableCodes:
+        """The code file or index asked for; of texts the workspace's other index."""
+        from hcq_cli.search.collection import SearchableCodeFile
+        from hcq_cli.search.index import Index
+
+        wanted = self.settings
+        opened: SearchableCodes
+        if wanted.codes is not None:
+            opened = SearchableCodeFile(wanted.codes)
+        elif wanted.index is not None or wanted.find != "texts":
+            opened = Index.open(wanted.index or self.workspace.index)
+        else:
+            opened = self._open_texts()
+        held = opened.header.kind
+        if wanted.find is not None and held != wanted.find:
+            raise UsageError(f"{opened.path} holds {held}, no {wanted.find}", f"--find {held}")
+        return opened
+
+    def _open_texts(self) -> Index:
+        from hcq_cli.search.index import Index
+
+        places = self.workspace
+        try:
+            return Index.open(places.texts_index)
+        except NotFoundError:
+            first = "" if places.texts.is_file() else "hcq encode --texts captions.jsonl, then: "
+            message = f"{places.texts_index}: no index of sentences there"
+            raise NotFoundError(message, f"{first}hcq index build {places.texts}") from None
+
+    def _text_encoder(self) -> TextEncoder:
+        """What encodes the queries: the checkpoint asked for, or the text side of the index, or the codes' model."""
+        from hcq_cli.search.index import Index
+        from hcq_cli.search.text_encoder import open_checkpoint_encoder, open_text_encoder
+
+        if self.settings.checkpoint is not None:
+            return open_checkpoint_encoder([self.settings.checkpoint])
+        collection = self.collection
+        if collection.header.kind == "texts":  # the index of the videos has the text side of the same model
+            with suppress(HcqError):
+                videos = Index.open(self.workspace.index)
+                if videos.header.model_hash == collection.header.model_hash:
+                    collection = videos
+        many = self.settings.many
+        return open_text_encoder(
+            collection, [self.workspace.model], lasting=many, threads=self._threads if many else 1
+        )
+
+    def _holder(self, item_id: str) -> SearchableCodes:
+        """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
+        from hcq_cli.search.index import Index
+        from hcq_cli.search.query import locate
+
+        if locate(self.collection, item_id)[1]:
+            return self.collection
+        for folder in (self.workspace.index, self.workspace.texts_index):
+            with suppress(NotFoundError):
+                other = Index.open(folder)
+                if locate(other, item_id)[1]:
+                    return other
+        return self.collection
+
+    def _watch(self, path: Path, experts: Sequence[str], progress: Progress) -> VideoQuery:
+        """The vectors of a video, by the model of the collection."""
+        from hcq_cli.search.query import check_model
+        from hcq_cli.search.text_encoder import open_checkpoint_encoder
+        from hcq_cli.search.video_query import encode_video
+
+        asked = self.settings.checkpoint
+        places = [asked] if asked else [*self.collection.checkpoints, self.workspace.model]
+        encoder = open_checkpoint_encoder(places, self.collection.header.model_hash)
+        check_model(encoder, self.collection)
+        with progress.progress("extract", total=None, unit="videos"):
+            seen = encode_video(encoder, path, experts)
+        for warning in seen.warnings:
+            progress.warn(f"{path}: {warning}")
+        return seen
