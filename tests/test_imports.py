@@ -23,7 +23,7 @@ ORDER = [
         "evaluation",
         "training",
     ),
-    *("baselines", "bench", "legacy", "weights", "doctor", "demo"),
+    *("baselines", "importers", "bench", "legacy", "weights", "doctor", "demo"),
     *("api", "console", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""

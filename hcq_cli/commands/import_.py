@@ -12,8 +12,8 @@ from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.features.mmt.importing import Imported
-    from hcq_cli.features.mmt.source import Position
+    from hcq_cli.importers.mmt import Imported
+    from hcq_cli.importers.mmt_source import Position
 
 SHOWN = 20
 """Failures printed in full; --json lists all."""
@@ -103,7 +103,7 @@ def mmt(
     An archive is read as a stream and never unpacked. Run again after an interruption, it goes on. Exit code 3: done,
     but some files could not be read (each listed).
     """
-    from hcq_cli.features.mmt.importing import Options, import_mmt
+    from hcq_cli.importers.mmt import Options, import_mmt
 
     named = [name.strip() for name in experts.split(",") if name.strip()] if experts is not None else None
     if named is not None and not named:

@@ -15,7 +15,7 @@ VIDEOS = int(os.environ.get("HCQ_TEST_VIDEOS", "200000"))
 
 
 def run(*arguments: str) -> dict[str, float]:
-    script = Path(__file__).with_name("large_store.py")
+    script = Path(__file__).parent.parent / "support" / "large_store.py"
     done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
     print(done.stdout)
     found: dict[str, float] = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Builds a large store and measures reading it: `python tests/features/large_store.py build|read FOLDER VIDEOS`."""
+"""Builds a large store and measures reading it: `python tests/support/large_store.py build|read FOLDER VIDEOS`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from experts.base import State, Tokens
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.mmt.video_file import MmtVideo
+from hcq_cli.importers.mmt_video_file import MmtVideo
 from hcq_cli.process import python_command
 
 PATIENCE_S = 60.0
@@ -64,7 +64,7 @@ class VideoReader:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._process is None:
-            command = python_command("hcq_cli.features.mmt.child")
+            command = python_command("hcq_cli.importers.mmt_child")
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -1,4 +1,4 @@
-"""The process that opens MMT's files: `python -P -m hcq_cli.features.mmt.child`.
+"""The process that opens MMT's files: `python -P -m hcq_cli.importers.mmt_child`.
 
 The HDF5 library can be sent round in circles for ever, or crash, by one damaged byte. So it runs here, where a memory
 limit holds, and an alarm ends the process when a file takes too long; `reader.py` starts it anew.
@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.mmt.video_file import MmtVideo, read_video
+from hcq_cli.importers.mmt_video_file import MmtVideo, read_video
 
 MEMORY_BYTES = 4 << 30
 

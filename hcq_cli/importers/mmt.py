@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, DamagedError, NotFoundError, UsageError
-from hcq_cli.features.mmt.captions import CaptionFile, CaptionSpool, write_all, write_split
-from hcq_cli.features.mmt.number_table import read_number_table
-from hcq_cli.features.mmt.protocols import (
+from hcq_cli.features.store import FeatureWriter, VideoFeatures
+from hcq_cli.importers.mmt_captions import CaptionFile, CaptionSpool, write_all, write_split
+from hcq_cli.importers.mmt_number_table import read_number_table
+from hcq_cli.importers.mmt_source import Item, Position, Refused, Source
+from hcq_cli.importers.mmt_splits import (
     DATA_SETS,
     LISTS,
     MOST_LIST_BYTES,
@@ -29,10 +31,8 @@ from hcq_cli.features.mmt.protocols import (
     guess_by_lists,
     listed_videos,
 )
-from hcq_cli.features.mmt.reader import VideoReader
-from hcq_cli.features.mmt.source import Item, Position, Refused, Source
-from hcq_cli.features.mmt.video_file import MOST_FILE_BYTES, MmtVideo
-from hcq_cli.features.store import FeatureWriter, VideoFeatures
+from hcq_cli.importers.mmt_video_file import MOST_FILE_BYTES, MmtVideo
+from hcq_cli.importers.mmt_video_reader import VideoReader
 
 VERSION = "mmt-eccv20"
 TEST_CAPTION_FILES = {f"{TEST_CAPTIONS}.pkl", f"{TEST_CAPTIONS}.json"}

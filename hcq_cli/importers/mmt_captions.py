@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hcq_cli.features.mmt.protocols import TEST_CAPTIONS, Sentences, Split, counting
 from hcq_cli.files import atomic_open
+from hcq_cli.importers.mmt_splits import TEST_CAPTIONS, Sentences, Split, counting
 
 
 @dataclass(frozen=True)

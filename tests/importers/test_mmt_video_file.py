@@ -16,10 +16,10 @@ from mmt_files import h5_bytes, video_bytes
 
 from experts.base import State
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.mmt import reader
-from hcq_cli.features.mmt.number_table import read_number_table
-from hcq_cli.features.mmt.reader import VideoReader
-from hcq_cli.features.mmt.video_file import read_video
+from hcq_cli.importers import mmt_video_reader as reader
+from hcq_cli.importers.mmt_number_table import read_number_table
+from hcq_cli.importers.mmt_video_file import read_video
+from hcq_cli.importers.mmt_video_reader import VideoReader
 
 WIDTHS = {"s3d": 4, "face": 3, "rgb": 2}
 ROWS = np.arange(8, dtype=np.float32).reshape(2, 4) + 1

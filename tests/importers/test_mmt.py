@@ -13,9 +13,9 @@ from mmt_files import add, features, h5_bytes, h5_name, msrvtt, pack, unpack, vi
 
 from experts.base import State
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.features.mmt import importing
-from hcq_cli.features.mmt.importing import Options, import_mmt
 from hcq_cli.features.store import FeatureStore, verify
+from hcq_cli.importers import mmt as importing
+from hcq_cli.importers.mmt import Options, import_mmt
 
 
 def lines(path: Path) -> list[dict]:
