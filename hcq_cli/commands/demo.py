@@ -56,7 +56,7 @@ def demo(
     from hcq_cli.demo.journey import DemoOptions, run_demo
 
     options = DemoOptions(folder, videos, seed, fresh, tuple(settings or ()))
-    report = run_demo(options, session.console.progress)
+    report = run_demo(options, session.console)
     session.console.result(_document(report), lambda: _print(session, report))
 
 

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+import hcq_cli as api
+from hcq_cli.api.progress import Bar, Progress
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.folder import DemoFolder, Identity
-from hcq_cli.demo.grammar import captions
 from hcq_cli.demo.questions import Question, five_questions
 from hcq_cli.errors import HcqError
 
 if TYPE_CHECKING:
     from hcq_cli.search.query import Hit
-    from hcq_cli.training.progress import EpochReport, StepReport
 
 RECIPE = "demo"
 STAGES = ("render", "extract", "train", "encode", "index", "query")
 HITS = 10
-
-
-class Bar(Protocol):
-    """How far a stage has come."""
-
-    def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
-        """Set how much is done, how much there is, or what is said beside it."""
-
-
-Progress = Callable[[str, float | None, str], AbstractContextManager[Bar]]
-"""Given a stage's name, how much there is and its unit: shows how far it has come while the block runs."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +116,7 @@ class Journey:
     """
 
     def __init__(self, options: DemoOptions, progress: Progress) -> None:
-        self.options, self.progress = options, progress
+        self.options, self.progress = options, BarsOnly(progress)
         self.scenes = compose(options.videos, options.seed)
         self.tests = [scene for scene in self.scenes if scene.split == "test"]
         self.folder = DemoFolder(options.root)
@@ -160,23 +149,13 @@ class Journey:
         from hcq_cli.demo.render import render_all
         from hcq_cli.media.engine import cores
 
-        with self.progress("render", len(self.scenes), "clips") as bar:
+        with self.progress.progress("render", len(self.scenes), "clips") as bar:
             render_all(self.scenes, self.options.seed, self.folder.clips, cores(), bar.update)
         self.folder.write_captions(self.scenes, self.options.seed)
 
     def extract(self) -> None:
         """Clips → features of all four experts."""
-        from experts.registry import presets
-        from hcq_cli.media.engine import ExtractReport, Options, extract
-        from hcq_cli.media.inputs import find_inputs
-
-        with self.progress("extract", len(self.scenes), "clips") as bar:
-
-            def show(report: ExtractReport, _: str) -> None:
-                bar.update(report.done)
-
-            inputs = find_inputs([str(self.folder.clips)])
-            report = extract(inputs, presets["classic"], Options(self.workspace.features), show)
+        report = api.extract(self.workspace, [self.folder.clips], progress=self.progress)
         if report.failed:
             first = report.failed[0]
             raise HcqError(f"{first.path}: {first.error}", "hcq doctor, then hcq demo DIR --fresh")
@@ -184,55 +163,24 @@ class Journey:
 
     def train(self) -> None:
         """Features and captions → a checkpoint; an interrupted training goes on."""
-        from hcq_cli.datasets.captions import read_captions
-        from hcq_cli.datasets.collection import collect
-        from hcq_cli.features.store import FeatureStore
-        from hcq_cli.training import recipe as recipes
-        from hcq_cli.training.dataset import training_data
-        from hcq_cli.training.loop import train
-
         settings = [f"training.seed={self.options.seed}", *self.options.settings]
-        plan = recipes.load(RECIPE, settings)
-        store = FeatureStore.open(self.workspace.features)
-        data = training_data(store, collect(store, read_captions(self.workspace.captions)))
-        with self.progress("train", None, "steps") as bar:
-            about = {"captions": str(self.workspace.captions.resolve())}
-            train(data, plan, self.workspace.model, observer=TrainingBar(bar), about=about)
+        api.train(self.workspace, recipe=RECIPE, settings=settings, progress=self.progress)
 
     def encode(self) -> None:
         """Features → a code file."""
-        from hcq_cli.features.store import FeatureStore
-        from hcq_cli.model.checkpoint import load
-        from hcq_cli.model.encoding import encode_store
-
-        model, store = load(self.workspace.model), FeatureStore.open(self.workspace.features)
-        self.report.bytes_per_video = model.config.bytes_per_video
-        with self.progress("encode", len(store), "clips"):
-            encode_store(model, store, self.workspace.codes)
+        self.report.bytes_per_video = api.encode(self.workspace, progress=self.progress).config.bytes_per_video
 
     def index(self) -> None:
         """Code file → index."""
-        from hcq_cli.codes.codefile import open_codes
-        from hcq_cli.search.index_writer import build
-        from hcq_cli.search.text_encoder_export import text_encoder_exporter
-
-        tower = text_encoder_exporter(open_codes(self.workspace.codes).header, [self.workspace.model])
-        build(self.workspace.index, [self.workspace.codes], text_encoder=tower)
+        api.build_index(self.workspace, partitions=0, progress=self.progress)
 
     def query(self) -> None:
         """Recall over the test clips, then the five questions over all clips."""
-        from hcq_cli.codes.codefile import open_codes
-        from hcq_cli.demo.recall import measure_recall
-        from hcq_cli.search.index import Index
-        from hcq_cli.search.query import search_texts
-        from hcq_cli.search.text_encoder import open_checkpoint_encoder
-
-        tower, index = open_checkpoint_encoder([self.workspace.model]), Index.open(self.workspace.index)
-        sentences = [captions(scene, self.options.seed) for scene in self.tests]
-        recall = measure_recall(open_codes(self.workspace.codes), tower, self.tests, sentences)
-        self.report.queries, self.report.R1, self.report.R10 = sum(map(len, sentences)), recall.R1, recall.R10
+        measured = api.evaluate(self.workspace, split="test", progress=self.progress).measured
+        recall = measured.quantized.t2v
+        self.report.queries, self.report.R1, self.report.R10 = measured.texts, recall.R1, recall.R10
         questions = five_questions(self.scenes)
-        answers = search_texts(index, tower, [question.text for question in questions], HITS)
+        answers = api.Searcher(self.workspace).texts([question.text for question in questions], HITS)
         self.report.answers = [
             Answered(question, self._judged(question, answer.hits), question.share(self.scenes))
             for question, answer in zip(questions, answers, strict=True)
@@ -246,29 +194,25 @@ class Journey:
         )
 
 
-class TrainingBar:
-    """Shows a training on a bar.
+class BarsOnly:
+    """Shows how far a stage has come, and passes over notes and warnings: the demo tells its own story.
 
     Args:
-        bar: the bar.
+        progress: what shows the bars.
     """
 
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
-    def note(self, sentence: str) -> None:
-        """Nothing; the demo tells its own story."""
+    def progress(self, label: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Bar]:
+        """See `Progress.progress`."""
+        return self._progress.progress(label, total, unit)
 
-    def warning(self, sentence: str) -> None:
-        """Nothing; the demo's captions are its own."""
+    def note(self, line: str) -> None:
+        """Nothing."""
 
-    def step(self, report: StepReport) -> None:
-        """Move the bar."""
-        detail = f"epoch {report.epoch}/{report.epochs} · loss {report.loss:.2f}"
-        self._bar.update(completed=report.step, total=report.steps, detail=detail)
-
-    def epoch(self, report: EpochReport) -> None:
-        """Nothing; the steps have told it."""
+    def warn(self, line: str) -> None:
+        """Nothing."""
 
 
 def run_demo(options: DemoOptions, progress: Progress) -> DemoReport:
