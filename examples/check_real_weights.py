@@ -22,7 +22,7 @@ import numpy as np
 from experts.base import Clip, Expert, State, Tokens
 from experts.neural.sources import ON_REQUEST
 from experts.neural.weights import WeightsError
-from experts.registry import load, named
+from experts.registry import load, split_source
 from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
 from hcq_cli.errors import HcqError
@@ -67,7 +67,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def faults(ask: str, expert: Expert, tokens: list[Tokens]) -> Iterator[str]:
     """What is wrong; nothing if all is well."""
-    name, source = named(ask)
+    name, source = split_source(ask)
     width = WIDTHS.get(ask, expert.dim)
     if name == "face":
         if tokens[1].state is State.TOKENS and tokens[1].features.shape[1] != width:
@@ -114,7 +114,7 @@ def wrong_words(name: str, source: str, tokens: list[Tokens]) -> Iterator[str]:
 
 def check(ask: str, paths: list[Path]) -> bool:
     """Fetch a network if it is one of the hub, run it, tell; whether all is well."""
-    source = named(ask)[1]
+    source = split_source(ask)[1]
     if not Path(source).exists() and not source.startswith("onnx:"):
         for hub in wanted([source] if "+" not in source else source.split("+")):
             fetch(hub, print)

@@ -1,8 +1,8 @@
 """The expert contract: the only file that the author of an expert must read.
 
-A video is decoded once, in stretches of at most `STRETCH_S` seconds so that a two-hour film needs no more
-memory than a clip. Each stretch reaches every expert as a `Clip`; the expert answers with `Tokens`: feature
-vectors and the second of the video that each one speaks of. Tokens of successive stretches are concatenated.
+A video is decoded once, in segments of at most `SEGMENT_S` seconds so that a two-hour film needs no more memory
+than a short video. Each segment reaches every expert as a `Clip`; the expert answers with `Tokens`: feature vectors
+and the second of the video that each one speaks of. Tokens of successive segments are concatenated.
 
 A minimal expert:
 
@@ -14,7 +14,8 @@ A minimal expert:
 
         def extract(self, clip: Clip) -> Tokens:
             frames = clip.frames(self.sampling)
-            return Tokens(frames.images.mean((1, 2, 3), keepdims=False)[:, None] / 255, frames.times)
+            features = frames.images.mean((1, 2, 3), dtype=np.float32)[:, None] / 255
+            return Tokens(features, frames.times)
 
 Announce it to hcq with an entry point in the group `hcq.experts` whose value is the class.
 """
@@ -29,8 +30,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-STRETCH_S = 30
-"""Longest stretch of a video handed to an expert at once, in whole seconds (windows of whole seconds align)."""
+SEGMENT_S = 30
+"""Longest segment of a video handed to an expert at once, in whole seconds (windows of whole seconds align)."""
+STRETCH_S = SEGMENT_S  # its name until now; experts in other packages may import it
 
 
 class State(StrEnum):
@@ -66,7 +68,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Frames:
-    """Sampled frames of a stretch, upright (rotation applied) and with square pixels.
+    """Sampled frames of a segment, upright (rotation applied) and with square pixels.
 
     Args:
         images: uint8 [n, height, width, 3], RGB.
@@ -83,7 +85,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Waveform:
-    """The mono sound of a stretch.
+    """The mono sound of a segment.
 
     Args:
         samples: float32 [n] in -1..1.
@@ -98,10 +100,10 @@ class Waveform:
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of one video, decoded once for all experts.
+    """A segment of one video, decoded once for all experts.
 
     Args:
-        start_s: where the stretch begins in the video, seconds.
+        start_s: where the segment begins in the video, seconds.
         end_s: where it ends, seconds.
         has_picture: whether the file has a video track at all.
         has_sound: whether the file has a sound track at all.
@@ -118,6 +120,7 @@ class Clip:
 
     def frames(self, sampling: Sampling) -> Frames:
         """The frames sampled for `sampling`; empty [0, 0, 0, 3] if none could be decoded."""
+        # Empty and not None: its shape and type are those of any frames, so most code needs no special case.
         empty = Frames(np.zeros((0, 0, 0, 3), np.uint8), np.zeros(0, np.float32))
         return self.frames_by_sampling.get(sampling, empty)
 
@@ -186,5 +189,5 @@ class Expert(Protocol):
         ...
 
     def extract(self, clip: Clip) -> Tokens:
-        """Turn a stretch into tokens, or into none with the reason."""
+        """Turn a segment into tokens, or into none with the reason."""
         ...

@@ -10,7 +10,7 @@ It feeds made-up clips (colours, movement, tones; nothing at all; a single pixel
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from experts.base import Clip, Expert, Frames, Sampling, State, Tokens, Waveform
 
 HOUR_S = 3600.0
 LATEST_S = 1.0
-"""A token may lie this far outside its stretch (frames of low-rate videos do)."""
+"""A token may lie this far outside its segment (frames of low-rate videos do)."""
 
 
 class BrokenContract(AssertionError):
@@ -37,11 +37,11 @@ def check_expert(expert: Expert, device: str = "cpu") -> None:
     Raises:
         BrokenContract: with all the promises that do not hold.
     """
-    broken = list(_attributes(expert))
-    if not broken:
+    broken = list(_attribute_faults(expert))
+    if not broken:  # without its attributes no clip can be made for it
         expert.prepare(device)
-        for promise in (_clips, _absence, _repetition, _clock):
-            broken += promise(expert)
+        for faults in (_clip_faults, _absence_faults, _repetition_faults, _clock_faults):
+            broken += faults(expert)
     if broken:
         raise BrokenContract("\n".join([f"{getattr(expert, 'name', expert)!r} breaks the contract:", *broken]))
 
@@ -49,38 +49,76 @@ def check_expert(expert: Expert, device: str = "cpu") -> None:
 def example_clip(
     sampling: Sampling, seconds: float = 3.0, size: tuple[int, int] = (90, 160), start_s: float = 0.0, seed: int = 0
 ) -> Clip:
-    """A made-up stretch: a bright square crosses a coloured, grainy ground while a tone rises in pulses.
+    """A made-up segment: a bright square crosses a coloured, grainy ground while a tone rises in pulses.
 
     Args:
         sampling: what the expert asks for.
+        seconds: how long it lasts.
         size: height and width of the picture, pixels.
+        start_s: where it begins in the video, seconds.
+        seed: of colours and tone.
     """
     frames: dict[Sampling, Frames] = {}
     sounds: dict[int, Waveform] = {}
     if sampling.frames_per_second:
         shrink = min(1.0, sampling.max_side / max(size))
         height, width = (max(1, round(side * shrink)) for side in size)
-        frames[sampling] = _moving_square(sampling.frames_per_second, seconds, height, width, start_s, seed)
+        count = max(1, int(np.ceil(seconds * sampling.frames_per_second)))
+        times = (start_s + np.arange(count) / sampling.frames_per_second).astype(np.float32)
+        frames[sampling] = Frames(_moving_square(count, height, width, seed), times)
     if sampling.audio_hz:
         at = np.arange(int(seconds * sampling.audio_hz)) / sampling.audio_hz
         tone = 0.4 * np.sin(2 * np.pi * (200 + 100 * seed + 80 * at) * at) * (np.sin(8 * np.pi * at) > 0)
         sounds[sampling.audio_hz] = Waveform(tone.astype(np.float32), sampling.audio_hz, start_s)
-    return Clip(start_s, start_s + seconds, True, True, frames, sounds)
+    return Clip(
+        start_s,
+        start_s + seconds,
+        has_picture=True,
+        has_sound=True,
+        frames_by_sampling=frames,
+        sound_by_hz=sounds,
+    )
 
 
-def _moving_square(rate: float, seconds: float, height: int, width: int, start_s: float, seed: int) -> Frames:
+def _moving_square(count: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """Frames in which a grainy square goes from left to right: uint8 [count, height, width, 3]."""
     rng = np.random.default_rng(seed)
-    count = max(1, int(np.ceil(seconds * rate)))
     ground = rng.integers(0, 60, (height, width, 3)) + rng.integers(0, 120, 3)
     images = np.repeat(ground[None], count, 0).astype(np.uint8)
     side = max(1, min(height, width) // 3)
     for at, image in enumerate(images):
         left = (width - side) * at // count
         image[(height - side) // 2 :, left : left + side][:side] = rng.integers(180, 255, 3)
-    return Frames(images, (start_s + np.arange(count) / rate).astype(np.float32))
+    return images
 
 
-def _attributes(expert: Expert) -> Iterator[str]:
+def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
+    """What is wrong with the tokens of a segment; nothing if all is well.
+
+    Args:
+        tokens: what the expert answered.
+        dim: its width of a vector.
+        clip: what it was given.
+    """
+    count = len(tokens.times)
+    if not isinstance(tokens.state, State):
+        yield f"state is a State, not {tokens.state!r}"
+    elif (tokens.state is State.TOKENS) != (count > 0):
+        yield f"state is {tokens.state.value!r} with {count} tokens"
+    if tokens.features.dtype != np.float32 or tokens.times.dtype != np.float32:
+        yield f"features and times are float32, not {tokens.features.dtype} and {tokens.times.dtype}"
+    if tokens.features.shape != (count, dim) or tokens.times.shape != (count,):
+        yield f"features are [{count}, {dim}] and times [{count}], not {tokens.features.shape}, {tokens.times.shape}"
+    if tokens.words and len(tokens.words) != count:
+        yield f"words are none, or one text a token: not {len(tokens.words)} for {count}"
+    if not np.isfinite(tokens.features).all() or not np.isfinite(tokens.times).all():
+        yield "features and times are finite"
+    elif count and not clip.start_s - LATEST_S <= tokens.times.min() <= tokens.times.max() <= clip.end_s + LATEST_S:
+        span = f"{tokens.times.min()}..{tokens.times.max()}"
+        yield f"times lie in the segment {clip.start_s}..{clip.end_s} s, not {span}"
+
+
+def _attribute_faults(expert: Expert) -> Iterator[str]:
     name, sampling = getattr(expert, "name", None), getattr(expert, "sampling", None)
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         yield f"name is a lower-case word, not {name!r}"
@@ -101,6 +139,7 @@ def _attributes(expert: Expert) -> Iterator[str]:
 
 
 def _edge_clips(sampling: Sampling) -> dict[str, Clip]:
+    """Clips that experts stumble over, by what they are."""
     silence = {hz: np.zeros(hz * 2, np.float32) for hz in [sampling.audio_hz] if hz}
     black = example_clip(sampling, 2.0)
     dark = {
@@ -110,7 +149,7 @@ def _edge_clips(sampling: Sampling) -> dict[str, Clip]:
     return {
         "a clip of three seconds": example_clip(sampling),
         "an upright clip": example_clip(sampling, 2.4, (160, 90)),
-        "a stretch of thirty seconds": example_clip(sampling, 30.0, (45, 80)),
+        "a segment of thirty seconds": example_clip(sampling, 30.0, (45, 80)),
         "a tenth of a second": example_clip(sampling, 0.1),
         "frames of one pixel": example_clip(sampling, 2.0, (1, 1)),
         "frames one pixel high": example_clip(sampling, 2.0, (1, 300)),
@@ -118,7 +157,8 @@ def _edge_clips(sampling: Sampling) -> dict[str, Clip]:
     }
 
 
-def _clips(expert: Expert) -> Iterator[str]:
+def _clip_faults(expert: Expert) -> Iterator[str]:
+    """Every clip gives sound tokens, and is left as it was: the other experts get the same arrays."""
     for what, clip in _edge_clips(expert.sampling).items():
         before = [array.copy() for array in _arrays(clip)]
         tokens, trouble = _attempt(expert, clip)
@@ -131,6 +171,7 @@ def _clips(expert: Expert) -> Iterator[str]:
 
 
 def _attempt(expert: Expert, clip: Clip) -> tuple[Tokens | None, str]:
+    """The tokens of a clip, or None and what the expert raised."""
     try:
         return expert.extract(clip), ""
     except Exception as error:  # any failure is what is to be told
@@ -142,33 +183,14 @@ def _arrays(clip: Clip) -> list[NDArray[np.generic]]:
     return [*pictures, *(sound.samples for sound in clip.sound_by_hz.values())]
 
 
-def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
-    """What is wrong with the tokens of a stretch; nothing if all is well."""
-    count = len(tokens.times)
-    if not isinstance(tokens.state, State):
-        yield f"state is a State, not {tokens.state!r}"
-    elif (tokens.state is State.TOKENS) != (count > 0):
-        yield f"state is {tokens.state.value!r} with {count} tokens"
-    if tokens.features.dtype != np.float32 or tokens.times.dtype != np.float32:
-        yield f"features and times are float32, not {tokens.features.dtype} and {tokens.times.dtype}"
-    if tokens.features.shape != (count, dim) or tokens.times.shape != (count,):
-        yield f"features are [{count}, {dim}] and times [{count}], not {tokens.features.shape}, {tokens.times.shape}"
-    if tokens.words and len(tokens.words) != count:
-        yield f"words are none, or one text a token: not {len(tokens.words)} for {count}"
-    if not np.isfinite(tokens.features).all() or not np.isfinite(tokens.times).all():
-        yield "features and times are finite"
-    elif count and not clip.start_s - LATEST_S <= tokens.times.min() <= tokens.times.max() <= clip.end_s + LATEST_S:
-        span = f"{tokens.times.min()}..{tokens.times.max()}"
-        yield f"times lie in the stretch {clip.start_s}..{clip.end_s} s, not {span}"
-
-
-def _absence(expert: Expert) -> Iterator[str]:
+def _absence_faults(expert: Expert) -> Iterator[str]:
     """No track and nothing decoded are told apart, and neither is an error."""
     nothing = Clip(0.0, 2.0, has_picture=True, has_sound=True)
-    cases: list[tuple[str, Clip, State]] = [("nothing could be decoded", nothing, State.NO_FRAMES)]
     no_track = replace(nothing, has_picture=False, has_sound=False)
-    cases.append(("the file has no track it needs", no_track, State.NO_STREAM))
-    for what, clip, state in cases:
+    for what, clip, state in (
+        ("nothing could be decoded", nothing, State.NO_FRAMES),
+        ("the file has no track it needs", no_track, State.NO_STREAM),
+    ):
         tokens, trouble = _attempt(expert, clip)
         if tokens is None:
             yield f"{what}: {trouble}"
@@ -176,24 +198,26 @@ def _absence(expert: Expert) -> Iterator[str]:
             yield f"{what}: {len(tokens)} tokens, state {tokens.state!r}, where none and {state.value!r} are due"
 
 
-def _repetition(expert: Expert) -> Iterator[str]:
+def _repetition_faults(expert: Expert) -> Iterator[str]:
     """Equal clips give equal tokens, whatever came between."""
     clip = example_clip(expert.sampling)
-    outcomes: list[Callable[[Tokens], NDArray[np.float32]]] = [lambda t: t.features, lambda t: t.times]
     first, _ = _attempt(expert, clip)
     _attempt(expert, example_clip(expert.sampling, 2.0, (160, 90), seed=1))
     again, _ = _attempt(expert, clip)
-    if first and again and any(not np.array_equal(part(first), part(again)) for part in outcomes):
+    if not first or not again:
+        return  # what it raised, and why it found nothing, is told with the clips
+    if not (np.array_equal(first.features, again.features) and np.array_equal(first.times, again.times)):
         yield "equal clips give equal tokens, bit for bit, whatever was seen between them"
 
 
-def _clock(expert: Expert) -> Iterator[str]:
-    """Times count from the start of the video, not of the stretch."""
+def _clock_faults(expert: Expert) -> Iterator[str]:
+    """Times count from the start of the video, not of the segment."""
     early, _ = _attempt(expert, example_clip(expert.sampling))
     late, _ = _attempt(expert, example_clip(expert.sampling, start_s=HOUR_S))
     if early is None or late is None:
         return
     if len(early) != len(late) or not np.allclose(early.times + HOUR_S, late.times, atol=0.01):
-        yield "the same stretch an hour later has the same tokens an hour later"
+        yield "the same segment an hour later has the same tokens an hour later"
     elif not np.allclose(early.features, late.features, atol=0.02):
-        yield "the same stretch an hour later has the same features"
+        # Not bit for bit: float32 times an hour into a video are coarser, and so are speeds computed from them.
+        yield "the same segment an hour later has the same features"

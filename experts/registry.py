@@ -45,11 +45,11 @@ WITH_SOURCE: dict[str, str] = {
     "ocr": "experts.neural.ocr:Ocr",
     "speech": "experts.neural.speech:Speech",
 }
-"""What makes an expert of a source, by the expert's name."""
+"""What makes an expert of a source, by the expert's name. As text: a query must not wait for torch to be imported."""
 
 
 @dataclass(frozen=True)
-class Announced:
+class InstalledExpert:
     """An expert that can be loaded by its name.
 
     Args:
@@ -63,37 +63,41 @@ class Announced:
     package: str
 
 
-def announced() -> dict[str, Announced]:
+def installed() -> dict[str, InstalledExpert]:
     """Every expert that is installed, by name, without importing any.
 
     Raises:
         ValueError: two packages announce the same name, or one takes the name of a built-in expert.
     """
-    known = {name: Announced(name, value, "hcq") for name, value in {**WITH_SOURCE, **BUILT_IN}.items()}
+    known = {name: InstalledExpert(name, value, "hcq") for name, value in {**WITH_SOURCE, **BUILT_IN}.items()}
     for point in entry_points(group=GROUP):
-        other = Announced(point.name, point.value, point.dist.name if point.dist else "?")
+        other = InstalledExpert(point.name, point.value, point.dist.name if point.dist else "?")
+        # Equal twice is no clash: a package that lies in two places on the path is seen twice.
         if known.setdefault(point.name, other) != other:
             packages = f"{known[point.name].package} and {other.package}"
             raise ValueError(f"expert {point.name!r} is announced by both {packages}: uninstall one of them")
     return known
 
 
-def named(ask: str) -> tuple[str, str]:
+def split_source(ask: str) -> tuple[str, str]:
     """`name=source` in two; the source is empty if there is none."""
     name, _, source = ask.partition("=")
     return name.strip(), source.strip()
 
 
-def asks(names: Iterable[str], preset: str) -> list[str]:
+def with_default_sources(names: Iterable[str], preset: str) -> list[str]:
     """What to load for experts a person names: one without a source takes the one it has in the preset.
 
     Args:
         names: `name` or `name=source`.
         preset: under "neural" an expert that can be a network is one.
+
+    Returns:
+        `name` or `name=source` for each, as `load` takes them.
     """
     found = []
     for ask in names:
-        name, source = named(ask)
+        name, source = split_source(ask)
         network = default_source(name) if preset == "neural" or name not in BUILT_IN else None
         found.append(f"{name}={network}" if not source and network else ask)
     return found
@@ -110,22 +114,27 @@ def load(names: Iterable[str]) -> list[Expert]:
         WeightsError: the weights of a network are not on this machine or cannot be used; its hint says what to run.
         ValueError: a name was given twice, or what its package announces cannot be imported or is no expert.
     """
-    wanted, known = [named(ask) for ask in names], announced()
+    wanted, known = [split_source(ask) for ask in names], installed()
     only = [name for name, _ in wanted]
-    twice = sorted({name for name in only if only.count(name) > 1})
-    if twice:
+    # The name is the key of the features in the store: two sources of one expert cannot lie side by side.
+    if twice := sorted({name for name in only if only.count(name) > 1}):
         raise ValueError(f"expert {twice[0]!r} is asked for more than once")
-    missing = [name for name in only if name not in known]
-    if missing:
+    if missing := [name for name in only if name not in known]:
         raise LookupError(f"no expert is called {missing[0]!r}; there are: {', '.join(known)}")
     return [_make(known[name], source) for name, source in wanted]
 
 
-def _make(announcement: Announced, source: str) -> Expert:
-    name, value = announcement.name, announcement.value
-    if announcement.package == "hcq" and source:
+def _make(found: InstalledExpert, source: str) -> Expert:
+    """The expert itself, seen to be one.
+
+    Raises:
+        WeightsError: see `load`.
+        ValueError: see `load`.
+    """
+    name, value = found.name, found.value
+    if found.package == "hcq" and source:
         value = WITH_SOURCE[name]
-    where = f"expert {name!r} of package {announcement.package} ({value})"
+    where = f"expert {name!r} of package {found.package} ({value})"
     try:
         make = EntryPoint(name, value, GROUP).load()
         expert = make(*([source] if source else []))
@@ -133,8 +142,7 @@ def _make(announcement: Announced, source: str) -> Expert:
         raise
     except Exception as error:  # whatever a foreign module does on import or construction
         raise ValueError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
-    lacking = _lacking(expert)
-    if lacking:
+    if lacking := _missing_parts(expert):
         raise ValueError(f"{where} is no expert: it has no {', '.join(lacking)}")
     if expert.name != name:
         raise ValueError(f"{where} calls itself {expert.name!r}: name and entry point must agree")
@@ -142,7 +150,8 @@ def _make(announcement: Announced, source: str) -> Expert:
     return made
 
 
-def _lacking(expert: object) -> Sequence[str]:
-    """What an object lacks of an expert; properties are not asked for, some read large files."""
+def _missing_parts(expert: object) -> Sequence[str]:
+    """What an object lacks of an expert."""
+    # Looked up on the class first: `hasattr` on the object would compute a property, and some read large files.
     parts = [part for part in Expert.__annotations__ if not hasattr(type(expert), part) and not hasattr(expert, part)]
     return parts + [part for part in ("prepare", "extract") if not callable(getattr(expert, part, None))]

@@ -1,7 +1,8 @@
 """Shots: one token each, the mean of how its frames look. Cuts are found by PySceneDetect (its content detector).
 
-A shot that lasts over the end of a stretch gives a token in each: an expert sees one stretch at a time. How frames
+A shot that lasts over the end of a segment gives a token in each: an expert sees one segment at a time. How frames
 look is told by the classic appearance, or by any network that the appearance expert takes (`scene=SOURCE`).
+Letters: H and W height and width of a frame in pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SHORTEST = 5
 """Frames between two cuts: what follows sooner is a flash."""
 THRESHOLD = 27.0
 """Mean change of hue, saturation and lightness (0..255) that is a cut; PySceneDetect's own setting."""
-LOOKED_AT = 4
+DESCRIBED_FRAMES = 4
 """Frames of a shot that are described, evenly spread."""
 INSTALL = 'pip install "hcq[scene]"'
 
@@ -43,24 +44,24 @@ class Scene:
     version = "1"
 
     def __init__(self, source: str = "") -> None:
-        self._eye: Any = None
+        self._network: Any = None
         if source:
-            from experts.neural.appearance import appearance
+            from experts.neural.appearance import appearance  # torch, which the classic appearance does without
 
-            self._eye = appearance(source)
-        side = self._eye.sampling.max_side if self._eye else Appearance.sampling.max_side
+            self._network = appearance(source)
+        side = self._network.sampling.max_side if self._network else Appearance.sampling.max_side
         self.sampling = Sampling(FRAMES_PER_SECOND, side)
-        self.paced = True
-        self.licence = self._eye.licence if self._eye else ""
+        self.paced = True  # the threshold of a cut is one for this rate of frames
+        self.licence = self._network.licence if self._network else ""
         self.about = "sees shots: one vector from cut to cut"
-        each = self._eye.cost if self._eye else "about 3 ms of a core a frame"
-        self.cost = f"{each}, {LOOKED_AT} frames a shot, and finding the cuts"
+        each = self._network.cost if self._network else "about 3 ms of a core a frame"
+        self.cost = f"{each}, {DESCRIBED_FRAMES} frames a shot, and finding the cuts"
         self._describe: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None
 
     @cached_property
     def dim(self) -> int:
         """Width of a vector."""
-        return int(self._eye.dim) if self._eye else Appearance().dim
+        return int(self._network.dim) if self._network else Appearance().dim
 
     @cached_property
     def weights(self) -> str:
@@ -74,7 +75,7 @@ class Scene:
                 found = f"scenedetect {version(package)}"
             except PackageNotFoundError:
                 continue
-            return f"{found}, {self._eye.weights}" if self._eye else found
+            return f"{found}, {self._network.weights}" if self._network else found
         raise WeightsError("PySceneDetect is not installed", INSTALL)
 
     def prepare(self, device: str) -> None:
@@ -87,15 +88,15 @@ class Scene:
             import scenedetect  # noqa: F401
         except ImportError:
             raise WeightsError("PySceneDetect is not installed", INSTALL) from None
-        if self._eye:
-            self._eye.prepare(device)
-            self._describe = self._described_by_network
+        if self._network:
+            self._network.prepare(device)
+            self._describe = self._describe_by_network
         else:
             Appearance().prepare(device)
-            self._describe = _described_by_hand
+            self._describe = lambda images: np.stack([describe_frame(image) for image in images])
 
     def extract(self, clip: Clip) -> Tokens:
-        """One token for each shot of the stretch."""
+        """One token for each shot of the segment."""
         if self._describe is None:
             self.prepare("cpu")
         assert self._describe is not None
@@ -105,31 +106,29 @@ class Scene:
         edges = [0, *find_cuts(frames), len(frames)]
         features, times = [], []
         for first, last in pairwise(edges):
-            shown = np.unique(np.linspace(first, last - 1, LOOKED_AT + 2)[1:-1].round().astype(int))
+            # Evenly spread, but neither the first nor the last: those show the cut itself, often half faded.
+            shown = np.unique(np.linspace(first, last - 1, DESCRIBED_FRAMES + 2)[1:-1].round().astype(int))
             features.append(self._describe(frames.images[shown]).mean(0))
             end_s = float(frames.times[last]) if last < len(frames) else max(clip.end_s, float(frames.times[-1]))
             times.append((float(frames.times[first]) + end_s) / 2)
         return Tokens(np.stack(features).astype(np.float32), np.array(times, np.float32))
 
-    def _described_by_network(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _describe_by_network(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Frames uint8 [n, H, W, 3] -> float32 [n, dim], by way of a clip of their own."""
         frames = Frames(images, np.zeros(len(images), np.float32))
-        features: NDArray[np.float32] = self._eye.extract(
-            Clip(0.0, 1.0, True, False, {self._eye.sampling: frames})
-        ).features
+        clip = Clip(0.0, 1.0, True, False, frames_by_sampling={self._network.sampling: frames})
+        features: NDArray[np.float32] = self._network.extract(clip).features
         return features
 
 
-def _described_by_hand(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.stack([describe_frame(image) for image in images])
-
-
 def find_cuts(frames: Frames) -> list[int]:
-    """The numbers of the frames that begin a new shot, the first frame left out."""
+    """The numbers of the frames that begin a new shot, rising, the first frame left out."""
     from scenedetect import ContentDetector, FrameTimecode
 
     detector = ContentDetector(threshold=THRESHOLD, min_scene_len=SHORTEST)
     found = set()
     for number, image in enumerate(frames.images):
+        # Frames that were sampled late or twice count as one a tenth of a second: the detector only needs an order.
         at = FrameTimecode(number, FRAMES_PER_SECOND)
         bgr = np.ascontiguousarray(image[..., ::-1])
         found |= {cut.frame_num for cut in detector.process_frame(at, bgr)}

@@ -106,7 +106,7 @@ def expert_names(experts: str | Sequence[str] | None, preset: str = "classic") -
     Raises:
         UsageError: there is no such preset, or the list is empty.
     """
-    from experts.registry import asks, presets
+    from experts.registry import presets, with_default_sources
 
     if preset not in presets:
         raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
@@ -116,7 +116,7 @@ def expert_names(experts: str | Sequence[str] | None, preset: str = "classic") -
     names = [name.strip() for name in wanted if name.strip()]
     if not names:
         raise UsageError("--experts names no expert", "hcq experts")
-    return asks(names, preset)
+    return with_default_sources(names, preset)
 
 
 def names_in_list(data: bytes) -> list[str]:

@@ -27,7 +27,7 @@ def _row(ask: str, package: str) -> dict[str, Any]:
     from experts import registry
     from experts.neural.weights import WeightsError
 
-    name, source = registry.named(ask)
+    name, source = registry.split_source(ask)
     row: dict[str, Any] = {"name": name, "source": source, "package": package}
     row["presets"] = [preset for preset, members in registry.presets.items() if ask in members]
     try:
@@ -121,7 +121,7 @@ def _list(session: Session) -> None:
     from hcq_cli.errors import HcqError
 
     try:
-        known = registry.announced()
+        known = registry.installed()
     except ValueError as error:
         raise HcqError(str(error), "pip uninstall one of them") from error
     plain = [(each.name, each.package) for each in known.values() if each.name in registry.BUILT_IN]

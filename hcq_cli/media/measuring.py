@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from experts.registry import named
+from experts.registry import split_source
 from hcq_cli.media.child import Child
 from hcq_cli.media.crew import Crew
 from hcq_cli.media.engine import Options, cores, extract, setup
@@ -104,7 +104,7 @@ def measure(
     by_name = {}
     for name in names if alone else ():
         told(f"extract {name} alone")
-        by_name[named(name)[0]] = _extract(inputs, [name], replace(options, workers=count))[1]
+        by_name[split_source(name)[0]] = _extract(inputs, [name], replace(options, workers=count))[1]
     return Measured(
         report.extracted,
         len(report.failed),

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.base import STRETCH_S, Clip, Frames, Sampling, Waveform
+from experts.base import SEGMENT_S, Clip, Frames, Sampling, Waveform
 from hcq_cli.media.decoder import Picture, Sound
 
 ROUNDING_S = 0.001
 """Containers round times to as little as a millisecond: a frame counts as shown from this much earlier on."""
-LONGEST_LAG_S = 4 * STRETCH_S
+LONGEST_LAG_S = 4 * SEGMENT_S
 """How far sound and picture may lie apart in a file before a stretch is closed without the one that lags."""
 
 
@@ -46,7 +46,7 @@ class Grid:
 
 @dataclass
 class _Stretch:
-    """What has been gathered for the seconds from number * STRETCH_S on."""
+    """What has been gathered for the seconds from number * SEGMENT_S on."""
 
     number: int
     images: dict[Sampling, list[NDArray[np.uint8]]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class _Stretch:
 
     def add_sound(self, hz: int, at: int, samples: NDArray[np.float32]) -> None:
         """Lay `samples` at sample `at` of the stretch; what lies between two pieces stays silent."""
-        lane = self.sound.setdefault(hz, np.zeros(STRETCH_S * hz, np.float32))
+        lane = self.sound.setdefault(hz, np.zeros(SEGMENT_S * hz, np.float32))
         lane[at : at + len(samples)] = samples
         first, last = self.heard.get(hz, (at, 0))
         self.heard[hz] = (min(first, at), max(last, at + len(samples)))
@@ -74,7 +74,7 @@ class _Stretch:
 
     def waveform(self, hz: int) -> Waveform:
         first, last = self.heard[hz]
-        return Waveform(self.sound[hz][first:last], hz, self.number * STRETCH_S + first / hz)
+        return Waveform(self.sound[hz][first:last], hz, self.number * SEGMENT_S + first / hz)
 
 
 def _resized(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
@@ -179,7 +179,7 @@ class Cutter:
         at = max(0, at)
         if math.isfinite(self.end_s):
             samples = samples[: max(0, round(self.end_s * sound.hz) - at)]
-        length = STRETCH_S * sound.hz
+        length = SEGMENT_S * sound.hz
         while len(samples):
             number, offset = divmod(at, length)
             piece, samples = samples[: length - offset], samples[length - offset :]
@@ -193,18 +193,18 @@ class Cutter:
         self._heard_s[sound.hz] = max(self._heard_s.get(sound.hz, 0.0), sound.start_s + len(sound.samples) / sound.hz)
 
     def _stretch(self, time_s: float) -> _Stretch:
-        number = max(self._given, int(max(time_s, 0.0) // STRETCH_S))
+        number = max(self._given, int(max(time_s, 0.0) // SEGMENT_S))
         return self._stretches.setdefault(number, _Stretch(number))
 
     def _complete(self, passed_s: float) -> Iterator[Clip]:
-        done = sorted(n for n in self._stretches if (n + 1) * STRETCH_S <= passed_s)
+        done = sorted(n for n in self._stretches if (n + 1) * SEGMENT_S <= passed_s)
         for number in done:
             self._given = number + 1
             yield self._clip(self._stretches.pop(number))
 
     def _clip(self, stretch: _Stretch) -> Clip:
-        start_s = float(stretch.number * STRETCH_S)
-        end_s = min(max(stretch.end_s, start_s), start_s + STRETCH_S, self.end_s)
+        start_s = float(stretch.number * SEGMENT_S)
+        end_s = min(max(stretch.end_s, start_s), start_s + SEGMENT_S, self.end_s)
         frames = {sampling: stretch.frames(sampling) for sampling in stretch.images}
         sound = {hz: stretch.waveform(hz) for hz in stretch.heard}
         return Clip(start_s, end_s, self.has_picture, self.has_sound, frames, sound)

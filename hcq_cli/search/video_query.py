@@ -67,9 +67,9 @@ def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> Expe
         NotFoundError: an expert, or its weights, is not on this machine.
         UsageError: what is installed gives features of another version, or `asks` names what the model does not have.
     """
-    from experts.registry import named
+    from experts.registry import split_source
 
-    given = {named(ask)[0]: ask for ask in asks}
+    given = {split_source(ask)[0]: ask for ask in asks}
     if unknown := set(given) - set(experts):
         raise UsageError(f"the model has no expert {sorted(unknown)[0]!r}", f"it has {', '.join(experts)}")
     identities = {name: expert.identity for name, expert in experts.items()}

@@ -54,7 +54,7 @@ def test_a_name_given_twice_is_refused():
 
 def test_another_package_adds_an_expert(announce):
     announce("echo_one", "echo", GOOD)
-    assert registry.announced()["echo"].package == "echo_one"
+    assert registry.installed()["echo"].package == "echo_one"
     assert registry.load(["echo", "audio"])[0].dim == 3
 
 

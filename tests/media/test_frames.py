@@ -11,7 +11,7 @@ from filming import film, numbered, read_number, turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts.base import STRETCH_S, Clip, Sampling
+from experts.base import SEGMENT_S, Clip, Sampling
 from hcq_cli.media.decoder import CannotOpenError, chain, open_media, upright_size
 from hcq_cli.media.sampling import ROUNDING_S, Cutter, Grid
 
@@ -157,12 +157,12 @@ def test_stretches_of_a_long_video_join_without_a_seam(tmp_path: Path) -> None:
     path = film(tmp_path / "long.mkv", times, sound=np.linspace(-0.5, 0.5, 70 * 16_000, dtype=np.float32))
     sampling = Sampling(2.0, 160, 16_000)
     clips = stretches(path, sampling)
-    assert [clip.start_s for clip in clips] == [0, STRETCH_S, 2 * STRETCH_S]
+    assert [clip.start_s for clip in clips] == [0, SEGMENT_S, 2 * SEGMENT_S]
     numbers, _ = seen(clips, sampling)
     assert numbers == on_screen(times, 70.0, 2.0)
     for clip in clips:
         inside = clip.frames(sampling).times
-        assert (inside >= clip.start_s).all() and (inside < clip.start_s + STRETCH_S).all()
+        assert (inside >= clip.start_s).all() and (inside < clip.start_s + SEGMENT_S).all()
     sound = np.concatenate([clip.sound(16_000).samples for clip in clips])
     np.testing.assert_allclose(sound, np.linspace(-0.5, 0.5, 70 * 16_000), atol=1e-3)
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from experts.neural.weights import WeightsError, count_parameters, locate, parse_hub_id
-from experts.registry import asks, load, presets
+from experts.registry import load, presets, with_default_sources
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "89abcdef0123456789abcdef0123456789abcdef"
@@ -143,9 +143,12 @@ def test_damaged_weights_are_refused(networks, tmp_path):
 def test_names_take_the_source_of_the_preset():
     neural = dict(ask.split("=") for ask in presets["neural"])
     assert set(neural) == {"appearance", "motion", "audio"}  # faces only where they are asked for
-    assert asks(["audio", "face", "appearance=x/y"], "neural")[::2] == [f"audio={neural['audio']}", "appearance=x/y"]
-    assert asks(["audio", "face", "appearance=x/y"], "neural")[1].startswith("face=opencv/")
-    assert asks(["audio", "face"], "classic") == ["audio", "face"]
+    assert with_default_sources(["audio", "face", "appearance=x/y"], "neural")[::2] == [
+        f"audio={neural['audio']}",
+        "appearance=x/y",
+    ]
+    assert with_default_sources(["audio", "face", "appearance=x/y"], "neural")[1].startswith("face=opencv/")
+    assert with_default_sources(["audio", "face"], "classic") == ["audio", "face"]
 
 
 def test_parameters_are_counted_without_loading(networks):
