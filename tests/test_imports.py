@@ -74,9 +74,7 @@ SIDE_ROOMS = {"bench", "demo", "doctor", "importers", "legacy", "weights", "expe
 """What is no verb, and has a command of its own: the core imports none of it."""
 
 
-COMPOSING = {
-    f"hcq_cli.commands.{name}" for name in ("bench", "bench_search", "bench_train", "experts", "import_", "recipes")
-}
+COMPOSING = {f"hcq_cli.commands.{name}" for name in ("bench", "experts")}
 """These still compose library calls by themselves."""
 
 

@@ -109,6 +109,31 @@ def train(
     )
 
 
+def recipe_names() -> list[str]:
+    """The recipes that `train` knows by name."""
+    from hcq_cli.training import recipe
+
+    return recipe.names()
+
+
+def describe_recipe(name: str) -> dict[str, Any]:
+    """All that a recipe sets, its bytes a video, and the runs of its sweep.
+
+    Raises:
+        NotFoundError, UsageError: there is no such recipe, or its file makes no sense.
+    """
+    from hcq_cli.training.recipe import load
+    from hcq_cli.training.sweeps import sweep, variants
+
+    found = load(name)
+    return {
+        **found.to_dict(),
+        "bytes_per_video": found.model.bytes_per_video,
+        "sweep": sweep(name),
+        "variants": variants(name),
+    }
+
+
 def caption_file(workspace: Workspace, given: str | PathLike[str] | None = None) -> Path:
     """The caption file that was given, else the workspace's.
 

@@ -5,8 +5,9 @@ Each pair is timed in turn on the same batches, so that a machine whose speed dr
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,9 +21,11 @@ from hcq_cli.datasets.batches import Draw, collate
 from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.parts import Part
 from hcq_cli.features.records import Ragged
+from hcq_cli.model import registry, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.model.hubness import BANK
+from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import EmbeddingSample
 from hcq_cli.training.dataset import TrainingData
 from hcq_cli.training.loop import Trainer
@@ -50,6 +53,65 @@ class Cost:
     ratio: float
     videos_per_second: float
     batch_size: int
+
+
+def bench_training(
+    recipe: str = "default",
+    settings: Sequence[str] = (),
+    experts: Mapping[str, int] = MMT_EXPERTS,
+    *,
+    tokens: int = 15,
+    words: int = 12,
+    rounds: int = 10,
+    threads: int = 0,
+    device: str = "cpu",
+) -> Cost:
+    """Time a whole training step beside the forward and backward pass of its two encoders, on made-up features.
+
+    Args:
+        recipe: name or file.
+        settings: "table.key=value" each, on top of it.
+        experts: width of each.
+        tokens: that an expert gives, in the mean.
+        words: of a caption.
+        rounds: pairs to time.
+        threads: of torch; 0 for as many as it likes.
+        device: cpu or cuda.
+    """
+    plan = recipes.load(recipe, settings)
+    _limit_threads(threads)
+    data = made_up(plan.training.batch_size * 2, experts, tokens, words)
+    with tempfile.TemporaryDirectory() as folder:
+        return measure_training(data, plan, Path(folder), rounds, device)
+
+
+def bench_encoding(
+    recipe: str = "default",
+    settings: Sequence[str] = (),
+    experts: Mapping[str, int] = MMT_EXPERTS,
+    *,
+    tokens: int = 15,
+    batch_size: int = 64,
+    rounds: int = 10,
+    threads: int = 0,
+    device: str = "cpu",
+) -> Cost:
+    """Time features to codes beside the bare video encoder, on made-up features and weights.
+
+    Args as of `bench_training`; `batch_size` videos are encoded at once.
+    """
+    plan = recipes.load(recipe, [*settings, "text.encoder=scratch"])  # no text is encoded
+    _limit_threads(threads)
+    data = made_up(batch_size * 3, experts, tokens, 3)
+    config = plan.model.with_experts({name: ExpertConfig(dim) for name, dim in experts.items()})
+    tower = text.build(config.text, data.train.sentences)
+    network = registry.network_class(config.kind)(config, tower.encoder).to(device)
+    return measure_encoding(Model(network, tower, ""), data, batch_size, rounds)
+
+
+def _limit_threads(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def made_up(videos: int, experts: Mapping[str, int], tokens: int, words: int, seed: int = 0) -> TrainingData:

@@ -16,14 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
+from hcq_cli.api.indexing import caption_queries
+from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.bench import faiss_engines as peers
 from hcq_cli.bench.synthetic_codes import extend
-from hcq_cli.codes.codefile import CodeFile
+from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.blocks import WIDTH, Blocks, to_blocks
-from hcq_cli.scan.kernels import kernel, scan
+from hcq_cli.scan.kernels import default_threads, kernel, scan
 from hcq_cli.scan.table import tables
 from hcq_cli.scan.topk import Kernel
+from hcq_cli.search.ivf_training import noisy_videos
+from hcq_cli.workspace import Workspace
 
 BATCHES = (1, 16)
 """Queries asked together."""
@@ -79,6 +83,57 @@ class SearchTimes:
     queries_from: str
     real_videos: int
     with_faiss: bool
+
+    def label(self, row: Row) -> str:
+        """An engine with its number of queries, for people."""
+        name = f"hcq ({self.kernel})" if row.engine == "hcq" else row.engine
+        return f"{name}, {row.queries} {'query' if row.queries == 1 else 'queries'}"
+
+    def plot(self, file: Path) -> None:
+        """Draw the table, and the time to read all codes once as a line. Raises HcqError without matplotlib."""
+        from hcq_cli.evaluation.plots import draw_bars
+
+        bars = [(self.label(row), row.ms_per_query) for row in self.rows]
+        title = f"{self.videos:,} videos × {self.bytes_per_video} bytes, {self.threads} threads"
+        draw_bars(file, title, "milliseconds a query", bars, ("reading the codes once", self.bandwidth_floor_ms))
+
+
+def bench_search(
+    workspace: Workspace,
+    *,
+    videos: int,
+    codes: Path | None = None,
+    threads: int | None = None,
+    scratch: Path | None = None,
+    progress: Progress = SILENT,
+) -> SearchTimes:
+    """Time searches of the workspace's codes, made as many as asked for, by queries that are its captions.
+
+    Args:
+        workspace: whose codes and captions are used; without captions the queries are videos with noise.
+        videos: N; the first are those of the code file.
+        codes: another code file.
+        threads: cores to use; default: all.
+        scratch: where an unnamed temporary file of N·S bytes fits; the system's by default.
+        progress: told what is being done.
+
+    Raises:
+        NotFoundError: there is no code file.
+        HcqError: it holds no video, or there are too few queries.
+    """
+    file = open_codes(codes or workspace.codes)
+    queries = caption_queries(workspace, file, progress)
+    if queries is None:
+        queries = noisy_videos(file.codes[:64], file.codebooks, file.header.levels)
+    return measure(
+        file,
+        queries.levels,
+        queries.source,
+        videos=videos,
+        threads=threads or default_threads(),
+        folder=scratch,
+        note=progress.note,
+    )
 
 
 def measure(

@@ -24,27 +24,14 @@ def register(app: typer.Typer) -> None:
     @command(app, "recipes", panel=LOOKING, examples=EXAMPLES)
     def recipes(session: Session, name: Name = None, sweep: Sweep = False) -> None:
         """List the recipes that hcq train knows by name, or show one."""
-        from hcq_cli.training import recipe
+        from hcq_cli.api.training import describe_recipe, recipe_names
 
-        documents = [_document(each) for each in ([name] if name else recipe.names())]
+        documents = [describe_recipe(each) for each in ([name] if name else recipe_names())]
         if sweep:
             session.console.result({"runs": _runs(documents)}, lambda: _print_runs(session, documents))
         else:
             human = _print_one if name else _print_all
             session.console.result({"recipes": documents}, lambda: human(session, documents))
-
-
-def _document(name: str) -> dict[str, Any]:
-    from hcq_cli.training.recipe import load
-    from hcq_cli.training.sweeps import sweep, variants
-
-    found = load(name)
-    return {
-        **found.to_dict(),
-        "bytes_per_video": found.model.bytes_per_video,
-        "sweep": sweep(name),
-        "variants": variants(name),
-    }
 
 
 def _runs(documents: list[dict[str, Any]]) -> list[list[str]]:
@@ -78,11 +65,10 @@ def _print_all(session: Session, documents: list[dict[str, Any]]) -> None:
 
 
 def _print_one(session: Session, documents: list[dict[str, Any]]) -> None:
-    from hcq_cli.training.recipe import MODEL_TABLES
-
     document = documents[0]
-    model = {key: value for key, value in document["model"].items() if key not in ("experts", *MODEL_TABLES)}
-    tables = {"model": model, **{key: document["model"][key] for key in MODEL_TABLES}}
+    below = {key: value for key, value in document["model"].items() if isinstance(value, dict) and key != "experts"}
+    model = {key: value for key, value in document["model"].items() if not isinstance(value, dict)}
+    tables = {"model": model, **below}
     tables |= {key: document[key] for key in ("training", "loss", "codebook")}
     session.console.text(document["description"])
     session.console.table(("setting", "value"), [(key, repr(value)) for key, value in _flat(tables)])
