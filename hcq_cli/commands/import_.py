@@ -12,8 +12,8 @@ from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.importers.mmt import Imported
-    from hcq_cli.importers.mmt_source import Position
+    from hcq_cli.importers.mmt import MmtReport
+    from hcq_cli.importers.mmt_source import ReadPosition
 
 SHOWN = 20
 """Failures printed in full; --json lists all."""
@@ -103,16 +103,16 @@ def mmt(
     An archive is read as a stream and never unpacked. Run again after an interruption, it goes on. Exit code 3: done,
     but some files could not be read (each listed).
     """
-    from hcq_cli.importers.mmt import Options, import_mmt
+    from hcq_cli.importers.mmt import MmtOptions, import_mmt
 
     named = [name.strip() for name in experts.split(",") if name.strip()] if experts is not None else None
     if named is not None and not named:
         raise UsageError("--experts names no expert", "--experts s3d,vggish")
     place, store = captions or session.workspace.captions, output or session.workspace.features
-    options = Options(store, place, dataset, split, named, lists)
+    options = MmtOptions(store, place, dataset=dataset, split=split, experts=named, lists=lists)
     with session.console.progress("import", unit="videos") as task:
 
-        def observe(report: Imported, position: Position) -> None:
+        def observe(report: MmtReport, position: ReadPosition) -> None:
             read = f"{position.done / position.total:.0%} read" if position.total else ""
             task.update(completed=report.videos, detail=f"{read}  {len(report.failed)} failed")
 
@@ -122,7 +122,7 @@ def mmt(
         raise typer.Exit(report.exit_code)
 
 
-def _mmt_document(report: Imported, store: Path) -> dict[str, Any]:
+def _mmt_document(report: MmtReport, store: Path) -> dict[str, Any]:
     return {
         "dataset": report.dataset,
         "split": report.split,
@@ -143,7 +143,7 @@ def _mmt_document(report: Imported, store: Path) -> dict[str, Any]:
     }
 
 
-def _print_mmt(console: Console, report: Imported) -> None:
+def _print_mmt(console: Console, report: MmtReport) -> None:
     about = " ".join(name for name in (report.dataset, report.split) if name) or "unknown data set"
     console.text(f"{about}: {report.imported:,} videos imported, {report.skipped:,} were there already")
     states = list(next(iter(report.states.values()), {}))

@@ -15,31 +15,34 @@ from pathlib import Path, PurePosixPath
 
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, DamagedError, NotFoundError, UsageError
 from hcq_cli.features.store import FeatureWriter, VideoFeatures
-from hcq_cli.importers.mmt_captions import CaptionFile, CaptionSpool, write_all, write_split
 from hcq_cli.importers.mmt_number_table import read_number_table
-from hcq_cli.importers.mmt_source import Item, Position, Refused, Source
+from hcq_cli.importers.mmt_source import MmtSource, ReadPosition, SourceFile, UnreadableFile
 from hcq_cli.importers.mmt_splits import (
     DATA_SETS,
-    LISTS,
-    MOST_LIST_BYTES,
+    MAX_LIST_BYTES,
+    SPLIT_FILES,
     TEST_CAPTIONS,
     WIDTHS,
+    CaptionFile,
+    CaptionSpool,
     DataSet,
     Split,
-    data_set,
-    guess,
-    guess_by_lists,
+    dataset_from_path,
+    dataset_from_split_files,
+    dataset_named,
     listed_videos,
+    write_captions,
 )
-from hcq_cli.importers.mmt_video_file import MOST_FILE_BYTES, MmtVideo
+from hcq_cli.importers.mmt_video_file import MAX_FILE_BYTES
 from hcq_cli.importers.mmt_video_reader import VideoReader
 
 VERSION = "mmt-eccv20"
+"""Stands for the expert's version in the identity of imported features."""
 TEST_CAPTION_FILES = {f"{TEST_CAPTIONS}.pkl", f"{TEST_CAPTIONS}.json"}
 
 
 @dataclass(frozen=True)
-class Options:
+class MmtOptions:
     """What is wanted.
 
     Args:
@@ -60,7 +63,7 @@ class Options:
 
 
 @dataclass
-class Imported:
+class MmtReport:
     """What became of everything.
 
     Args:
@@ -83,7 +86,7 @@ class Imported:
     videos: int = 0
     imported: int = 0
     skipped: int = 0
-    failed: list[Refused] = field(default_factory=list)
+    failed: list[UnreadableFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     states: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -96,10 +99,10 @@ class Imported:
         return EXIT_SOME_FAILED if self.failed else EXIT_OK
 
 
-Observer = Callable[[Imported, Position], None]
+Observer = Callable[[MmtReport, ReadPosition], None]
 
 
-def import_mmt(path: Path, options: Options, observer: Observer | None = None) -> Imported:
+def import_mmt(path: Path, options: MmtOptions, observer: Observer | None = None) -> MmtReport:
     """Import everything that `path` holds.
 
     Args:
@@ -114,147 +117,148 @@ def import_mmt(path: Path, options: Options, observer: Observer | None = None) -
         LockedError: another process writes to the store.
     """
     begun = time.monotonic()
-    source, run = Source(path), _Run(path, options, observer)
+    source, run = MmtSource(path), _Import(path, options, observer)
+    report = run.report
     with FeatureWriter(options.store) as writer, run.reader:
-        run.report.imported = writer.add_shard(run.videos(source, writer))
-        if run.report.videos:
-            run.report.states = writer.store.states()
+        report.imported = writer.add_shard(run.new_videos(source, writer))
+        if report.videos:
+            report.states = writer.store.states()
     if options.lists is not None:
-        run.read_lists(Source(options.lists))
-    if not run.report.videos and not run.report.failed:
+        run.read_lists(MmtSource(options.lists))
+    if not report.videos and not report.failed:
         raise NotFoundError(
             f"{path}: holds no .h5 files of video features", "give MMT's tar file, or the folder of it"
         )
-    if run.report.videos:
+    if report.videos:
         run.write_captions()
     run.spool.close()
-    run.report.seconds = time.monotonic() - begun
-    return run.report
+    report.seconds = time.monotonic() - begun
+    return report
 
 
-class _Run:
+class _Import:
     """One import; `import_mmt` says what the arguments are."""
 
-    def __init__(self, path: Path, options: Options, observer: Observer | None) -> None:
+    def __init__(self, path: Path, options: MmtOptions, observer: Observer | None) -> None:
         self.path, self.options, self.observer = path, options, observer
-        self.report, self.spool, self.reader = Imported(), CaptionSpool(), VideoReader()
-        self.known = _data_set(options) or guess(str(path.absolute()))
-        self.widths: dict[str, int] = {}
-        self.lists: dict[str, list[str]] = {}
-        self.chosen: dict[str, int] = {}
+        self.report, self.spool, self.reader = MmtReport(), CaptionSpool(), VideoReader()
+        self.dataset = _asked_dataset(options) or dataset_from_path(str(path.absolute()))
+        self.widths: dict[str, int] = {}  # of the experts that some video has had
+        self.lists: dict[str, list[str]] = {}  # by the split file's name
+        self.chosen: dict[str, int] = {}  # by test video, the number of the caption that counts
         self.ids: set[str] = set()
-        self.doubts: dict[str, list[str]] = {}
+        self.videos_with_warning: dict[str, list[str]] = {}
 
-    def videos(self, source: Source, writer: FeatureWriter) -> Iterator[VideoFeatures]:
+    def new_videos(self, source: MmtSource, writer: FeatureWriter) -> Iterator[VideoFeatures]:
         """The videos that the store lacks, while captions and split files are put aside."""
         self.widths = {name: info.dim for name, info in writer.store.experts.items()}
-        for found in source.items(_wanted):
-            if isinstance(found, Refused):
+        for found in source.files(_size_limit):
+            if isinstance(found, UnreadableFile):
                 self.report.failed.append(found)
             elif not found.name.endswith(".h5"):
                 self._read_list(found)
-            else:
-                yield from self._video(found, writer)
+            elif (video := self._read_video(found, writer)) is not None:
+                yield video
+            # After the yield: what the observer is told of is with the writer.
             if self.observer is not None:
                 self.observer(self.report, source.position)
 
-    def read_lists(self, source: Source) -> None:
-        """Take split files from another place; they count before those of the source itself."""
-        self.lists, lists = {}, self.lists
-        for found in source.items(lambda name: None if name.endswith(".h5") else _wanted(name)):
-            if isinstance(found, Refused):
-                self.report.failed.append(found)
-            else:
-                self._read_list(found)
-        self.lists = {**lists, **self.lists}
-
-    def _video(self, item: Item, writer: FeatureWriter) -> Iterator[VideoFeatures]:
-        """The video of one file, if the store lacks it."""
-        name = PurePosixPath(item.name).stem
-        self.known = self.known or guess(item.name)
+    def _read_video(self, file: SourceFile, writer: FeatureWriter) -> VideoFeatures | None:
+        """The video of one file; None if the store has it, or if it cannot be read."""
+        name = PurePosixPath(file.name).stem
+        self.dataset = self.dataset or dataset_from_path(file.name)
+        published = self.dataset.widths if self.dataset else {}
+        experts = list(published or WIDTHS) if self.options.experts is None else self.options.experts
+        identities = {expert: f"{expert}|{VERSION}|||" for expert in experts}
+        # Widths of experts that gave nothing: as seen in other videos, else as published.
+        widths = {**WIDTHS, **published, **self.widths}
         try:
             if name in self.ids:
                 raise DamagedError(f"is a second file of {name}; the first is kept")
-            data = item.read()
+            data = file.read()
             content = hashlib.sha256(data).hexdigest()
-            identities = {expert: f"{expert}|{VERSION}|||" for expert in self._experts()}
-            new = bool(writer.todo(name, item.path, content, identities))
-            found = self.reader.read(data, identities if new else (), self._widths())
+            new = bool(writer.todo(name, file.path, content, identities))
+            # Of a video that is in the store the captions alone are read: they are in no store.
+            found = self.reader.read(data, identities if new else (), widths)
         except (OSError, DamagedError) as error:
-            self.report.failed.append(Refused(item.path, _reason(error)))
-            return
+            self.report.failed.append(UnreadableFile(file.path, _reason(error)))
+            return None
         self.ids.add(name)
-        self._note(name, found, new, set(identities))
-        if new:
-            facts = (name, item.path, content, item.size, item.mtime_ns, found.duration_s, "mmt", found.warnings)
-            yield VideoFeatures(*facts, tokens=found.tokens, identities={e: identities[e] for e in found.tokens})
-
-    def _note(self, name: str, found: MmtVideo, new: bool, wanted: set[str]) -> None:
         self.report.videos += 1
         self.report.skipped += not new
-        self.report.left_out.update(set(found.left_out) - wanted)
+        self.report.left_out.update(set(found.left_out) - set(identities))
         self.spool.add(name, found.captions)
         for warning in found.warnings:
-            self.doubts.setdefault(warning, []).append(name)
-        for expert, tokens in found.tokens.items():
-            if len(tokens):
-                self.widths[expert] = tokens.features.shape[1]
+            self.videos_with_warning.setdefault(warning, []).append(name)
+        self.widths |= {expert: t.features.shape[1] for expert, t in found.tokens.items() if len(t)}
+        if not new:
+            return None
+        return VideoFeatures(
+            id=name,
+            path=file.path,
+            content_hash=content,
+            size=file.size,
+            mtime_ns=file.mtime_ns,
+            duration_s=found.duration_s,
+            decoder="mmt",
+            warnings=found.warnings,
+            tokens=found.tokens,
+            identities={expert: identities[expert] for expert in found.tokens},
+        )
 
-    def _experts(self) -> Sequence[str]:
-        if self.options.experts is not None:
-            return self.options.experts
-        return list(self.known.widths if self.known else WIDTHS)
+    def read_lists(self, source: MmtSource) -> None:
+        """Take split files from another place; they count before those of the source itself."""
+        from_source, self.lists = self.lists, {}
+        for found in source.files(lambda name: None if name.endswith(".h5") else _size_limit(name)):
+            if isinstance(found, UnreadableFile):
+                self.report.failed.append(found)
+            else:
+                self._read_list(found)
+        self.lists = {**from_source, **self.lists}
 
-    def _widths(self) -> dict[str, int]:
-        """Widths of experts that gave nothing: as seen in other videos, else as published."""
-        return {**WIDTHS, **(self.known.widths if self.known else {}), **self.widths}
-
-    # Split files
-
-    def _read_list(self, item: Item) -> None:
-        name = PurePosixPath(item.name).name
+    def _read_list(self, file: SourceFile) -> None:
+        name = PurePosixPath(file.name).name
         try:
-            data = item.read()
+            data = file.read()
             if name in TEST_CAPTION_FILES:
                 self.chosen = read_number_table(data)
                 return
         except (OSError, DamagedError) as error:
-            self.report.failed.append(Refused(item.path, _reason(error)))
+            self.report.failed.append(UnreadableFile(file.path, _reason(error)))
             return
         videos = listed_videos(name, data)
         if self.lists.setdefault(name, videos) != videos:
-            self.report.warnings.append(f"{item.path}: differs from another {name}, which was read first and counts")
-
-    # Captions
+            self.report.warnings.append(f"{file.path}: differs from another {name}, which was read first and counts")
 
     def write_captions(self) -> None:
         """Write the caption file of the chosen split, and of each other split beside it."""
-        known = self.known or guess_by_lists(self.lists)
-        self.report.dataset = known.name if known else None
-        splits = self._splits(known)
+        report, path = self.report, self.options.captions
+        dataset = self.dataset or dataset_from_split_files(self.lists)
+        report.dataset = dataset.name if dataset else None
+        splits = self._complete_splits(dataset)
         if splits:
-            self.report.split, self.report.recipe = splits[0].name, splits[0].recipe
+            report.split, report.recipe = splits[0].name, splits[0].recipe
         else:
-            self.report.captions.append(write_all(self.spool, self.options.captions))
-            self.report.warnings.append("no split files found: the captions have no split (--lists FOLDER)")
+            report.captions.append(write_captions(self.spool, path))
+            report.warnings.append("no split files found: the captions have no split (--lists FOLDER)")
         for split in splits:
-            path = self.options.captions
-            if split is not splits[0]:
-                path = path.with_name(f"{path.stem}-{split.name}{path.suffix}")
-            self.report.captions.append(write_split(self.spool, path, split, self.lists, self.chosen))
-        self.report.warnings += [warning for file in self.report.captions for warning in file.warnings]
-        for doubt, names in self.doubts.items():
-            self.report.warnings.append(f"{doubt}: {len(names):,} videos, the first {names[0]}")
+            own = path if split is splits[0] else path.with_name(f"{path.stem}-{split.name}{path.suffix}")
+            report.captions.append(
+                write_captions(self.spool, own, split, listed=self.lists, chosen=self.chosen),
+            )
+        report.warnings += [warning for file in report.captions for warning in file.warnings]
+        for warning, names in self.videos_with_warning.items():
+            report.warnings.append(f"{warning}: {len(names):,} videos, the first {names[0]}")
 
-    def _splits(self, known: DataSet | None) -> list[Split]:
+    def _complete_splits(self, dataset: DataSet | None) -> list[Split]:
         """The splits whose lists are there, the one asked for first.
 
         Raises:
             NotFoundError: not all lists of the one asked for are there.
         """
-        wanted, every = self.options.split, known.splits if known else ()
-        there = [split for split in every if set(split.lists.values()) <= set(self.lists)]
-        if wanted is not None and wanted not in [split.name for split in there]:
+        wanted, every = self.options.split, dataset.splits if dataset else ()
+        complete = [split for split in every if set(split.lists.values()) <= set(self.lists)]
+        if wanted is not None and wanted not in [split.name for split in complete]:
             lists = [name for split in every if split.name == wanted for name in split.lists.values()]
             missing = ", ".join(name for name in lists if name not in self.lists)
             raise NotFoundError(
@@ -262,22 +266,22 @@ class _Run:
                 "captions are not written",
                 "hcq import mmt PATH --lists FOLDER, and --dataset NAME if it is not told from their names",
             )
-        return sorted(there, key=lambda split: split.name != wanted)
+        return sorted(complete, key=lambda split: split.name != wanted)
 
 
 def _reason(error: OSError | DamagedError) -> str:
     return error.message if isinstance(error, DamagedError) else (error.strerror or str(error))
 
 
-def _wanted(name: str) -> int | None:
-    """Files of interest: videos, split files, and the choice of test captions."""
+def _size_limit(name: str) -> int | None:
+    """Of interest are videos, split files, and the choice of test captions."""
     last = PurePosixPath(name).name
     if last.endswith(".h5") and not last.startswith("."):
-        return MOST_FILE_BYTES
-    return MOST_LIST_BYTES if last in LISTS or last in TEST_CAPTION_FILES else None
+        return MAX_FILE_BYTES
+    return MAX_LIST_BYTES if last in SPLIT_FILES or last in TEST_CAPTION_FILES else None
 
 
-def _data_set(options: Options) -> DataSet | None:
+def _asked_dataset(options: MmtOptions) -> DataSet | None:
     """The data set asked for, or the only one that has the split asked for.
 
     Raises:
@@ -285,7 +289,7 @@ def _data_set(options: Options) -> DataSet | None:
     """
     if options.dataset is None and options.split is None:
         return None
-    candidates = [data_set(options.dataset)] if options.dataset else list(DATA_SETS)
+    candidates = [dataset_named(options.dataset)] if options.dataset else list(DATA_SETS)
     if options.split is None:
         return candidates[0]
     having = [each for each in candidates if options.split in [split.name for split in each.splits]]

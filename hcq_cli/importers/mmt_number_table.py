@@ -39,7 +39,7 @@ def read_number_table(data: bytes) -> dict[str, int]:
         DamagedError: it holds something else.
     """
     try:
-        table = json.loads(data) if data.lstrip()[:1] == b"{" else _Machine().run(data)
+        table = json.loads(data) if data.lstrip()[:1] == b"{" else _PickleMachine().run(data)
         items = [(_name(key), _number(value)) for key, value in dict(table).items()]
     except DamagedError:
         raise
@@ -55,10 +55,12 @@ def _name(key: Any) -> str:
 def _number(value: Any) -> int:
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
+    # np.int64(12) is pickled as scalar(dtype("i8"), its bytes).
     if isinstance(value, _Call) and value.name.endswith("multiarray scalar"):
         kind, raw = value.arguments
         if kind.name != "numpy dtype" or str(kind.arguments[0])[0] not in "iu":
             raise DamagedError("holds numbers that are no whole ones")
+        # Python 2 wrote bytes as text, a character a byte: Latin-1 gives them back.
         body = raw if isinstance(raw, bytes) else str(raw).encode("latin-1")
         return int.from_bytes(body, "little", signed=True)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -66,8 +68,8 @@ def _number(value: Any) -> int:
     return value
 
 
-class _Machine:
-    """The few opcodes that such a table is made of."""
+class _PickleMachine:
+    """The few opcodes that such a table is made of; what each does to the stack, pickletools' documentation says."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -95,7 +97,7 @@ class _Machine:
         elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.memo[len(self.memo) if argument is None else int(argument)] = self.stack[-1]
         elif isinstance(argument, str | int | bytes) and name not in _NAMES:
-            self.stack.append(argument)
+            self.stack.append(argument)  # every opcode that pushes the plain value it carries
         else:
             self._compose(name, argument)
 

@@ -7,7 +7,8 @@
 - `raw_captions.i`: the words of caption i, one string each.
 
 The file may come from anywhere: it is opened from memory, no link in it is followed, and nothing is read before
-its size is known. The HDF5 library itself may still hang or crash on it, so this runs in a child process (reader.py).
+its size is known. The HDF5 library itself may still hang or crash on it, so this runs in a child process
+(mmt_video_reader.py).
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from hcq_cli.errors import DamagedError
 
 ROW_S: dict[str, float | None] = {"rgb": 0.2, "scene": 1.0, "face": None, "speech": None, "ocr": None}
 """Seconds a row, where the file's times are not to be used; None: unknown."""
-MOST_FILE_BYTES = 256 << 20
-MOST_ARRAY_BYTES = 256 << 20
-MOST_TEXT_BYTES = 16 << 20
-MOST_KEYS = 10_000
+MAX_FILE_BYTES = 256 << 20
+MAX_ARRAY_BYTES = 256 << 20
+MAX_TEXT_BYTES = 16 << 20
+MAX_DATASETS = 10_000
 CAPTION = re.compile(r"raw_captions\.(\d{1,6})")
 
 
@@ -64,6 +65,7 @@ def read_video(data: bytes, experts: Iterable[str], widths: Mapping[str, int]) -
         DamagedError: it is no HDF5 file, is damaged, holds no features, or is not what it should be.
     """
     try:
+        # From memory: these are the bytes that were hashed, and a member of an archive has no path.
         with h5py.File(h5py.h5f.open_file_image(data), "r") as file:
             return _read(file, tuple(experts), widths, len(data))
     except DamagedError:
@@ -74,7 +76,8 @@ def read_video(data: bytes, experts: Iterable[str], widths: Mapping[str, int]) -
 
 
 def _read(file: h5py.File, experts: tuple[str, ...], widths: Mapping[str, int], file_bytes: int) -> MmtVideo:
-    if len(file) > MOST_KEYS:
+    # Counted before they are listed: a forged B-tree may claim any number of names.
+    if len(file) > MAX_DATASETS:
         raise DamagedError(f"has {len(file):,} datasets")
     keys = set(file)
     there = sorted(key.removeprefix("features.") for key in keys if key.startswith("features."))
@@ -103,6 +106,7 @@ def _dataset(file: h5py.File, key: str, most_bytes: int) -> h5py.Dataset:
     Raises:
         DamagedError: it is not.
     """
+    # The kind of link is asked for first: `file[key]` would already open what a soft or external link leads to.
     if not isinstance(file.get(key, getlink=True), h5py.HardLink):
         raise DamagedError(f"{key} is a link")
     dataset = file[key]
@@ -115,12 +119,12 @@ def _dataset(file: h5py.File, key: str, most_bytes: int) -> h5py.Dataset:
 
 def _numbers(file: h5py.File, key: str) -> NDArray[np.float32] | None:
     """A dataset of numbers; None if it is empty."""
-    dataset = _dataset(file, key, MOST_ARRAY_BYTES)
+    dataset = _dataset(file, key, MAX_ARRAY_BYTES)
     if dataset.shape is None or dataset.size == 0:
         return None
     if dataset.dtype.kind not in "fiu":
         raise DamagedError(f"{key} holds no numbers (dtype {dataset.dtype})")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and such rows are left out
         return np.asarray(dataset[()]).astype(np.float32)
 
 
@@ -162,9 +166,9 @@ def _spans(file: h5py.File, name: str, rows: int, warnings: list[str]) -> NDArra
 
 def _captions(file: h5py.File, keys: set[str], file_bytes: int) -> dict[int, str]:
     numbered = {int(match[1]): key for key in keys if (match := CAPTION.fullmatch(key))}
-    found, left = {}, MOST_TEXT_BYTES
+    found, left = {}, MAX_TEXT_BYTES
     for number, key in sorted(numbered.items()):
-        text = _text(_dataset(file, key, MOST_TEXT_BYTES), key, file_bytes)
+        text = _text(_dataset(file, key, MAX_TEXT_BYTES), key, file_bytes)
         left -= len(text)
         if left < 0:
             raise DamagedError("its captions are too long")
@@ -179,13 +183,13 @@ def _text(dataset: h5py.Dataset, key: str, file_bytes: int) -> str:
     if h5py.check_string_dtype(dataset.dtype) is None:
         raise DamagedError(f"{key} holds no text (dtype {dataset.dtype})")
     # Many words may all point to one huge string: their number alone says nothing of the memory they take.
-    many = dataset.size * file_bytes > MOST_ARRAY_BYTES
+    many = dataset.size * file_bytes > MAX_ARRAY_BYTES
     words = _one_by_one(dataset, key) if many else [_decoded(w) for w in np.asarray(dataset[()], object).ravel()]
     return " ".join(" ".join(words).split())
 
 
 def _one_by_one(dataset: h5py.Dataset, key: str) -> list[str]:
-    words, left = [], MOST_TEXT_BYTES
+    words, left = [], MAX_TEXT_BYTES
     for at in np.ndindex(dataset.shape):
         words.append(_decoded(dataset[at]))
         left -= 1 + len(words[-1])

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
-import pickle
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from mmt_files import h5_bytes, video_bytes
+from mmt_files import h5_bytes
 
 from experts.base import State
 from hcq_cli.errors import DamagedError
-from hcq_cli.importers import mmt_video_reader as reader
-from hcq_cli.importers.mmt_number_table import read_number_table
 from hcq_cli.importers.mmt_video_file import read_video
-from hcq_cli.importers.mmt_video_reader import VideoReader
 
 WIDTHS = {"s3d": 4, "face": 3, "rgb": 2}
 ROWS = np.arange(8, dtype=np.float32).reshape(2, 4) + 1
@@ -116,74 +109,3 @@ def a_group(file: h5py.File, tmp_path: Path) -> None:
 def test_a_file_reaches_nothing_but_itself(make, tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match=r"is a link|no dataset of its own|too large"):
         read_video(hostile(tmp_path, make), ["s3d"], WIDTHS)
-
-
-def test_a_file_that_hangs_the_library_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "PATIENCE_S", 1.5)
-    widths = {"s3d": 16, "vggish": 8}
-    good = video_bytes(3, experts=list(widths), widths=widths)
-    bad = bytearray(good)
-    word = good.index(b"kitchen\0", good.index(b"GCOL"))
-    bad[word - 8] ^= 0x40  # the length of a string, which leads out of its heap
-    with VideoReader() as opened:
-        assert opened.read(good, widths, widths).captions[2] == "in a kitchen"
-        with pytest.raises(DamagedError):
-            opened.read(bytes(bad), widths, widths)
-        again = opened.read(good, widths, widths)
-    there = read_video(good, widths, widths)
-    np.testing.assert_array_equal(again.tokens["s3d"].features, there.tokens["s3d"].features)
-    np.testing.assert_array_equal(again.tokens["s3d"].times, there.tokens["s3d"].times)
-    assert (again.captions, again.duration_s, again.left_out) == (there.captions, there.duration_s, there.left_out)
-
-
-def test_a_reading_process_that_dies_is_started_again() -> None:
-    good = video_bytes(3, experts=["s3d"], widths={"s3d": 4})
-    with VideoReader() as opened:
-        opened.read(good, ["s3d"], WIDTHS)
-        opened._process.kill()
-        opened._process.wait()
-        with pytest.raises(DamagedError, match="ended the reading process"):
-            opened.read(good, ["s3d"], WIDTHS)
-        assert len(opened.read(good, ["s3d"], WIDTHS).tokens["s3d"]) == 2
-
-
-# The table of test captions
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.text(), st.integers(-(2**40), 2**40)), st.integers(0, 5))
-def test_a_table_is_read_without_unpickling(table: dict[str, int], protocol: int) -> None:
-    assert read_number_table(pickle.dumps(table, protocol)) == table
-    assert read_number_table(json.dumps(table).encode()) == table
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_numbers_of_numpy(protocol: int) -> None:
-    table = {f"video{n}": np.int64(n * 1000) for n in range(1200)}
-    assert read_number_table(pickle.dumps(table, protocol)) == {name: int(n) for name, n in table.items()}
-
-
-class Planted:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_nothing_in_a_pickle_is_run(protocol: int, tmp_path: Path) -> None:
-    for planted in (Planted(tmp_path / "ran"), {"video0": Planted(tmp_path / "ran")}):
-        with pytest.raises(DamagedError):
-            read_number_table(pickle.dumps(planted, protocol))
-    assert not (tmp_path / "ran").exists()
-
-
-@given(st.binary(max_size=60))
-def test_rubbish_is_refused_or_a_table(data: bytes) -> None:
-    try:
-        assert isinstance(read_number_table(data), dict)
-    except DamagedError:
-        pass

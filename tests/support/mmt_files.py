@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import tarfile
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from hcq_cli.importers.mmt import MmtOptions, MmtReport, import_mmt
 
 WIDTHS = {"s3d": 1024, "vggish": 128, "face": 512, "rgb": 2048, "scene": 2208, "speech": 300, "ocr": 300}
 CAPTIONS = [["a", "man", "cooks"], ["somebody", "is", "cooking", "pasta"], ["in", "a", "kitchen"]]
@@ -101,3 +104,12 @@ def add(archive: tarfile.TarFile, name: str, data: bytes, **header: object) -> N
     for key, value in header.items():
         setattr(member, key, value)
     archive.addfile(member, io.BytesIO(data))
+
+
+def imported(source: Path, folder: Path, **options) -> MmtReport:
+    """Import `source` into `folder`/store and `folder`/captions.jsonl."""
+    return import_mmt(source, MmtOptions(folder / "store", folder / "captions.jsonl", **options))
+
+
+def json_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
