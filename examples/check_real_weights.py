@@ -26,8 +26,8 @@ from experts.registry import load, split_source
 from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
 from hcq_cli.errors import HcqError
+from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media.decoder import chain
-from hcq_cli.media.pipeline import extract_video
 from hcq_cli.weights.fetching import fetch, wanted
 
 WIDTHS = {

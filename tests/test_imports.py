@@ -12,8 +12,9 @@ ORDER = [
     *("errors", "files", "process", "workspace", "settings"),
     *(
         "experts",
-        "features",
         "media",
+        "features",
+        "extraction",
         "codes",
         "datasets",
         "model",

@@ -88,7 +88,7 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
         "from sys import executable",
         "multiprocessing.spawn.get_executable()",
     ],
-    good=["python_command('hcq_cli.media.worker')", "print(sys.version)"],
+    good=["python_command('hcq_cli.extraction.worker')", "print(sys.version)"],
     allowed=("hcq_cli/process.py", "hcq_cli/doctor/machine.py"),  # the doctor says which Python it is
 )
 def python_is_started_by_one_function(tree: ast.AST) -> Iterator[ast.AST]:

@@ -13,10 +13,10 @@ from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.media.engine import Options
+    from hcq_cli.extraction.extract import Options
+    from hcq_cli.extraction.planning import Plan
+    from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.media.inputs import Inputs
-    from hcq_cli.media.planning import Plan
-    from hcq_cli.media.report import ExtractReport
 
 
 class ExtractionSettings(TypedDict, total=False):
@@ -69,7 +69,7 @@ def extract(
         UsageError: no such preset, expert or decoder.
         LockedError: another process writes to the store.
     """
-    from hcq_cli.media.engine import extract as run
+    from hcq_cli.extraction.extract import extract as run
 
     names, inputs, options = _request(workspace, paths, experts, preset, settings)
     begun = time.monotonic()
@@ -94,7 +94,7 @@ def plan_extraction(
     **settings: Unpack[ExtractionSettings],
 ) -> Plan:
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
-    from hcq_cli.media.planning import plan
+    from hcq_cli.extraction.planning import plan
 
     names, inputs, options = _request(workspace, paths, experts, preset, settings)
     return plan(inputs, names, options)
@@ -134,7 +134,7 @@ def _request(
     settings: ExtractionSettings,
 ) -> tuple[list[str], Inputs, Options]:
     """What was asked for, checked: experts, videos, and how."""
-    from hcq_cli.media.engine import Options
+    from hcq_cli.extraction.extract import Options
     from hcq_cli.media.inputs import find_inputs
 
     names = expert_names(experts, preset)

@@ -12,9 +12,9 @@ from hcq_cli.commands.shared import MACHINE, Session, command
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.bench.extraction import Measured
     from hcq_cli.bench.model_cost import Cost
     from hcq_cli.bench.search import SearchTimes
-    from hcq_cli.media.measuring import Measured
 
 EXAMPLES = {
     "search": ["hcq bench search", "hcq bench search --videos 10000000 --threads 1 --plot search.png"],
@@ -202,9 +202,9 @@ def extract(
 ) -> None:
     """Time extraction, and decoding alone with as many workers; the features are thrown away."""
     from hcq_cli.api.extraction import expert_names
-    from hcq_cli.media.engine import Options
+    from hcq_cli.bench.extraction import measure
+    from hcq_cli.extraction.extract import Options
     from hcq_cli.media.inputs import find_inputs
-    from hcq_cli.media.measuring import measure
 
     options = Options(session.workspace.features, decoder, workers, device)
     names = expert_names(experts, preset)

@@ -147,7 +147,7 @@ class Journey:
     def render(self) -> None:
         """Scenes → clips and captions."""
         from hcq_cli.demo.render import render_all
-        from hcq_cli.media.engine import cores
+        from hcq_cli.extraction.extract import cores
 
         with self.progress.progress("render", len(self.scenes), "clips") as bar:
             render_all(self.scenes, self.options.seed, self.folder.clips, cores(), bar.update)

@@ -19,8 +19,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from hcq_cli.media.audio import Hearing
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
-from hcq_cli.media.hearing import Hearing
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
 """A play list that calls itself a video must not make FFmpeg reach for the network."""

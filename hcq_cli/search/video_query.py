@@ -107,8 +107,8 @@ def _limit(identity: str) -> float | None:
 
 
 def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: float | None) -> dict[str, str]:
+    from hcq_cli.extraction.extract import load_experts
     from hcq_cli.features.records import identity
-    from hcq_cli.media.engine import load_experts
 
     return {expert.name: identity(expert, {"max_seconds": max_seconds}) for expert in load_experts(names, sample_fps)}
 
@@ -157,7 +157,7 @@ def encode_video(
 
 
 def _extract(item: Input, seen: ExpertMatch, store: Path, timeout_s: float | None) -> list[str]:
-    from hcq_cli.media.engine import Options, extract
+    from hcq_cli.extraction.extract import Options, extract
     from hcq_cli.media.inputs import Inputs
 
     options = Options(store, workers=1, timeout_s=timeout_s, sample_fps=seen.sample_fps, max_seconds=seen.max_seconds)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-MEDIA = Path(__file__).parent.parent / "media"
-sys.path.insert(0, str(MEDIA))
+PLUGINS = Path(__file__).parent.parent / "support" / "sample_plugins"
 
 
 @pytest.fixture(scope="session")
 def planted() -> dict[str, str]:
-    """Environment in which the decoders and experts of tests/media/planted look installed."""
-    paths = [str(MEDIA / "planted"), os.environ.get("PYTHONPATH", "")]
+    """Environment in which the decoders and experts of tests/support/sample_plugins look installed."""
+    paths = [str(PLUGINS), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of six small clips with sound; not to be changed."""
-    from filming import clip
+    from sample_videos import clip
 
     folder = tmp_path_factory.mktemp("clips")
     for seed in range(6):

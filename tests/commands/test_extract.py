@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import contents
-from filming import clip, film, tone
+from sample_videos import clip, film, tone
+from store_contents import contents
 
 FEW = ("--experts", "appearance,audio")
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from comparing import contents
-from filming import clip
+from sample_videos import clip
+from store_contents import contents
 
 from hcq_cli.features.store import FeatureStore
 
@@ -30,7 +30,7 @@ def workers_of(store: Path) -> list[int]:
             zombie = (place / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
         except OSError:
             continue
-        if b"hcq_cli.media.worker" in words and marked and not zombie:
+        if b"hcq_cli.extraction.worker" in words and marked and not zombie:
             alive.append(int(place.name))
     return alive
 

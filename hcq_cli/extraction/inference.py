@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from experts.base import Expert
 from experts.neural.expert import NetworkExpert
 from hcq_cli.errors import HcqError
-from hcq_cli.media.protocol import Setup
+from hcq_cli.extraction.executor import Setup
 from hcq_cli.process import python_command
 
 LAST_WORD_S = 2.0
@@ -70,7 +70,7 @@ class Feeding:
     def _start(self) -> None:
         chatter = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            python_command("hcq_cli.media.inference"),
+            python_command("hcq_cli.extraction.inference_server"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=chatter,

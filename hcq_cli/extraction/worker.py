@@ -1,7 +1,7 @@
 """The worker process: takes one video at a time, decodes it once, puts its features into the store.
 
-Run by child.py as `python -P -m hcq_cli.media.worker`; protocol.py is what the two say to each other. It runs in one
-thread, as there are as many workers as cores. It ends when its parent does, however that ends: the kernel kills it
+Run by child.py as `python -P -m hcq_cli.extraction.worker`; executor.py is what the two say to each other. It runs in
+one thread, as there are as many workers as cores. It ends when its parent does, however that ends: the kernel kills it
 with the parent (Linux), and the end of its stdin ends it anywhere.
 """
 
@@ -21,9 +21,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from experts.base import Expert
+    from hcq_cli.extraction.executor import Answer, Job, Setup
+    from hcq_cli.extraction.pipeline import Extracted
     from hcq_cli.media.decoder import Decoder
-    from hcq_cli.media.pipeline import Extracted
-    from hcq_cli.media.protocol import Answer, Job, Setup
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PR_SET_PDEATHSIG = 1
@@ -68,8 +68,8 @@ def _prepared(setup: Setup, alive: Callable[[], None]) -> dict[str, Expert]:
 
     from experts.neural.expert import NetworkExpert
     from experts.registry import load
-    from hcq_cli.media.engine import sampled
-    from hcq_cli.media.remote import RemoteNetwork
+    from hcq_cli.extraction.extract import sampled
+    from hcq_cli.extraction.remote import RemoteNetwork
 
     cv2.setNumThreads(1)
     experts = sampled(load(setup.experts), setup.sample_fps)
@@ -85,9 +85,9 @@ def _prepared(setup: Setup, alive: Callable[[], None]) -> dict[str, Expert]:
 def _extract(
     job: Job, experts: list[Expert], decoders: list[Decoder], setup: Setup, opened: Callable[[float], None]
 ) -> Answer:
+    from hcq_cli.extraction.pipeline import decode_video, extract_video
     from hcq_cli.features.store import VideoFeatures, write_incoming
     from hcq_cli.features.words import write_words
-    from hcq_cli.media.pipeline import decode_video, extract_video
 
     begun = time.monotonic()
     if setup.decode_only:
@@ -116,7 +116,7 @@ def _extract(
 
 
 def _answer(found: Extracted, seconds: float) -> Answer:
-    from hcq_cli.media.protocol import Answer
+    from hcq_cli.extraction.executor import Answer
 
     states = {name: str(tokens.state) for name, tokens in found.tokens.items()}
     warnings = [(remark.expert, remark.message) for remark in found.remarks]
@@ -135,7 +135,7 @@ def _answer(found: Extracted, seconds: float) -> Answer:
 
 def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
     from hcq_cli.errors import HcqError
-    from hcq_cli.media import protocol
+    from hcq_cli.extraction import executor as protocol
     from hcq_cli.media.decoder import chain
 
     setup = protocol.Setup(**protocol.parse(lines.get()))
@@ -173,7 +173,7 @@ def _serve(lines: queue.SimpleQueue[bytes], words: IO[bytes]) -> None:
 
 
 def _broken(error: Exception) -> Any:
-    from hcq_cli.media.protocol import Answer
+    from hcq_cli.extraction.executor import Answer
 
     reason = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     return Answer(error=reason, lasting=False)

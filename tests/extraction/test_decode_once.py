@@ -9,13 +9,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from filming import clip
+from sample_videos import clip
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.registry import load, presets
+from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media import pyav
 from hcq_cli.media.decoder import chain
-from hcq_cli.media.pipeline import extract_video
 
 
 class Counted:

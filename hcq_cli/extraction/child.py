@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from hcq_cli.errors import HcqError
-from hcq_cli.media import protocol
-from hcq_cli.media.protocol import Answer, Job, Setup
+from hcq_cli.extraction import executor as protocol
+from hcq_cli.extraction.executor import Answer, Job, Setup
 from hcq_cli.process import python_command
 
 START_S = 180.0
@@ -137,7 +137,7 @@ class Child:
         self._chatter = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         self._rest = b""
         self._process = subprocess.Popen(
-            python_command("hcq_cli.media.worker"),
+            python_command("hcq_cli.extraction.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._chatter,

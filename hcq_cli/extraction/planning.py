@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hcq_cli.extraction.extract import Options, load_experts, setup
+from hcq_cli.extraction.plan import Broken, Finished, Ledger, Twin
+from hcq_cli.extraction.report import Failed
 from hcq_cli.features.store import FeatureWriter
-from hcq_cli.media.engine import Options, load_experts, setup
 from hcq_cli.media.inputs import Inputs
-from hcq_cli.media.ledger import Broken, Finished, Ledger, Twin
-from hcq_cli.media.report import Failed
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filming import film, tone
-from test_frames import stretches
+from decoded_clips import clips_of
+from sample_videos import film, tone
 
 from experts.base import Sampling
 
@@ -21,7 +21,7 @@ def click(at_s: float, seconds: float, hz: int) -> np.ndarray:
 
 
 def onset_s(path: Path) -> float:
-    (clip,) = stretches(path, HEAR)
+    (clip,) = clips_of(path, HEAR)
     sound = clip.sound(16_000)
     return sound.start_s + float(np.argmax(np.abs(sound.samples) > 0.2)) / sound.hz
 
@@ -35,7 +35,7 @@ def test_a_click_stays_where_it_was(tmp_path: Path, hz: int, codec: str, suffix:
 
 def test_sound_that_starts_late_is_laid_late(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", np.arange(30) / 10, sound=click(0.5, 1.0, 16_000), sound_at_s=1.25)
-    (clip,) = stretches(path, HEAR, Sampling(1.0, 64))
+    (clip,) = clips_of(path, HEAR, Sampling(1.0, 64))
     assert clip.sound(16_000).start_s == pytest.approx(1.25, abs=0.002)
     assert onset_s(path) != 0
     sound = clip.sound(16_000)
@@ -53,7 +53,7 @@ def test_a_gap_is_silence(tmp_path: Path) -> None:
             frame.sample_rate, frame.pts = 16_000, start
             container.mux(voice.encode(frame))
         container.mux(voice.encode(None))
-    (clip,) = stretches(path, HEAR)
+    (clip,) = clips_of(path, HEAR)
     samples = clip.sound(16_000).samples
     assert len(samples) == 48_000
     assert np.abs(samples[16_100:31_900]).max() == 0
@@ -64,21 +64,21 @@ def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
     left = tone(1.0)
     both = film(tmp_path / "both.mkv", sound=np.stack([left, left], 1))
     one = film(tmp_path / "one.mkv", sound=np.stack([left, 0 * left], 1))
-    loud, quiet = (stretches(path, HEAR)[0].sound(16_000).samples for path in (both, one))
+    loud, quiet = (clips_of(path, HEAR)[0].sound(16_000).samples for path in (both, one))
     np.testing.assert_allclose(loud, left, atol=2e-3)
     np.testing.assert_allclose(quiet, left / 2, atol=2e-3)
 
 
 def test_resampling_keeps_length_and_pitch(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", sound=tone(2.0, 44_100, 1000.0), hz=44_100)
-    samples = stretches(path, HEAR)[0].sound(16_000).samples
+    samples = clips_of(path, HEAR)[0].sound(16_000).samples
     assert abs(len(samples) - 32_000) <= 2
     assert np.argmax(np.abs(np.fft.rfft(samples[:16_000]))) == 1000
 
 
 def test_two_rates_from_one_pass(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mkv", sound=tone(1.0, 48_000), hz=48_000)
-    (clip,) = stretches(path, HEAR, Sampling(None, audio_hz=8000))
+    (clip,) = clips_of(path, HEAR, Sampling(None, audio_hz=8000))
     assert (len(clip.sound(16_000).samples), len(clip.sound(8000).samples)) == (16_000, 8000)
 
 
@@ -96,5 +96,5 @@ def test_more_channels_than_eight(tmp_path: Path, layout: str) -> None:
         frame.sample_rate, frame.pts = 16_000, 0
         container.mux(voice.encode(frame))
         container.mux(voice.encode(None))
-    (clip,) = stretches(path, HEAR)
+    (clip,) = clips_of(path, HEAR)
     np.testing.assert_allclose(clip.sound(16_000).samples, np.full(1600, levels.mean() / 32768), atol=1e-4)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experts.registry import split_source
-from hcq_cli.media.child import Child
-from hcq_cli.media.crew import Crew
-from hcq_cli.media.engine import Options, cores, extract, setup
+from hcq_cli.extraction.child import Child
+from hcq_cli.extraction.executor import Job
+from hcq_cli.extraction.extract import Options, cores, extract, setup
+from hcq_cli.extraction.local import Crew
+from hcq_cli.extraction.plan import Broken, Finished
+from hcq_cli.extraction.report import ExtractReport
 from hcq_cli.media.inputs import Input, Inputs
-from hcq_cli.media.ledger import Broken, Finished
-from hcq_cli.media.protocol import Job
-from hcq_cli.media.report import ExtractReport
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filming import film, tone
+from sample_videos import film, tone
 
 from hcq_cli.media.decoder import BUILT_IN, CannotOpenError, Decoder, Sound, chain
 

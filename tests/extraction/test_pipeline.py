@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filming import film, tone
+from sample_videos import film, tone
 
 from experts.base import Clip, Sampling, State, Tokens
+from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media.decoder import chain
-from hcq_cli.media.pipeline import extract_video
 
 
 class Stub:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from experts.base import Expert
 from hcq_cli import files
+from hcq_cli.extraction.executor import Job
 from hcq_cli.features.building import Row
 from hcq_cli.features.columns import key_of
 from hcq_cli.features.store import FeatureWriter, VideoFacts, identity
 from hcq_cli.features.twins import results_of, twin_row
 from hcq_cli.media.inputs import Input, longer_ids
-from hcq_cli.media.protocol import Job
 
 if TYPE_CHECKING:
     from hcq_cli.features.catalog import Catalog

@@ -17,14 +17,14 @@ import numpy as np
 
 from experts.base import Expert, State
 from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.extraction.child import Child
+from hcq_cli.extraction.executor import Setup
+from hcq_cli.extraction.inference import Feeding, inference_for
+from hcq_cli.extraction.local import Crew, Outcome
+from hcq_cli.extraction.plan import Broken, Finished, Ledger, Twin
+from hcq_cli.extraction.report import ExtractReport, Failed, Warned
 from hcq_cli.features.store import FeatureStore, FeatureWriter
-from hcq_cli.media.child import Child
-from hcq_cli.media.crew import Crew, Outcome
-from hcq_cli.media.feeding import Feeding, inference_for
 from hcq_cli.media.inputs import Input, Inputs
-from hcq_cli.media.ledger import Broken, Finished, Ledger, Twin
-from hcq_cli.media.protocol import Setup
-from hcq_cli.media.report import ExtractReport, Failed, Warned
 
 FOLD_EVERY = 2048
 """Finished videos after which they are put into shards."""

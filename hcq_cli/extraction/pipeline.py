@@ -12,9 +12,9 @@ import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
 from hcq_cli.errors import HcqError
+from hcq_cli.extraction.remote import RemoteNetwork
+from hcq_cli.media.clips import Cutter
 from hcq_cli.media.decoder import CannotOpenError, Decoder, Media, open_media
-from hcq_cli.media.remote import RemoteNetwork
-from hcq_cli.media.sampling import Cutter
 
 INFORMATIVE = (State.FAILED, State.NOTHING_FOUND, State.SILENT, State.NO_FRAMES, State.NO_STREAM)
 """Of an expert without tokens in any stretch, the first of these states that occurred is kept."""
