@@ -1,8 +1,8 @@
 """The worker process: takes one video at a time, decodes it once, puts its features into the store.
 
-Run by child.py as `python -P -m hcq_cli.extraction.worker`; executor.py is what the two say to each other. It runs in
-one thread, as there are as many workers as cores. It ends when its parent does, however that ends: the kernel kills it
-with the parent (Linux), and the end of its stdin ends it anywhere.
+Run by child.py as `python -P -m hcq_cli.extraction.worker`; executor.py is what the two say to each other. It runs
+in one thread, as there are as many workers as cores. It ends when its parent does, however that ends: the kernel
+kills it with the parent (Linux), and the end of its stdin ends it anywhere.
 """
 
 from __future__ import annotations
