@@ -1,0 +1,80 @@
+"""A Searcher decides what is opened and what encodes, and notices a new generation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import hcq_cli as hcq
+from hcq_cli.errors import NotFoundError, UsageError
+
+
+def ids(answer) -> list[str]:
+    return [hit.id for hit in answer.hits]
+
+
+def test_texts_are_answered_together_as_one_by_one(workspace):
+    searcher = hcq.Searcher(workspace, hcq.SearchSettings(threads=1))
+    queries = ["a red ball", "a bell", "birds"]
+    together = searcher.texts(queries, k=5)
+    assert [ids(answer) for answer in together] == [ids(searcher.text(query, k=5)) for query in queries]
+    assert searcher.kind == "videos" and searcher.lists == 0
+
+
+def test_a_new_generation_is_noticed_at_the_next_query(workspace):
+    searcher = hcq.Searcher(workspace)
+    first = searcher.text("a red ball", k=1)
+    assert not searcher.refresh()
+    hcq.remove_from_index(workspace, ids(first))
+    again = searcher.text("a red ball", k=1)
+    assert ids(again) != ids(first)
+    assert again.videos_searched == first.videos_searched - 1
+
+
+def test_like_finds_an_id_in_the_other_index(workspace):
+    texts = hcq.Searcher(workspace, hcq.SearchSettings(find="texts"))
+    assert texts.kind == "texts"
+    assert len(texts.like("clip-0001.mp4", k=3).hits) == 3  # a video, whose codes lie in the index of videos
+    with pytest.raises(NotFoundError, match=r"clip-0999\.mp4"):
+        texts.like("clip-0999.mp4")
+
+
+def test_a_code_file_is_searched_without_an_index(workspace):
+    searcher = hcq.Searcher(workspace, hcq.SearchSettings(codes=workspace.codes))
+    assert ids(searcher.text("a red ball", k=1)) == ["clip-0012.mp4#t=1.5,3"]
+    assert not searcher.refresh()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"find": "songs"}, "it is videos or texts"),
+        ({"find": "texts", "index": Path("index")}, "holds videos, no texts"),
+        ({"codes": Path("a"), "index": Path("b")}, "exclude each other"),
+        ({"nprobe": 3, "exact": True}, "exclude each other"),
+    ],
+)
+def test_settings_that_contradict_are_refused(workspace, settings, reason):
+    if settings.get("index") == Path("index"):
+        settings = {**settings, "index": workspace.index}
+    with pytest.raises(UsageError, match=reason):
+        hcq.Searcher(workspace, replace(hcq.SearchSettings(), **settings))
+
+
+def test_what_is_missing_is_told_with_what_makes_it(tmp_path):
+    with pytest.raises(NotFoundError) as error:
+        hcq.Searcher(hcq.Workspace(tmp_path), hcq.SearchSettings(find="texts"))
+    assert error.value.hint.startswith("hcq encode --texts")
+
+
+def test_a_query_loads_no_torch(workspace):
+    script = (
+        "import sys, hcq_cli as hcq\n"
+        f"hcq.Searcher(hcq.Workspace({str(workspace.root)!r})).text('a red ball')\n"
+        "assert not {'torch', 'transformers', 'h5py', 'cv2', 'av'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
