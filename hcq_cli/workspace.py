@@ -12,54 +12,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 
-@dataclass(frozen=True)
 class Workspace:
-    """The default places of everything the five verbs hand to each other.
+    """The default places of everything the five verbs hand to each other; none of them need be there.
 
     Args:
         root: the workspace folder (`-w`, `HCQ_WORKSPACE`, default `.hcq`).
+
+    Attributes:
+        features: the feature store folder.
+        model: the checkpoint folder.
+        codes, texts: the code files of the videos and of the captions.
+        index, texts_index: the index folders of the videos and of the captions.
+        captions: the captions that `hcq train` falls back to.
     """
 
-    root: Path
+    def __init__(self, root: str | PathLike[str]) -> None:
+        self.root = Path(root)
+        self.features = self.root / "features"
+        self.model = self.root / "model"
+        self.codes = self.root / "codes.hcq"
+        self.texts = self.root / "texts.hcq"
+        self.index = self.root / "index"
+        self.texts_index = self.root / "texts-index"
+        self.captions = self.root / "captions.jsonl"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(self.root))  # frozen, and a program may give text
-
-    @property
-    def features(self) -> Path:
-        """The feature store folder."""
-        return self.root / "features"
-
-    @property
-    def model(self) -> Path:
-        """The checkpoint folder."""
-        return self.root / "model"
-
-    @property
-    def codes(self) -> Path:
-        """The code file of the videos."""
-        return self.root / "codes.hcq"
-
-    @property
-    def texts(self) -> Path:
-        """The code file of the captions."""
-        return self.root / "texts.hcq"
-
-    @property
-    def index(self) -> Path:
-        """The index folder."""
-        return self.root / "index"
-
-    @property
-    def texts_index(self) -> Path:
-        """The index folder of the captions."""
-        return self.root / "texts-index"
-
-    @property
-    def captions(self) -> Path:
-        """The captions that `hcq train` falls back to."""
-        return self.root / "captions.jsonl"
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
