@@ -7,10 +7,9 @@ The verbs of the command line are functions here (hcq_cli.api); each name is imp
 importing hcq takes milliseconds.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# Nothing is imported here: `python -m hcq_cli` runs this file while the current folder, which may hold anything, is
+# still first on the path (__main__.py takes it off).
+TYPE_CHECKING = False  # as in typing; type checkers know the name
 
 __version__ = "0.1.0"
 
@@ -42,6 +41,8 @@ _HOME = {
 __all__ = ["__version__", *_HOME]  # names come lazily, see __getattr__
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from hcq_cli.api.encoding import encode, encode_texts
     from hcq_cli.api.evaluation import check_captions, evaluate
     from hcq_cli.api.extraction import extract, plan_extraction
@@ -61,7 +62,9 @@ if TYPE_CHECKING:
     from hcq_cli.workspace import Workspace
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -109,8 +109,8 @@ def aviary(request: pytest.FixtureRequest) -> Aviary:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one short clip."""
+    from hcq_cli.demo.clips import compose
     from hcq_cli.demo.render import render_clip
-    from hcq_cli.demo.scene import compose
 
     folder = tmp_path_factory.mktemp("clip")
     render_clip(compose(24, seed=1)[0], 1, folder / "clip.mp4")
@@ -171,7 +171,7 @@ def test_clips_are_rendered(script: Aviary, tmp_path: Path) -> None:
     """The demo's processes, started by a program that uses hcq as a library and leaves the environment as it is."""
     program = (
         "import sys; del sys.path[0]; from pathlib import Path; from hcq_cli.demo.render import render_all;"
-        "from hcq_cli.demo.scene import compose;"
+        "from hcq_cli.demo.clips import compose;"
         "print(render_all(compose(24, seed=1)[:9], 1, Path(sys.argv[1]), workers=2))"
     )
     done = script.run([sys.executable, "-c", program, str(tmp_path / "clips")])
@@ -181,7 +181,7 @@ def test_clips_are_rendered(script: Aviary, tmp_path: Path) -> None:
 def test_packages_and_kernels_are_tried(script: Aviary, tmp_path: Path) -> None:
     """The doctor's processes."""
     program = (
-        "import sys; del sys.path[0]; from pathlib import Path; from hcq_cli.diagnosis import machine, packages;"
+        "import sys; del sys.path[0]; from pathlib import Path; from hcq_cli.doctor import machine, packages;"
         "package = next(each for each in packages.packages() if each.name == 'h5py');"
         "found = [packages.try_package(package).finding, *machine.look_at_machine(None, Path(sys.argv[1]))];"
         "print(*(f'{each.name}: {each.health}' for each in found), sep='\\n')"
