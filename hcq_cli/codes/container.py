@@ -7,9 +7,9 @@
                  every 1 MiB block
 
 The header comes last so that sections of unknown length can be streamed; the prelude, written after everything
-else, ties it together. Any truncation and any changed bit of prelude or header is refused on opening; the sections are
-checked by `verify`, block by block in bounded memory, or when one is `read` whole. It is the one container of hcq:
-code files, exported text encoders and all files of an index are such files, each of a format name of its own.
+else, ties it together. Any truncation and any changed bit of prelude or header is refused on opening; the sections
+are checked by `verify`, block by block in bounded memory, or when one is `read` whole. It is the one container of
+hcq: code files, exported text encoders and all files of an index are such files, each of a format name of its own.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class ContainerWriter:
         self._align()
         entries = {name: section.to_json() for name, section in sections.items()}
         document = {"format": self.format_name, "meta": self.meta, "sections": entries}
-        # In ASCII: lone surrogates, which stand for bytes of file names that are no UTF-8, have no UTF-8 of their own.
+        # In ASCII: lone surrogates stand for bytes of file names that are no UTF-8, and have no UTF-8 of their own.
         header = json.dumps(document, ensure_ascii=True).encode()
         fixed = FIXED.pack(MAGIC, VERSION, BLOCK_BYTES, self._out.tell(), len(header))
         self._out.write(header)
