@@ -149,12 +149,8 @@ def _options(command: Any) -> dict[str, Any]:
     return found
 
 
-def _commands(command: Any) -> dict[str, Any]:
-    return getattr(command, "commands", {})
-
-
 def _every_name(command: Any) -> set[str]:
-    return set(_options(command)).union(*map(_every_name, _commands(command).values()))
+    return set(_options(command)).union(*map(_every_name, getattr(command, "commands", {}).values()))
 
 
 def _hint(key: str, known: set[str]) -> str:
@@ -203,6 +199,8 @@ class _File:
     def defaults(self, program: Any) -> dict[str, Any]:
         """What the program takes from it."""
         table = self._table()
+        if not table:  # the ordinary case: nothing is looked up, so that every command starts at once
+            return {}
         common = {key: value for key, value in table.items() if not isinstance(value, dict)}
         known = _every_name(program)
         for key in common:
@@ -226,7 +224,7 @@ class _File:
         self, words: tuple[str, ...], command: Any, table: dict[str, Any], common: dict[str, Any]
     ) -> dict[str, Any]:
         """What one command, or a group with its commands, takes from its table and from the keys for all."""
-        options, commands = _options(command), _commands(command)
+        options, commands = _options(command), getattr(command, "commands", {})
         own = {key: value for key, value in table.items() if not isinstance(value, dict)}
         for key, value in table.items():
             if isinstance(value, dict) and key not in commands:
