@@ -26,6 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PLUGINS = REPOSITORY / "tests" / "support" / "sample_plugins"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,3 +89,21 @@ def hcq(tmp_path: Path) -> Callable[..., Outcome]:
         return outcome
 
     return run
+
+
+@pytest.fixture(scope="session")
+def planted() -> dict[str, str]:
+    """Environment in which the decoders and experts of tests/support/sample_plugins look installed."""
+    paths = [str(PLUGINS), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six small clips with sound; not to be changed."""
+    from sample_videos import clip
+
+    folder = tmp_path_factory.mktemp("clips")
+    for seed in range(6):
+        clip(folder / f"clip{seed}.mp4", seconds=1.0 + 0.2 * seed, seed=seed)
+    return folder
