@@ -29,9 +29,9 @@ from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.datasets.captions import read_captions
 from hcq_cli.scan.kernels import kernel
 from hcq_cli.scan.table import tables
+from hcq_cli.search.collection import SearchParams, find
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.ivf_search import SearchParams, find
 from hcq_cli.search.ivf_training import QUERIES, TuningQueries
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 from hcq_cli.workspace import Workspace
@@ -110,7 +110,7 @@ def held_mb() -> float:
 def ask(index: Index, levels: np.ndarray, threads: int, params: SearchParams) -> np.ndarray:
     """Rows [Q, 10] that queries [Q, L+1, D] find."""
     table = tables(levels, index.codebooks, index.scale)
-    return find(index, levels, table, TOP, threads=threads, by=kernel(), params=params).rows
+    return find(index, levels, table, TOP, threads=threads, params=params).rows
 
 
 def milliseconds(index: Index, levels: np.ndarray, threads: int, params: SearchParams) -> float:
@@ -164,7 +164,7 @@ def main() -> None:
         note("building the index…")
         started = time.perf_counter()
         with Memory() as memory:
-            build(folder / "index", [folder / "codes.hcq"], partitions=options.lists, queries=lambda: tuning)
+            build(folder / "index", [folder / "codes.hcq"], lists=options.lists, queries=lambda: tuning)
         build_s = time.perf_counter() - started
         before_mb, started = held_mb(), time.perf_counter()
         index = Index.open(folder / "index")

@@ -14,7 +14,7 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
-    from hcq_cli.search.faiss_export import Exported
+    from hcq_cli.search.faiss_export import FaissExport
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
     from hcq_cli.search.ivf_training import TuningQueries
@@ -56,7 +56,7 @@ def build_index(
         progress.note("choosing which lists a query looks into…")
         return caption_queries(workspace, open_codes(first), progress)
 
-    action = partial(build, partitions=partitions, queries=tuning_queries)
+    action = partial(build, lists=partitions, queries=tuning_queries)
     return _write(workspace, action, codes, index, text_side, progress)
 
 
@@ -92,7 +92,7 @@ def remove_from_index(
     change = remove(index or workspace.index, ids)
     opened = Index.open(change.index) if change.unknown else None
     for at, unknown in enumerate(change.unknown):
-        near = similar_ids(opened.names(), unknown) if opened is not None and at < GUESSED else []
+        near = similar_ids(opened.ids(), unknown) if opened is not None and at < GUESSED else []
         progress.warn(f"{change.index}: holds no {unknown!r}{did_you_mean(near)}")
     return change
 
@@ -129,7 +129,7 @@ def verify_index(workspace: Workspace, *, index: Path | None = None, progress: P
 
 def export_index(
     workspace: Workspace, output: Path, *, to: str = "faiss", index: Path | None = None, progress: Progress = SILENT
-) -> Exported:
+) -> FaissExport:
     """Write an index for another program, after checking every byte of it.
 
     Args:
@@ -186,7 +186,7 @@ def _write(
     """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
     from hcq_cli.codes.codefile import open_codes
     from hcq_cli.model.exported_tower import PRECISIONS
-    from hcq_cli.search.text_encoder_export import text_encoder_exporter
+    from hcq_cli.search.text_encoder import text_encoder_exporter
 
     if text_side not in (*PRECISIONS, "none"):
         raise UsageError(f"--text-side {text_side}: known are {', '.join(PRECISIONS)} and none")

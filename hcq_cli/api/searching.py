@@ -18,9 +18,8 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.search.collection import SearchableCodes
+    from hcq_cli.search.collection import SearchableCodes, SearchParams
     from hcq_cli.search.index import Index
-    from hcq_cli.search.ivf_search import SearchParams
     from hcq_cli.search.query import QueryResult
     from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
@@ -98,7 +97,7 @@ class Searcher:
         return self.texts([query], k)[0]
 
     def texts(self, queries: Sequence[str], k: int = 10) -> list[QueryResult]:
-        """QueryResult texts, together in one scan.
+        """Answer texts, together in one scan.
 
         Raises:
             UsageError: a query is blank, or k is less than 1.
@@ -182,7 +181,7 @@ class Searcher:
 
     @property
     def _params(self) -> SearchParams:
-        from hcq_cli.search.ivf_search import SearchParams
+        from hcq_cli.search.collection import SearchParams
 
         device = self.settings.device
         return SearchParams(self.settings.nprobe, self.settings.exact, f"torch:{device}" if device else None)

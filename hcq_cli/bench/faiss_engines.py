@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader
-from hcq_cli.search.ivf import put_together, weighted
+from hcq_cli.search.ivf import reconstruct_vectors, weighted_codewords
 
 MOST_VIDEOS = 1_000_000
 """Peers keep everything in memory; beyond so many videos their time is scaled from here."""
@@ -115,8 +115,8 @@ def all_peers(codes: np.ndarray, header: CodeHeader, codebooks: np.ndarray, scal
 
 def _vectors_of(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> Callable[[int, int], np.ndarray]:
     """Float vectors of videos `first` to `stop` whose inner products with a query's levels are its scores."""
-    words, firsts = weighted(codebooks, scale)
-    return lambda first, stop: put_together(codes[first:stop], words, firsts)
+    words, firsts = weighted_codewords(codebooks, scale)
+    return lambda first, stop: reconstruct_vectors(codes[first:stop], words, firsts)
 
 
 def _searching(index: Any, threads: int) -> Search:

@@ -159,7 +159,7 @@ def info(session: Session, index: IndexOption = None) -> None:
     document = {
         "index": opened.path,
         "videos": known.videos,
-        "stretches": known.stretches,
+        "stretches": known.video_segments,
         "removed": known.removed,
         "segments": known.segments,
         "bytes_per_video": known.bytes_per_video,
@@ -195,7 +195,7 @@ def info(session: Session, index: IndexOption = None) -> None:
 
 def _text_side(index: Index) -> dict[str, Any]:
     """What the index holds of the model, and how that was measured against it."""
-    tower = index.content.text_encoder
+    tower = index.manifest.text_encoder
     return {"precision": "none"} if tower is None else {"precision": tower.precision, **tower.checked}
 
 
@@ -205,7 +205,7 @@ def _tuning(partition: InvertedLists | None) -> dict[str, Any]:
         return {}
     tuning = partition.tuning
     return {
-        "probe": tuning.probe,
+        "probe": tuning.nprobe,
         "recall": round(tuning.recall, 4),
         "recall_of_top": tuning.hits,
         "recall_measured_on": f"{tuning.queries} {tuning.source}",

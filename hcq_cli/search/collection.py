@@ -1,22 +1,32 @@
-"""What can be searched: an index, or a code file as it is."""
+"""What can be searched, an index or a code file as it is, and the search for the best rows in it.
+
+Where an index has inverted lists, a search looks into some of them only, or into everything where that is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes
+from hcq_cli.codes.codefile import CodeHeader, open_codes
 from hcq_cli.codes.ids import find_segments
 from hcq_cli.codes.strings import PackedStrings
-from hcq_cli.scan.blocks import CodeSource, RowMajorCodes
-from hcq_cli.search.ivf import InvertedLists
+from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
+from hcq_cli.scan.kernels import kernel, scan
+from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one
+from hcq_cli.search.ivf import InvertedLists, list_sizes
+
+QUERIES_AT_ONCE = 64
+"""Queries whose tables are held together: some 2 KiB a sub-quantizer each, 36 MiB at 256."""
 
 
 class SearchableCodes(Protocol):
-    """Something to search: an `Index`, or a code file as it is."""
+    """Something to search: an `Index`, or a code file as it is. Rows are numbered through all its codes."""
 
     path: Path
     header: CodeHeader
@@ -36,11 +46,15 @@ class SearchableCodes(Protocol):
 
     @property
     def text_encoder_file(self) -> Path | None:
-        """The file of its model's text side, if it has one."""
+        """The file of its model's text encoder, if it has one."""
         ...
 
     def sources(self) -> Sequence[CodeSource]:
         """Its codes, for the scan."""
+        ...
+
+    def list_starts(self) -> list[np.ndarray]:
+        """Where each inverted list begins in each source, int64 [lists+1]; empty where there are none."""
         ...
 
     def name(self, row: int) -> tuple[str, str]:
@@ -52,10 +66,10 @@ class SearchableCodes(Protocol):
         ...
 
     def rows_of(self, item_id: str) -> list[int]:
-        """The rows of a video, of a stretch of one or of a caption; of a video in stretches all of them."""
+        """The rows of a video, of a segment of one or of a caption; of a video in segments all of them."""
         ...
 
-    def names(self) -> Iterable[PackedStrings]:
+    def ids(self) -> Iterable[PackedStrings]:
         """All ids, some at a time."""
         ...
 
@@ -71,27 +85,20 @@ class SearchableCodeFile:
     """
 
     ivf: InvertedLists | None = None
+    text_encoder_file: Path | None = None
 
     def __init__(self, path: Path) -> None:
-        self._file: CodeFile = open_codes(path)
-        self.path, self.header = path, self._file.header
-        self.codebooks, self.scale = self._file.codebooks, self._file.scale
-
-    @property
-    def videos(self) -> int:
-        """How many a search can find."""
-        return len(self._file)
-
-    @property
-    def checkpoints(self) -> list[Path]:
-        """Where its model may lie."""
-        return self._file.checkpoints
-
-    text_encoder_file = None
+        self._file = open_codes(path)
+        self.path, self.header, self.videos = path, self._file.header, len(self._file)
+        self.codebooks, self.scale, self.checkpoints = self._file.codebooks, self._file.scale, self._file.checkpoints
 
     def sources(self) -> list[RowMajorCodes]:
         """Its codes, for the scan."""
         return [RowMajorCodes(self._file.codes)]
+
+    def list_starts(self) -> list[np.ndarray]:
+        """A code file has no lists."""
+        return []
 
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row."""
@@ -102,13 +109,124 @@ class SearchableCodeFile:
         return self._file.codes[row]
 
     def rows_of(self, item_id: str) -> list[int]:
-        """The last row of an id, or all stretches of a video; reads all ids."""
+        """The last row of an id, or all segments of a video; reads all ids."""
         row = self._file.ids.find(item_id)
         if row is not None:
             return [row]
         rows, videos = find_segments(self._file.ids)
         return [row for row, video in zip(rows.tolist(), videos, strict=True) if video == item_id]
 
-    def names(self) -> list[PackedStrings]:
+    def ids(self) -> list[PackedStrings]:
         """All ids."""
         return [self._file.ids]
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """How far a search goes, and by what.
+
+    Args:
+        nprobe: inverted lists to look into; None for those that the tuning of the index admits.
+        exact: look into all.
+        kernel: the name of the one to scan with; None for the fastest.
+    """
+
+    nprobe: int | None = None
+    exact: bool = False
+    kernel: str | None = None
+
+
+def find(
+    collection: SearchableCodes,
+    levels: np.ndarray,
+    tables: np.ndarray,
+    k: int,
+    *,
+    threads: int = 1,
+    params: SearchParams = SearchParams(),
+) -> TopK:
+    """The best `k` rows of a collection: of all, or of the inverted lists that look the most promising.
+
+    Where those lists hold fewer than `k` videos, the query is answered from all videos.
+
+    Args:
+        collection: an index or a code file.
+        levels: the queries, float32 [Q, L+1, D].
+        tables: the same, tabulated, float32 [Q, S, K].
+        k: how many to find.
+        threads: cores to use.
+        params: how far to look.
+    """
+    by = kernel(params.kernel)
+    if collection.ivf is None or params.exact or not len(tables):
+        return scan(collection.sources(), tables, k, threads=threads, by=by)
+    starts = collection.list_starts()
+    sizes = list_sizes(starts, collection.ivf.lists)
+    wanted, found = min(k, collection.videos), []
+    for at in range(0, len(tables), QUERIES_AT_ONCE):
+        part = slice(at, at + QUERIES_AT_ONCE)
+        chosen = collection.ivf.choose(levels[part], sizes, k, params.nprobe)
+        found += _scan_lists(collection.sources(), starts, chosen, tables[part], k=k, threads=threads, by=by)
+    for query, answer in enumerate(found):
+        if len(answer.rows) < wanted:
+            everything = scan(collection.sources(), tables[query : query + 1], k, threads=threads, by=by)
+            found[query] = TopK(everything.scores[0], everything.rows[0])
+    return TopK(np.stack([answer.scores for answer in found]), np.stack([answer.rows for answer in found]))
+
+
+def _scan_lists(
+    sources: Sequence[CodeSource],
+    starts: Sequence[np.ndarray],
+    chosen: Sequence[np.ndarray],
+    tables: np.ndarray,
+    *,
+    k: int,
+    threads: int,
+    by: Kernel,
+) -> list[TopK]:
+    """For each query the best `k`, [n ≤ k], of the lists that were chosen for it, int64 [≥ 1] each."""
+    wanted, askers, bounds = _by_list(chosen)
+    tasks: list[tuple[int, Blocks, Visits]] = []
+    first_row = 0
+    for source, begins in zip(sources, starts, strict=True):
+        assert isinstance(source, Blocks)
+        ranges = np.stack([begins[wanted], begins[wanted + 1], bounds[:-1], bounds[1:]], axis=1)
+        ranges = ranges[ranges[:, 0] < ranges[:, 1]]
+        # Threads take lists by turns, so each begins with promising ones and soon has a high k-th score.
+        for turn in range(max(threads, 1)):
+            if len(ranges[turn::threads]):
+                tasks.append((first_row, source, Visits(ranges[turn::threads], askers)))
+        first_row += source.videos
+
+    def run(task: tuple[int, Blocks, Visits]) -> list[TopK]:
+        before, source, visits = task
+        return [TopK(one.scores, one.rows + before) for one in by.visit(source, tables, k, visits)]
+
+    if threads <= 1 or len(tasks) <= 1:
+        parts = [run(task) for task in tasks]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(run, tasks))
+    return [merge_one([part[query] for part in parts], k) for query in range(len(tables))]
+
+
+def _by_list(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The lists that Q queries have chosen, turned round: for each list the queries that look into it.
+
+    A list is read from memory once for all its queries. Those that some query wants most come first, so that the k-th
+    scores rise early, and kernels can pass over most of what comes later.
+
+    Returns:
+        int64 [V] the lists; int32 [A] the queries of each, one list after another; int64 [V+1] where they begin.
+    """
+    if len(chosen) == 1:
+        return chosen[0], np.zeros(len(chosen[0]), np.int32), np.arange(len(chosen[0]) + 1)
+    lists = np.concatenate(chosen)
+    queries = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
+    ranks = np.concatenate([np.arange(len(one)) for one in chosen])
+    best_rank = np.full(int(lists.max()) + 1, len(lists))
+    np.minimum.at(best_rank, lists, ranks)
+    order = np.lexsort((queries, lists, best_rank[lists]))
+    ordered = lists[order]
+    begins = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return ordered[begins], queries[order].astype(np.int32), np.append(begins, len(lists))

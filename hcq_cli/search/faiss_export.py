@@ -1,33 +1,31 @@
-"""An index as another program reads it: Faiss's IndexPQ, written without Faiss and in bounded memory.
+"""An index as another program reads it: an IndexPQ of Faiss, written by Faiss itself.
 
 Faiss's quantizer is ours: M = S sub-quantizers of d dimensions, 8 bits each. The weights of the levels go into its
 codewords, so a query's vector is its L+1 level vectors one after another, as they are, and Faiss's inner product is
-our score. The layout is that of `faiss.write_index` for "IxPq" (faiss/impl/index_write.cpp).
+our score.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
-from hcq_cli.files import atomic_open, write_json
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.files import atomic_open, atomic_path, write_json
 from hcq_cli.search.index import Index
 
 BITS = 8
-INNER_PRODUCT = 0
-TABLE_SEARCH = 0
-POLYSEMOUS_THRESHOLD = 0
+"""Of a code; Faiss then wants 256 codewords a sub-quantizer."""
 ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Exported:
+class FaissExport:
     """What was written.
 
     Args:
@@ -47,30 +45,42 @@ class Exported:
     levels: int
 
 
-def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lambda _: None) -> Exported:
+def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lambda _: None) -> FaissExport:
     """Write the living videos of an index as an IndexPQ, in the order of their rows, with their ids beside it.
+
+    All codes are in memory meanwhile, as they are in every program that reads the file.
 
     Args:
         index: to be exported.
         path: of the file for Faiss; `PATH.ids.jsonl` and `PATH.json` come beside it.
         progress: told the videos written.
+
+    Raises:
+        NotFoundError: Faiss is not installed.
+        HcqError: it cannot write the file.
     """
     header = index.header
     ids, about = path.with_name(path.name + ".ids.jsonl"), path.with_name(path.name + ".json")
-    dimensions = header.levels * header.D
-    with atomic_open(path) as out, atomic_open(ids) as names:
-        _write_head(out, index, dimensions)
-        for codes, lines in _rows(index):
-            out.write(codes.data)
+    faiss, pq = _empty_index(index.codebooks, index.scale)
+    pq.codes.resize(index.videos * header.S)
+    # Faiss's own memory, seen as an array: the codes are never there twice.
+    codes = faiss.rev_swig_ptr(pq.codes.data(), index.videos * header.S).reshape(index.videos, header.S)
+    with atomic_path(path) as out, atomic_open(ids) as names:
+        for part, lines in _living_rows(index):
+            codes[pq.ntotal : pq.ntotal + len(part)] = part
+            pq.ntotal += len(part)
             names.writelines(lines)
-            progress(len(codes))
-        out.write(struct.pack("<i?i", TABLE_SEARCH, False, POLYSEMOUS_THRESHOLD))
+            progress(len(part))
+        try:
+            faiss.write_index(pq, str(out))
+        except RuntimeError as error:
+            raise HcqError(f"{path}: Faiss cannot write it ({error})", "df -h: is the disk full?") from error
     document = {
         "index": path.name,
         "ids": ids.name,
         "videos": index.videos,
         "metric": "inner product",
-        "dimensions": dimensions,
+        "dimensions": pq.d,
         "levels": header.levels,
         "width": header.D,
         "model": header.model_hash,
@@ -78,27 +88,31 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
         "query": "float32: the coarse vector, then the fine ones, one after another, as the text tower gives them",
     }
     write_json(about, document)
-    return Exported(path, ids, about, index.videos, dimensions, header.levels)
+    return FaissExport(path, ids, about, videos=index.videos, dimensions=pq.d, levels=header.levels)
 
 
-def _write_head(out: IO[bytes], index: Index, dimensions: int) -> None:
-    """Everything that stands before the codes."""
-    header, unused = index.header, 1 << 20
-    out.write(b"IxPq")
-    out.write(struct.pack("<iqqq?i", dimensions, index.videos, unused, unused, True, INNER_PRODUCT))
-    codewords = index.codebooks * index.scale[:, None, None]
-    missing = 2**BITS - header.K  # Faiss has all 256; ours that are not there are never named by a code
-    codewords = np.concatenate([codewords, np.repeat(codewords[:, -1:], missing, axis=1)], axis=1)
-    out.write(struct.pack("<QQQQ", dimensions, header.S, BITS, codewords.size))
-    out.write(np.ascontiguousarray(codewords, "<f4").data)
-    out.write(struct.pack("<Q", index.videos * header.S))
+def _empty_index(codebooks: np.ndarray, scale: np.ndarray) -> tuple[Any, Any]:
+    """The module faiss, and an IndexPQ of ours: codebooks float32 [S, K, d], scale float32 [S]."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise NotFoundError("faiss, which writes the file, is not installed", 'pip install "hcq[faiss]"') from error
+    subquantizers, known, width = codebooks.shape
+    pq = faiss.IndexPQ(subquantizers * width, subquantizers, BITS, faiss.METRIC_INNER_PRODUCT)
+    codewords = codebooks * scale[:, None, None]
+    # Faiss has all 256; ours that are not there are never named by a code.
+    codewords = np.concatenate([codewords, np.repeat(codewords[:, -1:], 2**BITS - known, axis=1)], axis=1)
+    faiss.copy_array_to_vector(np.ascontiguousarray(codewords, np.float32).ravel(), pq.pq.centroids)
+    pq.is_trained = True
+    return faiss, pq
 
 
-def _rows(index: Index) -> Iterator[tuple[np.ndarray, list[bytes]]]:
-    """Codes uint8 [n, S] of living videos in the order of rows, and a line for each."""
+def _living_rows(index: Index) -> Iterator[tuple[np.ndarray, list[bytes]]]:
+    """Codes uint8 [n, S] of living videos in the order of rows, and a line of JSON for each."""
     for segment, dead in index.segments:
         for start in range(0, segment.videos, ROWS_AT_ONCE):
             rows = np.arange(start, min(start + ROWS_AT_ONCE, segment.videos))
             rows = rows if dead is None else rows[~dead[rows]]
             lines = [json.dumps(segment.name(row)).encode() + b"\n" for row in rows.tolist()]
-            yield np.ascontiguousarray(np.minimum(segment.codes_of(rows), index.header.K - 1)), lines
+            # Faiss does not check codes: one of K or more would read beyond a sub-quantizer's table.
+            yield np.minimum(segment.codes_of(rows), index.header.K - 1), lines

@@ -3,12 +3,14 @@
     index/
       manifest-00000003.json       model, quantizer, segments and tombstones of generation 3
       quantizer-….hcq              codebooks and scale
-      partition-….hcq              lists, where the index has them (partition.py)
-      tower-….hcq                  the text side of the model, where it could be exported (model.exported_tower)
+      partition-….hcq              inverted lists, where the index has them (ivf.py)
+      tower-….hcq                  the text encoder of the model, where it could be exported (model.exported_tower)
       segment-00000001-000.hcq     immutable (segment.py)
       tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
 
-Everything a generation names stays mapped, so a reader goes on with its generation while a writer works.
+As in a log-structured merge tree, files are never changed: adding makes a segment, removing makes tombstones,
+compacting merges segments, and each then publishes a generation that names its files (index_writer.py). Everything a
+generation names stays mapped, so a reader goes on with its generation while a writer works.
 """
 
 from __future__ import annotations
@@ -29,17 +31,16 @@ from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.model.exported_tower import ExportedTower
 from hcq_cli.scan.blocks import Blocks
-from hcq_cli.search.ivf import InvertedLists, read_partition
-from hcq_cli.search.segment import REMEDY, Segment, read_tombstones
+from hcq_cli.search.ivf import InvertedLists, read_lists
+from hcq_cli.search.segment import REMEDY, IndexSegment, read_tombstones
 
 FORMAT = "hcq-index"
 VERSION = 1
 QUANTIZER = "hcq-quantizer"
-NAMES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Entry:
+class SegmentEntry:
     """What the manifest says of a segment.
 
     Args:
@@ -57,7 +58,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class TextEncoderEntry:
-    """What the manifest says of the model's text side.
+    """What the manifest says of the model's text encoder.
 
     Args:
         file: its name.
@@ -71,7 +72,7 @@ class TextEncoderEntry:
 
 
 @dataclass(frozen=True)
-class Content:
+class IndexManifest:
     """The body of a manifest.
 
     Args:
@@ -86,40 +87,45 @@ class Content:
     header: CodeHeader
     checkpoint_relative: str
     quantizer: str
-    segments: tuple[Entry, ...]
+    segments: tuple[SegmentEntry, ...]
     ivf: str = ""
     text_encoder: TextEncoderEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
         document = asdict(self)
-        # Names of the format, which are older than those of the code.
-        return document | {"partition": document.pop("ivf"), "tower": document.pop("text_encoder")}
+        # The format's own names are older than the code's.
+        document["partition"], document["tower"] = document.pop("ivf"), document.pop("text_encoder")
+        return document
 
     @classmethod
-    def from_json(cls, body: dict[str, Any], source: Path) -> Content:
+    def from_json(cls, body: dict[str, Any], source: Path) -> IndexManifest:
         """Read a manifest's body. Raises DamagedError."""
         try:
-            entries = tuple(Entry(**entry) for entry in body["segments"])
-            content = cls(
+            manifest = cls(
                 CodeHeader.from_json(body["header"]),
-                str(body["checkpoint_relative"]),
-                body["quantizer"],
-                entries,
-                body.get("partition", ""),
-                TextEncoderEntry(**body["tower"]) if body.get("tower") else None,
+                checkpoint_relative=str(body["checkpoint_relative"]),
+                quantizer=body["quantizer"],
+                segments=tuple(SegmentEntry(**entry) for entry in body["segments"]),
+                ivf=body.get("partition", ""),
+                text_encoder=TextEncoderEntry(**body["tower"]) if body.get("tower") else None,
             )
-            if not all(Path(name).name == name for name in content.files()):
+            # The folder may come from anywhere: a name must not lead out of it.
+            if not all(Path(name).name == name for name in manifest.files()):
                 raise ValueError("it names files outside the folder")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"{source}: the manifest makes no sense ({error})", REMEDY) from error
-        return content
+        return manifest
 
     def files(self) -> list[str]:
         """Every file the generation is made of."""
         parts = [name for entry in self.segments for name in (entry.file, entry.tombstones) if name]
         shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else ""]
         return [*filter(None, shared), *parts]
+
+
+TextEncoderExporter = Callable[[Path, int], TextEncoderEntry | None]
+"""Puts the model's text encoder into the folder of an index, given the number of the generation that will name it."""
 
 
 def generations(folder: Path) -> Generations:
@@ -132,8 +138,8 @@ class IndexInfo:
     """What an index holds, in numbers.
 
     Args:
-        videos: that can be found; of a video in stretches every stretch counts.
-        stretches: how many of them are such.
+        videos: that can be found; of a video in time segments every segment counts.
+        video_segments: how many of them are such.
         removed: rows that cannot be found any more and go with the next `compact`.
         segments: files they lie in.
         bytes_per_video: S.
@@ -142,7 +148,7 @@ class IndexInfo:
     """
 
     videos: int
-    stretches: int
+    video_segments: int
     removed: int
     segments: int
     bytes_per_video: int
@@ -174,20 +180,19 @@ class Index:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation
-        self.content = Content.from_json(manifest.body, folder)
-        container = Container(folder / self.content.quantizer, QUANTIZER, REMEDY)
-        self.header, self.codebooks, self.scale = read_quantizer(container)
-        if self.header != self.content.header:
-            raise DamagedError(f"{container.path}: belongs to another model than the manifest", REMEDY)
-        self._quantizer = container
+        self.manifest = IndexManifest.from_json(manifest.body, folder)
+        self._quantizer = Container(folder / self.manifest.quantizer, QUANTIZER, REMEDY)
+        self.header, self.codebooks, self.scale = read_quantizer(self._quantizer)
+        if self.header != self.manifest.header:
+            raise DamagedError(f"{self._quantizer.path}: belongs to another model than the manifest", REMEDY)
         self.ivf: InvertedLists | None = None
-        if self.content.ivf:
-            self.ivf = read_partition(folder / self.content.ivf, self.header, self.scale)
-        self.segments = [self._open_segment(entry) for entry in self.content.segments]
+        if self.manifest.ivf:
+            self.ivf = read_lists(folder / self.manifest.ivf, self.header, self.scale)
+        self.segments = [self._open_segment(entry) for entry in self.manifest.segments]
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
 
-    def _open_segment(self, entry: Entry) -> tuple[Segment, np.ndarray | None]:
-        segment = Segment(self.path / entry.file, self.header.S, self.ivf.lists if self.ivf else 0)
+    def _open_segment(self, entry: SegmentEntry) -> tuple[IndexSegment, np.ndarray | None]:
+        segment = IndexSegment(self.path / entry.file, self.header.S, self.ivf.lists if self.ivf else 0)
         if segment.videos != entry.videos:
             raise DamagedError(f"{segment.path}: {segment.videos} videos, the manifest says {entry.videos}", REMEDY)
         if not entry.tombstones:
@@ -220,30 +225,30 @@ class Index:
     @property
     def videos(self) -> int:
         """Videos a search can find."""
-        return sum(entry.videos - entry.removed for entry in self.content.segments)
+        return sum(entry.videos - entry.removed for entry in self.manifest.segments)
 
     @property
     def checkpoints(self) -> list[Path]:
         """Where the model may lie: as seen from the index, then where it was."""
-        return [self.path / self.content.checkpoint_relative, Path(self.header.checkpoint)]
+        return [self.path / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
 
     @property
     def text_encoder_file(self) -> Path | None:
-        """The file of the model's text side, if there is one."""
-        return self.path / self.content.text_encoder.file if self.content.text_encoder else None
+        """The file of the model's text encoder, if there is one."""
+        return self.path / self.manifest.text_encoder.file if self.manifest.text_encoder else None
 
     def sources(self) -> list[Blocks]:
-        """The segments for `kernel.scan`."""
+        """The segments for `kernels.scan`."""
         return [
             Blocks(segment.blocks.codes, segment.videos, dead, segment.blocks.order)
             for segment, dead in self.segments
         ]
 
     def list_starts(self) -> list[np.ndarray]:
-        """Where each list begins in each segment, int64 [lists+1]; none where the index is not partitioned."""
+        """Where each list begins in each segment, int64 [lists+1]; empty where the index has no lists."""
         return [segment.list_starts for segment, _ in self.segments if segment.list_starts is not None]
 
-    def _locate(self, row: int) -> tuple[Segment, int]:
+    def _locate(self, row: int) -> tuple[IndexSegment, int]:
         at = bisect.bisect_right(self._firsts, row) - 1
         return self.segments[at][0], row - self._firsts[at]
 
@@ -255,29 +260,26 @@ class Index:
     def codes(self, row: int) -> np.ndarray:
         """Codes uint8 [S] of a row."""
         segment, local = self._locate(row)
-        return segment.codes(local)
+        return segment.codes_of(np.array([local]))[0]
 
     def rows_of(self, item_id: str) -> list[int]:
-        """The living rows of a video, of a stretch of one or of a caption; of a video in stretches all of them."""
+        """The living rows of a video, of a segment of one or of a caption; of a video in segments all of them."""
         wanted, found = PackedStrings.of([item_id]), []
         for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
             rows = segment.rows_of(wanted)
             found += (first + (rows if dead is None else rows[~dead[rows]])).tolist()
         return found
 
-    def names(self) -> Iterator[PackedStrings]:
+    def ids(self) -> Iterator[PackedStrings]:
         """The ids of the living rows, some at a time."""
         for segment, dead in self.segments:
-            for start in range(0, segment.videos, NAMES_AT_ONCE):
-                stop = min(start + NAMES_AT_ONCE, segment.videos)
-                ids = segment.ids.part(start, stop)
-                yield ids if dead is None else ids.take(np.flatnonzero(~dead[start:stop]))
+            yield from (ids for ids, _ in segment.names(dead))
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every file of the generation. Raises DamagedError naming the file."""
         self._quantizer.verify(progress)
-        if self.content.ivf:
-            read_partition(self.path / self.content.ivf, self.header, self.scale)  # which verifies it
+        if self.manifest.ivf:
+            read_lists(self.path / self.manifest.ivf, self.header, self.scale)  # which verifies it
         if self.text_encoder_file is not None:
             ExportedTower(self.text_encoder_file).verify(progress)
         for segment, _ in self.segments:
@@ -290,9 +292,12 @@ class Index:
 
     def info(self) -> IndexInfo:
         """What it holds, in numbers."""
-        removed = sum(entry.removed for entry in self.content.segments)
-        disk_bytes = sum((self.path / name).stat().st_size for name in self.content.files())
-        stretches = sum(segment.stretches(dead) for segment, dead in self.segments)
         return IndexInfo(
-            self.videos, stretches, removed, len(self.segments), self.header.S, disk_bytes, self.generation
+            videos=self.videos,
+            video_segments=sum(segment.video_segments(dead) for segment, dead in self.segments),
+            removed=sum(entry.removed for entry in self.manifest.segments),
+            segments=len(self.segments),
+            bytes_per_video=self.header.S,
+            disk_bytes=sum((self.path / name).stat().st_size for name in self.manifest.files()),
+            generation=self.generation,
         )

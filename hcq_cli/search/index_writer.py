@@ -1,7 +1,7 @@
-"""The index as its one writer sees it: build, add, remove, compact.
+"""Writing an index: build, add, remove, compact.
 
-Each makes new immutable files and then publishes a generation that names them; a kill at any instant leaves the
-last generation as it was, and the next writer clears what was left behind.
+Each makes new immutable files and then publishes a generation that names them; a kill at any instant leaves the last
+generation as it was, and the next writer clears what was left behind.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
-from hcq_cli.scan.blocks import Blocks
 from hcq_cli.scan.kernels import default_threads
-from hcq_cli.search.index import QUANTIZER, Content, Entry, Index, TextEncoderEntry, generations
-from hcq_cli.search.ivf import InvertedLists, write_partition
+from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, SegmentEntry, TextEncoderExporter, generations
+from hcq_cli.search.ivf import InvertedLists, write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
-from hcq_cli.search.segment import Batch, Segment, replaced_by, write_tombstones
-from hcq_cli.search.segment_writer import merge_listed, merge_segments, write_listed, write_segment
+from hcq_cli.search.segment import IndexSegment, write_tombstones
+from hcq_cli.search.segment_writer import Batch, merge_segments, write_listed_segment, write_segment
 
 WAIT_S = 30.0
 """How long a writer waits for another, seconds."""
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
-TextEncoderExporter = Callable[[Path, int], TextEncoderEntry | None]
-"""Puts the model's text side into the folder of an index, given the number of the generation that will name it."""
+DATA_FILES = ("quantizer-*.hcq", "partition-*.hcq", "tower-*.hcq", "segment-*.hcq", "tombstones-*.hcq")
 
 
 @dataclass(frozen=True)
@@ -61,33 +59,11 @@ class IndexChange:
     kind: str = "videos"
 
 
-@dataclass
-class _Part:
-    """A segment of the generation being made, and what is dead in it, bool [N]."""
-
-    segment: Segment
-    dead: np.ndarray
-    tombstones: str = ""
-
-    @property
-    def source(self) -> Blocks:
-        """For a scan."""
-        return replace(self.segment.blocks, dead=self.dead)
-
-    def bury(self, rows: np.ndarray) -> int:
-        """Mark rows as dead; gives how many were alive."""
-        fresh = rows[~self.dead[rows]]
-        if len(fresh):
-            self.dead[fresh] = True
-            self.tombstones = ""
-        return len(fresh)
-
-
 def build(
     folder: Path,
     code_paths: Sequence[Path],
     *,
-    partitions: int | None = 0,
+    lists: int | None = 0,
     queries: Callable[[], TuningQueries | None] = lambda: None,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
@@ -95,16 +71,16 @@ def build(
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
-    Of a video that comes more than once, in whatever stretches, the last file's codes are kept.
+    Of a video that comes more than once, however it was cut into segments, the last file's codes are kept.
 
     Args:
         folder: of the index.
         code_paths: all of one model.
-        partitions: how many lists to make; 0 for none, None for what suits so many videos.
+        lists: how many inverted lists to make; 0 for none, None for what suits so many videos.
         queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
         progress: told the videos written.
         wait_s: how long to wait for another writer, seconds.
-        text_encoder: brings the text side of the model; without it queries load the checkpoint.
+        text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -113,22 +89,21 @@ def build(
     """
     files = _open_all(code_paths)
     with _writing(folder, wait_s) as generation:
-        content, partition = _first_content(folder, generation, files[0]), None
+        manifest, ivf = _write_quantizer(folder, generation, files[0]), None
         videos = sum(len(file) for file in files)
-        lists = min(lists_for(videos) if partitions is None else partitions, videos)
+        lists = min(lists_for(videos) if lists is None else lists, videos)
         if lists:
             some = sample(files, lists)
-            partition = learn(some, files[0].codebooks, files[0].scale, lists)
-        parts: list[_Part] = []
-        with _verified(folder, files):
-            counted = _append(folder, generation, parts, files, progress, partition)
-        if partition is not None:
+            ivf = learn(some, files[0].codebooks, files[0].scale, lists)
+        draft = _Draft(folder, generation, files[0].header.S, ivf, [])
+        draft.append_verified(files, progress)
+        if ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
-            partition = _tuned(partition, parts, files[0], asked)
-            content = replace(content, ivf=f"partition-{generation:08d}.hcq")
-            write_partition(folder / content.ivf, partition)
-        content = replace(content, text_encoder=text_encoder(folder, generation))
-        return _counted(_publish(folder, generation, content, parts), counted)
+            ivf = tune(ivf, draft.living(), asked, files[0].codebooks, files[0].scale, threads=default_threads())
+            manifest = replace(manifest, ivf=f"partition-{generation:08d}.hcq")
+            write_lists(folder / manifest.ivf, ivf)
+        manifest = replace(manifest, text_encoder=text_encoder(folder, generation))
+        return draft.publish(manifest)
 
 
 def add(
@@ -139,8 +114,8 @@ def add(
     wait_s: float = WAIT_S,
     text_encoder: TextEncoderExporter = lambda folder, generation: None,
 ) -> IndexChange:
-    """Add code files to an index; a video that is there already is replaced, with all its stretches, however each
-    of the two was cut. The arguments are those of `build`.
+    """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
+    the two was cut. The arguments are those of `build`.
 
     Raises:
         NotFoundError: there is no index, or a code file is missing.
@@ -153,17 +128,16 @@ def add(
         index = Index.open(folder)
         for file in files:
             _same_model(file.path, file.header, index.header, f"the index {folder}")
-        parts = _parts(index)
-        with _verified(folder, files):
-            counted = _append(folder, generation, parts, files, progress, index.ivf)
-        content = index.content
-        if content.text_encoder is None:  # the checkpoint could not be found when it was built
-            content = replace(content, text_encoder=text_encoder(folder, generation))
-        return _counted(_publish(folder, generation, content, parts), counted)
+        draft = _Draft.of(index, generation)
+        draft.append_verified(files, progress)
+        manifest = index.manifest
+        if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
+            manifest = replace(manifest, text_encoder=text_encoder(folder, generation))
+        return draft.publish(manifest)
 
 
 def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> IndexChange:
-    """Make videos unfindable, with all their stretches; their codes go with the next `compact`.
+    """Make videos unfindable, with all their segments; their codes go with the next `compact`.
 
     Raises:
         NotFoundError: there is no index.
@@ -171,17 +145,13 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Index
     """
     with _writing(folder, wait_s) as generation:
         index = Index.open(folder)
-        parts, unknown, removed = _parts(index), [], 0
-        for video_id in dict.fromkeys(ids):
-            wanted = PackedStrings.of([video_id])
-            died = sum(part.bury(part.segment.rows_of(wanted)) for part in parts)
-            removed += died
-            if not died:
-                unknown.append(video_id)
-        if not removed:
-            return IndexChange(folder, index.generation, index.videos, 0, 0, len(parts), tuple(unknown))
-        change = _publish(folder, generation, index.content, parts)
-        return replace(change, removed=removed, unknown=tuple(unknown))
+        draft = _Draft.of(index, generation)
+        unknown = [video_id for video_id in dict.fromkeys(ids) if not draft.remove(video_id)]
+        if not draft.removed:
+            change = IndexChange(folder, index.generation, index.videos, 0, removed=0, segments=len(index.segments))
+        else:
+            change = draft.publish(index.manifest)
+        return replace(change, unknown=tuple(unknown))
 
 
 def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float = WAIT_S) -> IndexChange:
@@ -195,13 +165,11 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
     with _writing(folder, wait_s) as generation:
         index = Index.open(folder)
         index.verify()  # damage must not be sealed under fresh checksums
-
-        path = _segment_path(folder, generation, 0)
-        if index.ivf is None:
-            merge_segments(path, index.header.S, index.segments, progress)
-        else:
-            merge_listed(path, index.header.S, index.segments, index.ivf.lists, progress)
-        return _publish(folder, generation, index.content, [_opened(path, index.header.S, index.ivf)])
+        draft = _Draft(folder, generation, index.header.S, index.ivf, [])
+        path = draft.segment_path(0)
+        merge_segments(path, index.header.S, index.segments, index.ivf.lists if index.ivf else 0, progress)
+        draft.open_segment(path)
+        return draft.publish(index.manifest)
 
 
 @contextmanager
@@ -224,26 +192,6 @@ def _open_all(code_paths: Sequence[Path]) -> list[CodeFile]:
     return files
 
 
-@contextmanager
-def _verified(folder: Path, files: list[CodeFile]) -> Iterator[None]:
-    """Check every byte of code files while they are being read for the index; nothing is published before it is done.
-
-    Raises:
-        DamagedError: one is damaged; what was written meanwhile is deleted.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        checks = [pool.submit(file.verify) for file in files]
-        try:
-            try:
-                yield
-            finally:
-                for check in checks:
-                    check.result()  # damage is the better explanation of whatever else went wrong
-        except BaseException:
-            _clear(folder)
-            raise
-
-
 def _same_model(path: Path, header: CodeHeader, other: CodeHeader, holder: str) -> None:
     if header.model_hash != other.model_hash:
         raise ModelMismatchError(
@@ -258,92 +206,146 @@ def _same_model(path: Path, header: CodeHeader, other: CodeHeader, holder: str) 
         raise ModelMismatchError(f"{path}: codes of other sizes than {holder}", "encode again: hcq encode")
 
 
-def _parts(index: Index) -> list[_Part]:
-    return [
-        _Part(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones)
-        for (segment, dead), entry in zip(index.segments, index.content.segments, strict=True)
-    ]
-
-
-def _append(
-    folder: Path,
-    generation: int,
-    parts: list[_Part],
-    files: list[CodeFile],
-    progress: Progress,
-    partition: InvertedLists | None,
-) -> tuple[int, int]:
-    """Add a segment for each file to `parts`; gives how many rows were written, and how many died of them."""
-    added = replaced = 0
-    for number, file in enumerate(files):
-        newer = _write(_segment_path(folder, generation, number), file, partition, progress)
-        replaced += newer.bury(newer.segment.replaced_within())
-        replaced += sum(part.bury(replaced_by(newer.segment, part.segment)) for part in parts)
-        parts.append(newer)
-        added += newer.segment.videos
-    return added, replaced
-
-
-def _tuned(partition: InvertedLists, parts: list[_Part], file: CodeFile, queries: TuningQueries) -> InvertedLists:
-    segments, sources = [part.segment for part in parts], [part.source for part in parts]
-    return tune(partition, segments, sources, file.codebooks, file.scale, queries, threads=default_threads())
-
-
-def _counted(change: IndexChange, counted: tuple[int, int]) -> IndexChange:
-    return replace(change, added=counted[0], removed=counted[1])
-
-
-def _batches(file: CodeFile, progress: Progress) -> Iterator[Batch]:
-    for codes, ids, paths in file.batches():
-        yield Batch(codes, ids, paths)
-        progress(len(ids))
-
-
-def _first_content(folder: Path, generation: int, file: CodeFile) -> Content:
-    """Write the quantizer of a new index."""
+def _write_quantizer(folder: Path, generation: int, file: CodeFile) -> IndexManifest:
+    """Write the quantizer of a new index; gives what its manifest says so far."""
     name = f"quantizer-{generation:08d}.hcq"
     checkpoint = next((path for path in file.checkpoints if path.is_dir()), Path(file.header.checkpoint))
     header = replace(file.header, checkpoint=str(checkpoint.resolve()))
     with ContainerWriter(folder / name, QUANTIZER, asdict(header)) as writer:
         writer.add("codebooks", file.codebooks, "<f4")
         writer.add("scale", file.scale, "<f4")
-    return Content(header, relative_to(header.checkpoint, folder), name, ())
+    return IndexManifest(header, relative_to(header.checkpoint, folder), name, ())
 
 
-def _segment_path(folder: Path, generation: int, number: int) -> Path:
-    return folder / f"segment-{generation:08d}-{number:03d}.hcq"
+@dataclass
+class _DraftSegment:
+    """A segment of the generation being made, and what is dead in it, bool [N]."""
+
+    segment: IndexSegment
+    dead: np.ndarray
+    tombstones: str = ""
+    """The file that says so; empty while it has not been written yet."""
 
 
-def _write(path: Path, file: CodeFile, partition: InvertedLists | None, progress: Progress) -> _Part:
-    subquantizers, batches = file.header.S, _batches(file, progress)
-    if partition is None:
-        write_segment(path, subquantizers, batches)
-    else:
-        assign = partial(partition.assign, codebooks=file.codebooks)
-        write_listed(path, subquantizers, batches, len(file), partition.lists, assign)
-    return _opened(path, subquantizers, partition)
+@dataclass
+class _Draft:
+    """The generation being made: its segments, and how many rows were added and died on the way.
 
+    Args:
+        folder: of the index.
+        generation: its number.
+        subquantizers: S.
+        ivf: the inverted lists that all segments lie by, or None.
+        segments: so far, in the order of their rows.
+    """
 
-def _opened(path: Path, subquantizers: int, partition: InvertedLists | None) -> _Part:
-    segment = Segment(path, subquantizers, partition.lists if partition else 0)
-    return _Part(segment, np.zeros(segment.videos, bool))
+    folder: Path
+    generation: int
+    subquantizers: int
+    ivf: InvertedLists | None
+    segments: list[_DraftSegment]
+    added: int = 0
+    removed: int = 0
 
+    @classmethod
+    def of(cls, index: Index, generation: int) -> _Draft:
+        """The segments of an index, to be changed."""
+        segments = [
+            _DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones)
+            for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
+        ]
+        return cls(index.path, generation, index.header.S, index.ivf, segments)
 
-def _publish(folder: Path, generation: int, content: Content, parts: list[_Part]) -> IndexChange:
-    """Name the parts in a new generation, without those that are dead altogether, and clear what no reader needs."""
-    entries = []
-    for number, part in enumerate(parts):
-        removed = int(part.dead.sum())
-        if removed == part.segment.videos:
-            continue
-        if removed and not part.tombstones:
-            part.tombstones = f"tombstones-{generation:08d}-{number:03d}.hcq"
-            write_tombstones(folder / part.tombstones, part.dead)
-        entries.append(Entry(part.segment.path.name, part.segment.videos, removed, part.tombstones))
-    generations(folder).publish(replace(content, segments=tuple(entries)).to_json())
-    _clear(folder)
-    videos = sum(entry.videos - entry.removed for entry in entries)
-    return IndexChange(folder, generation, videos, 0, 0, len(entries))
+    def segment_path(self, number: int) -> Path:
+        """The path of new segment `number` of this generation, counted from 0."""
+        return self.folder / f"segment-{self.generation:08d}-{number:03d}.hcq"
+
+    def open_segment(self, path: Path) -> _DraftSegment:
+        """Take a segment that has been written into the draft."""
+        segment = IndexSegment(path, self.subquantizers, self.ivf.lists if self.ivf else 0)
+        self.segments.append(_DraftSegment(segment, np.zeros(segment.videos, bool)))
+        return self.segments[-1]
+
+    def living(self) -> list[tuple[IndexSegment, np.ndarray | None]]:
+        """The segments with what is dead in each."""
+        return [(part.segment, part.dead) for part in self.segments]
+
+    def append_verified(self, files: Sequence[CodeFile], progress: Progress) -> None:
+        """Add a segment for each code file, while another thread checks every byte of the files.
+
+        Raises:
+            DamagedError: a file is damaged; what was written meanwhile is deleted.
+        """
+        # Reading twice at once costs little: both read the same pages of the file cache, and checksums drop the GIL.
+        with ThreadPoolExecutor(1) as pool:
+            checks = [pool.submit(file.verify) for file in files]
+            try:
+                try:
+                    for number, file in enumerate(files):
+                        self._append(number, file, progress)
+                finally:
+                    for check in checks:
+                        check.result()  # damage is the better explanation of whatever else went wrong
+            except BaseException:
+                _clear(self.folder)
+                raise
+
+    def _append(self, number: int, file: CodeFile, progress: Progress) -> None:
+        def batches() -> Iterator[Batch]:
+            for batch in file.batches():
+                yield batch
+                progress(len(batch[0]))
+
+        path = self.segment_path(number)
+        if self.ivf is None:
+            write_segment(path, self.subquantizers, batches())
+        else:
+            assign = partial(self.ivf.assign, codebooks=file.codebooks)
+            lists = self.ivf.lists
+            write_listed_segment(path, self.subquantizers, batches(), videos=len(file), lists=lists, assign=assign)
+        older = list(self.segments)
+        newer = self.open_segment(path)
+        self.added += newer.segment.videos
+        self._mark_dead(newer, newer.segment.replaced_within())
+        for part in older:
+            self._mark_dead(part, part.segment.replaced_by(newer.segment))
+
+    def remove(self, video_id: str) -> int:
+        """Mark a video as dead; gives how many of its rows were alive."""
+        wanted = PackedStrings.of([video_id])
+        return sum(self._mark_dead(part, part.segment.rows_of(wanted)) for part in self.segments)
+
+    def _mark_dead(self, part: _DraftSegment, rows: np.ndarray) -> int:
+        fresh = rows[~part.dead[rows]]
+        if len(fresh):
+            part.dead[fresh] = True
+            part.tombstones = ""
+        self.removed += len(fresh)
+        return len(fresh)
+
+    def publish(self, manifest: IndexManifest) -> IndexChange:
+        """Name the segments in a new generation, without those that are dead altogether; clear what is not needed."""
+        entries = []
+        for number, part in enumerate(self.segments):
+            removed = int(part.dead.sum())
+            if removed == part.segment.videos:
+                continue
+            if removed and not part.tombstones:
+                part.tombstones = f"tombstones-{self.generation:08d}-{number:03d}.hcq"
+                write_tombstones(self.folder / part.tombstones, part.dead)
+            entries.append(SegmentEntry(part.segment.path.name, part.segment.videos, removed, part.tombstones))
+        # Last of all: until the manifest is there, readers see the generation before.
+        generations(self.folder).publish(replace(manifest, segments=tuple(entries)).to_json())
+        _clear(self.folder)
+        return IndexChange(
+            self.folder,
+            self.generation,
+            videos=sum(entry.videos - entry.removed for entry in entries),
+            added=self.added,
+            removed=self.removed,
+            segments=len(entries),
+            kind=manifest.header.kind,
+        )
 
 
 def _clear(folder: Path) -> None:
@@ -351,8 +353,8 @@ def _clear(folder: Path) -> None:
     held, named = generations(folder), set()
     for number in held.numbers():
         with suppress(HcqError, NotFoundError):
-            named.update(Content.from_json(held.read(number).body, folder).files())
-    for pattern in ("quantizer-*.hcq", "partition-*.hcq", "tower-*.hcq", "segment-*.hcq", "tombstones-*.hcq"):
+            named.update(IndexManifest.from_json(held.read(number).body, folder).files())
+    for pattern in DATA_FILES:
         for path in folder.glob(pattern):
             if path.name not in named:
                 with suppress(FileNotFoundError):

@@ -1,16 +1,18 @@
-"""The lists of an index: which videos lie together, and which lists a query looks into.
+"""The inverted lists of an index (IVF): which videos lie together, and which lists a query looks into.
 
 A video's vector is its codewords put together, each times √scale: then the inner product of two such vectors weighs
 the levels as the hybrid score does, and a query's inner product with the mean of a list is the mean score of the
 videos in it. Lists are the cells of k-means over these vectors, seen in the few directions that carry most of them.
-A query looks into the lists of the highest mean score: not into a fixed number of them, but into all that come near
-the best few. Where one topic stands out there are few, where many are alike there are many.
+
+A query looks into the lists of the highest mean score: not into a fixed number of them (nprobe), as is usual (Jégou
+et al., PAMI 2011), but into all that come near the best few. Where one topic stands out there are few, where many are
+alike there are many. The lists are made, and the gap is chosen, by ivf_training.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class Tuning:
     """How many lists a query looks into, and how good that was when the index was built.
 
     Args:
-        probe: lists, on average.
+        nprobe: lists, on average.
         recall: share of the exhaustive top `hits` that the probed lists hold, on queries not used to choose the gap.
         hits: of the measurement.
         queries: in the measurement.
@@ -46,7 +48,7 @@ class Tuning:
         gap: how far below the leaders' expected score a list may lie; None: an earlier hcq chose a number of them.
     """
 
-    probe: int
+    nprobe: int
     recall: float
     hits: int
     queries: int
@@ -55,22 +57,30 @@ class Tuning:
     videos: int = 0
     gap: float | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As the file holds it, under the format's own names."""
+        document = asdict(self)
+        return {"probe": document.pop("nprobe"), **document}
+
     @classmethod
     def from_json(cls, document: dict[str, Any], lists: int) -> Tuning:
-        """Read what `asdict` wrote. Raises ValueError, KeyError or TypeError."""
-        tuning = cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
-        if not (type(tuning.probe) is int and 1 <= tuning.probe <= lists and isinstance(tuning.source, str)):
-            raise ValueError(f"probe {tuning.probe!r} of {lists} lists")
-        numbers = [tuning.recall, tuning.scanned, tuning.hits, tuning.queries, tuning.videos]
-        numbers += [] if tuning.gap is None else [tuning.gap]
-        if not all(type(number) in (int, float) and np.isfinite(number) for number in numbers):
+        """Read what `to_json` wrote. Raises ValueError, KeyError or TypeError."""
+        nprobe, source = document["probe"], document["source"]
+        if not (type(nprobe) is int and 1 <= nprobe <= lists and isinstance(source, str)):
+            raise ValueError(f"probe {nprobe!r} of {lists} lists")
+        numbers = {name: document[name] for name in ("recall", "hits", "queries", "scanned")}
+        # What earlier versions did not write; a gap may be null.
+        optional = {name: document[name] for name in ("videos", "gap") if name in document}
+        numbers |= {name: value for name, value in optional.items() if (name, value) != ("gap", None)}
+        # By type, not isinstance: a bool is an int, too.
+        if not all(type(number) in (int, float) and np.isfinite(number) for number in numbers.values()):
             raise ValueError("recall and its like are no numbers")
-        return tuning
+        return cls(nprobe=nprobe, source=source, **numbers)
 
 
 @dataclass(frozen=True)
 class InvertedLists:
-    """The lists.
+    """The lists of an index.
 
     Args:
         directions: float32 [S·d, P], orthonormal columns.
@@ -91,11 +101,11 @@ class InvertedLists:
 
     def vectors(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
         """What videos look like in the directions: codes uint8 [n, S] → float32 [n, P]."""
-        words, flat = weighted(codebooks, self.weights)
+        words, firsts = weighted_codewords(codebooks, self.weights)
         found = np.empty((len(codes), self.directions.shape[1]), np.float32)
         for start in range(0, len(codes), ROWS_AT_ONCE):
             part = codes[start : start + ROWS_AT_ONCE]
-            found[start : start + len(part)] = put_together(part, words, flat) @ self.directions
+            found[start : start + len(part)] = reconstruct_vectors(part, words, firsts) @ self.directions
         return found
 
     def assign(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
@@ -103,39 +113,37 @@ class InvertedLists:
         return nearest(self.vectors(codes, codebooks), self.centroids)
 
     def expected(self, levels: np.ndarray) -> np.ndarray:
-        """The mean score of each list for queries float32 [Q, L+1, D]: float32 [Q, lists], up to rounding.
-
-        Of each query alone: a matrix product would round differently with the queries beside it.
-        """
+        """The mean score of each list for queries float32 [Q, L+1, D]: float32 [Q, lists], up to rounding."""
         chunks = np.asarray(levels, np.float32).reshape(len(levels), len(self.weights), -1)
         queries = (chunks * self.weights[:, None]).reshape(len(levels), -1)
+        # Of each query alone: a matrix product would round differently with the queries beside it.
         return np.stack([self.centroids @ (query @ self.directions) for query in queries])
 
-    def choose(self, levels: np.ndarray, sizes: np.ndarray, k: int, probe: int | None = None) -> list[np.ndarray]:
+    def choose(self, levels: np.ndarray, sizes: np.ndarray, k: int, nprobe: int | None = None) -> list[np.ndarray]:
         """The lists that each query looks into, the most promising first: int64 [≥ 1] of each.
 
         Args:
             levels: float32 [Q, L+1, D].
             sizes: int64 [lists], videos in each.
             k: hits wanted.
-            probe: how many lists; by default those that the tuning's gap admits, and more where `k` is large.
+            nprobe: how many lists; by default those that the tuning's gap admits, and more where `k` is large.
         """
         chosen = []
         for expected in self.expected(levels) if len(levels) else ():
-            order = promising(expected, self._count(expected, probe))
-            if probe is None and sizes[order].sum() < CANDIDATES_A_HIT * k:
-                count, order = len(order), promising(expected, self.lists)
+            if nprobe or self.tuning is None:
+                count = nprobe or self.lists
+            elif self.tuning.gap is None:
+                count = self.tuning.nprobe
+            else:
+                count = max(1, int((shortfall(expected) <= self.tuning.gap).sum()))
+            order = best_lists(expected, count)
+            # The gap was chosen for few hits. Many lie in more lists than those, so as many are added as hold enough.
+            if nprobe is None and sizes[order].sum() < CANDIDATES_A_HIT * k:
+                count, order = len(order), best_lists(expected, self.lists)
                 enough = np.searchsorted(np.cumsum(sizes[order]), CANDIDATES_A_HIT * k) + 1
                 order = order[: max(count, int(enough))]
             chosen.append(order)
         return chosen
-
-    def _count(self, expected: np.ndarray, probe: int | None) -> int:
-        if probe or not self.tuning:
-            return probe or self.lists
-        if self.tuning.gap is None:
-            return self.tuning.probe
-        return max(1, int((shortfall(expected) <= self.tuning.gap).sum()))
 
 
 def shortfall(expected: np.ndarray) -> np.ndarray:
@@ -145,28 +153,27 @@ def shortfall(expected: np.ndarray) -> np.ndarray:
     return leaders.mean(-1, keepdims=True) - expected
 
 
-def promising(expected: np.ndarray, count: int) -> np.ndarray:
-    """The `count` lists of the highest expected score [lists], highest first, equal ones by number: int64 [count].
-
-    Not by sorting all of them, which would cost a query as much as looking into several lists.
-    """
+def best_lists(expected: np.ndarray, count: int) -> np.ndarray:
+    """The `count` lists of the highest expected score [lists], highest first, equal ones by number: int64 [count]."""
+    # Not by sorting all of them, which would cost a query as much as looking into several lists.
     return best(expected, np.arange(len(expected)), count)[1]
 
 
-def list_sizes(starts: Sequence[np.ndarray], partition: InvertedLists) -> np.ndarray:
+def list_sizes(starts: Sequence[np.ndarray], lists: int) -> np.ndarray:
     """Videos in each list of all segments together, int64 [lists], from where lists begin in each segment."""
-    return sum((np.diff(of_segment) for of_segment in starts), np.zeros(partition.lists, np.int64))
+    return sum((np.diff(of_segment) for of_segment in starts), np.zeros(lists, np.int64))
 
 
-def weighted(codebooks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weighted_codewords(codebooks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All codewords float32 [S·K, d], each times the weight of its sub-quantizer, and the first of each int64 [S]."""
     words = (codebooks * weights[:, None, None]).reshape(-1, codebooks.shape[2])
     return words, np.arange(len(codebooks)) * codebooks.shape[1]
 
 
-def put_together(codes: np.ndarray, words: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """The vectors float32 [n, S·d] of codes uint8 [n, S]; `words` and `firsts` are of `weighted`."""
+def reconstruct_vectors(codes: np.ndarray, words: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """The vectors float32 [n, S·d] of codes uint8 [n, S]; `words` and `firsts` are of `weighted_codewords`."""
     codewords = len(words) // len(firsts)
+    # One gather from a flat table is several times faster than indexing codebooks by sub-quantizer and code.
     return words.take(np.minimum(codes, codewords - 1) + firsts, axis=0).reshape(len(codes), -1)
 
 
@@ -175,23 +182,29 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     half_squares = (centroids * centroids).sum(1) / 2
     found = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
+        # ‖v - c‖² = ‖v‖² - 2·(⟨v, c⟩ - ½‖c‖²), and ‖v‖² is the same for all centroids.
         part = vectors[start : start + ROWS_AT_ONCE] @ centroids.T
         part -= half_squares
         found[start : start + len(part)] = part.argmax(1)
     return found
 
 
-def write_partition(path: Path, partition: InvertedLists) -> None:
-    """Write a tuned partition."""
-    assert partition.tuning is not None
-    meta = {"dimensions": partition.directions.shape[1], "tuning": asdict(partition.tuning)}
+def level_weights(scale: np.ndarray) -> np.ndarray:
+    """The weights √scale float32 [S] of vectors whose inner products are hybrid scores."""
+    return np.sqrt(np.abs(scale)).astype(np.float32)
+
+
+def write_lists(path: Path, ivf: InvertedLists) -> None:
+    """Write tuned lists."""
+    assert ivf.tuning is not None
+    meta = {"dimensions": ivf.directions.shape[1], "tuning": ivf.tuning.to_json()}
     with ContainerWriter(path, FORMAT, meta) as writer:
-        writer.add("directions", partition.directions, "<f4")
-        writer.add("centroids", partition.centroids, "<f4")
+        writer.add("directions", ivf.directions, "<f4")
+        writer.add("centroids", ivf.centroids, "<f4")
 
 
-def read_partition(path: Path, header: CodeHeader, scale: np.ndarray) -> InvertedLists:
-    """Open a partition of an index, verified.
+def read_lists(path: Path, header: CodeHeader, scale: np.ndarray) -> InvertedLists:
+    """Open the lists of an index, verified.
 
     Raises:
         NotFoundError: no such file.
@@ -207,9 +220,5 @@ def read_partition(path: Path, header: CodeHeader, scale: np.ndarray) -> Inverte
         raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
     if len(directions) != header.S * header.d or not (np.isfinite(directions).all() and np.isfinite(centroids).all()):
         raise DamagedError(f"{path}: belongs to another model than its index", REMEDY)
-    return replace(InvertedLists(directions, centroids, root(scale)), tuning=tuning)
-
-
-def root(scale: np.ndarray) -> np.ndarray:
-    """The weights √scale float32 [S] of a vector whose inner products are hybrid scores."""
-    return np.sqrt(np.abs(scale)).astype(np.float32)
+    # The weights are not in the file: they follow from the index's quantizer.
+    return replace(InvertedLists(directions, centroids, level_weights(scale)), tuning=tuning)

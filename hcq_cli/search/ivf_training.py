@@ -1,4 +1,4 @@
-"""Making a partition: k-means over a sample of the videos, then which lists a query must look into.
+"""Making inverted lists: k-means over a sample of the videos, then which lists a query must look into.
 
 Measured on 60,000 generated videos of 256 bytes, encoded by a trained model of width 128 (1,024 dimensions in all),
 1,024 lists, 1,000 captions of other videos as queries; recall of the exhaustive top 10 by share of videos scanned:
@@ -34,20 +34,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile
-from hcq_cli.scan.blocks import CodeSource
+from hcq_cli.scan.blocks import Blocks
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.search.ivf import (
     InvertedLists,
     Tuning,
+    level_weights,
     list_sizes,
     nearest,
-    put_together,
-    root,
+    reconstruct_vectors,
     shortfall,
-    weighted,
+    weighted_codewords,
 )
-from hcq_cli.search.segment import Segment
+from hcq_cli.search.segment import IndexSegment
 
 if TYPE_CHECKING:
     from hcq_cli.datasets.captions import Captions
@@ -101,14 +101,14 @@ def sample(files: Sequence[CodeFile], lists: int, seed: int = 0) -> np.ndarray:
     firsts = np.cumsum(counts) - counts
     wanted = min(int(counts.sum()), max(SAMPLE_A_LIST * lists, DIRECTION_SAMPLE))
     rows = np.random.default_rng(seed).choice(int(counts.sum()), wanted, replace=False, shuffle=False)
-    rows.sort()  # the file is read forwards
+    rows.sort()  # a file is read forwards
     of_file = [
         rows[(rows >= first) & (rows < first + count)] - first for first, count in zip(firsts, counts, strict=True)
     ]
     return np.concatenate([file.codes[here] for file, here in zip(files, of_file, strict=True)])
 
 
-def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: int, seed: int = 0) -> InvertedLists:
+def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: int, *, seed: int = 0) -> InvertedLists:
     """Learn the lists of a collection from a sample of it.
 
     Args:
@@ -118,9 +118,10 @@ def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: in
         lists: how many to make; fewer where the sample is smaller.
         seed: of the first centroids.
     """
-    random, weights = np.random.default_rng(seed), root(scale)
+    random, weights = np.random.default_rng(seed), level_weights(scale)
     some = codes[random.choice(len(codes), min(len(codes), DIRECTION_SAMPLE), replace=False)]
-    blank = InvertedLists(main_directions(some, codebooks, weights, random), np.empty((0, 0), np.float32), weights)
+    directions = main_directions(some, codebooks, weights, random)
+    blank = InvertedLists(directions, np.empty((0, 0), np.float32), weights)
     vectors = blank.vectors(codes, codebooks)
     return replace(blank, centroids=kmeans(vectors, min(lists, len(vectors)), random))
 
@@ -128,15 +129,21 @@ def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: in
 def main_directions(
     codes: np.ndarray, codebooks: np.ndarray, weights: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """The directions float32 [S·d, P] that carry most of the vectors of codes uint8 [n, S], by subspace iteration."""
-    words, firsts = weighted(codebooks, weights)
+    """The directions float32 [S·d, P] that carry most of the vectors of codes uint8 [n, S].
+
+    The main eigenvectors of the vectors' second moments. They are not centred: scores are inner products, not
+    distances from a mean. Orthogonal iteration (Golub and Van Loan, Matrix Computations, chapter 8) finds the few
+    that are wanted without decomposing the whole matrix.
+    """
+    words, firsts = weighted_codewords(codebooks, weights)
     width = codebooks.shape[0] * codebooks.shape[2]
     moments = np.zeros((width, width), np.float32)
     for start in range(0, len(codes), 1024):
-        vectors = put_together(codes[start : start + 1024], words, firsts)
+        vectors = reconstruct_vectors(codes[start : start + 1024], words, firsts)
         moments += vectors.T @ vectors
     found = random.normal(size=(width, min(DIMENSIONS, width))).astype(np.float32)
     for _ in range(8):
+        # Made orthonormal each time, else all columns would turn towards the first eigenvector.
         found = np.linalg.qr(moments @ found)[0]
     return np.ascontiguousarray(found, np.float32)
 
@@ -146,6 +153,7 @@ def kmeans(vectors: np.ndarray, lists: int, random: np.random.Generator) -> np.n
     centroids = vectors[random.choice(len(vectors), lists, replace=False)]
     for _ in range(ITERATIONS):
         cells = nearest(vectors, centroids)
+        # Sorted by cell, so that one `reduceat` adds up all cells at once.
         by_cell = np.argsort(cells, kind="stable")
         sizes = np.bincount(cells, minlength=lists)
         filled = np.flatnonzero(sizes)
@@ -171,68 +179,78 @@ def noisy_videos(codes: np.ndarray, codebooks: np.ndarray, levels: int, seed: in
     return TuningQueries(mixed / np.linalg.norm(mixed, axis=2, keepdims=True), "noisy videos")
 
 
-def caption_queries(captions: Captions, tower: TextEncoder) -> TuningQueries | None:
+def caption_queries(captions: Captions, encoder: TextEncoder) -> TuningQueries | None:
     """Captions as queries: of test and validation videos if there are enough, else of any; None if there are none.
 
     Args:
         captions: of the collection.
-        tower: of the model that made the codes.
+        encoder: of the model that made the codes.
     """
+    # The model has learned the captions of its training videos: those are easier to find than a user's queries.
     unseen = [text for video in captions.videos if video.split in ("test", "val") for text in video.captions]
     texts = unseen if len(unseen) >= QUERIES // 4 else [text for v in captions.videos for text in v.captions]
     texts = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(texts) < 2:
         return None
     chosen = np.random.default_rng(0).permutation(len(texts))[:QUERIES].tolist()
-    tower.prepare()
-    return TuningQueries(tower.encode([texts[at] for at in chosen]), "captions")
+    encoder.prepare()
+    return TuningQueries(encoder.encode([texts[at] for at in chosen]), "captions")
 
 
 def tune(
-    partition: InvertedLists,
-    segments: Sequence[Segment],
-    sources: Sequence[CodeSource],
+    ivf: InvertedLists,
+    living: Sequence[tuple[IndexSegment, np.ndarray | None]],
+    queries: TuningQueries,
     codebooks: np.ndarray,
     scale: np.ndarray,
-    queries: TuningQueries,
+    *,
     threads: int = 1,
 ) -> InvertedLists:
     """Choose the gap on one half of the queries, measure its recall on the other, against the exhaustive answer.
 
     Args:
-        partition: not tuned yet.
-        segments: whose codes lie by it.
-        sources: the same for a scan, with what is dead in them.
+        ivf: not tuned yet.
+        living: segments whose codes lie by these lists, with what is dead in each, bool [N] or None.
+        queries: at least two.
         codebooks: float32 [S, K, d].
         scale: float32 [S].
-        queries: at least two.
         threads: cores to scan with.
     """
     levels = queries.levels[:QUERIES]
+    sources = [Blocks(one.blocks.codes, one.videos, dead, one.blocks.order) for one, dead in living]
     best = scan(sources, tables(levels, codebooks, scale), HITS, threads=threads)
-    gaps = shortfall(partition.expected(levels))
-    own_lists = _lists_of(segments, best.rows)
-    needed = np.take_along_axis(gaps, own_lists, axis=1)[0::2].ravel()  # the gap with which a hit is found
+    gaps = shortfall(ivf.expected(levels))
+    own_lists = _lists_of([segment for segment, _ in living], best.rows)
+    # The gap with which each hit of an even query is found: its quantile is the gap that finds so many of them.
+    needed = np.take_along_axis(gaps, own_lists, axis=1)[0::2].ravel()
     wanted = min(1.0, WANTED_RECALL + MARGIN)
     gap = max(0.0, float(np.sort(needed)[int(np.ceil(wanted * len(needed))) - 1])) if len(needed) else 0.0
-    sizes = list_sizes([segment.list_starts for segment in segments if segment.list_starts is not None], partition)
-    tuning = Tuning(1, 1.0, HITS, len(levels), queries.source, 1.0, int(sizes.sum()), gap)
-    tuned = replace(partition, tuning=tuning)
-    looked_into = tuned.choose(levels, sizes, HITS)
-    found = [np.isin(own, into) for own, into in zip(own_lists[1::2], looked_into[1::2], strict=True)]
-    return replace(
-        tuned,
-        tuning=replace(
-            tuning,
-            probe=round(float(np.mean([len(into) for into in looked_into]))),
-            recall=float(np.concatenate(found).mean()) if found and found[0].size else 1.0,
-            scanned=float(np.mean([sizes[into].sum() for into in looked_into])) / max(tuning.videos, 1),
-        ),
+    sizes = list_sizes([one.list_starts for one, _ in living if one.list_starts is not None], ivf.lists)
+    videos = int(sizes.sum())
+    tuning = Tuning(
+        nprobe=1,
+        recall=1.0,
+        hits=HITS,
+        queries=len(levels),
+        source=queries.source,
+        scanned=1.0,
+        videos=videos,
+        gap=gap,
     )
+    tuned = replace(ivf, tuning=tuning)
+    chosen = tuned.choose(levels, sizes, HITS)
+    found = [np.isin(own, lists) for own, lists in zip(own_lists[1::2], chosen[1::2], strict=True)]
+    measured = replace(
+        tuning,
+        nprobe=round(float(np.mean([len(lists) for lists in chosen]))),
+        recall=float(np.concatenate(found).mean()) if found and found[0].size else 1.0,
+        scanned=float(np.mean([sizes[lists].sum() for lists in chosen])) / max(videos, 1),
+    )
+    return replace(tuned, tuning=measured)
 
 
-def _lists_of(segments: Sequence[Segment], rows: np.ndarray) -> np.ndarray:
-    """The lists of rows that count through all segments."""
+def _lists_of(segments: Sequence[IndexSegment], rows: np.ndarray) -> np.ndarray:
+    """The lists int64 of rows int64 (of any shape) that count through all segments."""
     found, first = np.zeros_like(rows), 0
     for segment in segments:
         here = (rows >= first) & (rows < first + segment.videos)

@@ -12,22 +12,20 @@ import numpy as np
 
 from hcq_cli.codes.ids import did_you_mean, segment_start, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.scan.kernels import kernel
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
-from hcq_cli.search.collection import SearchableCodes
-from hcq_cli.search.ivf_search import SearchParams, find
+from hcq_cli.search.collection import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A video, a stretch of one, or a sentence that was found.
+    """A video, a segment of one, or a sentence that was found.
 
     Args:
         rank: from 1.
         score: the hybrid score, higher is better.
-        id: of the video, the stretch or the caption.
+        id: of the video, the segment or the caption.
         path: where the video was when it was extracted; of a caption the sentence.
     """
 
@@ -38,7 +36,7 @@ class Hit:
 
     @property
     def time_s(self) -> float | None:
-        """Where the stretch begins, seconds; None for a whole video."""
+        """Where the segment begins, seconds; None for a whole video."""
         return segment_start(self.id)
 
 
@@ -47,7 +45,7 @@ class QueryResult:
     """The answer to one query.
 
     Args:
-        query: its text, the id that `--like` named, or the path of a video.
+        query: its text, the id of the video that hits are to be like, or the path of a video.
         hits: best first.
         videos_searched: how many could have been found.
         text_ms: to encode the query with a model that is loaded, milliseconds; its share where several were together.
@@ -61,51 +59,51 @@ class QueryResult:
     scan_ms: float
 
 
-def check_model(tower: TextEncoder, collection: SearchableCodes) -> None:
+def check_model(encoder: TextEncoder, collection: SearchableCodes) -> None:
     """See that queries and codes are of one model.
 
     Raises:
         ModelMismatchError: they are not; names both.
     """
-    if tower.hash != collection.header.model_hash:
-        source, texts = os.path.normpath(tower.source), " --texts FILE" if collection.header.kind == "texts" else ""
+    if encoder.hash != collection.header.model_hash:
+        source, texts = os.path.normpath(encoder.source), " --texts FILE" if collection.header.kind == "texts" else ""
         raise ModelMismatchError(
             f"{collection.path} holds codes of model {collection.header.model_hash[:12]}, "
-            f"the checkpoint {source} is model {tower.hash[:12]}",
+            f"the checkpoint {source} is model {encoder.hash[:12]}",
             f"encode and index anew: hcq encode --ckpt {source}{texts}; or name the right one: hcq query --ckpt",
         )
 
 
 def search_texts(
     collection: SearchableCodes,
-    tower: TextEncoder,
+    encoder: TextEncoder,
     texts: Sequence[str],
     k: int,
     *,
     threads: int = 1,
     params: SearchParams = SearchParams(),
 ) -> list[QueryResult]:
-    """QueryResult queries, together in one scan.
+    """Answer queries, together in one scan.
 
     Args:
         collection: what to search.
-        tower: of the model that made the codes.
+        encoder: of the model that made the codes.
         texts: the queries, none of them blank.
         k: how many hits each, at least 1.
         threads: cores to use.
-        params: how much of a partitioned index to look into.
+        params: how many inverted lists to look into, and by what kernel.
 
     Raises:
         UsageError: a query is blank, or k is less than 1.
-        ModelMismatchError: the tower is of another model.
+        ModelMismatchError: the encoder is of another model.
     """
     if not all(text.strip() for text in texts):
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
-    check_model(tower, collection)
-    tower.prepare()
+    check_model(encoder, collection)
+    encoder.prepare()
     started = time.perf_counter()
     # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
-    levels = tower.encode([text.encode("utf-8", "replace").decode() for text in texts])
+    levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
     return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, params=params)
 
@@ -120,29 +118,51 @@ def search_levels(
     text_ms: float = 0.0,
     params: SearchParams = SearchParams(),
 ) -> list[QueryResult]:
-    """QueryResult queries that are vectors already, float32 [Q, L+1, D]; `queries` are their names.
+    """Answer queries that are vectors already. Of a video that was encoded in segments only the best one is a hit.
 
-    Of a video that was encoded in stretches only the best one is a hit.
+    Args:
+        collection: what to search.
+        queries: their names, for the results.
+        levels: float32 [Q, L+1, D].
+        k: how many hits each, at least 1.
+        threads, params: as in `search_texts`.
+        text_ms: for the results.
+
+    Raises:
+        HcqError: vectors of another model's shape.
+        UsageError: k is less than 1.
     """
     expected = (len(queries), collection.header.levels, collection.header.D)
     if levels.shape != expected:
         raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
     if k < 1:
         raise UsageError(f"k = {k}, at least one hit must be asked for")
-    by = kernel(params.kernel)
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
     wanted = k
     while True:
-        found = find(collection, levels, table, wanted, threads=threads, by=by, params=params)
-        hits = [_hits(collection, found, number, k) for number in range(len(queries))]
-        # Stretches of one video stand together: look further until there are k videos, or no more stretches.
+        found = find(collection, levels, table, wanted, threads=threads, params=params)
+        hits = [_best_hits(collection, found, number, k) for number in range(len(queries))]
+        # Segments of one video stand together: look further until there are k videos, or no more segments.
         if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
             break
         wanted *= 4
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
-    answers = zip(queries, hits, strict=True)
-    return [QueryResult(query, found, collection.videos, text_ms, scan_ms) for query, found in answers]
+    return [
+        QueryResult(query, of_query, collection.videos, text_ms=text_ms, scan_ms=scan_ms)
+        for query, of_query in zip(queries, hits, strict=True)
+    ]
+
+
+def _best_hits(collection: SearchableCodes, found: TopK, query: int, k: int) -> tuple[Hit, ...]:
+    """The best `k` of what was found, of each video the best segment alone."""
+    hits: dict[str, Hit] = {}
+    for score, row in zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True):
+        name, path = collection.name(row)
+        video = name if segment_start(name) is None else video_of(name)
+        if len(hits) < k and video not in hits:
+            hits[video] = Hit(len(hits) + 1, score, name, path)
+    return tuple(hits.values())
 
 
 def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
@@ -162,11 +182,11 @@ def search_like(
 ) -> QueryResult:
     """What is most like an indexed video or caption, without that one; no model is needed.
 
-    A video that lies there in stretches is the mean of them, so that it is like what it is like as a whole.
+    A video that lies there in segments is the mean of them, so that it is like what it is like as a whole.
 
     Args:
         collection: what to search.
-        item_id: of the video, the stretch or the caption.
+        item_id: of the video, the segment or the caption.
         k: how many hits, at least 1.
         source: where `item_id` lies, if it is not what is searched.
         threads, params: as in `search_texts`.
@@ -178,8 +198,9 @@ def search_like(
     source = source or collection
     item_id, rows = locate(source, item_id)
     if not rows:
-        near = similar_ids(source.names(), item_id)
-        raise NotFoundError(f"{source.path}: holds no {item_id!r}{did_you_mean(near)}", _like_hint(near))
+        similar = similar_ids(source.ids(), item_id)
+        hint = f"hcq query --like {shlex.quote(similar[0])}" if similar else "ids are what `hcq query` prints"
+        raise NotFoundError(f"{source.path}: holds no {item_id!r}{did_you_mean(similar)}", hint)
     if source.header.model_hash != collection.header.model_hash:
         raise ModelMismatchError(
             f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
@@ -189,23 +210,9 @@ def search_like(
     levels = reconstruct_levels(np.stack([source.codes(row) for row in rows]), source.codebooks, source.header.levels)
     if len(rows) > 1:
         levels = levels.mean(0, keepdims=True)
+        # Segments that cancel each other out have a mean of nearly no length, which must not become NaN.
         levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
-    answer = search_levels(collection, [item_id], levels, k + 1, threads=threads, params=params)[0]
-    others = [hit for hit in answer.hits if video_of(hit.id) != video_of(item_id)][:k]
-    hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1))
-    return QueryResult(item_id, hits, answer.videos_searched, 0.0, answer.scan_ms)
-
-
-def _like_hint(near: Sequence[str]) -> str:
-    return f"hcq query --like {shlex.quote(near[0])}" if near else "ids are what `hcq query` prints"
-
-
-def _hits(collection: SearchableCodes, found: TopK, query: int, k: int) -> tuple[Hit, ...]:
-    """The best `k` of what was found, of each video the best stretch alone."""
-    hits: dict[str, Hit] = {}
-    for score, row in zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True):
-        name, path = collection.name(row)
-        whose = name if segment_start(name) is None else video_of(name)
-        if len(hits) < k and whose not in hits:
-            hits[whose] = Hit(len(hits) + 1, score, name, path)
-    return tuple(hits.values())
+    # One hit more, because the video itself is the best one.
+    result = search_levels(collection, [item_id], levels, k + 1, threads=threads, params=params)[0]
+    others = [hit for hit in result.hits if video_of(hit.id) != video_of(item_id)][:k]
+    return replace(result, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)))

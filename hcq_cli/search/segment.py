@@ -1,16 +1,18 @@
-"""A segment: an immutable part of an index. Codes in kernel order, names, and sorted tables of hashed ids.
+"""A segment of an index: an immutable file of codes in kernel order, names, and sorted tables of hashed ids.
 
-codes      uint8 [B, S, 256]   see blocks.py
+codes      uint8 [B, S, 256]   see scan/blocks.py
 ids, paths names of the rows
 id_hashes  uint64 [N] sorted, id_rows uint32 [N] the row of each: find an id without reading all of them
-stretch_hashes, stretch_rows   likewise, only the rows that are stretches of a video, by the id of that video
+stretch_hashes, stretch_rows   likewise, only the rows that are time segments of a video, by the id of that video
 
-A row is the place of a video in the order the segment was given it, whatever the codes lie like. Where the index is
-partitioned (partition.py) the codes lie list after list, inside a list by row, and three sections tell where:
+A row is the place of a video in the order the segment was given it, whatever the codes lie like. Where the index has
+inverted lists (ivf.py) the codes lie list after list, inside a list by row, and three sections tell where:
 
 list_starts uint32 [lists+1]  the first slot of each list, and N
 order       uint32 [N]        the row of each slot
 slots       uint32 [N]        the slot of each row
+
+Segments are written by segment_writer.py.
 """
 
 from __future__ import annotations
@@ -33,26 +35,15 @@ FORMAT = "hcq-segment"
 TOMBSTONES = "hcq-tombstones"
 REMEDY = "hcq index build"
 MOST_VIDEOS = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some videos on their way into a segment.
-
-    Args:
-        codes: uint8 [n, S].
-        ids: n of them.
-        paths: n of them.
-    """
-
-    codes: np.ndarray
-    ids: PackedStrings
-    paths: PackedStrings
+"""Rows are numbered in 32 bits."""
+NAMES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
 class HashTable:
     """Rows by the hash of a name; several may share one.
+
+    A sorted array with a binary search: it is used as it lies in the file, so opening an index builds nothing.
 
     Args:
         hashes: uint64 [n], ascending.
@@ -69,8 +60,8 @@ class HashTable:
         return cls(hashes[order], rows[order])
 
     @classmethod
-    def of_stretches(cls, ids: PackedStrings) -> HashTable:
-        """The rows that are stretches, by the ids of their videos."""
+    def of_video_segments(cls, ids: PackedStrings) -> HashTable:
+        """The rows of `ids` that are time segments, by the ids of their videos."""
         rows, videos = find_segments(ids)
         return cls.of(videos.hashes(), rows)
 
@@ -82,13 +73,16 @@ class HashTable:
                 yield number, row
 
 
-class Segment:
-    """An open segment.
+class IndexSegment:
+    """An open segment of an index.
+
+    What an array of the file says is taken for true only where that can do no harm: a file whose checksums are right
+    may still be forged or made by a faulty program, and must give a DamagedError, never a wrong memory access.
 
     Args:
         path: of the file.
         subquantizers: S of the index it belongs to.
-        lists: of the partition its codes lie by; 0 for none.
+        lists: of the inverted lists that its codes lie by; 0 for none.
 
     Attributes:
         videos: N, dead ones included.
@@ -102,51 +96,46 @@ class Segment:
 
     def __init__(self, path: Path, subquantizers: int, lists: int = 0) -> None:
         self._container, self.path = Container(path, FORMAT, REMEDY), path
-        self._by_id = self._table("id")
+        self._by_id = HashTable(self._container.map("id_hashes", "<u8"), self._container.map("id_rows", "<u4"))
         self.videos = len(self._by_id.hashes)
         codes = self._container.map("codes", "|u1", (subquantizers, WIDTH))
-        order: np.ndarray | None = None
+        columns, order = [self._by_id.rows], None
         self._slots: np.ndarray | None = None
         self.list_starts: np.ndarray | None = None
         if lists:
-            order, self._slots, self.list_starts = self._open_lists(lists)
-        columns = [self._by_id.rows, *([] if order is None or self._slots is None else [order, self._slots])]
+            self.list_starts = self._read_list_starts(lists)
+            order, self._slots = self._container.map("order", "<u4"), self._container.map("slots", "<u4")
+            columns += [order, self._slots]
         if any(len(column) != self.videos for column in columns) or len(codes) != -(-self.videos // WIDTH):
             raise DamagedError(f"{path}: its sections do not fit together", REMEDY)
         self.blocks = Blocks(codes, self.videos, None, order)
         self.ids = read_names(self._container, "ids", self.videos)
         self.paths = read_names(self._container, "paths", self.videos)
 
-    def _table(self, of: str) -> HashTable:
-        return HashTable(self._container.map(f"{of}_hashes", "<u8"), self._container.map(f"{of}_rows", "<u4"))
+    def _read_list_starts(self, lists: int) -> np.ndarray:
+        # Read whole and verified, unlike the large sections: a wrong start would send every query astray.
+        starts = self._container.read("list_starts", "<u4").astype(np.int64)
+        if len(starts) != lists + 1 or starts[0] != 0 or starts[-1] != self.videos or (np.diff(starts) < 0).any():
+            raise DamagedError(f"{self.path}: its lists are not the {lists} of the partition", REMEDY)
+        return starts
 
     @cached_property
     def _by_video(self) -> HashTable:
         if "stretch_hashes" not in self._container.sections:  # an index of before there was such a table
-            return HashTable.of_stretches(self.ids)
-        table = self._table("stretch")
+            return HashTable.of_video_segments(self.ids)
+        table = HashTable(self._container.map("stretch_hashes", "<u8"), self._container.map("stretch_rows", "<u4"))
         if len(table.hashes) != len(table.rows):
             raise DamagedError(f"{self.path}: its sections do not fit together", REMEDY)
         return table
 
-    def _open_lists(self, lists: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        starts = self._container.read("list_starts", "<u4").astype(np.int64)
-        if len(starts) != lists + 1 or starts[0] != 0 or starts[-1] != self.videos or (np.diff(starts) < 0).any():
-            raise DamagedError(f"{self.path}: its lists are not the {lists} of the partition", REMEDY)
-        return self._container.map("order", "<u4"), self._container.map("slots", "<u4"), starts
-
     @property
     def nbytes(self) -> int:
         """Bytes of all sections."""
-        return sum(section.nbytes for section in self._container.sections.values())
+        return self._container.nbytes
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""
         self._container.verify(progress)
-
-    def codes(self, row: int) -> np.ndarray:
-        """The codes uint8 [S] of a row. Raises DamagedError."""
-        return self.codes_of(np.array([row]))[0]
 
     def codes_of(self, rows: np.ndarray) -> np.ndarray:
         """The codes uint8 [n, S] of `rows` int64 [n]. Raises DamagedError."""
@@ -166,9 +155,20 @@ class Segment:
             raise DamagedError(f"{self.path}: its codes name a row {row} that it does not have", REMEDY)
         return self.ids[row], self.paths[row]
 
+    def names(self, dead: np.ndarray | None) -> Iterator[tuple[PackedStrings, PackedStrings]]:
+        """Ids and paths of the living videos in the order of rows, some at a time; `dead` is bool [N]."""
+        for start in range(0, self.videos, NAMES_AT_ONCE):
+            stop = min(start + NAMES_AT_ONCE, self.videos)
+            ids, paths = self.ids.part(start, stop), self.paths.part(start, stop)
+            if dead is not None:
+                alive = np.flatnonzero(~dead[start:stop])
+                ids, paths = ids.take(alive), paths.take(alive)
+            yield ids, paths
+
     def rows_of(self, ids: PackedStrings) -> np.ndarray:
-        """The rows int64 [n], ascending, that have one of these ids, or are stretches of a video that has."""
+        """The rows int64 [n], ascending, that have one of these ids, or are time segments of a video that has."""
         hashes = ids.hashes()
+        # Two ids may share a hash, so each candidate is compared letter by letter.
         rows = [
             row for at, row in self._by_id.look_up(hashes) if row < self.videos and self.ids.raw(row) == ids.raw(at)
         ]
@@ -177,14 +177,15 @@ class Segment:
                 rows.append(row)
         return np.unique(np.array(rows, np.int64))
 
-    def stretches(self, dead: np.ndarray | None) -> int:
-        """How many living rows are stretches of a video; `dead` is bool [N]."""
+    def video_segments(self, dead: np.ndarray | None) -> int:
+        """How many living rows are time segments of a video; `dead` is bool [N]."""
         rows = self._by_video.rows
         return len(rows) if dead is None else int((~dead[rows[rows < self.videos]]).sum())
 
     def replaced_within(self) -> np.ndarray:
         """The rows int64 [n] whose id comes again further down."""
         hashes, rows = self._by_id.hashes, self._by_id.rows
+        # Equal ids have equal hashes, and those are neighbours: only where neighbours are equal are ids compared.
         again = np.flatnonzero(hashes[1:] == hashes[:-1])
         last: dict[bytes, int] = {}
         replaced = []
@@ -195,17 +196,15 @@ class Segment:
             last[name] = row
         return np.array(replaced, np.int64)
 
-    def names(self, dead: np.ndarray | None, rows: int = 1 << 16) -> Iterator[tuple[PackedStrings, PackedStrings]]:
-        """Ids and paths of the living videos in the order of rows, `rows` at a time; `dead` is bool [N]."""
-        for start in range(0, self.videos, rows):
-            stop = min(start + rows, self.videos)
-            ids, paths = self.ids.part(start, stop), self.paths.part(start, stop)
-            if dead is not None:
-                alive = np.flatnonzero(~dead[start:stop])
-                ids, paths = ids.take(alive), paths.take(alive)
-            yield ids, paths
+    def replaced_by(self, newer: IndexSegment) -> np.ndarray:
+        """The rows int64 [n] whose video is in the segment `newer` too, however each of them was cut in time."""
+        found = [np.empty(0, np.int64)]
+        for ids, _ in newer.names(None):
+            videos = find_segments(ids)[1]
+            found += [self.rows_of(ids), self.rows_of(PackedStrings.of(list(dict.fromkeys(videos))))]
+        return np.unique(np.concatenate(found))
 
-    def coded(self, dead: np.ndarray | None, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    def living(self, dead: np.ndarray | None, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """The living videos of some neighbouring slots: rows int64 [n] and codes uint8 [n, S].
 
         Raises:
@@ -218,17 +217,6 @@ class Segment:
             return rows, codes
         alive = ~dead[rows]
         return rows[alive], codes[alive]
-
-
-def replaced_by(newer: Segment, older: Segment) -> np.ndarray:
-    """The rows int64 [n] of `older` whose video is in `newer` too, however each of them was cut."""
-    found = [np.empty(0, np.int64)]
-    step = 1 << 16
-    for start in range(0, newer.videos, step):
-        ids = newer.ids.part(start, min(start + step, newer.videos))
-        videos = find_segments(ids)[1]
-        found += [older.rows_of(ids), older.rows_of(PackedStrings.of(list(dict.fromkeys(videos))))]
-    return np.unique(np.concatenate(found))
 
 
 def write_tombstones(path: Path, dead: np.ndarray) -> None:

@@ -1,8 +1,8 @@
-"""Writing a segment: names and codes as they come, or codes list after list, in bounded memory either way.
+"""Writing a segment of an index: codes as they come, or inverted list after list, in bounded memory either way.
 
-Memory grows by 16 bytes a video for the table of hashed ids, by as many for a row that is a stretch of a video, and
-by 8 more where codes lie by list; nothing else grows. Codes that shall lie by list are first dealt to a few temporary
-files, each of some neighbouring lists; each file is then sorted in memory and appended.
+Memory grows by 16 bytes a video for the table of hashed ids, by as many for a row that is a time segment of a video,
+and by 8 more where codes lie by list; nothing else grows. Codes that shall lie by list are first dealt to a few
+temporary files, each of some neighbouring lists; each file is then sorted in memory and appended.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.blocks import WIDTH, to_blocks
-from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, Batch, HashTable, Segment
+from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, HashTable, IndexSegment
 
 BUCKET_BYTES = 64 << 20
 """Codes that are sorted in memory at a time, where lists are of like size."""
 SLOTS_AT_ONCE = 1 << 16
 """Videos moved at a time when segments are merged."""
-TURNED_AT_ONCE = 16 * WIDTH
+TRANSPOSED_AT_ONCE = 16 * WIDTH
 """Videos brought into kernel order at a time: few enough to be in the cache still when they are written."""
 MOST_BUCKETS = 256
 """Files open at once."""
 
+Batch = tuple[np.ndarray, PackedStrings, PackedStrings]
+"""Some videos on their way into a segment: codes uint8 [n, S], their ids and their paths."""
 Assign = Callable[[np.ndarray], np.ndarray]
-"""Codes uint8 [n, S] → the list of each, int64 [n]."""
+"""Codes uint8 [n, S] → the inverted list of each, int64 [n]."""
+Living = tuple[IndexSegment, np.ndarray | None]
+"""A segment and what is dead in it, bool [N] or None."""
 
 
 class SegmentWriter:
@@ -51,7 +55,7 @@ class SegmentWriter:
         self._container = ContainerWriter(path, FORMAT, {})
         self._hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
         self._named = 0
-        self._stretches = [HashTable(np.empty(0, np.uint64), np.empty(0, np.int64))]
+        self._video_segments = [HashTable(np.empty(0, np.uint64), np.empty(0, np.int64))]
         self._order: list[np.ndarray] = [np.empty(0, np.uint32)]
         self._waiting = np.empty((0, subquantizers), np.uint8)
         self._list_sizes: np.ndarray | None = None
@@ -66,21 +70,29 @@ class SegmentWriter:
         """The names of the next rows."""
         self._names.write(ids, paths)
         self._hashes.append(ids.hashes())
-        stretches = HashTable.of_stretches(ids)
-        self._stretches.append(HashTable(stretches.hashes, stretches.rows + self._named))
+        found = HashTable.of_video_segments(ids)
+        self._video_segments.append(HashTable(found.hashes, found.rows + self._named))
         self._named += len(ids)
 
     def codes(self, codes: np.ndarray) -> None:
         """The codes uint8 [n, S] of the next slots."""
         if len(self._waiting):
             codes = np.concatenate([self._waiting, codes])
+        # Only whole blocks can be written; what is left over waits for what comes next.
         whole = len(codes) // WIDTH * WIDTH
-        for start in range(0, whole, TURNED_AT_ONCE):
-            self._codes.write(to_blocks(codes[start : min(start + TURNED_AT_ONCE, whole)]).codes)
-        self._waiting = codes[whole:].copy()
+        for start in range(0, whole, TRANSPOSED_AT_ONCE):
+            self._codes.write(to_blocks(codes[start : min(start + TRANSPOSED_AT_ONCE, whole)]).codes)
+        self._waiting = codes[whole:].copy()  # a view would keep the whole batch in memory
 
     def listed(self, codes: np.ndarray, lists: np.ndarray, rows: np.ndarray, count: int) -> None:
-        """Likewise where codes lie by list: with the list of each, ascending, and its row; `count` lists in all."""
+        """The codes of the next slots where they lie by list: with the list of each, ascending, and its row.
+
+        Args:
+            codes: uint8 [n, S].
+            lists: int64 [n].
+            rows: int64 [n].
+            count: lists in all.
+        """
         self.codes(codes)
         self._order.append(rows.astype(np.uint32))
         sizes = np.bincount(lists, minlength=count)
@@ -92,14 +104,15 @@ class SegmentWriter:
         if len(hashes) > MOST_VIDEOS:
             raise HcqError(f"{self.path}: a segment holds at most {MOST_VIDEOS} videos", "split the code file")
         self._add_table("id", hashes, np.arange(len(hashes), dtype=np.uint32))
-        hashes, rows = (
-            np.concatenate([getattr(part, name) for part in self._stretches]) for name in ("hashes", "rows")
+        self._add_table(
+            "stretch",
+            np.concatenate([part.hashes for part in self._video_segments]),
+            np.concatenate([part.rows for part in self._video_segments]),
         )
-        self._add_table("stretch", hashes, rows)
         if self._list_sizes is not None:
             rows = np.concatenate(self._order)
             slots = np.empty(len(rows), np.uint32)
-            slots[rows] = np.arange(len(rows), dtype=np.uint32)
+            slots[rows] = np.arange(len(rows), dtype=np.uint32)  # the inverse of a permutation
             self._container.add("list_starts", np.concatenate([[0], np.cumsum(self._list_sizes)]), "<u4")
             self._container.add("order", rows, "<u4")
             self._container.add("slots", slots, "<u4")
@@ -116,6 +129,7 @@ class SegmentWriter:
             try:
                 self._finish()
             except BaseException as failure:
+                # Then the container must see the failure, or it would put an unfinished file in place.
                 self._container.__exit__(type(failure), failure, failure.__traceback__)
                 raise
         return self._container.__exit__(kind, error, trace)
@@ -153,6 +167,7 @@ class Buckets:
         records = np.empty(len(codes), self._record)
         records["list"], records["codes"] = lists, codes
         records["row"] = np.arange(first_row, first_row + len(codes))
+        # Sorted by bucket, so that each file gets its records in one write.
         bucket = lists // self._lists_each
         by_bucket = np.argsort(bucket, kind="stable")
         bounds = np.searchsorted(bucket[by_bucket], np.arange(self._count + 1))
@@ -167,6 +182,7 @@ class Buckets:
             file.seek(0)
             records = np.frombuffer(file.read(), self._record)
             file.close()
+            # Records came in the order of rows, and a stable sort keeps that inside each list.
             by_list = np.argsort(records["list"], kind="stable")
             yield records["codes"][by_list], records["list"][by_list].astype(np.int64), records["row"][by_list]
 
@@ -178,13 +194,13 @@ def write_segment(path: Path, subquantizers: int, batches: Iterable[Batch]) -> N
         HcqError: more videos than a segment can number.
     """
     with SegmentWriter(path, subquantizers) as writer:
-        for batch in batches:
-            writer.codes(batch.codes)
-            writer.names(batch.ids, batch.paths)
+        for codes, ids, paths in batches:
+            writer.codes(codes)
+            writer.names(ids, paths)
 
 
-def write_listed(
-    path: Path, subquantizers: int, batches: Iterable[Batch], videos: int, lists: int, assign: Assign
+def write_listed_segment(
+    path: Path, subquantizers: int, batches: Iterable[Batch], *, videos: int, lists: int, assign: Assign
 ) -> None:
     """Stream `batches` of about so many `videos` into a segment whose codes lie by the `lists` that `assign` names.
 
@@ -196,51 +212,58 @@ def write_listed(
         SegmentWriter(path, subquantizers) as writer,
         Buckets(path.parent, subquantizers, lists, videos) as buckets,
     ):
-        for batch in batches:
-            buckets.deal(batch.codes, assign(batch.codes), row)
-            writer.names(batch.ids, batch.paths)
-            row += len(batch.ids)
+        for codes, ids, paths in batches:
+            buckets.deal(codes, assign(codes), row)
+            writer.names(ids, paths)
+            row += len(ids)
         for codes, of_list, rows in buckets.lists():
             writer.listed(codes, of_list, rows, lists)
 
 
-Parts = Sequence[tuple[Segment, np.ndarray | None]]
-"""Segments with what is dead in each, bool [N] or None."""
+def merge_segments(
+    path: Path, subquantizers: int, parts: Sequence[Living], lists: int, progress: Callable[[int], None]
+) -> None:
+    """Write the living videos of some segments as one, in the order of their rows.
 
-
-def merge_segments(path: Path, subquantizers: int, parts: Parts, progress: Callable[[int], None]) -> None:
-    """Write the living videos of some segments as one, in the order of their rows."""
+    Args:
+        path: of the new segment.
+        subquantizers: S.
+        parts: the segments with what is dead in each.
+        lists: that all of them lie by; 0 for none.
+        progress: told the videos written.
+    """
     with SegmentWriter(path, subquantizers) as writer:
         for segment, dead in parts:
-            _merge_names(writer, segment, dead, progress)
+            for ids, paths in segment.names(dead):
+                writer.names(ids, paths)
+                progress(len(ids))
+        if lists:
+            _merge_lists(writer, subquantizers, parts, lists)
+            return
+        for segment, dead in parts:
             for start in range(0, segment.videos, SLOTS_AT_ONCE):
-                writer.codes(segment.coded(dead, start, min(start + SLOTS_AT_ONCE, segment.videos))[1])
+                writer.codes(segment.living(dead, start, min(start + SLOTS_AT_ONCE, segment.videos))[1])
 
 
-def merge_listed(path: Path, subquantizers: int, parts: Parts, lists: int, progress: Callable[[int], None]) -> None:
-    """Likewise where codes lie by list: the lists are merged one by one."""
-    with SegmentWriter(path, subquantizers) as writer:
-        before, new_rows = 0, []
-        for segment, dead in parts:
-            _merge_names(writer, segment, dead, progress)
-            alive = np.ones(segment.videos, bool) if dead is None else ~dead
-            new_rows.append((np.cumsum(alive) - alive + before).astype(np.uint32))
-            before += int(alive.sum())
-        sizes = sum((np.diff(_starts(segment)) for segment, _ in parts), np.zeros(lists, np.int64))
-        for first, stop in _portions(sizes):
-            pieces = [(np.empty((0, subquantizers), np.uint8), np.empty(0, np.int64), np.empty(0, np.uint32))]
-            for (segment, dead), renumbered in zip(parts, new_rows, strict=True):
-                starts = _starts(segment)
-                rows, codes = segment.coded(dead, int(starts[first]), int(starts[stop]))
-                pieces.append((codes, segment.lists_of(rows), renumbered[rows]))
-            codes, of_list, rows = (np.concatenate(column) for column in zip(*pieces, strict=True))
-            by_list = np.argsort(of_list, kind="stable")
-            writer.listed(codes[by_list], of_list[by_list], rows[by_list], lists)
-
-
-def _starts(segment: Segment) -> np.ndarray:
-    assert segment.list_starts is not None
-    return segment.list_starts
+def _merge_lists(writer: SegmentWriter, subquantizers: int, parts: Sequence[Living], lists: int) -> None:
+    """Append the codes of segments that lie by the same lists: list after list, each from all segments."""
+    starts = [segment.list_starts for segment, _ in parts if segment.list_starts is not None]
+    before, new_rows = 0, []
+    for segment, dead in parts:
+        alive = np.ones(segment.videos, bool) if dead is None else ~dead
+        # A living row's new number is how many are alive before it. Those of dead rows are never used.
+        new_rows.append((np.cumsum(alive) - alive + before).astype(np.uint32))
+        before += int(alive.sum())
+    sizes = sum((np.diff(of_segment) for of_segment in starts), np.zeros(lists, np.int64))
+    for first, stop in _portions(sizes):
+        # The empty piece: where no segment is left, the lists are written all the same, all of them empty.
+        pieces = [(np.empty((0, subquantizers), np.uint8), np.empty(0, np.int64), np.empty(0, np.uint32))]
+        for (segment, dead), begins, renumbered in zip(parts, starts, new_rows, strict=True):
+            rows, codes = segment.living(dead, int(begins[first]), int(begins[stop]))
+            pieces.append((codes, segment.lists_of(rows), renumbered[rows]))
+        codes, of_list, rows = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        by_list = np.argsort(of_list, kind="stable")
+        writer.listed(codes[by_list], of_list[by_list], rows[by_list], lists)
 
 
 def _portions(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -252,11 +275,3 @@ def _portions(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
             first, held = number, 0
         held += size
     yield first, len(sizes)
-
-
-def _merge_names(
-    writer: SegmentWriter, segment: Segment, dead: np.ndarray | None, progress: Callable[[int], None]
-) -> None:
-    for ids, paths in segment.names(dead):
-        writer.names(ids, paths)
-        progress(len(ids))

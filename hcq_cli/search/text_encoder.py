@@ -1,27 +1,35 @@
-"""The text side of a search: from a query's words to its vectors.
+"""The text encoder of a search: from a query's words to its vectors; and how it comes into an index.
 
-A seam, because a cold query should not wait for torch: where an index holds the model's text side
-(`exported_tower.ExportedTower`), that takes the place of `CheckpointTextEncoder`. A code file has none: it is
-searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
+A seam, because a cold query should not wait for torch: where an index holds the model's exported text encoder
+(`exported_tower.ExportedTower`, run by ONNX Runtime), that takes the place of `CheckpointTextEncoder`. A code file
+has none: it is searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
 prepared, never by this module.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.model.exported_tower import ExportedTower
+from hcq_cli.scan.kernels import scan
+from hcq_cli.scan.table import tables
+from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
+from hcq_cli.search.index import IndexManifest, TextEncoderEntry, TextEncoderExporter, generations
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.search.collection import SearchableCodes
+
+MOST_SENTENCES = 200
+"""Captions that int8 weights are measured on."""
 
 
 class TextEncoder(Protocol):
@@ -45,7 +53,7 @@ class TextEncoder(Protocol):
 
 
 class CheckpointTextEncoder:
-    """The text tower of a checkpoint. Its hash is known at once; torch and the weights come with `prepare`.
+    """The text encoder of a checkpoint. Its hash is known at once; torch and the weights come with `prepare`.
 
     Args:
         checkpoint: a folder that `hcq train` or `hcq fit` wrote.
@@ -81,7 +89,7 @@ class CheckpointTextEncoder:
 def open_text_encoder(
     collection: SearchableCodes, more: Sequence[Path] = (), *, lasting: bool = False, threads: int = 1
 ) -> TextEncoder:
-    """What encodes queries for a collection: the text side in its index, else its checkpoint.
+    """What encodes queries for a collection: the exported text encoder in its index, else its checkpoint.
 
     Args:
         collection: what will be searched.
@@ -98,7 +106,100 @@ def open_text_encoder(
     return open_checkpoint_encoder([*collection.checkpoints, *more], collection.header.model_hash)
 
 
-def find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
+def open_checkpoint_encoder(candidates: Sequence[Path], model_hash: str = "") -> CheckpointTextEncoder:
+    """The text encoder of the first checkpoint folder that holds the wanted model; else of the first that is there.
+
+    Raises:
+        NotFoundError: none of them is there.
+        DamagedError: the first that is there cannot be read, and no other fits.
+    """
+    encoders: list[CheckpointTextEncoder] = []
+    problems: list[HcqError] = []
+    for folder in dict.fromkeys(candidates):
+        if not folder.is_dir():
+            continue
+        try:
+            encoder = CheckpointTextEncoder(folder)
+        except HcqError as error:
+            problems.append(error)
+            continue
+        if encoder.hash == model_hash:
+            return encoder
+        encoders.append(encoder)
+    # None is of the wanted model: the caller says which model was found instead (`query.check_model`).
+    if encoders:
+        return encoders[0]
+    if problems:
+        raise problems[0]
+    places = " or ".join(dict.fromkeys(os.path.normpath(folder) for folder in candidates))
+    raise NotFoundError(f"no checkpoint at {places}", "hcq query --ckpt CHECKPOINT, or train one: hcq train")
+
+
+def text_encoder_exporter(
+    header: CodeHeader,
+    candidates: Sequence[Path],
+    *,
+    precision: str = "float32",
+    codes: Path | None = None,
+    captions: Path | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> TextEncoderExporter:
+    """What `index_writer.build` and `add` take to bring the text encoder of a model into an index.
+
+    It keeps the one that is there, where that is of the same model and precision, or exports it from the checkpoint.
+
+    Args:
+        header: of the codes that are indexed.
+        candidates: where the checkpoint may lie.
+        precision: of the weights: float32, int8; or none, for no text encoder at all.
+        codes: of the collection; int8 weights are measured on them.
+        captions: where the sentences for that come from; default: what the checkpoint was trained on.
+        warn: told why there will be no text encoder, a sentence.
+    """
+
+    def bring(folder: Path, generation: int) -> TextEncoderEntry | None:
+        if precision == "none" or header.kind != "videos":
+            return None
+        known = _entry_of_newest(folder)
+        if known is not None and known.precision == precision and _belongs(folder / known.file, header):
+            return known
+        checkpoint = _find_checkpoint(candidates, header.model_hash)
+        if checkpoint is None:
+            warn(
+                f"no checkpoint of model {header.model_hash[:12]} was found, so the index holds no text side: "
+                "queries will need --ckpt CHECKPOINT"
+            )
+            return None
+        try:
+            return _export(checkpoint, folder / f"tower-{generation:08d}.hcq", precision, codes, captions)
+        except HcqError as error:
+            # Worth a warning, not a failure: the index can be searched all the same, only its first query is slower.
+            warn(f"{error.message}: queries will load the whole checkpoint {checkpoint}")
+            return None
+
+    return bring
+
+
+def _entry_of_newest(folder: Path) -> TextEncoderEntry | None:
+    """The text encoder of the newest generation."""
+    with suppress(HcqError):
+        manifest = generations(folder).read()
+        if manifest.generation:
+            return IndexManifest.from_json(manifest.body, folder).text_encoder
+    return None
+
+
+def _belongs(path: Path, header: CodeHeader) -> bool:
+    """Whether a text encoder is whole and of this model."""
+    try:
+        encoder = ExportedTower(path)
+        encoder.verify()
+    except HcqError:
+        return False
+    return encoder.hash == header.model_hash
+
+
+def _find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
     """The first checkpoint folder that holds the wanted model; unreadable ones are passed over."""
     from hcq_cli.model.checkpoint import read_header
 
@@ -109,29 +210,55 @@ def find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None:
     return None
 
 
-def open_checkpoint_encoder(candidates: Sequence[Path], model_hash: str = "") -> CheckpointTextEncoder:
-    """The tower of the first checkpoint folder that holds the wanted model; else of the first that is there.
+def _export(
+    checkpoint: Path, path: Path, precision: str, codes: Path | None, captions: Path | None
+) -> TextEncoderEntry:
+    from hcq_cli.model.checkpoint import load, read_header
+    from hcq_cli.model.export import export_text_side
 
-    Raises:
-        NotFoundError: none of them is there.
-        DamagedError: the first that is there cannot be read, and no other fits.
+    sentences: list[str] = []
+    hits = None
+    # float32 gives the network's vectors but for rounding; only int8 is measured on real queries.
+    if precision == "int8" and codes is not None:
+        trained_on = str(read_header(checkpoint).about.get("captions", ""))
+        sentences = _sentences(captions or Path(trained_on or "."))
+        hits = partial(hits_kept, SearchableCodeFile(codes))
+    checked = export_text_side(load(checkpoint), path, precision, sentences, hits)
+    return TextEncoderEntry(path.name, precision, checked.to_json())
+
+
+def _sentences(captions: Path) -> list[str]:
+    """Captions spread over a file; none where it cannot be read."""
+    from hcq_cli.datasets.captions import read_captions
+
+    found: list[str] = []
+    with suppress(HcqError, OSError):
+        if captions.is_file():
+            found = [line for video in read_captions(captions).videos for line in video.captions]
+    return found[:: -(-len(found) // MOST_SENTENCES) or 1]
+
+
+def hits_kept(collection: SearchableCodes, exact: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
+    """How the ten best videos fare when queries are encoded otherwise.
+
+    Args:
+        collection: what is searched.
+        exact, found: float32 [Q, L+1, D], the queries' vectors by the network and by its export.
+
+    Returns:
+        The share of `exact`'s ten best that `found` finds too, and the largest difference in the score of one of
+        them; None where nothing is to be found.
     """
-    towers: list[CheckpointTextEncoder] = []
-    problems: list[HcqError] = []
-    for folder in dict.fromkeys(candidates):
-        if not folder.is_dir():
-            continue
-        try:
-            tower = CheckpointTextEncoder(folder)
-        except HcqError as error:
-            problems.append(error)
-            continue
-        if tower.hash == model_hash:
-            return tower
-        towers.append(tower)
-    if towers:
-        return towers[0]
-    if problems:
-        raise problems[0]
-    places = " or ".join(dict.fromkeys(os.path.normpath(folder) for folder in candidates))
-    raise NotFoundError(f"no checkpoint at {places}", "hcq query --ckpt CHECKPOINT, or train one: hcq train")
+    by_network, by_file = (tables(vectors, collection.codebooks, collection.scale) for vectors in (exact, found))
+    best, mine = (scan(collection.sources(), table, 10) for table in (by_network, by_file))
+    if not best.rows.size:
+        return None
+    shared = [len(np.intersect1d(*pair)) for pair in zip(best.rows, mine.rows, strict=True)]
+    every = np.arange(len(collection.codebooks))
+    # The same ten videos scored with the other vectors, whether or not they are among the ten best by those.
+    again = [
+        [table[every, collection.codes(int(row))].sum(dtype=np.float64) for row in rows]
+        for table, rows in zip(by_file, best.rows, strict=True)
+    ]
+    deviation = float(np.abs(best.scores - np.array(again)).max())
+    return float(np.mean(shared)) / best.rows.shape[1], deviation

@@ -1,4 +1,4 @@
-"""The video side of a search: from a video file to its vectors, by the very experts that the model was trained on.
+"""A video as a query: from a video file to its vectors, by the very experts that the model was trained on.
 
 The file is decoded in a child process with a deadline, as by `hcq extract`; its features go to a store that is thrown
 away. torch is imported when a video is encoded, never when this module is.
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ExpertMatch:
-    """How to look at a video as the model's training set was looked at.
-
-    Args:
-        experts: as `experts.registry.load` takes them.
-        sample_fps, max_seconds: as `hcq extract` takes them.
-    """
-
-    experts: list[str]
-    sample_fps: float | None
-    max_seconds: float | None
-
-
-@dataclass(frozen=True)
 class VideoQuery:
     """A video as a query.
 
@@ -56,32 +42,50 @@ class VideoQuery:
     warnings: list[str]
 
 
-def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> ExpertMatch:
+@dataclass(frozen=True)
+class MatchedExperts:
+    """Experts whose features are those that a model was trained on, and how they were made to look at a video.
+
+    Args:
+        names: as `experts.registry.load` takes them: a name, or `name=SOURCE`.
+        sample_fps, max_seconds: as `hcq extract` takes them.
+    """
+
+    names: list[str]
+    sample_fps: float | None
+    max_seconds: float | None
+
+
+def match_experts(experts: Mapping[str, ExpertConfig], sources: Sequence[str] = ()) -> MatchedExperts:
     """Find the experts whose features are those that a model was trained on.
 
     Args:
         experts: of the model.
-        asks: sources of experts, `name=SOURCE`, which no identity tells (files of one's own).
+        sources: of experts, `name=SOURCE`, which no identity tells (files of one's own).
 
     Raises:
         NotFoundError: an expert, or its weights, is not on this machine.
-        UsageError: what is installed gives features of another version, or `asks` names what the model does not have.
+        UsageError: what is installed gives features of another version, or `sources` names what the model does not
+            have.
     """
     from experts.registry import split_source
 
-    given = {split_source(ask)[0]: ask for ask in asks}
+    given = {split_source(source)[0]: source for source in sources}
     if unknown := set(given) - set(experts):
         raise UsageError(f"the model has no expert {sorted(unknown)[0]!r}", f"it has {', '.join(experts)}")
     identities = {name: expert.identity for name, expert in experts.items()}
-    rates = [None, *sorted({rate for identity in identities.values() if (rate := _rate(identity)) is not None})]
-    limit = next((seconds for identity in identities.values() if (seconds := _limit(identity)) is not None), None)
-    sources = [[given[name]] if name in given else _asks(name, identity) for name, identity in identities.items()]
+    rates = {rate for identity in identities.values() if (rate := _number(identity, "frames_per_second")) is not None}
+    limits = (_number(identity, "max_seconds") for identity in identities.values())
+    limit = next((seconds for seconds in limits if seconds is not None), None)
+    asked = [[given[name]] if name in given else _candidates(name, identity) for name, identity in identities.items()]
     mismatch = ""
-    for rate, names in product(rates, product(*sources)):
+    # An identity names the rate that an expert ran at, but not whether that was asked for or is its own choice, nor
+    # whether its weights are those it takes by itself: so all combinations are tried until the identities agree.
+    for rate, names in product([None, *sorted(rates)], product(*asked)):
         found = _identities(names, rate, limit)
         differing = [name for name, wanted in identities.items() if wanted and found[name] != wanted]
         if not differing:
-            return ExpertMatch(list(names), rate, limit)
+            return MatchedExperts(list(names), rate, limit)
         mismatch = mismatch or differing[0]
     raise UsageError(
         f"the model was trained on {mismatch} features that no {mismatch} expert here gives ({identities[mismatch]})",
@@ -89,21 +93,17 @@ def looks(experts: Mapping[str, ExpertConfig], asks: Sequence[str] = ()) -> Expe
     )
 
 
-def _asks(name: str, identity: str) -> list[str]:
+def _number(identity: str, setting: str) -> float | None:
+    """A setting that an identity names, for example `max_seconds=30`."""
+    found = re.search(rf"{setting}=([\d.]+)", identity)
+    return float(found[1]) if found else None
+
+
+def _candidates(name: str, identity: str) -> list[str]:
     """What an expert of this identity may be asked for by: itself, or the network that its weights name."""
     weights = (identity.split("|") + [""] * 3)[2]
     source = weights.partition("@")[0] if "@" in weights else ""
     return [f"{name}={source}"] if source else [name]
-
-
-def _rate(identity: str) -> float | None:
-    found = re.search(r"frames_per_second=([\d.]+)", identity)
-    return float(found[1]) if found else None
-
-
-def _limit(identity: str) -> float | None:
-    found = re.search(r"max_seconds=([\d.]+)", identity)
-    return float(found[1]) if found else None
 
 
 def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: float | None) -> dict[str, str]:
@@ -114,14 +114,14 @@ def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: flo
 
 
 def encode_video(
-    tower: CheckpointTextEncoder, path: Path, asks: Sequence[str] = (), timeout_s: float | None = None
+    encoder: CheckpointTextEncoder, path: Path, sources: Sequence[str] = (), timeout_s: float | None = None
 ) -> VideoQuery:
     """Decode a video, run the model's experts on it and encode what they say.
 
     Args:
-        tower: of the checkpoint; its weights are loaded last, when nothing else can fail any more.
+        encoder: of the checkpoint; its weights are loaded last, when nothing else can fail any more.
         path: the file.
-        asks: see `looks`.
+        sources: see `match_experts`.
         timeout_s: deadline of the extraction; None for a generous one.
 
     Raises:
@@ -139,29 +139,31 @@ def encode_video(
     found = find_inputs([str(path)])
     if not found.videos:
         raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
-    config = read_header(tower.source).config
-    seen = looks(config.experts, asks)
+    config = read_header(encoder.source).config
+    matched = match_experts(config.experts, sources)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="hcq-query-") as folder:
-        warnings = _extract(found.videos[0], seen, Path(folder), timeout_s)
+        warnings = _extract(found.videos[0], matched, Path(folder), timeout_s)
         extracted = time.perf_counter()
         store = FeatureStore.open(Path(folder))
         tokens = store.read([0], [name for name in config.experts if name in store.experts])
     if not any(len(ragged.times) for ragged in tokens.values()):
         raise HcqError(f"{path}: there is nothing in it that the model's experts see or hear", "hcq extract FILE")
-    model = tower.model
+    model = encoder.model
     loaded = time.perf_counter()
     levels = model.search_vectors(model.encode_videos(collate(tokens, config.video.max_tokens)))
     encode_ms = (time.perf_counter() - loaded) * 1000
     return VideoQuery(levels, (extracted - started) * 1000, encode_ms, warnings)
 
 
-def _extract(item: Input, seen: ExpertMatch, store: Path, timeout_s: float | None) -> list[str]:
+def _extract(item: Input, matched: MatchedExperts, store: Path, timeout_s: float | None) -> list[str]:
     from hcq_cli.extraction.extract import Options, extract
     from hcq_cli.media.inputs import Inputs
 
-    options = Options(store, workers=1, timeout_s=timeout_s, sample_fps=seen.sample_fps, max_seconds=seen.max_seconds)
-    report = extract(Inputs([item]), seen.experts, options)
+    options = Options(
+        store, workers=1, timeout_s=timeout_s, sample_fps=matched.sample_fps, max_seconds=matched.max_seconds
+    )
+    report = extract(Inputs([item]), matched.names, options)
     if report.failed:
         raise HcqError(f"{item.path}: {report.failed[0].error}", "hcq doctor, or give another video")
     return [f"{warned.expert}: {warned.message}" if warned.expert else warned.message for warned in report.warnings]

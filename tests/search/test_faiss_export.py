@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from handmade import HEADER, names, random_codes, random_levels, write_codes
 
+from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.faiss_export import export_faiss
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 
 faiss = pytest.importorskip("faiss")
@@ -28,7 +28,7 @@ def test_faiss_gives_the_same_answer(tmp_path: Path, codewords: int, lists: int)
     build(
         tmp_path / "index",
         [write_codes(tmp_path / "a", names(700), random_codes(700, header), header)],
-        partitions=lists,
+        lists=lists,
     )
     odd = ["line\n'q'", "🎬", "bad\udcff", "v3.mp4"]
     add(tmp_path / "index", [write_codes(tmp_path / "b", odd, random_codes(4, header, seed=7), header)])

@@ -18,9 +18,9 @@ from hcq_cli.files import writer_lock
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
+from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment_writer import SegmentWriter
 
@@ -35,7 +35,7 @@ def videos_of(ids: list[str], codes: np.ndarray) -> Videos:
 def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """An index of v0 … v999, once without and once with lists."""
     codes = write_codes(tmp_path / "codes.hcq", names(1000), random_codes(1000))
-    build(tmp_path / "index", [codes], partitions=request.param)
+    build(tmp_path / "index", [codes], lists=request.param)
     return tmp_path / "index"
 
 
@@ -121,7 +121,7 @@ def test_a_video_cut_anew_replaces_every_earlier_cut_of_it(tmp_path: Path, lists
     one = write_codes(tmp_path / "one", [*halves, *others], np.stack([*random_codes(2), *kept.values()]))
     cuts = [thirds, ["a"], halves, thirds, halves]
     paths = [write_codes(tmp_path / f"cut{n}", cut, random_codes(len(cut), seed=n)) for n, cut in enumerate(cuts)]
-    change = build(folder, [one, paths[0]], partitions=lists)
+    change = build(folder, [one, paths[0]], lists=lists)
     assert (change.removed, change.videos) == (2, len(others) + 3)
     assert_holds(Index.open(folder), {**kept, **videos_of(thirds, random_codes(3, seed=0))}, whole=False)
     for number, cut in enumerate(cuts[1:], 1):
@@ -163,7 +163,7 @@ def test_small_indexes(tmp_path: Path, videos: int) -> None:
 @pytest.mark.parametrize("lists", [1, 5, 300])
 def test_small_indexes_with_lists(tmp_path: Path, videos: int, lists: int) -> None:
     codes = write_codes(tmp_path / "c", names(videos), random_codes(videos))
-    build(tmp_path / "index", [codes, write_codes(tmp_path / "d", ["z"], random_codes(1))], partitions=lists)
+    build(tmp_path / "index", [codes, write_codes(tmp_path / "d", ["z"], random_codes(1))], lists=lists)
     index = Index.open(tmp_path / "index")
     index.verify()
     expected = videos_of([*names(videos), "z"], np.concatenate([random_codes(videos), random_codes(1)]))
@@ -246,7 +246,7 @@ def test_verify_finds_every_damaged_byte(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_manifest_cannot_point_outside(folder: Path) -> None:
-    content = Index.open(folder).content
+    content = Index.open(folder).manifest
     body = json.loads(json.dumps(content.to_json()))
     body["quantizer"] = "../codes.hcq"
     index_module.generations(folder).publish(body)

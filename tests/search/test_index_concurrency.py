@@ -14,9 +14,9 @@ import pytest
 from handmade import names, plain_scan, quantizer, random_codes, random_levels, write_codes
 
 from hcq_cli.scan.table import tables
+from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
@@ -91,7 +91,7 @@ def write(folder: Path, generation: int) -> None:
 @pytest.mark.parametrize("lists", [0, 8], ids=["flat", "listed"])
 def test_every_answer_is_right_for_some_generation(tmp_path: Path, lists: int) -> None:
     folder = tmp_path / "index"
-    build(folder, [write_codes(tmp_path / "c", names(FIRST), random_codes(FIRST))], partitions=lists)
+    build(folder, [write_codes(tmp_path / "c", names(FIRST), random_codes(FIRST))], lists=lists)
     stop, reads, failures = processes.Event(), processes.SimpleQueue(), processes.SimpleQueue()
     counts: list[int] = []
     readers = [processes.Process(target=read, args=(folder, stop, reads, failures)) for _ in range(READERS)]
@@ -124,7 +124,7 @@ def add_some(folder: Path, writer: int) -> None:
 
 def test_no_add_is_lost_between_writers(tmp_path: Path) -> None:
     folder = tmp_path / "index"
-    build(folder, [write_codes(tmp_path / "c", names(10), random_codes(10))], partitions=3)
+    build(folder, [write_codes(tmp_path / "c", names(10), random_codes(10))], lists=3)
     writers = [processes.Process(target=add_some, args=(folder, writer)) for writer in range(WRITERS)]
     for writer in writers:
         writer.start()

@@ -17,11 +17,11 @@ from hcq_cli.codes.codefile import open_codes
 from hcq_cli.codes.container import FIXED, ContainerWriter
 from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.segment import FORMAT, Segment
+from hcq_cli.search.segment import FORMAT, IndexSegment
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 CASES = 10_000 if SLOW else 150
@@ -30,7 +30,7 @@ listed = pytest.mark.parametrize("lists", [0, 4], ids=["flat", "listed"])
 
 def small_index(folder: Path, lists: int) -> Path:
     """Two segments, one of them with tombstones."""
-    build(folder / "index", [write_codes(folder / "a.hcq", names(60), random_codes(60))], partitions=lists)
+    build(folder / "index", [write_codes(folder / "a.hcq", names(60), random_codes(60))], lists=lists)
     add(folder / "index", [write_codes(folder / "b.hcq", ["v1.mp4", "x"], random_codes(2, seed=3))])
     remove(folder / "index", ["v5.mp4"])
     return folder / "index"
@@ -39,7 +39,7 @@ def small_index(folder: Path, lists: int) -> Path:
 def files_of(index: Path) -> list[Path]:
     """The files of the newest generation."""
     manifest = sorted(index.glob("manifest-*"))[-1]
-    return [*(index / name for name in Index.open(index).content.files()), manifest]
+    return [*(index / name for name in Index.open(index).manifest.files()), manifest]
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def test_whatever_the_bytes_only_our_errors(
         assert bytes(raw) == path.read_bytes()
 
 
-def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> Segment:
+def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> IndexSegment:
     """A segment of 300 videos and 4 lists whose checksums are right, whatever else is wrong with it."""
     order = np.arange(300, dtype=np.uint32)
     sections = {
@@ -152,13 +152,13 @@ def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> Segment:
     with ContainerWriter(path, FORMAT, {}) as writer:
         for name, (array, dtype) in sections.items():
             writer.add(name, changes.get(name, array), dtype)
-    return Segment(path, HEADER.S, 4)
+    return IndexSegment(path, HEADER.S, 4)
 
 
 def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
     beyond = np.full(300, 2**32 - 1, np.uint32)
     segment = forged_segment(tmp_path / "s", {})
-    assert segment.coded(None, 0, 300)[1].shape == (300, HEADER.S)
+    assert segment.living(None, 0, 300)[1].shape == (300, HEADER.S)
     for starts in ([0, 100, 90, 250, 300], [1, 100, 100, 250, 300], [0, 0, 0, 0, 299], [0, 300], [0, 9, 9, 9, 2**31]):
         with pytest.raises(DamagedError, match="lists"):
             forged_segment(tmp_path / "s", {"list_starts": np.array(starts)})
@@ -166,15 +166,15 @@ def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
         with pytest.raises(DamagedError, match="fit together"):
             forged_segment(tmp_path / "s", {name: array})
     with pytest.raises(DamagedError):
-        forged_segment(tmp_path / "s", {"slots": beyond}).codes(3)
+        forged_segment(tmp_path / "s", {"slots": beyond}).codes_of(np.array([3]))
     with pytest.raises(DamagedError):
-        forged_segment(tmp_path / "s", {"order": beyond}).coded(None, 0, 10)
+        forged_segment(tmp_path / "s", {"order": beyond}).living(None, 0, 10)
     with pytest.raises(DamagedError):
         forged_segment(tmp_path / "s", {}).name(300)
     for rows, there in ((np.arange(3), 3), (beyond[:3], 0)):
         forged = forged_segment(tmp_path / "s", {"stretch_rows": rows})
         assert not len(forged.rows_of(PackedStrings.of(["v"]))), "no row is what the table says"
-        assert forged.stretches(np.zeros(300, bool)) == there
+        assert forged.video_segments(np.zeros(300, bool)) == there
     with pytest.raises(DamagedError, match="fit together"):
         forged_segment(tmp_path / "s", {"stretch_rows": beyond[:2]}).rows_of(PackedStrings.of(["v"]))
 
@@ -182,7 +182,7 @@ def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
 def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) -> None:
     index = small_index(tmp_path, 4)
     opened = Index.open(index)
-    entry = opened.content.segments[0]
+    entry = opened.manifest.segments[0]
     big = np.full(60, 4_000_000_000, np.uint32)
     starts = opened.segments[0][0].list_starts
     assert starts is not None

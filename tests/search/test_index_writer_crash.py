@@ -15,9 +15,9 @@ import pytest
 from handmade import HEADER, names, plain_scan, quantizer, random_codes, random_levels, write_codes
 
 from hcq_cli.scan.table import tables
+from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
@@ -119,11 +119,11 @@ def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path, lists:
     fewer = {key: row for key, row in added.items() if key not in ("v5.mp4", "x")}
     nothing: Videos = {}
     stages: list[tuple[Callable[[], object], Videos, Videos]] = [
-        (lambda: build(folder, [first], partitions=lists), nothing, before),
+        (lambda: build(folder, [first], lists=lists), nothing, before),
         (lambda: add(folder, [more]), before, added),
         (lambda: remove(folder, ["v5.mp4", "x"]), added, fewer),
         (lambda: compact(folder), fewer, fewer),
-        (lambda: build(folder, [first], partitions=lists), fewer, before),
+        (lambda: build(folder, [first], lists=lists), fewer, before),
     ]
     for number, (action, old, new) in enumerate(stages):
         step = 0 if SLOW else number

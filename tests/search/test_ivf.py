@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,21 @@ from hcq_cli.scan.blocks import Blocks, to_blocks
 from hcq_cli.scan.kernels import kernels, scan
 from hcq_cli.scan.table import tables
 from hcq_cli.scan.topk import Kernel, Visits
-from hcq_cli.search import segment_writer as segmenting
+from hcq_cli.search import segment_writer
+from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.ivf import (
     LEADERS,
     InvertedLists,
     Tuning,
+    best_lists,
+    level_weights,
     list_sizes,
     nearest,
-    promising,
-    put_together,
-    root,
-    weighted,
+    reconstruct_vectors,
+    weighted_codewords,
 )
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.ivf_training import TuningQueries, kmeans, lists_for
 from hcq_cli.search.query import search_levels
 
@@ -75,8 +75,8 @@ def test_a_kernel_sees_what_each_query_visits_and_nothing_else(by: Kernel, seed:
 def test_a_vector_holds_the_score() -> None:
     """The inner product of weighted vectors is the hybrid score."""
     codebooks, scale = quantizer(WIDE)
-    codes, levels, weights = random_codes(50, WIDE), random_levels(3, WIDE), root(scale)
-    vectors = put_together(codes, *weighted(codebooks, weights))
+    codes, levels, weights = random_codes(50, WIDE), random_levels(3, WIDE), level_weights(scale)
+    vectors = reconstruct_vectors(codes, *weighted_codewords(codebooks, weights))
     queries = (levels.reshape(3, WIDE.S, -1) * weights[:, None]).reshape(3, -1)
     table = tables(levels, codebooks, scale)
     scores = np.stack([one[np.arange(WIDE.S), codes].sum(1) for one in table])
@@ -107,19 +107,19 @@ def test_the_most_promising_lists_in_plain_numpy(values: int) -> None:
     expected = np.random.default_rng(values).integers(0, values, 97).astype(np.float32)
     in_order = np.argsort(-expected, kind="stable")
     for count in (1, 2, 40, 96, 97, 98):
-        assert promising(expected, count).tolist() == in_order[:count].tolist()
+        assert best_lists(expected, count).tolist() == in_order[:count].tolist()
 
 
 def test_few_lists_find_nearly_everything_and_info_says_so(tmp_path: Path) -> None:
     codes = clustered(6000, WIDE)
     path = write_codes(tmp_path / "c", names(6000), codes, WIDE, 1000)
-    build(tmp_path / "index", [path], partitions=60)
+    build(tmp_path / "index", [path], lists=60)
     index = Index.open(tmp_path / "index")
     assert index.ivf and index.ivf.tuning
     tuning = index.ivf.tuning
     assert tuning.source == "noisy videos"
     assert tuning.recall > 0.97
-    assert tuning.probe < 30
+    assert tuning.nprobe < 30
     codebooks = quantizer(WIDE)[0]
     chunks = codebooks[np.arange(WIDE.S), codes[:200]]
     noise = np.random.default_rng(8).normal(size=chunks.shape) * 0.2
@@ -153,14 +153,14 @@ def test_lists_near_the_leaders_are_looked_into() -> None:
     assert [chosen.tolist() for chosen in one_topic.choose(levels[:1], sizes, 10)] == [[5]]
     earlier = replace(lists, tuning=replace(tuning, gap=None))
     assert {len(chosen) for chosen in earlier.choose(levels, sizes, 10)} == {7}
-    assert {len(chosen) for chosen in lists.choose(levels, sizes, 10, probe=3)} == {3}
+    assert {len(chosen) for chosen in lists.choose(levels, sizes, 10, nprobe=3)} == {3}
 
 
 @pytest.mark.parametrize("partitions", [4, 30, 60])
 def test_given_queries_choose_the_gap(tmp_path: Path, partitions: int) -> None:
     path = write_codes(tmp_path / "c", names(3000), clustered(3000, WIDE), WIDE, 1000)
     levels = random_levels(64, WIDE)
-    build(tmp_path / "index", [path], partitions=partitions, queries=lambda: TuningQueries(levels, "captions"))
+    build(tmp_path / "index", [path], lists=partitions, queries=lambda: TuningQueries(levels, "captions"))
     index = Index.open(tmp_path / "index")
     assert index.ivf and index.ivf.tuning
     tuning = index.ivf.tuning
@@ -172,15 +172,15 @@ def test_given_queries_choose_the_gap(tmp_path: Path, partitions: int) -> None:
     )
     shared = [len({hit.id for hit in a.hits} & {hit.id for hit in b.hits}) for a, b in zip(quick, exact, strict=True)]
     assert np.mean(shared) / 10 == pytest.approx(tuning.recall, abs=1e-9)
-    sizes = list_sizes(index.list_starts(), index.ivf)
+    sizes = list_sizes(index.list_starts(), index.ivf.lists)
     looked_into = index.ivf.choose(levels, sizes, 10)
-    assert tuning.probe == round(np.mean([len(lists) for lists in looked_into]))
+    assert tuning.nprobe == round(np.mean([len(lists) for lists in looked_into]))
     assert tuning.scanned == pytest.approx(np.mean([sizes[lists].sum() for lists in looked_into]) / 3000)
 
 
 def test_a_tuning_is_read_back_or_refused() -> None:
     tuning = Tuning(7, 0.99, 10, 50, "captions", 0.1, 3000, 0.75)
-    document = asdict(tuning)
+    document = tuning.to_json()
     assert Tuning.from_json(document, 40) == tuning
     earlier = {name: value for name, value in document.items() if name not in ("gap", "videos")}
     assert Tuning.from_json(earlier, 40) == replace(tuning, gap=None, videos=0)
@@ -191,7 +191,7 @@ def test_a_tuning_is_read_back_or_refused() -> None:
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
     codes = clustered(2000, WIDE)
-    build(tmp_path / "index", [write_codes(tmp_path / "c", names(2000), codes, WIDE, 500)], partitions=20)
+    build(tmp_path / "index", [write_codes(tmp_path / "c", names(2000), codes, WIDE, 500)], lists=20)
     index, levels = Index.open(tmp_path / "index"), random_levels(3, WIDE)
     for params in (SearchParams(), SearchParams(nprobe=1)):
         for k in (1500, 2000, 5000):
@@ -202,14 +202,14 @@ def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
 def test_adding_and_compacting_lists_gives_what_building_at_once_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segmenting, "BUCKET_BYTES", 4096)  # many temporary files
-    monkeypatch.setattr(segmenting, "SLOTS_AT_ONCE", 300)
+    monkeypatch.setattr(segment_writer, "BUCKET_BYTES", 4096)  # many temporary files
+    monkeypatch.setattr(segment_writer, "SLOTS_AT_ONCE", 300)
     codes, ids = clustered(3000, WIDE), names(3000)
     files = [
         write_codes(tmp_path / f"c{n}", ids[at : at + 1000], codes[at : at + 1000], WIDE, 500)
         for n, at in enumerate((0, 1000, 2000))
     ]
-    build(tmp_path / "index", files[:1], partitions=16)
+    build(tmp_path / "index", files[:1], lists=16)
     for file in files[1:]:
         add(tmp_path / "index", [file])
     levels = random_levels(8, WIDE)

@@ -11,10 +11,9 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, writ
 from hcq_cli.codes.ids import similar_ids
 from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
+from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes, SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.ivf_search import SearchParams
 from hcq_cli.search.query import search_levels, search_like, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
@@ -87,7 +86,7 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
     cut = [f"cut.mp4#t={at},{at + 5}" for at in (0, 5, 10)]
     path = write_codes(tmp_path / "c", [*names(150), *cut, *names(50, "w")], random_codes(203))
     if kind == "index":
-        build(tmp_path / "index", [path], partitions=4)
+        build(tmp_path / "index", [path], lists=4)
     collection: SearchableCodes = Index.open(tmp_path / "index") if kind == "index" else SearchableCodeFile(path)
     answer = search_like(collection, "cut.mp4", 300, params=SearchParams(exact=True))
     codebooks, _ = quantizer()

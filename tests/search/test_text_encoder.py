@@ -13,8 +13,7 @@ from handmade import HEADER, names, random_codes, write_codes
 from hcq_cli.model.exported_tower import ExportedTower, TextSide, write_tower
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.text_encoder import open_text_encoder
-from hcq_cli.search.text_encoder_export import text_encoder_exporter
+from hcq_cli.search.text_encoder import open_text_encoder, text_encoder_exporter
 
 SIDE = TextSide(HEADER.model_hash, HEADER.levels, HEADER.D, 30, 0, 2)
 
