@@ -36,7 +36,7 @@ import torch.nn.functional as F
 
 from hcq_cli.baselines.compression import compress
 from hcq_cli.datasets.features import MemoryFeatures
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.retrieval import RetrievalMetrics, both_directions, evaluate_vectors
 from hcq_cli.evaluation.scores import DenseScores
@@ -57,7 +57,7 @@ SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
 MODELS = (*SIBLINGS, "posthoc", "linear")
 SPLITS = ("train", "val", "test")
 INNER_CUTS = 3
-NOTHING = Part(np.zeros(0, np.int64), [], np.zeros(0, np.int64))
+NOTHING = Split.empty()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +76,9 @@ class FeatureSet:
     captions: list[list[str]]
     rows: dict[str, np.ndarray]
 
-    def part(self, rows: np.ndarray) -> Part:
+    def part(self, rows: np.ndarray) -> Split:
         """Some of its videos, with their captions."""
-        return Part(rows, [self.captions[row] for row in rows], rows)
+        return Split(rows, [self.captions[row] for row in rows], rows)
 
 
 def read_set(folder: Path) -> FeatureSet:

@@ -1,7 +1,7 @@
 """HCT, the hybrid contrastive transformer: HCQ's network and loss on dense vectors, with no quantizer.
 
-The dual encoder that HCQ starts from (Wang et al., WWW 2022, arXiv 2202.03384, Section 4). Its training by contrast
-is also the first phase of the other baselines.
+The dense model that HCQ is measured against in its own paper (Wang et al., WWW 2022, arXiv 2202.03384). Its training
+by contrast is also the first phase of the other baselines.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from hcq_cli.datasets.batches import Draw, collate
+from hcq_cli.datasets.batches import BatchPlan, collate
 from hcq_cli.datasets.features import MemoryFeatures
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import registry, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
@@ -133,9 +133,9 @@ def made_up(videos: int, experts: Mapping[str, int], tokens: int, words: int, se
         held[name] = Ragged(rng.standard_normal((offsets[-1], dim), np.float32), times, offsets)
     captions = [[" ".join(f"word{w}" for w in rng.integers(0, WORDS, words))] for _ in range(videos)]
     rows = np.arange(videos)
-    none = Part(rows[:0], [], rows[:0])
+    none = Split(rows[:0], [], rows[:0])
     configs = {name: ExpertConfig(dim) for name, dim in experts.items()}
-    return TrainingData(MemoryFeatures(held, rows), configs, Part(rows, captions, rows), none)
+    return TrainingData(MemoryFeatures(held, rows), configs, Split(rows, captions, rows), none)
 
 
 def _pairs(whole: Callable[[int], None], bare: Callable[[int], None], rounds: int, videos: int) -> Cost:
@@ -187,7 +187,7 @@ def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: i
     return _pairs(step, encoders, rounds, len(draws[0].videos))
 
 
-def _first_vectors(trainer: Trainer, draw: Draw) -> torch.Tensor:
+def _first_vectors(trainer: Trainer, draw: BatchPlan) -> torch.Tensor:
     """Embeddings of one batch, for the first codewords."""
     sample = EmbeddingSample(4096, (trainer.config.levels + 1, trainer.config.embedding_width))
     with torch.no_grad():

@@ -1,1 +1,8 @@
-"""Captions read, matched with the features of a store, split, and made into batches."""
+"""From captions and features to what a run trains or is measured on: train, val, test, and their batches.
+
+In: a caption file that a person wrote, and a feature store. Out: NumPy arrays; nothing here imports torch. Open the
+files in this order: `formats` (a caption file, line by line), `captions` (its videos, and what is wrong with which
+line), `matching` (which row of the store a name means), `splits` (who trains, validates, tests), `dataset` (all of
+that together), `features` (reading by row, from disk or memory), `batches` (ragged tokens made rectangular; what
+meets in a training step), `segments` (long videos cut into time slices).
+"""

@@ -1,6 +1,6 @@
 """Batches: ragged features made rectangular, and which videos and captions meet in a training step.
 
-Letters (PAPER.md): B batch, C captions a video, T tokens. Everything is NumPy; nothing loops over tokens.
+Letters: B batch, C captions a video, T tokens. Everything is NumPy; nothing loops over tokens or videos.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hcq_cli.errors import HcqError, UsageError
 
 MAX_TOKENS = 30
-"""Tokens an expert keeps of a video (PAPER.md, settings)."""
+"""Tokens an expert keeps of a video, in the settings of HCQ (Wang et al., WWW 2022, arXiv 2202.03384)."""
 
 
 class RaggedTokens(Protocol):
@@ -72,9 +72,11 @@ def collate(
     batch = VideoBatch({}, {}, {})
     for expert, tokens in ragged.items():
         source, mask = kept_tokens(np.asarray(tokens.offsets, np.int64), max_tokens, rng)
+        # A mask on the left is filled row by row, in the order in which `source` lists the tokens.
         features = np.zeros((*mask.shape, tokens.features.shape[1]), np.float32)
         times = np.zeros(mask.shape, np.float32)
         features[mask], times[mask] = tokens.features[source], tokens.times[source]
+        # Here, and not later: one NaN would be spread over the whole batch by the first product of matrices.
         if not np.isfinite(features).all():
             bad = np.flatnonzero(~np.isfinite(features).all(axis=(1, 2)))
             raise HcqError(
@@ -106,7 +108,8 @@ def kept_tokens(
     mask = slots[None, :] < kept[:, None]
     if rng is not None and (counts > max_tokens).any():
         return _random_subset(offsets, kept, rng), mask
-    # Slot j of k shows token ⌊(j + ½) n / k⌋ of n: the middle of the j-th of k equal stretches, and j where k = n.
+    # Slot j of k shows token ⌊(j + ½) n / k⌋ of n: the middle of the j-th of k equal slices, and j where k = n. In
+    # whole numbers, (2j + 1) n // 2k, so that no rounding picks another token on another machine.
     even = (2 * slots + 1)[None, :] * counts[:, None] // np.maximum(2 * kept, 1)[:, None]
     return (offsets[:-1, None] + even)[mask], mask
 
@@ -117,6 +120,7 @@ def _random_subset(
     """kept[b] rows of each video b, every subset equally likely, in order: int64 [sum of kept]."""
     video = np.repeat(np.arange(len(kept)), np.diff(offsets))
     first, last = offsets[0], offsets[-1]
+    # A random key a token, sorted within each video: its first kept[b] tokens in that order are the subset.
     shuffled = np.lexsort((rng.random(last - first), video))
     rank = np.arange(last - first) - (offsets[:-1] - first)[video]
     chosen = np.zeros(last - first, bool)
@@ -125,8 +129,8 @@ def _random_subset(
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What meets in one training step.
+class BatchPlan:
+    """What meets in one training step: B videos and C captions of each.
 
     Args:
         epoch: which epoch, from 0.
@@ -142,13 +146,14 @@ class Draw:
     captions: NDArray[np.int64]
     seed: int
 
-    def portions(self, count: int) -> list[Draw]:
-        """The same step in at most `count` parts of nearly equal size."""
-        parts = np.array_split(np.arange(len(self.videos)), min(count, len(self.videos)))
-        return [replace(self, videos=self.videos[part], captions=self.captions[part]) for part in parts]
+    def micro_batches(self, count: int) -> list[BatchPlan]:
+        """The same step in at most `count` pieces of nearly equal size, for gradients that are added up."""
+        pieces = np.array_split(np.arange(len(self.videos)), min(count, len(self.videos)))
+        return [replace(self, videos=self.videos[piece], captions=self.captions[piece]) for piece in pieces]
 
     def rng(self) -> np.random.Generator:
         """Randomness of this step's own (for `collate`): the same whenever the step is run."""
+        # The last number keeps apart the three streams of a step: 0 the shuffle, 1 tokens, 2 captions.
         return np.random.default_rng((self.seed, self.epoch, self.step, 1))
 
 
@@ -188,8 +193,9 @@ class BatchSampler:
         if samples_per_epoch is not None:
             self.steps_per_epoch = -(-samples_per_epoch // batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Draw]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[BatchPlan]:
         """The steps of one epoch, from step `start` on."""
+        # A round goes through all videos once; an epoch of more samples than videos has several, each shuffled anew.
         for first in range(0, self.steps_per_epoch, self._batches_a_round):
             if start >= first + self._batches_a_round:
                 continue
@@ -197,13 +203,17 @@ class BatchSampler:
             batches = np.array_split(shuffle.permutation(len(self.counts)), self._batches_a_round)
             for step, videos in enumerate(batches[: self.steps_per_epoch - first], first):
                 if step >= start:
-                    yield Draw(epoch, step, videos, self._captions(epoch, step, videos), self.seed)
+                    captions = self._captions(epoch, step, videos)
+                    yield BatchPlan(epoch, step, videos, captions, self.seed)
 
     def _captions(self, epoch: int, step: int, videos: NDArray[np.int64]) -> NDArray[np.int64]:
         counts = self.counts[videos]
         rng = np.random.default_rng((self.seed, epoch, step, 2))
         if self.captions_per_video == 1:
+            # A random number below 1 times n may round up to n itself.
             return np.minimum((rng.random(len(videos)) * counts).astype(np.int64), counts - 1)[:, None]
+        # Several of a video: its captions shuffled by random keys, those it does not have (key ∞) last, and taken
+        # from the front; a video with fewer than C begins again.
         slots = np.arange(counts.max())
         keys = np.where(slots[None, :] < counts[:, None], rng.random((len(videos), len(slots))), np.inf)
         order = np.argsort(keys, axis=1)

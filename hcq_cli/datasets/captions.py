@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.datasets.formats import Problem, Row, recognise
+from hcq_cli.datasets.formats import CaptionRow, Problem, recognise
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
-__all__ = ["CaptionedVideo", "Captions", "Problem", "Words", "read_captions"]
+__all__ = ["CaptionLengths", "CaptionedVideo", "Captions", "Problem", "read_captions"]
 
 SPLIT_NAMES = {
     "train": "train",
@@ -25,10 +25,10 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""What files call the three parts of a data set, and what we call them."""
+"""What files call the three splits of a data set, and what hcq calls them."""
 
 MAX_WORDS = 30
-"""Longest caption that trains in full, in words (PAPER.md, settings); `text.max_words` changes it."""
+"""Captions of more words are warned about: 30 tokens are read in the settings of HCQ (arXiv 2202.03384)."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class CaptionedVideo:
 
 
 @dataclass(frozen=True)
-class Words:
+class CaptionLengths:
     """Words a caption: least, middle, mean and most."""
 
     least: int
@@ -92,10 +92,10 @@ class Captions:
         """Videos a split; the key "none" for those without one."""
         return dict(Counter(video.split or "none" for video in self.videos))
 
-    def words(self) -> Words:
+    def lengths(self) -> CaptionLengths:
         """How long the captions are."""
         lengths = [len(caption.split()) for video in self.videos for caption in video.captions] or [0]
-        return Words(min(lengths), float(np.median(lengths)), float(np.mean(lengths)), max(lengths))
+        return CaptionLengths(min(lengths), float(np.median(lengths)), float(np.mean(lengths)), max(lengths))
 
 
 def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
@@ -113,7 +113,7 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
     try:
         name, reader = recognise(path)
         captions = Captions(path, name)
-        _collect(captions, reader(path), max_words)
+        captions.videos.extend(_gather(reader(path), max_words, captions.problems))
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file", "give the path of a caption file") from None
     except IsADirectoryError:
@@ -123,26 +123,33 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
     return captions
 
 
-def _collect(captions: Captions, rows: Iterator[Row | Problem], max_words: int) -> None:
+def _gather(
+    rows: Iterator[CaptionRow | Problem], max_words: int, problems: list[Problem]
+) -> Iterable[CaptionedVideo]:
+    """The videos that the rows name, each with the captions of all its rows; what is wrong goes to `problems`."""
     by_name: dict[str, CaptionedVideo] = {}
     for row in rows:
         if isinstance(row, Problem):
-            captions.problems.append(row)
+            problems.append(row)
             continue
-        split, problem = _split(row)
-        texts = list(_texts(row, max_words, captions.problems))
-        if problem is None and row.video in by_name:
-            problem = _contradiction(by_name[row.video], split, row.line)
+        # Both are told of, a wrong split and wrong captions, before the row is given up.
+        split, problem = _split_of(row)
+        texts = list(_usable_captions(row, max_words, problems))
+        known = by_name.get(row.video)
+        if problem is None and known is not None and split != known.split:
+            here, there = split or "no split", known.split or "no split"
+            message = f"{known.video!r} is in {here!r} here and in {there!r} on line {known.line}"
+            problem = Problem(row.line, message)
         if problem is not None:
-            captions.problems.append(problem)
-        elif texts and row.video in by_name:
-            by_name[row.video].captions.extend(texts)
+            problems.append(problem)
+        elif texts and known is not None:
+            known.captions.extend(texts)
         elif texts:
             by_name[row.video] = CaptionedVideo(row.video, texts, split, row.line)
-    captions.videos.extend(by_name.values())
+    return by_name.values()
 
 
-def _split(row: Row) -> tuple[str | None, Problem | None]:
+def _split_of(row: CaptionRow) -> tuple[str | None, Problem | None]:
     name = (row.split or "").strip().lower()
     if not name:
         return None, None
@@ -151,20 +158,14 @@ def _split(row: Row) -> tuple[str | None, Problem | None]:
     return SPLIT_NAMES[name], None
 
 
-def _contradiction(known: CaptionedVideo, split: str | None, line: int) -> Problem | None:
-    if split == known.split:
-        return None
-    here, there = split or "no split", known.split or "no split"
-    return Problem(line, f"{known.video!r} is in {here!r} here and in {there!r} on line {known.line}")
-
-
-def _texts(row: Row, max_words: int, problems: list[Problem]) -> Iterator[str]:
+def _usable_captions(row: CaptionRow, max_words: int, problems: list[Problem]) -> Iterator[str]:
     """The row's usable captions, white space made plain; what is wrong with the others goes to `problems`."""
     for caption in row.captions:
         words = caption.split()
         if not words:
             problems.append(Problem(row.line, f"empty caption for {row.video!r}"))
             continue
+        # JSON can spell half of a surrogate pair ("\\ud800"); no tokenizer takes it, and UTF-8 cannot be made of it.
         if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
             problems.append(Problem(row.line, f"the caption of {row.video!r} holds half a character (a surrogate)"))
             continue

@@ -1,7 +1,7 @@
 """The caption files people have: JSON Lines, CSV, MSR-VTT's JSON, Hugging Face's metadata.jsonl.
 
-A format is recognised by content, never by the file's name. A reader yields, in the file's order, either a `Row`
-or the `Problem` of a line that is none; a bad line costs only itself. JSON Lines and CSV are streamed.
+A format is recognised by content, never by the file's name. A reader yields, in the file's order, either a
+`CaptionRow` or the `Problem` of a line that is none; a bad line costs only itself. JSON Lines and CSV are streamed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from typing import Any
 from hcq_cli.errors import DamagedError
 
 HEAD_BYTES = 1 << 16
+"""What is looked at to tell a format."""
 BOM = b"\xef\xbb\xbf"
+"""Byte order mark that Excel and Windows put before UTF-8."""
 VIDEO_KEYS = ("video", "file_name", "video_id", "file")
 CAPTION_KEYS = ("captions", "caption", "text", "sentence")
+"""Keys and columns that are understood, named as in public data sets; the first one present counts."""
 HINT = (
     'write one {"video": "a.mp4", "caption": "a man cooking"} a line (JSON Lines), or a CSV file with the columns '
     "video and caption"
@@ -42,7 +45,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Row:
+class CaptionRow:
     """What one line says, not yet judged: the captions may be empty and the split unknown.
 
     Args:
@@ -58,7 +61,7 @@ class Row:
     split: str | None
 
 
-Reader = Callable[[Path], Iterator[Row | Problem]]
+Reader = Callable[[Path], Iterator[CaptionRow | Problem]]
 
 
 def recognise(path: Path) -> tuple[str, Reader]:
@@ -78,9 +81,11 @@ def recognise(path: Path) -> tuple[str, Reader]:
         raise DamagedError(f"{path}: is no text, so no caption file", HINT)
     if text.startswith("["):
         raise DamagedError(f"{path}: is a JSON list, which is no known caption format", HINT)
+    # MSR-VTT's file is one JSON object, often on one line of a hundred megabytes: told by its first key, unparsed.
     if re.match(r'\{\s*"(videos|sentences|info)"', text):
         return "msrvtt", read_msrvtt
-    rows = [row for row in map(_object, _head_lines(path)) if row is not None]
+    # Several lines, not the first alone: a broken first line must not hide what the others are.
+    rows = [row for row in map(_json_object, _head_lines(path)) if row is not None]
     if any(_first(row, VIDEO_KEYS) is not None for row in rows):
         return ("metadata" if "file_name" in rows[0] else "jsonl"), read_jsonl
     if not text.startswith("{"):
@@ -116,10 +121,10 @@ def _recognise_csv(path: Path, text: str) -> tuple[str, Reader]:
     return "csv", read_csv
 
 
-def _object(line: str | bytes) -> dict[str, Any] | None:
+def _json_object(line: str | bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # a few thousand "[" in a row exhaust the parser's stack
         return None
     return value if isinstance(value, dict) else None
 
@@ -128,8 +133,8 @@ def _first(row: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     return next((key for key in keys if row.get(key) is not None), None)
 
 
-def interpret(row: dict[str, Any], line: int, prefix: str = "") -> Row | Problem:
-    """A row of any format, given as a dict, as a `Row`; a `Problem` if it names no video or no text.
+def interpret(row: dict[str, Any], line: int, prefix: str = "") -> CaptionRow | Problem:
+    """A row of any format, given as a dict, as a `CaptionRow`; a `Problem` if it names no video or no text.
 
     Args:
         row: keys and values; unknown keys are left alone.
@@ -155,7 +160,7 @@ def interpret(row: dict[str, Any], line: int, prefix: str = "") -> Row | Problem
     split = row.get("split")
     if split is not None and not isinstance(split, str):
         return Problem(line, f'{prefix}"split" must be text, not {_shown(split)}')
-    return Row(line, video, captions, split)
+    return CaptionRow(line, video, captions, split)
 
 
 def _shown(value: Any) -> str:
@@ -163,8 +168,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else text[:40] + "…"
 
 
-def read_jsonl(path: Path) -> Iterator[Row | Problem]:
+def read_jsonl(path: Path) -> Iterator[CaptionRow | Problem]:
     """Rows of a JSON Lines file, one object a line, read as a stream; blank lines are nothing."""
+    # As bytes, decoded line by line: a line that is no UTF-8 costs itself, where a text stream would stop for good.
     with path.open("rb") as source:
         for number, raw in enumerate(source, 1):
             line = raw.removeprefix(BOM) if number == 1 else raw
@@ -186,23 +192,26 @@ def read_jsonl(path: Path) -> Iterator[Row | Problem]:
 
 
 def _delimiter(header: str) -> str:
+    # Counted, not sniffed: `csv.Sniffer` guesses from whole rows, and captions are full of commas.
     return max(",;\t|", key=header.count)
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """Where each column stands; names in lower case."""
+    """Where each column stands; names in lower case. Reversed, so that of two columns of a name the first counts."""
     return {name.strip().lower(): at for at, name in reversed(list(enumerate(header)))}
 
 
-def read_csv(path: Path) -> Iterator[Row | Problem]:
+def read_csv(path: Path) -> Iterator[CaptionRow | Problem]:
     """Rows of a CSV file with a header; comma, semicolon, tab or bar between fields; read as a stream."""
+    # Bytes that are no UTF-8 become surrogates, which `_csv_row` finds again; newline="" because a quoted field may
+    # hold line breaks, which are the csv module's to interpret.
     with path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
         header = source.readline()
         while not header.strip():
             header = source.readline()
         delimiter = _delimiter(header)
         columns: dict[str, int] = {}
-        source.seek(0)
+        source.seek(0)  # from the top, so that the reader's line numbers are the file's
         for line, cells in _csv_rows(csv.reader(source, delimiter=delimiter)):
             if isinstance(cells, str):
                 yield Problem(line, f"is not CSV ({cells})")
@@ -214,6 +223,7 @@ def read_csv(path: Path) -> Iterator[Row | Problem]:
 
 def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
     """Each row with the line it begins on: its cells, or what is wrong with it."""
+    # By hand and not by `for`: an error must not end the loop, and a row of several lines ends on another line.
     while True:
         line = reader.line_num + 1
         try:
@@ -226,7 +236,7 @@ def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
             yield line, cells
 
 
-def _csv_row(cells: list[str], columns: dict[str, int], line: int) -> Row | Problem:
+def _csv_row(cells: list[str], columns: dict[str, int], line: int) -> CaptionRow | Problem:
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
         return Problem(line, "is not UTF-8")
     if len(cells) > len(columns) and any(cells[len(columns) :]):
@@ -238,7 +248,7 @@ def _csv_row(cells: list[str], columns: dict[str, int], line: int) -> Row | Prob
     return interpret(row, line)
 
 
-def read_msrvtt(path: Path) -> Iterator[Row | Problem]:
+def read_msrvtt(path: Path) -> Iterator[CaptionRow | Problem]:
     """Rows of MSR-VTT's JSON: one a sentence, with the split of its video. The file is read whole.
 
     Raises:
@@ -253,6 +263,7 @@ def read_msrvtt(path: Path) -> Iterator[Row | Problem]:
         raise DamagedError(
             f"{path}: is not JSON from line {error.lineno} on ({error.msg})", "copy or download the file anew"
         ) from error
+    # Videos first, wherever they stand in the file: a sentence's split is its video's.
     splits: dict[str, Any] = {}
     for number, (line, video) in enumerate(videos, 1):
         name = video.get("video_id") if isinstance(video, dict) else None
@@ -276,7 +287,7 @@ def _msrvtt_entries(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, A
         json.JSONDecodeError: the text is not a JSON object with a list "sentences".
     """
     lists: dict[str, list[tuple[int, Any]]] = {}
-    cursor = _Cursor(text)
+    cursor = _JsonCursor(text)
     cursor.expect("{")
     while not cursor.skip("}"):
         key = cursor.value()
@@ -291,20 +302,20 @@ def _msrvtt_entries(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, A
     return lists.get("videos", []), lists["sentences"]
 
 
-class _Cursor:
+class _JsonCursor:
     """A place in a JSON text; the json module alone does not tell on which line an item stands."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.line, self._counted = text, 0, 1, 0
         self._decode = json.JSONDecoder().raw_decode
 
-    def _blank(self) -> None:
+    def _skip_blanks(self) -> None:
         while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
             self.at += 1
 
     def skip(self, mark: str) -> bool:
         """Step over `mark` if it comes next."""
-        self._blank()
+        self._skip_blanks()
         found = self.text.startswith(mark, self.at)
         self.at += len(mark) if found else 0
         return found
@@ -316,7 +327,9 @@ class _Cursor:
 
     def value(self) -> Any:
         """The value that comes next."""
-        self._blank()
+        self._skip_blanks()
+        # Line breaks since the last value alone: counted from the start each time, a file of 200,000 sentences on as
+        # many lines would be read 200,000 times.
         self.line += self.text.count("\n", self._counted, self.at)
         self._counted = self.at
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,31 +38,20 @@ class VideoIds(Protocol):
 
 
 @dataclass
-class MatchedVideo:
-    """A captioned video that has features.
-
-    Args:
-        row: in the store.
-        captioned: its captions, split and line.
-    """
-
-    row: int
-    captioned: CaptionedVideo
-
-
-@dataclass
-class Match:
+class MatchResult:
     """What became of every name.
 
     Args:
-        videos: those found, in the caption file's order; no row twice.
+        row_list: rows of the store of the names that were found, in the caption file's order; none twice.
+        captioned: the captions of each of those rows (what `split_videos` takes).
         absent: names without features.
         ambiguous: names that fit several ids, with those ids.
         contradictory: names of a video that another line puts into another split.
         uncaptioned: int64 rows of the store that no caption names.
     """
 
-    videos: list[MatchedVideo] = field(default_factory=list)
+    row_list: list[int] = field(default_factory=list)
+    captioned: list[CaptionedVideo] = field(default_factory=list)
     absent: list[CaptionedVideo] = field(default_factory=list)
     ambiguous: list[tuple[CaptionedVideo, list[str]]] = field(default_factory=list)
     contradictory: list[CaptionedVideo] = field(default_factory=list)
@@ -70,34 +59,38 @@ class Match:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Rows of `videos`, int64 [n]."""
-        return np.array([video.row for video in self.videos], np.int64)
-
-    @property
-    def captioned(self) -> list[CaptionedVideo]:
-        """The captions of `videos`, in the same order (what `split_videos` takes)."""
-        return [video.captioned for video in self.videos]
+        """Rows of the videos that were found, int64 [N]."""
+        return np.array(self.row_list, np.int64)
 
     def problems(self, shown: int = 3) -> list[str]:
         """A sentence for each kind of failure, with its count and the first few names."""
         said = []
         if self.absent:
-            names = _some([repr(video.video) for video in self.absent], shown)
-            said.append(f"{_videos(self.absent)} of the caption file without features: {names}")
+            names = _first_few([repr(video.video) for video in self.absent], shown)
+            said.append(f"{_count(self.absent)} of the caption file without features: {names}")
         if self.ambiguous:
-            names = _some([f"{video.video!r} ({_some(ids, 2)})" for video, ids in self.ambiguous], shown)
-            said.append(f"{_videos(self.ambiguous)} of the caption file fit several ids of the store: {names}")
+            names = _first_few([f"{video.video!r} ({_first_few(ids, 2)})" for video, ids in self.ambiguous], shown)
+            said.append(f"{_count(self.ambiguous)} of the caption file fit several ids of the store: {names}")
         if self.contradictory:
-            names = _some([f"{video.video!r} (line {video.line})" for video in self.contradictory], shown)
-            said.append(f"{_videos(self.contradictory)} put into two splits under two names: {names}")
+            names = _first_few([f"{video.video!r} (line {video.line})" for video in self.contradictory], shown)
+            said.append(f"{_count(self.contradictory)} put into two splits under two names: {names}")
         return said
 
 
-def match(captions: Captions, store: VideoIds) -> Match:
+def _count(videos: Sequence[object]) -> str:
+    return f"{len(videos):,} video{'s' if len(videos) != 1 else ''}"
+
+
+def _first_few(names: Sequence[str], shown: int) -> str:
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def match(captions: Captions, store: VideoIds) -> MatchResult:
     """Find the store's row for every video that the captions name; two names of one video are put together."""
-    found = Match()
-    by_row: dict[int, MatchedVideo] = {}
-    finder = _Finder(captions.videos, store)
+    found = MatchResult()
+    by_row: dict[int, CaptionedVideo] = {}
+    finder = _VideoFinder(captions.videos, store)
     for video in captions.videos:
         rows = finder.rows(video.video)
         if not rows:
@@ -105,53 +98,53 @@ def match(captions: Captions, store: VideoIds) -> Match:
         elif len(rows) > 1:
             found.ambiguous.append((video, [store.ids[row] for row in rows]))
         elif rows[0] not in by_row:
-            copy = CaptionedVideo(video.video, list(video.captions), video.split, video.line)
-            by_row[rows[0]] = MatchedVideo(rows[0], copy)
-        elif by_row[rows[0]].captioned.split != video.split:
+            # A copy, to whose captions those of a second name are added: the caption file stays as it was read.
+            by_row[rows[0]] = replace(video, captions=list(video.captions))
+        elif by_row[rows[0]].split != video.split:
             found.contradictory.append(video)
         else:
-            by_row[rows[0]].captioned.captions.extend(video.captions)
-    found.videos = list(by_row.values())
-    named = np.zeros(len(store), bool)
-    named[found.rows] = True
-    found.uncaptioned = np.flatnonzero(~named)
+            by_row[rows[0]].captions.extend(video.captions)
+    found.row_list, found.captioned = list(by_row), list(by_row.values())
+    found.uncaptioned = np.setdiff1d(np.arange(len(store)), found.rows)
     return found
 
 
-Parts = list[str]
+PathParts = list[str]
 """A path, cut at its slashes, last part first."""
-Groups = dict[str, list[int]]
+RowsByKey = dict[str, list[int]]
 
 
-def _parts(path: str) -> Parts:
-    """Accents as one character each: macOS writes them apart from their letters, most programs do not."""
+def _path_parts(path: str) -> PathParts:
+    # One form of every accent: macOS writes accents apart from their letters (NFD), most programs do not.
     return [part for part in reversed(unicodedata.normalize("NFC", path).split("/")) if part and part != "."]
 
 
 def _stem(name: str) -> str:
+    """A file name without its extension; a leading dot begins none."""
     return name[: name.rindex(".")] if name.rfind(".") > 0 else name
 
 
-class _Finder:
+class _VideoFinder:
     """Looks names up; the store's ids are gone through only if some name is no id itself."""
 
     def __init__(self, videos: Iterable[CaptionedVideo], store: VideoIds) -> None:
         self._store = store
-        self._same_file_name = Counter(parts[0] for video in videos if (parts := _parts(video.video)))
-        self._by_name: Groups | None = None
-        self._by_stem: Groups = {}
+        self._same_file_name = Counter(parts[0] for video in videos if (parts := _path_parts(video.video)))
+        self._by_name: RowsByKey | None = None
+        self._by_stem: RowsByKey = {}
 
     def rows(self, name: str) -> list[int]:
         """The rows that `name` may mean: one if it is clear, none if it is absent, several if it is ambiguous."""
         exact = self._store.row(name)
         if exact is not None:
             return [exact]
-        wanted = _parts(name)
+        wanted = _path_parts(name)
         if not wanted:
             return []
         if self._by_name is None:
             self._by_name, self._by_stem = self._group()
         file_name, stem = wanted[0], _stem(wanted[0])
+        # From the strictest reading to the loosest; the first that fits anything decides, even if it fits several.
         return (
             self._in_like_folders(self._by_name, file_name, wanted)
             or self._in_like_folders(self._by_stem, file_name, wanted)
@@ -159,32 +152,28 @@ class _Finder:
             or (self._by_name.get(file_name, []) if self._same_file_name[file_name] == 1 else [])
         )
 
-    def _group(self) -> tuple[Groups, Groups]:
-        """Rows by file name (and by stem), alone and with the folder before it ("" for none)."""
-        by_name: Groups = defaultdict(list)
-        by_stem: Groups = defaultdict(list)
+    def _group(self) -> tuple[RowsByKey, RowsByKey]:
+        """Rows by file name (and by stem), alone and with the folder before it ("" for none).
+
+        With the folder, because a store may hold a `video.mp4` in each of a million folders: looked up by its file
+        name alone, each of them would be compared with a million others.
+        """
+        by_name: RowsByKey = defaultdict(list)
+        by_stem: RowsByKey = defaultdict(list)
         for row, video_id in enumerate(self._store.ids):
-            name, *folders = _parts(video_id)
+            name, *folders = _path_parts(video_id)
             folder = folders[0] if folders else ""
             for groups, key in ((by_name, name), (by_stem, _stem(name))):
                 groups[key].append(row)
                 groups[f"{folder}/{key}"].append(row)
         return by_name, by_stem
 
-    def _in_like_folders(self, groups: Groups, key: str, wanted: Parts) -> list[int]:
+    def _in_like_folders(self, groups: RowsByKey, key: str, wanted: PathParts) -> list[int]:
         """The rows of `key` whose folders end in those of `wanted`, or the other way round."""
         folders = wanted[1:]
         if not folders:
             return groups.get(key, [])
         rows = groups.get(f"{folders[0]}/{key}", []) + groups.get(f"/{key}", [])
-        ids = ((row, _parts(self._store.ids[row])[1:]) for row in rows)
+        ids = ((row, _path_parts(self._store.ids[row])[1:]) for row in rows)
+        # Not strict: the shorter of the two paths must be the other's end, and `zip` stops with it.
         return [row for row, parts in ids if all(a == b for a, b in zip(folders, parts, strict=False))]
-
-
-def _videos(items: Sequence[object]) -> str:
-    return f"{len(items):,} video{'s' if len(items) != 1 else ''}"
-
-
-def _some(names: Sequence[str], shown: int) -> str:
-    rest = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")

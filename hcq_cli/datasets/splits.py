@@ -7,6 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hcq_cli.datasets.captions import CaptionedVideo
 
 MIN_VIDEOS_TO_HOLD_OUT = 500
@@ -16,7 +19,41 @@ MAX_HELD_OUT = 1000
 
 
 @dataclass(frozen=True)
-class Splits:
+class Split:
+    """One split of a data set (train, val or test): N videos and their captions.
+
+    Args:
+        rows: int64 [N], rows of the features.
+        captions: of each video, at least one.
+        groups: int64 [N]; videos of the same content have the same number.
+    """
+
+    rows: NDArray[np.int64]
+    captions: Sequence[Sequence[str]]
+    groups: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """N, how many videos."""
+        return len(self.rows)
+
+    @classmethod
+    def empty(cls) -> Split:
+        """A split without videos."""
+        return cls(np.zeros(0, np.int64), [], np.zeros(0, np.int64))
+
+    @property
+    def sentences(self) -> list[str]:
+        """All Q captions, video after video."""
+        return [caption for captions in self.captions for caption in captions]
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """int64 [Q], the position of each caption's video."""
+        return np.repeat(np.arange(len(self.captions)), [len(captions) for captions in self.captions])
+
+
+@dataclass(frozen=True)
+class SplitPositions:
     """Positions in the list that was split, each list ascending.
 
     Args:
@@ -32,28 +69,33 @@ class Splits:
     explanation: str
 
 
-def split_videos(videos: Sequence[CaptionedVideo]) -> Splits:
+def split_videos(videos: Sequence[CaptionedVideo]) -> SplitPositions:
     """Split by what the caption file says; videos without a split train.
 
     Without any "val" video, a share of the training videos is held out if there are enough of them: 5 %, at most
-    1,000, chosen by a hash of their names, so that the choice is the same on every machine and in any order.
+    1,000.
     """
     train = [at for at, video in enumerate(videos) if video.split in (None, "train")]
     val = [at for at, video in enumerate(videos) if video.split == "val"]
     test = [at for at, video in enumerate(videos) if video.split == "test"]
     if val:
-        return Splits(train, val, test, f"{len(val)} videos validate, as the caption file says")
+        return SplitPositions(train, val, test, f"{len(val)} videos validate, as the caption file says")
     if len(train) < MIN_VIDEOS_TO_HOLD_OUT:
         why = (
             f"{len(train)} training videos are too few to hold some out (from {MIN_VIDEOS_TO_HOLD_OUT} on): "
             "all train, and the last epoch is kept"
         )
-        return Splits(train, [], test, why)
+        return SplitPositions(train, [], test, why)
+
+    def hashed_name(at: int) -> tuple[bytes, str]:
+        # "surrogatepass", because file names may hold bytes that are no UTF-8; the name itself settles equal hashes.
+        name = videos[at].video
+        return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), name
+
+    # By a hash of the names, not by a generator: the same videos are held out on every machine, in whatever order the
+    # file lists them, and adding videos changes the choice little.
     count = min(MAX_HELD_OUT, math.ceil(len(train) * HELD_OUT_SHARE))
-    held_out = set(sorted(train, key=lambda at: _name_hash(videos[at].video))[:count])
+    held_out = set(sorted(train, key=hashed_name)[:count])
     rest = [at for at in train if at not in held_out]
-    return Splits(rest, sorted(held_out), test, f"{count} of {len(train)} training videos are held out to validate")
-
-
-def _name_hash(name: str) -> tuple[bytes, str]:
-    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), name
+    explanation = f"{count} of {len(train)} training videos are held out to validate"
+    return SplitPositions(rest, sorted(held_out), test, explanation)

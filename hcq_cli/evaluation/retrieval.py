@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.datasets.features import Features
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import Split
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model
@@ -73,7 +73,7 @@ class RetrievalResult:
         return [codes, dense] if self.bytes_per_video != self.dense_bytes_per_video else [dense]
 
 
-def evaluate(model: Model, features: Features, part: Part, done: Progress | None = None) -> RetrievalResult:
+def evaluate(model: Model, features: Features, part: Split, done: Progress | None = None) -> RetrievalResult:
     """Retrieve every caption's video and every video's captions among those of `part`.
 
     Args:

@@ -12,8 +12,8 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import RaggedTokens, collate, in_order
-from hcq_cli.datasets.collection import has_tokens
-from hcq_cli.datasets.segments import Stretch, cut, cut_tokens, part
+from hcq_cli.datasets.dataset import has_tokens
+from hcq_cli.datasets.segments import VideoSegment, cut_tokens, cut_videos, segment_range
 from hcq_cli.features.records import VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
@@ -32,7 +32,7 @@ class Written:
     Args:
         path: the code file.
         items: videos or captions in it.
-        rows: their codes; more than items where long videos were cut in stretches.
+        rows: their codes; more than items where long videos were cut into time segments.
         seconds: it took.
         without_features: videos left out because no expert of the model has tokens of them.
         warnings: what is doubtful, a sentence each.
@@ -74,7 +74,7 @@ def encode_store(
         store: of the features.
         path: of the code file.
         done: told of progress.
-        segment_s: longer videos are cut in stretches of at most so many seconds, each with codes of its own.
+        segment_s: longer videos are cut into time segments of at most so many seconds, each with codes of its own.
 
     Raises:
         HcqError: the store lacks every expert of the model, or has features of another width.
@@ -93,7 +93,7 @@ def encode_store(
                     codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
                     writer.append([r.id for r in records], [r.path for r in records], codes)
                 else:
-                    _write_stretches(model, writer, records, tokens, segment_s)
+                    _write_segments(model, writer, records, tokens, segment_s)
                 items += len(records)
             done(len(rows))
     if left_out:
@@ -101,32 +101,32 @@ def encode_store(
     return Written(path, items, writer.videos, time.monotonic() - started, left_out, warnings)
 
 
-def _write_stretches(
+def _write_segments(
     model: Model,
     writer: CodeWriter,
     records: Sequence[VideoRecord],
     tokens: Mapping[str, RaggedTokens],
     segment_s: float,
 ) -> None:
-    """Write the codes of every stretch that has any token."""
+    """Write the codes of every segment that has any token."""
     durations_s = [record.duration_s if record.duration_s > 0 else 0.0 for record in records]
-    stretches = cut(durations_s, segment_s)
-    pieces = cut_tokens(tokens, stretches, durations_s)
-    filled = sum(np.diff(piece.offsets) for piece in pieces.values()) > np.zeros(len(stretches), np.int64)
-    for at in in_order(len(stretches), VIDEOS_AT_ONCE):
+    segments = cut_videos(durations_s, segment_s)
+    pieces = cut_tokens(tokens, segments, durations_s)
+    filled = sum(np.diff(piece.offsets) for piece in pieces.values()) > np.zeros(len(segments), np.int64)
+    for at in in_order(len(segments), VIDEOS_AT_ONCE):
         there = filled[at]
         if not there.any():
             continue
-        batch = collate(part(pieces, int(at[0]), int(at[-1]) + 1), model.config.video.max_tokens)
-        kept = [stretches[number] for number in at[there]]
-        ids = [_id(records[stretch.video].id, stretch) for stretch in kept]
-        writer.append(ids, [records[stretch.video].path for stretch in kept], model.encode_codes(batch)[there])
+        batch = collate(segment_range(pieces, int(at[0]), int(at[-1]) + 1), model.config.video.max_tokens)
+        kept = [segments[number] for number in at[there]]
+        ids = [_id(records[segment.video].id, segment) for segment in kept]
+        writer.append(ids, [records[segment.video].path for segment in kept], model.encode_codes(batch)[there])
 
 
-def _id(video_id: str, stretch: Stretch) -> str:
-    if stretch.start_s is None or stretch.end_s is None:
+def _id(video_id: str, segment: VideoSegment) -> str:
+    if segment.start_s is None or segment.end_s is None:
         return video_id
-    return segment_id(video_id, stretch.start_s, stretch.end_s)
+    return segment_id(video_id, segment.start_s, segment.end_s)
 
 
 def expert_warnings(model: Model, store: FeatureStore) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.features import Features
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import Split
 from hcq_cli.model.checkpoint import Model
 
 VIDEOS_AT_ONCE = 64
@@ -40,7 +40,7 @@ class Encoded:
         return np.concatenate([self.videos, self.texts])
 
 
-def encode_both(model: Model, features: Features, part: Part, done: Progress | None = None) -> Encoded:
+def encode_both(model: Model, features: Features, part: Split, done: Progress | None = None) -> Encoded:
     """The dense vectors of the videos of `part` and of their captions.
 
     Raises:
@@ -56,14 +56,14 @@ def encode_both(model: Model, features: Features, part: Part, done: Progress | N
     return Encoded(np.concatenate(videos), model.encode_texts(part.sentences), part.owner)
 
 
-def training_vectors(model: Model, features: Features, part: Part, limit: int = FIT_VECTORS) -> Encoded:
+def training_vectors(model: Model, features: Features, part: Split, limit: int = FIT_VECTORS) -> Encoded:
     """Dense vectors of training videos and captions to fit quantizers on, at most `limit` together.
 
     Of a larger set every so-manyth video is taken, with all its captions as far as there is room.
     """
     captions = len(part.sentences) / max(len(part), 1)
     step = -(-int(len(part) * (1 + captions)) // limit) or 1
-    kept = Part(part.rows[::step], list(part.captions)[::step], part.groups[::step])
+    kept = Split(part.rows[::step], list(part.captions)[::step], part.groups[::step])
     encoded = encode_both(model, features, kept)
     room = max(limit - len(encoded.videos), 0)
     return Encoded(encoded.videos[:limit], encoded.texts[:room], encoded.owner[:room])

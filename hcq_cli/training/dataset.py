@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hcq_cli.datasets.collection import Collection, has_tokens
+from hcq_cli.datasets.dataset import Dataset, has_tokens
 from hcq_cli.datasets.features import Features
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.config import ExpertConfig
@@ -28,19 +28,19 @@ class TrainingData:
 
     features: Features
     experts: dict[str, ExpertConfig]
-    train: Part
-    validation: Part
+    train: Split
+    validation: Split
     explanation: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
-def training_data(store: FeatureStore, collection: Collection) -> TrainingData:
+def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
     """What a run learns from: training and validation videos, and the experts that say something about them.
 
     Raises:
         HcqError: no video is left to train on.
     """
-    train, warnings = collection.parts["train"], list(collection.warnings)
+    train, warnings = dataset.splits["train"], list(dataset.warnings)
     if not len(train):
         raise HcqError("no captioned video is in the training split", "hcq captions check FILE")
     names = list(store.experts)
@@ -55,4 +55,4 @@ def training_data(store: FeatureStore, collection: Collection) -> TrainingData:
         for name in names
         if name not in silent
     }
-    return TrainingData(store, experts, train, collection.parts["val"], collection.explanation, warnings)
+    return TrainingData(store, experts, train, dataset.splits["val"], dataset.explanation, warnings)

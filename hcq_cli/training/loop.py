@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hcq_cli.datasets.batches import BatchSampler, Draw, collate
-from hcq_cli.datasets.features import held_in_memory
-from hcq_cli.datasets.statistics import FeatureStatistics, statistics
+from hcq_cli.datasets.batches import BatchPlan, BatchSampler, collate
+from hcq_cli.datasets.features import FeatureStatistics, cached_in_memory, feature_statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
@@ -120,7 +119,7 @@ class Trainer:
     def begin(self, must_resume: bool) -> None:
         """Build the model, or read the state of an interrupted run."""
         names, every = list(self.data.experts), np.concatenate([self.data.train.rows, self.data.validation.rows])
-        self.features = held_in_memory(self.data.features, every, names, self.recipe.training.cache_mb)
+        self.features = cached_in_memory(self.data.features, every, names, self.recipe.training.cache_mb)
         found = resume.newest(self.run)
         if must_resume and found is None:
             raise NotFoundError(f"{self.run}: no interrupted training there", "hcq train")
@@ -150,7 +149,7 @@ class Trainer:
         self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         if self.config.video.standardize:
             widths = {name: expert.dim for name, expert in self.data.experts.items()}
-            found = statistics(self.features, self.data.train.rows, widths)
+            found = feature_statistics(self.features, self.data.train.rows, widths)
             _set_scales(self.network, found)
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
         for warning in self.method.on_train_start(vectors):
@@ -216,14 +215,14 @@ class Trainer:
         used = self.method.on_epoch_end(sample.get(), self.epoch)
         self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
 
-    def step(self, draw: Draw, sample: EmbeddingSample) -> torch.Tensor:
+    def step(self, draw: BatchPlan, sample: EmbeddingSample) -> torch.Tensor:
         """Learn from one batch; its loss, and R@1 inside it by dense and by quantized vectors."""
         step = draw.epoch * self.sampler.steps_per_epoch + draw.step
         torch.manual_seed(int(np.random.SeedSequence((self.seed, 3, step)).generate_state(1)[0]))
         set_rate(self.optimizer, rate(self.recipe.training, step, self.steps, draw.epoch))
         self.optimizer.zero_grad(set_to_none=True)
         totals = torch.zeros(3, device=self.device)
-        for portion in draw.portions(self.recipe.training.accumulate):
+        for portion in draw.micro_batches(self.recipe.training.accumulate):
             terms = self.method.training_step(*self.forward(portion, sample), draw.epoch)
             share = len(portion.videos) / len(draw.videos)
             (share * terms.loss).backward()
@@ -233,7 +232,7 @@ class Trainer:
         self.optimizer.step()
         return totals.cpu()
 
-    def forward(self, draw: Draw, sample: EmbeddingSample) -> tuple[BatchEmbeddings, Pairs]:
+    def forward(self, draw: BatchPlan, sample: EmbeddingSample) -> tuple[BatchEmbeddings, Pairs]:
         """Embed a batch, and keep its vectors in `sample`."""
         part = self.data.train
         tokens = self.features.read(part.rows[draw.videos], list(self.data.experts))
@@ -298,7 +297,7 @@ class Trainer:
         resume.write(self.run, progress, fill_all)
         write_text(self.run / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in self.history))
 
-    def _tell_step(self, draw: Draw, loss: float, started: float) -> None:
+    def _tell_step(self, draw: BatchPlan, loss: float, started: float) -> None:
         done = draw.epoch * self.sampler.steps_per_epoch + draw.step + 1
         spent = self.seconds + time.monotonic() - started
         epoch, epochs = draw.epoch + 1, self.recipe.training.epochs

@@ -11,7 +11,7 @@ import torch
 from toy_dataset import SMALL, video, write_captions, write_store
 
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.datasets.collection import collect
+from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     write_store(folder / "features", [video(n) for n in range(48)])
     write_captions(folder / "captions.jsonl", range(48), "train")
     store = FeatureStore.open(folder / "features")
-    return training_data(store, collect(store, read_captions(folder / "captions.jsonl")))
+    return training_data(store, load_dataset(store, read_captions(folder / "captions.jsonl")))
 
 
 def run(data: TrainingData, folder: Path, kind: str, *settings: str, **options: object) -> TrainingResult:

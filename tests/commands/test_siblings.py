@@ -12,7 +12,7 @@ from toy_dataset import SMALL, caption, video, write_captions, write_store
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.datasets.collection import collect
+from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import load
 from hcq_cli.training import recipe as recipes
@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts.append(write_captions(folder / "part", range(40, 52), "test").read_text())
     (folder / "captions.jsonl").write_text("".join(parts))
     store = FeatureStore.open(folder / ".hcq" / "features")
-    data = training_data(store, collect(store, read_captions(folder / "captions.jsonl")))
+    data = training_data(store, load_dataset(store, read_captions(folder / "captions.jsonl")))
     about = {"captions": str(folder / "captions.jsonl")}
     for kind in ("hcq", "hct", "jpq", "dcmh"):
         train(data, recipes.load("default", [*QUICK, f"model.kind={kind}"]), folder / kind, about=about)

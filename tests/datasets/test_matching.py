@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hcq_cli.datasets.captions import CaptionedVideo, Captions
-from hcq_cli.datasets.matching import Match, match
+from hcq_cli.datasets.matching import MatchResult, match
 
 
 class Ids:
@@ -25,7 +25,7 @@ class Ids:
         return self._rows.get(video_id)
 
 
-def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None] = ()) -> Match:
+def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None] = ()) -> MatchResult:
     videos = [
         CaptionedVideo(name, [f"caption {at}"], splits[at] if splits else None, at + 1)
         for at, name in enumerate(names)
@@ -89,7 +89,7 @@ def test_a_name_that_fits_two_is_reported_with_both(name: str, ids: list[str]) -
 def test_numbered_clips_in_folders_do_not_find_those_of_another_folder() -> None:
     got = found(["cooking/1.mp4", "running/1.mp4"], ["running/1.mp4"])
     assert [video.video for video in got.absent] == ["cooking/1.mp4"]
-    assert [video.captioned.video for video in got.videos] == ["running/1.mp4"]
+    assert [video.video for video in got.captioned] == ["running/1.mp4"]
 
 
 def test_two_names_of_one_video_are_put_together_unless_their_splits_differ() -> None:

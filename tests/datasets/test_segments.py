@@ -1,4 +1,4 @@
-"""Cutting tokens in stretches against a plain loop."""
+"""Cutting tokens into segments against a plain loop."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from hcq_cli.codes.ids import find_segments, segment_id, segment_start, video_of
 from hcq_cli.codes.strings import PackedStrings
-from hcq_cli.datasets.segments import cut, cut_tokens, part
+from hcq_cli.datasets.segments import cut_tokens, cut_videos, segment_range
 from hcq_cli.features.records import Ragged
 
 
-def test_stretches_are_equally_long_and_no_longer_than_asked() -> None:
-    found = cut([65.0, 30.0, 0.0, 30.1], 30.0)
-    assert [(stretch.video, stretch.start_s) for stretch in found] == [
+def test_segments_are_equally_long_and_no_longer_than_asked() -> None:
+    found = cut_videos([65.0, 30.0, 0.0, 30.1], 30.0)
+    assert [(segment.video, segment.start_s) for segment in found] == [
         (0, 0.0), (0, 65 / 3), (0, 130 / 3), (1, None), (2, None), (3, 0.0), (3, 15.05),
     ]  # fmt: skip
     assert found[2].end_s == 65.0
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 12)), max_size=6), st.floats(1, 40), st.integers(0, 9))
-def test_every_token_lies_in_the_stretch_of_its_time(
+def test_every_token_lies_in_the_segment_of_its_time(
     videos: list[tuple[float, int]], segment_s: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -32,31 +32,31 @@ def test_every_token_lies_in_the_stretch_of_its_time(
     offsets = np.cumsum([0, *map(len, times)])
     joined = np.concatenate([np.zeros(0, np.float32), *times])
     features = np.arange(len(joined), dtype=np.float32)[:, None]
-    stretches = cut(durations, segment_s)
-    found = cut_tokens({"e": Ragged(features, joined, offsets)}, stretches, durations)["e"]
-    for at, stretch in enumerate(stretches):
-        count = sum(other.video == stretch.video for other in stretches)
-        place = at - min(i for i, other in enumerate(stretches) if other.video == stretch.video)
-        length = max(durations[stretch.video], 1e-9) / count
+    segments = cut_videos(durations, segment_s)
+    found = cut_tokens({"e": Ragged(features, joined, offsets)}, segments, durations)["e"]
+    for at, segment in enumerate(segments):
+        count = sum(other.video == segment.video for other in segments)
+        place = at - min(i for i, other in enumerate(segments) if other.video == segment.video)
+        length = max(durations[segment.video], 1e-9) / count
         wanted = [
             token
-            for token in range(offsets[stretch.video], offsets[stretch.video + 1])
+            for token in range(offsets[segment.video], offsets[segment.video + 1])
             if math.isnan(joined[token]) or min(int(np.float64(joined[token]) / length), count - 1) == place
         ]
         inside = found.features[found.offsets[at] : found.offsets[at + 1], 0]
         assert inside.tolist() == wanted
-        alone = part({"e": found}, at, at + 1)["e"]
+        alone = segment_range({"e": found}, at, at + 1)["e"]
         assert alone.features[:, 0].tolist() == wanted and alone.offsets.tolist() == [0, len(wanted)]
 
 
-def test_ids_of_stretches() -> None:
+def test_ids_of_segments() -> None:
     name = segment_id("a/b#t=1.mp4", 30, 61.25)
     assert name == "a/b#t=1.mp4#t=30,61.2"
     assert video_of(name) == "a/b#t=1.mp4" and segment_start(name) == 30.0
     assert segment_start("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
 
 
-def test_the_stretches_among_many_ids() -> None:
+def test_the_segments_among_many_ids() -> None:
     ids = [
         "a.mp4#t=0,5",
         "",

@@ -14,7 +14,7 @@ import pytest
 from toy_dataset import SMALL, video, write_captions, write_store
 
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.datasets.collection import collect
+from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def data(place: Path) -> TrainingData:
     store = FeatureStore.open(place / "features")
-    return training_data(store, collect(store, read_captions(place / "captions.jsonl")))
+    return training_data(store, load_dataset(store, read_captions(place / "captions.jsonl")))
 
 
 def run(place: Path, folder: Path, *settings: str, **options: object) -> TrainingResult:

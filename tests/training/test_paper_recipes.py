@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hcq_cli.datasets.features import MemoryFeatures
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import UsageError
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import registry
@@ -194,8 +194,8 @@ def small_data(name: str, videos: int = 4) -> TrainingData:
         features = rng.normal(size=(offsets[-1], config.dim)).astype(np.float32)
         tokens[expert] = Ragged(features, np.arange(offsets[-1], dtype=np.float32), offsets)
     rows = np.arange(videos)
-    part = Part(rows, [[SENTENCES[at % 4]] for at in range(videos)], rows)
-    nothing = Part(rows[:0], [], rows[:0])
+    part = Split(rows, [[SENTENCES[at % 4]] for at in range(videos)], rows)
+    nothing = Split(rows[:0], [], rows[:0])
     return TrainingData(MemoryFeatures(tokens, rows), experts(name), part, nothing)
 
 

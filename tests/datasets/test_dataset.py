@@ -9,14 +9,14 @@ import pytest
 from toy_dataset import caption, video, write_captions, write_store
 
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.datasets.collection import Collection, collect
-from hcq_cli.datasets.parts import Part
+from hcq_cli.datasets.dataset import Dataset, load_dataset
+from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 
 
-def collected(place: Path) -> Collection:
-    return collect(FeatureStore.open(place / "features"), read_captions(place / "captions.jsonl"))
+def collected(place: Path) -> Dataset:
+    return load_dataset(FeatureStore.open(place / "features"), read_captions(place / "captions.jsonl"))
 
 
 def test_captions_of_nothing(tmp_path: Path) -> None:
@@ -29,14 +29,14 @@ def test_captions_of_nothing(tmp_path: Path) -> None:
 def test_copies_share_a_group(tmp_path: Path) -> None:
     write_store(tmp_path / "features", [video(0), video(1, content="f" * 64), video(2, content="f" * 64)])
     write_captions(tmp_path / "captions.jsonl", range(3))
-    train = collected(tmp_path).parts["train"]
+    train = collected(tmp_path).splits["train"]
     groups = dict(zip(train.rows.tolist(), train.groups.tolist(), strict=True))
     store = FeatureStore.open(tmp_path / "features")
     a, b, c = (groups[store.row(f"v00{n}.mp4")] for n in range(3))
     assert a != b == c
 
 
-def test_parts_know_their_captions() -> None:
-    part = Part(np.array([4, 9]), [[caption(0)], [caption(1), caption(2)]], np.array([0, 1]))
+def test_splits_know_their_captions() -> None:
+    part = Split(np.array([4, 9]), [[caption(0)], [caption(1), caption(2)]], np.array([0, 1]))
     assert part.owner.tolist() == [0, 1, 1] and len(part.sentences) == 3
     assert part.sentences[2] == caption(2)
