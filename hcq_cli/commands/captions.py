@@ -13,7 +13,7 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from hcq_cli.datasets.check import CaptionReport
+    from hcq_cli.datasets.dataset import CaptionReport
     from hcq_cli.datasets.matching import VideoIds
 
 SHOWN = 20
@@ -63,7 +63,7 @@ def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dic
         "captions": len(captions),
         "splits": captions.split_counts(),
         "used_as": {name: len(getattr(report.splits, name)) for name in ("train", "val", "test")},
-        "words": vars(captions.words()),
+        "words": vars(captions.lengths()),
         "problems": [{"line": problem.line, "message": problem.message} for problem in captions.errors],
         "warnings": [{"line": problem.line, "message": problem.message} for problem in captions.warnings],
         "features": None,
@@ -72,7 +72,7 @@ def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dic
         return document
     return document | {
         "features": place,
-        "found": len(match.videos),
+        "found": len(match.captioned),
         "without_features": [{"video": video.video, "line": video.line} for video in match.absent],
         "ambiguous": [{"video": video.video, "line": video.line, "ids": ids} for video, ids in match.ambiguous],
         "contradictory": [{"video": video.video, "line": video.line} for video in match.contradictory],
@@ -81,7 +81,7 @@ def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dic
 
 
 def _print(console: Console, report: CaptionReport, store: VideoIds | None, place: Path) -> None:
-    captions, words = report.captions, report.captions.words()
+    captions, words = report.captions, report.captions.lengths()
     console.text(f"{captions.path}: {captions.format}, {len(captions.videos):,} videos, {len(captions):,} captions")
     console.text(f"words a caption: {words.least} to {words.most}, mean {words.mean:.1f}, median {words.median:g}")
     named = ", ".join(f"{count:,} {name}" for name, count in sorted(captions.split_counts().items()))
@@ -114,7 +114,7 @@ def _print_lines(console: Console, label: str, lines: list[tuple[int, str]], sho
 def _print_match(console: Console, report: CaptionReport, store: VideoIds, place: Path) -> None:
     assert report.match is not None
     match = report.match
-    console.text(f"features in {place}: {len(match.videos):,} of {len(report.captions.videos):,} videos found")
+    console.text(f"features in {place}: {len(match.captioned):,} of {len(report.captions.videos):,} videos found")
     _print_lines(console, "no features", [(video.line, repr(video.video)) for video in match.absent])
     several = [
         (video.line, f"{video.video!r} may be {', '.join(map(repr, ids[:4]))}") for video, ids in match.ambiguous
