@@ -58,6 +58,7 @@ class CodeHeader:
     def problem(self) -> str:
         """What is wrong with it; empty when all is well."""
         numbers = (self.levels, self.M, self.K, self.D)
+        # By type, not isinstance: a bool is an int, too.
         if not all(type(number) is int and number > 0 for number in numbers):
             return f"levels, M, K, D = {numbers} are not all positive numbers"
         if self.K > 256:
@@ -71,6 +72,7 @@ class CodeHeader:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> CodeHeader:
         """Read what `asdict` wrote; raises ValueError or KeyError."""
+        # Fields alone: a later version may write more.
         header = cls(**{field.name: document[field.name] for field in fields(cls)})
         if problem := header.problem():
             raise ValueError(problem)

@@ -165,6 +165,7 @@ class ContainerWriter:
             writer = SectionWriter(self._out, dtype, row_shape)
             self._in_place = (name, writer)
         else:
+            # Unnamed: it goes with the process, however that ends.
             spool = self._stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))  # noqa: SIM115 - on the stack
             writer = self._spooled[name] = SectionWriter(spool, dtype, row_shape)
         return writer
@@ -231,6 +232,7 @@ class Container:
             self.meta: dict[str, Any] = document["meta"]
             entries = document["sections"].items()
             self.sections = {name: Section.from_json(entry, self._header_offset) for name, entry in entries}
+        # Also what json does not survive: brackets nested by the thousand.
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(f"its header makes no sense ({type(error).__name__}: {error})") from error
 
@@ -251,6 +253,7 @@ class Container:
             raise DamagedError(
                 f"{self.path}: format version {version}, this hcq reads up to {VERSION}", "upgrade hcq"
             )
+        # The header is the last thing in the file, so a file that was cut short or grew is told at once.
         if offset + length != len(self._bytes):
             raise self._damaged("truncated or overlong, the file is damaged")
         self._header_offset = offset

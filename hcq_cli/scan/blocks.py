@@ -132,6 +132,7 @@ def to_blocks(codes: np.ndarray) -> Blocks:
     """Bring codes uint8 [n, S] into kernel order."""
     videos, subquantizers = codes.shape
     if (native := _native()) is not None:
+        # Sixteen rows by sixteen codes at a time, in registers; it pads the last block with zeros itself.
         blocks = np.empty((-(-videos // WIDTH), subquantizers, WIDTH), np.uint8)
         native.to_blocks(np.ascontiguousarray(codes), videos, subquantizers, blocks)
         return Blocks(blocks, videos)

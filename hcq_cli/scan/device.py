@@ -77,10 +77,12 @@ class DeviceKernel:
             return merge([], len(tables), k)
         scores = self._scores(blocks, tables)
         if not alive.all():
+            # Dead videos must not take places among the k best, or living ones would be missed.
             scores[:, torch.from_numpy(~alive).to(self._device)] = -torch.inf
         # The k best by float32 may not be those of the canonical sum. But no video can be among these whose float32
         # sum lies further below the k-th than both can be wrong together.
         kth = scores.topk(wanted, dim=1).values[:, -1].cpu().numpy().astype(np.float64)
+        # Rounded down to float32, the precision of what it is compared with.
         least = np.nextafter((kth - 2 * error_bounds(tables)).astype(np.float32), np.float32(-np.inf))
         answers = []
         for query, table in enumerate(tables):

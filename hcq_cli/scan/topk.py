@@ -71,7 +71,7 @@ def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.n
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
         within = scores >= kth
         scores, rows = scores[within], rows[within]
-    order = np.lexsort((rows, -scores))[:k]
+    order = np.lexsort((rows, -scores))[:k]  # by the last key first
     return scores[order], rows[order]
 
 

@@ -1,1 +1,20 @@
-"""The search room: table, scan kernels, index and query. Never imports torch by itself (see tower.py)."""
+"""The search: codes become an index, and a text, a video or an id becomes ranked videos.
+
+In go a code file (`hcq encode`) and a query; out come hits with scores. A query alone imports no torch. In the order
+of reading, first a query:
+
+    query.py           texts, vectors or an id -> hits
+    text_encoder.py    what makes vectors of a text, and how it comes into an index
+    collection.py      what can be searched, and the search for the best rows in it
+    index.py           the index as readers see it
+    segment.py         a file of it: codes, ids, paths, and how an id is found
+    ivf.py             its inverted lists: which videos lie together, which lists a query looks into
+    video_query.py     a video file as a query
+
+then how an index is made, and taken elsewhere:
+
+    index_writer.py    build, add, remove, compact
+    segment_writer.py  codes in kernel order, in bounded memory
+    ivf_training.py    k-means, and the choice of how many lists a query looks into
+    faiss_export.py    the index as a file of Faiss
+"""

@@ -26,28 +26,27 @@ QUERIES_AT_ONCE = 64
 
 
 class SearchableCodes(Protocol):
-    """Something to search: an `Index`, or a code file as it is. Rows are numbered through all its codes."""
+    """Something to search: an `Index`, or a code file as it is. Rows are numbered through all its codes.
+
+    Attributes:
+        path: of the index or of the code file.
+        header: what the codes are codes of.
+        codebooks: float32 [S, K, d].
+        scale: float32 [S].
+        ivf: the inverted lists that its codes lie by, or None.
+        videos: how many a search can find.
+        checkpoints: where its model may lie, the likeliest first.
+        text_encoder_file: of its model, if it has one.
+    """
 
     path: Path
     header: CodeHeader
     codebooks: np.ndarray
     scale: np.ndarray
     ivf: InvertedLists | None
-
-    @property
-    def videos(self) -> int:
-        """How many a search can find."""
-        ...
-
-    @property
-    def checkpoints(self) -> list[Path]:
-        """Where its model may lie, the likeliest first."""
-        ...
-
-    @property
-    def text_encoder_file(self) -> Path | None:
-        """The file of its model's text encoder, if it has one."""
-        ...
+    videos: int
+    checkpoints: list[Path]
+    text_encoder_file: Path | None
 
     def sources(self) -> Sequence[CodeSource]:
         """Its codes, for the scan."""
@@ -168,6 +167,7 @@ def find(
         chosen = collection.ivf.choose(levels[part], sizes, k, params.nprobe)
         found += _scan_lists(collection.sources(), starts, chosen, tables[part], k=k, threads=threads, by=by)
     for query, answer in enumerate(found):
+        # Removed videos still count in the sizes that lists are chosen by, so too few may be left in those.
         if len(answer.rows) < wanted:
             everything = scan(collection.sources(), tables[query : query + 1], k, threads=threads, by=by)
             found[query] = TopK(everything.scores[0], everything.rows[0])
@@ -191,7 +191,7 @@ def _scan_lists(
     for source, begins in zip(sources, starts, strict=True):
         assert isinstance(source, Blocks)
         ranges = np.stack([begins[wanted], begins[wanted + 1], bounds[:-1], bounds[1:]], axis=1)
-        ranges = ranges[ranges[:, 0] < ranges[:, 1]]
+        ranges = ranges[ranges[:, 0] < ranges[:, 1]]  # a list may have no video in this segment
         # Threads take lists by turns, so each begins with promising ones and soon has a high k-th score.
         for turn in range(max(threads, 1)):
             if len(ranges[turn::threads]):
@@ -221,9 +221,11 @@ def _by_list(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.n
     """
     if len(chosen) == 1:
         return chosen[0], np.zeros(len(chosen[0]), np.int32), np.arange(len(chosen[0]) + 1)
+    # Pairs (list, query), with the rank of the list among those of the query.
     lists = np.concatenate(chosen)
     queries = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
     ranks = np.concatenate([np.arange(len(one)) for one in chosen])
+    # The best rank that any query gives a list decides when its turn comes.
     best_rank = np.full(int(lists.max()) + 1, len(lists))
     np.minimum.at(best_rank, lists, ranks)
     order = np.lexsort((queries, lists, best_rank[lists]))

@@ -69,7 +69,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
         for part, lines in _living_rows(index):
             codes[pq.ntotal : pq.ntotal + len(part)] = part
             pq.ntotal += len(part)
-            names.writelines(lines)
+            names.writelines(lines)  # in the order of Faiss's row numbers, which are all that its answers say
             progress(len(part))
         try:
             faiss.write_index(pq, str(out))

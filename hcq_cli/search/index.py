@@ -168,6 +168,9 @@ class Index:
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         ivf: the inverted lists its segments lie by, or None.
+        videos: that a search can find.
+        checkpoints: where the model may lie: as seen from the index, then where it was.
+        text_encoder_file: of the model, if there is one.
         segments: with what is dead in each, bool [N] or None.
 
     Raises:
@@ -183,12 +186,18 @@ class Index:
         self.manifest = IndexManifest.from_json(manifest.body, folder)
         self._quantizer = Container(folder / self.manifest.quantizer, QUANTIZER, REMEDY)
         self.header, self.codebooks, self.scale = read_quantizer(self._quantizer)
+        # Said twice, so that a quantizer copied from another index is not taken for this one's.
         if self.header != self.manifest.header:
             raise DamagedError(f"{self._quantizer.path}: belongs to another model than the manifest", REMEDY)
         self.ivf: InvertedLists | None = None
         if self.manifest.ivf:
             self.ivf = read_lists(folder / self.manifest.ivf, self.header, self.scale)
         self.segments = [self._open_segment(entry) for entry in self.manifest.segments]
+        self.videos = sum(entry.videos - entry.removed for entry in self.manifest.segments)
+        self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
+        exported = self.manifest.text_encoder
+        self.text_encoder_file = folder / exported.file if exported else None
+        # Rows count through all segments: the first row of each, and one after the last.
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
 
     def _open_segment(self, entry: SegmentEntry) -> tuple[IndexSegment, np.ndarray | None]:
@@ -221,21 +230,6 @@ class Index:
                 # A writer may have dropped an old file after the manifest was read; then there is a newer one.
                 if held.numbers()[-1:] == [manifest.generation]:
                     raise DamagedError(f"{error.message} (it belongs to the index)", REMEDY) from error
-
-    @property
-    def videos(self) -> int:
-        """Videos a search can find."""
-        return sum(entry.videos - entry.removed for entry in self.manifest.segments)
-
-    @property
-    def checkpoints(self) -> list[Path]:
-        """Where the model may lie: as seen from the index, then where it was."""
-        return [self.path / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
-
-    @property
-    def text_encoder_file(self) -> Path | None:
-        """The file of the model's text encoder, if there is one."""
-        return self.path / self.manifest.text_encoder.file if self.manifest.text_encoder else None
 
     def sources(self) -> list[Blocks]:
         """The segments for `kernels.scan`."""

@@ -99,7 +99,8 @@ def build(
         draft.append_verified(files, progress)
         if ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
-            ivf = tune(ivf, draft.living(), asked, files[0].codebooks, files[0].scale, threads=default_threads())
+            living = [(part.segment, part.dead) for part in draft.segments]
+            ivf = tune(ivf, living, asked, files[0].codebooks, files[0].scale, threads=default_threads())
             manifest = replace(manifest, ivf=f"partition-{generation:08d}.hcq")
             write_lists(folder / manifest.ivf, ivf)
         manifest = replace(manifest, text_encoder=text_encoder(folder, generation))
@@ -146,6 +147,7 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Index
     with _writing(folder, wait_s) as generation:
         index = Index.open(folder)
         draft = _Draft.of(index, generation)
+        # Each id once: a second time its rows are dead already, and it would count as unknown.
         unknown = [video_id for video_id in dict.fromkeys(ids) if not draft.remove(video_id)]
         if not draft.removed:
             change = IndexChange(folder, index.generation, index.videos, 0, removed=0, segments=len(index.segments))
@@ -178,7 +180,7 @@ def _writing(folder: Path, wait_s: float) -> Iterator[int]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, an index is a folder")
     with writer_lock(folder, wait_s=wait_s):
-        remove_leftovers(folder)
+        remove_leftovers(folder)  # temporary files of a writer that was killed
         numbers = generations(folder).numbers()
         yield (numbers[-1] if numbers else 0) + 1
 
@@ -209,6 +211,7 @@ def _same_model(path: Path, header: CodeHeader, other: CodeHeader, holder: str) 
 def _write_quantizer(folder: Path, generation: int, file: CodeFile) -> IndexManifest:
     """Write the quantizer of a new index; gives what its manifest says so far."""
     name = f"quantizer-{generation:08d}.hcq"
+    # Where it is now, not where it was when the codes were made: the two may have moved together.
     checkpoint = next((path for path in file.checkpoints if path.is_dir()), Path(file.header.checkpoint))
     header = replace(file.header, checkpoint=str(checkpoint.resolve()))
     with ContainerWriter(folder / name, QUANTIZER, asdict(header)) as writer:
@@ -266,10 +269,6 @@ class _Draft:
         self.segments.append(_DraftSegment(segment, np.zeros(segment.videos, bool)))
         return self.segments[-1]
 
-    def living(self) -> list[tuple[IndexSegment, np.ndarray | None]]:
-        """The segments with what is dead in each."""
-        return [(part.segment, part.dead) for part in self.segments]
-
     def append_verified(self, files: Sequence[CodeFile], progress: Progress) -> None:
         """Add a segment for each code file, while another thread checks every byte of the files.
 
@@ -303,6 +302,7 @@ class _Draft:
             assign = partial(self.ivf.assign, codebooks=file.codebooks)
             lists = self.ivf.lists
             write_listed_segment(path, self.subquantizers, batches(), videos=len(file), lists=lists, assign=assign)
+        # Of a video that comes twice the later row lives, be the earlier one in this file or in one before.
         older = list(self.segments)
         newer = self.open_segment(path)
         self.added += newer.segment.videos
@@ -329,7 +329,8 @@ class _Draft:
         for number, part in enumerate(self.segments):
             removed = int(part.dead.sum())
             if removed == part.segment.videos:
-                continue
+                continue  # its file is no longer named, and goes below
+            # A file of tombstones is never changed: where more rows have died since, a new one takes its place.
             if removed and not part.tombstones:
                 part.tombstones = f"tombstones-{self.generation:08d}-{number:03d}.hcq"
                 write_tombstones(self.folder / part.tombstones, part.dead)
@@ -352,6 +353,7 @@ def _clear(folder: Path) -> None:
     """Delete data files that none of the kept generations names; open readers have theirs mapped."""
     held, named = generations(folder), set()
     for number in held.numbers():
+        # A damaged old generation names nothing that anybody could open any more.
         with suppress(HcqError, NotFoundError):
             named.update(IndexManifest.from_json(held.read(number).body, folder).files())
     for pattern in DATA_FILES:

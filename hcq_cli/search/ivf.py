@@ -148,6 +148,7 @@ class InvertedLists:
 
 def shortfall(expected: np.ndarray) -> np.ndarray:
     """How far each expected score [..., lists] lies below the mean of a query's leaders; leaders' own around 0."""
+    # Not below the best alone: how far that stands out varies from query to query, the mean of a few less.
     count = min(LEADERS, expected.shape[-1])
     leaders = np.partition(expected, expected.shape[-1] - count, axis=-1)[..., -count:]
     return leaders.mean(-1, keepdims=True) - expected

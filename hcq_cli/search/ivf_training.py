@@ -92,6 +92,7 @@ def lists_for(videos: int) -> int:
     """How many lists `auto` makes for so many videos; 0 for none."""
     if videos < FEWEST_VIDEOS:
         return 0
+    # More lists than 4·√N cost a query more to choose among than they save it in the scan.
     return int(2 ** np.round(np.log2(min(videos / VIDEOS_A_LIST, 4 * np.sqrt(videos)))))
 
 
@@ -100,8 +101,9 @@ def sample(files: Sequence[CodeFile], lists: int, seed: int = 0) -> np.ndarray:
     counts = np.array([len(file) for file in files])
     firsts = np.cumsum(counts) - counts
     wanted = min(int(counts.sum()), max(SAMPLE_A_LIST * lists, DIRECTION_SAMPLE))
+    # Unshuffled, which is faster; sorted, because a file is read forwards.
     rows = np.random.default_rng(seed).choice(int(counts.sum()), wanted, replace=False, shuffle=False)
-    rows.sort()  # a file is read forwards
+    rows.sort()
     of_file = [
         rows[(rows >= first) & (rows < first + count)] - first for first, count in zip(firsts, counts, strict=True)
     ]
@@ -158,6 +160,7 @@ def kmeans(vectors: np.ndarray, lists: int, random: np.random.Generator) -> np.n
         sizes = np.bincount(cells, minlength=lists)
         filled = np.flatnonzero(sizes)
         starts = (np.cumsum(sizes) - sizes)[filled]
+        # Cells without a vector start anew from one drawn at random; all others become the mean of theirs.
         centroids = vectors[random.choice(len(vectors), lists)]
         centroids[filled] = np.add.reduceat(vectors[by_cell], starts, axis=0) / sizes[filled, None]
     return centroids
@@ -175,6 +178,7 @@ def noisy_videos(codes: np.ndarray, codebooks: np.ndarray, levels: int, seed: in
     clean = reconstruct_levels(codes, codebooks, levels)
     noise = np.random.default_rng(seed).normal(size=clean.shape).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=2, keepdims=True)
+    # Two random directions in so many dimensions are nearly orthogonal, so the cosine comes out as wanted.
     mixed = NOISE_COSINE * clean + np.sqrt(1 - NOISE_COSINE**2) * noise
     return TuningQueries(mixed / np.linalg.norm(mixed, axis=2, keepdims=True), "noisy videos")
 
@@ -227,6 +231,7 @@ def tune(
     gap = max(0.0, float(np.sort(needed)[int(np.ceil(wanted * len(needed))) - 1])) if len(needed) else 0.0
     sizes = list_sizes([one.list_starts for one, _ in living if one.list_starts is not None], ivf.lists)
     videos = int(sizes.sum())
+    # With the gap alone, so that `choose` can be asked; what it chooses is then measured.
     tuning = Tuning(
         nprobe=1,
         recall=1.0,

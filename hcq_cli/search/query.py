@@ -159,6 +159,7 @@ def _best_hits(collection: SearchableCodes, found: TopK, query: int, k: int) -> 
     hits: dict[str, Hit] = {}
     for score, row in zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True):
         name, path = collection.name(row)
+        # Found best first, so the first segment of a video is its best one.
         video = name if segment_start(name) is None else video_of(name)
         if len(hits) < k and video not in hits:
             hits[video] = Hit(len(hits) + 1, score, name, path)
@@ -207,6 +208,7 @@ def search_like(
             f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
             "encode and index both with one checkpoint: hcq encode, hcq index build",
         )
+    # The query is made of the item's own codes: no text, no network, and nothing to load.
     levels = reconstruct_levels(np.stack([source.codes(row) for row in rows]), source.codebooks, source.header.levels)
     if len(rows) > 1:
         levels = levels.mean(0, keepdims=True)

@@ -140,6 +140,7 @@ class IndexSegment:
     def codes_of(self, rows: np.ndarray) -> np.ndarray:
         """The codes uint8 [n, S] of `rows` int64 [n]. Raises DamagedError."""
         slots = rows if self._slots is None else self._slots[rows].astype(np.int64)
+        # The last block is padded: a slot beyond N would read padding, and pass it off as codes.
         if slots.max(initial=0) >= max(self.videos, 1):
             raise DamagedError(f"{self.path}: rows lie outside its codes", REMEDY)
         return self.blocks.at(slots)
@@ -214,7 +215,7 @@ class IndexSegment:
         if rows.max(initial=0) >= max(self.videos, 1):
             raise DamagedError(f"{self.path}: its codes name rows that it does not have", REMEDY)
         if dead is None or not dead[rows].any():
-            return rows, codes
+            return rows, codes  # without a copy
         alive = ~dead[rows]
         return rows[alive], codes[alive]
 

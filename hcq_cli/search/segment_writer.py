@@ -147,11 +147,13 @@ class Buckets:
 
     def __init__(self, folder: Path, subquantizers: int, lists: int, videos: int) -> None:
         self._record = np.dtype([("list", "<u4"), ("row", "<u4"), ("codes", "u1", (subquantizers,))])
+        # As few files as keep each within the memory for sorting it, each of as many lists as the others.
         count = min(MOST_BUCKETS, lists, max(1, -(-videos * self._record.itemsize // BUCKET_BYTES)))
         self._folder, self._lists_each = folder, -(-lists // count)
         self._count = -(-lists // self._lists_each)
 
     def __enter__(self) -> Buckets:
+        # Unnamed files: they go with the process, however that ends.
         with ExitStack() as stack:
             self._files: list[IO[bytes]] = [
                 stack.enter_context(tempfile.TemporaryFile(dir=self._folder)) for _ in range(self._count)

@@ -160,6 +160,7 @@ def text_encoder_exporter(
     def bring(folder: Path, generation: int) -> TextEncoderEntry | None:
         if precision == "none" or header.kind != "videos":
             return None
+        # An export takes seconds; codes that are added or indexed again are mostly of the same model.
         known = _entry_of_newest(folder)
         if known is not None and known.precision == precision and _belongs(folder / known.file, header):
             return known
@@ -203,7 +204,7 @@ def _find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None
     """The first checkpoint folder that holds the wanted model; unreadable ones are passed over."""
     from hcq_cli.model.checkpoint import read_header
 
-    for folder in dict.fromkeys(candidates):
+    for folder in dict.fromkeys(candidates):  # each once: the same folder is often named by two ways
         with suppress(HcqError, OSError):
             if folder.is_dir() and read_header(folder).hash == model_hash:
                 return folder
@@ -254,7 +255,7 @@ def hits_kept(collection: SearchableCodes, exact: np.ndarray, found: np.ndarray)
     if not best.rows.size:
         return None
     shared = [len(np.intersect1d(*pair)) for pair in zip(best.rows, mine.rows, strict=True)]
-    every = np.arange(len(collection.codebooks))
+    every = np.arange(len(collection.codebooks))  # table[every, codes]: the S entries that a video's codes name
     # The same ten videos scored with the other vectors, whether or not they are among the ten best by those.
     again = [
         [table[every, collection.codes(int(row))].sum(dtype=np.float64) for row in rows]

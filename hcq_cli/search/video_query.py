@@ -142,6 +142,7 @@ def encode_video(
     config = read_header(encoder.source).config
     matched = match_experts(config.experts, sources)
     started = time.perf_counter()
+    # Through a store like any other, so that its features are those that training read, to the last bit.
     with tempfile.TemporaryDirectory(prefix="hcq-query-") as folder:
         warnings = _extract(found.videos[0], matched, Path(folder), timeout_s)
         extracted = time.perf_counter()
@@ -149,7 +150,7 @@ def encode_video(
         tokens = store.read([0], [name for name in config.experts if name in store.experts])
     if not any(len(ragged.times) for ragged in tokens.values()):
         raise HcqError(f"{path}: there is nothing in it that the model's experts see or hear", "hcq extract FILE")
-    model = encoder.model
+    model = encoder.model  # torch and the weights are loaded here, when nothing else can fail any more
     loaded = time.perf_counter()
     levels = model.search_vectors(model.encode_videos(collate(tokens, config.video.max_tokens)))
     encode_ms = (time.perf_counter() - loaded) * 1000
