@@ -1,5 +1,7 @@
-"""The demo: clips that hcq renders itself, and the whole journey over them, offline.
+"""The demo: clips that hcq renders itself, and the whole journey over them, offline; `hcq demo` runs it.
 
-scene.py says what a clip shows and which combinations are kept for the test; render.py draws it (faces.py the
-people, sounds.py the sound); grammar.py puts it in words; journey.py runs the five verbs over the result.
+A number of clips and a seed go in; a folder of MP4 files, a workspace that can be searched and a report come out. In
+the order to read: clips.py (what each clip shows, and which combinations are kept for the test), grammar.py (captions
+and the five shown queries), drawing.py and sounds.py (what is seen and heard), render.py (MP4 files), folder.py (what
+lies where), journey.py (the five verbs over it all).
 """

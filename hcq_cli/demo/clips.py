@@ -61,6 +61,7 @@ class DemoClip:
 
 def hold_out(rng: Generator) -> set[Combination]:
     """Choose the combinations that no training clip shows: one partner in each of PAIRS for every object."""
+    # One partner a value, by a permutation: every partner keeps other objects to be seen with in training.
     chosen: set[Combination] = set()
     for a, b in PAIRS:
         partners = rng.permutation(ATTRIBUTES[b])
@@ -92,15 +93,16 @@ def compose(videos: int, seed: int) -> list[DemoClip]:
     return [DemoClip(at, split, values) for at, (split, values) in enumerate(zip(splits, shown, strict=True))]
 
 
-def unseen(scene: DemoClip, training: Iterable[DemoClip]) -> set[Combination]:
-    """The combinations of `scene` that no clip of `training` shows."""
+def unseen(clip: DemoClip, training: Iterable[DemoClip]) -> set[Combination]:
+    """The combinations of `clip` that no clip of `training` shows."""
     seen: set[Combination] = set().union(*(other.combinations() for other in training))
-    return scene.combinations() - seen
+    return clip.combinations() - seen
 
 
 def _deck(attribute: str, count: int, rng: Generator) -> list[str]:
     """`count` values of an attribute, each as often as the next one, in random order."""
     values: Sequence[str] = ATTRIBUTES[attribute]
+    # People are dealt by themselves: half of the clips show nobody, so that "a man" tells something.
     if attribute == "person":
         people = len(values) - 1
         with_face = [values[1 + at % people] for at in range(round(count * (1 - SHARE_WITHOUT_FACE)))]
@@ -111,20 +113,16 @@ def _deck(attribute: str, count: int, rng: Generator) -> list[str]:
 
 
 def _train_values(count: int, held_out: set[Combination], rng: Generator) -> list[dict[str, str]]:
-    while True:
+    """Values of the training clips: no held-out combination, and every value at least once."""
+    while True:  # in a small demo a value may be lost when held-out combinations are avoided: deal again
         decks = {name: _deck(name, count, rng) for name in ATTRIBUTES}
         shown = [{name: decks[name][at] for name in ATTRIBUTES} for at in range(count)]
         for values in shown:
-            _avoid(values, held_out, rng)
+            for a, b in PAIRS:
+                while (a, values[a], b, values[b]) in held_out:
+                    values[b] = str(rng.choice(ATTRIBUTES[b]))
         if all({values[name] for values in shown} == set(ATTRIBUTES[name]) for name in ATTRIBUTES):
             return shown
-
-
-def _avoid(values: dict[str, str], held_out: set[Combination], rng: Generator) -> None:
-    """Replace the object's partners until none of the combinations is held out."""
-    for a, b in PAIRS:
-        while (a, values[a], b, values[b]) in held_out:
-            values[b] = str(rng.choice(ATTRIBUTES[b]))
 
 
 def _test_values(count: int, held_out: set[Combination], rng: Generator) -> list[dict[str, str]]:

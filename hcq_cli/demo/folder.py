@@ -56,10 +56,6 @@ class DemoFolder:
         """What the five verbs share."""
         return Workspace(self.root / ".hcq")
 
-    @property
-    def _mark(self) -> Path:
-        return self.root / "demo.json"
-
     def open(self, wanted: Identity, fresh: bool) -> None:
         """Make the folder this demo's, or see that it is.
 
@@ -81,20 +77,20 @@ class DemoFolder:
             )
         elif found is None and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise UsageError(f"{self.root}: is there already and is no demo's folder", "hcq demo SOME-NEW-FOLDER")
-        write_json(self._mark, asdict(wanted))  # first, so that a kill leaves a folder that is known as a demo's
+        write_json(
+            self.root / "demo.json", asdict(wanted)
+        )  # first, so that a kill leaves a folder that is known as a demo's
         self.clips.mkdir(exist_ok=True)
 
     def _found(self) -> dict[str, object] | None:
         try:
-            found = json.loads(self._mark.read_text("utf-8"))
+            found = json.loads((self.root / "demo.json").read_text("utf-8"))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
 
-    def write_captions(self, scenes: Sequence[DemoClip], seed: int) -> Path:
+    def write_captions(self, clips: Sequence[DemoClip], seed: int) -> Path:
         """Write what every clip shows, in words and (for whoever wants to count) as values."""
-        lines = [
-            {"video": s.file, "split": s.split, "captions": captions(s, seed), "shows": s.values} for s in scenes
-        ]
+        lines = [{"video": s.file, "split": s.split, "captions": captions(s, seed), "shows": s.values} for s in clips]
         write_text(self.workspace.captions, "".join(json.dumps(line) + "\n" for line in lines))
         return self.workspace.captions

@@ -1,4 +1,4 @@
-"""Puts the demo's clips in words: a small grammar with synonyms.
+"""Puts the demo's clips in words: captions by a small grammar with synonyms, and the five queries that are shown.
 
 Full captions name what tells a clip from the others (the object, its colour and its motion always, the rest
 mostly). Training clips have short ones too, which name a thing or two, because that is how people ask.
@@ -6,12 +6,14 @@ mostly). Training clips have short ones too, which name a thing or two, because 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-from hcq_cli.demo.clips import NOBODY, SILENCE, DemoClip
+from hcq_cli.demo.clips import NOBODY, SILENCE, DemoClip, unseen
 
 FULL_CAPTIONS, SHORT_CAPTIONS, PAIR_CAPTIONS = 3, 2, 2
 """Captions of each kind that a clip has: of everything, of one attribute, of two; test clips have only full ones."""
@@ -96,7 +98,7 @@ SHORT_SILENCE = ("{sound}", "{sound} can be heard")
 SHORT_NOBODY = ("{person} looks on", "{person} is there")
 PAIR = (
     "{painted_thing}",
-    "{painted_thing}",
+    "{painted_thing}",  # twice as often: it is what people ask for most
     "{thing} {motion}",
     "{thing}{with_sound}",
     "{thing} before {background}",
@@ -106,29 +108,29 @@ SOMEBODY = ("somebody", "a person", "someone")
 """What any person may also be called in a short caption."""
 
 
-def say(attribute: str, value: str, rng: Generator) -> str:
+def _say(attribute: str, value: str, rng: Generator) -> str:
     """One of the wordings of a value."""
     return str(rng.choice(WORDS[attribute][value]))
 
 
-def with_article(words: str) -> str:
+def _with_article(words: str) -> str:
     """`words` after "a" or "an", as the first letter asks."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def with_sound(values: Mapping[str, str], spoken: Mapping[str, str], rng: Generator) -> str:
+def _with_sound(values: Mapping[str, str], spoken: Mapping[str, str], rng: Generator) -> str:
     """What is heard, as the end of a sentence."""
     return str(rng.choice(WITHOUT_SOUND if values["sound"] == SILENCE else SOUND)).format(spoken["sound"])
 
 
-def full_caption(values: Mapping[str, str], rng: Generator) -> str:
+def _full_caption(values: Mapping[str, str], rng: Generator) -> str:
     """A sentence that names object, colour and motion, the background, and mostly the sound and the person."""
-    spoken = {name: say(name, value, rng) for name, value in values.items()}
-    sound = with_sound(values, spoken, rng) if rng.uniform() < 0.9 else ""
+    spoken = {name: _say(name, value, rng) for name, value in values.items()}
+    sound = _with_sound(values, spoken, rng) if rng.uniform() < 0.9 else ""
     mentioned = rng.uniform() < (0.4 if values["person"] == NOBODY else 0.95)
     person = str(rng.choice(PERSON)).format(spoken["person"]) if mentioned else ""
     return str(rng.choice(FULL)).format(
-        thing=with_article(f"{spoken['colour']} {spoken['object']}"),
+        thing=_with_article(f"{spoken['colour']} {spoken['object']}"),
         motion=spoken["motion"],
         background=spoken["background"],
         sound=sound,
@@ -136,39 +138,89 @@ def full_caption(values: Mapping[str, str], rng: Generator) -> str:
     )
 
 
-def short_caption(values: Mapping[str, str], attribute: str, rng: Generator) -> str:
+def _short_caption(values: Mapping[str, str], attribute: str, rng: Generator) -> str:
     """A few words about one attribute."""
-    spoken = {name: say(name, value, rng) for name, value in values.items()}
+    spoken = {name: _say(name, value, rng) for name, value in values.items()}
     if values["person"] != NOBODY and rng.uniform() < 0.25:
         spoken["person"] = str(rng.choice(SOMEBODY))
     forms = {SILENCE: SHORT_SILENCE, NOBODY: SHORT_NOBODY}.get(values[attribute], SHORT[attribute])
-    spoken |= {"thing": with_article(spoken["object"]), "colour_thing": with_article(f"{spoken['colour']} thing")}
+    spoken |= {"thing": _with_article(spoken["object"]), "colour_thing": _with_article(f"{spoken['colour']} thing")}
     return str(rng.choice(forms)).format(**spoken)
 
 
-def pair_caption(values: Mapping[str, str], rng: Generator) -> str:
+def _pair_caption(values: Mapping[str, str], rng: Generator) -> str:
     """A few words about two or three attributes."""
-    spoken = {name: say(name, value, rng) for name, value in values.items()}
-    painted = with_article(f"{spoken['colour']} {spoken['object']}")
+    spoken = {name: _say(name, value, rng) for name, value in values.items()}
+    painted = _with_article(f"{spoken['colour']} {spoken['object']}")
     return str(rng.choice(PAIR)).format(
         painted_thing=painted,
-        thing=painted if rng.uniform() < 0.5 else with_article(spoken["object"]),
-        with_sound=with_sound(values, spoken, rng),
+        thing=painted if rng.uniform() < 0.5 else _with_article(spoken["object"]),
+        with_sound=_with_sound(values, spoken, rng),
         motion=spoken["motion"],
         background=spoken["background"],
     )
 
 
-def captions(scene: DemoClip, seed: int) -> list[str]:
+def captions(clip: DemoClip, seed: int) -> list[str]:
     """All captions of a clip: FULL_CAPTIONS different sentences, and for training short ones as well."""
-    rng = np.random.default_rng((seed, scene.number, 1))
+    rng = np.random.default_rng((seed, clip.number, 1))  # the 1 keeps it apart from the generator of the drawing
     lines: list[str] = []
     while len(lines) < FULL_CAPTIONS:
-        line = full_caption(scene.values, rng)
+        line = _full_caption(clip.values, rng)
         if line not in lines:
             lines.append(line)
-    if scene.split == "train":
+    if clip.split == "train":
         about = rng.permutation(sorted(SHORT))[:SHORT_CAPTIONS]
-        lines += [short_caption(scene.values, str(attribute), rng) for attribute in about]
-        lines += [pair_caption(scene.values, rng) for _ in range(PAIR_CAPTIONS)]
+        lines += [_short_caption(clip.values, str(attribute), rng) for attribute in about]
+        lines += [_pair_caption(clip.values, rng) for _ in range(PAIR_CAPTIONS)]
     return lines
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query and what it asks for.
+
+    Args:
+        text: the words.
+        needs: the experts without which it cannot be answered.
+        wanted: attribute name → the value that a right clip shows.
+    """
+
+    text: str
+    needs: str
+    wanted: Mapping[str, str]
+
+    def is_answered_by(self, clip: DemoClip) -> bool:
+        """Whether a clip shows all that is asked for."""
+        return all(clip.values[name] == value for name, value in self.wanted.items())
+
+    def share(self, clips: Sequence[DemoClip]) -> float:
+        """The share of clips that are right: how often blind luck would be."""
+        return sum(map(self.is_answered_by, clips)) / len(clips)
+
+
+def five_questions(clips: Sequence[DemoClip]) -> list[Question]:
+    """One query for sound, one for motion, one for looks, one for a face, one that combines two experts.
+
+    What moves, sounds and looks on is drawn independently in every clip, so that each of the first, second and
+    fourth has nothing but its own expert to go by. The last asks for a combination that no training clip shows.
+    """
+    training = [clip for clip in clips if clip.split == "train"]
+    thing, paint = _common((clip.values["object"], clip.values["colour"]) for clip in training)
+    new = [c for clip in clips if clip.split == "test" for c in unseen(clip, training) if c[2] == "sound"]
+    shape, noise = _common((c[1], c[3]) for c in new if c[3] != SILENCE)
+    looks = _with_article(f"{WORDS['colour'][paint][0]} {WORDS['object'][thing][0]}")
+    both = f"{_with_article(WORDS['object'][shape][0])} to the sound of {WORDS['sound'][noise][0]}"
+    return [
+        Question("the sound of a barking dog", "audio", {"sound": "bark"}),
+        Question("something spins", "motion", {"motion": "spin"}),
+        Question(looks, "appearance", {"object": thing, "colour": paint}),
+        Question("a man in glasses looks on", "face", {"person": "man in glasses"}),
+        Question(both, "appearance + audio", {"object": shape, "sound": noise}),
+    ]
+
+
+def _common(pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """The pair that occurs most often; the first in alphabetical order of equally common ones."""
+    counts = Counter(pairs)
+    return min(counts, key=lambda pair: (-counts[pair], pair))

@@ -13,7 +13,7 @@ import hcq_cli as api
 from hcq_cli.api.progress import Bar, Progress
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.folder import DemoFolder, Identity
-from hcq_cli.demo.questions import Question, five_questions
+from hcq_cli.demo.grammar import Question, five_questions
 from hcq_cli.errors import HcqError
 
 if TYPE_CHECKING:
@@ -117,11 +117,11 @@ class Journey:
 
     def __init__(self, options: DemoOptions, progress: Progress) -> None:
         self.options, self.progress = options, BarsOnly(progress)
-        self.scenes = compose(options.videos, options.seed)
-        self.tests = [scene for scene in self.scenes if scene.split == "test"]
+        self.clips = compose(options.videos, options.seed)
+        self.tests = [clip for clip in self.clips if clip.split == "test"]
         self.folder = DemoFolder(options.root)
         self.workspace = self.folder.workspace
-        self.report = DemoReport(len(self.scenes), len(self.tests), self.workspace.root)
+        self.report = DemoReport(len(self.clips), len(self.tests), self.workspace.root)
 
     def run(self) -> DemoReport:
         """Go through all stages.
@@ -145,13 +145,13 @@ class Journey:
         self.report.seconds[stage] = round(time.monotonic() - started, 2)
 
     def render(self) -> None:
-        """Scenes → clips and captions."""
+        """Clips and their captions."""
         from hcq_cli.demo.render import render_all
         from hcq_cli.extraction.extract import cores
 
-        with self.progress.progress("render", len(self.scenes), "clips") as bar:
-            render_all(self.scenes, self.options.seed, self.folder.clips, cores(), bar.update)
-        self.folder.write_captions(self.scenes, self.options.seed)
+        with self.progress.progress("render", len(self.clips), "clips") as bar:
+            render_all(self.clips, self.options.seed, self.folder.clips, cores(), bar.update)
+        self.folder.write_captions(self.clips, self.options.seed)
 
     def extract(self) -> None:
         """Clips → features of all four experts."""
@@ -179,18 +179,18 @@ class Journey:
         measured = api.evaluate(self.workspace, split="test", progress=self.progress).measured
         recall = measured.quantized.t2v
         self.report.queries, self.report.R1, self.report.R10 = measured.texts, recall.R1, recall.R10
-        questions = five_questions(self.scenes)
+        questions = five_questions(self.clips)
         answers = api.Searcher(self.workspace).texts([question.text for question in questions], HITS)
         self.report.answers = [
-            Answered(question, self._judged(question, answer.hits), question.share(self.scenes))
+            Answered(question, self._judged(question, answer.hits), question.share(self.clips))
             for question, answer in zip(questions, answers, strict=True)
         ]
 
     def _judged(self, question: Question, hits: Sequence[Hit]) -> tuple[Found, ...]:
-        scenes = {scene.file: scene for scene in self.scenes}
+        clips = {clip.file: clip for clip in self.clips}
         return tuple(
-            Found(hit.rank, hit.score, hit.id, hit.path, scene.values, question.is_answered_by(scene))
-            for hit, scene in ((hit, scenes[hit.id]) for hit in hits)
+            Found(hit.rank, hit.score, hit.id, path=hit.path, shows=clip.values, right=question.is_answered_by(clip))
+            for hit, clip in ((hit, clips[hit.id]) for hit in hits)
         )
 
 

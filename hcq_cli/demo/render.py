@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +24,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from hcq_cli.demo.clips import NOBODY, SILENCE, DemoClip
-from hcq_cli.demo.drawing import HEIGHT, SPRITE, WIDTH, draw_background, draw_object
-from hcq_cli.demo.faces import draw_face
+from hcq_cli.demo.drawing import HEIGHT, SPRITE, WIDTH, draw_background, draw_face, draw_object
 from hcq_cli.demo.sounds import HZ, synthesise
 from hcq_cli.errors import HcqError
 from hcq_cli.files import atomic_path
@@ -79,15 +80,22 @@ def motion_path(motion: str, frames: int, rng: Generator, lean: int = 0) -> list
     return [Pose(x, y, size)] * frames
 
 
-def draw_frames(scene: DemoClip, rng: Generator, frames: int) -> Iterator[NDArray[np.uint8]]:
-    """Draw a scene, one uint8 [HEIGHT, WIDTH, 3] RGB after the other."""
-    back = draw_background(scene.values["background"], rng).astype(np.float32)
-    sprite = draw_object(scene.values["object"], scene.values["colour"], rng)
-    person, mask, lean = _onlooker(scene.values["person"], rng)
+def draw_frames(clip: DemoClip, rng: Generator, frames: int) -> Iterator[NDArray[np.uint8]]:
+    """Draw a clip, one frame uint8 [HEIGHT, WIDTH, 3] RGB after the other.
+
+    Args:
+        clip: what it shows.
+        rng: of every random detail; background, object, person and motion take from it in this order.
+        frames: how many.
+    """
+    back = draw_background(clip.values["background"], rng).astype(np.float32)
+    sprite = draw_object(clip.values["object"], clip.values["colour"], rng)
+    person, mask, lean = _onlooker(clip.values["person"], rng)
     front, hidden = person * mask, 1 - mask
-    path = motion_path(scene.values["motion"], frames, rng, lean)
+    path = motion_path(clip.values["motion"], frames, rng, lean)
     empty = (back * hidden + front).astype(np.uint8)
     for pose in path:
+        # Only the box that the object covers is put together anew: the rest of the frame is the same in all.
         layer, box = _placed(sprite, pose)
         picture = back[box] * (1 - layer[..., 3:]) + layer[..., :3]
         frame = empty.copy()
@@ -97,7 +105,7 @@ def draw_frames(scene: DemoClip, rng: Generator, frames: int) -> Iterator[NDArra
 
 def _placed(sprite: NDArray[np.float32], pose: Pose) -> tuple[NDArray[np.float32], tuple[slice, slice]]:
     """The object turned and sized, float32 RGBA, and the part of the frame that it covers."""
-    reach = SPRITE * pose.size * 0.72 + 1  # half the diagonal
+    reach = SPRITE * pose.size * 0.72 + 1  # half the diagonal: enough however it is turned
     left, top = max(0, int(pose.x - reach)), max(0, int(pose.y - reach))
     right, bottom = min(WIDTH, int(pose.x + reach) + 1), min(HEIGHT, int(pose.y + reach) + 1)
     place = cv2.getRotationMatrix2D((SPRITE / 2, SPRITE / 2), pose.turn, pose.size)
@@ -120,25 +128,27 @@ def _onlooker(person: str, rng: Generator) -> tuple[NDArray[np.float32], NDArray
     return picture, mask, room
 
 
-def render_clip(scene: DemoClip, seed: int, path: Path) -> None:
+def render_clip(clip: DemoClip, seed: int, path: Path) -> None:
     """Render one clip of 2 to 3 s to `path`, whole or not at all.
 
     A silent clip has no sound track if its number is even, and a track of zeros if it is odd: two different ways
     of not being heard, which the experts must tell apart.
     """
-    rng = np.random.default_rng((seed, scene.number))
+    # A generator of its own for every clip: it is the same whichever process renders it, and after whichever others.
+    rng = np.random.default_rng((seed, clip.number))
     frames = int(rng.integers(2 * FPS, 3 * FPS + 1))
-    sound = synthesise(scene.values["sound"], frames / FPS, rng)
-    has_track = scene.values["sound"] != SILENCE or scene.number % 2 == 1
+    sound = synthesise(clip.values["sound"], frames / FPS, rng)
+    has_track = clip.values["sound"] != SILENCE or clip.number % 2 == 1
     with (
         atomic_path(path, durable=False) as unfinished,
         av.open(str(unfinished), "w", format="mp4", options={"fflags": "+bitexact"}) as out,
     ):
+        # bitexact, one thread: neither the encoder's version nor the number of cores is written into the file.
         picture = out.add_stream("libx264", rate=FPS)
         picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         picture.options = {"preset": "ultrafast", "crf": "20", "threads": "1"}
         voice = out.add_stream("aac", rate=HZ, layout="mono", options={"aac_coder": "fast"}) if has_track else None
-        for image in draw_frames(scene, rng, frames):
+        for image in draw_frames(clip, rng, frames):
             out.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(picture.encode(None))
         if voice is not None:
@@ -147,6 +157,7 @@ def render_clip(scene: DemoClip, seed: int, path: Path) -> None:
 
 
 def _audio_frames(sound: NDArray[np.int16], samples: int = 1024) -> Iterator[av.AudioFrame]:
+    """The sound in frames of as many samples as AAC codes at once."""
     for start in range(0, len(sound), samples):
         frame = av.AudioFrame.from_ndarray(sound[None, start : start + samples], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = HZ, start, Fraction(1, HZ)
@@ -154,12 +165,12 @@ def _audio_frames(sound: NDArray[np.int16], samples: int = 1024) -> Iterator[av.
 
 
 def render_all(
-    scenes: Sequence[DemoClip], seed: int, folder: Path, workers: int, progress: Callable[[int], None] | None = None
+    clips: Sequence[DemoClip], seed: int, folder: Path, workers: int, progress: Callable[[int], None] | None = None
 ) -> int:
     """Render every clip that is not there yet.
 
     Args:
-        scenes: what to render.
+        clips: what to render.
         seed: see `render_clip`.
         folder: where the clips go, named after `DemoClip.file`.
         workers: processes that draw at once.
@@ -171,18 +182,18 @@ def render_all(
     Raises:
         HcqError: a clip cannot be rendered.
     """
-    missing = [scene for scene in scenes if not (folder / scene.file).exists()]
+    missing = [clip for clip in clips if not (folder / clip.file).exists()]
     if not missing:
         return 0
     workers = min(workers, -(-len(missing) // LEAST_CLIPS))
-    for finished in _rendered([missing[at::workers] for at in range(workers)], seed, folder):
+    for finished in _render_in_children([missing[at::workers] for at in range(workers)], seed, folder):
         if progress is not None:
-            progress(len(scenes) - len(missing) + finished)
+            progress(len(clips) - len(missing) + finished)
     return len(missing)
 
 
-def _rendered(shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path) -> Iterator[int]:
-    """Render each share in a process of its own (child.py); counts the clips as they are finished.
+def _render_in_children(shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path) -> Iterator[int]:
+    """Render each share in a process of its own (`main`); counts the clips as they are finished.
 
     Raises:
         HcqError: a process cannot render a clip, or ended.
@@ -193,12 +204,18 @@ def _rendered(shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path) -> 
     try:
         with os.fdopen(listening, encoding="utf-8") as lines:
             try:
+                command = python_command("hcq_cli.demo.render")
                 for _ in shares:
-                    children.append(_start_child(telling))
+                    children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=telling))
             finally:
-                os.close(telling)
+                os.close(telling)  # or the end of the pipe would never come: this process would hold it open
             for child, share in zip(children, shares, strict=True):
-                _ask(child, share, seed, folder)
+                assert child.stdin is not None
+                listed = [[clip.number, clip.split, clip.values] for clip in share]
+                asked = json.dumps({"seed": seed, "folder": str(folder), "clips": listed})
+                # A child that has ended already is told from its exit code, not from this pipe.
+                with suppress(BrokenPipeError), child.stdin as asking:
+                    asking.write(asked.encode())
             for finished, line in enumerate(lines, start=1):
                 said = json.loads(line)
                 if "error" in said:
@@ -212,12 +229,31 @@ def _rendered(shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path) -> 
             child.wait()
 
 
-def _start_child(telling: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(python_command("hcq_cli.demo.child"), stdin=subprocess.PIPE, stdout=telling)
+def main() -> None:
+    """Render what is asked for, as a process of its own: `python -P -m hcq_cli.demo.render`.
+
+    Over stdin comes one JSON document: seed, folder, and the clips as [number, split, values]. Over stdout goes one
+    JSON line a finished clip: {"clip"}; or {"error"}, and it ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody listens any more: the parent is gone
+    told = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout is for the answers alone
+    cv2.setNumThreads(1)
+    asked = json.load(sys.stdin)
+    for clip in (DemoClip(*fields) for fields in asked["clips"]):
+        try:
+            render_clip(clip, asked["seed"], Path(asked["folder"]) / clip.file)
+        except Exception as error:
+            reason = (
+                error.strerror
+                if isinstance(error, OSError) and error.strerror
+                else f"{type(error).__name__}: {error}"
+            )
+            told.write(json.dumps({"error": f"{clip.file}: {reason}"}) + "\n")
+            sys.exit(1)
+        told.write(json.dumps({"clip": clip.file}) + "\n")
 
 
-def _ask(child: subprocess.Popen[bytes], scenes: Sequence[DemoClip], seed: int, folder: Path) -> None:
-    assert child.stdin is not None
-    listed = [[scene.number, scene.split, scene.values] for scene in scenes]
-    with suppress(BrokenPipeError), child.stdin as asking:  # one that has ended already is told from its exit code
-        asking.write(json.dumps({"seed": seed, "folder": str(folder), "scenes": listed}).encode())
+if __name__ == "__main__":
+    main()

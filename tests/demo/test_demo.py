@@ -36,7 +36,7 @@ def shown(workspace):
 
 def judge_hits(report, workspace, scenes):
     """Judge the hits anew, from the file that lies in the workspace: the report must say the same."""
-    from hcq_cli.demo.questions import five_questions
+    from hcq_cli.demo.grammar import five_questions
 
     clips = shown(workspace)
     for answer, question in zip(report["queries"], five_questions(scenes), strict=True):

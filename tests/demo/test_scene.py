@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcq_cli.demo.clips import ATTRIBUTES, LEAST_VIDEOS, PAIRS, compose, unseen
-from hcq_cli.demo.questions import five_questions
+from hcq_cli.demo.grammar import five_questions
 from hcq_cli.errors import UsageError
 
 
