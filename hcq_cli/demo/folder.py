@@ -77,9 +77,8 @@ class DemoFolder:
             )
         elif found is None and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise UsageError(f"{self.root}: is there already and is no demo's folder", "hcq demo SOME-NEW-FOLDER")
-        write_json(
-            self.root / "demo.json", asdict(wanted)
-        )  # first, so that a kill leaves a folder that is known as a demo's
+        # First of all, so that a kill leaves a folder that is known as a demo's.
+        write_json(self.root / "demo.json", asdict(wanted))
         self.clips.mkdir(exist_ok=True)
 
     def _found(self) -> dict[str, object] | None:

@@ -53,7 +53,7 @@ def _strikes(t: Wave, rng: Generator, every_s: float, one: Callable[[Wave], Wave
 
 
 def _siren(t: Wave, rng: Generator) -> Wave:
-    # Up and down by an octave's 0.45 on a scale of pitch, not of frequency, as it is heard.
+    # 0.45 of an octave up and down, evenly in pitch as it is heard and not in frequency.
     sweep = np.sin(2 * np.pi * (rng.uniform(0.7, 1.1) * t + rng.uniform()))
     return _tone(rng.uniform(850, 1000) * 2 ** (0.45 * sweep), t, harmonics=3)
 

@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
+
 from hcq_cli.demo.clips import ATTRIBUTES, NOBODY, SILENCE, compose
-from hcq_cli.demo.grammar import FULL_CAPTIONS, WORDS, captions
+from hcq_cli.demo.grammar import FULL_CAPTIONS, WORDS, captions, five_questions
 
 SCENES = compose(480, seed=3)
 
@@ -68,3 +70,15 @@ def test_absence_is_said_in_words_that_make_sense():
 
 def test_equal_seeds_give_equal_captions():
     assert captions(SCENES[0], 1) == captions(SCENES[0], 1) != captions(SCENES[0], 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_five_questions_have_right_clips_and_are_hard_to_guess(seed):
+    scenes = compose(480, seed)
+    train = [scene for scene in scenes if scene.split == "train"]
+    questions = five_questions(scenes)
+    assert len({question.needs for question in questions}) == 5
+    for question in questions:
+        assert 0 < question.share(scenes) < 0.2
+    assert questions[2].share(train) > 0
+    assert questions[4].share(train) == 0

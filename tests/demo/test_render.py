@@ -1,26 +1,19 @@
-"""Rendered clips: whole, deterministic, with faces that are found and sounds that differ."""
-
-from collections import Counter
+"""Rendered clips: whole, and the same file however they are rendered; motions are what they are called."""
 
 import av
-import cv2
 import numpy as np
 import pytest
 
-from hcq_cli.demo.clips import ATTRIBUTES, NOBODY, SILENCE, DemoClip, compose
+from hcq_cli.demo.clips import ATTRIBUTES, SILENCE, compose
 from hcq_cli.demo.drawing import HEIGHT, WIDTH
-from hcq_cli.demo.render import draw_frames, motion_path, render_all, render_clip
-from hcq_cli.demo.sounds import HZ, synthesise
+from hcq_cli.demo.render import motion_path, render_all, render_clip
+from hcq_cli.demo.sounds import HZ
 
-SCENES = compose(480, seed=11)
-
-
-def frames_of(scene, count=3):
-    return list(draw_frames(scene, np.random.default_rng((11, scene.number)), count))
+CLIPS = compose(480, seed=11)
 
 
 def test_clips_last_two_to_three_seconds_and_have_picture_and_sound(tmp_path):
-    by_sound = {scene.values["sound"]: scene for scene in SCENES}
+    by_sound = {scene.values["sound"]: scene for scene in CLIPS}
     for scene in [by_sound["siren"], by_sound["rain"], by_sound["bell"]]:
         path = tmp_path / scene.file
         render_clip(scene, 11, path)
@@ -36,7 +29,7 @@ def test_clips_last_two_to_three_seconds_and_have_picture_and_sound(tmp_path):
 
 
 def test_silent_clips_either_lack_the_track_or_carry_zeros(tmp_path):
-    silent = [scene for scene in SCENES if scene.values["sound"] == SILENCE]
+    silent = [scene for scene in CLIPS if scene.values["sound"] == SILENCE]
     for scene in (next(s for s in silent if s.number % 2 == 0), next(s for s in silent if s.number % 2)):
         path = tmp_path / scene.file
         render_clip(scene, 11, path)
@@ -47,7 +40,7 @@ def test_silent_clips_either_lack_the_track_or_carry_zeros(tmp_path):
 
 
 def test_a_clip_is_the_same_file_however_it_is_rendered(tmp_path):
-    some = SCENES[:10]
+    some = CLIPS[:10]
     assert render_all(some, 11, tmp_path / "pool", workers=2) == 10
     for scene in some[:3]:
         render_clip(scene, 11, tmp_path / "alone" / scene.file)
@@ -57,28 +50,14 @@ def test_a_clip_is_the_same_file_however_it_is_rendered(tmp_path):
 
 
 def test_finished_clips_are_not_rendered_again(tmp_path):
-    render_all(SCENES[:4], 11, tmp_path, workers=1)
-    (tmp_path / SCENES[1].file).unlink()
+    render_all(CLIPS[:4], 11, tmp_path, workers=1)
+    (tmp_path / CLIPS[1].file).unlink()
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     told = []
-    assert render_all(SCENES[:4], 11, tmp_path, workers=1, progress=told.append) == 1
+    assert render_all(CLIPS[:4], 11, tmp_path, workers=1, progress=told.append) == 1
     assert told == [4]
     after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert {name: after[name] for name in before} == before and len(after) == 4
-
-
-def test_drawn_faces_are_detected_and_nothing_else_is():
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
-    people, false = Counter(), 0
-    some = SCENES[:150]
-    for scene in some:
-        found = [len(cascade.detectMultiScale(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), 1.2, 4)) for f in frames_of(scene)]
-        if scene.values["person"] == NOBODY:
-            false += max(found) > 0
-        else:
-            people[max(found) > 0] += 1
-    assert people[True] >= 0.95 * people.total()
-    assert false <= 1
 
 
 @pytest.mark.parametrize("motion", ATTRIBUTES["motion"])
@@ -98,32 +77,3 @@ def test_motions_are_what_they_are_called(motion):
         if motion == "bounce":
             assert np.count_nonzero(np.diff(np.sign(dy))) >= 3
         assert x.min() > 0 and x.max() < WIDTH and y.min() > 0 and y.max() < HEIGHT
-
-
-def test_turning_is_seen_on_every_object():
-    for thing in ATTRIBUTES["object"]:
-        values = dict(SCENES[0].values, object=thing, motion="spin", person=NOBODY)
-        first, _, last = frames_of(DemoClip(0, "train", values))
-        assert np.mean(np.abs(first.astype(int) - last).max(axis=2) > 40) > 0.01, thing
-
-
-def test_sounds_differ_more_between_kinds_than_within():
-    """Nearest neighbour by the mean log spectrum finds the kind; so the difference is one that can be heard."""
-
-    def spectrum(sound, seed):
-        wave = synthesise(sound, 2.5, np.random.default_rng(seed)).astype(float) / 32768
-        frames = wave[: len(wave) // 512 * 512].reshape(-1, 512) * np.hanning(512)
-        power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
-        bands = np.add.reduceat(power, np.unique(np.geomspace(1, 256, 24).astype(int)), axis=1)
-        logs = np.log(bands + 1e-6)
-        return np.concatenate([logs.mean(0), logs.std(0)])
-
-    kinds = [sound for sound in ATTRIBUTES["sound"] if sound != SILENCE]
-    known = {(sound, seed): spectrum(sound, seed) for sound in kinds for seed in range(4)}
-    right = 0
-    for sound in kinds:
-        asked = spectrum(sound, 100)
-        nearest = min(known, key=lambda key: np.linalg.norm(known[key] - asked))
-        right += nearest[0] == sound
-    assert right == len(kinds)
-    assert not synthesise(SILENCE, 1, np.random.default_rng(0)).any()
