@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.search.ivf import reconstruct_vectors, weighted_codewords
 
 MOST_VIDEOS = 1_000_000
-"""Peers keep everything in memory; beyond so many videos their time is scaled from here."""
+"""Faiss keeps everything in memory; beyond so many videos its time is scaled from here."""
 MOST_DENSE_VIDEOS = 100_000
 MOST_DENSE_BYTES = 1 << 30
 MOST_CODED_VIDEOS = 16_384
@@ -26,8 +26,8 @@ Search = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A way to search.
+class FaissEngine:
+    """A way to search with Faiss.
 
     Args:
         engine: its name.
@@ -53,7 +53,7 @@ def available() -> bool:
     return faiss is not None
 
 
-def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer:
+def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> FaissEngine:
     """Faiss's IndexPQ with the same codes and codebooks: codes uint8 [n, S]."""
     import faiss
 
@@ -64,10 +64,10 @@ def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarra
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), index.codes)
     index.ntotal, index.is_trained = len(codes), True
     search = _searching(index, threads)
-    return Peer("faiss-indexpq", len(codes), search, search, len(codes))
+    return FaissEngine("faiss-indexpq", len(codes), search, search, len(codes))
 
 
-def fast_scan(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer | None:
+def fast_scan(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> FaissEngine | None:
     """Faiss's IndexPQFastScan at the same bytes: twice the sub-quantizers, 4 bits each, trained on these videos.
 
     None where our chunks cannot be halved.
@@ -84,14 +84,13 @@ def fast_scan(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threa
     for start in range(0, coded, ROWS_AT_ONCE):
         some.add(words(start, min(start + ROWS_AT_ONCE, coded)))
     index = faiss.clone_index(some)
-    while index.ntotal < len(
-        codes
-    ):  # its encoder takes minutes a million; what it codes changes nothing in its speed
+    # Its encoder takes minutes a million; what it codes changes nothing in its speed.
+    while index.ntotal < len(codes):
         index.merge_from(faiss.clone_index(some), 0)
-    return Peer("faiss-fastscan", index.ntotal, _searching(index, threads), _searching(some, threads), coded)
+    return FaissEngine("faiss-fastscan", index.ntotal, _searching(index, threads), _searching(some, threads), coded)
 
 
-def dense(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Peer:
+def dense(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> FaissEngine:
     """Faiss's IndexFlatIP over float vectors as long as the model's own."""
     import faiss
 
@@ -101,16 +100,18 @@ def dense(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: 
     for start in range(0, videos, ROWS_AT_ONCE):
         index.add(words(start, min(start + ROWS_AT_ONCE, videos)))
     search = _searching(index, threads)
-    return Peer("dense", videos, search, search, videos)
+    return FaissEngine("dense", videos, search, search, videos)
 
 
-def all_peers(codes: np.ndarray, header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> Any:
-    """The peers one after another, so that only one is in memory."""
+def all_engines(
+    codes: np.ndarray, header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray, *, threads: int
+) -> Iterator[FaissEngine]:
+    """The engines one after another, so that only one is in memory."""
     assert codebooks.shape == (header.S, header.K, header.d)
     for make in (product_quantizer, fast_scan, dense):
-        peer = make(codes, codebooks, scale, threads)
-        if peer is not None:
-            yield peer
+        engine = make(codes, codebooks, scale, threads)
+        if engine is not None:
+            yield engine
 
 
 def _vectors_of(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> Callable[[int, int], np.ndarray]:

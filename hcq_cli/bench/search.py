@@ -18,7 +18,7 @@ import numpy as np
 
 from hcq_cli.api.indexing import caption_queries
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.bench import faiss_engines as peers
+from hcq_cli.bench import faiss_engines
 from hcq_cli.bench.synthetic_codes import extend
 from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.errors import HcqError
@@ -40,7 +40,7 @@ MOST_QUERIES = 64
 
 
 @dataclass(frozen=True)
-class Row:
+class EngineTiming:
     """A line of the table.
 
     Args:
@@ -78,13 +78,13 @@ class SearchTimes:
     bytes_per_video: int
     threads: int
     kernel: str
-    rows: tuple[Row, ...]
+    rows: tuple[EngineTiming, ...]
     bandwidth_floor_ms: float
     queries_from: str
     real_videos: int
     with_faiss: bool
 
-    def label(self, row: Row) -> str:
+    def label(self, row: EngineTiming) -> str:
         """An engine with its number of queries, for people."""
         name = f"hcq ({self.kernel})" if row.engine == "hcq" else row.engine
         return f"{name}, {row.queries} {'query' if row.queries == 1 else 'queries'}"
@@ -167,18 +167,19 @@ def measure(
     with extended(file, videos, folder, note) as blocks:
         note(f"timing {by.name}, and reading the codes once…")
         rows, floor = _ours(blocks, table, threads, by), _floor_ms(blocks.codes, threads)
-        if peers.available():
-            rows += _theirs(file, blocks, levels, table, threads, by, note)
+        answers = partial(_best_rows, blocks, table, threads, by)
+        if faiss_engines.available():
+            rows += _theirs(file, blocks, levels, right=answers, threads=threads, note=note)
     return SearchTimes(
-        videos,
-        file.header.S,
-        threads,
-        by.name,
-        tuple(rows),
-        floor,
-        queries_from,
-        min(len(file), videos),
-        peers.available(),
+        videos=videos,
+        bytes_per_video=file.header.S,
+        threads=threads,
+        kernel=by.name,
+        rows=tuple(rows),
+        bandwidth_floor_ms=floor,
+        queries_from=queries_from,
+        real_videos=min(len(file), videos),
+        with_faiss=faiss_engines.available(),
     )
 
 
@@ -218,7 +219,7 @@ def _asked(queries: int, together: int) -> list[slice]:
     return [slice(at, at + together) for at in range(0, count, together)]
 
 
-def _ours(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel) -> list[Row]:
+def _ours(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel) -> list[EngineTiming]:
     plain = kernel("numpy")
     few = Blocks(blocks.codes[:64], min(blocks.videos, 64 * WIDTH))
     same = _share(scan([few], table, TOP, by=by).rows, scan([few], table, TOP, by=plain).rows)
@@ -226,7 +227,7 @@ def _ours(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel) -> list[R
     for together in BATCHES:
         portions = _asked(len(table), together)
         work = [partial(scan, [blocks], table[at], TOP, threads=threads, by=by) for at in portions]
-        rows.append(Row("hcq", together, _least_ms(work) / min(together, len(table)), same, blocks.videos))
+        rows.append(EngineTiming("hcq", together, _least_ms(work) / min(together, len(table)), same, blocks.videos))
     return rows
 
 
@@ -234,25 +235,32 @@ def _theirs(
     file: CodeFile,
     blocks: Blocks,
     levels: np.ndarray,
-    table: np.ndarray,
+    *,
+    right: Callable[[int], np.ndarray],
     threads: int,
-    by: Kernel,
     note: Callable[[str], None],
-) -> list[Row]:
-    held = min(blocks.videos, peers.MOST_VIDEOS)
+) -> list[EngineTiming]:
+    """Time the engines of Faiss; `right` gives our answers, int64 [Q, k], over so many of the first videos."""
+    held = min(blocks.videos, faiss_engines.MOST_VIDEOS)
     codes, rows = blocks.between(0, held), []
     note("building the indexes of Faiss…")
-    for peer in peers.all_peers(codes, file.header, file.codebooks, file.scale, threads):
-        note(f"timing {peer.engine} over {peer.videos:,} videos…")
-        here = Blocks(blocks.codes[: -(-peer.judged_videos // WIDTH)], peer.judged_videos)
-        right = scan([here], table, TOP, threads=threads, by=by).rows
-        same = _share(peer.judged(levels, min(TOP, peer.judged_videos)), right)
+    for engine in faiss_engines.all_engines(codes, file.header, file.codebooks, file.scale, threads=threads):
+        note(f"timing {engine.engine} over {engine.videos:,} videos…")
+        found = engine.judged(levels, min(TOP, engine.judged_videos))
+        same = _share(found, right(engine.judged_videos))
         for together in BATCHES:
             portions = _asked(len(levels), together)
-            taken = _least_ms([partial(peer.search, levels[at], min(TOP, peer.videos)) for at in portions])
-            scaled = taken / min(together, len(levels)) * blocks.videos / peer.videos
-            rows.append(Row(peer.engine, together, scaled, same, peer.videos))
+            taken = _least_ms([partial(engine.search, levels[at], min(TOP, engine.videos)) for at in portions])
+            # A scan's time is proportional to the videos: what Faiss cannot hold in memory is scaled up.
+            scaled = taken / min(together, len(levels)) * blocks.videos / engine.videos
+            rows.append(EngineTiming(engine.engine, together, scaled, same, engine.videos))
     return rows
+
+
+def _best_rows(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel, videos: int) -> np.ndarray:
+    """Our answers over the first `videos`: rows int64 [Q, k]."""
+    here = Blocks(blocks.codes[: -(-videos // WIDTH)], videos)
+    return scan([here], table, TOP, threads=threads, by=by).rows
 
 
 def _share(found: np.ndarray, right: np.ndarray) -> float:

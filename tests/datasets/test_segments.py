@@ -8,8 +8,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.codes.ids import find_segments, segment_id, segment_start, video_of
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.datasets.segments import cut_tokens, cut_videos, segment_range
 from hcq_cli.features.records import Ragged
 
@@ -47,31 +45,3 @@ def test_every_token_lies_in_the_segment_of_its_time(
         assert inside.tolist() == wanted
         alone = segment_range({"e": found}, at, at + 1)["e"]
         assert alone.features[:, 0].tolist() == wanted and alone.offsets.tolist() == [0, len(wanted)]
-
-
-def test_ids_of_segments() -> None:
-    name = segment_id("a/b#t=1.mp4", 30, 61.25)
-    assert name == "a/b#t=1.mp4#t=30,61.2"
-    assert video_of(name) == "a/b#t=1.mp4" and segment_start(name) == 30.0
-    assert segment_start("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
-
-
-def test_the_segments_among_many_ids() -> None:
-    ids = [
-        "a.mp4#t=0,5",
-        "",
-        "b#t=",
-        "b/a.mp4#t=0.5,5",
-        "#t=1,2",
-        "a.mp4",
-        "x#t=1,",
-        "2",
-        "a.mp4#t=5,9#t=1,2",
-        "\udcff#t=3,4",
-    ]
-    wanted = [(row, video_of(name)) for row, name in enumerate(ids) if segment_start(name) is not None]
-    rows, videos = find_segments(PackedStrings.of(ids))
-    assert list(zip(rows.tolist(), videos, strict=True)) == wanted and len(wanted) == 5
-    assert not len(find_segments(PackedStrings.of([]))[0]) and not len(find_segments(PackedStrings.of(["", "a"]))[0])
-    part = PackedStrings.of(ids).part(3, 6)
-    assert find_segments(part)[0].tolist() == [0, 1]

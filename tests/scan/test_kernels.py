@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from emulated import emulated_kernels
-from handmade import plain_scan
+from handmade import (
+    plain_scan,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ from hcq_cli.errors import UsageError
 from hcq_cli.scan import kernels as kernels_module
 from hcq_cli.scan.blocks import WIDTH, Blocks, RowMajorCodes, to_blocks
 from hcq_cli.scan.kernels import kernel, kernels, scan
-from hcq_cli.scan.topk import Kernel, TopK
+from hcq_cli.scan.topk import Kernel, TopK, Visits
 
 KERNELS = [*kernels().values(), *emulated_kernels()]
 by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)
@@ -240,3 +242,37 @@ def test_the_kernel_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCQ_KERNEL", "abacus")
     with pytest.raises(UsageError, match="'abacus'"):
         kernel()
+
+
+@by_kernel
+@pytest.mark.parametrize("seed", range(20))
+def test_a_kernel_sees_what_each_query_visits_and_nothing_else(by: Kernel, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    videos, subquantizers, queries = int(rng.integers(1, 3000)), int(rng.integers(1, 140)), 1 + seed % 5
+    codes = rng.integers(0, 3, (videos, subquantizers), np.uint8)  # few codewords: ties
+    table = np.round(rng.normal(size=(queries, subquantizers, 3)) * 4).astype(np.float32) / 4
+    order = rng.permutation(videos).astype(np.uint32)
+    dead = rng.random(videos) < 0.2
+    blocks = Blocks(to_blocks(codes[order]).codes, videos, dead, order)
+    cuts = np.sort(rng.integers(0, videos + 1, 9))
+    seen: list[list[int]] = [[] for _ in range(queries)]
+    ranges, askers = [], []
+    for at in rng.permutation(len(cuts) - 1):
+        asking = np.flatnonzero(rng.random(queries) < 0.5)
+        if cuts[at] < cuts[at + 1] and len(asking):
+            ranges.append([cuts[at], cuts[at + 1], len(askers), len(askers) + len(asking)])
+            askers += asking.tolist()
+            for query in asking:
+                seen[query] += order[cuts[at] : cuts[at + 1]].tolist()
+    visits = Visits(np.array(ranges, np.int64).reshape(-1, 4), np.array(askers, np.int32))
+    for query, found in enumerate(by.visit(blocks, table, 20, visits)):
+        rows = np.array(sorted(row for row in seen[query] if not dead[row]), np.int64)
+        scores, best = plain_scan(codes[rows], table[query], 20)
+        assert found.rows.tolist() == rows[best].tolist()
+        assert found.scores.tolist() == scores.tolist()
+    everything = scan([blocks, to_blocks(codes[:10])], table, 30, threads=2, by=by)
+    both, alive = np.concatenate([codes, codes[:10]]), np.concatenate([np.flatnonzero(~dead), videos + np.arange(10)])
+    alive = alive[alive < len(both)]
+    for query in range(queries):
+        scores, best = plain_scan(both[alive], table[query], 30)
+        assert everything.rows[query].tolist() == alive[best].tolist()

@@ -22,7 +22,6 @@ from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.segment_writer import SegmentWriter
 
 Videos = dict[str, np.ndarray]
 
@@ -134,16 +133,6 @@ def test_a_video_cut_anew_replaces_every_earlier_cut_of_it(tmp_path: Path, lists
     left = [video for video in others if video_of(video) not in ("c", "x/a")]
     expected = {**{video: kept[video] for video in left}, "a": random_codes(1, seed=1)[0]}
     assert_holds(Index.open(folder), expected, whole=False)
-
-
-def test_an_index_of_before_there_was_a_table_of_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, add_table = tmp_path / "index", SegmentWriter._add_table
-    only_ids = lambda writer, of, *columns: add_table(writer, of, *columns) if of == "id" else None  # noqa: E731
-    monkeypatch.setattr(SegmentWriter, "_add_table", only_ids)
-    build(folder, [write_codes(tmp_path / "c", ["b", *stretches("a", 0, 5, 9)], random_codes(3))])
-    monkeypatch.undo()
-    assert add(folder, [write_codes(tmp_path / "c", ["a"], random_codes(1))]).removed == 2
-    assert list_of(Index.open(folder)) == ["b", "a"]
 
 
 @pytest.mark.parametrize("videos", [0, 1, 256, 257])

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
 
-from hcq_cli.codes.ids import similar_ids
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes, SearchParams
 from hcq_cli.search.index import Index
@@ -105,31 +103,6 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
     with pytest.raises(NotFoundError, match=r"near it are 'cut\.mp4'") as caught:
         search_like(collection, "cut.mp4#t=0,30", 3)
     assert caught.value.hint == "hcq query --like cut.mp4"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "near"),
-    [
-        ("beach.mp4", "holiday/Beach.MP4"),
-        ("/videos/holiday/beach.mp4", "holiday/Beach.MP4"),
-        ("holyday/baech.mp4", "holiday/Beach.MP4"),
-        ("cooking.mp4#t=7,9", "cooking.mp4"),
-        ("a man.mp4", "a man.mp4#1"),
-        ("nothing like it at all", None),
-        ("", None),
-    ],
-)
-def test_ids_that_were_perhaps_meant(wanted: str, near: str | None) -> None:
-    ids = [
-        *names(300, "some/video "),
-        "holiday/Beach.MP4",
-        "cooking.mp4#t=0,5",
-        "cooking.mp4#t=5,9",
-        "a man.mp4#1",
-    ]
-    parts = [PackedStrings.of(ids[:100]), PackedStrings.of([]), PackedStrings.of(ids[100:])]
-    found = similar_ids(parts, wanted)
-    assert found[:1] == ([near] if near else []) and len(found) <= 3
 
 
 def test_what_is_refused(collection: SearchableCodes) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 
 HEADER = CodeHeader("videos", "a" * 64, "/nowhere/model", levels=2, M=4, K=16, D=32)
+FOUR_LEVELS = replace(HEADER, levels=4)
 
 
 def quantizer(header: CodeHeader = HEADER, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +29,14 @@ def random_codes(videos: int, header: CodeHeader = HEADER, seed: int = 1) -> np.
 def random_levels(queries: int, header: CodeHeader = HEADER, seed: int = 2) -> np.ndarray:
     levels = np.random.default_rng(seed).normal(size=(queries, header.levels, header.D)).astype(np.float32)
     return levels / np.linalg.norm(levels, axis=2, keepdims=True)
+
+
+def clustered_codes(videos: int, header: CodeHeader, seed: int = 0) -> np.ndarray:
+    """Codes of videos around 40 themes: each code is its theme's, three times in four."""
+    rng = np.random.default_rng(seed)
+    themes = rng.integers(0, header.K, (40, header.S), np.uint8)
+    own = rng.integers(0, header.K, (videos, header.S), np.uint8)
+    return np.where(rng.random((videos, header.S)) < 0.75, themes[rng.integers(0, 40, videos)], own)
 
 
 def names(videos: int, prefix: str = "v") -> list[str]:

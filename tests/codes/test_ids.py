@@ -1,0 +1,62 @@
+"""Ids: of segments of a video, and what was perhaps meant by one that is not there."""
+
+from __future__ import annotations
+
+import pytest
+from handmade import names
+
+from hcq_cli.codes.ids import find_segments, segment_id, segment_start, similar_ids, video_of
+from hcq_cli.codes.strings import PackedStrings
+
+
+def test_ids_of_segments() -> None:
+    name = segment_id("a/b#t=1.mp4", 30, 61.25)
+    assert name == "a/b#t=1.mp4#t=30,61.2"
+    assert video_of(name) == "a/b#t=1.mp4" and segment_start(name) == 30.0
+    assert segment_start("plain.mp4") is None and video_of("plain.mp4") == "plain.mp4"
+
+
+def test_the_segments_among_many_ids() -> None:
+    ids = [
+        "a.mp4#t=0,5",
+        "",
+        "b#t=",
+        "b/a.mp4#t=0.5,5",
+        "#t=1,2",
+        "a.mp4",
+        "x#t=1,",
+        "2",
+        "a.mp4#t=5,9#t=1,2",
+        "\udcff#t=3,4",
+    ]
+    wanted = [(row, video_of(name)) for row, name in enumerate(ids) if segment_start(name) is not None]
+    rows, videos = find_segments(PackedStrings.of(ids))
+    assert list(zip(rows.tolist(), videos, strict=True)) == wanted and len(wanted) == 5
+    assert not len(find_segments(PackedStrings.of([]))[0]) and not len(find_segments(PackedStrings.of(["", "a"]))[0])
+    part = PackedStrings.of(ids).part(3, 6)
+    assert find_segments(part)[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("beach.mp4", "holiday/Beach.MP4"),
+        ("/videos/holiday/beach.mp4", "holiday/Beach.MP4"),
+        ("holyday/baech.mp4", "holiday/Beach.MP4"),
+        ("cooking.mp4#t=7,9", "cooking.mp4"),
+        ("a man.mp4", "a man.mp4#1"),
+        ("nothing like it at all", None),
+        ("", None),
+    ],
+)
+def test_ids_that_were_perhaps_meant(wanted: str, near: str | None) -> None:
+    ids = [
+        *names(300, "some/video "),
+        "holiday/Beach.MP4",
+        "cooking.mp4#t=0,5",
+        "cooking.mp4#t=5,9",
+        "a man.mp4#1",
+    ]
+    parts = [PackedStrings.of(ids[:100]), PackedStrings.of([]), PackedStrings.of(ids[100:])]
+    found = similar_ids(parts, wanted)
+    assert found[:1] == ([near] if near else []) and len(found) <= 3

@@ -1,0 +1,75 @@
+"""Segments whose checksums are right, whatever else is wrong with them, and those of an earlier hcq."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import HEADER, random_codes, write_codes
+
+from hcq_cli.codes.container import ContainerWriter
+from hcq_cli.codes.strings import PackedStrings
+from hcq_cli.errors import DamagedError
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_writer import add, build
+from hcq_cli.search.segment import FORMAT, IndexSegment
+from hcq_cli.search.segment_writer import SegmentWriter
+
+
+def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> IndexSegment:
+    """A segment of 300 videos and 4 lists whose checksums are right, whatever else is wrong with it."""
+    order = np.arange(300, dtype=np.uint32)
+    sections = {
+        "codes": (np.zeros((2, HEADER.S, 256), np.uint8), "|u1"),
+        "ids": (np.frombuffer(b"a" * 300, np.uint8), "|u1"),
+        "ids_offsets": (np.arange(301), "<u8"),
+        "paths": (np.frombuffer(b"a" * 300, np.uint8), "|u1"),
+        "paths_offsets": (np.arange(301), "<u8"),
+        "id_hashes": (np.zeros(300), "<u8"),
+        "id_rows": (order, "<u4"),
+        "stretch_hashes": (PackedStrings.of(["v"]).hashes().repeat(3), "<u8"),
+        "stretch_rows": (order[:3], "<u4"),
+        "list_starts": (np.array([0, 100, 100, 250, 300]), "<u4"),
+        "order": (order, "<u4"),
+        "slots": (order, "<u4"),
+    }
+    with ContainerWriter(path, FORMAT, {}) as writer:
+        for name, (array, dtype) in sections.items():
+            writer.add(name, changes.get(name, array), dtype)
+    return IndexSegment(path, HEADER.S, 4)
+
+
+def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
+    beyond = np.full(300, 2**32 - 1, np.uint32)
+    segment = forged_segment(tmp_path / "s", {})
+    assert segment.living(None, 0, 300)[1].shape == (300, HEADER.S)
+    for starts in ([0, 100, 90, 250, 300], [1, 100, 100, 250, 300], [0, 0, 0, 0, 299], [0, 300], [0, 9, 9, 9, 2**31]):
+        with pytest.raises(DamagedError, match="lists"):
+            forged_segment(tmp_path / "s", {"list_starts": np.array(starts)})
+    for name, array in [("order", beyond[:1]), ("slots", beyond[:1]), ("id_rows", beyond[:7])]:
+        with pytest.raises(DamagedError, match="fit together"):
+            forged_segment(tmp_path / "s", {name: array})
+    with pytest.raises(DamagedError):
+        forged_segment(tmp_path / "s", {"slots": beyond}).codes_of(np.array([3]))
+    with pytest.raises(DamagedError):
+        forged_segment(tmp_path / "s", {"order": beyond}).living(None, 0, 10)
+    with pytest.raises(DamagedError):
+        forged_segment(tmp_path / "s", {}).name(300)
+    for rows, there in ((np.arange(3), 3), (beyond[:3], 0)):
+        forged = forged_segment(tmp_path / "s", {"stretch_rows": rows})
+        assert not len(forged.rows_of(PackedStrings.of(["v"]))), "no row is what the table says"
+        assert forged.video_segments(np.zeros(300, bool)) == there
+    with pytest.raises(DamagedError, match="fit together"):
+        forged_segment(tmp_path / "s", {"stretch_rows": beyond[:2]}).rows_of(PackedStrings.of(["v"]))
+
+
+def test_an_index_of_before_there_was_a_table_of_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, add_table = tmp_path / "index", SegmentWriter._add_table
+    only_ids = lambda writer, of, *columns: add_table(writer, of, *columns) if of == "id" else None  # noqa: E731
+    monkeypatch.setattr(SegmentWriter, "_add_table", only_ids)
+    build(folder, [write_codes(tmp_path / "c", ["b", "a#t=0,5", "a#t=5,9"], random_codes(3))])
+    monkeypatch.undo()
+    assert add(folder, [write_codes(tmp_path / "c", ["a"], random_codes(1))]).removed == 2
+    index = Index.open(folder)
+    assert [video for ids in index.ids() for video in ids] == ["b", "a"]
