@@ -12,7 +12,7 @@ from hcq_cli.codes.container import BLOCK_BYTES, FIXED, MAGIC, Container, Contai
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 
 FORMAT = "test-format"
-CASES = 10_000 if os.environ.get("HCQ_TEST_SLOW") == "1" else 300
+CASES = 10_000 if os.environ.get("HCQ_TEST_SLOW") == "1" else 120
 
 
 def write(path: Path) -> Path:

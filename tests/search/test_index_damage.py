@@ -23,7 +23,7 @@ from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
-CASES = 10_000 if SLOW else 150
+CASES = 10_000 if SLOW else 60
 listed = pytest.mark.parametrize("lists", [0, 4], ids=["flat", "listed"])
 
 
@@ -64,7 +64,8 @@ def test_every_flipped_bit_of_a_header_is_refused(tmp_path: Path, lists: int) ->
             start, length = FIXED.unpack(raw[: FIXED.size])[3:]
             places = [*range(64), *range(start, start + length)]
         for number, at in enumerate(places):
-            for bit in range(8) if SLOW else [number % 8] if number % 5 == 0 or at < 64 else []:
+            few = number % 17 == 0 or (at < 64 and at % 3 == 0)  # each is a trial of the same SHA-256
+            for bit in range(8) if SLOW else [number % 8] if few else []:
                 with changed(path, flipped(raw, at, bit)), pytest.raises(DamagedError) as caught:
                     open_codes(path) if path.name == "a.hcq" else Index.open(index)
                 assert path.name in caught.value.message
@@ -76,7 +77,7 @@ def test_flipped_bits_of_a_body_are_found_by_verify(tmp_path: Path, lists: int) 
     index, rng = small_index(tmp_path, lists), np.random.default_rng(0)
     files = [path for path in files_of(index) if path.suffix == ".hcq"]
     sizes = np.array([path.stat().st_size for path in files])
-    for _ in range(2000 if SLOW else 200):
+    for _ in range(2000 if SLOW else 60):
         path = files[int(rng.choice(len(files), p=sizes / sizes.sum()))]
         raw = path.read_bytes()
         at = int(rng.integers(len(raw)))
@@ -90,7 +91,7 @@ def test_every_truncation_is_a_named_error(tmp_path: Path, lists: int) -> None:
     index = small_index(tmp_path, lists)
     for path in [*files_of(index), tmp_path / "b.hcq"]:
         raw = path.read_bytes()
-        lengths = range(len(raw)) if SLOW else {*range(0, len(raw), 131), 1, 63, 64, len(raw) - 1}
+        lengths = range(len(raw)) if SLOW else {*range(0, len(raw), 397), 1, 63, 64, len(raw) - 1}
         for length in lengths:
             with changed(path, raw[:length]), pytest.raises(DamagedError, match=path.name) as caught:
                 open_codes(path) if path.name == "b.hcq" else Index.open(index)

@@ -128,7 +128,7 @@ def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path, lists:
     for number, (action, old, new) in enumerate(stages):
         step = 0 if SLOW else number
         while killed_at(step, action):
-            step += 1 if SLOW else 9
+            step += 1 if SLOW else 17
             if old is nothing and not list(folder.glob("manifest-*")):
                 continue
             index = Index.open(folder)
