@@ -16,11 +16,11 @@ from hcq_cli.search.query import search_levels, search_like, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 
-class WordTower:
-    """Every text has a vector of its own, drawn from its letters: a tower without a network."""
+class WordEncoder:
+    """Every text has a vector of its own, drawn from its letters: an encoder without a network."""
 
     def __init__(self, model_hash: str = HEADER.model_hash) -> None:
-        self.hash, self.source = model_hash, Path("word tower")
+        self.hash, self.source = model_hash, Path("word encoder")
 
     def prepare(self) -> None:
         """Nothing to load."""
@@ -43,8 +43,8 @@ def collection(request: pytest.FixtureRequest, tmp_path: Path) -> SearchableCode
 
 def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: SearchableCodes) -> None:
     texts = ["a man cooking", "a dog", "snow"]
-    answers = search_texts(collection, WordTower(), texts, 500)
-    expected = hybrid_scores(WordTower().encode(texts), random_codes(500))
+    answers = search_texts(collection, WordEncoder(), texts, 500)
+    expected = hybrid_scores(WordEncoder().encode(texts), random_codes(500))
     for answer, text, row in zip(answers, texts, expected, strict=True):
         assert answer.query == text
         assert answer.videos_searched == 500
@@ -57,12 +57,12 @@ def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: SearchableCode
 
 def test_together_or_alone_the_answer_is_the_same(collection: SearchableCodes) -> None:
     texts = [f"query {number}" for number in range(20)]
-    together = search_texts(collection, WordTower(), texts, 7, threads=2)
-    alone = [search_texts(collection, WordTower(), [text], 7)[0] for text in texts]
+    together = search_texts(collection, WordEncoder(), texts, 7, threads=2)
+    alone = [search_texts(collection, WordEncoder(), [text], 7)[0] for text in texts]
     assert [answer.hits for answer in together] == [answer.hits for answer in alone]
 
 
-def test_like_finds_twins_and_not_itself(tmp_path: Path) -> None:
+def test_like_finds_copies_and_not_itself(tmp_path: Path) -> None:
     codes = random_codes(200)
     codes[150] = codes[20]
     collection = SearchableCodeFile(write_codes(tmp_path / "c", names(200), codes))
@@ -107,18 +107,18 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
 
 def test_what_is_refused(collection: SearchableCodes) -> None:
     with pytest.raises(ModelMismatchError) as caught:
-        search_texts(collection, WordTower("f" * 64), ["a"], 5)
+        search_texts(collection, WordEncoder("f" * 64), ["a"], 5)
     assert "aaaaaaaaaaaa" in caught.value.message
     assert "ffffffffffff" in caught.value.message
     for texts, k in [([" \t"], 5), (["ok", ""], 5), (["ok"], 0)]:
         with pytest.raises(UsageError):
-            search_texts(collection, WordTower(), texts, k)
+            search_texts(collection, WordEncoder(), texts, k)
     with pytest.raises(HcqError, match="shape"):
         search_levels(collection, ["a"], np.ones((1, 9, 3), np.float32), 5)
 
 
-def test_undecodable_text_reaches_the_tower_as_text(collection: SearchableCodes) -> None:
-    assert search_texts(collection, WordTower(), ["caf\udce9"], 1)[0].query == "caf\udce9"
+def test_undecodable_text_reaches_the_encoder_as_text(collection: SearchableCodes) -> None:
+    assert search_texts(collection, WordEncoder(), ["caf\udce9"], 1)[0].query == "caf\udce9"
 
 
 def test_no_checkpoint_anywhere(tmp_path: Path) -> None:
