@@ -108,11 +108,18 @@ def evaluate(
         encoded = encode_both(model, store, part, bar.advance)
     measured = evaluate_vectors(model, encoded)
     wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
-    compressed = _compressed(model, store, dataset, encoded, wanted, progress) if wanted else []
+    compressed = _compressed(model, store, dataset, test=encoded, wanted=wanted, progress=progress) if wanted else []
     points = [*measured.points(), *(found.point() for found in compressed)]
     if plot is not None:
         plot_recall(points, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
-    return Evaluation(name, model.config.kind, measured, compressed, points, warnings)
+    return Evaluation(
+        split=name,
+        kind=model.config.kind,
+        measured=measured,
+        compressed=compressed,
+        points=points,
+        warnings=warnings,
+    )
 
 
 def check_captions(

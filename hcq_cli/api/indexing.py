@@ -57,7 +57,7 @@ def build_index(
         return caption_queries(workspace, open_codes(first), progress)
 
     action = partial(build, lists=partitions, queries=tuning_queries)
-    return _write(workspace, action, codes, index, text_side, progress)
+    return _write(workspace, action, codes, index=index, text_side=text_side, progress=progress)
 
 
 def add_to_index(
@@ -73,7 +73,7 @@ def add_to_index(
     """
     from hcq_cli.search.index_writer import add
 
-    return _write(workspace, add, codes, index, "float32", progress)
+    return _write(workspace, add, codes, index=index, text_side="float32", progress=progress)
 
 
 def remove_from_index(
@@ -179,6 +179,7 @@ def _write(
     workspace: Workspace,
     action: Callable[..., IndexChange],
     codes: Sequence[Path],
+    *,
     index: Path | None,
     text_side: str,
     progress: Progress,
