@@ -10,4 +10,6 @@ folder of it; out come a feature store and caption files. Files, in the order to
 - mmt_video_reader.py: a video's file is opened in a child process, which it may hang or crash without harm
 - mmt_video_file.py: what such a file says
 - mmt_number_table.py: a pickle of names and numbers, read without unpickling
+
+official/ is the published implementation of HCQ: its checkpoints become ours, with its quirks.
 """

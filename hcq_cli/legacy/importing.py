@@ -52,8 +52,8 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
         raise UsageError(f"{folder}: holds a checkpoint already", "give another folder with -o")
     legacy = read_legacy(file)
 
-    from hcq_cli.compat.checkpoint import convert
-    from hcq_cli.compat.official import describe
+    from hcq_cli.importers.official.checkpoint import convert
+    from hcq_cli.importers.official.official import describe
     from hcq_cli.model import checkpoint
 
     try:

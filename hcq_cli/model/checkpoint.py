@@ -308,7 +308,6 @@ def load(folder: Path, device: str = "cpu") -> Model:
     """
     from safetensors.torch import load_file
 
-    from hcq_cli.compat import checkpoint as compat
     from hcq_cli.model import registry, text
 
     header = read_header(folder)
@@ -316,11 +315,7 @@ def load(folder: Path, device: str = "cpu") -> Model:
         if not (folder / name).is_file() or digest_file(folder / name) != digest:
             raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
     tower, weights = text.read(folder, header.config.text.max_tokens), load_file(folder / WEIGHTS_FILE)
-    network: Any
-    if compat.MARK in weights:  # imported from the published implementation, and like it
-        network = compat.build(header.config, weights, tower.encoder)
-    else:
-        network = registry.network_class(header.config.kind)(header.config, tower.encoder)
+    network = registry.build_network(header.config, tower.encoder, weights)
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:

@@ -6,9 +6,13 @@ an HCQ model shall not wait for the code of the others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,24 @@ KINDS: dict[str, ModelKind] = {
     "dcmh": ModelKind("hcq_cli.baselines.dcmh:DCMH", "hcq_cli.baselines.dcmh:DCMHMethod"),
 }
 """By the name that `model.kind` has in recipes and in config.json."""
+
+
+IMPORTED: dict[str, str] = {"reference_options": "hcq_cli.importers.official.checkpoint:build"}
+"""What builds the network of a checkpoint from elsewhere, by the name of a weight that only such a one has."""
+
+
+def build_network(config: Any, text_encoder: Any, weights: Mapping[str, Tensor]) -> Any:
+    """The network of a checkpoint; the caller loads its weights.
+
+    Args:
+        config: its `ModelConfig`.
+        text_encoder: its `model.text.TextEncoder`, which reads captions.
+        weights: by name; they tell an imported model, which is like the implementation it came from.
+    """
+    for mark, builder in IMPORTED.items():
+        if mark in weights:
+            return _load(builder)(config, weights, text_encoder)
+    return network_class(config.kind)(config, text_encoder)
 
 
 def network_class(kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""Comparing with golden arrays, and turning them into batches and models of hcq_cli.compat."""
+"""Comparing with golden arrays, and turning them into batches and models of hcq_cli.importers.official."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hcq_cli.compat.names import load_official, place
-from hcq_cli.compat.network import ReferenceModel, ReferenceWords
-from hcq_cli.compat.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
-from hcq_cli.compat.video import ReferenceVideos
+from hcq_cli.importers.official.names import load_official, place
+from hcq_cli.importers.official.network import ReferenceModel, ReferenceWords
+from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
+from hcq_cli.importers.official.video import ReferenceVideos
 
 VALUES, GRADIENTS = 1e-5, 1e-4
 """Largest error, relative to the largest entry of the array."""

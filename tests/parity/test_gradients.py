@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference_losses as losses
 import torch
 from parity.comparing import GRADIENTS, VALUES, batch, close, model, relative_error
+from reference_losses import Contrast
+from reference_similarity import similarities
 from torch import Tensor
 
-from hcq_cli.compat import losses
-from hcq_cli.compat.losses import Contrast
-from hcq_cli.compat.names import official_view
-from hcq_cli.compat.network import Embedded, ReferenceModel
-from hcq_cli.compat.similarity import similarities
+from hcq_cli.importers.official.names import official_view
+from hcq_cli.importers.official.network import Embedded, ReferenceModel
 from hcq_cli.training.losses import dense_share
 
 

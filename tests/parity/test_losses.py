@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 import pytest
+import reference_losses as losses
 import torch
 from parity.comparing import close, tensors
+from reference_losses import Contrast, Directed
+from reference_similarity import code_products, level_cosines
 from torch import Tensor
 
-from hcq_cli.compat import losses
-from hcq_cli.compat.losses import Contrast, Directed
-from hcq_cli.compat.similarity import code_products, level_cosines
 from hcq_cli.training.losses import Pairs, dense_share
 from hcq_cli.training.losses import info_nce as our_info_nce
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from parity.comparing import batch, close, model, same
+from reference_similarity import Similarities, similarities
 
-from hcq_cli.compat.names import official_view
-from hcq_cli.compat.network import Embedded
-from hcq_cli.compat.similarity import Similarities, similarities
+from hcq_cli.importers.official.names import official_view
+from hcq_cli.importers.official.network import Embedded
 
 VARIANTS = {
     "out_tok_mnp": {"out_tok": "mnp"},

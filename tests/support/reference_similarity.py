@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcq_cli.compat.network import Embedded
+from hcq_cli.importers.official.network import Embedded
 
 
 @dataclass(frozen=True)

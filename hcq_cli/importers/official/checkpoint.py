@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.compat.names import load_official
-from hcq_cli.compat.network import ReferenceModel
-from hcq_cli.compat.official import OfficialModel
-from hcq_cli.compat.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
-from hcq_cli.compat.quantizer import ReferenceQuantizer
-from hcq_cli.compat.video import ReferenceVideos
 from hcq_cli.errors import HcqError
+from hcq_cli.importers.official.names import load_official
+from hcq_cli.importers.official.network import ReferenceModel
+from hcq_cli.importers.official.official import OfficialModel
+from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
+from hcq_cli.importers.official.quantizer import ReferenceQuantizer
+from hcq_cli.importers.official.video import ReferenceVideos
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
 from hcq_cli.model.video import VideoTensors
 

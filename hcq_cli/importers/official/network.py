@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.compat.fine import ReferenceVLAD
-from hcq_cli.compat.gating import ReferenceMixture
-from hcq_cli.compat.options import ReferenceOptions
-from hcq_cli.compat.quantizer import ReferenceQuantized, ReferenceQuantizer
-from hcq_cli.compat.video import ReferenceVideoEncoder, ReferenceVideos
+from hcq_cli.importers.official.fine import ReferenceVLAD
+from hcq_cli.importers.official.gating import ReferenceMixture
+from hcq_cli.importers.official.options import ReferenceOptions
+from hcq_cli.importers.official.quantizer import ReferenceQuantized, ReferenceQuantizer
+from hcq_cli.importers.official.video import ReferenceVideoEncoder, ReferenceVideos
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hcq_cli.compat.options import CHOICES, ReferenceExpert, ReferenceOptions, quantizer_options
 from hcq_cli.errors import DamagedError, UsageError
+from hcq_cli.importers.official.options import CHOICES, ReferenceExpert, ReferenceOptions, quantizer_options
 
 if TYPE_CHECKING:
     from torch import Tensor

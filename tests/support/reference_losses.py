@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from reference_similarity import Similarities
 from torch import Tensor
-
-from hcq_cli.compat.similarity import Similarities
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.compat.options import QuantizerOptions
+from hcq_cli.importers.official.options import QuantizerOptions
 
 SETTLED = 1e-5
 """Mean squared change of a sub-codebook under which the k-means pass stops."""

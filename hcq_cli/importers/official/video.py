@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.compat.options import ReferenceOptions
+from hcq_cli.importers.official.options import ReferenceOptions
 from hcq_cli.model.video import TransformerLayer
 
 CLS_TYPE, NO_POSITION, SOME_POSITION = 0, 0, 1
