@@ -48,9 +48,9 @@ from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.model.vectors import Encoded, encode_both, training_vectors
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
-from hcq_cli.training.dataset import TrainingData
+from hcq_cli.training.data import TrainingData
 from hcq_cli.training.loop import train
-from hcq_cli.training.progress import Silent, StepReport
+from hcq_cli.training.progress import SilentObserver, StepReport
 
 RECIPE = Path(__file__).with_name("small.toml")
 SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
@@ -261,12 +261,12 @@ def rotated(
     return both_directions(t2v, v2t, tested.owner)
 
 
-class StepCounter(Silent):
+class StepCounter(SilentObserver):
     """Counts steps; says warnings."""
 
     steps = 0
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """One more."""
         self.steps += 1
 

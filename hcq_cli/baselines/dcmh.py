@@ -18,8 +18,8 @@ from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vectors import Encoded
 from hcq_cli.model.video import VideoTensors
+from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
-from hcq_cli.training.recipe import Recipe
 
 BITS_A_CODE = 8
 

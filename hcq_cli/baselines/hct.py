@@ -15,8 +15,8 @@ from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vectors import Encoded
+from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, batch_R1, contrast
-from hcq_cli.training.recipe import Recipe
 
 
 class HCT(DualEncoder):

@@ -20,10 +20,9 @@ from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.model.text import TextEncoder
 from hcq_cli.model.vectors import Encoded
 from hcq_cli.model.video import VideoTensors
-from hcq_cli.training.codebooks import Usage, usage_of
-from hcq_cli.training.kmeans import assign, kmeans
+from hcq_cli.training.codebooks import CodewordUsage, assign, kmeans, usage_of
+from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
-from hcq_cli.training.recipe import Recipe
 
 
 class EuclideanQuantizer(nn.Module):
@@ -180,7 +179,7 @@ class JPQMethod:
         return StepResult(loss, alone.dense_R1, found)
 
     @torch.no_grad()
-    def on_epoch_end(self, vectors: Tensor, finished: int) -> Usage | None:
+    def on_epoch_end(self, vectors: Tensor, finished: int) -> CodewordUsage | None:
         """OPQ once the towers have been trained; after that the gradient alone moves the codewords."""
         if finished < dense_epochs(self.recipe):
             return None

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from hcq_cli.datasets.batches import BatchPlan, collate
+from hcq_cli.datasets.batches import collate
 from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
@@ -26,15 +26,15 @@ from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.model.hubness import BANK
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.codebooks import EmbeddingSample
-from hcq_cli.training.dataset import TrainingData
+from hcq_cli.training.config import Recipe
+from hcq_cli.training.data import TrainingData
 from hcq_cli.training.loop import Trainer
-from hcq_cli.training.progress import Silent
-from hcq_cli.training.recipe import Recipe
+from hcq_cli.training.progress import SilentObserver
 
 MMT_EXPERTS = {"s3d": 1024, "vggish": 128, "face": 512, "rgb": 2048, "scene": 2208, "speech": 300, "ocr": 300}
-"""Experts of the paper's data sets and their widths (PAPER: settings)."""
-WORDS = 500
+"""Experts of MMT (Gabeur et al., ECCV 2020) and their widths, as in the data sets that HCQ is measured on."""
+VOCABULARY = 500
+"""Different words of the made-up captions."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def bench_training(
     """
     plan = recipes.load(recipe, settings)
     _limit_threads(threads)
-    data = made_up(plan.training.batch_size * 2, experts, tokens, words)
+    data = synthetic_data(plan.training.batch_size * 2, experts, tokens, words)
     with tempfile.TemporaryDirectory() as folder:
         return measure_training(data, plan, Path(folder), rounds, device)
 
@@ -102,7 +102,7 @@ def bench_encoding(
     """
     plan = recipes.load(recipe, [*settings, "text.encoder=scratch"])  # no text is encoded
     _limit_threads(threads)
-    data = made_up(batch_size * 3, experts, tokens, 3)
+    data = synthetic_data(batch_size * 3, experts, tokens, 3)
     config = plan.model.with_experts({name: ExpertConfig(dim) for name, dim in experts.items()})
     tower = text.build(config.text, data.train.sentences)
     network = registry.network_class(config.kind)(config, tower.encoder).to(device)
@@ -114,7 +114,7 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def made_up(videos: int, experts: Mapping[str, int], tokens: int, words: int, seed: int = 0) -> TrainingData:
+def synthetic_data(videos: int, experts: Mapping[str, int], tokens: int, words: int, seed: int = 0) -> TrainingData:
     """Random features and captions of a given shape: what they say does not change what they cost.
 
     Args:
@@ -131,14 +131,13 @@ def made_up(videos: int, experts: Mapping[str, int], tokens: int, words: int, se
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         times = np.concatenate([np.arange(count) for count in counts]).astype(np.float32)
         held[name] = Ragged(rng.standard_normal((offsets[-1], dim), np.float32), times, offsets)
-    captions = [[" ".join(f"word{w}" for w in rng.integers(0, WORDS, words))] for _ in range(videos)]
+    captions = [[" ".join(f"word{w}" for w in rng.integers(0, VOCABULARY, words))] for _ in range(videos)]
     rows = np.arange(videos)
-    none = Split(rows[:0], [], rows[:0])
     configs = {name: ExpertConfig(dim) for name, dim in experts.items()}
-    return TrainingData(MemoryFeatures(held, rows), configs, Split(rows, captions, rows), none)
+    return TrainingData(MemoryFeatures(held, rows), configs, Split(rows, captions, rows), Split.empty())
 
 
-def _pairs(whole: Callable[[int], None], bare: Callable[[int], None], rounds: int, videos: int) -> Cost:
+def _time_in_turn(whole: Callable[[int], None], bare: Callable[[int], None], rounds: int, videos: int) -> Cost:
     """Time both in turn, `rounds` times, after one round that does not count."""
     seconds: list[tuple[float, float]] = []
     for at in range(rounds + 1):
@@ -147,9 +146,11 @@ def _pairs(whole: Callable[[int], None], bare: Callable[[int], None], rounds: in
         between = time.perf_counter()
         bare(at)
         seconds.append((between - started, time.perf_counter() - between))
-    counted = seconds[1:]
+    counted = seconds[1:]  # the first round pays for memory and kernels that the others find ready
     whole_s, bare_s = (median(values) for values in zip(*counted, strict=True))
-    return Cost(whole_s, bare_s, median(a / b for a, b in counted), videos / whole_s, videos)
+    # The median of the ratios, not the ratio of the medians: a machine that slows down slows both parts of a pair.
+    ratio = median(a / b for a, b in counted)
+    return Cost(whole_s, bare_s, ratio, videos_per_second=videos / whole_s, batch_size=videos)
 
 
 def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: int, device: str = "cpu") -> Cost:
@@ -162,37 +163,34 @@ def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: i
         rounds: pairs to time.
         device: where to compute.
     """
-    trainer = Trainer(data, recipe, folder, Silent(), device)
-    trainer.begin(False)
+    trainer = Trainer(data, recipe, folder, SilentObserver(), device)
+    trainer.start(must_resume=False)
     network = trainer.network.train()
-    sample = EmbeddingSample(recipe.codebook.sample, (trainer.config.levels + 1, trainer.config.embedding_width))
-    draws = [draw for epoch in range(1, rounds + 2) for draw in trainer.sampler.epoch(epoch)][: rounds + 1]
+    sample = trainer.empty_sample(recipe.codebook.sample)
+    # From the second epoch on: in the first the loss is dense alone, and costs less than all that follow.
+    plans = [plan for epoch in range(1, rounds + 2) for plan in trainer.sampler.epoch(epoch)][: rounds + 1]
 
     def step(at: int) -> None:
-        trainer.step(draws[at], sample)
+        trainer.step(plans[at], sample)
 
     def encoders(at: int) -> None:
-        draw = draws[at]
-        tokens = trainer.features.read(data.train.rows[draw.videos], list(data.experts))
-        batch = collate(tokens, trainer.config.video.max_tokens, draw.rng())
-        words = trainer.tower.tokenizer.pad([trainer.words[video][0] for video in draw.videos])
+        plan = plans[at]
+        tokens = trainer.features.read(data.train.rows[plan.videos], list(data.experts))
+        batch = collate(tokens, trainer.config.video.max_tokens, plan.rng())
+        words = trainer.tower.tokenizer.pad([trainer.token_ids[video][0] for video in plan.videos])
         network.zero_grad(set_to_none=True)
         videos = network.video_encoder(video_tensors(batch, trainer.config, trainer.device))
         texts = network.text_encoder(*text_tensors(words, trainer.device))
+        # Anything that depends on all outputs: what is timed is the way back through the encoders, not this sum.
         total = videos.tokens.square().mean() + videos.aggregates.square().mean() + texts.tokens.square().mean()
         total.backward()
         _wait(trainer.device)
 
-    trainer.method.on_epoch_end(_first_vectors(trainer, draws[0]), 1)
-    return _pairs(step, encoders, rounds, len(draws[0].videos))
-
-
-def _first_vectors(trainer: Trainer, draw: BatchPlan) -> torch.Tensor:
-    """Embeddings of one batch, for the first codewords."""
-    sample = EmbeddingSample(4096, (trainer.config.levels + 1, trainer.config.embedding_width))
+    first = trainer.empty_sample(4096)
     with torch.no_grad():
-        trainer.forward(draw, sample)
-    return sample.get()
+        trainer.embed_batch(plans[0], first)
+    trainer.method.on_epoch_end(first.get(), 1)  # codewords such as a trained model has, not random ones
+    return _time_in_turn(step, encoders, rounds, len(plans[0].videos))
 
 
 def measure_encoding(model: Model, data: TrainingData, batch_size: int, rounds: int) -> Cost:
@@ -222,9 +220,10 @@ def measure_encoding(model: Model, data: TrainingData, batch_size: int, rounds: 
             model.network.video_encoder(video_tensors(batches[at % len(batches)], model.config, model.device))
         _wait(model.device)
 
-    return _pairs(encode, encoder, rounds, len(batches[0]))
+    return _time_in_turn(encode, encoder, rounds, len(batches[0]))
 
 
 def _wait(device: torch.device) -> None:
+    # A GPU is given its work and not waited for; without this the clock would stop before the work is done.
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,9 @@
-"""The training loop: figure 2 of the paper run forward and backward, an epoch at a time."""
+"""The training loop: encoders and quantizers forward and backward together, an epoch at a time.
+
+A step reads a batch's features, embeds both sides, and hands them to the kind's `TrainingMethod`, whose loss is
+minimised; after every epoch the codewords follow the embeddings, the validation videos are retrieved, and the state
+to resume from is written. What is random in a step depends on the seed and the number of the step alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ import numpy as np
 import torch
 
 from hcq_cli.datasets.batches import BatchPlan, BatchSampler, collate
-from hcq_cli.datasets.features import FeatureStatistics, cached_in_memory, feature_statistics
+from hcq_cli.datasets.features import cached_in_memory, feature_statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
@@ -24,13 +29,19 @@ from hcq_cli.model.text import TextTower
 from hcq_cli.model.vectors import Encoded, training_vectors
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
-from hcq_cli.training.codebooks import EmbeddingSample, Usage
-from hcq_cli.training.dataset import TrainingData
+from hcq_cli.training.codebooks import CodewordUsage, EmbeddingSample
+from hcq_cli.training.config import Recipe
+from hcq_cli.training.data import TrainingData
 from hcq_cli.training.losses import BatchEmbeddings, Pairs
 from hcq_cli.training.method import TrainingMethod
-from hcq_cli.training.optimizer import adam, rate, read_state, set_rate, write_state
-from hcq_cli.training.progress import EpochReport, Observer, Silent, StepReport
-from hcq_cli.training.recipe import Recipe
+from hcq_cli.training.optimizer import (
+    build_optimizer,
+    learning_rate_factor,
+    load_optimizer,
+    save_optimizer,
+    set_learning_rate,
+)
+from hcq_cli.training.progress import EpochReport, SilentObserver, StepReport, TrainingObserver
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -57,7 +68,7 @@ def train(
     recipe: Recipe,
     run: Path,
     *,
-    observer: Observer | None = None,
+    observer: TrainingObserver | None = None,
     must_resume: bool = False,
     device: str = "cpu",
     about: dict[str, Any] | None = None,
@@ -81,10 +92,10 @@ def train(
     if not len(data.train):
         raise HcqError("no captioned video to train on", "hcq captions check FILE")
     with writer_lock(run):
-        trainer = Trainer(data, recipe, run, observer or Silent(), device)
+        trainer = Trainer(data, recipe, run, observer or SilentObserver(), device)
         for warning in data.warnings:
             trainer.observer.warning(warning)
-        trainer.begin(must_resume)
+        trainer.start(must_resume)
         while trainer.epoch < recipe.training.epochs:
             trainer.run_epoch()
         return trainer.finish(about or {})
@@ -93,34 +104,34 @@ def train(
 class Trainer:
     """One run; `train` says what the arguments are."""
 
-    def __init__(self, data: TrainingData, recipe: Recipe, run: Path, observer: Observer, device: str) -> None:
+    def __init__(
+        self, data: TrainingData, recipe: Recipe, run: Path, observer: TrainingObserver, device: str
+    ) -> None:
         self.data, self.run, self.observer, self.device = data, run, observer, torch.device(device)
         self.recipe = dataclasses.replace(recipe, model=recipe.model.with_experts(data.experts))
         self.config, self.seed = self.recipe.model.check(), recipe.training.seed
         self.epoch, self.seconds, self.best_epoch = 0, 0.0, 0
         self.history: list[dict[str, Any]] = []
-        self.sampler = self._sampler()
-        self.steps = self.sampler.steps_per_epoch * recipe.training.epochs
+        # An epoch goes through the videos once, or several times where they are few, or as the recipe says.
+        training, counts = recipe.training, [len(captions) for captions in data.train.captions]
+        batch = min(training.batch_size, len(counts))
+        batches = -(-len(counts) // batch)
+        rounds = max(-(-training.min_steps // (training.epochs * batches)), 1)
+        samples = training.samples_per_epoch or rounds * batches * batch
+        self.sampler = BatchSampler(counts, batch, self.seed, training.captions_per_video, samples)
+        self.steps = self.sampler.steps_per_epoch * training.epochs
         self.tower: TextTower
         self.network: DualEncoder
         self.method: TrainingMethod
         self.optimizer: torch.optim.AdamW
 
-    def _sampler(self) -> BatchSampler:
-        """An epoch goes through the videos once, or several times where they are few, or as the recipe says."""
-        training, counts = self.recipe.training, [len(captions) for captions in self.data.train.captions]
-        batch = min(training.batch_size, len(counts))
-        rounds = -(-training.min_steps // (training.epochs * -(-len(counts) // batch)))
-        samples = training.samples_per_epoch or max(rounds, 1) * -(-len(counts) // batch) * batch
-        return BatchSampler(counts, batch, self.seed, training.captions_per_video, samples)
-
     # -- beginning and ending ---------------------------------------------------------------------------------
 
-    def begin(self, must_resume: bool) -> None:
+    def start(self, must_resume: bool) -> None:
         """Build the model, or read the state of an interrupted run."""
-        names, every = list(self.data.experts), np.concatenate([self.data.train.rows, self.data.validation.rows])
-        self.features = cached_in_memory(self.data.features, every, names, self.recipe.training.cache_mb)
-        found = resume.newest(self.run)
+        names = list(self.data.experts)
+        self.features = cached_in_memory(self.data.features, self.data.rows, names, self.recipe.training.cache_mb)
+        found = resume.latest_state(self.run)
         if must_resume and found is None:
             raise NotFoundError(f"{self.run}: no interrupted training there", "hcq train")
         if found is not None and found[1].fingerprint != self.fingerprint:
@@ -131,8 +142,14 @@ class Trainer:
                 )
             resume.clear(self.run)
             found = None
-        self._fresh() if found is None else self._resumed(*found)
-        self.words = [[self.tower.tokenizer.cut(c) for c in captions] for captions in self.data.train.captions]
+        if found is None:
+            self._build()
+        else:
+            self._load(*found)
+        # Tokenised once, not anew in every epoch.
+        self.token_ids = [
+            [self.tower.tokenizer.cut(caption) for caption in captions] for captions in self.data.train.captions
+        ]
 
     @property
     def fingerprint(self) -> str:
@@ -142,61 +159,72 @@ class Trainer:
         arrays = (train.rows.tobytes(), train.groups.tobytes(), val.rows.tobytes())
         return digest_bytes(json.dumps(body, sort_keys=True).encode(), *arrays)
 
-    def _fresh(self) -> None:
+    def _build(self) -> None:
+        """A new model: vocabulary and feature statistics from the training videos, weights from the seed."""
         torch.manual_seed(self.seed)
         self.tower = text.build(self.config.text, self.data.train.sentences)
         self.network = registry.network_class(self.config.kind)(self.config, self.tower.encoder)
-        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
+        self._make_method()
         if self.config.video.standardize:
-            widths = {name: expert.dim for name, expert in self.data.experts.items()}
-            found = feature_statistics(self.features, self.data.train.rows, widths)
-            _set_scales(self.network, found)
+            self._set_feature_scales()
+        # Distinct ones: k-means cannot make more codewords than there are different vectors.
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
         for warning in self.method.on_train_start(vectors):
             self.observer.warning(warning)
-        self._warn_long_captions()
+        tokenizer = self.tower.tokenizer
+        long = sum(tokenizer.length(caption) > tokenizer.max_tokens for caption in self.data.train.sentences)
+        if long:
+            self.observer.warning(
+                f"{long} captions are longer than {tokenizer.max_tokens} tokens; their ends are not read"
+            )
         if self.data.explanation:
             self.observer.note(self.data.explanation)
+        # The optimizer after the move: a fused Adam wants its parameters where they will stay.
         self.network.to(self.device)
-        self.optimizer = adam(self.network, self.recipe)
+        self.optimizer = build_optimizer(self.network, self.recipe)
 
-    def _warn_long_captions(self) -> None:
-        limit = self.tower.tokenizer.max_tokens
-        long = sum(self.tower.tokenizer.length(caption) > limit for caption in self.data.train.sentences)
-        if long:
-            self.observer.warning(f"{long} captions are longer than {limit} tokens; their ends are not read")
+    def _set_feature_scales(self) -> None:
+        widths = {name: expert.dim for name, expert in self.data.experts.items()}
+        found = feature_statistics(self.features, self.data.train.rows, widths)
+        encoder = self.network.video_encoder
+        for name, scale in zip(encoder.names, encoder.scales, strict=True):
+            if isinstance(scale, FeatureScale):
+                scale.mean.copy_(torch.from_numpy(found[name].mean))
+                scale.deviation.copy_(torch.from_numpy(found[name].deviation))
 
-    def _resumed(self, folder: Path, progress: resume.Progress) -> None:
+    def _load(self, folder: Path, state: resume.ResumeState) -> None:
+        """The model and the optimizer of an interrupted run, and how far it had come."""
         model = checkpoint.load(folder, str(self.device))
         self.network, self.tower = model.network, model.tower
-        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
-        self.optimizer = adam(self.network, self.recipe)
-        read_state(self.optimizer, folder / resume.OPTIMIZER_FILE)
-        self.epoch, self.history = progress.epoch, progress.history
-        self.best_epoch, self.seconds = progress.best_epoch, progress.seconds
+        self._make_method()
+        self.optimizer = build_optimizer(self.network, self.recipe)
+        load_optimizer(self.optimizer, folder / resume.OPTIMIZER_FILE)
+        self.epoch, self.history = state.epoch, state.history
+        self.best_epoch, self.seconds = state.best_epoch, state.seconds
         self.observer.note(f"going on after epoch {self.epoch} of {self.recipe.training.epochs}")
 
+    def _make_method(self) -> None:
+        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
+
     def finish(self, about: dict[str, Any]) -> TrainingResult:
-        """Move the kept epoch's checkpoint into place and forget the unfinished state."""
+        """Fit the kept epoch's codewords once more, write its checkpoint, and forget the unfinished state."""
         kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
+        model = Model(self.network, self.tower, "")
         if self.best_epoch and self.best_epoch != self.epoch:
             model = checkpoint.load(self.run / resume.FOLDER / resume.BEST, str(self.device))
-        else:
-            model = Model(self.network, self.tower, "")
-        kept = self._settle(model, kept)
-        about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
-        checkpoint.save(self.run, model.network, model.tower, about)
-        resume.clear(self.run)
-        return TrainingResult(self.run, self.epoch, self.seconds, kept)
-
-    def _settle(self, model: Model, kept: dict[str, Any]) -> dict[str, Any]:
-        """The method's last fit on the epoch that stays; if it changed anything, measured anew."""
 
         def embed(limit: int) -> Encoded:
             return training_vectors(model, self.features, self.data.train, limit)
 
-        used = registry.training_method(self.config.kind)(model.network, self.recipe).on_train_end(embed)
-        return kept if used is None else {**kept, "used_codewords": used.share, "validation": self._validated(model)}
+        method = registry.training_method(self.config.kind)(model.network, self.recipe)
+        used = method.on_train_end(embed)
+        if used is not None:  # other codewords than were measured after that epoch
+            kept = {**kept, "used_codewords": used.share, "validation": self._validate(model)}
+        about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
+        checkpoint.save(self.run, model.network, model.tower, about)
+        # Last: a run killed before this line goes on from its state and ends in the same checkpoint.
+        resume.clear(self.run)
+        return TrainingResult(self.run, self.epoch, self.seconds, kept)
 
     # -- an epoch ---------------------------------------------------------------------------------------------
 
@@ -204,72 +232,95 @@ class Trainer:
         """All steps of the next epoch, then codebooks, validation and the state to resume from."""
         started = time.monotonic()
         self.network.train()
-        shape = (self.config.levels + 1, self.config.embedding_width)
-        sample = EmbeddingSample(self.recipe.codebook.sample, shape)
+        sample = self.empty_sample(self.recipe.codebook.sample)
         sums = torch.zeros(3)
-        for draw in self.sampler.epoch(self.epoch):
-            found = self.step(draw, sample)
+        for plan in self.sampler.epoch(self.epoch):
+            found = self.step(plan, sample)
             sums += found
-            self._tell_step(draw, float(found[0]), started)
+            self._report_step(plan, float(found[0]), started)
         self.epoch += 1
         used = self.method.on_epoch_end(sample.get(), self.epoch)
         self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
 
-    def step(self, draw: BatchPlan, sample: EmbeddingSample) -> torch.Tensor:
+    def empty_sample(self, size: int) -> EmbeddingSample:
+        """Room for `size` vectors [L+1, D] of this model."""
+        return EmbeddingSample(size, (self.config.levels + 1, self.config.embedding_width))
+
+    def step(self, plan: BatchPlan, sample: EmbeddingSample) -> torch.Tensor:
         """Learn from one batch; its loss, and R@1 inside it by dense and by quantized vectors."""
-        step = draw.epoch * self.sampler.steps_per_epoch + draw.step
+        step = plan.epoch * self.sampler.steps_per_epoch + plan.step
+        # Dropout, too, is a function of seed and step, so that a resumed run drops what the whole one dropped.
         torch.manual_seed(int(np.random.SeedSequence((self.seed, 3, step)).generate_state(1)[0]))
-        set_rate(self.optimizer, rate(self.recipe.training, step, self.steps, draw.epoch))
+        factor = learning_rate_factor(self.recipe.training, step, self.steps, plan.epoch)
+        set_learning_rate(self.optimizer, factor)
         self.optimizer.zero_grad(set_to_none=True)
         totals = torch.zeros(3, device=self.device)
-        for portion in draw.micro_batches(self.recipe.training.accumulate):
-            terms = self.method.training_step(*self.forward(portion, sample), draw.epoch)
-            share = len(portion.videos) / len(draw.videos)
-            (share * terms.loss).backward()
-            totals += share * torch.stack([terms.loss.detach(), terms.dense_R1, terms.quantized_R1])
+        for part in plan.micro_batches(self.recipe.training.accumulate):
+            result = self.method.training_step(*self.embed_batch(part, sample), plan.epoch)
+            share = len(part.videos) / len(plan.videos)
+            (share * result.loss).backward()
+            # Stays on the device: a number fetched for each micro-batch would make the GPU wait each time.
+            totals += share * torch.stack([result.loss.detach(), result.dense_R1, result.quantized_R1])
         if self.recipe.training.clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.training.clip_norm)
         self.optimizer.step()
         return totals.cpu()
 
-    def forward(self, draw: BatchPlan, sample: EmbeddingSample) -> tuple[BatchEmbeddings, Pairs]:
-        """Embed a batch, and keep its vectors in `sample`."""
-        part = self.data.train
-        tokens = self.features.read(part.rows[draw.videos], list(self.data.experts))
-        batch = collate(tokens, self.config.video.max_tokens, draw.rng())
+    def embed_batch(self, plan: BatchPlan, sample: EmbeddingSample) -> tuple[BatchEmbeddings, Pairs]:
+        """Embed B videos and their B·C captions, and keep the vectors in `sample`."""
+        split = self.data.train
+        tokens = self.features.read(split.rows[plan.videos], list(self.data.experts))
+        batch = collate(tokens, self.config.video.max_tokens, plan.rng())
         with self._precision():
             videos = self.network.embed_videos(video_tensors(batch, self.config, self.device)).float()
-        owner = np.repeat(np.arange(len(draw.videos)), draw.captions.shape[1])
-        chosen = zip(draw.videos[owner].tolist(), draw.captions.ravel().tolist(), strict=True)
-        words = self.tower.tokenizer.pad([self.words[video][caption] for video, caption in chosen])
+        owner = np.repeat(np.arange(len(plan.videos)), plan.captions.shape[1])
+        chosen = zip(plan.videos[owner].tolist(), plan.captions.ravel().tolist(), strict=True)
+        words = self.tower.tokenizer.pad([self.token_ids[video][caption] for video, caption in chosen])
         with self._precision():
             texts = self.network.embed_texts(*text_tensors(words, self.device)).float()
         sample.add(texts)
         sample.add(videos)
-        pairs = Pairs(*(torch.from_numpy(a).to(self.device) for a in (owner, part.groups[draw.videos])))
+        groups = split.groups[plan.videos]
+        pairs = Pairs(torch.from_numpy(owner).to(self.device), torch.from_numpy(groups).to(self.device))
         return BatchEmbeddings(texts, videos), pairs
 
     def _precision(self) -> torch.autocast:
+        """bfloat16 for the towers alone; it has float32's range, so no loss needs to be scaled."""
         amp = self.recipe.training.amp
         on = amp == "on" or (amp == "auto" and self.device.type == "cuda")
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on)
 
-    def _close_epoch(self, means: torch.Tensor, used: Usage | None, started: float) -> None:
+    def _close_epoch(self, means: torch.Tensor, used: CodewordUsage | None, started: float) -> None:
+        """Validate, write the state, and tell of the epoch.
+
+        Args:
+            means: over the epoch's steps, of loss, dense and quantized R@1 inside the batch.
+            used: codewords, if the kind has any.
+            started: when the epoch began, by the monotonic clock.
+        """
         loss, dense_R1, quantized_R1 = means.tolist()
-        model = Model(self.network, self.tower, "")
-        validation = self._validated(model)
+        validation = self._validate(Model(self.network, self.tower, ""))
         best = bool(validation) and self._is_best(validation)
         if best:
             self.best_epoch = self.epoch
         seconds = time.monotonic() - started
         self.seconds += seconds
-        share, active = (used.share, used.active) if used else (None, None)
-        report = EpochReport(self.epoch, loss, seconds, share, active, quantized_R1, dense_R1, validation, best)
+        report = EpochReport(
+            epoch=self.epoch,
+            loss=loss,
+            seconds=seconds,
+            used_codewords=used.share if used else None,
+            active_codewords=used.active if used else None,
+            batch_R1=quantized_R1,
+            batch_dense_R1=dense_R1,
+            validation=validation,
+            best=best,
+        )
         self.history.append(report.to_dict())
         self._save(best)
-        self.observer.epoch(report)
+        self.observer.on_epoch_end(report)
 
-    def _validated(self, model: Model) -> dict[str, Any]:
+    def _validate(self, model: Model) -> dict[str, Any]:
         """Metrics of the validation videos, if there are any."""
         if not len(self.data.validation):
             return {}
@@ -277,7 +328,10 @@ class Trainer:
         return {**measured.quantized.to_dict(), "dense": measured.dense.to_dict()}
 
     def _is_best(self, validation: dict[str, Any]) -> bool:
+        """Whether no epoch before was better; of equals the latest is kept, which has learned for longest."""
+
         def figure(measured: dict[str, Any]) -> float:
+            # Not R@1 alone: of a few hundred validation videos it moves by chance as much as by learning.
             return float(measured["t2v"]["R1"] + measured["t2v"]["R10"] + measured["v2t"]["R1"])
 
         before = [figure(line["validation"]) for line in self.history]
@@ -287,26 +341,33 @@ class Trainer:
         def fill(folder: Path) -> None:
             checkpoint.save(folder, self.network, self.tower)
 
-        def fill_all(folder: Path) -> None:
+        def fill_with_optimizer(folder: Path) -> None:
             fill(folder)
-            write_state(self.optimizer, folder / resume.OPTIMIZER_FILE)
+            save_optimizer(self.optimizer, folder / resume.OPTIMIZER_FILE)
 
+        # The best epoch before the state: if the run is killed between the two, the state does not know of that best
+        # epoch yet, and the epoch is run again.
         if best:
-            resume.keep_best(self.run, fill)
-        progress = resume.Progress(self.epoch, self.fingerprint, self.history, self.best_epoch, self.seconds)
-        resume.write(self.run, progress, fill_all)
+            resume.save_best(self.run, fill)
+        state = resume.ResumeState(
+            epoch=self.epoch,
+            fingerprint=self.fingerprint,
+            history=self.history,
+            best_epoch=self.best_epoch,
+            seconds=self.seconds,
+        )
+        resume.save_state(self.run, state, fill_with_optimizer)
         write_text(self.run / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in self.history))
 
-    def _tell_step(self, draw: BatchPlan, loss: float, started: float) -> None:
-        done = draw.epoch * self.sampler.steps_per_epoch + draw.step + 1
+    def _report_step(self, plan: BatchPlan, loss: float, started: float) -> None:
+        done = plan.epoch * self.sampler.steps_per_epoch + plan.step + 1
         spent = self.seconds + time.monotonic() - started
-        epoch, epochs = draw.epoch + 1, self.recipe.training.epochs
-        left = spent / done * (self.steps - done)
-        self.observer.step(StepReport(epoch, epochs, done, self.steps, loss, left))
-
-
-def _set_scales(network: DualEncoder, found: dict[str, FeatureStatistics]) -> None:
-    for name, scale in zip(network.video_encoder.names, network.video_encoder.scales, strict=True):
-        if isinstance(scale, FeatureScale):
-            scale.mean.copy_(torch.from_numpy(found[name].mean))
-            scale.deviation.copy_(torch.from_numpy(found[name].deviation))
+        report = StepReport(
+            epoch=plan.epoch + 1,
+            epochs=self.recipe.training.epochs,
+            step=done,
+            steps=self.steps,
+            loss=loss,
+            seconds_left=spent / done * (self.steps - done),
+        )
+        self.observer.on_step_end(report)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from hcq_cli.model.hcq import HCQ
 from hcq_cli.model.vectors import Encoded
-from hcq_cli.training.codebooks import Usage, fit_codewords, usage
+from hcq_cli.training.codebooks import CodewordUsage, fit_codewords, usage
+from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, dense_share, objective
-from hcq_cli.training.recipe import Recipe
 
 
 class TrainingMethod(Protocol):
@@ -26,7 +26,7 @@ class TrainingMethod(Protocol):
         """The loss of a step of epoch `epoch` (from 0)."""
         ...
 
-    def on_epoch_end(self, vectors: Tensor, finished: int) -> Usage | None:
+    def on_epoch_end(self, vectors: Tensor, finished: int) -> CodewordUsage | None:
         """Move the codewords after `finished` epochs.
 
         Args:
@@ -38,7 +38,7 @@ class TrainingMethod(Protocol):
         """
         ...
 
-    def on_train_end(self, embed: Callable[[int], Encoded]) -> Usage | None:
+    def on_train_end(self, embed: Callable[[int], Encoded]) -> CodewordUsage | None:
         """Told once, when the epoch that stays has been chosen: the last fit, to the finished towers.
 
         Args:
@@ -74,26 +74,28 @@ class HCQMethod:
 
     def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
         """See `TrainingMethod.training_step`."""
+        # One call for both sides: the quantizer is shared, and half as many calls are half as many kernels to start.
         vectors = self.network.quantizer(torch.cat([dense.texts, dense.videos])).vectors
         texts = len(dense.texts)
         quantized = BatchEmbeddings(vectors[:texts], vectors[texts:])
         share = dense_share(epoch, self.recipe.training.epochs) if self.recipe.loss.fade else 0.0
         if epoch == 0:
-            share = 1.0  # the codewords are still random
-        return objective(dense, quantized, pairs, self.network.level_weights, share, self.recipe.loss)
+            share = 1.0  # the codewords are still random: they would teach the towers noise
+        return objective(dense, quantized, pairs, self.network.level_weights, share=share, config=self.recipe.loss)
 
-    def on_epoch_end(self, vectors: Tensor, finished: int) -> Usage:
+    def on_epoch_end(self, vectors: Tensor, finished: int) -> CodewordUsage:
         """k-means on the epoch's embeddings; from random vectors after the first epoch, which was dense only."""
         codebook, epochs = self.recipe.codebook, self.recipe.training.epochs
-        anew = finished <= codebook.refit * epochs and finished % codebook.refit_every == 0
-        if finished == 1 or anew:
+        fresh = finished <= codebook.refit * epochs and finished % codebook.refit_every == 0
+        if finished == 1 or fresh:
+            # Seeded by the epoch: a resumed run draws what the whole one drew, with no generator's state kept.
             generator = torch.Generator().manual_seed(self.recipe.training.seed + finished)
             fit_codewords(self.network.quantizer, vectors, codebook.refit_iterations, generator)
         elif codebook.update != "gradient" and finished <= codebook.until * epochs:
             fit_codewords(self.network.quantizer, vectors, codebook.iterations)
         return usage(self.network.quantizer, vectors)
 
-    def on_train_end(self, embed: Callable[[int], Encoded]) -> Usage | None:
+    def on_train_end(self, embed: Callable[[int], Encoded]) -> CodewordUsage | None:
         """See `TrainingMethod.on_train_end`: codewords are fitted to what encoding will see, without dropout."""
         codebook = self.recipe.codebook
         if not codebook.final:
@@ -101,8 +103,10 @@ class HCQMethod:
         learned, quantizer, hubness = embed(codebook.sample), self.network.quantizer, self.network.hubness
         videos, texts, owner = (torch.from_numpy(x) for x in (learned.videos, learned.texts, learned.owner))
         if hubness is not None:
+            # First the hubs, then the codewords: these must stand for the vectors that will be quantized.
             videos, texts = hubness.fit(videos, texts, owner)
         vectors = torch.cat([videos, texts])
-        anew = torch.Generator().manual_seed(self.recipe.training.seed) if quantizer.rotates else None
-        fit_codewords(quantizer, vectors, codebook.final, anew)
+        # Without a rotation k-means goes on from the codewords there are, which the towers were trained with.
+        generator = torch.Generator().manual_seed(self.recipe.training.seed) if quantizer.rotates else None
+        fit_codewords(quantizer, vectors, codebook.final, generator)
         return usage(quantizer, vectors)

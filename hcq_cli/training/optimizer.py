@@ -9,20 +9,22 @@ import torch
 from torch import Tensor
 
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.training.recipe import Recipe, TrainingConfig
+from hcq_cli.training.config import Recipe, TrainingConfig
 
 
-def adam(network: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
+def build_optimizer(network: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over three groups: a pretrained text encoder, the codewords, and everything else."""
     training = recipe.training
     words = [codewords for name, codewords in network.named_parameters() if name == "quantizer.codewords"]
     pretrained = list(network.text_encoder.parameters()) if recipe.model.text.encoder != "scratch" else []
+    # By identity: `in` would compare tensors number by number.
     apart = {id(parameter) for parameter in (*words, *pretrained)}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in apart]
     for codewords in words:
         codewords.requires_grad_(recipe.model.kind != "hcq" or recipe.codebook.update != "kmeans")
     groups = [
         {"params": rest, "lr": training.optimizer_lr, "weight_decay": training.weight_decay},
+        # No decay: codewords are places among the vectors, and zero is no better a place than another.
         {"params": words, "lr": training.codeword_lr, "weight_decay": 0.0},
         {"params": pretrained, "lr": training.text_lr, "weight_decay": training.weight_decay},
     ]
@@ -30,8 +32,15 @@ def adam(network: DualEncoder, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(filled, fused=True)
 
 
-def rate(training: TrainingConfig, step: int, steps: int, epoch: int) -> float:
-    """Factor of the step size at step `step` (from 0) of `steps`, in epoch `epoch` (from 0)."""
+def learning_rate_factor(training: TrainingConfig, step: int, steps: int, epoch: int) -> float:
+    """What every step size is multiplied by.
+
+    Args:
+        training: schedule, decay and warm-up.
+        step: which step, from 0.
+        steps: of the whole run.
+        epoch: which epoch, from 0.
+    """
     warm = training.warmup * steps
     rising = min((step + 1) / warm, 1.0) if warm >= 1 else 1.0
     if training.schedule == "exponential":
@@ -40,28 +49,33 @@ def rate(training: TrainingConfig, step: int, steps: int, epoch: int) -> float:
     return rising * 0.5 * (1 + math.cos(math.pi * min(along, 1.0)))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group `factor` times its own step size."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give every group `factor` times its own step size.
+
+    By hand and not by torch's schedulers: a factor that is a function of the step needs no state to be resumed.
+    """
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
 
 
-def write_state(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Write Adam's moments and step counts as safetensors."""
+def save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Write Adam's moments and step counts as safetensors: `torch.save` would write a pickle, which can run code."""
     from safetensors.torch import save_file
 
     state: dict[str, Tensor] = {}
     for at, values in optimizer.state_dict()["state"].items():
+        # A copy, because safetensors refuses tensors that share memory.
         state |= {f"{at}.{name}": value.detach().cpu().clone() for name, value in values.items()}
     save_file(state, path)
 
 
-def read_state(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Read back what `write_state` wrote, into an optimizer of the same parameters."""
+def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Read back what `save_optimizer` wrote, into an optimizer of the same parameters."""
     from safetensors.torch import load_file
 
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in load_file(path).items():
         at, _, name = key.partition(".")
         state.setdefault(int(at), {})[name] = value
+    # The groups hold settings, not state: they are the recipe's, of the optimizer that is filled.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,4 +1,4 @@
-"""What a training run tells while it runs."""
+"""What a training run tells while it runs, and who is told."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EpochReport:
         return {**asdict(self), "quantized_to_dense": self.ratio}
 
 
-class Observer(Protocol):
+class TrainingObserver(Protocol):
     """Is told how training goes; every method may do nothing."""
 
     def note(self, sentence: str) -> None:
@@ -74,15 +74,15 @@ class Observer(Protocol):
     def warning(self, sentence: str) -> None:
         """Something a person should know."""
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """After each step."""
 
-    def epoch(self, report: EpochReport) -> None:
-        """After each epoch."""
+    def on_epoch_end(self, report: EpochReport) -> None:
+        """After each epoch, when its state is on disk: what is raised here loses nothing."""
 
 
-class Silent:
-    """An observer that does nothing."""
+class SilentObserver:
+    """An observer that does nothing; override what is of interest."""
 
     def note(self, sentence: str) -> None:
         """Nothing."""
@@ -90,8 +90,8 @@ class Silent:
     def warning(self, sentence: str) -> None:
         """Nothing."""
 
-    def step(self, report: StepReport) -> None:
+    def on_step_end(self, report: StepReport) -> None:
         """Nothing."""
 
-    def epoch(self, report: EpochReport) -> None:
+    def on_epoch_end(self, report: EpochReport) -> None:
         """Nothing."""

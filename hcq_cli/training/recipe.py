@@ -4,151 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import NotFoundError, UsageError
-from hcq_cli.model.config import ModelConfig, from_table
+from hcq_cli.model.config import from_table
+from hcq_cli.training.config import Recipe
 
 MODEL_TABLES = ("text", "video", "quantizer")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How long, how fast, and in what portions.
-
-    Args:
-        epochs: E.
-        samples_per_epoch: videos an epoch, each as often as any other; 0 for each once, or as `min_steps` says.
-        min_steps: with little data an epoch goes through it several times, so that all epochs together have
-            at least so many steps.
-        batch_size: most videos a step.
-        captions_per_video: C, captions that each video brings to a step.
-        seed: of everything random.
-        optimizer_lr: Adam's step size for what starts from random weights.
-        text_lr: the same for a pretrained text encoder.
-        codeword_lr: the same for the codewords.
-        weight_decay: AdamW's.
-        schedule: `cosine` to zero after a warm-up, or `exponential`: ×`decay` an epoch.
-        decay: see `schedule`.
-        warmup: share of all steps during which the step size rises.
-        clip_norm: longest gradient; 0 for no clipping.
-        amp: bfloat16 for the towers: `auto` (on CUDA), `on` or `off`. Losses and codewords stay float32.
-        accumulate: portions a step's batch is cut in, to fit a small device; their gradients are added up. A
-            portion's negatives are its own.
-        cache_mb: features up to this size are kept in memory, MB; larger sets are read batch by batch.
-    """
-
-    epochs: int = 30
-    samples_per_epoch: int = 0
-    min_steps: int = 90
-    batch_size: int = 64
-    captions_per_video: int = 1
-    seed: int = 0
-    optimizer_lr: float = 1e-3
-    text_lr: float = 1e-4
-    codeword_lr: float = 1e-3
-    weight_decay: float = 0.0
-    schedule: str = "cosine"
-    decay: float = 0.95
-    warmup: float = 0.1
-    clip_norm: float = 1.0
-    amp: str = "auto"
-    accumulate: int = 1
-    cache_mb: int = 1024
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """AQ-CL and what goes with it.
-
-    Args:
-        temperature: τ.
-        prior: of the debiased form; 0 is plain InfoNCE.
-        fade: whether a dense–dense loss fades to the quantized one over the epochs.
-        distill: weight of the cross-entropy between dense and quantized similarities.
-        commitment: weight of the squared distance between chunks and their codewords.
-    """
-
-    temperature: float = 0.05
-    prior: float = 0.0
-    fade: bool = True
-    distill: float = 0.0
-    commitment: float = 0.0
-
-
-@dataclass(frozen=True)
-class CodebookConfig:
-    """How the codewords move.
-
-    Args:
-        update: `kmeans` on each epoch's embeddings, `gradient`, or `both`.
-        iterations: of k-means an epoch.
-        until: share of the epochs after which k-means stops (gradient steps, if any, go on).
-        refit: during this share of the epochs the rotation is fitted anew, and k-means starts anew…
-        refit_every: …after each so-manyth of them.
-        refit_iterations: of k-means then.
-        final: k-means rounds after the last epoch, on what the finished towers give without dropout; 0 for none,
-            and then hubs are not corrected either.
-        sample: most vectors kept for k-means.
-    """
-
-    update: str = "kmeans"
-    iterations: int = 5
-    until: float = 1.0
-    refit: float = 0.0
-    refit_every: int = 1
-    refit_iterations: int = 15
-    final: int = 25
-    sample: int = 8192
-
-
-@dataclass(frozen=True)
-class SiblingConfig:
-    """What only the siblings JPQ and DCMH need.
-
-    Args:
-        dense: share of the epochs that train their towers alone, by contrast.
-        rounds: JPQ: of OPQ on what the towers give then.
-        negatives: JPQ: so many that a positive should beat, those with the highest quantized scores in the batch.
-        temperature: DCMH: τ of its likelihood.
-        quantization, balance: DCMH: weights of the distance to the signs, and of bits that are mostly alike.
-    """
-
-    dense: float = 0.7
-    rounds: int = 10
-    negatives: int = 8
-    temperature: float = 0.1
-    quantization: float = 0.3
-    balance: float = 0.3
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything a training run needs to know besides the data.
-
-    Args:
-        name: of the file it came from.
-        description: a sentence for `hcq recipes`.
-        model: shape of the model; its experts are filled in from the features.
-        training, loss, codebook, sibling: as above.
-    """
-
-    name: str = "default"
-    description: str = ""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    codebook: CodebookConfig = field(default_factory=CodebookConfig)
-    sibling: SiblingConfig = field(default_factory=SiblingConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As nested plain values, for JSON."""
-        return dataclasses.asdict(self)
+"""Tables that lie at the top of a recipe, and inside `model` in a checkpoint."""
+TABLES = ("description", "model", *MODEL_TABLES, "training", "loss", "codebook", "sibling")
 
 
 def names() -> list[str]:
@@ -170,17 +39,35 @@ def load(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     """
     tables = tables_of(name)
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        path = key.strip().split(".")
-        if not equals or not all(path):
-            raise UsageError(f"--set {setting!r}: not of the form table.key=value", "--set training.epochs=10")
-        where = tables
-        for part in path[:-1]:
-            where = where.setdefault(part, {})
-            if not isinstance(where, dict):
-                raise UsageError(f"--set {setting!r}: {part!r} is no table", "hcq recipes shows the tables")
-        where[path[-1]] = _toml_value(text)
-    return _recipe(name, tables)
+        _override(tables, setting)
+    tables.pop("sweep", None)  # values to try, not to train with: see `sweep`
+    for key in tables:
+        if key not in TABLES:
+            near = difflib.get_close_matches(key, TABLES, 1)
+            raise UsageError(f"unknown table {key!r}", f"did you mean {near[0]}?" if near else f"known: {TABLES}")
+    model = {**tables.pop("model", {}), **{key: tables.pop(key) for key in MODEL_TABLES if key in tables}}
+    if "experts" in model:
+        raise UsageError("model.experts cannot be set", "the experts are those of the feature store")
+    recipe = from_table(Recipe, {"name": name, "model": model, **tables}, "recipe")
+    return dataclasses.replace(recipe, model=recipe.model.at_equal_bytes()).check()
+
+
+def _override(tables: dict[str, Any], setting: str) -> None:
+    """Put one "table.key=value" into the tables."""
+    key, equals, text = setting.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise UsageError(f"--set {setting!r}: not of the form table.key=value", "--set training.epochs=10")
+    where = tables
+    for part in path[:-1]:
+        where = where.setdefault(part, {})
+        if not isinstance(where, dict):
+            raise UsageError(f"--set {setting!r}: {part!r} is no table", "hcq recipes shows the tables")
+    try:
+        where[path[-1]] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A shell eats quotes: text.encoder=minilm means the string, which TOML would want as "minilm".
+        where[path[-1]] = text
 
 
 def tables_of(name: str, heirs: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -200,10 +87,11 @@ def tables_of(name: str, heirs: tuple[str, ...] = ()) -> dict[str, Any]:
     try:
         own = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {name}: {error}", "mend the line") from error
+        raise UsageError(f"recipe {name}: {error}", "correct the line") from error
     parent = own.pop("inherit", None)
     if parent is None:
         return own
+    # A file is named as seen from the file that inherits, not from the working directory.
     if nearby is not None and str(parent).endswith(".toml"):
         parent = str(nearby / str(parent))
     return _laid_over(tables_of(str(parent), (*heirs, name)), own)
@@ -226,6 +114,7 @@ def _read(name: str) -> tuple[str, Path | None]:
 
 
 def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, key by key and table by table; where both say something, `over` counts."""
     both = dict(under)
     for key, value in over.items():
         below = both.get(key)
@@ -233,57 +122,43 @@ def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
     return both
 
 
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def sweep(name: str) -> dict[str, list[Any]]:
+    """The values that the recipe's `[sweep]` table lists for each setting, those of its ancestors included.
 
+    Args:
+        name: of a recipe of hcq's, or the path of a TOML file.
 
-def _recipe(name: str, tables: dict[str, Any]) -> Recipe:
-    tables = dict(tables)
-    tables.pop("sweep", None)  # values to try, not to train with: sweeps.py
-    known = ("description", "model", *MODEL_TABLES, "training", "loss", "codebook", "sibling")
-    for key in tables:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            raise UsageError(f"unknown table {key!r}", f"did you mean {near[0]}?" if near else f"known: {known}")
-    model = {**tables.pop("model", {}), **{key: tables.pop(key) for key in MODEL_TABLES if key in tables}}
-    if "experts" in model:
-        raise UsageError("model.experts cannot be set", "the experts are those of the feature store")
-    recipe = from_table(Recipe, {"name": name, "model": model, **tables}, "recipe")
-    return check(dataclasses.replace(recipe, model=recipe.model.at_equal_bytes()))
-
-
-def check(recipe: Recipe) -> Recipe:
-    """The recipe, if its numbers make sense.
+    Returns:
+        by setting ("table.key"), as in the file; empty if the recipe has no `[sweep]`.
 
     Raises:
-        UsageError: they do not; the message names the setting.
+        NotFoundError: no such recipe.
+        UsageError: the table is not of that form.
     """
-    recipe.model.check()
-    training, loss, codebook, sibling = recipe.training, recipe.loss, recipe.codebook, recipe.sibling
-    wrong = [
-        ("training.epochs", training.epochs, training.epochs >= 1),
-        ("training.samples_per_epoch", training.samples_per_epoch, training.samples_per_epoch >= 0),
-        ("training.batch_size", training.batch_size, training.batch_size >= 1),
-        ("training.captions_per_video", training.captions_per_video, training.captions_per_video >= 1),
-        ("training.accumulate", training.accumulate, training.accumulate >= 1),
-        ("training.amp", training.amp, training.amp in ("auto", "on", "off")),
-        ("training.seed", training.seed, training.seed >= 0),
-        ("training.schedule", training.schedule, training.schedule in ("cosine", "exponential")),
-        ("training.warmup", training.warmup, 0 <= training.warmup < 1),
-        ("loss.temperature", loss.temperature, loss.temperature > 0),
-        ("loss.prior", loss.prior, 0 <= loss.prior < 1),
-        ("codebook.update", codebook.update, codebook.update in ("kmeans", "gradient", "both")),
-        ("codebook.refit_every", codebook.refit_every, codebook.refit_every >= 1),
-        ("codebook.sample", codebook.sample, codebook.sample >= 1),
-        ("sibling.dense", sibling.dense, 0 <= sibling.dense <= 1),
-        ("sibling.rounds", sibling.rounds, sibling.rounds >= 1),
-        ("sibling.negatives", sibling.negatives, sibling.negatives >= 1),
-        ("sibling.temperature", sibling.temperature, sibling.temperature > 0),
-    ]
-    for name, value, good in wrong:
-        if not good:
-            raise UsageError(f"{name} = {value!r} makes no sense", f"--set {name}=…")
-    return recipe
+    found = tables_of(name).get("sweep", {})
+    if not isinstance(found, dict):
+        raise UsageError(f"recipe {name}: sweep is no table", '[sweep]\n"model.levels" = [1, 3, 7]')
+    for setting, values in found.items():
+        if not isinstance(values, list) or "." not in setting or any(isinstance(value, dict) for value in values):
+            raise UsageError(f"recipe {name}: sweep: {setting} must be a list of values", f'"{setting}" = [1, 3, 7]')
+    return found
+
+
+def variants(name: str) -> list[str]:
+    """One "table.key=value" for each value of the sweep that differs from what the recipe itself sets.
+
+    With the recipe as it is they make up the whole sweep: each goes on top of it with `--set`.
+
+    Raises:
+        NotFoundError: no such recipe.
+        UsageError: a value makes no sense.
+    """
+    whole = load(name).to_dict()
+    found = []
+    for setting, values in sweep(name).items():
+        for value in values:
+            written = f"{setting}={value if isinstance(value, str) else json.dumps(value)}"
+            # Compared as whole recipes: 5e-2 and 0.05, or a setting that its kind overrides, are the same run.
+            if load(name, [written]).to_dict() != whole:
+                found.append(written)
+    return found

@@ -25,8 +25,8 @@ EPOCH_PATTERN = re.compile(r"epoch-(\d{4,})")
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
+class ResumeState:
+    """How far a run has come; progress.json holds these fields.
 
     Args:
         epoch: epochs finished.
@@ -43,55 +43,65 @@ class Progress:
     seconds: float
 
 
-def newest(run: Path) -> tuple[Path, Progress] | None:
-    """The state to go on from; None if there is none.
+def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
+    """The state to go on from and its folder; None if there is none.
 
     Raises:
         DamagedError: it cannot be read.
     """
     folder = run / FOLDER
     names = sorted(folder.iterdir()) if folder.is_dir() else []
+    # By number: a run killed between writing an epoch and dropping the one before has left both.
     found = [(int(match[1]), path) for path in names if (match := EPOCH_PATTERN.fullmatch(path.name))]
     if not found:
         return None
     _, path = max(found)
     try:
-        return path, Progress(**json.loads((path / PROGRESS).read_text("utf-8")))
+        return path, ResumeState(**json.loads((path / PROGRESS).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DamagedError(f"{path}: cannot be resumed from ({error})", f"remove {folder} and train anew") from error
 
 
-def write(run: Path, progress: Progress, fill: Callable[[Path], None]) -> None:
+def save_state(run: Path, state: ResumeState, fill: Callable[[Path], None]) -> None:
     """Write the state after an epoch, then drop the one before: a kill at any instant leaves one whole.
 
     Args:
         run: the run's folder.
-        progress: how far it has come.
+        state: how far it has come.
         fill: writes the checkpoint and the optimizer into the folder it is given.
     """
-    target = run / FOLDER / f"epoch-{progress.epoch:04d}"
-    _replace(target, lambda folder: _fill(folder, progress, fill))
+
+    def fill_all(folder: Path) -> None:
+        fill(folder)
+        (folder / PROGRESS).write_text(json.dumps(vars(state)), "utf-8")
+
+    target = run / FOLDER / f"epoch-{state.epoch:04d}"
+    _replace(target, fill_all)
     for path in (run / FOLDER).iterdir():
         if EPOCH_PATTERN.fullmatch(path.name) and path.name != target.name:
             shutil.rmtree(path)
 
 
-def _fill(folder: Path, progress: Progress, fill: Callable[[Path], None]) -> None:
-    fill(folder)
-    (folder / PROGRESS).write_text(json.dumps(vars(progress)), "utf-8")
-
-
-def keep_best(run: Path, fill: Callable[[Path], None]) -> None:
+def save_best(run: Path, fill: Callable[[Path], None]) -> None:
     """Write the best epoch so far."""
     _replace(run / FOLDER / BEST, fill)
 
 
 def _replace(target: Path, fill: Callable[[Path], None]) -> None:
+    """Put a folder, filled, in the place of another.
+
+    Args:
+        target: the folder.
+        fill: writes its files into the folder it is given.
+    """
     fresh = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     fill(fresh)
+    # Everything on disk before the name: a power cut after the rename must not find the new name on empty files.
     sync_folder(fresh)
+    # A folder cannot be renamed onto one that has files. A kill right here leaves no best epoch, but the run goes on
+    # from the state of the epoch before, and that epoch comes out the same and is written again.
     shutil.rmtree(target, ignore_errors=True)
     fresh.replace(target)
     sync_folder(target.parent)

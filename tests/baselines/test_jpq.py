@@ -13,8 +13,7 @@ from small_models import CAPTIONS, batch
 from hcq_cli.baselines.jpq import JPQ, EuclideanQuantizer, optimised_quantizer, ranking_loss
 from hcq_cli.evaluation.scores import LookUpScores
 from hcq_cli.model.config import QuantizerConfig
-from hcq_cli.training.codebooks import usage_of
-from hcq_cli.training.kmeans import assign, kmeans
+from hcq_cli.training.codebooks import assign, kmeans, usage_of
 
 
 def test_jpq_codes_are_the_nearest_codewords_whatever_their_length() -> None:

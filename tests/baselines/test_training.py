@@ -16,9 +16,9 @@ from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.dataset import TrainingData, training_data
+from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
-from hcq_cli.training.progress import EpochReport, Silent
+from hcq_cli.training.progress import EpochReport, SilentObserver
 
 KINDS = ("hct", "jpq", "dcmh")
 # 16 bytes a video, of 32 dimensions: chunks of 2 for JPQ, 128 bits for DCMH.
@@ -58,11 +58,11 @@ class Stop(Exception):
     pass
 
 
-class StopAfter(Silent):
+class StopAfter(SilentObserver):
     def __init__(self, epoch: int) -> None:
         self.last = epoch
 
-    def epoch(self, report: EpochReport) -> None:
+    def on_epoch_end(self, report: EpochReport) -> None:
         if report.epoch == self.last:
             raise Stop
 

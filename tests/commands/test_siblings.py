@@ -16,7 +16,7 @@ from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import load
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.dataset import training_data
+from hcq_cli.training.data import training_data
 from hcq_cli.training.loop import train
 
 Run = Callable[..., object]

@@ -19,9 +19,9 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
-from hcq_cli.training.dataset import TrainingData, training_data
+from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
-from hcq_cli.training.progress import EpochReport, Silent
+from hcq_cli.training.progress import EpochReport, SilentObserver
 
 QUICK = [*SMALL, "training.epochs=4", "training.min_steps=12"]
 
@@ -57,11 +57,11 @@ class Stop(Exception):
     pass
 
 
-class StopAfter(Silent):
+class StopAfter(SilentObserver):
     def __init__(self, epoch: int) -> None:
         self.last = epoch
 
-    def epoch(self, report: EpochReport) -> None:
+    def on_epoch_end(self, report: EpochReport) -> None:
         if report.epoch == self.last:
             raise Stop
 
@@ -99,8 +99,8 @@ import sys, os, signal
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_loop import *
-class Kill(Silent):
-    def step(self, report):
+class Kill(SilentObserver):
+    def on_step_end(self, report):
         if report.step == 8:
             os.kill(os.getpid(), signal.SIGKILL)
 run(Path(sys.argv[1]), Path(sys.argv[2]), observer=Kill())
@@ -155,7 +155,7 @@ def test_validation_chooses_the_epoch_and_test_videos_are_not_seen(tmp_path: Pat
     assert validation["t2v"]["R1"] + validation["t2v"]["R10"] + validation["v2t"]["R1"] == max(figures)
 
 
-class Listening(Silent):
+class Listening(SilentObserver):
     def __init__(self) -> None:
         self.said: list[str] = []
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from hcq_cli.training.config import LossConfig
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, contrast, dense_share, distillation, info_nce, objective
-from hcq_cli.training.recipe import LossConfig
 
 
 def unit(*shape: int) -> torch.Tensor:

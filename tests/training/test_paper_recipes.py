@@ -18,10 +18,9 @@ from hcq_cli.model import registry
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
-from hcq_cli.training.dataset import TrainingData
+from hcq_cli.training.data import TrainingData
 from hcq_cli.training.loop import train
-from hcq_cli.training.recipe import load
-from hcq_cli.training.sweeps import sweep, variants
+from hcq_cli.training.recipe import load, sweep, variants
 
 PAPER = ["msrvtt-1ka", "msrvtt-1kb", "msrvtt-full", "lsmdc", "activitynet"]
 WIDTHS = {"s3d": 1024, "vggish": 128, "face": 512, "rgb": 2048, "scene": 2208, "speech": 300, "ocr": 300}

@@ -21,7 +21,7 @@ class TrainingData:
     Args:
         features: of all rows.
         experts: those that have tokens for some training video.
-        train, validation: parts; validation may be empty. Test videos are not here at all.
+        train, validation: splits; validation may be empty. Test videos are not here at all.
         explanation: where the validation videos come from, a sentence.
         warnings: what is doubtful, a sentence each.
     """
@@ -32,6 +32,11 @@ class TrainingData:
     validation: Split
     explanation: str = ""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """int64: rows of the training and validation videos."""
+        return np.concatenate([self.train.rows, self.validation.rows])
 
 
 def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
@@ -44,6 +49,7 @@ def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
     if not len(train):
         raise HcqError("no captioned video is in the training split", "hcq captions check FILE")
     names = list(store.experts)
+    # An expert that is silent on every training video would get projections that nothing ever trains.
     there = np.atleast_1d(has_tokens(store, train.rows, names).any(0)).tolist()
     silent = [name for name, any_tokens in zip(names, there, strict=True) if not any_tokens]
     if silent:
@@ -55,4 +61,4 @@ def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
         for name in names
         if name not in silent
     }
-    return TrainingData(store, experts, train, dataset.splits["val"], dataset.explanation, warnings)
+    return TrainingData(store, experts, train, dataset.splits["val"], dataset.explanation, warnings=warnings)

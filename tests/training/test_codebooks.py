@@ -1,4 +1,4 @@
-"""The rotation over all levels: orthogonal, balanced, and invisible in every score."""
+"""k-means against a plain loop, cells that must not die; the rotation: orthogonal, balanced, unseen in any score."""
 
 from __future__ import annotations
 
@@ -12,9 +12,76 @@ from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.scan.table import reconstruct_levels
-from hcq_cli.training.codebooks import fit_codewords, usage
-from hcq_cli.training.kmeans import kmeans
-from hcq_cli.training.rotation import balanced_rotation, deal_out
+from hcq_cli.training import codebooks
+from hcq_cli.training.codebooks import (
+    EmbeddingSample,
+    allocate_axes,
+    assign,
+    balanced_rotation,
+    fit_codewords,
+    kmeans,
+    usage,
+)
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_one_iteration_equals_a_plain_loop() -> None:
+    points, words = unit(60, 3, 4), unit(3, 5, 4, seed=1)
+    found = kmeans(points, words, 1, spherical=True)
+    for s in range(3):
+        codes = (points[:, s] @ words[s].T).argmax(1)
+        for k in range(5):
+            cell = points[codes == k, s]
+            assert len(cell)
+            torch.testing.assert_close(found[s, k], torch.nn.functional.normalize(cell.sum(0), dim=0))
+
+
+def test_blocks_change_nothing(monkeypatch) -> None:
+    points, words = unit(60, 3, 4), unit(3, 5, 4, seed=1)
+    whole = assign(points, words)
+    monkeypatch.setattr(codebooks, "BLOCK_BYTES", 4 * 3 * 5 * 7)
+    for one, other in zip(whole, assign(points, words), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_empty_cells_are_filled_again_and_no_codeword_is_zero() -> None:
+    """The reference turns an empty cell into a zero vector, for good: it ended with 95 % of them."""
+    points = unit(200, 2, 4)
+    words = unit(2, 1, 4, seed=1).expand(2, 64, 4) + 1e-3 * unit(2, 64, 4, seed=2)  # nearly all in one place
+    found = kmeans(points, torch.nn.functional.normalize(words, dim=-1), 10, spherical=True)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(2, 64), atol=1e-5, rtol=0)
+    codes, _ = assign(points, found)
+    assert min(len(codes[:, s].unique()) for s in range(2)) >= 61
+
+
+def test_fewer_points_than_codewords_each_get_their_own() -> None:
+    module = ProductQuantizer(QuantizerConfig(codebooks=2, codewords=64), [0.5, 0.5], 8)
+    vectors = unit(10, 2, 8)
+    module.active.fill_(10)
+    fit_codewords(module, vectors, 5, torch.Generator().manual_seed(0))
+    found = usage(module, vectors)
+    assert (found.share, found.active) == (100.0, 10)
+    rebuilt = module(vectors).vectors.detach()
+    torch.testing.assert_close((module.chunks(vectors).flatten(2) * 0.5**0.5), rebuilt, atol=1e-5, rtol=0)
+
+
+def test_fewer_distinct_points_than_active_codewords() -> None:
+    module = ProductQuantizer(QuantizerConfig(codebooks=2, codewords=32), [1.0], 8)
+    vectors = unit(3, 1, 8).repeat(4, 1, 1)
+    fit_codewords(module, vectors, 5, torch.Generator().manual_seed(0))
+    assert torch.isfinite(module.codewords).all()
+    assert (module.used_codewords().norm(dim=-1) > 0.99).all()
+
+
+def test_the_sample_is_bounded_and_keeps_the_newest() -> None:
+    sample = EmbeddingSample(5, (1, 2))
+    for start in (0, 3, 6):
+        sample.add(torch.arange(start, start + 3.0)[:, None, None].expand(3, 1, 2))
+    assert sorted(np.unique(sample.get().numpy()).tolist()) == [4, 5, 6, 7, 8]
+
 
 WEIGHTS = [0.4, 0.3, 0.3]
 
@@ -48,8 +115,8 @@ def test_it_is_orthogonal_and_no_chunk_has_much_more_to_tell() -> None:
 
 
 def test_axes_are_dealt_out_like_cards_to_whoever_has_least() -> None:
-    assert deal_out([9.0, 5.0, 4.0, 1.0], 2) == [0, 3, 1, 2]
-    assert sorted(deal_out([float(12 - i) for i in range(12)], 3)) == list(range(12))
+    assert allocate_axes([9.0, 5.0, 4.0, 1.0], 2) == [0, 3, 1, 2]
+    assert sorted(allocate_axes([float(12 - i) for i in range(12)], 3)) == list(range(12))
 
 
 def test_rotating_and_back_changes_nothing_and_keeps_hybrid_scores() -> None:
