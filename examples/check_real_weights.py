@@ -27,7 +27,7 @@ from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
 from hcq_cli.errors import HcqError
 from hcq_cli.extraction.pipeline import extract_video
-from hcq_cli.media.decoder import chain
+from hcq_cli.media.decoder import decoders_for
 from hcq_cli.weights.fetching import fetch, wanted
 
 WIDTHS = {
@@ -53,10 +53,10 @@ HEARD = ["the sound of a siren", "the sound of a barking dog"]
 
 def look(expert: Expert, paths: list[Path]) -> list[Tokens]:
     """The tokens of each clip."""
-    found = [extract_video(str(path), [expert], chain("auto")) for path in paths]
+    found = [extract_video(str(path), [expert], decoders_for("auto")) for path in paths]
     for each in found:
-        if each.error or each.remarks:
-            raise SystemExit(f"{expert.name}: {each.error or each.remarks[0].message}")
+        if each.error or each.warnings:
+            raise SystemExit(f"{expert.name}: {each.error or each.warnings[0].message}")
     return [each.tokens[expert.name] for each in found]
 
 

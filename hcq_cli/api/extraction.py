@@ -13,8 +13,8 @@ from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.extraction.extract import Options
-    from hcq_cli.extraction.planning import Plan
+    from hcq_cli.extraction.options import ExtractionOptions
+    from hcq_cli.extraction.plan import DryRun
     from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.media.inputs import Inputs
 
@@ -92,9 +92,9 @@ def plan_extraction(
     experts: str | Sequence[str] | None = None,
     preset: str = "classic",
     **settings: Unpack[ExtractionSettings],
-) -> Plan:
+) -> DryRun:
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
-    from hcq_cli.extraction.planning import plan
+    from hcq_cli.extraction.plan import plan
 
     names, inputs, options = _request(workspace, paths, experts, preset, settings)
     return plan(inputs, names, options)
@@ -132,12 +132,12 @@ def _request(
     experts: str | Sequence[str] | None,
     preset: str,
     settings: ExtractionSettings,
-) -> tuple[list[str], Inputs, Options]:
+) -> tuple[list[str], Inputs, ExtractionOptions]:
     """What was asked for, checked: experts, videos, and how."""
-    from hcq_cli.extraction.extract import Options
+    from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import find_inputs
 
     names = expert_names(experts, preset)
     inputs = find_inputs([fspath(path) for path in paths])
     how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
-    return names, inputs, Options(**how)
+    return names, inputs, ExtractionOptions(**how)

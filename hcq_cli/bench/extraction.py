@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experts.registry import split_source
-from hcq_cli.extraction.child import Child
 from hcq_cli.extraction.executor import Job
-from hcq_cli.extraction.extract import Options, cores, extract, setup
-from hcq_cli.extraction.local import Crew
-from hcq_cli.extraction.plan import Broken, Finished
+from hcq_cli.extraction.extract import extract
+from hcq_cli.extraction.local import WorkerPool
+from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.report import ExtractReport
-from hcq_cli.media.inputs import Input, Inputs
+from hcq_cli.features.records import VideoFacts
+from hcq_cli.media.inputs import Inputs
 
 
 @dataclass(frozen=True)
-class Pace:
+class PassTime:
     """One pass over all videos.
 
     Args:
@@ -32,7 +32,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ExtractionTimes:
     """Extraction and decoding side by side.
 
     Args:
@@ -52,15 +52,15 @@ class Measured:
     media_s: float
     frames: int
     workers: int
-    decode_only: Pace
-    extract: Pace
+    decode_only: PassTime
+    extract: PassTime
     networks_s: float = 0.0
-    alone: dict[str, Pace] = field(default_factory=dict)
+    alone: dict[str, PassTime] = field(default_factory=dict)
 
     @property
     def together(self) -> float | None:
         """What all experts in one pass take beyond one decoding, over the slowest alone; None if none was timed."""
-        slowest_s = max((pace.seconds for pace in self.alone.values()), default=0.0)
+        slowest_s = max((each.seconds for each in self.alone.values()), default=0.0)
         return (self.extract.seconds - self.decode_only.seconds) / slowest_s if self.alone else None
 
     @property
@@ -69,24 +69,13 @@ class Measured:
         return self.extract.seconds / self.decode_only.seconds
 
 
-class _Everything:
-    """Judges like a ledger that knows nothing."""
-
-    def judge(self, item: Input) -> Job | Finished | Broken:
-        return Job(item.id, item.path, "", 1, 0, [], {})
-
-    def failed(self, job: Job, error: str) -> None: ...
-
-    def mended(self, job: Job) -> None: ...
-
-
 def measure(
     inputs: Inputs,
     names: Sequence[str],
-    options: Options,
+    options: ExtractionOptions,
     told: Callable[[str], None] = lambda stage: None,
     alone: bool = False,
-) -> Measured:
+) -> ExtractionTimes:
     """Decode all videos, then extract them into a store that is thrown away.
 
     Args:
@@ -96,40 +85,49 @@ def measure(
         told: called with the name of each pass as it begins.
         alone: whether to extract with each expert alone, too.
     """
-    count = min(options.workers or cores(), max(1, len(inputs.videos)))
+    options = replace(options, workers=options.worker_count(len(inputs.videos)))
     told("decode only")
-    decode_only = _decode_only(inputs, names, options, count)
+    decode_only = _time_decoding(inputs, names, options)
     told("extract")
-    report, pace = _extract(inputs, names, replace(options, workers=count))
+    report, together = _time_extraction(inputs, names, options)
     by_name = {}
     for name in names if alone else ():
         told(f"extract {name} alone")
-        by_name[split_source(name)[0]] = _extract(inputs, [name], replace(options, workers=count))[1]
-    return Measured(
-        report.extracted,
-        len(report.failed),
-        report.media_s,
-        report.frames,
-        count,
-        decode_only,
-        pace,
-        report.networks_s,
-        by_name,
+        _, by_name[split_source(name)[0]] = _time_extraction(inputs, [name], options)
+    return ExtractionTimes(
+        videos=report.extracted,
+        failed=len(report.failed),
+        media_s=report.media_s,
+        frames=report.frames,
+        workers=options.workers or 0,
+        decode_only=decode_only,
+        extract=together,
+        networks_s=report.networks_s,
+        alone=by_name,
     )
 
 
-def _decode_only(inputs: Inputs, names: Sequence[str], options: Options, count: int) -> Pace:
+def _time_decoding(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> PassTime:
+    """The same workers as of an extraction, experts prepared, and no expert asked."""
     begun = time.monotonic()
-    only = replace(setup(names, options), decode_only=True)
-    crew = Crew(_Everything(), inputs.videos, [Child(only) for _ in range(count)], options.timeout_s)
-    decoded_s = [outcome[1].duration_s for _, outcome in crew.outcomes() if isinstance(outcome, tuple)]
+    experts = load_experts(names, options.sample_fps)
+    options.check()
+    decoded_s = 0.0
+    with WorkerPool(experts, names, options, len(inputs.videos), decode_only=True) as pool:
+        for video in inputs.videos:
+            # A hash of no file: all there is to do is to decode it.
+            pool.submit(Job(VideoFacts(video.id, video.path, content_hash="unknown", size=1, mtime_ns=0)))
+        for _ in inputs.videos:
+            decoded_s += pool.next_outcome()[1].duration_s
     seconds = time.monotonic() - begun
-    return Pace(seconds, sum(decoded_s) / seconds)
+    return PassTime(seconds, decoded_s / seconds)
 
 
-def _extract(inputs: Inputs, names: Sequence[str], options: Options) -> tuple[ExtractReport, Pace]:
+def _time_extraction(
+    inputs: Inputs, names: Sequence[str], options: ExtractionOptions
+) -> tuple[ExtractReport, PassTime]:
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         report = extract(inputs, names, replace(options, store=Path(folder) / "features"))
         seconds = time.monotonic() - begun
-    return report, Pace(seconds, report.media_s / seconds)
+    return report, PassTime(seconds, report.media_s / seconds)

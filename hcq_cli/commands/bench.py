@@ -12,7 +12,7 @@ from hcq_cli.commands.shared import MACHINE, Session, command
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.bench.extraction import Measured
+    from hcq_cli.bench.extraction import ExtractionTimes
     from hcq_cli.bench.model_cost import Cost
     from hcq_cli.bench.search import SearchTimes
 
@@ -203,10 +203,10 @@ def extract(
     """Time extraction, and decoding alone with as many workers; the features are thrown away."""
     from hcq_cli.api.extraction import expert_names
     from hcq_cli.bench.extraction import measure
-    from hcq_cli.extraction.extract import Options
+    from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import find_inputs
 
-    options = Options(session.workspace.features, decoder, workers, device)
+    options = ExtractionOptions(session.workspace.features, decoder, workers, device)
     names = expert_names(experts, preset)
     measured = measure(find_inputs(paths), names, options, session.console.note, alone)
     document = {
@@ -226,7 +226,7 @@ def extract(
     session.console.result(document, lambda: _print_extraction(session, measured))
 
 
-def _print_extraction(session: Session, measured: Measured) -> None:
+def _print_extraction(session: Session, measured: ExtractionTimes) -> None:
     alone = [(f"{name} alone", pace) for name, pace in measured.alone.items()]
     passes = [("decode only", measured.decode_only), ("extract", measured.extract), *alone]
     rows = [[name, round(pace.seconds, 2), round(pace.times_real_time, 1)] for name, pace in passes]

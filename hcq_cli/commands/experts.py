@@ -91,7 +91,7 @@ def _check(session: Session, ask: str) -> None:
     from experts.contract import BrokenContract, check_expert
     from experts.neural.weights import WeightsError
     from hcq_cli.errors import HcqError, NotFoundError
-    from hcq_cli.extraction.extract import load_experts
+    from hcq_cli.extraction.options import load_experts
 
     expert, broken = load_experts([ask])[0], list[str]()
     try:

@@ -1,113 +1,132 @@
-"""What the parent and a worker process say to each other: a JSON message a line, over the worker's stdin and stdout.
+"""The executor protocol: jobs go in, outcomes come out, whatever runs them.
 
-    parent -> worker   Setup, once; then a Job a video
-    worker -> parent   {"ready": true} or {"error": …, "hint": …}, once; then for each job {"duration_s": …} when
-                       the file could be opened, {"alive": true} now and then while it waits for a network, and an
-                       Answer; or instead of it {"memory": true}, and the worker ends, or {"fatal": …, "hint": …} if
-                       the store cannot be written or the process that runs the networks is gone
+Nothing in a job or an outcome is bound to one machine: a path, facts and names go out, counts and messages come back.
+Files are read, hashed and decoded, and features are written, where the workers are. `local.WorkerPool` is the
+executor on this machine; another one need only see the same files and the same feature store under the same names.
 
-Names of files travel as JSON strings with lone surrogates for undecodable bytes, so that any name survives.
+A job without a content hash asks for that hash alone: most files that were moved or copied are finished then, and no
+expert has been loaded for them.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, Self
 
-
-@dataclass(frozen=True)
-class Setup:
-    """What a worker needs to know before its first job.
-
-    Args:
-        experts: as `experts.registry.load` takes them.
-        device: "auto", "cpu", "cuda" or "mps".
-        decoder: see `decoder.chain`.
-        store: the feature store's folder.
-        sample_fps: frames a second for every expert that sees; None leaves it to the expert.
-        max_seconds: what lies later in a video is left out; None for all.
-        memory_bytes: the most memory the worker may take; 0 for no limit.
-        parent: process id of the parent.
-        decode_only: decode everything and ask no expert (a measurement).
-        inference: where the process listens that runs the networks; empty if there is none.
-    """
-
-    experts: list[str]
-    device: str
-    decoder: str
-    store: str
-    sample_fps: float | None
-    max_seconds: float | None
-    memory_bytes: int
-    parent: int
-    decode_only: bool = False
-    inference: str = ""
+from hcq_cli import files
+from hcq_cli.features.records import VideoFacts
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract.
+    """One video to hash or to extract.
 
     Args:
-        id: its id in the store.
-        path: the file, absolute.
-        content_hash: SHA-256 of the file.
-        size: bytes, when it was hashed.
-        mtime_ns: modification time, when it was hashed.
-        experts: names of those that are missing.
-        identities: what the features of each of them depend on.
+        facts: of the file; its content hash is empty where the job is to find it, its duration is not known yet.
+        identities: of the experts that are to look at it, what their features depend on.
     """
 
-    id: str
-    path: str
-    content_hash: str
-    size: int
-    mtime_ns: int
-    experts: list[str]
-    identities: dict[str, str]
+    facts: VideoFacts
+    identities: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def only_hash(self) -> bool:
+        """Whether nothing is wanted but the hash of the file."""
+        return not self.facts.content_hash
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Job:
+        """The job that `to_json` described."""
+        return cls(VideoFacts(**document["facts"]), document["identities"])
 
 
 @dataclass(frozen=True)
-class Answer:
+class VideoWarning:
+    """Something that went not quite right with a video.
+
+    Args:
+        message: for people.
+        expert: the expert it is about; None for the video as a whole.
+        path: of the file; empty where that goes without saying.
+    """
+
+    message: str
+    expert: str | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.expert}: {self.message}" if self.expert else self.message
+
+
+@dataclass
+class Outcome:
     """What became of a job.
 
     Args:
         error: why it gave nothing; None if it gave something.
-        lasting: whether the error is worth remembering until the file changes.
-        states: by the expert's name.
-        warnings: [expert or None, message] each.
-        decoder: the decoder that read it.
-        duration_s: of the video, seconds.
+        lasting: whether the error would come again with any experts, until the file changes.
+        warnings: what went not quite right.
+        decoder: the name of the decoder that read the file; empty if none could.
+        duration_s: as decoded, or as the file says if that is longer; seconds.
         packets: packets read from the file.
         frames: frames decoded.
-        seconds: how long the worker took.
+        content_hash: SHA-256 of the file, where only that was asked for.
     """
 
     error: str | None = None
     lasting: bool = True
-    states: dict[str, str] = field(default_factory=dict)
-    warnings: list[tuple[str | None, str]] = field(default_factory=list)
+    warnings: list[VideoWarning] = field(default_factory=list)
     decoder: str = ""
     duration_s: float = 0.0
     packets: int = 0
     frames: int = 0
-    seconds: float = 0.0
+    content_hash: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` takes it; of a subclass the fields above alone."""
+        # Not asdict(self): a subclass carries features, which it would copy.
+        values = {each.name: getattr(self, each.name) for each in fields(Outcome)}
+        return {**values, "warnings": [asdict(warning) for warning in self.warnings]}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """The outcome that `to_json` described."""
+        warnings = [VideoWarning(**warning) for warning in document["warnings"]]
+        return cls(**{**document, "warnings": warnings})
 
 
-def line(message: Setup | Job | Answer | dict[str, Any]) -> bytes:
-    """A message as a line."""
-    document = message if isinstance(message, dict) else asdict(message)
-    return json.dumps(document, ensure_ascii=True).encode() + b"\n"
+class Executor(Protocol):
+    """Runs jobs. Used by one thread.
 
-
-def parse(text: bytes) -> dict[str, Any]:
-    """A line as a dictionary.
-
-    Raises:
-        ValueError: it is no message.
+    Attributes:
+        slots: how many jobs may be submitted and not taken back; more than can run at once, so that none waits.
+        networks_s: how long networks have run in a process of their own, seconds; known when all is done.
     """
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError("no message")
-    return document
+
+    slots: int
+    networks_s: float
+
+    def submit(self, job: Job) -> None:
+        """Take a job; does not wait."""
+        ...
+
+    def next_outcome(self) -> tuple[Job, Outcome]:
+        """Wait for a job to be done, in whatever order. Whatever becomes of a file is told in the outcome.
+
+        Raises:
+            HcqError: nothing can be run any more: no worker can be started, or the store cannot be written.
+        """
+        ...
+
+
+def hash_file(job: Job) -> Outcome:
+    """Do a job that asks for the hash of its file."""
+    try:
+        return Outcome(content_hash=files.digest_file(Path(job.facts.path)))
+    except OSError as error:
+        return Outcome(error=error.strerror or str(error), lasting=False)

@@ -1,60 +1,57 @@
-"""The process that runs the networks as its parent sees it: started when a video needs it, ended at the end."""
+"""Networks in a process of their own: how it is started, and how a worker asks it.
+
+`InferenceProcess` is the parent's side; the process itself is inference_server.py. `RemoteNetwork` stands in a worker
+where the network would: it sends the rows of inputs over a local socket, and their vectors come back, one request at
+a time. A request is a line of JSON (the expert, and for each array its name, type and shape), then the bytes of each
+array; an answer is a line of JSON with a shape or an error, then the bytes. Nothing is pickled.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import select
 import shutil
-import signal
-import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Client, Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from experts.base import Expert
-from experts.neural.expert import NetworkExpert
 from hcq_cli.errors import HcqError
-from hcq_cli.extraction.executor import Setup
-from hcq_cli.process import python_command
+from hcq_cli.process import ChildDied, ChildProcess
 
 LAST_WORD_S = 2.0
+"""How long the process may take to say how busy its networks were, seconds."""
+SIGN_OF_LIFE_S = 5.0
+"""While a worker waits for a network it says so this often, seconds."""
+GONE = "the process that runs the networks has ended"
+HINT = "run the same command again; if memory was short: --workers 1, a smaller network, or another --device"
 
 
-@contextmanager
-def inference_for(experts: Sequence[Expert], setup: Setup) -> Iterator[Feeding | None]:
-    """Gives the process that runs the networks; None if no expert is one.
+def needs_inference(experts: Sequence[Expert]) -> bool:
+    """Whether one of the experts is a network, which is loaded once and not once a worker."""
+    from experts.neural.expert import NetworkExpert
 
-    Args:
-        experts: those asked for.
-        setup: what the workers are told.
-    """
-    if not any(isinstance(expert, NetworkExpert) for expert in experts):
-        yield None
-        return
-    feeding = Feeding(setup.experts, setup.device)
-    try:
-        yield feeding
-    finally:
-        feeding.close()
+    return any(isinstance(expert, NetworkExpert) for expert in experts)
 
 
-class Feeding:
-    """The process, and where it listens.
+class InferenceProcess:
+    """The process that runs the networks; started when a worker needs it first.
 
     Args:
-        experts: as `experts.registry.load` takes them.
+        names: of the experts, as `experts.registry.load` takes them.
         device: where the networks shall run.
     """
 
-    def __init__(self, experts: Sequence[str], device: str) -> None:
-        self._told = json.dumps({"experts": list(experts), "device": device}).encode() + b"\n"
+    def __init__(self, names: Sequence[str], device: str) -> None:
+        self._settings = {"experts": list(names), "device": device}
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         self._address, self._folder = "", ""
-        self.busy_s = 0.0
-        """How long the networks ran, seconds; known after `close`."""
 
     def address(self) -> str:
         """Where it listens; starts it if it has not been started. May be called by several threads.
@@ -64,52 +61,105 @@ class Feeding:
         """
         with self._lock:
             if self._process is None:
-                self._start()
+                self._folder = tempfile.mkdtemp(prefix="hcq-")
+                self._process = ChildProcess("hcq_cli.extraction.inference_server", self._folder)
+                try:
+                    self._process.send(self._settings)
+                    said = self._process.receive()  # no deadline: a large network may take minutes to load
+                except ChildDied as death:
+                    said = {"error": f"it ended with exit code {death.exit_code}", "hint": ""}
+                if "error" in said:
+                    raise HcqError(f"the networks cannot be loaded: {said['error']}", said["hint"] or "hcq doctor")
+                self._address = said["address"]
             return self._address
 
-    def _start(self) -> None:
-        chatter = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            python_command("hcq_cli.extraction.inference_server"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=chatter,
-            start_new_session=True,  # an interrupt at the terminal is for the parent
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(OSError):
-            self._process.stdin.write(self._told)
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        said = json.loads(line) if line else {"error": f"it ended with exit code {self._process.wait()}"}
-        if "error" in said:
-            raise HcqError(f"the networks cannot be loaded: {said['error']}", said.get("hint") or "hcq doctor")
-        self._address, self._folder = said["address"], said["folder"]
+    def close(self) -> float:
+        """End the process, if it was ever started.
 
-    def _busy_s(self) -> float:
-        """What the process says last; 0 if it does not."""
-        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
-        with suppress(OSError, ValueError, KeyError):
-            self._process.stdin.write(b"\n")
-            self._process.stdin.flush()
-            poll = select.poll()
-            poll.register(self._process.stdout.fileno(), select.POLLIN | select.POLLHUP)
-            if poll.poll(LAST_WORD_S * 1000):
-                return float(json.loads(self._process.stdout.readline())["busy_s"])
-        return 0.0
-
-    def close(self) -> None:
-        """End the process, and learn how long its networks ran; nothing where it was never started."""
-        process = self._process
-        if process is None:
-            return
-        self.busy_s = self._busy_s()
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-        if self._folder:
+        Returns:
+            how long its networks ran, seconds; 0 where it does not say.
+        """
+        busy_s = 0.0
+        if self._process is not None:
+            try:
+                self._process.send({"stop": True})
+                busy_s = float(self._process.receive(time.monotonic() + LAST_WORD_S)["busy_s"])
+            except ChildDied:
+                pass
+            self._process.close()
             shutil.rmtree(self._folder, ignore_errors=True)
+        return busy_s
+
+
+class RemoteNetwork:
+    """A network that runs in the process listening at an address.
+
+    Args:
+        address: of its socket.
+        expert: whose network.
+        alive: called now and then while it is waited for.
+
+    Raises:
+        HcqError: nobody listens there any more.
+    """
+
+    def __init__(self, address: str, expert: str, alive: Callable[[], None]) -> None:
+        self._expert, self._alive = expert, alive
+        self._turn = threading.Lock()
+        try:
+            self._connection: Any = Client(address, "AF_UNIX")
+        except OSError as error:
+            raise HcqError(GONE, HINT) from error
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Run the network.
+
+        Args:
+            inputs: by the name of the network's input, [n, …] each.
+
+        Returns:
+            float32 [n, …, dim].
+
+        Raises:
+            RuntimeError: the network cannot take them.
+            HcqError: the process is gone.
+        """
+        with self._turn:  # of a video that was given up, a request may still be on its way
+            try:
+                send_arrays(self._connection, self._expert, inputs)
+                while not self._connection.poll(SIGN_OF_LIFE_S):
+                    self._alive()
+                answer = json.loads(self._connection.recv_bytes())
+                self._alive()
+                if "error" not in answer:
+                    return np.frombuffer(self._connection.recv_bytes(), np.float32).reshape(answer["shape"])
+            except (EOFError, OSError) as error:
+                raise HcqError(GONE, HINT) from error
+        raise RuntimeError(answer["error"])
+
+
+def send_arrays(connection: Connection, expert: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Send named arrays; all are contiguous on the other side."""
+    header = {"expert": expert, "arrays": [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()]}
+    connection.send_bytes(json.dumps(header).encode())
+    for array in arrays.values():
+        connection.send_bytes(raw_bytes(array))
+
+
+def receive_arrays(connection: Connection) -> tuple[str, dict[str, NDArray[Any]]]:
+    """The expert and the named arrays that `send_arrays` sent.
+
+    Raises:
+        EOFError, OSError: the other side is gone.
+    """
+    header = json.loads(connection.recv_bytes())
+    arrays = {}
+    for name, kind, shape in header["arrays"]:
+        arrays[name] = np.frombuffer(connection.recv_bytes(), np.dtype(kind)).reshape(shape)
+    return header["expert"], arrays
+
+
+def raw_bytes(array: NDArray[Any]) -> Any:
+    """The bytes of an array, not copied if they lie in a row."""
+    # By way of uint8: an empty array, or one of a type of its own such as bfloat16, has no buffer to be cast.
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

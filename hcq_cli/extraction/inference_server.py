@@ -1,8 +1,9 @@
-"""The process that runs the networks: takes rows from all decoding processes, and runs them in batches.
+"""The process that runs the networks: takes rows from all workers, and runs them in batches.
 
-Run by inference.py as `python -P -m hcq_cli.extraction.inference_server`. Whatever has come in for an expert while
-the last batch ran makes the next one, whichever videos it is of; so neither side waits for the other as long as there
-is work for both, and a GPU is fed by as many decoding processes as there are. It ends when its parent does.
+inference.py starts it, with the folder in which its socket shall lie, and says what goes over that socket. Whatever
+has come in for an expert while the last batch ran makes the next one, whichever videos it is of; so neither side
+waits for the other as long as there is work for both, and a GPU is fed by as many workers as there are. It ends when
+its parent does.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ import os
 import queue
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.extraction.remote import raw, receive_arrays
+from hcq_cli.extraction.inference import raw_bytes, receive_arrays
+from hcq_cli.process import ParentConnection
 
 if TYPE_CHECKING:
     from experts.neural.network import Network
@@ -75,12 +75,12 @@ class Request:
         try:
             self.connection.send_bytes(header)
             if vectors is not None:
-                self.connection.send_bytes(raw(vectors))
+                self.connection.send_bytes(raw_bytes(vectors))
         except OSError:
             self.connection.close()
 
 
-class Kitchen:
+class BatchingServer:
     """Runs what comes in, batch by batch.
 
     Args:
@@ -156,42 +156,47 @@ class Kitchen:
             request.refuse(f"{type(error).__name__}: {error}")
 
 
-def _loaded(experts: list[str], device: str) -> dict[str, Network]:
+def _load_networks(names: list[str], device: str) -> dict[str, Network]:
     from experts.neural.expert import NetworkExpert
     from experts.registry import load
 
-    return {each.name: each.load_network(device) for each in load(experts) if isinstance(each, NetworkExpert)}
+    return {each.name: each.load_network(device) for each in load(names) if isinstance(each, NetworkExpert)}
 
 
 def main() -> None:
-    """Load the networks of the line on stdin, say where it listens, and serve until stdin ends."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    words_in, words_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what libraries print is no message
-    told = json.loads(words_in.readline())
-    folder = tempfile.mkdtemp(prefix="hcq-")
-    kitchen: Kitchen | None = None
+    """Load the networks of the first message, say where they are to be asked, and serve until another message comes.
 
-    def ended() -> None:
-        words_in.readline()  # the parent wants to know how busy the networks were, or is gone
-        with suppress(OSError):
-            words_out.write(json.dumps({"busy_s": kitchen.busy_s if kitchen else 0.0}).encode() + b"\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(0)
-
-    threading.Thread(target=ended, daemon=True).start()
+    It does not call `die_with_parent`: the thread of the parent that needed a network first may end before the
+    others.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"  # whatever a network needs is on this machine, or is missing
+    folder = sys.argv[1]
+    # Where the parent was killed, nobody else removes the folder with the socket.
+    parent = ParentConnection(on_end=lambda: _leave(folder))
+    settings = parent.receive()
     try:
-        kitchen = Kitchen(_loaded(told["experts"], told["device"]))
+        server = BatchingServer(_load_networks(settings["experts"], settings["device"]))
         listener = Listener(str(Path(folder) / "networks"), "AF_UNIX", backlog=256)
     except Exception as error:
         hint = getattr(error, "hint", "")
-        reason = str(error) if hint else f"{type(error).__name__}: {error}"
-        words_out.write(json.dumps({"error": reason, "hint": hint}).encode() + b"\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        sys.exit(1)
-    threading.Thread(target=kitchen.listen, args=(listener,), daemon=True).start()
-    words_out.write(json.dumps({"address": listener.address, "folder": folder}).encode() + b"\n")
-    kitchen.serve()
+        parent.send({"error": str(error) if hint else f"{type(error).__name__}: {error}", "hint": hint})
+        parent.receive()
+        _leave(folder)
+
+    def stop_when_told() -> None:
+        parent.receive()
+        parent.send({"busy_s": server.busy_s})
+        _leave(folder)
+
+    threading.Thread(target=server.listen, args=(listener,), daemon=True).start()
+    threading.Thread(target=stop_when_told, daemon=True).start()
+    parent.send({"address": listener.address})
+    server.serve()
+
+
+def _leave(folder: str) -> NoReturn:
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,102 +1,213 @@
-"""Threads that drive the worker processes through the inputs: one thread a process."""
+"""The executor on this machine: a pool of worker processes, each driven by a thread of the parent.
+
+A worker that hangs, crashes or takes too much memory costs the video it was at, and is started anew for the next.
+worker.py is the process itself.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
 
-from hcq_cli.extraction.child import Child
-from hcq_cli.extraction.executor import Answer, Job
-from hcq_cli.extraction.plan import Broken, Finished, Twin
-from hcq_cli.media.inputs import Input
+from experts.base import Expert
+from hcq_cli.errors import HcqError
+from hcq_cli.extraction.executor import Job, Outcome, hash_file
+from hcq_cli.extraction.inference import InferenceProcess, needs_inference
+from hcq_cli.extraction.options import ExtractionOptions
+from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess
 
-Outcome = Finished | Broken | Twin | tuple[Job, Answer]
-"""What became of an input: finished before, hopeless, the twin of another, or a job and the worker's answer."""
-
-
-class Judge(Protocol):
-    """Says what is to be done with an input, and is told what came of it; see `Ledger`."""
-
-    def judge(self, item: Input) -> Job | Finished | Broken | Twin:
-        """What is to be done: extract it (a job), or why there is nothing to extract."""
-        ...
-
-    def failed(self, job: Job, error: str) -> None:
-        """It gave nothing, and will not until the file changes."""
-        ...
-
-    def mended(self, job: Job) -> None:
-        """It gave something: an earlier failure is forgotten."""
-        ...
+START_S = 180.0
+"""How long a worker may take to load its experts, seconds."""
+LEAST_S = 60.0
+"""The shortest default deadline of a video, seconds."""
+SLOWEST_BYTES_PER_S = 100_000
+SLOWEST_REAL_TIME = 0.5
+LONGEST_SAID_S = 12 * 3600.0
+"""A file that says it is longer may be lying, and is not waited for longer, seconds."""
 
 
-class Crew:
-    """Threads that drive the worker processes through the inputs.
+class WorkerPool:
+    """Worker processes on this machine; an `Executor`. They run while the `with` block does.
 
     Args:
-        ledger: judges the inputs.
-        videos: what there is to do.
-        children: one a thread.
-        timeout_s: deadline of a video; None for one by size and duration.
+        experts: those asked for; where the networks of some run in a process of their own, it is started when needed.
+        names: the same, as `experts.registry.load` takes them.
+        options: how to extract.
+        videos: how many there will be at most: no more workers than that are started.
+        decode_only: decode everything and ask no expert (a measurement).
     """
 
     def __init__(
-        self, ledger: Judge, videos: Sequence[Input], children: Sequence[Child], timeout_s: float | None
+        self,
+        experts: Sequence[Expert],
+        names: Sequence[str],
+        options: ExtractionOptions,
+        videos: int,
+        decode_only: bool = False,
     ) -> None:
-        self._ledger, self._children, self._timeout_s = ledger, children, timeout_s
-        self._left = iter(videos)
-        self._taking = threading.Lock()
+        asks_networks = needs_inference(experts) and not decode_only
+        self._inference = InferenceProcess(names, options.device) if asks_networks else None
+        address = self._inference.address if self._inference else None
+        settings = {"experts": list(names), "options": options.to_json(), "decode_only": decode_only}
+        count = options.worker_count(videos)
+        self._workers = [WorkerProcess(settings, options, address) for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._drive, args=(worker,), daemon=True) for worker in self._workers
+        ]
+        self.slots = 2 * count
+        self.networks_s = 0.0
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Job, Outcome] | BaseException] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self._done: queue.SimpleQueue[tuple[Input, Outcome] | BaseException | None] = queue.SimpleQueue()
 
-    def outcomes(self) -> Iterator[tuple[Input, Outcome]]:
-        """What became of each input, as they are finished. Whatever ends this, no process is left behind."""
-        threads = [threading.Thread(target=self._drive, args=(child,), daemon=True) for child in self._children]
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Whatever ends the block, no process is left behind."""
+        self._stopped.set()
+        for worker in self._workers:
+            self._jobs.put(None)
+            worker.stop()
+        for thread in self._threads:
+            if thread.ident is not None:  # an interrupt may come before all are started
+                thread.join()
+        if self._inference is not None:
+            self.networks_s = self._inference.close()
+
+    def submit(self, job: Job) -> None:
+        """See `Executor.submit`."""
+        self._jobs.put(job)
+
+    def next_outcome(self) -> tuple[Job, Outcome]:
+        """See `Executor.next_outcome`."""
+        done = self._outcomes.get()
+        if isinstance(done, BaseException):
+            raise done
+        return done
+
+    def _drive(self, worker: WorkerProcess) -> None:
+        """One thread: its worker does a job at a time. Only this thread starts the worker, which ends with it."""
         try:
-            for thread in threads:
-                thread.start()
-            running = len(threads)
-            while running:
-                said = self._done.get()
-                if isinstance(said, BaseException):
-                    raise said
-                if said is None:
-                    running -= 1
-                else:
-                    yield said
+            while (job := self._jobs.get()) is not None and not self._stopped.is_set():
+                # A hash needs no expert: it is taken here, and the process is started when there is more to do.
+                self._outcomes.put((job, hash_file(job) if job.only_hash else worker.run(job)))
+        except BaseException as error:  # the caller's thread raises it
+            self._outcomes.put(error)
         finally:
-            self._stopped.set()
-            for child in self._children:
-                child.stop()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            worker.close()
 
-    def _drive(self, child: Child) -> None:
+
+class WorkerProcess:
+    """One worker process as its parent sees it: started at the first job, asked for one at a time, killed at the
+    deadline, and started again after it died.
+
+    Args:
+        settings: what it is told first: the experts, the options, and whether to decode only.
+        options: the same as in `settings`.
+        inference: gives the address of the process that runs the networks; None if there is none.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], options: ExtractionOptions, inference: Callable[[], str] | None
+    ) -> None:
+        self._settings, self._options, self._inference = settings, options, inference
+        self._process: ChildProcess | None = None
+        self._stopped = False
+
+    def run(self, job: Job) -> Outcome:
+        """Let the worker do a job; whatever happens to the worker is told in the outcome.
+
+        Raises:
+            HcqError: no worker can be started at all (an expert cannot be prepared), or the store cannot be written.
+        """
+        process = self._process or self._start()
         try:
-            while not self._stopped.is_set() and (item := self._take()) is not None:
-                outcome = self._deal(child, item)
-                if not self._stopped.is_set():
-                    self._done.put((item, outcome))
-        except BaseException as error:  # the main thread raises it
-            self._done.put(error)
-        finally:
-            child.kill()
-            self._done.put(None)
+            process.send({"job": job.to_json()})
+            return self._outcome(process, job)
+        except ChildDied as death:
+            self._process = None
+            # Whoever killed it, the file is not to blame: the kernel's killer for want of memory, or the user.
+            by_others = self._stopped or death.signal in ("SIGKILL", "SIGTERM")
+            return Outcome(error=_reason(death), lasting=not by_others)
 
-    def _take(self) -> Input | None:
-        with self._taking:
-            return next(self._left, None)
+    def _outcome(self, process: ChildProcess, job: Job) -> Outcome:
+        """Wait for the outcome; the deadline moves as the worker says more."""
+        begun, limit_s = time.monotonic(), self._options.timeout_s or patience_s(job.facts.size)
+        while True:
+            try:
+                said = process.receive(begun + limit_s)
+            except ChildDied as death:
+                if not death.late:
+                    raise
+                self._process = None
+                return Outcome(error=f"it took longer than {limit_s:.0f} s and was stopped (--timeout-s)")
+            if "alive" in said:  # it waits for a network, which takes its time: the file is not to blame
+                begun = begun if self._options.timeout_s else time.monotonic()
+            elif "duration_s" in said:  # the file could be opened
+                limit_s = self._options.timeout_s or patience_s(job.facts.size, said["duration_s"])
+            elif "fatal" in said:
+                raise HcqError(said["fatal"], said["hint"])
+            elif "memory" in said:
+                self.close()
+                limit = f"{self._options.memory_limit_bytes / 2**30:.3g} GiB"
+                return Outcome(error=f"it needs more memory than {limit} (HCQ_MEMORY_LIMIT_GIB)")
+            else:
+                return Outcome.from_json(said["outcome"])
 
-    def _deal(self, child: Child, item: Input) -> Outcome:
-        verdict = self._ledger.judge(item)
-        if not isinstance(verdict, Job):
-            return verdict
-        answer = child.ask(verdict, self._timeout_s)
-        if answer.error is None:
-            self._ledger.mended(verdict)
-        elif answer.lasting and not self._stopped.is_set():
-            self._ledger.failed(verdict, answer.error)
-        return verdict, answer
+    def _start(self) -> ChildProcess:
+        settings = {**self._settings, "inference": self._inference() if self._inference else ""}
+        self._process = process = ChildProcess("hcq_cli.extraction.worker", environment=ONE_THREAD)
+        if self._stopped:  # by another thread, in between
+            process.kill()
+        try:
+            process.send(settings)
+            said = process.receive(time.monotonic() + START_S)
+        except ChildDied as death:
+            self._process = None
+            reason = f"it did not start within {START_S:.0f} s" if death.late else _reason(death)
+            raise HcqError(f"a worker process cannot start: {reason}", "hcq doctor") from None
+        if "error" in said:
+            self.close()
+            raise HcqError(f"the experts cannot be prepared: {said['error']}", said["hint"] or "hcq doctor")
+        return process
+
+    def stop(self) -> None:
+        """Kill the process for good; called from another thread, while `run` may be waiting."""
+        self._stopped = True
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the process and let go of it; a further `run` would start another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+
+def patience_s(size: int, duration_s: float = 0.0) -> float:
+    """The default deadline of a video: generous, because a slow machine is no broken file.
+
+    Args:
+        size: bytes.
+        duration_s: as the file says.
+    """
+    by_duration = min(duration_s, LONGEST_SAID_S) / SLOWEST_REAL_TIME
+    return LEAST_S + max(size / SLOWEST_BYTES_PER_S, by_duration)
+
+
+def _reason(death: ChildDied) -> str:
+    """How a worker died, for people."""
+    if death.signal:
+        return f"the decoder crashed: {death.signal}"
+    said = f": {death.last_line}" if death.last_line else ""
+    return f"the decoder process ended with exit code {death.exit_code}{said}"

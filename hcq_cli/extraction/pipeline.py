@@ -1,4 +1,4 @@
-"""One video: decoded once, each stretch shown to every expert, tokens joined."""
+"""One video: decoded once, each clip of it shown to every expert, tokens joined."""
 
 from __future__ import annotations
 
@@ -12,61 +12,35 @@ import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
 from hcq_cli.errors import HcqError
-from hcq_cli.extraction.remote import RemoteNetwork
-from hcq_cli.media.clips import Cutter
+from hcq_cli.extraction.executor import Outcome, VideoWarning
+from hcq_cli.extraction.inference import RemoteNetwork
+from hcq_cli.media.clips import ClipAssembler
 from hcq_cli.media.decoder import CannotOpenError, Decoder, Media, open_media
 
 INFORMATIVE = (State.FAILED, State.NOTHING_FOUND, State.SILENT, State.NO_FRAMES, State.NO_STREAM)
-"""Of an expert without tokens in any stretch, the first of these states that occurred is kept."""
+"""Of an expert without tokens in any clip, the first of these states that occurred is kept."""
 SHORT_S = 1.0
 SHORT_SHARE = 0.05
 """A file that ends earlier than it says by more than both is reported."""
-STRETCHES_AHEAD = 2
-"""How many stretches of a video may wait for a network before its decoding waits too."""
+CLIPS_AHEAD = 2
+"""How many clips of a video may wait for a network before its decoding waits too."""
 MEASURED_HZ = 16000
-"""The rate at which `decode_video` listens."""
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something that went not quite right with a video.
-
-    Args:
-        message: for people.
-        expert: the expert it is about; None for the video as a whole.
-    """
-
-    message: str
-    expert: str | None = None
+"""The sample rate at which `decode_video` asks for the sound."""
 
 
 @dataclass
-class Extracted:
+class ExtractedVideo(Outcome):
     """What came out of one video.
 
     Args:
-        decoder: the name of the decoder that read it; empty if none could.
-        duration_s: as decoded, or as the file says if that is longer; seconds.
         tokens: by the expert's name.
-        remarks: what went not quite right.
-        error: why there is nothing at all; None if there is something.
-        lasting: whether the error would come again with any experts.
-        packets: packets read.
-        frames: frames decoded.
     """
 
-    decoder: str = ""
-    duration_s: float = 0.0
     tokens: dict[str, Tokens] = field(default_factory=dict)
-    remarks: list[Remark] = field(default_factory=list)
-    error: str | None = None
-    lasting: bool = True
-    packets: int = 0
-    frames: int = 0
 
 
-class Collector:
-    """Gathers the tokens of one expert over the stretches of a video.
+class TokenCollector:
+    """Gathers the tokens of one expert over the clips of a video.
 
     An expert whose network runs elsewhere waits for it in a thread of its own, while the video is decoded further.
 
@@ -78,16 +52,17 @@ class Collector:
         self.expert = expert
         self.error: str | None = None
         self._parts: list[Tokens] = []
+        # One thread: an expert need not be safe for several, and its tokens must come in the order of the clips.
         waits = isinstance(getattr(expert, "network", None), RemoteNetwork)
         self._thread = ThreadPoolExecutor(1) if waits else None
         self._pending: deque[Future[None]] = deque()
 
     def show(self, clip: Clip) -> None:
-        """Let the expert look at a stretch, unless there is nothing in it for its senses."""
+        """Let the expert look at a clip, unless there is nothing in it for its senses."""
         if self._thread is None:
             self._look(clip)
             return
-        while len(self._pending) >= STRETCHES_AHEAD:
+        while len(self._pending) >= CLIPS_AHEAD:
             self._pending.popleft().result()
         self._pending.append(self._thread.submit(self._look, clip))
 
@@ -97,18 +72,25 @@ class Collector:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _look(self, clip: Clip) -> None:
-        if self.error is None and (missing := self._missing(clip)) is None:
-            try:
-                self._parts.append(self._checked(self.expert.extract(clip)))
-            except (MemoryError, HcqError):
-                raise
-            except Exception as error:  # an expert is anybody's code, and costs only its own features
-                self.error = f"{type(error).__name__}: {error}"
-        elif self.error is None and missing is not None:
-            self._parts.append(Tokens.none(self.expert.dim, missing))
+        if self.error is not None:
+            return
+        nothing = self._nothing_to_see(clip)
+        if nothing is not None:
+            self._parts.append(Tokens.none(self.expert.dim, nothing))
+            return
+        try:
+            self._parts.append(checked_tokens(self.expert.extract(clip), self.expert.dim))
+        except (MemoryError, HcqError):
+            raise  # not of this expert's making: the process cannot go on
+        except Exception as error:  # an expert is anybody's code, and costs only its own features
+            self.error = f"{type(error).__name__}: {error}"
 
-    def result(self, clip: Clip) -> Tokens:
-        """The tokens of all stretches; `clip` is an empty one of the same video, for when there was none."""
+    def result(self, empty: Clip) -> Tokens:
+        """The tokens of all clips.
+
+        Args:
+            empty: a clip of the same video with nothing in it, for when there was none.
+        """
         while self._pending:
             self._pending.popleft().result()
         if self.error is not None:
@@ -118,10 +100,10 @@ class Collector:
             features = np.concatenate([part.features for part in found])
             words = tuple(text for part in found for text in part.words)
             return Tokens(features, np.concatenate([part.times for part in found]), words=words)
-        states = {part.state for part in self._parts} or {self._missing(clip) or State.NO_FRAMES}
+        states = {part.state for part in self._parts} or {self._nothing_to_see(empty) or State.NO_FRAMES}
         return Tokens.none(self.expert.dim, next((s for s in INFORMATIVE if s in states), State.NO_FRAMES))
 
-    def _missing(self, clip: Clip) -> State | None:
+    def _nothing_to_see(self, clip: Clip) -> State | None:
         """Why the expert need not be asked; None if it must."""
         sampling = self.expert.sampling
         sees, hears = bool(sampling.frames_per_second), bool(sampling.audio_hz)
@@ -131,18 +113,23 @@ class Collector:
         samples = len(clip.sound(sampling.audio_hz).samples) if sampling.audio_hz else 0
         return None if frames or samples else State.NO_FRAMES
 
-    def _checked(self, tokens: Tokens) -> Tokens:
-        features = np.asarray(tokens.features, np.float32)
-        times = np.asarray(tokens.times, np.float32)
-        if features.ndim != 2 or features.shape[1] != self.expert.dim or times.shape != features.shape[:1]:
-            raise ValueError(
-                f"gave features {features.shape} and times {times.shape}, not [n, {self.expert.dim}] and [n]"
-            )
-        if not np.isfinite(features).all():
-            raise ValueError("gave features that are not finite")
-        if tokens.words and len(tokens.words) != len(times):
-            raise ValueError(f"gave {len(tokens.words)} texts for {len(times)} tokens")
-        return Tokens(features, times, State.TOKENS if len(times) else tokens.state, tokens.words)
+
+def checked_tokens(tokens: Tokens, dim: int) -> Tokens:
+    """What an expert gave, as the store keeps it: float32 features [n, dim] and times [n].
+
+    Raises:
+        ValueError: it is something else.
+    """
+    features = np.asarray(tokens.features, np.float32)
+    times = np.asarray(tokens.times, np.float32)
+    if features.ndim != 2 or features.shape[1] != dim or times.shape != features.shape[:1]:
+        raise ValueError(f"gave features {features.shape} and times {times.shape}, not [n, {dim}] and [n]")
+    if not np.isfinite(features).all():
+        raise ValueError("gave features that are not finite")
+    if tokens.words and len(tokens.words) != len(times):
+        raise ValueError(f"gave {len(tokens.words)} texts for {len(times)} tokens")
+    # An expert may leave the state out: n > 0 says it.
+    return Tokens(features, times, State.TOKENS if len(times) else tokens.state, tokens.words)
 
 
 def extract_video(
@@ -151,7 +138,7 @@ def extract_video(
     decoders: Sequence[Decoder],
     max_seconds: float | None = None,
     opened: Callable[[float], None] = lambda duration_s: None,
-) -> Extracted:
+) -> ExtractedVideo:
     """Decode a video once and let every expert look and listen.
 
     Args:
@@ -159,7 +146,7 @@ def extract_video(
         experts: prepared.
         decoders: tried in this order.
         max_seconds: what lies later is left out.
-        opened: told the duration, as soon as it is known that the file can be opened.
+        opened: told the duration in seconds, as soon as it is known that the file can be opened.
 
     Raises:
         MemoryError: it needs more memory than the process may have.
@@ -171,23 +158,23 @@ def extract_video(
     try:
         name, media = open_media(decoders, path, see, hear_hz)
     except CannotOpenError as error:
-        return Extracted(error=str(error))
-    collectors = [Collector(expert) for expert in experts]
+        return ExtractedVideo(error=str(error))
+    collectors = [TokenCollector(expert) for expert in experts]
     try:
         opened(min(media.duration_s or 0.0, max_seconds or math.inf))
-        cutter = Cutter(samplings, media.has_picture, media.has_sound, max_seconds)
-        for clip in _stretches(media, cutter):
+        assembler = ClipAssembler(samplings, media.has_picture, media.has_sound, max_seconds)
+        for clip in clips_of(media, assembler):
             for collector in collectors:
                 collector.show(clip)
-        whole = (see or not media.has_picture) and (bool(hear_hz) or not media.has_sound)
-        return _summary(name, media, cutter, collectors, whole)
+        every_track = (see or not media.has_picture) and (bool(hear_hz) or not media.has_sound)
+        return _summarize(name, media, assembler, collectors, every_track)
     finally:
         media.close()
         for collector in collectors:
             collector.close()
 
 
-def decode_video(path: str, decoders: Sequence[Decoder]) -> Extracted:
+def decode_video(path: str, decoders: Sequence[Decoder]) -> Outcome:
     """Decode all pictures and the sound of a video, and no more: what extraction cannot do without.
 
     Args:
@@ -197,61 +184,67 @@ def decode_video(path: str, decoders: Sequence[Decoder]) -> Extracted:
     try:
         name, media = open_media(decoders, path, True, [MEASURED_HZ])
     except CannotOpenError as error:
-        return Extracted(error=str(error))
+        return Outcome(error=str(error))
     try:
-        cutter = Cutter([], media.has_picture, media.has_sound)
+        assembler = ClipAssembler([], media.has_picture, media.has_sound)
         for piece in media:
-            for _ in cutter.add(piece):
+            for _ in assembler.add(piece):
                 pass
-        reached_s = max(cutter.picture_s, cutter.sound_s, media.duration_s or 0.0)
-        return Extracted(name, reached_s, packets=media.packets, frames=cutter.frames_decoded)
+        reached_s = max(assembler.picture_s, assembler.sound_s, media.duration_s or 0.0)
+        return Outcome(decoder=name, duration_s=reached_s, packets=media.packets, frames=assembler.frames_decoded)
     finally:
         media.close()
 
 
-def _stretches(media: Media, cutter: Cutter) -> Iterator[Clip]:
+def clips_of(media: Media, assembler: ClipAssembler) -> Iterator[Clip]:
+    """The clips of an open file, each as soon as it is complete; decodes no further than is asked for."""
     for piece in media:
-        yield from cutter.add(piece)
-        if cutter.enough:
+        yield from assembler.add(piece)
+        if assembler.enough:
             break
-    yield from cutter.finish()
+    yield from assembler.finish()
 
 
-def _summary(name: str, media: Media, cutter: Cutter, collectors: Sequence[Collector], whole: bool) -> Extracted:
-    reached_s = max(cutter.picture_s, cutter.sound_s)
+def _summarize(
+    name: str, media: Media, assembler: ClipAssembler, collectors: Sequence[TokenCollector], every_track: bool
+) -> ExtractedVideo:
+    """What is told of a video, when its last clip has been shown.
+
+    Args:
+        name: of the decoder.
+        media: read to its end, or as far as was asked for.
+        assembler: knows how far that was.
+        collectors: one an expert.
+        every_track: whether all tracks of the file were asked for, so that nothing in it can have been missed.
+    """
+    reached_s = max(assembler.picture_s, assembler.sound_s)
     empty = Clip(0.0, 0.0, media.has_picture, media.has_sound)
     tokens = {collector.expert.name: collector.result(empty) for collector in collectors}
-    remarks = [Remark(message) for message in [*media.warnings, *_how_far(media, cutter, reached_s, whole)]]
-    remarks += [Remark(c.error, c.expert.name) for c in collectors if c.error is not None]
-    return Extracted(
-        name,
-        min(max(reached_s, media.duration_s or 0.0), cutter.end_s),
-        tokens,
-        remarks,
-        _nothing(media, cutter, collectors),
-        whole and not any(c.error for c in collectors),
-        media.packets,
-        cutter.frames_decoded,
+    broken = [collector for collector in collectors if collector.error is not None]
+    told = list(media.warnings)
+    said_s = min(media.duration_s or 0.0, assembler.end_s)
+    if every_track and said_s - reached_s > max(SHORT_S, SHORT_SHARE * said_s):
+        told.append(f"only {reached_s:.1f} s of {said_s:.1f} s could be decoded")
+    if assembler.late_sound_s:
+        told.append(f"{assembler.late_sound_s:.1f} s of sound lie too far from their pictures and were left out")
+    return ExtractedVideo(
+        error=_reason_for_nothing(media, assembler, collectors),
+        lasting=every_track and not broken,  # another expert may do better, or ask for the other track
+        warnings=[*map(VideoWarning, told), *(VideoWarning(c.error or "", c.expert.name) for c in broken)],
+        decoder=name,
+        duration_s=min(max(reached_s, media.duration_s or 0.0), assembler.end_s),
+        packets=media.packets,
+        frames=assembler.frames_decoded,
+        tokens=tokens,
     )
 
 
-def _how_far(media: Media, cutter: Cutter, reached_s: float, whole: bool) -> list[str]:
-    """What a person should know of how much of the file was there."""
-    said_s = min(media.duration_s or 0.0, cutter.end_s)
-    told = []
-    if whole and said_s - reached_s > max(SHORT_S, SHORT_SHARE * said_s):
-        told.append(f"only {reached_s:.1f} s of {said_s:.1f} s could be decoded")
-    if cutter.late_sound_s:
-        told.append(f"{cutter.late_sound_s:.1f} s of sound lie too far from their pictures and were left out")
-    return told
-
-
-def _nothing(media: Media, cutter: Cutter, collectors: Sequence[Collector]) -> str | None:
+def _reason_for_nothing(media: Media, assembler: ClipAssembler, collectors: Sequence[TokenCollector]) -> str | None:
     """Why the video gave nothing to any expert; None if it gave something, or was not asked for what it has."""
     if collectors and all(collector.error is not None for collector in collectors):
         return "; ".join(f"{c.expert.name}: {c.error}" for c in collectors)
-    asked = (cutter.sees, cutter.hears)
-    if any(asked) and not cutter.frames_decoded and not cutter.samples_decoded:
+    asked = assembler.sees or assembler.hears
+    if asked and not assembler.frames_decoded and not assembler.samples_decoded:
         why = "; ".join(media.warnings)
         return "no frame and no sound in it can be decoded" + (f": {why}" if why else "")
     return None

@@ -1,176 +1,238 @@
-"""What the store knows of an input: finished, known to be broken, the twin of another file, or a job for a worker."""
+"""What is left to do: what the store knows of each file is compared with what is wanted of it.
+
+A file is finished, known to be broken, a duplicate (it has the bytes of another one, and gets the features of that
+one), or a job for an executor. The content hash decides, not the name: what was moved or touched is not decoded
+again.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from experts.base import Expert
-from hcq_cli import files
-from hcq_cli.extraction.executor import Job
-from hcq_cli.features.building import Row
-from hcq_cli.features.columns import key_of
+from hcq_cli.extraction.executor import Job, Outcome, hash_file
+from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.features.store import FeatureWriter, VideoFacts, identity
-from hcq_cli.features.twins import results_of, twin_row
-from hcq_cli.media.inputs import Input, longer_ids
-
-if TYPE_CHECKING:
-    from hcq_cli.features.catalog import Catalog
+from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
 
 
-@dataclass(frozen=True)
-class Finished:
-    """All experts asked for have looked at this video; `id` is its id in the store."""
+class Status(Enum):
+    """How it ended with a video: nothing was left to do; decoded; given what a duplicate has; nothing came of it."""
 
-    id: str
+    FINISHED = "finished"
+    EXTRACTED = "extracted"
+    COPIED = "copied"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
-class Broken:
-    """The file cannot be extracted.
+class Settled:
+    """A video with which nothing more is to be done in this run.
 
     Args:
-        error: why, for people.
-        remembered: whether that is known from an earlier run.
+        status: how it ended.
+        facts: its path, and, unless it failed, its id in the store.
+        outcome: of its job; of a failed one the error.
+        known: whether the failure is remembered from an earlier run.
     """
 
-    error: str
-    remembered: bool = False
+    status: Status
+    facts: VideoFacts
+    outcome: Outcome = field(default_factory=Outcome)
+    known: bool = False
+
+    @property
+    def failed_file(self) -> FailedFile:
+        """What a report says of one that failed."""
+        return FailedFile(self.facts.path, self.outcome.error or "", self.known)
 
 
-@dataclass(frozen=True)
-class Twin:
-    """A file with the bytes of another one that is in the store or is extracted in this run: nothing is decoded.
-
-    Args:
-        job: what would have had to be done.
-    """
-
-    job: Job
+Step = Job | Settled | None
+"""What is to be done next with a video; None if it is a duplicate, which waits until all others are done."""
 
 
-class Ledger:
-    """Judges inputs; may be asked by several threads.
+class ExtractionPlan:
+    """Judges videos, and is told what came of them. Used by one thread.
 
     Args:
         writer: the store, opened for writing.
         experts: those asked for.
-        max_seconds: part of the identity of what is extracted.
-        retry_failed: whether to try again what is known to be broken.
+        options: how far to look, and whether to try again what is known to be broken.
     """
 
-    def __init__(
-        self, writer: FeatureWriter, experts: Sequence[Expert], max_seconds: float | None, retry_failed: bool
-    ) -> None:
-        self._writer, self._retry_failed = writer, retry_failed
-        self._identities = {expert.name: identity(expert, {"max_seconds": max_seconds}) for expert in experts}
-        self._taken: dict[str, str] = {}
+    def __init__(self, writer: FeatureWriter, experts: Sequence[Expert], options: ExtractionOptions) -> None:
+        self._writer, self._retry_failed = writer, options.retry_failed
+        self._identities = {each.name: identity(each, {"max_seconds": options.max_seconds}) for each in experts}
         self._every = frozenset(self._identities)
+        self._path_of_id: dict[str, str] = {}
         self._begun: dict[int, frozenset[str]] = {}
         self._errors: dict[int, str] = {}
-        self._twins: list[Job] = []
-        self._lock = threading.RLock()
+        self.duplicates: list[Job] = []
+        """Those put aside so far, each with what would have had to be done."""
 
-    def judge(self, item: Input) -> Job | Finished | Broken | Twin:
-        """What is to be done with an input. Reads the file, for its hash, if it is new or has changed."""
+    def judge(self, video: InputVideo) -> Step:
+        """What is to be done with a file: at first often to hash it, if it is new or has changed."""
+        facts = VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0)
         try:
-            found = Path(item.path).stat()
-            with self._lock:
-                failure = self._writer.failed(item.path, found.st_size, found.st_mtime_ns)
-                known = self._writer.known_hash(item.path, found.st_size, found.st_mtime_ns)
-            if failure is not None and not self._retry_failed:
-                return Broken(failure.error, remembered=True)
-            if found.st_size == 0:
-                return Broken("the file is empty")
-            content_hash = known or files.digest_file(Path(item.path))
+            found = Path(video.path).stat()
         except OSError as error:
-            return Broken(error.strerror or str(error))
-        with self._lock:
-            return self._compare(item, content_hash, found.st_size, found.st_mtime_ns)
+            return Settled(Status.FAILED, facts, Outcome(error=error.strerror or str(error)))
+        facts = replace(facts, size=found.st_size, mtime_ns=found.st_mtime_ns)
+        failure = self._writer.failed(facts.path, facts.size, facts.mtime_ns)
+        if failure is not None and not self._retry_failed:
+            return Settled(Status.FAILED, facts, Outcome(error=failure.error), known=True)
+        if not facts.size:
+            return Settled(Status.FAILED, facts, Outcome(error="the file is empty"))
+        known_hash = self._writer.known_hash(facts.path, facts.size, facts.mtime_ns)
+        return self._compare(replace(facts, content_hash=known_hash)) if known_hash else Job(facts)
 
-    def _compare(self, item: Input, content_hash: str, size: int, mtime_ns: int) -> Job | Finished | Twin:
-        id, facts = self._own_id(item, content_hash)
-        missing = self._writer.todo(id, item.path, content_hash, self._identities, self._retry_failed)
+    def settle(self, job: Job, outcome: Outcome) -> Step:
+        """What is to be done now that a job is done; a lasting failure is remembered until the file changes."""
+        if job.only_hash and outcome.error is None:
+            return self._compare(replace(job.facts, content_hash=outcome.content_hash))
+        if outcome.error is None:
+            self._forget_failure(job)
+        elif outcome.lasting:
+            self._remember_failure(job, outcome.error)
+        return Settled(Status.FAILED if outcome.error else Status.EXTRACTED, job.facts, outcome)
+
+    def _compare(self, facts: VideoFacts) -> Step:
+        """What the store and this run lack of a file whose content is known."""
+        facts, stored = self._with_own_id(facts)
+        missing = self._writer.todo(
+            facts.id, facts.path, facts.content_hash, self._identities, retry_failed=self._retry_failed
+        )
         if not missing:
-            if facts is not None and (facts.path, facts.size, facts.mtime_ns) != (item.path, size, mtime_ns):
-                self._writer.set_path(id, item.path)
-            return Finished(id)
-        self._writer.remember_hash(item.path, size, mtime_ns, content_hash)
-        wanted = {name: value for name, value in self._identities.items() if name in missing}
-        job = Job(id, item.path, content_hash, size, mtime_ns, list(wanted), wanted)
-        if self._found_elsewhere(job):
-            self._twins.append(job)
-            return Twin(job)
-        begun = missing | self._begun.get(key_of(content_hash), frozenset())
-        # One set for all: there may be a million contents.
-        self._begun[key_of(content_hash)] = self._every if begun == self._every else frozenset(begun)
+            where = (facts.path, facts.size, facts.mtime_ns)
+            if stored is not None and (stored.path, stored.size, stored.mtime_ns) != where:
+                self._writer.set_path(facts.id, facts.path)
+            return Settled(Status.FINISHED, facts)
+        self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
+        job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
+        key = _short(facts.content_hash)
+        begun = self._begun.get(key, frozenset())
+        stored_elsewhere = self._writer.experts_of_content(
+            facts.content_hash, job.identities, failed_too=not self._retry_failed
+        )
+        if missing <= begun | stored_elsewhere:
+            self.duplicates.append(job)
+            return None
+        begun = frozenset(begun | missing)
+        # The one set of all experts for nearly every content: there may be a million contents.
+        self._begun[key] = self._every if begun == self._every else begun
         return job
 
-    def _found_elsewhere(self, job: Job) -> bool:
-        """Whether all of `job` is found in another file with the same bytes: in the store, or begun in this run."""
-        begun = self._begun.get(key_of(job.content_hash), frozenset())
-        known = results_of(self._writer.store.catalog, job.content_hash, job.identities, not self._retry_failed)
-        return set(job.experts) <= begun | set(known)
+    def _with_own_id(self, facts: VideoFacts) -> tuple[VideoFacts, VideoFacts | None]:
+        """A file under the shortest id that no other file has, and what the store knows of that id.
 
-    def settle(self) -> Iterator[tuple[Job, str | None]]:
-        """Give the twins what was found in the files that have their bytes; call when all else is done and folded.
-
-        Returns:
-            each of them, with the reason if it gets nothing.
+        Another file is one of this run, or one of the store with another content that still exists: an id goes over
+        to a new file when the old one is gone.
         """
-        catalog = self._writer.store.catalog
-        rows, told = list[Row](), list[tuple[Job, str | None]]()
-        for job in self._twins:
-            results = results_of(catalog, job.content_hash, job.identities)
-            if results:
-                facts = VideoFacts(job.id, job.path, job.content_hash, job.size, job.mtime_ns, 0.0, "", [])
-                rows.append(twin_row(catalog, facts, results))
-            reason = self._errors.get(key_of(job.content_hash)) or "another file with the same bytes gave nothing"
-            told.append((job, None if results else reason))
-        self._twins = []
-        if rows:
-            self._writer.add_rows(rows)
-        for job, error in told:
-            if error is None:
-                self.mended(job)
-            elif key_of(job.content_hash) in self._errors:
-                self.failed(job, error)
-            yield job, error
-
-    def _own_id(self, item: Input, content_hash: str) -> tuple[str, VideoFacts | None]:
-        """The shortest id that no other file has (none of this run, none of the store that still exists), and what
-        the store knows of it."""
-        for id in longer_ids(item):
-            if self._taken.get(id, item.path) != item.path:
+        for id in longer_ids(InputVideo(facts.id, facts.path)):
+            if self._path_of_id.get(id, facts.path) != facts.path:
                 continue
-            facts = self._facts(id)
-            mine = facts is None or facts.path == item.path or facts.content_hash == content_hash
-            if mine or (facts is not None and not Path(facts.path).exists()):
-                self._taken[id] = item.path
-                return id, facts
+            stored = self._writer.facts(id)
+            same = stored is None or stored.path == facts.path or stored.content_hash == facts.content_hash
+            if same or (stored is not None and not Path(stored.path).exists()):
+                self._path_of_id[id] = facts.path
+                return replace(facts, id=id), stored
         raise AssertionError("longer_ids never ends")
 
-    def _facts(self, id: str) -> VideoFacts | None:
-        catalog: Catalog = self._writer.store.catalog
-        row = catalog.row(id)
-        return None if row is None else catalog.facts(row)
+    def copy_duplicates(self) -> Iterator[Settled]:
+        """Give the duplicates what was found in the files that have their bytes; when all else is done and folded."""
+        copied = self._writer.copy_results([(job.facts, job.identities) for job in self.duplicates])
+        for job, found in zip(self.duplicates, copied, strict=True):
+            error = self._errors.get(_short(job.facts.content_hash))
+            if found:
+                self._forget_failure(job)
+                yield Settled(Status.COPIED, job.facts)
+                continue
+            if error is not None:
+                self._remember_failure(job, error)
+            reason = error or "another file with the same bytes gave nothing"
+            yield Settled(Status.FAILED, job.facts, Outcome(error=reason))
+        self.duplicates = []
 
-    def failed(self, job: Job, error: str) -> None:
-        """Remember that the file of `job` is broken, until it changes."""
-        with self._lock:
-            self._errors[key_of(job.content_hash)] = error
-            self._writer.record_failure(job.path, error, job.content_hash, job.size, job.mtime_ns)
+    def _remember_failure(self, job: Job, error: str) -> None:
+        facts = job.facts
+        self._errors[_short(facts.content_hash)] = error
+        self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
 
-    def mended(self, job: Job) -> None:
-        """Forget that the file of `job` was broken."""
-        with self._lock:
-            if self._writer.failed(job.path, job.size, job.mtime_ns) is not None:
-                self._writer.clear(job.path)
+    def _forget_failure(self, job: Job) -> None:
+        if self._writer.failed(job.facts.path, job.facts.size, job.facts.mtime_ns) is not None:
+            self._writer.clear(job.facts.path)
 
-    def fold(self) -> list[str]:
-        """Put what is finished into shards; gives warnings."""
-        with self._lock:
-            return self._writer.fold().warnings
+
+def _short(content_hash: str) -> int:
+    """The first 64 bits: an int takes a third of the memory of the text, and there may be a million."""
+    return int(content_hash[:16], 16)
+
+
+@dataclass
+class DryRun:
+    """What an extraction would do.
+
+    Args:
+        todo: videos that would be decoded, each with the experts that would look at it.
+        duplicates: paths of those that would be given the features of another file with the same bytes.
+        finished: ids of those that would be skipped.
+        failed: what cannot be read, or is known to be broken.
+    """
+
+    todo: list[PlannedVideo] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    failed: list[FailedFile] = field(default_factory=list)
+
+    @property
+    def videos(self) -> int:
+        """How many inputs were judged, whatever came of them."""
+        return len(self.todo) + len(self.duplicates) + len(self.finished) + len(self.failed)
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """A video that would be extracted, by these experts."""
+
+    id: str
+    path: str
+    experts: list[str]
+
+
+def plan(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> DryRun:
+    """Judge all videos, and do nothing about them but hash those that are new.
+
+    Args:
+        inputs: from `find_inputs`.
+        names: the experts.
+        options: of the extraction.
+
+    Raises:
+        UsageError: no such expert or decoder.
+        LockedError: another process writes to the store.
+    """
+    experts = load_experts(names, options.sample_fps)
+    options.check()
+    planned = DryRun(failed=list(inputs.unusable))
+    if not options.store.is_dir():  # nothing is known, and a plan makes no folders
+        every = [expert.name for expert in experts]
+        planned.todo = [PlannedVideo(video.id, video.path, every) for video in inputs.videos]
+        return planned
+    with FeatureWriter(options.store) as writer:
+        judge = ExtractionPlan(writer, experts, options)
+        for video in inputs.videos:
+            step = judge.judge(video)
+            if isinstance(step, Job) and step.only_hash:
+                step = judge.settle(step, hash_file(step))
+            if isinstance(step, Job):
+                planned.todo.append(PlannedVideo(step.facts.id, video.path, list(step.identities)))
+            elif step is None:
+                planned.duplicates.append(video.path)
+            elif step.status is Status.FAILED:
+                planned.failed.append(step.failed_file)
+            else:
+                planned.finished.append(step.facts.id)
+    return planned

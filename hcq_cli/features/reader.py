@@ -175,11 +175,17 @@ class FeatureStore:
 
     def states(self) -> dict[str, dict[str, int]]:
         """How many videos have each state, by expert and state; states that do not occur are 0."""
-        counted = {}
-        for name in self.experts:
-            counts = np.bincount(self.latest(name).state, minlength=len(STATES) + 1)
-            counted[name] = {str(state): int(counts[number]) for number, state in enumerate(STATES, 1)}
-        return counted
+        return {name: _count_states(self.latest(name).state) for name in self.experts}
+
+    def states_of(self, ids: Iterable[str], experts: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Like `states`, of some videos and experts, whatever the identity of the features is.
+
+        Args:
+            ids: those that the store lacks are passed over.
+            experts: by name.
+        """
+        rows = np.array([row for row in map(self.row, ids) if row is not None], np.int64)
+        return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
 
     def video(self, row: int) -> VideoRecord:
         """Everything known of one video but its features."""
@@ -255,3 +261,8 @@ def _counts(videos: int, stretches: Iterable[tuple[int, Stretch]]) -> NDArray[np
     for at, (strip, first, last, begin, end) in stretches:
         counted[at : at + last - first] = end - begin if last == first + 1 else strip.counts(first, last)
     return counted
+
+
+def _count_states(numbers: NDArray[np.uint8]) -> dict[str, int]:
+    counts = np.bincount(numbers, minlength=len(STATES) + 1)
+    return {str(state): int(counts[number]) for number, state in enumerate(STATES, 1)}

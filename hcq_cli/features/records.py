@@ -42,8 +42,8 @@ class VideoFacts:
         content_hash: SHA-256 of the file, as hex.
         size: bytes.
         mtime_ns: modification time, nanoseconds.
-        duration_s: seconds.
-        decoder: which decoder read it.
+        duration_s: seconds; 0 until it has been decoded.
+        decoder: which decoder read it; empty until then.
         warnings: what went not quite right, for people.
     """
 
@@ -52,9 +52,9 @@ class VideoFacts:
     content_hash: str
     size: int
     mtime_ns: int
-    duration_s: float
-    decoder: str
-    warnings: list[str]
+    duration_s: float = 0.0
+    decoder: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +20,8 @@ from hcq_cli.features.incoming import FOLDER, SET_ASIDE, list_incoming
 from hcq_cli.features.journal import FAILURES, HASHES, Failure, Journal, failure_of, record_of
 from hcq_cli.features.merging import FULL_VIDEOS
 from hcq_cli.features.reader import SHARDS, FeatureStore, generations
-from hcq_cli.features.records import VideoFeatures, state_number
+from hcq_cli.features.records import VideoFacts, VideoFeatures, state_number
+from hcq_cli.features.twins import results_of, twin_row
 from hcq_cli.features.words import WORDS
 
 BULK_BYTES = 1 << 27
@@ -131,6 +132,22 @@ class FeatureWriter:
                 missing.add(expert)
         return missing
 
+    def facts(self, id: str) -> VideoFacts | None:
+        """What the store knows of the file of a video; None if it has no such video."""
+        catalog = self.store.catalog
+        row = catalog.row(id)
+        return None if row is None else catalog.facts(row)
+
+    def experts_of_content(self, content_hash: str, identities: Mapping[str, str], failed_too: bool) -> set[str]:
+        """The experts that have results for a content, under whatever id.
+
+        Args:
+            content_hash: of the file.
+            identities: the experts in question, with the identity that each shall have.
+            failed_too: whether it is a result, too, that the expert broke.
+        """
+        return set(results_of(self.store.catalog, content_hash, identities, failed_too))
+
     def known_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
         """The content hash of a file that has not changed since it was last read; None if it must be read."""
         for row in self.store.catalog.rows_at_path(path):
@@ -204,16 +221,26 @@ class FeatureWriter:
         self.refresh()
         return written
 
-    def add_rows(self, rows: Iterable[Row]) -> int:
-        """Write rows that hold what other rows of the store hold (`twins.twin_row`); they override older ones.
+    def copy_results(self, videos: Sequence[tuple[VideoFacts, Mapping[str, str]]]) -> list[bool]:
+        """Give files what other files with the same bytes have in the store.
+
+        Args:
+            videos: each file, with the experts wanted and the identity that each shall have.
 
         Returns:
-            how many were written.
+            for each file whether there was anything for it.
         """
-        written = self._shards.append(rows)
-        self._shards.tidy()
-        self.refresh()
-        return written
+        catalog, rows, found = self.store.catalog, list[Row](), list[bool]()
+        for facts, identities in videos:
+            results = results_of(catalog, facts.content_hash, identities)
+            found.append(bool(results))
+            if results:
+                rows.append(twin_row(catalog, facts, results))
+        if rows:
+            self._shards.append(rows)
+            self._shards.tidy()
+            self.refresh()
+        return found
 
     def _write_moved(self) -> None:
         if not self._moved:

@@ -121,7 +121,7 @@ class Decoder(Protocol):
         ...
 
 
-def chain(choice: str) -> list[Decoder]:
+def decoders_for(choice: str) -> list[Decoder]:
     """The decoders to try, in this order, for `--decoder CHOICE`.
 
     Raises:

@@ -24,7 +24,7 @@ SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True)
-class Input:
+class InputVideo:
     """A file to extract.
 
     Args:
@@ -37,16 +37,18 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Unusable:
-    """Something named or found that is no readable file.
+class FailedFile:
+    """Something named or found that gives no features.
 
     Args:
         path: as given or found.
         error: why, for people.
+        known: whether that is remembered from an earlier run.
     """
 
     path: str
     error: str
+    known: bool = False
 
 
 @dataclass
@@ -58,8 +60,8 @@ class Inputs:
         unusable: what was named or found and cannot be read.
     """
 
-    videos: list[Input] = field(default_factory=list)
-    unusable: list[Unusable] = field(default_factory=list)
+    videos: list[InputVideo] = field(default_factory=list)
+    unusable: list[FailedFile] = field(default_factory=list)
 
 
 def read_list(data: bytes) -> list[str]:
@@ -76,10 +78,10 @@ def find_inputs(names: Iterable[str]) -> Inputs:
         NotFoundError: there is nothing at all.
     """
     names = list(names)
-    found, unusable = list[Input](), list[Unusable]()
+    found, unusable = list[InputVideo](), list[FailedFile]()
     for name in names:
         for item in _look(name):
-            if isinstance(item, Input):
+            if isinstance(item, InputVideo):
                 found.append(item)
             else:
                 unusable.append(item)
@@ -88,13 +90,13 @@ def find_inputs(names: Iterable[str]) -> Inputs:
     return Inputs(_distinct(found), list(dict.fromkeys(unusable)))
 
 
-def _nothing(names: Sequence[str], unusable: Sequence[Unusable]) -> str:
+def _nothing(names: Sequence[str], unusable: Sequence[FailedFile]) -> str:
     if not names:
         return "the list of videos is empty"
     return "; ".join(f"{item.path}: {item.error}" for item in unusable[:3])
 
 
-def _look(name: str) -> Iterator[Input | Unusable]:
+def _look(name: str) -> Iterator[InputVideo | FailedFile]:
     if os.path.isdir(name):
         yield from _folder(name)
     elif os.path.lexists(name):
@@ -104,12 +106,12 @@ def _look(name: str) -> Iterator[Input | Unusable]:
         for match in matches:
             yield from _look(match)
         if not matches:
-            yield Unusable(name, "no file matches")
+            yield FailedFile(name, "no file matches")
     else:
-        yield Unusable(name, "no such file or folder")
+        yield FailedFile(name, "no such file or folder")
 
 
-def _folder(folder: str) -> Iterator[Input | Unusable]:
+def _folder(folder: str) -> Iterator[InputVideo | FailedFile]:
     any_video = False
     broken: list[OSError] = []
     visited: set[str] = set()
@@ -126,40 +128,40 @@ def _folder(folder: str) -> Iterator[Input | Unusable]:
                 path = os.path.join(place, file)
                 yield _file(path, Path(os.path.relpath(path, folder)).as_posix())
     for error in broken:
-        yield Unusable(str(error.filename), error.strerror or str(error))
+        yield FailedFile(str(error.filename), error.strerror or str(error))
     if not any_video and not broken:
-        yield Unusable(folder, f"no videos in this folder (a video's name ends in {' '.join(sorted(SUFFIXES))})")
+        yield FailedFile(folder, f"no videos in this folder (a video's name ends in {' '.join(sorted(SUFFIXES))})")
 
 
-def _file(path: str, id: str) -> Input | Unusable:
+def _file(path: str, id: str) -> InputVideo | FailedFile:
     absolute = os.path.abspath(path)
     try:
         mode = os.stat(absolute).st_mode
     except OSError as error:
         if os.path.islink(absolute):
-            return Unusable(absolute, f"broken symbolic link to {os.readlink(absolute)}")
-        return Unusable(absolute, error.strerror or str(error))
+            return FailedFile(absolute, f"broken symbolic link to {os.readlink(absolute)}")
+        return FailedFile(absolute, error.strerror or str(error))
     if not stat.S_ISREG(mode):
-        return Unusable(absolute, "not a regular file")
+        return FailedFile(absolute, "not a regular file")
     if not os.access(absolute, os.R_OK):
-        return Unusable(absolute, "permission denied")
-    return Input(id, absolute)
+        return FailedFile(absolute, "permission denied")
+    return InputVideo(id, absolute)
 
 
-def _distinct(found: Sequence[Input]) -> list[Input]:
+def _distinct(found: Sequence[InputVideo]) -> list[InputVideo]:
     """Each file once (itself rather than a link to it), each id once, sorted by id."""
-    by_file: dict[str, Input] = {}
+    by_file: dict[str, InputVideo] = {}
     for item in sorted(found, key=lambda item: os.path.islink(item.path)):
         by_file.setdefault(os.path.realpath(item.path), item)
     order = {item.path: at for at, item in reversed(list(enumerate(found)))}
-    named: dict[str, Input] = {}
+    named: dict[str, InputVideo] = {}
     for item in sorted(by_file.values(), key=lambda item: order[item.path]):
         id = next(id for id in longer_ids(item) if id not in named)
-        named[id] = Input(id, item.path)
+        named[id] = InputVideo(id, item.path)
     return [named[id] for id in sorted(named)]
 
 
-def longer_ids(item: Input) -> Iterator[str]:
+def longer_ids(item: InputVideo) -> Iterator[str]:
     """The ids that an input can have, shortest first: its own, then with one more parent folder in front each."""
     yield item.id
     parts = Path(item.path).parts

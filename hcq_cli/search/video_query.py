@@ -20,7 +20,7 @@ import numpy as np
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.media.inputs import Input
+    from hcq_cli.media.inputs import InputVideo
     from hcq_cli.model.config import ExpertConfig
     from hcq_cli.search.text_encoder import CheckpointTextEncoder
 
@@ -107,7 +107,7 @@ def _candidates(name: str, identity: str) -> list[str]:
 
 
 def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: float | None) -> dict[str, str]:
-    from hcq_cli.extraction.extract import load_experts
+    from hcq_cli.extraction.options import load_experts
     from hcq_cli.features.records import identity
 
     return {expert.name: identity(expert, {"max_seconds": max_seconds}) for expert in load_experts(names, sample_fps)}
@@ -157,14 +157,15 @@ def encode_video(
     return VideoQuery(levels, (extracted - started) * 1000, encode_ms, warnings)
 
 
-def _extract(item: Input, matched: MatchedExperts, store: Path, timeout_s: float | None) -> list[str]:
-    from hcq_cli.extraction.extract import Options, extract
+def _extract(video: InputVideo, matched: MatchedExperts, store: Path, timeout_s: float | None) -> list[str]:
+    from hcq_cli.extraction.extract import extract
+    from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import Inputs
 
-    options = Options(
+    options = ExtractionOptions(
         store, workers=1, timeout_s=timeout_s, sample_fps=matched.sample_fps, max_seconds=matched.max_seconds
     )
-    report = extract(Inputs([item]), matched.names, options)
+    report = extract(Inputs([video]), matched.names, options)
     if report.failed:
-        raise HcqError(f"{item.path}: {report.failed[0].error}", "hcq doctor, or give another video")
-    return [f"{warned.expert}: {warned.message}" if warned.expert else warned.message for warned in report.warnings]
+        raise HcqError(f"{video.path}: {report.failed[0].error}", "hcq doctor, or give another video")
+    return [str(warning) for warning in report.warnings]

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import tiny_networks
 
-from hcq_cli.extraction.extract import load_experts
+from hcq_cli.extraction.options import load_experts
 from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.media.decoder import chain
+from hcq_cli.media.decoder import decoders_for
 
 KINDS = ["siglip2", "videomae", "whisper"]
 
@@ -73,7 +73,7 @@ def test_workers_and_batches_change_nothing(hcq, videos: Path, asks: list[str], 
     for expert in experts:
         expert.prepare("cpu")
     for path in videos.iterdir():
-        here = extract_video(str(path), experts, chain("auto"))
+        here = extract_video(str(path), experts, decoders_for("auto"))
         for name, tokens in here.tokens.items():
             features_there, times_there = found[path.name, name]
             assert np.allclose(tokens.features, features_there, rtol=0, atol=1e-5)

@@ -15,7 +15,7 @@ from experts.base import Clip, Sampling, State, Tokens
 from experts.registry import load, presets
 from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media import pyav
-from hcq_cli.media.decoder import chain
+from hcq_cli.media.decoder import decoders_for
 
 
 class Counted:
@@ -76,14 +76,14 @@ class Both:
 
 
 def test_all_experts_together_read_and_decode_what_one_does(path: Path, counts: Counter[str]) -> None:
-    alone = extract_video(str(path), [Both("one")], chain("pyav"))
+    alone = extract_video(str(path), [Both("one")], decoders_for("pyav"))
     of_one = dict(counts)
     counts.clear()
     experts = load(presets["classic"])
     for expert in experts:
         expert.prepare("cpu")
     others = [Both("slow", 0.5, 640), Both("fast", 25.0, 48), Both("same", 7.0, 90)]
-    together = extract_video(str(path), [*experts, *others], chain("pyav"))
+    together = extract_video(str(path), [*experts, *others], decoders_for("pyav"))
     assert of_one["files"] == 1 and of_one["packets"] > 75 and of_one["pieces"] > 75
     assert dict(counts) == of_one
     assert (together.packets, together.frames) == (alone.packets, alone.frames) == (of_one["packets"], 75)

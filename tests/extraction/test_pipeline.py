@@ -10,7 +10,7 @@ from sample_videos import film, tone
 
 from experts.base import Clip, Sampling, State, Tokens
 from hcq_cli.extraction.pipeline import extract_video
-from hcq_cli.media.decoder import chain
+from hcq_cli.media.decoder import decoders_for
 
 
 class Stub:
@@ -37,7 +37,7 @@ EYE, EAR = Sampling(1.0, 64), Sampling(None, audio_hz=16_000)
 
 
 def run(path: Path, *experts: Stub, **options):
-    return extract_video(str(path), experts, chain("pyav"), **options)
+    return extract_video(str(path), experts, decoders_for("pyav"), **options)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_states_of_several_stretches(tmp_path: Path, answers: list, state: State
     assert (found.tokens["eye"].state, len(found.tokens["eye"])) == (state, count)
     assert found.tokens["kept"].times.tolist() == [0, 30, 60]
     if state is State.FAILED:
-        assert [(r.expert, r.message) for r in found.remarks] == [("eye", "ValueError: no")]
+        assert [(r.expert, r.message) for r in found.warnings] == [("eye", "ValueError: no")]
 
 
 def test_missing_tracks_are_answered_without_asking(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_cut_off_in_the_middle(tmp_path: Path, suffix: str, keep: float) -> None
     frames = eye.clips[0].frames(eye.sampling)
     assert 0.5 * keep * 40 < len(frames) < 40
     if suffix != ".ts":  # a transport stream does not know how long it was
-        assert any("of 3.9 s could be decoded" in remark.message for remark in found.remarks)
+        assert any("of 3.9 s could be decoded" in warning.message for warning in found.warnings)
 
 
 def test_an_avi_cut_off_is_told_by_its_header(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_an_avi_cut_off_is_told_by_its_header(tmp_path: Path) -> None:
     eye = Stub("eye", Sampling(10.0, 64), [State.TOKENS])
     found = run(path, eye)
     assert 10 < len(eye.clips[0].frames(eye.sampling)) < 25 and found.duration_s == pytest.approx(4.0)
-    assert any("of 4.0 s could be decoded" in remark.message for remark in found.remarks)
+    assert any("of 4.0 s could be decoded" in warning.message for warning in found.warnings)
 
 
 def test_a_break_costs_what_refers_to_it_and_no_more(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_decord_corrupted_keeps_28_frames(shared: Path) -> None:
     eye = Stub("eye", Sampling(10.0, 64), [State.TOKENS])
     found = run(shared / "videos" / "edge" / "decord__corrupted.mp4", eye)
     assert len(eye.clips[0].frames(eye.sampling)) == 28
-    assert any("broken at 2.8 s" in remark.message for remark in found.remarks)
+    assert any("broken at 2.8 s" in warning.message for warning in found.warnings)
 
 
 def test_cover_art_is_no_video(tmp_path: Path) -> None:

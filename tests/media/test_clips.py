@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sample_videos import film, numbered, read_number, turn
 
 from experts.base import SEGMENT_S, Clip, Sampling
-from hcq_cli.media.clips import ROUNDING_S, Grid
-from hcq_cli.media.decoder import CannotOpenError, chain, open_media, upright_size
+from hcq_cli.media.clips import ROUNDING_S, FrameGrid
+from hcq_cli.media.decoder import CannotOpenError, decoders_for, open_media, upright_size
 
 DECODERS = ["pyav", "decord"]
 
@@ -168,7 +168,7 @@ def test_what_is_no_video_cannot_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
     path.write_text("not a video at all\n" * 50)
     with pytest.raises(CannotOpenError, match="Invalid data"):
-        open_media(chain("auto"), str(path), True, [16_000])
+        open_media(decoders_for("auto"), str(path), True, [16_000])
 
 
 @given(
@@ -178,7 +178,7 @@ def test_what_is_no_video_cannot_be_opened(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None)
 def test_grid_equals_the_plain_rule(gaps: list[int], rate: float) -> None:
     edges = np.concatenate([[0], np.cumsum(gaps)]) / 1000 * 4
-    grid = Grid(rate)
+    grid = FrameGrid(rate)
     chosen = [at for at in range(len(gaps)) if grid.wants(edges[at], edges[at + 1])]
     plain = on_screen(edges[:-1], float(edges[-1]), rate)
     # A time within the rounding of a frame's edge may count for either side.

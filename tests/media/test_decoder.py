@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from sample_videos import film, tone
 
-from hcq_cli.media.decoder import BUILT_IN, CannotOpenError, Decoder, Sound, chain
+from hcq_cli.media.decoder import BUILT_IN, CannotOpenError, Decoder, Sound, decoders_for
 
 NAMES = [*BUILT_IN, *filter(None, [os.environ.get("HCQ_TEST_DECODER")])]
 
 
 @pytest.fixture(params=NAMES)
 def decoder(request: pytest.FixtureRequest) -> Decoder:
-    first = chain(request.param)[0]
+    first = decoders_for(request.param)[0]
     if request.param in BUILT_IN and first.name != request.param:
         pytest.skip(f"{request.param} is not installed here")
     return first

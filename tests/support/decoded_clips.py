@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from experts.base import Clip, Sampling
-from hcq_cli.media.clips import Cutter
-from hcq_cli.media.decoder import Decoder, chain, open_media
+from hcq_cli.media.clips import ClipAssembler
+from hcq_cli.media.decoder import Decoder, decoders_for, open_media
 
 
 def decoder(name: str) -> list[Decoder]:
     """The decoder of this name alone; skips the test where it is not installed."""
-    found = [one for one in chain(name) if one.name == name]
+    found = [one for one in decoders_for(name) if one.name == name]
     if not found:
         pytest.skip(f"{name} is not installed here")
     return found
@@ -23,7 +23,7 @@ def clips_of(path: Path, *samplings: Sampling, by: str = "pyav", max_seconds: fl
     """The clips of a file in their order, with what these samplings ask for."""
     hear_hz = [s.audio_hz for s in samplings if s.audio_hz]
     _, media = open_media(decoder(by), str(path), True, hear_hz)
-    cutter = Cutter(samplings, media.has_picture, media.has_sound, max_seconds)
+    cutter = ClipAssembler(samplings, media.has_picture, media.has_sound, max_seconds)
     clips = []
     for piece in media:
         clips += cutter.add(piece)

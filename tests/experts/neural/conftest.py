@@ -9,8 +9,8 @@ import pytest
 import tiny_networks
 
 from experts.base import Clip, Sampling
-from hcq_cli.media.clips import Cutter
-from hcq_cli.media.decoder import chain, open_media
+from hcq_cli.media.clips import ClipAssembler
+from hcq_cli.media.decoder import decoders_for, open_media
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +22,8 @@ def networks(tmp_path_factory) -> Callable[[str], Path]:
 
 def _decoded(path: Path, sampling: Sampling) -> Iterator[Clip]:
     hear = [sampling.audio_hz] if sampling.audio_hz else []
-    _, media = open_media(chain("pyav"), str(path), bool(sampling.frames_per_second), hear)
-    cutter = Cutter([sampling], media.has_picture, media.has_sound)
+    _, media = open_media(decoders_for("pyav"), str(path), bool(sampling.frames_per_second), hear)
+    cutter = ClipAssembler([sampling], media.has_picture, media.has_sound)
     for piece in media:
         yield from cutter.add(piece)
     yield from cutter.finish()
