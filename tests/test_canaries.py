@@ -273,5 +273,5 @@ def test_a_child_runs_the_code_of_its_parent(clone: Path, tmp_path: Path) -> Non
 
 def test_importing_hcq_changes_no_environment() -> None:
     """A program that uses hcq may start Python as it likes; the command line sees to its own processes alone."""
-    program = "import os, hcq_cli.app, hcq_cli.media.engine; print('PYTHONSAFEPATH' in os.environ)"
+    program = "import os, hcq_cli.app, hcq_cli.extraction.extract; print('PYTHONSAFEPATH' in os.environ)"
     assert subprocess.check_output([sys.executable, "-c", program], env=CLEAN, text=True) == "False\n"
