@@ -224,9 +224,8 @@ class Container:
 
     def __init__(self, path: Path, format_name: str, remedy: str) -> None:
         self.path, self.remedy = path, remedy
-        self._bytes = _map(path, remedy)
         try:
-            document = json.loads(self._header())
+            document = json.loads(self._read_header())
             if document["format"] != format_name:
                 raise self._damaged(f"is of format {document['format']!r}, not {format_name!r}")
             self.meta: dict[str, Any] = document["meta"]
@@ -244,7 +243,18 @@ class Container:
     def _damaged(self, reason: str) -> DamagedError:
         return DamagedError(f"{self.path}: {reason}", self.remedy)
 
-    def _header(self) -> bytes:
+    def _read_header(self) -> bytes:
+        """Map the file into memory and check that its two ends belong together."""
+        try:
+            with self.path.open("rb") as source:
+                # An empty file cannot be mapped.
+                empty = source.seek(0, 2) == 0
+                data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{self.path}: no such file", self.remedy) from error
+        except OSError as error:
+            raise HcqError(f"{self.path}: cannot be read ({error.strerror or error})", self.remedy) from error
+        self._bytes = np.frombuffer(data, np.uint8)
         if len(self._bytes) < PRELUDE_BYTES or self._bytes[: len(MAGIC)].tobytes() != MAGIC:
             raise self._damaged("not an hcq file")
         fixed = self._bytes[: FIXED.size].tobytes()
@@ -308,16 +318,3 @@ class Container:
                 at = section.offset + block * BLOCK_BYTES
                 raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
             progress(len(part))
-
-
-def _map(path: Path, remedy: str) -> np.ndarray:
-    try:
-        with path.open("rb") as source:
-            empty = source.seek(0, 2) == 0
-            # An empty file cannot be mapped.
-            data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: no such file", remedy) from error
-    except OSError as error:
-        raise HcqError(f"{path}: cannot be read ({error.strerror or error})", remedy) from error
-    return np.frombuffer(data, np.uint8)

@@ -25,11 +25,6 @@ class CodeSource(Protocol):
     """Codes that can be brought to a kernel part by part."""
 
     @property
-    def ordered(self) -> bool:
-        """Whether a part's rows are numbered as in the whole, not from its first slot."""
-        ...
-
-    @property
     def videos(self) -> int:
         """How many there are, dead ones included."""
         ...
@@ -40,7 +35,10 @@ class CodeSource(Protocol):
         ...
 
     def part(self, start: int, stop: int) -> Blocks:
-        """Blocks `start` to `stop` in kernel order."""
+        """Blocks `start` to `stop` in kernel order.
+
+        Their rows are numbered as in the whole where they have an `order`, else from their own first slot.
+        """
         ...
 
 
@@ -64,11 +62,6 @@ class Blocks:
     def __post_init__(self) -> None:
         if self.codes.ndim != 3 or self.codes.shape[2] != WIDTH or len(self.codes) != -(-self.videos // WIDTH):
             raise ValueError(f"{self.videos} videos do not lie in blocks of shape {self.codes.shape}")
-
-    @property
-    def ordered(self) -> bool:
-        """Whether `order` says where rows lie."""
-        return self.order is not None
 
     def part(self, start: int, stop: int) -> Blocks:
         """Blocks `start` to `stop`; where codes lie in an `order`, rows go on counting through the whole."""
@@ -116,7 +109,6 @@ class RowMajorCodes:
     codes: np.ndarray
     # What is brought into kernel order at a time is held in memory: 16 MiB at 256 bytes a video.
     most_blocks = 256
-    ordered = False
 
     @property
     def videos(self) -> int:

@@ -11,6 +11,7 @@ import importlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from types import ModuleType
 
@@ -52,7 +53,7 @@ class NumpyKernel:
             rows = part.rows_of(np.arange(part.videos))
             alive = part.alive(rows)
             # A part without an order of its own numbers its rows from 0.
-            rows += 0 if blocks.ordered else start * WIDTH
+            rows += start * WIDTH if blocks.order is None else 0
             pairs = (best(row[: part.videos][alive], rows[alive], k) for row in scores)
             found = [np.stack(column) for column in zip(*pairs, strict=True)]
             running = merge([running, TopK(found[0], found[1])], len(tables), k)
@@ -146,21 +147,14 @@ class NativeKernel:
         return [TopK(*best(scores[n, :count], rows[n, :count], k)) for n, count in enumerate(counts.tolist())]
 
 
-def native_kernels() -> list[NativeKernel]:
-    """The C kernels that this processor can run, the fastest first; none where nothing was compiled."""
-    try:
-        module = importlib.import_module("hcq_cli.scan._scan")
-    except ImportError:
-        return []
-    if getattr(module, "INTERFACE", 1) != INTERFACE:
-        return []
-    return [NativeKernel(module, name) for name in module.kernels()]
-
-
 def kernels() -> dict[str, Kernel]:
-    """What this machine can run, the fastest first."""
-    known: list[Kernel] = [*native_kernels(), NumpyKernel()]
-    return {by.name: by for by in known}
+    """What this machine can run, the fastest first: those in C, where they were compiled, and NumPy."""
+    known: list[Kernel] = []
+    with suppress(ImportError):
+        module = importlib.import_module("hcq_cli.scan._scan")
+        if getattr(module, "INTERFACE", 1) == INTERFACE:
+            known += [NativeKernel(module, name) for name in module.kernels()]
+    return {by.name: by for by in [*known, NumpyKernel()]}
 
 
 @cache
@@ -206,7 +200,7 @@ def scan(
         by: the kernel; the fastest one where none is given.
     """
     by = by or kernel()
-    # (what to add to the rows that are found, the source, its first block, the one after its last)
+    # (the first row of a source, the source, its first block to scan, the one after the last)
     tasks: list[tuple[int, CodeSource, int, int]] = []
     first_row = 0
     for source in sources if len(tables) else ():
@@ -214,14 +208,15 @@ def scan(
         size = max(LEAST_BLOCKS, -(-blocks // threads))
         size = min(size, source.most_blocks or size)
         for start in range(0, blocks, size):
-            before = first_row + (0 if source.ordered else start * WIDTH)
-            tasks.append((before, source, start, min(start + size, blocks)))
+            tasks.append((first_row, source, start, min(start + size, blocks)))
         first_row += source.videos
 
     def run(task: tuple[int, CodeSource, int, int]) -> TopK:
-        before, source, start, stop = task
-        found = by.topk(source.part(start, stop), tables, k)
-        return TopK(found.scores, found.rows + before)
+        first, source, start, stop = task
+        part = source.part(start, stop)
+        found = by.topk(part, tables, k)
+        # A part without an order of its own numbers its rows from 0.
+        return TopK(found.scores, found.rows + first + (start * WIDTH if part.order is None else 0))
 
     if threads <= 1 or len(tasks) <= 1:
         return merge([run(task) for task in tasks], len(tables), k)

@@ -32,12 +32,12 @@ def test_a_part_knows_its_rows_and_who_is_dead() -> None:
     codes = np.arange(600, dtype=np.uint16).astype(np.uint8)[:, None]
     dead = np.arange(600) % 7 == 0
     part = Blocks(to_blocks(codes).codes, 600, dead).part(1, 3)
-    assert (part.videos, part.ordered) == (344, False)
+    assert (part.videos, part.order) == (344, None)
     assert np.array_equal(part.alive(np.arange(344)), ~dead[256:])
     order = np.random.default_rng(0).permutation(600).astype(np.uint32)
     part = Blocks(to_blocks(codes[order]).codes, 600, dead, order).part(1, 3)
     rows = part.rows_of(np.arange(344))
-    assert part.ordered and np.array_equal(rows, order[256:])
+    assert part.order is not None and np.array_equal(rows, order[256:])
     assert np.array_equal(part.alive(rows), ~dead[rows])
     assert np.array_equal(part.at(np.arange(344)), codes[rows])
     assert not part.alive(np.array([600, 2**32 - 1])).any(), "rows that are not there count as dead"
