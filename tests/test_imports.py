@@ -72,17 +72,13 @@ SIDE_ROOMS = {"bench", "demo", "doctor", "importers", "legacy", "weights", "expe
 """What is no verb, and has a command of its own: the core imports none of it."""
 
 
-COMPOSING = {f"hcq_cli.commands.{name}" for name in ("bench", "experts")}
-"""These still compose library calls by themselves."""
-
-
 def test_commands_stand_on_the_api_alone() -> None:
     allowed = {"hcq_cli", "api", "console", "errors", "workspace", "settings", "commands", *SIDE_ROOMS}
     behind = [
         f"{name} imports {other}"
         for name in FILES
         for other in imported_at_run_time(name)
-        if package(name) == "commands" and package(other) not in allowed and name not in COMPOSING
+        if package(name) == "commands" and package(other) not in allowed
     ]
     assert not behind
 

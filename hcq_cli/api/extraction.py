@@ -13,6 +13,7 @@ from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from experts.base import Expert
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.extraction.plan import DryRun
     from hcq_cli.extraction.report import ExtractReport
@@ -117,6 +118,18 @@ def expert_names(experts: str | Sequence[str] | None, preset: str = "classic") -
     if not names:
         raise UsageError("--experts names no expert", "hcq experts")
     return with_default_sources(names, preset)
+
+
+def load_expert(ask: str) -> Expert:
+    """One expert, by name or `name=source`, not prepared yet.
+
+    Raises:
+        UsageError: there is no such expert.
+        NotFoundError: the weights of a network are not on this machine.
+    """
+    from hcq_cli.extraction.options import load_experts
+
+    return load_experts([ask])[0]
 
 
 def names_in_list(data: bytes) -> list[str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from experts.registry import split_source
+from hcq_cli.api.extraction import expert_names
+from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.extraction.executor import Job
 from hcq_cli.extraction.extract import extract
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.report import ExtractReport
 from hcq_cli.features.records import VideoFacts
-from hcq_cli.media.inputs import Inputs
+from hcq_cli.media.inputs import Inputs, find_inputs
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,29 @@ class ExtractionTimes:
     def ratio(self) -> float:
         """Time of extraction over time of decoding alone."""
         return self.extract.seconds / self.decode_only.seconds
+
+
+def bench_extraction(
+    paths: Iterable[str],
+    experts: str | None = None,
+    preset: str = "classic",
+    *,
+    device: str = "auto",
+    decoder: str = "auto",
+    workers: int | None = None,
+    alone: bool = False,
+    progress: Progress = SILENT,
+) -> ExtractionTimes:
+    """Time extraction, and decoding alone with as many workers; the features are thrown away.
+
+    Args:
+        paths, experts, preset, device, decoder, workers: as `api.extraction.extract` takes them.
+        alone: whether to extract with each expert alone, too.
+        progress: told of each pass as it begins.
+    """
+    names = expert_names(experts, preset)
+    options = ExtractionOptions(Path("features"), decoder=decoder, workers=workers, device=device)
+    return measure(find_inputs(paths), names, options, progress.note, alone)
 
 
 def measure(

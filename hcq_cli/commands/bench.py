@@ -201,14 +201,18 @@ def extract(
     alone: Alone = False,
 ) -> None:
     """Time extraction, and decoding alone with as many workers; the features are thrown away."""
-    from hcq_cli.api.extraction import expert_names
-    from hcq_cli.bench.extraction import measure
-    from hcq_cli.extraction.options import ExtractionOptions
-    from hcq_cli.media.inputs import find_inputs
+    from hcq_cli.bench.extraction import bench_extraction
 
-    options = ExtractionOptions(session.workspace.features, decoder, workers, device)
-    names = expert_names(experts, preset)
-    measured = measure(find_inputs(paths), names, options, session.console.note, alone)
+    measured = bench_extraction(
+        paths,
+        experts,
+        preset,
+        device=device,
+        decoder=decoder,
+        workers=workers,
+        alone=alone,
+        progress=session.console,
+    )
     document = {
         "videos": measured.videos,
         "failed": measured.failed,

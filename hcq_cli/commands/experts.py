@@ -90,10 +90,10 @@ def _check(session: Session, ask: str) -> None:
     """Run the contract suite on an expert; exit code 1 if it breaks a promise."""
     from experts.contract import BrokenContract, check_expert
     from experts.neural.weights import WeightsError
+    from hcq_cli.api.extraction import load_expert
     from hcq_cli.errors import HcqError, NotFoundError
-    from hcq_cli.extraction.options import load_experts
 
-    expert, broken = load_experts([ask])[0], list[str]()
+    expert, broken = load_expert(ask), list[str]()
     try:
         check_expert(expert)
     except BrokenContract as error:
