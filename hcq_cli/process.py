@@ -50,11 +50,6 @@ def python_command(module: str, *arguments: str | os.PathLike[str]) -> list[str]
     return [sys.executable, "-P", os.fspath(START), module, *(os.fspath(each) for each in arguments)]
 
 
-def cores() -> int:
-    """Cores that this process may use, which in a container may be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def encode_message(message: Mapping[str, Any], payload: bytes = b"") -> bytes:
     """A message as it travels, either way."""
     header = {**message, PAYLOAD_BYTES: len(payload)} if payload else message

@@ -175,9 +175,9 @@ class Searcher:
 
     @property
     def _threads(self) -> int:
-        from hcq_cli.scan.kernels import default_threads
+        from hcq_cli.cores import cores
 
-        return 1 if self.settings.device else self.settings.threads or default_threads()
+        return 1 if self.settings.device else self.settings.threads or cores()
 
     @property
     def _params(self) -> SearchParams:

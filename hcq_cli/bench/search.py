@@ -21,9 +21,10 @@ from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.bench import faiss_engines
 from hcq_cli.bench.synthetic_codes import extend
 from hcq_cli.codes.codefile import CodeFile, open_codes
+from hcq_cli.cores import cores
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.blocks import WIDTH, Blocks, to_blocks
-from hcq_cli.scan.kernels import default_threads, kernel, scan
+from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.table import tables
 from hcq_cli.scan.topk import Kernel
 from hcq_cli.search.ivf_training import noisy_videos
@@ -130,7 +131,7 @@ def bench_search(
         queries.levels,
         queries.source,
         videos=videos,
-        threads=threads or default_threads(),
+        threads=threads or cores(),
         folder=scratch,
         note=progress.note,
     )

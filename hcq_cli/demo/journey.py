@@ -146,8 +146,8 @@ class Journey:
 
     def render(self) -> None:
         """Clips and their captions."""
+        from hcq_cli.cores import cores
         from hcq_cli.demo.render import render_all
-        from hcq_cli.process import cores
 
         with self.progress.progress("render", len(self.clips), "clips") as bar:
             render_all(self.clips, self.options.seed, self.folder.clips, cores(), bar.update)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli import __version__
+from hcq_cli.cores import cores
 from hcq_cli.doctor import Finding, Health
 from hcq_cli.doctor.child_checks import SCAN_KERNEL
 from hcq_cli.doctor.package_checks import run_in_child
@@ -66,10 +67,8 @@ def instruction_sets() -> list[str]:
 
 
 def _processor() -> Finding:
-    # The cores this process may use: in a container or under taskset fewer than the machine has.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sets = " ".join(instruction_sets()) or "instruction sets unknown"
-    return Finding(PART, "processor", Health.OK, f"{platform.machine()}, {cores} cores for hcq; {sets}")
+    return Finding(PART, "processor", Health.OK, f"{platform.machine()}, {cores()} cores for hcq; {sets}")
 
 
 def _memory() -> Finding:

@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hcq_cli.cores import cores
 from hcq_cli.scan.blocks import to_blocks
-from hcq_cli.scan.kernels import default_threads, scan
+from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 
 QUERIES_AT_ONCE = 256
@@ -59,7 +60,7 @@ class LookUpScores:
             part = slice(first, first + QUERIES_AT_ONCE)
             table = tables(levels[part], self._codebooks, self._scale)
             # A search for all N items: the only difference to `hcq query` is how many it asks for.
-            found = scan([self._blocks], table, self.shape[1], threads=default_threads())
+            found = scan([self._blocks], table, self.shape[1], threads=cores())
             np.put_along_axis(scores[part], found.rows, found.scores, 1)
         return scores
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from experts.base import Expert
+from hcq_cli.cores import cores
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.media.decoder import BUILT_IN
-from hcq_cli.process import cores
 
 MEMORY_LIMIT_GIB = 4.0
 """The most memory a worker takes by default: far more than a video of any usual size needs."""

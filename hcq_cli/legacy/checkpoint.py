@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.legacy.child import ABOUT_FILE, WEIGHTS_FILE
-from hcq_cli.process import python_command
+from hcq_cli.legacy.child import WEIGHTS_FILE
+from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,24 +50,24 @@ def read_legacy(path: Path, deadline_s: float = DEADLINE_S) -> LegacyCheckpoint:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file", "give the .pth file that the reference's training wrote")
     with tempfile.TemporaryDirectory(prefix="hcq-import-") as scratch:
-        _run(path, Path(scratch), deadline_s)
-        about = json.loads((Path(scratch) / ABOUT_FILE).read_text("utf-8"))
+        about = _convert(path, Path(scratch), deadline_s)
         return LegacyCheckpoint(load_file(Path(scratch) / WEIGHTS_FILE), about["config"], about["epoch"])
 
 
-def _run(path: Path, scratch: Path, deadline_s: float) -> None:
-    command = python_command("hcq_cli.legacy.child", path.absolute(), scratch)
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+def _convert(path: Path, scratch: Path, deadline_s: float) -> dict[str, Any]:
+    """Let the child write the weights to `scratch`; gives what it says of the rest."""
+    hint = "give the .pth file that the reference's training wrote"
+    child = ChildProcess("hcq_cli.legacy.child", path.absolute(), scratch, environment=ONE_THREAD)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, env=one_thread)
-    except subprocess.TimeoutExpired:
-        raise DamagedError(f"{path}: not read within {deadline_s:g} s", "check where it comes from") from None
-    if done.returncode == 0:
-        return
-    try:
-        reason = json.loads(done.stdout.splitlines()[-1])["error"]
-    except (ValueError, KeyError, IndexError):
-        reason = f"its reader stopped with code {done.returncode}"
-    name = os.fspath(path)
-    message = reason if reason.startswith(os.fspath(path.absolute())) else f"{name}: {reason}"
-    raise DamagedError(message, "give the .pth file that the reference's training wrote")
+        said = child.receive(time.monotonic() + deadline_s)
+    except ChildDied as death:
+        if death.late:
+            raise DamagedError(f"{path}: not read within {deadline_s:g} s", "check where it comes from") from None
+        said = {"error": f"its reader stopped with code {death.exit_code}"}
+    finally:
+        child.close()
+    if "error" in said:
+        reason = str(said["error"])
+        named = reason.startswith(os.fspath(path.absolute()))
+        raise DamagedError(reason if named else f"{os.fspath(path)}: {reason}", hint)
+    return said

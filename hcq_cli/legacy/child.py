@@ -1,31 +1,22 @@
-"""The child process that opens a pickle: `python -P -m hcq_cli.legacy.child FILE FOLDER`.
+"""The child process that opens a pickle; checkpoint.py starts it with the file and a folder.
 
-Writes FOLDER/weights.safetensors and FOLDER/about.json; what goes wrong is one JSON line on stdout.
+Writes FOLDER/weights.safetensors and says {"config", "epoch"}, or {"error"} where something is wrong.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.legacy.pickles import Inert, PickledFile, PickledTensor, open_pickled, plain
+from hcq_cli.process import ParentConnection, die_with_parent, limit_memory
 
-WEIGHTS_FILE, ABOUT_FILE = "weights.safetensors", "about.json"
+WEIGHTS_FILE = "weights.safetensors"
 SPARE_BYTES = 2 << 30
-"""Address space that Python and NumPy may take besides copies of the file."""
-
-
-def limit_memory(path: Path) -> None:
-    """Six copies of the file and some to spare; more is asked for only by a file made to exhaust memory."""
-    bound = SPARE_BYTES + 6 * path.stat().st_size
-    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+"""Memory that Python and NumPy may take besides copies of the file."""
 
 
 def configuration(content: dict[Any, Any]) -> dict[str, Any]:
@@ -52,8 +43,11 @@ def weights(file: PickledFile) -> dict[str, Any]:
     return {name.removeprefix("module."): file.array(tensor) for name, tensor in tensors.items()}
 
 
-def convert(path: Path, folder: Path) -> None:
-    """Read one file and write what is wanted of it.
+def convert(path: Path, folder: Path) -> dict[str, Any]:
+    """Read one file and write its weights.
+
+    Returns:
+        its configuration and the epoch that it was saved in.
 
     Raises:
         DamagedError: it is damaged, or no checkpoint of the reference.
@@ -61,26 +55,26 @@ def convert(path: Path, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     file = open_pickled(path)
-    arrays = weights(file)
+    save_file(weights(file), folder / WEIGHTS_FILE)
     epoch = file.content.get("epoch")
-    about = {"config": configuration(file.content), "epoch": epoch if isinstance(epoch, int) else None}
-    save_file(arrays, folder / WEIGHTS_FILE)
-    (folder / ABOUT_FILE).write_text(json.dumps(about), "utf-8")
+    return {"config": configuration(file.content), "epoch": epoch if isinstance(epoch, int) else None}
 
 
 def main() -> None:
-    """Convert what the arguments name; exit code 0, or 1 with a line that says why."""
+    """Convert what the arguments name, and say what came of it."""
+    die_with_parent()
+    parent = ParentConnection()
     path, folder = Path(sys.argv[1]), Path(sys.argv[2])
     os.umask(0o077)
-    limit_memory(path)
+    # Six copies of the file and some to spare: more is asked for only by a file made to exhaust memory.
+    limit_memory(SPARE_BYTES + 6 * path.stat().st_size)
     try:
-        convert(path, folder)
+        said = convert(path, folder)
     except DamagedError as error:
-        print(json.dumps({"error": error.message}))
-        sys.exit(1)
+        said = {"error": error.message}
     except MemoryError:
-        print(json.dumps({"error": "asks for far more memory than its size calls for"}))
-        sys.exit(1)
+        said = {"error": "asks for far more memory than its size calls for"}
+    parent.send(said)
 
 
 if __name__ == "__main__":

@@ -179,14 +179,6 @@ def kernel(name: str | None = None) -> Kernel:
     return known[wanted]
 
 
-def default_threads() -> int:
-    """As many threads as this process may use cores."""
-    # A container may be given a few of the machine's cores: more threads than those only get in each other's way.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def scan(
     sources: Sequence[CodeSource], tables: np.ndarray, k: int, *, threads: int = 1, by: Kernel | None = None
 ) -> TopK:

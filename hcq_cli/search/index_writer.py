@@ -18,9 +18,9 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.codes.strings import PackedStrings
+from hcq_cli.cores import cores
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
-from hcq_cli.scan.kernels import default_threads
 from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, SegmentEntry, TextEncoderExporter, generations
 from hcq_cli.search.ivf import InvertedLists, write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
@@ -100,7 +100,7 @@ def build(
         if ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
             living = [(part.segment, part.dead) for part in draft.segments]
-            ivf = tune(ivf, living, asked, files[0].codebooks, files[0].scale, threads=default_threads())
+            ivf = tune(ivf, living, asked, files[0].codebooks, files[0].scale, threads=cores())
             manifest = replace(manifest, ivf=f"partition-{generation:08d}.hcq")
             write_lists(folder / manifest.ivf, ivf)
         manifest = replace(manifest, text_encoder=text_encoder(folder, generation))
