@@ -80,7 +80,7 @@ def need_regular(path: Path) -> None:
     Raises:
         NotRegularError: it is a link, a folder, a pipe, a socket or a device.
     """
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         _refuse_irregular(path, path.lstat().st_mode)
 
 
@@ -90,7 +90,7 @@ def need_folder(path: Path) -> None:
     Raises:
         NotRegularError: it is anything else.
     """
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         mode = path.lstat().st_mode
         if not stat.S_ISDIR(mode):
             kind = KINDS.get(stat.S_IFMT(mode), "a file")

@@ -11,8 +11,9 @@ from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.features.exporting import Exported
-    from hcq_cli.features.store import FeatureStore, Verified
+    from hcq_cli.features.export import FeatureExport
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.features.verification import Verification
 
 
 def open_features(workspace: Workspace, features: Path | None = None) -> FeatureStore:
@@ -50,7 +51,7 @@ def find_video(store: FeatureStore, name: str) -> int:
 
 def verify_features(
     workspace: Workspace, features: Path | None = None, *, repair: bool = False, progress: Progress = SILENT
-) -> tuple[Verified, list[Path]]:
+) -> tuple[Verification, list[Path]]:
     """Check every byte of a feature store.
 
     Args:
@@ -67,14 +68,14 @@ def verify_features(
         DamagedError: its manifest cannot be read, and may not be repaired.
         LockedError: another process writes to it, and it is to be repaired.
     """
-    from hcq_cli.features import store
+    from hcq_cli.features import verification
 
     folder = features or workspace.features
-    moved = store.mend_manifest(folder) if repair else []
+    moved = verification.repair_manifest(folder) if repair else []
     with progress.progress("verify", unit="bytes") as bar:
-        found = store.verify(folder, lambda done, total: bar.update(done, total))
+        found = verification.verify(folder, lambda done, total: bar.update(done, total))
     if repair and found.damaged:
-        moved += store.take_out(folder, [damage.path for damage in found.damaged])
+        moved += verification.take_out(folder, [damage.path for damage in found.damaged])
     return found, moved
 
 
@@ -85,7 +86,7 @@ def export_features(
     features: Path | None = None,
     experts: Sequence[str] | None = None,
     progress: Progress = SILENT,
-) -> Exported:
+) -> FeatureExport:
     """Hand features to NumPy (.npz) or to pandas (.parquet: a row a token, with its second).
 
     Args:
@@ -99,11 +100,11 @@ def export_features(
         UsageError: no such format or expert.
         NotFoundError, DamagedError: as `open_features`.
     """
-    from hcq_cli.features import exporting
+    from hcq_cli.features import export
 
     store = open_features(workspace, features)
     with progress.progress("export") as bar:
-        done = exporting.export(store, output, experts, lambda at, total: bar.update(at, total))
+        done = export.export(store, output, experts, lambda at, total: bar.update(at, total))
     for warning in store.warnings:
         progress.warn(warning)
     return done

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.packed_strings import PackedStrings
 
 FORMAT = "hcq-codes"
 REMEDY = "hcq encode"

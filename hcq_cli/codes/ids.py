@@ -15,7 +15,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from hcq_cli.codes.strings import PackedStrings
+from hcq_cli.packed_strings import PackedStrings
 
 FRAGMENT = re.compile(r"#t=([0-9]+(?:\.[0-9]+)?),([0-9]+(?:\.[0-9]+)?)\Z")
 FRAGMENT_START, PACKED_FRAGMENT = re.compile(b"#t="), re.compile(FRAGMENT.pattern.encode())

@@ -14,7 +14,8 @@ from hcq_cli.console import printable
 from hcq_cli.errors import EXIT_DAMAGED, DamagedError
 
 if TYPE_CHECKING:
-    from hcq_cli.features.store import FeatureStore, VideoRecord
+    from hcq_cli.features.records import VideoRecord
+    from hcq_cli.features.store import FeatureStore
 
 StoreArgument = Annotated[
     Path | None, typer.Argument(metavar="[FEATURES]", help="The store (default: the workspace's).")
@@ -117,7 +118,7 @@ def show(
     row = find_video(store, video)
     record = store.video(row)
     experts = _experts(store, row, record)
-    words = store.words(row)
+    words = store.transcripts(row)
     facts = {key: value for key, value in vars(record).items() if key not in ("states", "tokens", "identities")}
 
     def human() -> None:

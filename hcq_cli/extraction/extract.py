@@ -17,7 +17,7 @@ from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status
 from hcq_cli.extraction.report import ExtractReport
-from hcq_cli.features.store import FeatureWriter
+from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import Inputs, InputVideo
 
 FOLD_EVERY = 2048
@@ -64,7 +64,7 @@ def extract(
 
     with FeatureWriter(options.store) as writer:
         plan = ExtractionPlan(writer, experts, options)
-        report.warn_of_store(options.store, [*writer.warnings, *writer.fold().warnings])
+        report.warn_of_store(options.store, [*writer.warnings, *writer.compact().warnings])
         pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
         with pool as running:
             for done, (path, settled) in enumerate(run_plan(inputs.videos, plan, running), 1):
@@ -72,9 +72,9 @@ def extract(
                     count(settled)
                 on_video(report, path)
                 if done % FOLD_EVERY == 0:
-                    report.warn_of_store(options.store, writer.fold().warnings)
+                    report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s
-        report.warn_of_store(options.store, writer.fold().warnings)
+        report.warn_of_store(options.store, writer.compact().warnings)
         for settled in plan.copy_duplicates():
             count(settled)
             on_video(report, settled.facts.path)

@@ -15,7 +15,8 @@ from pathlib import Path
 from experts.base import Expert
 from hcq_cli.extraction.executor import Job, Outcome, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.features.store import FeatureWriter, VideoFacts, identity
+from hcq_cli.features.records import VideoFacts, identity
+from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
 
 
@@ -81,7 +82,7 @@ class ExtractionPlan:
         except OSError as error:
             return Settled(Status.FAILED, facts, Outcome(error=error.strerror or str(error)))
         facts = replace(facts, size=found.st_size, mtime_ns=found.st_mtime_ns)
-        failure = self._writer.failed(facts.path, facts.size, facts.mtime_ns)
+        failure = self._writer.known_failure(facts.path, facts.size, facts.mtime_ns)
         if failure is not None and not self._retry_failed:
             return Settled(Status.FAILED, facts, Outcome(error=failure.error), known=True)
         if not facts.size:
@@ -102,9 +103,7 @@ class ExtractionPlan:
     def _compare(self, facts: VideoFacts) -> Step:
         """What the store and this run lack of a file whose content is known."""
         facts, stored = self._with_own_id(facts)
-        missing = self._writer.todo(
-            facts.id, facts.path, facts.content_hash, self._identities, retry_failed=self._retry_failed
-        )
+        missing = self._writer.todo(facts.id, facts.content_hash, self._identities, retry_failed=self._retry_failed)
         if not missing:
             where = (facts.path, facts.size, facts.mtime_ns)
             if stored is not None and (stored.path, stored.size, stored.mtime_ns) != where:
@@ -162,8 +161,8 @@ class ExtractionPlan:
         self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
 
     def _forget_failure(self, job: Job) -> None:
-        if self._writer.failed(job.facts.path, job.facts.size, job.facts.mtime_ns) is not None:
-            self._writer.clear(job.facts.path)
+        if self._writer.known_failure(job.facts.path, job.facts.size, job.facts.mtime_ns) is not None:
+            self._writer.forget_failure(job.facts.path)
 
 
 def _short(content_hash: str) -> int:

@@ -103,7 +103,7 @@ def _extract(
     from hcq_cli.extraction.pipeline import extract_video
     from hcq_cli.features.incoming import write_incoming
     from hcq_cli.features.records import VideoFeatures
-    from hcq_cli.features.words import write_words
+    from hcq_cli.features.transcripts import write_transcripts
 
     facts = job.facts
     found = extract_video(
@@ -121,7 +121,7 @@ def _extract(
         decoded = {"duration_s": found.duration_s, "decoder": found.decoder, "warnings": [*map(str, found.warnings)]}
         video = VideoFeatures(**{**vars(facts), **decoded}, tokens=found.tokens, identities=job.identities)
         # The transcripts first: once the features are there, the video counts as finished.
-        write_words(options.store, video)
+        write_transcripts(options.store, video)
         write_incoming(options.store, video)
     return found
 

@@ -1,1 +1,18 @@
-"""The feature store: what the experts found in every video, kept for good. Start reading at store.py."""
+"""The feature store: what the experts found in every video, safe on disk and read back in random batches.
+
+In go finished videos (`VideoFeatures`: id, file, and for each expert features [n, dim] and times [n] in seconds), one
+at a time and from any number of processes; out come batches of B videos (`Ragged`, the tokens of one expert). No kill
+at any instant loses a finished video, and no byte is used unchecked. Files, in the order to read them:
+
+- records.py: what goes in and what comes out
+- store.py: what lies where in the folder; reading
+- writer.py: what is still to do; writing
+- catalog.py: which row counts where an id was written more than once
+- shard.py, shard_writer.py: thousands of videos in one immutable file; hdf5_layout.py: its bytes
+- incoming.py: a finished video before it is in a shard
+- manifest.py: which shards there are; compaction.py: keeping them few
+- verification.py: finding damage, and taking it out
+- transcripts.py, failures.py: recognised words, and files that gave nothing, for people to read
+- export.py: the store for NumPy and pandas
+- open_files.py: never more open files than the system allows
+"""

@@ -7,7 +7,7 @@ row's newest slot. Everything here is whole-column arithmetic on 64-bit keys: no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -15,14 +15,13 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.features.columns import key_of
-from hcq_cli.features.records import VideoFacts
-from hcq_cli.features.shard import Shard
-from hcq_cli.features.strip import Part
+from experts.base import State
+from hcq_cli.features.records import VideoFacts, state_number, text_key
+from hcq_cli.features.shard import ExpertKey, Shard
 
 
 @dataclass(frozen=True)
-class Kind:
+class FeatureKind:
     """Features that may stand beside each other: one width, one identity."""
 
     dim: int
@@ -30,7 +29,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Latest:
+class LatestResults:
     """The newest valid result of one expert for each of N rows.
 
     Args:
@@ -43,14 +42,25 @@ class Latest:
     slot: NDArray[np.int64]
     state: NDArray[np.uint8]
     kind: NDArray[np.int32]
-    kinds: list[Kind]
+    kinds: list[FeatureKind]
 
-    def only(self, kind: int) -> Latest:
+    def only(self, kind: int) -> LatestResults:
         """The same with the results of every other kind left out."""
         other = self.kind != kind
-        return Latest(
-            np.where(other, -1, self.slot), np.where(other, 0, self.state), np.where(other, -1, self.kind), self.kinds
+        return LatestResults(
+            slot=np.where(other, -1, self.slot),
+            state=np.where(other, 0, self.state),
+            kind=np.where(other, -1, self.kind),
+            kinds=self.kinds,
         )
+
+    def identity(self, row: int) -> str | None:
+        """What the features of a row depend on; None where there is no result."""
+        return self.kinds[self.kind[row]].identity if self.slot[row] >= 0 else None
+
+    def failed(self, row: int) -> bool:
+        """Whether the expert broke on the video of a row."""
+        return bool(self.state[row] == state_number(State.FAILED))
 
 
 class Catalog:
@@ -65,6 +75,7 @@ class Catalog:
         self.starts = np.zeros(len(self.shards) + 1, np.int64)
         np.cumsum([shard.videos for shard in self.shards], out=self.starts[1:])
         keys = self.column("videos/key")
+        # Stable: among the slots of one id the order stays that of their age.
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         first = np.ones(len(keys), bool)
@@ -80,7 +91,8 @@ class Catalog:
         self.row_of_slot = np.empty(len(keys), np.int64)
         self.row_of_slot[order] = np.repeat(row_of_group, ends - begins)
         self._keys, self._row_of_key = ordered[begins], row_of_group
-        self._latest: dict[str, Latest] = {}
+        self._latest: dict[str, LatestResults] = {}
+        self._sorted_rows: dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]] = {}
 
     def column(self, name: str) -> NDArray[Any]:
         """A video column over all slots."""
@@ -91,99 +103,116 @@ class Catalog:
         """Rows: one a video, however often it was written."""
         return len(self.newest)
 
-    def place(self, slot: int) -> tuple[Shard, int]:
+    # One video
+
+    def _place(self, slot: int) -> tuple[Shard, int]:
         """The shard a slot is in, and its place there."""
         at = int(np.searchsorted(self.starts, slot, "right")) - 1
         return self.shards[at], slot - int(self.starts[at])
 
     def facts(self, row: int) -> VideoFacts:
         """What is known of the video of `row`."""
-        shard, at = self.place(int(self.newest[row]))
+        shard, at = self._place(int(self.newest[row]))
         return shard.facts(at)
 
     def id(self, row: int) -> str:
         """The id of `row`."""
-        shard, at = self.place(int(self.newest[row]))
+        shard, at = self._place(int(self.newest[row]))
         return shard.text("videos/id")[at]
 
     def row(self, id: str) -> int | None:
         """The row of an id; None if the store lacks it."""
-        key = np.uint64(key_of(id))
+        key = np.uint64(text_key(id))
         at = int(np.searchsorted(self._keys, key))
         if at == len(self._keys) or self._keys[at] != key:
             return None
         row = int(self._row_of_key[at])
         return row if self.id(row) == id else None
 
-    @cached_property
-    def _paths(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        return self._sorted("videos/path_key")
-
-    @cached_property
-    def _contents(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        return self._sorted("videos/content_key")
-
-    def _sorted(self, column: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        keys = self.column(column)[self.newest]
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-
     def rows_at_path(self, path: str) -> Iterator[int]:
         """The rows whose file lay at `path` when last seen."""
-        return self._with_text(self._paths, "videos/path", path)
+        return self._rows_with("path", path)
 
     def rows_of_content(self, content_hash: str) -> Iterator[int]:
         """The rows whose file has this content."""
-        return self._with_text(self._contents, "videos/content", content_hash)
+        return self._rows_with("content", content_hash)
 
-    def _with_text(
-        self, found: tuple[NDArray[np.uint64], NDArray[np.int64]], column: str, text: str
-    ) -> Iterator[int]:
-        keys, rows = found
-        key = np.uint64(key_of(text))
+    def _rows_with(self, column: str, text: str) -> Iterator[int]:
+        """The rows with `text` in a column ("path" or "content"), found by its key and then compared."""
+        if column not in self._sorted_rows:  # sorted when first asked for: reading a store needs neither
+            of_rows = self.column(f"videos/{column}_key")[self.newest]
+            order = np.argsort(of_rows, kind="stable")
+            self._sorted_rows[column] = of_rows[order], order
+        keys, rows = self._sorted_rows[column]
+        key = np.uint64(text_key(text))
         for at in range(int(np.searchsorted(keys, key)), int(np.searchsorted(keys, key, "right"))):
-            shard, place = self.place(int(self.newest[rows[at]]))
-            if shard.text(column)[place] == text:
+            shard, place = self._place(int(self.newest[rows[at]]))
+            if shard.text(f"videos/{column}")[place] == text:
                 yield int(rows[at])
 
-    @cached_property
-    def _valid(self) -> NDArray[np.bool_]:
-        content = self.column("videos/content_key")
-        return content == content[self.newest[self.row_of_slot]]
+    # Results of experts
 
     @cached_property
     def experts(self) -> list[str]:
         """Names of all experts, sorted."""
-        return sorted({part.expert for shard in self.shards for part in shard.parts})
+        return sorted({key.expert for shard in self.shards for key in shard.experts})
 
-    def latest(self, expert: str) -> Latest:
+    @cached_property
+    def _valid(self) -> NDArray[np.bool_]:
+        """[slots] Whether the content is still that of the row: features of other bytes are void."""
+        content = self.column("videos/content_key")
+        return content == content[self.newest[self.row_of_slot]]
+
+    def latest(self, expert: str) -> LatestResults:
         """The newest valid result of `expert` for every row, whatever its identity."""
         if expert not in self._latest:
             self._latest[expert] = self._find_latest(expert)
         return self._latest[expert]
 
-    def _find_latest(self, expert: str) -> Latest:
+    def _find_latest(self, expert: str) -> LatestResults:
         slot, state = np.full(len(self), -1, np.int64), np.zeros(len(self), np.uint8)
-        kind, kinds = np.full(len(self), -1, np.int32), dict[Kind, int]()
+        kind, kinds = np.full(len(self), -1, np.int32), dict[FeatureKind, int]()
+        # Oldest first: a newer result is assigned over an older one.
         for at, shard in enumerate(self.shards):
             begin, end = int(self.starts[at]), int(self.starts[at + 1])
-            for part in (part for part in shard.parts if part.expert == expert):
-                states = shard.column(f"{part.prefix}state")
+            for key in (key for key in shard.experts if key.expert == expert):
+                states = shard.column(f"{key.prefix}state")
                 here = np.flatnonzero((states != 0) & self._valid[begin:end])
                 rows = self.row_of_slot[begin + here]
-                names = shard.text(f"{part.prefix}identities")
-                numbers = [kinds.setdefault(Kind(part.dim, name), len(kinds)) for name in names]
+                identities = shard.text(f"{key.prefix}identities")
+                numbers = [kinds.setdefault(FeatureKind(key.dim, name), len(kinds)) for name in identities]
                 slot[rows], state[rows] = begin + here, states[here]
-                kind[rows] = np.array(numbers, np.int32)[shard.column(f"{part.prefix}identity")[here]]
-        return Latest(slot, state, kind, list(kinds))
+                kind[rows] = np.array(numbers, np.int32)[shard.column(f"{key.prefix}identity")[here]]
+        return LatestResults(slot, state, kind, list(kinds))
 
-    def part(self, expert: str, latest: Latest, row: int) -> tuple[Shard, int, Part]:
-        """Where the features of `expert` for `row` are, which `latest` must have."""
-        shard, at = self.place(int(latest.slot[row]))
-        return shard, at, Part(expert, latest.kinds[latest.kind[row]].dim)
+    def locate(self, expert: str, latest: LatestResults, row: int) -> tuple[Shard, ExpertKey, int]:
+        """Where the features of `expert` for `row` are, which `latest` must have: shard, columns, place in them."""
+        shard, at = self._place(int(latest.slot[row]))
+        return shard, ExpertKey(expert, latest.kinds[latest.kind[row]].dim), at
+
+    def results_of_content(
+        self, content_hash: str, identities: Mapping[str, str], *, failed_too: bool = True
+    ) -> dict[str, int]:
+        """Where there are results for a content: files with the same bytes have the same features.
+
+        Args:
+            content_hash: of the file.
+            identities: what the features of each expert wanted shall depend on.
+            failed_too: whether it is a result, too, that the expert broke.
+
+        Returns:
+            by the name of each of these experts for which there is a result, a row that has it.
+        """
+        found: dict[str, int] = {}
+        for row in self.rows_of_content(content_hash):
+            for expert, wanted in identities.items():
+                latest = self.latest(expert)
+                if latest.identity(row) == wanted and (failed_too or not latest.failed(row)):
+                    found.setdefault(expert, row)
+        return found
 
 
-class Ids(Sequence[str]):
+class StoreIds(Sequence[str]):
     """The ids of all rows, read when asked for."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -206,6 +235,7 @@ class Ids(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         catalog = self._catalog
+        # The shards of some thousand rows are found in one call of NumPy, instead of a call a row as `id` does.
         for begin in range(0, len(self), 4096):
             slots = catalog.newest[begin : begin + 4096]
             owners = np.searchsorted(catalog.starts, slots, "right") - 1

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.building import row_of, write_shard
-from hcq_cli.features.handles import Handles
+from hcq_cli.features.manifest import INCOMING, SET_ASIDE
+from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.shard import Shard
+from hcq_cli.features.shard_writer import ShardRow, write_shard
+from hcq_cli.files import need_folder, need_regular
 
-FOLDER = "incoming"
-SET_ASIDE = "set-aside"
-"""Where damaged files go."""
+# Nanoseconds since 1970, so that names sort by time, and a random part, so that no two processes choose one name.
 _NAME = re.compile(r"\d{20}-[0-9a-f]{12}\.h5")
 
 
@@ -34,35 +34,52 @@ def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True) 
 
     Raises:
         HcqError: the disk is full, or the folder cannot be written.
+        NotRegularError: the folder `incoming` is a link.
         ValueError: shapes do not fit.
     """
-    path = Path(folder) / FOLDER / f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
-    write_shard(path, [row_of(video)], durable=durable)
+    need_folder(Path(folder) / INCOMING)
+    path = Path(folder) / INCOMING / f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
+    write_shard(path, [ShardRow.of(video)], durable=durable)
     return path
 
 
 def list_incoming(folder: Path) -> list[Path]:
-    """The files in `incoming/`, oldest first."""
+    """The files in `incoming/`, oldest first.
+
+    Raises:
+        NotRegularError: one is a link, a folder, a pipe or a device.
+    """
     try:
-        names = os.listdir(folder / FOLDER)
+        with os.scandir(folder / INCOMING) as listed:
+            found = [entry for entry in listed if _NAME.fullmatch(entry.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [folder / FOLDER / name for name in sorted(names) if _NAME.fullmatch(name)]
+    for entry in found:
+        if not entry.is_file(follow_symlinks=False):  # which costs no system call
+            need_regular(Path(entry.path))
+    return [folder / INCOMING / name for name in sorted(entry.name for entry in found)]
 
 
-def open_incoming(paths: Sequence[Path], handles: Handles) -> tuple[list[Shard], list[tuple[Path, DamagedError]]]:
+def open_incoming(
+    paths: Sequence[Path], open_files: OpenFiles | None = None
+) -> tuple[list[Shard], list[tuple[Path, DamagedError]]]:
     """Open and check incoming files.
+
+    Args:
+        paths: from `list_incoming`.
+        open_files: those of the store, if they are to be shared.
 
     Returns:
         the good ones in their order, and what is wrong with the others.
 
     Raises:
-        FileNotFoundError: a writer folded one of them meanwhile; list them again.
+        FileNotFoundError: a writer put one of them into a shard meanwhile; list them again.
     """
-    shards, damaged = [], []
+    shards, damaged, open_files = [], [], open_files or OpenFiles()
+    # Unlike shards they are read whole when they are opened: they are in no manifest, which would know their SHA-256.
     for path in paths:
         try:
-            shard = Shard(path, handles)
+            shard = Shard(path, open_files)
             shard.check()
             shards.append(shard)
         except DamagedError as error:
@@ -70,13 +87,22 @@ def open_incoming(paths: Sequence[Path], handles: Handles) -> tuple[list[Shard],
     return shards, damaged
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(folder: Path, path: Path) -> Path:
     """Move a damaged file out of the way, where a person can look at it.
+
+    Args:
+        folder: the store.
+        path: a file of it.
 
     Returns:
         where it is now.
+
+    Raises:
+        NotRegularError: it is no file, or the folder for such files is a link.
     """
-    target = path.parent.parent / SET_ASIDE / path.name
+    target = folder / SET_ASIDE / path.name
+    need_regular(path)
+    need_folder(target.parent)
     target.parent.mkdir(exist_ok=True)
     path.replace(target)
     return target

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,6 +21,21 @@ def state_number(state: State) -> int:
     return STATES.index(state) + 1
 
 
+def text_key(text: str) -> int:
+    """A 64-bit digest of an id, a path or a content hash, as the columns `…key` of a shard hold it.
+
+    By these numbers a text is found among millions without a million Python strings. Equal texts have equal keys; the
+    reverse is unlikely, and checked where a key is looked up.
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def text_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """The keys of `texts`, uint64 [n]."""
+    return np.fromiter(map(text_key, texts), np.uint64, len(texts))
+
+
 def identity(expert: Expert, options: Mapping[str, Any] | None = None) -> str:
     """What a feature depends on besides the video itself; features of another identity are extracted anew.
 
@@ -27,6 +43,7 @@ def identity(expert: Expert, options: Mapping[str, Any] | None = None) -> str:
         expert: its name, version, weights and sampling count.
         options: further settings of the run that change what it sees (frames a second, a limit of seconds…).
     """
+    # Compared with what stores hold already: another order or spelling would have every video extracted anew.
     sampling = [f"{part.name}={getattr(expert.sampling, part.name)}" for part in fields(expert.sampling)]
     extra = [f"{key}={value}" for key, value in sorted((options or {}).items()) if value is not None]
     return "|".join([expert.name, expert.version, expert.weights, ",".join(sampling), ",".join(extra)])

@@ -1,4 +1,4 @@
-"""One shard: thousands of videos in columns, immutable, every byte of it checked before it is believed.
+"""One shard: thousands of videos in columns, immutable, every byte of it checked before it is used.
 
 Datasets, V videos (a shard carries each id once):
     videos/id, path, content, decoder, warnings: `.bytes` uint8 and `.offsets` int64 [V+1]; warnings are JSON lists
@@ -14,18 +14,125 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.columns import TextColumn, raw
-from hcq_cli.features.frame import MEND, read_header
-from hcq_cli.features.handles import Handle, Handles
+from hcq_cli.features.hdf5_layout import REPAIR_HINT, as_bytes, read_at, read_header
+from hcq_cli.features.open_files import OpenFile, OpenFiles
 from hcq_cli.features.records import VideoFacts
-from hcq_cli.features.strip import Part, Strip
+from hcq_cli.packed_strings import PackedStrings
+
+_TIMES_AHEAD_BYTES = 1 << 20
+
+
+class ExpertKey(NamedTuple):
+    """One expert at one width: features of two widths lie in columns of their own.
+
+    Args:
+        expert: its name.
+        dim: width of its features.
+    """
+
+    expert: str
+    dim: int
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its datasets begin with in a shard."""
+        return f"experts/{self.expert}/{self.dim}/"
+
+
+class TokenRange(NamedTuple):
+    """Videos first:last of a shard, and where their tokens begin and end in its columns."""
+
+    columns: TokenColumns
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+class TokenColumns:
+    """The columns `features`, `times`, `offsets` and `crc` of one expert in a shard.
+
+    Features and times are never held in memory: a batch reads the rows of its videos from where they lie.
+
+    Args:
+        key: expert and width.
+        open_file: gives the open file.
+        damage: makes the error that says that a video of the shard is damaged; None: the file is cut short.
+        features_at: where in the file the features begin.
+        times_at: where the times begin.
+        offsets: int64 [V+1], where the tokens of each video begin.
+        crc: uint32 [V], CRC-32 of each video's features, then times.
+    """
+
+    def __init__(
+        self,
+        key: ExpertKey,
+        open_file: Callable[[], OpenFile],
+        damage: Callable[[str, int | None], Exception],
+        *,
+        features_at: int,
+        times_at: int,
+        offsets: NDArray[np.int64],
+        crc: NDArray[np.uint32],
+    ) -> None:
+        self.key, self._open_file, self._damage = key, open_file, damage
+        self._features_at, self._times_at, self._row_bytes = features_at, times_at, 4 * key.dim
+        self._offsets, self._crc = offsets, crc
+        self._times_prefetched = False
+
+    def range(self, first: int, last: int) -> TokenRange:
+        """Videos first:last."""
+        return TokenRange(self, first, last, int(self._offsets[first]), int(self._offsets[last]))
+
+    def counts(self, first: int, last: int) -> NDArray[np.int64]:
+        """How many tokens each of the videos first:last has, int64 [last - first]."""
+        return np.diff(self._offsets[first : last + 1])
+
+    def prefetch(self, begin: int, end: int) -> None:
+        """Say that tokens begin:end will be read, so that the reads of a batch wait for the disk all at once."""
+        file = self._open_file()
+        file.prefetch(self._features_at + begin * self._row_bytes, (end - begin) * self._row_bytes)
+        if not self._times_prefetched:  # small: all of them cost one wait, instead of one a video
+            self._times_prefetched = True
+            file.prefetch(self._times_at, min(4 * int(self._offsets[-1]), _TIMES_AHEAD_BYTES))
+
+    def read(self, wanted: TokenRange, features: memoryview, times: memoryview) -> None:
+        """Fill in the tokens of a range.
+
+        Args:
+            wanted: which.
+            features: bytes of a float32 [n, dim], n the number of tokens.
+            times: bytes of a float32 [n].
+
+        Raises:
+            DamagedError: names the file and the video whose checksum does not match.
+        """
+        _, first, last, begin, end = wanted
+        if begin == end:
+            return
+        file, row_bytes = self._open_file(), self._row_bytes
+        try:
+            read_at(file.number, features, self._features_at + begin * row_bytes)
+            read_at(file.number, times, self._times_at + begin * 4)
+        except EOFError:
+            raise self._damage(self.key.expert, None) from None
+        # Videos that lie side by side are read in one go and checked one by one: each has a checksum of its own, so
+        # that a random batch need not read whole blocks of the file to check a few rows.
+        a = 0
+        for video in range(first, last):
+            b = end - begin if video == last - 1 else int(self._offsets[video + 1]) - begin
+            found = zlib.crc32(times[4 * a : 4 * b], zlib.crc32(features[a * row_bytes : b * row_bytes]))
+            if b > a and found != self._crc[video]:
+                raise self._damage(self.key.expert, video)
+            a = b
 
 
 class Shard:
@@ -33,37 +140,30 @@ class Shard:
 
     Args:
         path: the file.
-        handles: the open files of the store it belongs to.
+        open_files: the open files of the store it belongs to.
 
     Raises:
         DamagedError: it is no shard, cut short, damaged, or of a newer version.
         FileNotFoundError: it is gone.
     """
 
-    def __init__(self, path: Path, handles: Handles) -> None:
-        self.path, self._handles, self._name = path, handles, os.fspath(path)
-        handle = handles.get(self._name)
-        header = read_header(handle.number, path)
+    def __init__(self, path: Path, open_files: OpenFiles) -> None:
+        self.path, self._open_files, self._name = path, open_files, os.fspath(path)
+        file = open_files.get(self._name)  # held while it is read: it may be closed as soon as nobody holds it
+        header = read_header(file.number, path)
         self.videos, self.nbytes, self._extents = header.videos, header.nbytes, header.extents
+        # Names of experts have no slash, so a dataset's name can be cut there.
         names = [name.split("/") for name in self._extents if name.endswith("/features")]
-        self.parts = [Part(expert, int(dim)) for _, expert, dim, _ in names]
+        self.experts = [ExpertKey(expert, int(dim)) for _, expert, dim, _ in names]
         self._columns: dict[str, NDArray[Any]] = {}
-        self._texts: dict[str, TextColumn] = {}
-        self._strips: dict[Part, Strip] = {}
+        self._texts: dict[str, PackedStrings] = {}
+        self._tokens: dict[ExpertKey, TokenColumns] = {}
 
-    def _handle(self) -> Handle:
+    def _open_file(self) -> OpenFile:
         try:
-            return self._handles.get(self._name)
+            return self._open_files.get(self._name)
         except FileNotFoundError:
             raise HcqError(f"{self.path}: was merged into a newer shard while being read", "run it again") from None
-
-    def _read(self, into: memoryview, offset: int) -> None:
-        handle = self._handle()
-        while len(into):
-            got = os.preadv(handle.number, [into], offset)
-            if not got:
-                raise DamagedError(f"{self.path}: is cut short", MEND)
-            into, offset = into[got:], offset + got
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column by its name in the file; kept in memory.
@@ -76,17 +176,22 @@ class Shard:
             return known
         extent = self._extents[name]
         values = np.empty(extent.shape, extent.dtype)
-        self._read(raw(values), extent.offset)
-        if zlib.crc32(raw(values)) != extent.crc:
-            raise DamagedError(f"{self.path}: the column {name} is damaged", MEND)
-        values.flags.writeable = False
+        file = self._open_file()
+        try:
+            read_at(file.number, as_bytes(values), extent.offset)
+        except EOFError:
+            raise DamagedError(f"{self.path}: is cut short", REPAIR_HINT) from None
+        if zlib.crc32(as_bytes(values)) != extent.crc:
+            raise DamagedError(f"{self.path}: the column {name} is damaged", REPAIR_HINT)
+        values.flags.writeable = False  # the same array is handed to everyone who asks
         self._columns[name] = values
         return values
 
-    def text(self, name: str) -> TextColumn:
-        """A column of text, for example "videos/id"."""
+    def text(self, name: str) -> PackedStrings:
+        """A column of text [V], for example "videos/id"."""
         if name not in self._texts:
-            self._texts[name] = TextColumn(self.column(f"{name}.bytes"), self.column(f"{name}.offsets"))
+            blob, offsets = self.column(f"{name}.bytes"), self.column(f"{name}.offsets")
+            self._texts[name] = PackedStrings(blob, offsets, str(self.path))
         return self._texts[name]
 
     def facts(self, at: int) -> VideoFacts:
@@ -102,30 +207,37 @@ class Shard:
             warnings=json.loads(self.text("videos/warnings")[at]),
         )
 
-    def strip(self, part: Part) -> Strip:
+    def token_columns(self, key: ExpertKey) -> TokenColumns:
         """The tokens of one expert at one width.
 
         Raises:
             KeyError: the shard has none.
         """
-        if part not in self._strips:
-            features, times = (self._extents[part.prefix + name].offset for name in ("features", "times"))
-            offsets, crc = self.column(f"{part.prefix}offsets"), self.column(f"{part.prefix}crc")
-            self._strips[part] = Strip(part, self._handle, self._damage, features, times, offsets, crc)
-        return self._strips[part]
+        if key not in self._tokens:
+            self._tokens[key] = TokenColumns(
+                key,
+                self._open_file,
+                self._damage,
+                features_at=self._extents[f"{key.prefix}features"].offset,
+                times_at=self._extents[f"{key.prefix}times"].offset,
+                offsets=self.column(f"{key.prefix}offsets"),
+                crc=self.column(f"{key.prefix}crc"),
+            )
+        return self._tokens[key]
 
     def _damage(self, expert: str, video: int | None) -> DamagedError:
         if video is None:
-            return DamagedError(f"{self.path}: is cut short", MEND)
+            return DamagedError(f"{self.path}: is cut short", REPAIR_HINT)
         name = self.text("videos/id")[video]
-        return DamagedError(f"{self.path}: the {expert} features of {name!r} are damaged", MEND)
+        return DamagedError(f"{self.path}: the {expert} features of {name!r} are damaged", REPAIR_HINT)
 
-    def tokens(self, part: Part, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def tokens(self, key: ExpertKey, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features [n, dim] and times [n] of one video."""
-        stretch = self.strip(part).stretch(at, at + 1)
-        n = stretch.end - stretch.begin
-        features, times = np.empty((n, part.dim), np.float32), np.empty(n, np.float32)
-        stretch.strip.read(stretch, raw(features), raw(times))
+        columns = self.token_columns(key)
+        wanted = columns.range(at, at + 1)
+        n = wanted.end - wanted.begin
+        features, times = np.empty((n, key.dim), np.float32), np.empty(n, np.float32)
+        columns.read(wanted, as_bytes(features), as_bytes(times))
         return features, times
 
     def check(self) -> None:
@@ -137,6 +249,6 @@ class Shard:
         for name, extent in self._extents.items():
             if extent.crc is not None:
                 self.column(name)
-        for part in self.parts:
+        for key in self.experts:
             for at in range(self.videos):
-                self.tokens(part, at)
+                self.tokens(key, at)

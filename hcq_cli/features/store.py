@@ -1,46 +1,264 @@
-"""The feature store, as the rest of hcq uses it. Begin here.
+"""The feature store: a read-only snapshot that opens at once and hands out random batches, every byte checked.
 
     folder/
-      manifest-00000007.json   names the shards, oldest first, with their lengths and SHA-256 (hcq_cli.files)
-      shards/*.h5              immutable HDF5 files of up to 4,096 videos, in columns (shard.py; the bytes: frame.py)
+      manifest-00000007.json   names the shards, oldest first, with their lengths and SHA-256 (manifest.py)
+      shards/*.h5              immutable HDF5 files of up to 4,096 videos, in columns (shard.py)
       incoming/*.h5            videos finished since, one file each, of the same format (incoming.py)
-      set-aside/               damaged files that were taken out
-      failures.jsonl           files that gave nothing (journal.py)
-      words.jsonl              what was said and what was written on screen, for people (words.py)
-      hashes.jsonl             content hashes of files that are not finished yet
-      writer.lock              held by the one writer
+      set-aside/               damaged files that were taken out (verification.py)
+      failures.jsonl           files that gave nothing (failures.py)
+      words.jsonl              what was said and what was written on screen, for people (transcripts.py)
+      hashes.jsonl             content hashes of files that are not finished yet (failures.py)
+      writer.lock              held by the one writer (writer.py)
 
 Rows are never changed. A newer row of an id overrides an older one (catalog.py says which counts); a row may carry
-only some experts, and then the others are taken from older rows of the same content. Writing: writer.py, with
-folding.py and merging.py below it. Reading: reader.py.
+only some experts, and then the others are taken from older rows of the same content.
 """
 
 from __future__ import annotations
 
-from hcq_cli.features.incoming import write_incoming
-from hcq_cli.features.journal import Failure, read_failures
-from hcq_cli.features.mending import mend_manifest, take_out
-from hcq_cli.features.reader import FeatureStore
-from hcq_cli.features.records import ExpertInfo, Ragged, VideoFacts, VideoFeatures, VideoRecord, identity
-from hcq_cli.features.verifying import Damage, Verified, verify
-from hcq_cli.features.writer import FeatureWriter, Folded
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 
-__all__ = [
-    "Damage",
-    "ExpertInfo",
-    "Failure",
-    "FeatureStore",
-    "FeatureWriter",
-    "Folded",
-    "Ragged",
-    "Verified",
-    "VideoFacts",
-    "VideoFeatures",
-    "VideoRecord",
-    "identity",
-    "mend_manifest",
-    "read_failures",
-    "take_out",
-    "verify",
-    "write_incoming",
-]
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.features.catalog import Catalog, LatestResults, StoreIds
+from hcq_cli.features.failures import FailureRecord, read_failures
+from hcq_cli.features.hdf5_layout import as_bytes
+from hcq_cli.features.incoming import list_incoming, open_incoming
+from hcq_cli.features.manifest import entries_of, generations, need_folders, open_shards
+from hcq_cli.features.open_files import OpenFiles
+from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord
+from hcq_cli.features.shard import ExpertKey, Shard, TokenRange
+from hcq_cli.features.transcripts import Transcript, read_transcripts
+from hcq_cli.files import Manifest
+
+_ATTEMPTS = 20
+
+
+class FeatureStore:
+    """A snapshot; use `FeatureStore.open`. Rows are numbered 0..N-1 and stay so for the life of the snapshot.
+
+    Args:
+        folder: the store.
+        manifest: the generation it shows.
+        shards: its shards and then its incoming files, oldest first.
+        incoming: how many of these are incoming files.
+        warnings: what was left out, and why, for people.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, shards: Sequence[Shard], incoming: int, warnings: list[str]
+    ) -> None:
+        self.folder, self.manifest, self.incoming = folder, manifest, incoming
+        self.catalog = Catalog(shards)
+        self._warnings = warnings
+        self._current: dict[str, tuple[int, LatestResults]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> FeatureStore:
+        """The newest generation of the store at `folder`, and what has been finished since.
+
+        Raises:
+            NotFoundError: there is no store.
+            DamagedError: it is damaged, foreign, or of a newer hcq.
+        """
+        store = cls.snapshot(Path(folder))
+        if store.manifest.generation == 0 and not store.incoming:
+            raise NotFoundError(f"{folder}: no features there", "hcq extract VIDEOS")
+        # What every batch needs of small columns is read now: the first batch then comes as quickly as the others.
+        for shard in store.catalog.shards:
+            for key in shard.experts:
+                shard.token_columns(key)
+        _ = store.experts
+        return store
+
+    @classmethod
+    def snapshot(cls, folder: Path) -> FeatureStore:
+        """Like `open`; empty where there is no store yet."""
+        manifests = generations(folder)
+        for _ in range(_ATTEMPTS):  # a writer may put incoming files into shards between the two listings: look again
+            open_files = OpenFiles()
+            need_folders(folder)
+            manifest = manifests.read()
+            with suppress(FileNotFoundError):
+                incoming, damaged = open_incoming(list_incoming(folder), open_files)
+                # Incoming files were listed after the manifest was read. If it is the newest still, none of them has
+                # gone into a newer shard meanwhile: no video is missing, and none is there twice.
+                if manifests.numbers()[-1:] != ([manifest.generation] if manifest.generation else []):
+                    continue
+                entries = entries_of(manifest, folder)
+                shards = open_shards(folder, entries, generation=manifest.generation, open_files=open_files)
+                warnings = [f"{error.message}; its video will be extracted again" for _, error in damaged]
+                return cls(folder, manifest, [*shards, *incoming], len(incoming), warnings)
+        raise HcqError(f"{folder}: changes faster than it can be read", "run it again")
+
+    # Videos
+
+    def __len__(self) -> int:
+        """How many videos, one a row."""
+        return len(self.catalog)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of all rows, in row order; nothing is read until asked for."""
+        return StoreIds(self.catalog)
+
+    def row(self, id: str) -> int | None:
+        """The row of a video; None if it is not in the store."""
+        return self.catalog.row(id)
+
+    def video(self, row: int) -> VideoRecord:
+        """Everything known of one video but its features."""
+        states, tokens, identities = {}, {}, {}
+        for name in self.experts:
+            latest = self.latest(name)
+            if latest.state[row]:
+                shard, key, at = self.catalog.locate(name, latest, row)
+                offsets = shard.column(f"{key.prefix}offsets")
+                states[name] = STATES[latest.state[row] - 1]
+                tokens[name] = int(offsets[at + 1] - offsets[at])
+                identities[name] = latest.kinds[latest.kind[row]].identity
+        facts = self.catalog.facts(row)
+        return VideoRecord(**vars(facts), states=states, tokens=tokens, identities=identities)
+
+    def transcripts(self, row: int) -> dict[str, Transcript]:
+        """What was said or shown in a video, by expert: its second and its text."""
+        return read_transcripts(self.folder, self.catalog.facts(row).content_hash)
+
+    def failures(self) -> list[FailureRecord]:
+        """The files that gave nothing, and why."""
+        return read_failures(self.folder)
+
+    # Experts
+
+    def latest(self, expert: str) -> LatestResults:
+        """The results of `expert` that are handed out: those of its current identity.
+
+        Features of different identities (another network, another sampling) must not be mixed. The current one
+        is that which most videos have, of equals the one seen last.
+        """
+        return self._resolved(expert)[1]
+
+    def _resolved(self, expert: str) -> tuple[int, LatestResults]:
+        """The current kind of an expert's features, and its results of this kind."""
+        if expert not in self._current:
+            every = self.catalog.latest(expert)
+            counts = np.bincount(every.kind[every.kind >= 0], minlength=len(every.kinds))
+            # argmax finds the first of equals; backwards that is the last.
+            current = len(counts) - 1 - int(np.argmax(counts[::-1])) if len(counts) else -1
+            single = np.count_nonzero(counts) <= 1
+            self._current[expert] = (current, every if single else every.only(current))
+        return self._current[expert]
+
+    @cached_property
+    def experts(self) -> dict[str, ExpertInfo]:
+        """Every expert of the store, by name."""
+        found = {}
+        for name in self.catalog.experts:
+            every = self.catalog.latest(name)
+            current, latest = self._resolved(name)
+            videos, everywhere = int(np.count_nonzero(latest.state)), int(np.count_nonzero(every.state))
+            if everywhere:
+                kind = every.kinds[current]
+                found[name] = ExpertInfo(name, kind.dim, kind.identity, videos=videos, left_out=everywhere - videos)
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is left out, and why, for people."""
+        mixed = [
+            f"{e.name}: {e.left_out} of {e.left_out + e.videos} videos have features of another version or sampling "
+            "and are left out; hcq extract makes them anew"
+            for e in self.experts.values()
+            if e.left_out
+        ]
+        return [*self._warnings, *mixed]
+
+    def states(self) -> dict[str, dict[str, int]]:
+        """How many videos have each state, by expert and state; states that do not occur are 0."""
+        return {name: _count_states(self.latest(name).state) for name in self.experts}
+
+    def states_of(self, ids: Iterable[str], experts: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Like `states`, of some videos and experts, whatever the identity of the features is.
+
+        Args:
+            ids: those that the store lacks are passed over.
+            experts: by name.
+        """
+        rows = np.array([row for row in map(self.row, ids) if row is not None], np.int64)
+        return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
+
+    # Features
+
+    def read(self, rows: ArrayLike, experts: Sequence[str] | None = None) -> dict[str, Ragged]:
+        """The tokens of some videos, every one checked against its checksum.
+
+        Args:
+            rows: int [B], any order, repeats allowed.
+            experts: which; all by default.
+
+        Returns:
+            for each expert the tokens of the B videos; none where a video lacks the expert.
+
+        Raises:
+            DamagedError: names the file and the video that are damaged.
+            KeyError: the store has no such expert.
+        """
+        wanted = np.asarray(rows, np.int64).reshape(-1)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
+        names = list(self.experts if experts is None else experts)
+        ranges = {name: list(self._ranges(name, self.latest(name).slot[wanted])) for name in names}
+        # The system is told of all ranges before the first is read: a batch waits for the disk once.
+        for found in (found for name in names for _, found in ranges[name]):
+            if found.end > found.begin:
+                found.columns.prefetch(found.begin, found.end)
+        return {name: self._read_expert(name, len(wanted), ranges[name]) for name in names}
+
+    def counts(self, expert: str, rows: ArrayLike) -> NDArray[np.int64]:
+        """How many tokens of `expert` each of the rows [B] has, int64 [B]; no features are read."""
+        wanted = np.asarray(rows, np.int64).reshape(-1)
+        return _counts(len(wanted), self._ranges(expert, self.latest(expert).slot[wanted]))
+
+    def _ranges(self, name: str, slots: NDArray[np.int64]) -> Iterator[tuple[int, TokenRange]]:
+        """The runs of `slots` [B] that can be read in one go, each with where it begins in `slots`."""
+        key = ExpertKey(name, self.experts[name].dim)
+        # A run ends where the next slot is not the neighbour, or lies in another shard.
+        owner = np.searchsorted(self.catalog.starts, slots, "right") - 1
+        breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
+        begins = np.append(0, breaks) if len(slots) else breaks
+        places = slots[begins] - self.catalog.starts[owner[begins]]
+        lengths = np.diff(np.append(begins, len(slots)))
+        runs = zip(begins.tolist(), owner[begins].tolist(), places.tolist(), lengths.tolist(), strict=True)
+        for begin, number, place, length in runs:
+            if number >= 0:  # -1: the video lacks the expert
+                yield begin, self.catalog.shards[number].token_columns(key).range(place, place + length)
+
+    def _read_expert(self, name: str, videos: int, ranges: Sequence[tuple[int, TokenRange]]) -> Ragged:
+        dim = self.experts[name].dim
+        offsets = np.append(0, np.cumsum(_counts(videos, ranges)))
+        features, times = np.empty((offsets[-1], dim), np.float32), np.empty(offsets[-1], np.float32)
+        # Read straight into the batch, through views of its bytes: nothing is copied.
+        feature_bytes, time_bytes, starts = as_bytes(features), as_bytes(times), offsets.tolist()
+        for at, found in ranges:
+            a = starts[at]
+            b = a + found.end - found.begin
+            found.columns.read(found, feature_bytes[4 * dim * a : 4 * dim * b], time_bytes[4 * a : 4 * b])
+        return Ragged(features, times, offsets)
+
+
+def _counts(videos: int, ranges: Iterable[tuple[int, TokenRange]]) -> NDArray[np.int64]:
+    """[videos] The tokens of each, by the ranges that hold them."""
+    counted = np.zeros(videos, np.int64)
+    for at, (columns, first, last, begin, end) in ranges:
+        counted[at : at + last - first] = end - begin if last == first + 1 else columns.counts(first, last)
+    return counted
+
+
+def _count_states(numbers: NDArray[np.uint8]) -> dict[str, int]:
+    counts = np.bincount(numbers, minlength=len(STATES) + 1)
+    return {str(state): int(counts[number]) for number, state in enumerate(STATES, 1)}

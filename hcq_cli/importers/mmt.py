@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, DamagedError, NotFoundError, UsageError
-from hcq_cli.features.store import FeatureWriter, VideoFeatures
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.importers.mmt_number_table import read_number_table
 from hcq_cli.importers.mmt_source import MmtSource, ReadPosition, SourceFile, UnreadableFile
 from hcq_cli.importers.mmt_splits import (
@@ -25,8 +26,8 @@ from hcq_cli.importers.mmt_splits import (
     WIDTHS,
     CaptionFile,
     CaptionSpool,
-    DataSet,
-    Split,
+    MmtDataset,
+    MmtSplit,
     dataset_from_path,
     dataset_from_split_files,
     dataset_named,
@@ -120,7 +121,7 @@ def import_mmt(path: Path, options: MmtOptions, observer: Observer | None = None
     source, run = MmtSource(path), _Import(path, options, observer)
     report = run.report
     with FeatureWriter(options.store) as writer, run.reader:
-        report.imported = writer.add_shard(run.new_videos(source, writer))
+        report.imported = writer.add_videos(run.new_videos(source, writer))
         if report.videos:
             report.states = writer.store.states()
     if options.lists is not None:
@@ -177,7 +178,7 @@ class _Import:
                 raise DamagedError(f"is a second file of {name}; the first is kept")
             data = file.read()
             content = hashlib.sha256(data).hexdigest()
-            new = bool(writer.todo(name, file.path, content, identities))
+            new = bool(writer.todo(name, content, identities))
             # Of a video that is in the store the captions alone are read: they are in no store.
             found = self.reader.read(data, identities if new else (), widths)
         except (OSError, DamagedError) as error:
@@ -250,7 +251,7 @@ class _Import:
         for warning, names in self.videos_with_warning.items():
             report.warnings.append(f"{warning}: {len(names):,} videos, the first {names[0]}")
 
-    def _complete_splits(self, dataset: DataSet | None) -> list[Split]:
+    def _complete_splits(self, dataset: MmtDataset | None) -> list[MmtSplit]:
         """The splits whose lists are there, the one asked for first.
 
         Raises:
@@ -281,7 +282,7 @@ def _size_limit(name: str) -> int | None:
     return MAX_LIST_BYTES if last in SPLIT_FILES or last in TEST_CAPTION_FILES else None
 
 
-def _asked_dataset(options: MmtOptions) -> DataSet | None:
+def _asked_dataset(options: MmtOptions) -> MmtDataset | None:
     """The data set asked for, or the only one that has the split asked for.
 
     Raises:

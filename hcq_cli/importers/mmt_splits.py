@@ -34,7 +34,7 @@ class CaptionRule(Enum):
 
 
 @dataclass(frozen=True)
-class Split:
+class MmtSplit:
     """One way of cutting a data set.
 
     Args:
@@ -65,7 +65,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class MmtDataset:
     """One data set.
 
     Args:
@@ -77,36 +77,38 @@ class DataSet:
 
     name: str
     aliases: tuple[str, ...]
-    splits: tuple[Split, ...]
+    splits: tuple[MmtSplit, ...]
     widths: Mapping[str, int]
 
 
 DATA_SETS = (
-    DataSet(
+    MmtDataset(
         "msrvtt",
         ("msrvtt", "msr-vtt", "msr_vtt"),
         (
-            Split(
+            MmtSplit(
                 "1k-A",
                 "msrvtt-1ka",
                 {"train": "train_list_jsfusion.txt", "test": "val_list_jsfusion.txt"},
                 test_rule=CaptionRule.CHOSEN,
             ),
-            Split(
+            MmtSplit(
                 "1k-B",
                 "msrvtt-1kb",
                 {"train": "train_list_miech.txt", "test": "test_list_miech.txt"},
                 test_rule=CaptionRule.FIRST,
             ),
-            Split("full", "msrvtt-full", {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}),
+            MmtSplit(
+                "full", "msrvtt-full", {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}
+            ),
         ),
         WIDTHS,
     ),
-    DataSet(
+    MmtDataset(
         "lsmdc",
         ("lsmdc",),
         (
-            Split(
+            MmtSplit(
                 "full",
                 "lsmdc",
                 {"train": "LSMDC16_annos_training.csv", "test": "LSMDC16_challenge_1000_publictect.csv"},
@@ -116,12 +118,12 @@ DATA_SETS = (
         ),
         {**WIDTHS, "face": 128},
     ),
-    DataSet(
+    MmtDataset(
         "activitynet",
         ("activitynet", "activity-net", "activity_net"),
         (
             # Paragraph retrieval: all sentences of a video, one after another, are its one query.
-            Split(
+            MmtSplit(
                 "full",
                 "activitynet",
                 {"train": "train_list.txt", "test": "val_1_list.txt"},
@@ -143,19 +145,19 @@ UNIQUE_FILES = {
 }
 
 
-def dataset_named(name: str) -> DataSet:
+def dataset_named(name: str) -> MmtDataset:
     """The data set that `--dataset` names."""
     return next(each for each in DATA_SETS if each.name == name)
 
 
-def dataset_from_path(path: str) -> DataSet | None:
+def dataset_from_path(path: str) -> MmtDataset | None:
     """The data set that a path speaks of; None if none or several."""
     parts = [part.lower().split(".")[0] for part in PurePath(path).parts]
     found = [each for each in DATA_SETS if any(part.startswith(alias) for part in parts for alias in each.aliases)]
     return found[0] if len(found) == 1 else None
 
 
-def dataset_from_split_files(names: Iterable[str]) -> DataSet | None:
+def dataset_from_split_files(names: Iterable[str]) -> MmtDataset | None:
     """The data set whose split files are there; None if none or several."""
     found = {UNIQUE_FILES[name] for name in names if name in UNIQUE_FILES}
     return dataset_named(found.pop()) if len(found) == 1 else None
@@ -236,7 +238,7 @@ class CaptionFile:
 def write_captions(
     spool: CaptionSpool,
     path: Path,
-    split: Split | None = None,
+    split: MmtSplit | None = None,
     *,
     listed: Mapping[str, list[str]] | None = None,
     chosen: Mapping[str, int] | None = None,

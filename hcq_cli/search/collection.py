@@ -15,7 +15,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, open_codes
 from hcq_cli.codes.ids import find_segments
-from hcq_cli.codes.strings import PackedStrings
+from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one

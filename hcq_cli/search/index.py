@@ -26,10 +26,10 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
 from hcq_cli.codes.container import Container
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest
 from hcq_cli.model.exported_tower import ExportedTower
+from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.search.ivf import InvertedLists, read_lists
 from hcq_cli.search.segment import REMEDY, IndexSegment, read_tombstones

@@ -17,10 +17,10 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.cores import cores
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import remove_leftovers, writer_lock
+from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, SegmentEntry, TextEncoderExporter, generations
 from hcq_cli.search.ivf import InvertedLists, write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune

@@ -27,8 +27,8 @@ import numpy as np
 from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.codes.ids import find_segments, video_of
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError
+from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, Blocks
 
 FORMAT = "hcq-segment"

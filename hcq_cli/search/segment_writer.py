@@ -18,8 +18,8 @@ import numpy as np
 
 from hcq_cli.codes.codefile import NamesWriter
 from hcq_cli.codes.container import ContainerWriter
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import HcqError
+from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, to_blocks
 from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, HashTable, IndexSegment
 

@@ -6,7 +6,7 @@ import pytest
 from handmade import names
 
 from hcq_cli.codes.ids import find_segments, segment_id, segment_start, similar_ids, video_of
-from hcq_cli.codes.strings import PackedStrings
+from hcq_cli.packed_strings import PackedStrings
 
 
 def test_ids_of_segments() -> None:

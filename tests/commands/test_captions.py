@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from experts.base import Tokens
-from hcq_cli.features.store import VideoFeatures, write_incoming
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
 
 GOOD = (
     '{"video": "a.mp4", "caption": "a man cooking"}\n{"video": "b.mp4", "captions": ["a dog", "a small dog runs"]}\n'

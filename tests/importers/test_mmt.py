@@ -13,7 +13,8 @@ from mmt_files import add, features, h5_bytes, h5_name, imported, json_lines, ms
 from experts.base import State
 from hcq_cli.datasets.captions import read_captions
 from hcq_cli.errors import DamagedError, NotFoundError, UsageError
-from hcq_cli.features.store import FeatureStore, verify
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.verification import verify
 from hcq_cli.importers.mmt import MmtOptions, import_mmt
 
 

@@ -9,8 +9,8 @@ import pytest
 from handmade import HEADER, random_codes, write_codes
 
 from hcq_cli.codes.container import ContainerWriter
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError
+from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build
 from hcq_cli.search.segment import FORMAT, IndexSegment

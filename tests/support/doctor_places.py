@@ -9,7 +9,9 @@ import numpy as np
 from handmade import names, random_codes, write_codes
 
 from experts.base import Tokens
-from hcq_cli.features.store import FeatureWriter, VideoFeatures, write_incoming
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.search.index_writer import build
 from hcq_cli.workspace import Workspace
 
@@ -41,7 +43,7 @@ def small_workspace(folder: Path) -> Workspace:
         )
         write_incoming(place.features, facts)
     with FeatureWriter(place.features) as writer:
-        writer.fold()
+        writer.compact()
     write_codes(place.codes, names(2), random_codes(2))
     build(place.index, [place.codes])
     return place

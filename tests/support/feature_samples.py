@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from experts.base import State, Tokens
-from hcq_cli.features.store import FeatureStore, VideoFeatures
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.store import FeatureStore
 
 DIMS = {"appearance": 6, "motion": 3, "face": 4}
 
@@ -25,11 +27,11 @@ def video(
     tokens, identities = {}, {}
     for expert in experts:
         seed = [*id.encode("utf-8", "surrogateescape"), len(expert), *content.encode(), *version.encode()]
-        random = np.random.default_rng(seed)
-        n = int(random.integers(0, 5))
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(0, 5))
         dim = dims[expert]
-        times = np.sort(random.random(n)).astype(np.float32)
-        found = Tokens(random.random((n, dim), np.float32), times) if n else Tokens.none(dim, State.SILENT)
+        times = np.sort(rng.random(n)).astype(np.float32)
+        found = Tokens(rng.random((n, dim), np.float32), times) if n else Tokens.none(dim, State.SILENT)
         tokens[expert], identities[expert] = found, f"{expert}|{version}|||"
     warnings = ["odd: 'quotes' \n 🎬"] if len(id) % 2 else []
     return VideoFeatures(
@@ -53,3 +55,14 @@ def same(store: FeatureStore, wanted: VideoFeatures) -> None:
 
 def all_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def flips(data: bytes, count: int, seed: int) -> list[tuple[int, bytes]]:
+    """`data` with one bit changed: in each of the first 64 bytes, and at `count` random places."""
+    chooser, length = random.Random(seed), len(data)
+    places = [*range(0, 64), *(chooser.randrange(length) for _ in range(count))]
+    return [(at, data[:at] + bytes([data[at] ^ (1 << chooser.randrange(8))]) + data[at + 1 :]) for at in places]
+
+
+STORED = [video(f"v{at}") for at in range(12)]
+"""The videos of the store that the fixture `store` makes."""

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from experts.base import Tokens
-from hcq_cli.features.store import FeatureStore, FeatureWriter, VideoFeatures
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
 
 DIMS = {"appearance": 400, "motion": 200, "audio": 200, "face": 200}
 EXPERTS = tuple(DIMS)
@@ -53,7 +55,7 @@ def build(folder: Path, count: int) -> dict[str, float]:
     before = memory_mb("RssAnon")
     began = time.perf_counter()
     with FeatureWriter(folder) as writer:
-        writer.add_shard(videos(count))
+        writer.add_videos(videos(count))
     held = sum(path.stat().st_size for path in (folder / "shards").iterdir())
     return {
         "seconds": time.perf_counter() - began,

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from experts.base import State, Tokens
-from hcq_cli.features.store import FeatureWriter, VideoFeatures, write_incoming
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.writer import FeatureWriter
 
 COLOURS = ("red", "blue", "green", "yellow")
 ANIMALS = ("dog", "cat", "horse", "bird")
@@ -52,7 +54,7 @@ def write_store(folder: Path, videos: list[VideoFeatures]) -> Path:
     for each in videos:
         write_incoming(folder, each)
     with FeatureWriter(folder) as writer:
-        writer.fold()
+        writer.compact()
     return folder
 
 

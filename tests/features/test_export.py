@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from feature_samples import DIMS, video
+from in_process import run_here
 
-from hcq_cli.features import exporting
-from hcq_cli.features.store import FeatureStore, FeatureWriter, write_incoming
+from hcq_cli.features import export
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
 
 NAMES = [*(f"v{at}" for at in range(40)), "emoji 🎬.mp4", "bad\udcff.mp4", "new\nline.mp4"]
 
@@ -19,17 +22,17 @@ NAMES = [*(f"v{at}" for at in range(40)), "emoji 🎬.mp4", "bad\udcff.mp4", "ne
 @pytest.fixture(params=[1 << 26, 200])
 def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
     """Shards, incoming files, and videos that lack an expert; read at once, or a video or two at a time."""
-    monkeypatch.setattr(exporting, "BYTES_AT_ONCE", request.param)
+    monkeypatch.setattr(export, "BYTES_AT_ONCE", request.param)
     folder = tmp_path / "store"
     with FeatureWriter(folder) as writer:
-        writer.add_shard(video(name) for name in NAMES[:30])
+        writer.add_videos(video(name) for name in NAMES[:30])
     for name in NAMES[30:]:
         write_incoming(folder, video(name, ["motion"] if name == "v35" else list(DIMS)))
     return FeatureStore.open(folder)
 
 
 def test_npz_holds_what_the_store_holds(store: FeatureStore, tmp_path: Path) -> None:
-    done = exporting.export(store, tmp_path / "all.npz")
+    done = export.export(store, tmp_path / "all.npz")
     read = np.load(tmp_path / "all.npz")  # no pickles
     assert read["ids"].tolist() == NAMES == list(store.ids) and done.videos == len(NAMES)
     assert set(read) == {"ids"} | {f"{e}.{part}" for e in DIMS for part in ("features", "times", "offsets", "states")}
@@ -45,7 +48,7 @@ def test_npz_holds_what_the_store_holds(store: FeatureStore, tmp_path: Path) -> 
 
 
 def test_parquet_has_a_row_a_token_for_pandas(store: FeatureStore, tmp_path: Path) -> None:
-    exporting.export(store, tmp_path / "all.parquet")
+    export.export(store, tmp_path / "all.parquet")
     table = pd.read_parquet(tmp_path / "all.parquet")
     assert list(table.columns) == ["id", "path", "expert", "state", "time_s", "features"]
     assert set(table["expert"]) == set(DIMS)
@@ -72,11 +75,15 @@ def test_an_export_from_outside(hcq, tmp_path: Path) -> None:
     assert set(done["tokens"]) == {"motion", "face"} and done["videos"] == 3
     assert done["bytes"] == (tmp_path / "some.npz").stat().st_size
     assert done["tokens"]["face"] == len(store.read([0, 1, 2], ["face"])["face"].times)
-    shown = hcq("features", "export", folder, "-o", "all.parquet").out
+    shown = run_here("features", "export", folder, "-o", tmp_path / "all.parquet").out
     assert "3 videos" in shown and "appearance" in shown and len(pd.read_parquet(tmp_path / "all.parquet"))
-    assert ".npz or .parquet" in hcq("features", "export", "-o", "all.csv", code=2).err
-    assert "no expert 'nose'" in hcq("features", "export", "-o", "a.npz", "--experts", "nose", code=2).err
-    assert "hcq extract" in hcq("features", "export", "nowhere", "-o", "a.npz", code=10).err
+    refused = [
+        ((folder, "-o", tmp_path / "all.csv"), 2, ".npz or .parquet"),
+        ((folder, "-o", tmp_path / "a.npz", "--experts", "nose"), 2, "no expert 'nose'"),
+        ((tmp_path / "nowhere", "-o", tmp_path / "a.npz"), 10, "hcq extract"),
+    ]
+    for arguments, code, message in refused:
+        assert message in run_here("features", "export", *arguments, code=code).err
     assert not [*tmp_path.glob("a.*"), *tmp_path.glob("all.csv"), *tmp_path.glob(".*.tmp")]
 
 
@@ -92,9 +99,9 @@ def test_without_pyarrow_it_says_what_to_install(hcq, tmp_path: Path) -> None:
 def test_an_export_keeps_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many videos there are, few tokens are read at once."""
     with FeatureWriter(tmp_path / "store") as writer:
-        writer.add_shard(video(f"v{at}", ["motion"], dims={"motion": 64}) for at in range(500))
+        writer.add_videos(video(f"v{at}", ["motion"], dims={"motion": 64}) for at in range(500))
     store = FeatureStore.open(tmp_path / "store")
-    monkeypatch.setattr(exporting, "BYTES_AT_ONCE", 4 * 64 * 20)
+    monkeypatch.setattr(export, "BYTES_AT_ONCE", 4 * 64 * 20)
     largest = []
     read = FeatureStore.read
 
@@ -105,6 +112,6 @@ def test_an_export_keeps_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(FeatureStore, "read", watched)
     for name in ("a.npz", "a.parquet"):
-        done = exporting.export(store, tmp_path / name)
+        done = export.export(store, tmp_path / name)
         assert max(largest) <= 20 and sum(largest) == done.tokens["motion"] > 500
         largest.clear()

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from feature_samples import all_files, same, video
 
-from hcq_cli.features import folding, merging
-from hcq_cli.features.store import FeatureStore, FeatureWriter, VideoFeatures, write_incoming
+from hcq_cli.features import compaction
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
 
 WATCHED = ("fsync", "replace", "rename", "unlink", "remove", "pwrite", "write", "mkdir", "ftruncate")
 EXPERTS = ("motion", "face")
@@ -28,11 +31,11 @@ def work(folder: Path, finished: Callable[[int, VideoFeatures], None]) -> None:
     for number, wanted in enumerate(ROUNDS):
         with FeatureWriter(folder) as writer:
             for one in wanted:
-                if writer.todo(one.id, one.path, one.content_hash, one.identities):
+                if writer.todo(one.id, one.content_hash, one.identities):
                     write_incoming(folder, one)
                 finished(number, one)
             writer.record_failure("/videos/broken.mp4", f"round {number}")
-            writer.fold()
+            writer.compact()
 
 
 def killed_at(step: int, folder: Path, log: Path) -> bool:
@@ -81,9 +84,9 @@ def check(folder: Path, log: Path) -> None:
                 if latest.slot[row] < 0:  # void only if the content is already that of a later round
                     assert facts.content_hash != newer[0].content_hash
                     continue
-                shard, at, part = store.catalog.part(expert, latest, row)
+                shard, key, at = store.catalog.locate(expert, latest, row)
                 assert latest.kinds[latest.kind[row]].identity in {o.identities.get(expert) for o in newer}
-                shard.tokens(part, at)
+                shard.tokens(key, at)
 
 
 def final(folder: Path) -> None:
@@ -111,8 +114,7 @@ def crash_everywhere(tmp_path: Path, stride: int) -> int:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merging, "FULL_VIDEOS", 4)
-    monkeypatch.setattr(folding, "FULL_VIDEOS", 4)
+    monkeypatch.setattr(compaction, "FULL_VIDEOS", 4)
 
 
 def test_killed_at_some_calls(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_killed_at_some_calls(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_every_call(tmp_path: Path) -> None:
-    import hcq_cli.features.building as building
+    import hcq_cli.features.shard_writer as building
 
     assert building  # imported before the forks, so that each costs only its own work
     assert crash_everywhere(tmp_path, 1) > 500

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ HASHES = "hashes.jsonl"
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureRecord:
     """A file that could not be extracted.
 
     Args:
@@ -39,34 +39,44 @@ class Failure:
     size: int
     mtime_ns: int
 
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> FailureRecord:
+        """A line of `failures.jsonl`, which holds the fields by their names; missing ones are empty."""
+        path, error, when, content_hash = (str(record.get(k, "")) for k in ("path", "error", "when", "content_hash"))
+        size, mtime_ns = (int(record.get(k) or 0) for k in ("size", "mtime_ns"))
+        return cls(path, error, when, content_hash, size=size, mtime_ns=mtime_ns)
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    with suppress(ValueError):
-        record = json.loads(line)
-        if isinstance(record, dict) and isinstance(record.get("path"), str):
-            return record
-    return None
+
+def read_failures(folder: Path) -> list[FailureRecord]:
+    """The files of a store that could not be extracted, oldest first."""
+    return [FailureRecord.from_json(record) for record in PathLog(Path(folder) / FAILURES).records.values()]
 
 
-class Journal:
-    """The last record about each path.
+class PathLog:
+    """The last record about each path, kept in a file of JSON lines.
 
     Args:
         path: the file; need not exist. Lines that cannot be read (a torn last one) are passed over.
+
+    Raises:
+        NotRegularError: it is a link, a pipe, a device…
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.records: dict[str, dict[str, Any]] = {}
-        data = path.read_bytes() if path.is_file() else b""
+        data = b""
+        with suppress(FileNotFoundError):
+            data = files.read_regular(path)
         lines = [_parse(line) for line in data.splitlines()]
         for record in lines:
             if record is not None:
-                self.records.pop(record["path"], None)
+                self.records.pop(record["path"], None)  # so that the order is that of the last lines
                 if not record.get("gone"):
                     self.records[record["path"]] = record
         torn = bool(data) and not data.endswith(b"\n")
-        self._untidy = torn or len(lines) != len(self.records)
+        # The next write clears overridden and torn lines away by replacing the file; else it appends.
+        self._rewrite_next = torn or len(lines) != len(self.records)
 
     def put(self, record: dict[str, Any]) -> None:
         """Add a record; it must have a "path"."""
@@ -79,14 +89,14 @@ class Journal:
             self._append({"path": path, "gone": True})
 
     def _append(self, record: dict[str, Any]) -> None:
-        if self._untidy:
+        if self._rewrite_next:
             self.rewrite()
             return
         line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        self._untidy = True  # until the whole line is there
+        handle = files.open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._rewrite_next = True  # until the whole line is there: a full disk may take half of it
         try:
-            self._untidy = os.write(handle, line) != len(line)
+            self._rewrite_next = os.write(handle, line) != len(line)
         finally:
             os.close(handle)
 
@@ -94,21 +104,12 @@ class Journal:
         """Write the file anew with only what still counts."""
         lines = (json.dumps(record, ensure_ascii=True) + "\n" for record in self.records.values())
         files.write_text(self._path, "".join(lines))
-        self._untidy = False
+        self._rewrite_next = False
 
 
-def read_failures(folder: Path) -> list[Failure]:
-    """The files of a store that could not be extracted, oldest first."""
-    return [failure_of(record) for record in Journal(Path(folder) / FAILURES).records.values()]
-
-
-def failure_of(record: dict[str, Any]) -> Failure:
-    """A line of `failures.jsonl` as a record; missing fields are empty."""
-    path, error, when, content_hash = (str(record.get(k, "")) for k in ("path", "error", "when", "content_hash"))
-    size, mtime_ns = (int(record.get(k) or 0) for k in ("size", "mtime_ns"))
-    return Failure(path, error, when, content_hash, size, mtime_ns)
-
-
-def record_of(failure: Failure) -> dict[str, Any]:
-    """A failure as a line of `failures.jsonl`."""
-    return asdict(failure)
+def _parse(line: bytes) -> dict[str, Any] | None:
+    with suppress(ValueError):
+        record = json.loads(line)
+        if isinstance(record, dict) and isinstance(record.get("path"), str):
+            return record
+    return None

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import NotFoundError, UsageError
-from hcq_cli.features.reader import FeatureStore
 from hcq_cli.features.records import STATES
+from hcq_cli.features.store import FeatureStore
 from hcq_cli.files import atomic_path
 
 VIDEOS_AT_ONCE, BYTES_AT_ONCE = 256, 1 << 26
@@ -31,7 +31,7 @@ Observer = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Exported:
+class FeatureExport:
     """What was written.
 
     Args:
@@ -52,7 +52,7 @@ def export(
     path: Path,
     experts: Sequence[str] | None = None,
     observer: Observer = lambda done, total: None,
-) -> Exported:
+) -> FeatureExport:
     """Write the features of a store into one file, which appears when it is complete.
 
     Args:
@@ -75,7 +75,7 @@ def export(
         raise UsageError(f"{store.folder}: has no expert {missing[0]!r}, only {', '.join(store.experts)}")
     with atomic_path(path) as temporary:
         tokens = writers[path.suffix.lower()](store, temporary, names, observer)
-    return Exported(path, len(store), path.stat().st_size, tokens)
+    return FeatureExport(path, len(store), path.stat().st_size, tokens)
 
 
 def _chunks(store: FeatureStore, names: Sequence[str]) -> list[range]:
@@ -83,6 +83,7 @@ def _chunks(store: FeatureStore, names: Sequence[str]) -> list[range]:
     nbytes = np.zeros(len(store) + 1, np.int64)
     for name in names:
         nbytes[1:] += 4 * store.experts[name].dim * store.counts(name, np.arange(len(store)))
+    # Sizes are summed up once; where a run must end is then found by bisection.
     until, begin, chunks = np.cumsum(nbytes), 0, list[range]()
     while begin < len(store):
         fits = int(np.searchsorted(until, until[begin] + BYTES_AT_ONCE, "right")) - 1
@@ -93,27 +94,29 @@ def _chunks(store: FeatureStore, names: Sequence[str]) -> list[range]:
 
 
 def _states(store: FeatureStore, name: str, rows: range) -> NDArray[np.str_]:
-    """[len(rows)] The state of each video; empty where the expert has not looked at it."""
-    words = np.array(["", *map(str, STATES)])
-    found: NDArray[np.str_] = words[store.latest(name).state[rows.start : rows.stop]]
+    """The state of each video, text [len(rows)]; empty where the expert has not looked at it."""
+    texts = np.array(["", *map(str, STATES)])
+    found: NDArray[np.str_] = texts[store.latest(name).state[rows.start : rows.stop]]
     return found
 
 
 def _write_npz(store: FeatureStore, path: Path, names: Sequence[str], observer: Observer) -> dict[str, int]:
+    # np.savez wants every array whole in memory. A .npz is a zip of .npy files, each a header and the bytes: here
+    # they are written a run of videos at a time; not compressed, as np.savez has it.
     every = range(len(store))
-    ids = np.dtype(f"<U{max([1, *map(len, store.ids)])}")
+    ids = np.dtype(f"<U{max([1, *map(len, store.ids)])}")  # of one width: as objects they would have to be pickled
     tokens = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         parts = (np.array(store.ids[rows.start : rows.stop], ids) for rows in _chunks(store, ()))
-        _member(archive, "ids", ids, (len(store),), parts)
+        _write_array(archive, "ids", ids, (len(store),), parts)
         for at, name in enumerate(names):
             offsets = np.append(0, np.cumsum(store.counts(name, every)))
             times = np.empty(offsets[-1], np.float32)
             tokens[name] = len(times)
             features = _features(store, name, times)
-            _member(archive, f"{name}.features", times.dtype, (len(times), store.experts[name].dim), features)
+            _write_array(archive, f"{name}.features", times.dtype, (len(times), store.experts[name].dim), features)
             for part, column in (("times", times), ("offsets", offsets), ("states", _states(store, name, every))):
-                _member(archive, f"{name}.{part}", column.dtype, column.shape, iter([column]))
+                _write_array(archive, f"{name}.{part}", column.dtype, column.shape, iter([column]))
             observer(at + 1, len(names))
     return tokens
 
@@ -128,12 +131,12 @@ def _features(store: FeatureStore, name: str, times: NDArray[np.float32]) -> Ite
         yield read.features
 
 
-def _member(
+def _write_array(
     archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], parts: Iterator[NDArray[Any]]
 ) -> None:
     """One array of a .npz, written as its parts come."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as out:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as out:  # its size is not known when it begins
         np.lib.format.write_array_header_2_0(out, header)  # type: ignore[arg-type]
         for part in parts:
             out.write(np.ascontiguousarray(part, dtype).tobytes())
@@ -145,8 +148,10 @@ def _write_parquet(store: FeatureStore, path: Path, names: Sequence[str], observ
         import pyarrow.parquet as pq
     except ImportError:
         raise NotFoundError("pyarrow, which writes Parquet, is not installed", 'pip install "hcq[parquet]"') from None
-    word, texts = pa.dictionary(pa.int32(), pa.string()), pa.string()
-    names_and_types = [("id", texts), ("path", texts), ("expert", word), ("state", word), ("time_s", pa.float32())]
+    # Few names, in millions of rows: as a dictionary, in memory as on disk.
+    category, text = pa.dictionary(pa.int32(), pa.string()), pa.string()
+    names_and_types = [("id", text), ("path", text), ("expert", category), ("state", category)]
+    names_and_types.append(("time_s", pa.float32()))
     schema = pa.schema([*names_and_types, ("features", pa.list_(pa.float32()))])
     tokens = dict.fromkeys(names, 0)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -162,10 +167,10 @@ def _write_parquet(store: FeatureStore, path: Path, names: Sequence[str], observ
                 widths = np.where(empty, 0, read.features.shape[1])
                 offsets = np.append(0, np.cumsum(widths)).astype(np.int32)
                 columns = [
-                    pa.array([about[at][0] for at in owner], texts),
-                    pa.array([about[at][1] for at in owner], texts),
-                    pa.array([name] * len(owner), texts).dictionary_encode(),
-                    pa.array(states.tolist(), texts).dictionary_encode(),
+                    pa.array([about[at][0] for at in owner], text),
+                    pa.array([about[at][1] for at in owner], text),
+                    pa.array([name] * len(owner), text).dictionary_encode(),
+                    pa.array(states.tolist(), text).dictionary_encode(),
                     pa.array(times, mask=empty),
                     pa.ListArray.from_arrays(offsets, read.features.reshape(-1), mask=pa.array(empty)),
                 ]
@@ -175,6 +180,7 @@ def _write_parquet(store: FeatureStore, path: Path, names: Sequence[str], observ
 
 
 def _escaped(text: str) -> str:
+    """Arrow takes UTF-8 alone: bytes of a file name that are none are spelled out."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.codes.strings import PackedStrings
 from hcq_cli.errors import DamagedError
+from hcq_cli.packed_strings import PackedStrings
 
 NAMES = st.lists(st.binary(max_size=12).map(lambda raw: raw.decode("utf-8", "surrogateescape")), max_size=30)
 

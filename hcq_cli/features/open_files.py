@@ -7,9 +7,11 @@ import threading
 from collections import OrderedDict
 
 from hcq_cli.errors import HcqError
+from hcq_cli.files import open_regular
 
 
 def _limit() -> int:
+    """Half of the files that this process may have open, at most 4,096: the other half is for everything else."""
     try:
         import resource
 
@@ -19,25 +21,27 @@ def _limit() -> int:
     return max(16, min(soft, 8192) // 2) if soft > 0 else 4096
 
 
-class Handle:
+class OpenFile:
     """A file open for reading; closed when nobody holds it any more."""
 
     def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self.number = open_regular(path)
         if hasattr(os, "posix_fadvise"):  # rows are read here and there: no reading ahead, which may mean megabytes
             os.posix_fadvise(self.number, 0, 0, os.POSIX_FADV_RANDOM)
 
-    def expect(self, offset: int, length: int) -> None:
+    def prefetch(self, offset: int, length: int) -> None:
         """Let the system fetch these bytes from the disk meanwhile."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.number, offset, length, os.POSIX_FADV_WILLNEED)
 
     def __del__(self) -> None:
+        # Not closed by whoever pushes it out of `OpenFiles`: another thread may be reading from this number, and the
+        # system would give it to the next file that is opened.
         if hasattr(self, "number"):
             os.close(self.number)
 
 
-class Handles:
+class OpenFiles:
     """Keeps files open, the least recently used one closed first when there are too many.
 
     A file kept open stays readable after a writer has merged it away and deleted it.
@@ -45,30 +49,33 @@ class Handles:
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit or _limit()
-        self._open: OrderedDict[str, Handle] = OrderedDict()
+        self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> Handle:
-        """The handle of `path`; hold it as long as its number is used.
+    def get(self, path: str) -> OpenFile:
+        """The open file at `path`; hold it as long as its number is used.
 
         Raises:
             FileNotFoundError: it is not there (any more).
+            NotRegularError: it is a link, a pipe, a device…
             HcqError: it cannot be read.
         """
-        handle = self._open.get(path)
-        if handle is not None and len(self._open) < self._limit // 2:
-            return handle  # far from the limit the order does not matter
+        found = self._open.get(path)
+        if found is not None and len(self._open) < self._limit // 2:
+            return found  # far from the limit the order does not matter, and no lock is needed
         with self._lock:
-            handle = self._open.get(path)
-            if handle is None:
+            found = self._open.get(path)
+            if found is None:
                 try:
-                    handle = self._open[path] = Handle(path)
+                    found = self._open[path] = OpenFile(path)
                 except PermissionError as error:
                     raise HcqError(f"{path}: {error.strerror}", "give yourself the right to read it") from error
                 if len(self._open) > self._limit:
                     self._open.popitem(last=False)
             self._open.move_to_end(path)
-            return handle
+            return found
+
+    # A store is pickled for the worker processes of a data loader: they open their own files.
 
     def __getstate__(self) -> int:
         return self._limit

@@ -14,8 +14,11 @@ from feature_samples import DIMS, video
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hcq_cli.features import folding, merging
-from hcq_cli.features.store import FeatureStore, FeatureWriter, VideoFeatures, write_incoming
+from hcq_cli.features import compaction
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
 
 IDS = st.sampled_from(["a", "b b", "c\n'\"", "d🎬", "e\udcff", "f", "g", "h"])
 EXPERTS = st.lists(st.sampled_from(list(DIMS)), unique=True)
@@ -30,7 +33,7 @@ Model = dict[str, tuple[VideoFeatures, dict[str, VideoFeatures]]]
 
 @contextmanager
 def tiny_shards() -> Iterator[None]:
-    with mock.patch.object(merging, "FULL_VIDEOS", 3), mock.patch.object(folding, "FULL_VIDEOS", 3):
+    with mock.patch.object(compaction, "FULL_VIDEOS", 3):
         yield
 
 
@@ -58,8 +61,8 @@ def check(folder: Path, model: Model) -> None:
                 continue
             tokens, identity = results[expert].tokens[expert], results[expert].identities[expert]
             assert latest.kinds[latest.kind[row]].identity == identity
-            shard, at, part = store.catalog.part(expert, latest, row)
-            features, times = shard.tokens(part, at)
+            shard, key, at = store.catalog.locate(expert, latest, row)
+            features, times = shard.tokens(key, at)
             np.testing.assert_array_equal(features, tokens.features)
             np.testing.assert_array_equal(times, tokens.times)
             assert (expert in record.states) == (identity == store.experts[expert].identity)
@@ -98,8 +101,8 @@ def test_any_history_equals_a_dictionary(steps: list[tuple[Any, ...]]) -> None:
                 continue
             with FeatureWriter(folder) as writer:
                 if step[0] == "fold":
-                    writer.fold()
+                    writer.compact()
                 else:
-                    writer.add_shard([make(model, put, changes) for put in step[1]])
+                    writer.add_videos([make(model, put, changes) for put in step[1]])
             check(folder, model)
         check(folder, model)

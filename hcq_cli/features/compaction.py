@@ -1,0 +1,248 @@
+"""The life of shards: incoming files become shards, small shards merge, overridden rows and unnamed files go.
+
+In the manner of a log-structured merge tree (O'Neil et al., 1996): files are immutable, newer ones override older
+ones, and merging keeps them few. Each step ends with a generation of the manifest, and deletes only what no
+generation that is kept names. So a kill between any two system calls leaves a store that opens with every finished
+video in it. All of it needs the writer lock.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcq_cli.errors import DamagedError
+from hcq_cli.features.catalog import Catalog
+from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
+from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders, open_shards
+from hcq_cli.features.shard import ExpertKey, Shard
+from hcq_cli.features.shard_writer import ExpertResult, ShardRow, disk_errors, write_shard
+
+FULL_VIDEOS = 4096
+"""A shard never grows beyond this many videos…"""
+FULL_BYTES = 1 << 30
+"""…nor, by merging, beyond this many bytes."""
+MIN_LIVE_SHARE = 0.5
+"""A shard of which less than this still counts is written anew without the rest."""
+FACTS_BYTES = 64
+"""What a row without features is taken to weigh, where shares of a shard are compared."""
+
+
+class WritableShards:
+    """The shards of a store, for its writer.
+
+    Args:
+        folder: the store.
+
+    Raises:
+        NotRegularError: a folder of the store is a link.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        need_folders(folder)
+        self.folder = folder
+        self._generations = generations(folder)
+        self.warnings: list[str] = []
+
+    def entries(self) -> list[ShardEntry]:
+        """The shards of the newest generation, oldest first."""
+        return entries_of(self._generations.read(), self.folder)
+
+    def publish(self, entries: Sequence[ShardEntry]) -> None:
+        """Make `entries` the newest generation. Raises HcqError where the disk is full."""
+        with disk_errors(self.folder, 1 << 20):
+            self._generations.publish({"shards": [entry.to_json() for entry in entries]})
+
+    def append(self, rows: Iterable[ShardRow], max_bytes: int | None = None) -> int:
+        """Write rows to new shards, a generation each; they override whatever the store has of the same ids.
+
+        Args:
+            rows: any number; they are held in memory up to a shard at a time.
+            max_bytes: of tokens a shard; a full shard's by default.
+
+        Returns:
+            how many rows were written.
+        """
+        written = 0
+        for batch in batches_of_a_shard(rows, max_bytes):
+            self.publish([*self.entries(), self._write(batch)])
+            written += len(batch)
+        return written
+
+    def take_in_incoming(self) -> int:
+        """Put all incoming files into shards.
+
+        Returns:
+            how many there were.
+        """
+        videos = 0
+        # A shard's worth at a time: there may be a million, and all of a batch are open at once.
+        while paths := list_incoming(self.folder)[:FULL_VIDEOS]:
+            shards = self.set_aside_damaged(paths)
+            new = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(shards)))]
+            if new:
+                self.publish([*self.entries(), *new])
+            for path in paths:  # oldest first: what a kill leaves behind is newer than what it took away
+                path.unlink(missing_ok=True)
+            videos += len(shards)
+        return videos
+
+    def set_aside_damaged(self, paths: Sequence[Path]) -> list[Shard]:
+        """Open incoming files; those that are damaged are moved out of the way, with a warning.
+
+        Returns:
+            the good ones.
+        """
+        good, damaged = open_incoming(paths)
+        for path, error in damaged:
+            with disk_errors(path, 0):
+                target = set_aside(self.folder, path)
+            self.warnings.append(f"{error.message}; moved to {target}, its video will be extracted again")
+        return good
+
+    def compact(self) -> None:
+        """Merge small shards, write shards anew that are mostly overridden, delete files that nobody names."""
+        try:
+            self._merge_tail()
+            self._drop_overridden()
+        except DamagedError as error:
+            self.warnings.append(f"{error.message}; left as it is ({error.hint})")
+        self._delete_unnamed()
+
+    def _write(self, rows: Sequence[ShardRow]) -> ShardEntry:
+        path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
+        write_shard(path, rows)
+        return ShardEntry.of(path, len(rows))
+
+    def _merge_tail(self) -> None:
+        manifest = self._generations.read()
+        entries = entries_of(manifest, self.folder)
+        begin = tail_to_merge(entries)
+        if begin == len(entries):
+            return
+        tail = open_shards(self.folder, entries[begin:], generation=manifest.generation)
+        merged = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(tail)))]
+        self.publish([*entries[:begin], *merged])
+
+    def _drop_overridden(self) -> None:
+        manifest = self._generations.read()
+        entries = entries_of(manifest, self.folder)
+        catalog = Catalog(open_shards(self.folder, entries, generation=manifest.generation))
+        if len(catalog) == len(catalog.row_of_slot):  # no id is there twice
+            return
+        kept, changed = [], False
+        for number, entry in enumerate(entries):
+            if live_share(catalog, number) >= MIN_LIVE_SHARE:
+                kept.append(entry)
+                continue
+            changed = True
+            rows = live_rows(catalog, number)
+            kept += [self._write(rows)] if rows else []
+        if changed:
+            self.publish(kept)
+
+    def _delete_unnamed(self) -> None:
+        named = set()
+        for generation in self._generations.numbers():  # older ones too: readers may still hold them
+            try:
+                named |= {entry.name for entry in entries_of(self._generations.read(generation), self.folder)}
+            except DamagedError:
+                return  # an older manifest cannot be read: what it names stays
+        for name in os.listdir(self.folder / SHARDS):
+            path = self.folder / SHARDS / name
+            if name not in named and not name.startswith(".") and (path.is_symlink() or not path.is_dir()):
+                with suppress(FileNotFoundError):
+                    path.unlink()
+
+
+def tail_to_merge(entries: Sequence[ShardEntry]) -> int:
+    """Where the run of newest shards begins that should become one.
+
+    An older neighbour joins while it is less than twice as large as what it would join, and the whole still fits:
+    every video is then copied at most about log2(4096) times, and at most a dozen shards are not nearly full.
+
+    Args:
+        entries: shards as the manifest lists them, oldest first.
+
+    Returns:
+        index of the first shard of the run; len(entries) if nothing should be merged.
+    """
+    if not entries:
+        return 0
+    # From the newest backwards: shards are taken together only side by side, so that newer rows stay newer.
+    begin, videos, size = len(entries) - 1, entries[-1].videos, entries[-1].nbytes
+    while begin > 0:
+        older = entries[begin - 1]
+        fits = videos + older.videos <= FULL_VIDEOS and size + older.nbytes <= FULL_BYTES
+        if not fits or older.videos >= 2 * videos:
+            break
+        begin, videos, size = begin - 1, videos + older.videos, size + older.nbytes
+    return begin if begin < len(entries) - 1 else len(entries)
+
+
+def batches_of_a_shard(rows: Iterable[ShardRow], max_bytes: int | None = None) -> Iterator[list[ShardRow]]:
+    """Cut a stream of rows into lists that each fit into a shard; no list has an id twice."""
+    limit = FULL_BYTES if max_bytes is None else max_bytes
+    batch: list[ShardRow] = []
+    ids: set[str] = set()
+    size = 0
+    for row in rows:
+        too_big = size + row.nbytes > limit or len(batch) == FULL_VIDEOS
+        # A shard has an id once: a second row of it must lie in a newer shard, to override the first.
+        if batch and (too_big or row.facts.id in ids):
+            yield batch
+            batch, ids, size = [], set(), 0
+        batch.append(row)
+        ids.add(row.facts.id)
+        size += row.nbytes
+    if batch:
+        yield batch
+
+
+def current_rows(catalog: Catalog) -> Iterator[ShardRow]:
+    """Every row of `catalog` with the newest valid result of each expert; overridden ones are left behind."""
+    newest = {expert: catalog.latest(expert) for expert in catalog.experts}
+    for row in range(len(catalog)):
+        found = [catalog.locate(expert, latest, row) for expert, latest in newest.items() if latest.slot[row] >= 0]
+        yield ShardRow(catalog.facts(row), tuple(ExpertResult.in_shard(shard, key, at) for shard, key, at in found))
+
+
+def live_share(catalog: Catalog, number: int) -> float:
+    """The share of a shard's bytes that no newer shard overrides, 0..1."""
+    shard = catalog.shards[number]
+    newest, counts = _live(catalog, number)
+    live, total = FACTS_BYTES * int(np.count_nonzero(newest)), FACTS_BYTES * shard.videos
+    for key, mask in counts.items():
+        tokens, token_bytes = np.diff(shard.column(f"{key.prefix}offsets")), 4 * (key.dim + 1)
+        live += token_bytes * int(tokens[mask].sum())
+        total += token_bytes * int(tokens.sum())
+    return live / total if total else 0.0
+
+
+def live_rows(catalog: Catalog, number: int) -> list[ShardRow]:
+    """The rows of a shard that still count, each with only those results that no newer shard overrides."""
+    shard = catalog.shards[number]
+    newest, counts = _live(catalog, number)
+    rows = []
+    for at in np.flatnonzero(np.logical_or.reduce([newest, *counts.values()])).tolist():
+        results = (ExpertResult.in_shard(shard, key, at) for key, mask in counts.items() if mask[at])
+        rows.append(ShardRow(shard.facts(at), tuple(results)))
+    return rows
+
+
+def _live(catalog: Catalog, number: int) -> tuple[NDArray[np.bool_], dict[ExpertKey, NDArray[np.bool_]]]:
+    """Which videos [V] of a shard are the newest of their id, and of which ones each expert's result still counts."""
+    shard, begin = catalog.shards[number], int(catalog.starts[number])
+    slots = np.arange(begin, begin + shard.videos)
+    rows = catalog.row_of_slot[slots]
+    counts = {
+        key: (catalog.latest(key.expert).slot[rows] == slots) & (shard.column(f"{key.prefix}state") != 0)
+        for key in shard.experts
+    }
+    return catalog.newest[rows] == slots, counts

@@ -1,0 +1,131 @@
+"""Where the parts of a feature store lie, and what its manifest may name.
+
+A store may come from somebody else, and the checksum of its manifest says nothing of who wrote it. So a manifest
+names shards by the plain names of files in `shards/`, and the folders of a store are folders, not links: otherwise
+compaction and repair, which delete and move files, could be led to a person's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hcq_cli import files
+from hcq_cli.errors import DamagedError
+from hcq_cli.features.hdf5_layout import REPAIR_HINT
+from hcq_cli.features.open_files import OpenFiles
+from hcq_cli.features.shard import Shard
+from hcq_cli.files import Generations, Manifest, need_folder, plain_name
+
+FORMAT, VERSION = "hcq-features", 1
+SHARDS, INCOMING, SET_ASIDE = "shards", "incoming", "set-aside"
+"""Folders of a store; damaged files go into the last."""
+NOT_OURS = "hcq writes no such manifest: make a store of your own, hcq extract VIDEOS -o NEW-FOLDER"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """A shard as the manifest lists it.
+
+    Args:
+        name: of the file in `shards/`, without any folder.
+        videos: how many rows it has.
+        nbytes: its length.
+        sha256: of its content, as hex.
+    """
+
+    name: str
+    videos: int
+    nbytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, videos: int) -> ShardEntry:
+        """The entry of a shard that was written, which is read once for its checksum."""
+        return cls(path.name, videos, path.stat().st_size, files.digest_file(path, links=False))
+
+    @classmethod
+    def from_json(cls, entry: Any) -> ShardEntry:
+        """Read what `to_json` wrote; raises ValueError, KeyError or TypeError."""
+        found = cls(plain_name(entry["name"]), entry["videos"], entry["bytes"], entry["sha256"])
+        counts = (found.videos, found.nbytes)
+        # Not isinstance: True and False are int too.
+        if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(found.sha256, str):
+            raise ValueError(f"an entry of {found.name} without its numbers")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return {"name": self.name, "videos": self.videos, "bytes": self.nbytes, "sha256": self.sha256}
+
+    def path(self, folder: Path) -> Path:
+        """Where the shard lies in the store at `folder`."""
+        return folder / SHARDS / self.name
+
+
+def entries_of(manifest: Manifest, folder: Path) -> list[ShardEntry]:
+    """The shards that a generation names, oldest first; the only way from a manifest to the files of a store.
+
+    Args:
+        manifest: the generation.
+        folder: the store, for the message.
+
+    Raises:
+        DamagedError: an entry makes no sense, or names what is no file of the store.
+    """
+    try:
+        listed = manifest.body.get("shards", [])
+        if not isinstance(listed, list):
+            raise ValueError("its shards are no list")
+        return [ShardEntry.from_json(entry) for entry in listed]
+    except (ValueError, KeyError, TypeError) as error:
+        place = f"{folder}: the manifest of generation {manifest.generation}"
+        raise DamagedError(f"{place} makes no sense ({type(error).__name__}: {error})", NOT_OURS) from error
+
+
+def need_folders(folder: Path) -> None:
+    """See that the folders of a store are its own, as far as they are there.
+
+    Raises:
+        NotRegularError: one is a link, through which files elsewhere would be read, moved or deleted.
+    """
+    for name in (SHARDS, INCOMING, SET_ASIDE):
+        need_folder(folder / name)
+
+
+def generations(folder: Path) -> Generations:
+    """The manifests of a feature store."""
+    return Generations(folder, FORMAT, VERSION, REPAIR_HINT)
+
+
+def open_shards(
+    folder: Path, entries: Sequence[ShardEntry], *, generation: int, open_files: OpenFiles | None = None
+) -> list[Shard]:
+    """Open shards that a manifest names.
+
+    Args:
+        folder: the store.
+        entries: of the manifest, oldest first.
+        generation: that of the manifest.
+        open_files: those of the store, if they are to be shared.
+
+    Raises:
+        DamagedError: one is missing, damaged, or of a newer version.
+        FileNotFoundError: the manifest is no longer the newest and its shard is gone; read it again.
+    """
+    shards, open_files = [], open_files or OpenFiles()
+    for entry in entries:
+        path = entry.path(folder)
+        try:
+            shard = Shard(path, open_files)
+        except FileNotFoundError:
+            if generations(folder).numbers()[-1:] != [generation]:
+                raise
+            raise DamagedError(f"{path}: is missing", REPAIR_HINT) from None
+        # Cheap to compare at every opening; the SHA-256 is for `hcq features verify`, which reads every byte.
+        if (shard.nbytes, shard.videos) != (entry.nbytes, entry.videos):
+            raise DamagedError(f"{path}: is not the file that the manifest names", REPAIR_HINT)
+        shards.append(shard)
+    return shards

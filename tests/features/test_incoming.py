@@ -1,0 +1,35 @@
+"""Finished videos that are damaged before they are in a shard are set aside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feature_samples import DIMS, flips, same, video
+
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.verification import verify
+from hcq_cli.features.writer import FeatureWriter
+
+
+def test_damaged_incoming_files_are_set_aside(tmp_path: Path) -> None:
+    good, bad = video("good"), video("bad")
+    write_incoming(tmp_path, good)
+    path = write_incoming(tmp_path, bad)
+    whole = path.read_bytes()
+    cuts = [(length, whole[:length]) for length in (0, 3, 100, 5000, len(whole) - 1)]
+    for _, damaged in [*cuts, *flips(whole, 150, seed=2)]:
+        path.write_bytes(damaged)
+        store = FeatureStore.open(tmp_path)  # the flip may sit where nothing is read from: then both are there
+        same(store, good)
+        if store.row("bad") is None:
+            assert len(store.warnings) == 1 and str(path) in store.warnings[0] and "again" in store.warnings[0]
+        else:
+            same(store, bad)
+    path.write_bytes(whole[:-1])
+    with FeatureWriter(tmp_path) as writer:
+        assert len(writer.warnings) == 1
+        assert writer.todo("bad", "c0", bad.identities) == set(DIMS)
+        assert writer.compact().videos == 1
+    assert (tmp_path / "set-aside" / path.name).read_bytes() == whole[:-1]
+    assert verify(tmp_path).damaged == []

@@ -1,0 +1,47 @@
+"""What does not fit is refused, and a full disk leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from feature_samples import all_files, same, video
+
+from experts.base import State, Tokens
+from hcq_cli.errors import HcqError
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.store import FeatureStore
+
+
+def test_tokens_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    two, one = np.zeros((2, 3), np.float32), np.zeros(1, np.float32)
+    for tokens in (Tokens(two, one), Tokens(two, np.zeros(2, np.float32), State.SILENT), Tokens(two[0], one)):
+        with pytest.raises(ValueError):
+            write_incoming(
+                tmp_path, VideoFeatures("a", "/a", "c", 1, 2, 0, "", [], {"motion": tokens}, {"motion": "m"})
+            )
+    with pytest.raises(ValueError):
+        write_incoming(
+            tmp_path, VideoFeatures("a", "/a", "c", 1, 2, 0, "", [], {"motion": Tokens(two, two[:, 0])}, {})
+        )
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+    import signal
+
+    write_incoming(tmp_path, video("a"))
+    before = all_files(tmp_path)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for limit in (100, 5_000, 20_000):  # a real limit of the system: no file may become longer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            with pytest.raises(HcqError, match=r"(?s)incoming.*disk is full.*MB"):
+                write_incoming(tmp_path, video("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert all_files(tmp_path) == before
+    same(FeatureStore.open(tmp_path), video("a"))

@@ -1,0 +1,41 @@
+"""What is still to do is said right, and a moved file is no other file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from feature_samples import same, video
+
+from experts.base import State, Tokens
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
+
+
+def test_failed_experts_and_states(tmp_path: Path) -> None:
+    broken = Tokens.none(3, State.FAILED)
+    write_incoming(
+        tmp_path, VideoFeatures("a", "/a", "c", 1, 2, 0.0, "", [], {"motion": broken}, {"motion": "motion|1|||"})
+    )
+    with FeatureWriter(tmp_path) as writer:
+        wanted = {"motion": "motion|1|||"}
+        assert writer.todo("a", "c", wanted) == set()
+        assert writer.todo("a", "c", wanted, retry_failed=True) == {"motion"}
+    assert FeatureStore.open(tmp_path).states()["motion"]["failed"] == 1
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_moved_videos_only_change_their_path(tmp_path: Path, folded: bool) -> None:
+    write_incoming(tmp_path / "s", video("a"))
+    moved = tmp_path / "elsewhere.mp4"
+    moved.write_bytes(b"12345")
+    with FeatureWriter(tmp_path / "s") as writer:
+        if folded:
+            writer.compact()
+        writer.set_path("a", str(moved))
+    same(FeatureStore.open(tmp_path / "s"), video("a", path=str(moved)))
+    with FeatureWriter(tmp_path / "s") as writer:
+        assert writer.known_hash(str(moved), 5, moved.stat().st_mtime_ns) == "c0"
+        assert writer.known_hash("/videos/a", 101, 12345) is None
