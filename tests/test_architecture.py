@@ -17,3 +17,13 @@ def test_what_a_map_names_is_there(file: str) -> None:
     named = NAMED.findall((REPOSITORY / file).read_text("utf-8"))
     missing = [name for name in named if not (REPOSITORY / name).exists()]
     assert named and not missing
+
+
+def test_every_room_stands_in_the_tree_of_the_readme() -> None:
+    tree = (REPOSITORY / "README.md").read_text("utf-8").rpartition("## The code")[2]
+    for package in ("hcq_cli", "experts"):
+        rooms = {path.parent.name for path in (REPOSITORY / package).glob("*/__init__.py")}
+        assert not {room for room in rooms if f"{room}/" not in tree}
+    named = re.findall(r"^  ((?:[\w.]+[ /]*?/?  ?)+)  ", tree, re.MULTILINE)
+    for name in " ".join(named).split():
+        assert any((REPOSITORY / package / name).exists() for package in ("hcq_cli", "experts")), name
