@@ -23,7 +23,7 @@ ORDER = [
         "evaluation",
         "training",
     ),
-    *("baselines", "api", "bench", "importers", "legacy", "weights", "doctor", "demo"),
+    *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
     *("console", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""
@@ -68,7 +68,7 @@ def test_no_file_imports_itself_by_way_of_others() -> None:
     list(TopologicalSorter({name: set(imported(name)) for name in FILES}).static_order())  # or a CycleError
 
 
-SIDE_ROOMS = {"bench", "demo", "doctor", "importers", "legacy", "weights", "experts"}
+SIDE_ROOMS = {"bench", "demo", "doctor", "importers", "weights", "experts"}
 """What is no verb, and has a command of its own: the core imports none of it."""
 
 

@@ -53,7 +53,7 @@ def official(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where (default: the workspace's).")] = None,
 ) -> None:
     """Convert a checkpoint of the published code; it then gives that code's results, quirks included."""
-    from hcq_cli.legacy.importing import import_official
+    from hcq_cli.importers.official.importing import import_official
 
     console, folder = session.console, output or session.workspace.model
     done = import_official(file, folder, text_encoder, _type_ids(type_ids))

@@ -16,7 +16,7 @@ from small_models import CAPTIONS, config, model
 from hcq_cli.codes.codefile import CodeWriter
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.importers.official.checkpoint import ImportedNetwork, model_config
-from hcq_cli.importers.official.official import OfficialModel
+from hcq_cli.importers.official.description import OfficialModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
 from hcq_cli.model import text
 from hcq_cli.model.checkpoint import Model

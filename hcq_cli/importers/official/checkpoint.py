@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcq_cli.errors import HcqError
+from hcq_cli.importers.official.description import OfficialModel
 from hcq_cli.importers.official.names import load_official
 from hcq_cli.importers.official.network import ReferenceModel
-from hcq_cli.importers.official.official import OfficialModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
 from hcq_cli.importers.official.quantizer import ReferenceQuantizer
 from hcq_cli.importers.official.video import ReferenceVideos

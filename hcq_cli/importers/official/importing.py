@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
-from hcq_cli.legacy.checkpoint import read_legacy
+from hcq_cli.importers.official.pickle_reader import read_legacy
 
 if TYPE_CHECKING:
     from hcq_cli.model.text import TextTower
@@ -53,7 +53,7 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
     legacy = read_legacy(file)
 
     from hcq_cli.importers.official.checkpoint import convert
-    from hcq_cli.importers.official.official import describe
+    from hcq_cli.importers.official.description import describe
     from hcq_cli.model import checkpoint
 
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.legacy.child import WEIGHTS_FILE
+from hcq_cli.importers.official.pickle_child import WEIGHTS_FILE
 from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_legacy(path: Path, deadline_s: float = DEADLINE_S) -> LegacyCheckpoint:
 def _convert(path: Path, scratch: Path, deadline_s: float) -> dict[str, Any]:
     """Let the child write the weights to `scratch`; gives what it says of the rest."""
     hint = "give the .pth file that the reference's training wrote"
-    child = ChildProcess("hcq_cli.legacy.child", path.absolute(), scratch, environment=ONE_THREAD)
+    child = ChildProcess("hcq_cli.importers.official.pickle_child", path.absolute(), scratch, environment=ONE_THREAD)
     try:
         said = child.receive(time.monotonic() + deadline_s)
     except ChildDied as death:

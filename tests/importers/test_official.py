@@ -16,7 +16,7 @@ from parity.comparing import batch, close, model, same, tensors
 
 from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import DamagedError, HcqError, UsageError
-from hcq_cli.legacy.importing import import_official
+from hcq_cli.importers.official.importing import import_official
 from hcq_cli.model import checkpoint
 
 

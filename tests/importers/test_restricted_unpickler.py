@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.legacy.checkpoint import read_legacy
-from hcq_cli.legacy.pickles import Inert, PickledTensor, open_pickled, plain
+from hcq_cli.importers.official.pickle_reader import read_legacy
+from hcq_cli.importers.restricted_unpickler import Inert, PickledTensor, open_pickled, plain
 
 
 class Parser:
@@ -101,7 +101,7 @@ def test_nothing_is_run(tmp_path: Path, zipped: bool) -> None:
 
 def test_in_this_process_too_nothing_is_imported(tmp_path: Path) -> None:
     body = b"cthis_module_does_not_exist\nThing\n(S'x'\ntR."
-    from hcq_cli.legacy.pickles import RestrictedUnpickler
+    from hcq_cli.importers.restricted_unpickler import RestrictedUnpickler
 
     assert isinstance(RestrictedUnpickler(io.BytesIO(body)).load(), Inert)
 

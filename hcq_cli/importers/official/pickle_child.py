@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.legacy.pickles import Inert, PickledFile, PickledTensor, open_pickled, plain
+from hcq_cli.importers.restricted_unpickler import Inert, PickledFile, PickledTensor, open_pickled, plain
 from hcq_cli.process import ParentConnection, die_with_parent, limit_memory
 
 WEIGHTS_FILE = "weights.safetensors"
