@@ -98,14 +98,15 @@ def wrong_words(name: str, source: str, tokens: list[Tokens]) -> Iterator[str]:
     import torch
     from transformers import AutoModel, AutoProcessor
 
+    from experts.neural.foreign import from_folder, network_from_folder
     from experts.neural.weights import locate
 
     folder = locate(source).folder
     words = HEARD if name == "audio" else SEEN
     padding = "max_length" if kind == "siglip" else True
-    inputs = AutoProcessor.from_pretrained(folder)(text=words, padding=padding, return_tensors="pt")
+    inputs = from_folder(AutoProcessor, folder)(text=words, padding=padding, return_tensors="pt")
     with torch.inference_mode():
-        found = AutoModel.from_pretrained(folder, use_safetensors=True).get_text_features(**inputs)
+        found = network_from_folder(AutoModel, folder).get_text_features(**inputs)
     texts = unit(getattr(found, "pooler_output", found).numpy())
     nearest = (unit(np.stack([each.features.mean(0) for each in tokens])) @ texts.T).argmax(1).tolist()
     if nearest != [0, 1]:

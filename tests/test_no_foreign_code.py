@@ -195,6 +195,48 @@ def no_text_is_run_as_code(tree: ast.AST) -> Iterator[ast.AST]:
             yield call
 
 
+@rule(
+    bad=[
+        "AutoTokenizer.from_pretrained(source, use_fast=True, local_files_only=offline)",
+        "transformers.AutoModel.from_pretrained(folder, trust_remote_code=False)",
+        "AutoModel.from_config(AutoConfig.for_model(kind, **settings))",
+        "AutoConfig.for_model('bert')",
+        "load = AutoModel.from_pretrained",
+    ],
+    good=["from_folder(AutoTokenizer, folder)", "network_from_settings(settings, held, place)"],
+    allowed=("experts/neural/foreign.py",),
+)
+def networks_are_loaded_by_one_module(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in nodes(tree):
+        if isinstance(node, ast.Attribute) and node.attr in ("from_pretrained", "from_config", "for_model"):
+            yield node
+
+
+@rule(
+    bad=[
+        "AutoModel.from_config(AutoConfig.for_model(settings.pop('model_type'), **settings))",
+        "AutoConfig.from_pretrained(source, local_files_only=True)",
+        "kind.from_pretrained(folder, trust_remote_code=asked, local_files_only=True)",
+        "kind.from_pretrained(folder, trust_remote_code=False)",
+        "kind.from_pretrained(folder, trust_remote_code=False, local_files_only=offline)",
+        "load(folder, trust_remote_code=True)",
+    ],
+    good=[
+        "kind.from_pretrained(folder, **settings, local_files_only=True, trust_remote_code=False)",
+        "AutoModel.from_config(shape, trust_remote_code=False)",
+    ],
+)
+def no_custom_code_is_trusted_and_nothing_is_fetched(tree: ast.AST) -> Iterator[ast.AST]:
+    for call in calls(tree):
+        told = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        loads = name in ("from_pretrained", "from_config")
+        if (loads or "trust_remote_code" in told) and told.get("trust_remote_code") is not False:
+            yield call
+        elif name == "from_pretrained" and told.get("local_files_only") is not True:
+            yield call
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_no_source_breaks_the_rule(name: str) -> None:
     broken = [

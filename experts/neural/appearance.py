@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from experts.base import Clip, Sampling, State
 from experts.neural.expert import Gathered, HubExpert, NetworkExpert
+from experts.neural.foreign import from_folder
 from experts.neural.network import Inputs, Network, TorchNetwork, quiet_transformers
 from experts.neural.pixels import as_images, image_processor, processor_settings, side_for
 from experts.neural.weights import Weights, WeightsError, locate, onnx_file
@@ -95,7 +96,7 @@ def read_config(found: Weights) -> Any:
 
     try:
         with quiet_transformers():
-            return AutoConfig.from_pretrained(found.folder, local_files_only=True)
+            return from_folder(AutoConfig, found.folder)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{found.source}: transformers does not know it: {reason}", "hcq models list") from error

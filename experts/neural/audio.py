@@ -20,6 +20,7 @@ from experts.base import Clip, Sampling, State, Waveform
 from experts.classic.spectrogram import is_heard
 from experts.neural.appearance import pooled, read_config
 from experts.neural.expert import Gathered, HubExpert, NetworkExpert
+from experts.neural.foreign import from_folder
 from experts.neural.network import Network, Reader, TorchNetwork, quiet_transformers
 from experts.neural.weights import Weights, WeightsError, locate_kind
 from experts.neural.windows import even_windows
@@ -121,7 +122,7 @@ class HubAudio(HubExpert):
 
         try:
             with quiet_transformers():
-                self._extractor = AutoFeatureExtractor.from_pretrained(self._found.folder, local_files_only=True)
+                self._extractor = from_folder(AutoFeatureExtractor, self._found.folder)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise WeightsError(f"{self.source}: no usable feature extractor: {reason}", "hcq models list") from error

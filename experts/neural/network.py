@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.neural.foreign import network_from_folder
 from experts.neural.weights import Weights, WeightsError
 
 if TYPE_CHECKING:
@@ -124,12 +125,8 @@ def load_model(weights: Weights, device: str) -> Any:
         raise WeightsError(f"{weights.source}: holds no *.safetensors, which this expert needs", "hcq models list")
     try:
         with quiet_transformers():
-            model, report = AutoModel.from_pretrained(
-                weights.folder,
-                use_safetensors=True,
-                local_files_only=True,
-                dtype=choose_precision(device),
-                output_loading_info=True,
+            model, report = network_from_folder(
+                AutoModel, weights.folder, dtype=choose_precision(device), output_loading_info=True
             )
     except Exception as error:  # safetensors and transformers have no common base
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

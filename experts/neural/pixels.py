@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.neural.foreign import from_folder
 from experts.neural.network import quiet_transformers
 from experts.neural.weights import Weights, WeightsError, read_json
 
@@ -62,9 +63,7 @@ def image_processor(weights: Weights, **settings: Any) -> Any:
     by_pillow: dict[str, Any] = {"backend": "pil"} if newer else {"use_fast": False}
     try:
         with quiet_transformers():
-            return transformers.AutoImageProcessor.from_pretrained(
-                weights.folder, local_files_only=True, **by_pillow, **settings
-            )
+            return from_folder(transformers.AutoImageProcessor, weights.folder, **by_pillow, **settings)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{weights.source}: has no usable image processor: {reason}", "hcq models list") from error

@@ -24,6 +24,22 @@ ON_REQUEST: dict[str, str] = {
 """Further experts that are networks and take this source if none is given. Faces are biometric data: never in a
 preset, only where a person asks for them by name."""
 
+SHORT_IDS: dict[str, str] = {
+    "albert-base-v2": "albert/albert-base-v2",
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "distilbert-base-cased": "distilbert/distilbert-base-cased",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+    "roberta-base": "FacebookAI/roberta-base",
+    "roberta-large": "FacebookAI/roberta-large",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+    "xlnet-base-cased": "xlnet/xlnet-base-cased",
+    "xlnet-large-cased": "xlnet/xlnet-large-cased",
+}
+"""Text encoders that papers name without an owner, and what the hub calls them now."""
+
 LICENCES: dict[str, str] = {
     "facebook/dinov2-small": "Apache-2.0",
     "facebook/dinov2-base": "Apache-2.0",

@@ -14,6 +14,7 @@ import numpy as np
 
 from experts.base import Clip, Sampling, State, Tokens, Waveform
 from experts.classic.spectrogram import HZ, is_heard
+from experts.neural.foreign import from_folder, network_from_folder
 from experts.neural.network import choose_device, choose_precision, quiet_transformers
 from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
 from experts.neural.weights import WeightsError, locate_kind
@@ -77,13 +78,10 @@ class Speech:
         self._device = choose_device(device)
         try:
             with quiet_transformers():
-                self._listener = AutoFeatureExtractor.from_pretrained(self._found.folder, local_files_only=True)
-                self._tokenizer = AutoTokenizer.from_pretrained(self._found.folder, local_files_only=True)
-                self._model = WhisperForConditionalGeneration.from_pretrained(
-                    self._found.folder,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    dtype=choose_precision(self._device),
+                self._listener = from_folder(AutoFeatureExtractor, self._found.folder)
+                self._tokenizer = from_folder(AutoTokenizer, self._found.folder)
+                self._model = network_from_folder(
+                    WhisperForConditionalGeneration, self._found.folder, dtype=choose_precision(self._device)
                 )
         except Exception as error:  # safetensors and transformers have no common base
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

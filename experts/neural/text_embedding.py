@@ -62,12 +62,13 @@ class SentenceEmbedder:
         """Load network and tokenizer; without it `vectors` cannot be called. Raises WeightsError."""
         from transformers import AutoTokenizer
 
+        from experts.neural.foreign import from_folder
         from experts.neural.network import choose_device, load_model, quiet_transformers
 
         self._device = choose_device(device)
         self._model = load_model(self.found, self._device)
         with quiet_transformers():
-            self._tokenizer = AutoTokenizer.from_pretrained(self.found.folder, local_files_only=True)
+            self._tokenizer = from_folder(AutoTokenizer, self.found.folder)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts -> float32 [n, dim], each of length 1; `prepare` comes first."""

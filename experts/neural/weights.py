@@ -11,7 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experts.neural.foreign import check_folder
 from experts.neural.lock import DEFAULT_REVISION, read_lock
+from experts.neural.sizes import ForeignFileError, read_held
 from experts.neural.sources import LICENCES
 
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
@@ -32,6 +34,10 @@ class WeightsError(LookupError):
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class RefusedError(WeightsError):
+    """The weights are there, but their folder asks for more than a network may have (`experts.neural.foreign`)."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +125,55 @@ def locate(source: str) -> Weights:
 
     Raises:
         WeightsError: they are not on this machine, or are pickles.
+        RefusedError: their folder asks for code, a kernel, another file, or for more than the weights hold.
+    """
+    found = look_up(source)
+    if not weight_files(found.folder):
+        _refuse_folder(found)
+    return found
+
+
+def look_up(source: str) -> Weights:
+    """The folder that a source names, with weights in it or without; it is checked as `locate` does.
+
+    Args:
+        source: a folder, or a Hugging Face id with an optional `@revision`.
+
+    Raises:
+        WeightsError: there is no such folder on this machine.
+        RefusedError: as `locate`.
     """
     path = Path(source).expanduser()
     if path.is_file():
         _refuse_file(path)
     hub = None if path.is_dir() else parse_hub_id(source)
     if hub is not None:
-        folder, commit = _cached(hub)
-        found = Weights(source, folder, hub, commit)
-    elif path.is_dir():
-        found = Weights(source, path)
-    else:
+        return look_up_id(hub, source)
+    if not path.is_dir():
         raise WeightsError(f"{source}: there is no such folder, and it is no Hugging Face id", "hcq models list")
-    if not weight_files(found.folder):
-        _refuse_folder(found)
+    return _checked(Weights(source, path))
+
+
+def look_up_id(hub: HubId, source: str) -> Weights:
+    """What `hcq models fetch`, or another client of the hub, has put on this machine of an id.
+
+    Args:
+        hub: id and revision.
+        source: as a person gave it.
+
+    Raises:
+        WeightsError: it is not on this machine; the hint fetches it.
+        RefusedError: as `locate`.
+    """
+    folder, commit = _cached(hub)
+    return _checked(Weights(source, folder, hub, commit))
+
+
+def _checked(found: Weights) -> Weights:
+    try:
+        check_folder(found.folder)
+    except ForeignFileError as error:
+        raise RefusedError(str(error), error.hint) from error
     return found
 
 
@@ -203,7 +244,7 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise WeightsError(f"{source}: has no {path.name}", "give a folder as save_pretrained writes it") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
     if not isinstance(document, dict):
         raise WeightsError(f"{path}: is no JSON object", "fetch or copy it again")
@@ -212,17 +253,7 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
 
 def count_parameters(path: Path) -> int:
     """Numbers in a safetensors file, from its header alone."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(size, 1 << 27)))
-    total = 0
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            count = 1
-            for side in tensor["shape"]:
-                count *= side
-            total += count
-    return total
+    return read_held([path]).numbers
 
 
 def hub_folder(hub: HubId) -> Path:

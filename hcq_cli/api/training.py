@@ -67,17 +67,22 @@ def train(
     Raises:
         NotFoundError: there are no captions, no features, or no text encoder on this machine.
         UsageError: no such recipe or setting.
-        DamagedError: the captions, the features or the interrupted run cannot be read.
+        DamagedError: the captions, the features or the interrupted run cannot be read, or the text encoder's folder
+            asks for code.
         LockedError: another process trains into the same folder.
     """
     from hcq_cli.datasets.captions import read_captions
     from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.text_source import find_text_encoder
     from hcq_cli.training import recipe as recipes
 
     # All that can be wrong with what was asked is found before torch is loaded, which takes seconds.
     plan = recipes.load(recipe, [*settings, *([f"model.kind={model}"] if model else [])])
     store = FeatureStore.open(features or workspace.features)
     read = read_captions(caption_file(workspace, captions))
+    place = output or workspace.model
+    if plan.model.text.encoder != "scratch" and not (place / "resume").is_dir():  # a checkpoint there has its own
+        find_text_encoder(plan.model.text.encoder, plan.model.text.revision)
     progress.note("loading torch…")
 
     from hcq_cli.datasets.dataset import load_dataset
@@ -93,7 +98,7 @@ def train(
         done = run(
             data,
             plan,
-            output or workspace.model,
+            place,
             observer=observer,
             must_resume=must_resume,
             device=device,

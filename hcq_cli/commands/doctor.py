@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
         panel=MACHINE,
         examples=["hcq doctor", "hcq doctor --json", "hcq -w runs/a doctor"],
         needs_settings=False,
+        offline=False,  # it tells whether `hcq models fetch` may use the network
     )
     def doctor(session: Session) -> None:
         """Say whether packages, devices, kernels, caches and the workspace are well, and what mends what is not.

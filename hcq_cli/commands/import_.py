@@ -27,7 +27,10 @@ MMT_EXAMPLES = [
 def register(app: typer.Typer) -> None:
     """Add `hcq import` with its commands."""
     group = typer.Typer(no_args_is_help=True, help="Bring in what others have made.")
-    examples = ["hcq import official trained_model.pth --text-encoder bert-base-cased -o imported"]
+    examples = [
+        "hcq models fetch bert-base-cased",
+        "hcq import official trained_model.pth --text-encoder bert-base-cased -o imported",
+    ]
     command(group, "official", examples=examples)(official)
     command(group, "mmt", examples=MMT_EXAMPLES)(mmt)
     app.add_typer(group, name="import", rich_help_panel=LOOKING)
@@ -45,7 +48,11 @@ def official(
     session: Session,
     file: Annotated[Path, typer.Argument(metavar="CKPT", help="A .pth file of the published 2022 code.")],
     text_encoder: Annotated[
-        str | None, typer.Option(metavar="ID|FOLDER", help="Its text encoder (default: as its configuration says).")
+        str | None,
+        typer.Option(
+            metavar="ID|FOLDER",
+            help="Its text encoder, a folder or an id fetched before (default: as its configuration says).",
+        ),
     ] = None,
     type_ids: Annotated[
         str | None, typer.Option(metavar="NAME=ID,…", help="Token types of experts that are not the published ones.")

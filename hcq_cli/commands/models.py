@@ -16,18 +16,21 @@ FETCH_EXAMPLES = [
     "hcq models fetch neural",
     "hcq models fetch face",
     "hcq models fetch google/siglip2-base-patch16-224",
+    "hcq models fetch bert-base-cased",
     "hcq models fetch openai/clip-vit-base-patch32@refs/pr/1",
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PRESET|EXPERT|ID[@REVISION]]…", help="What to fetch (default: neural)."),
+    typer.Argument(
+        metavar="[PRESET|EXPERT|ID[@REVISION]]…", help="What to fetch (default: neural); text encoders by their id."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add `hcq models` with its commands."""
     group = typer.Typer(no_args_is_help=True, help="Fetch and list pretrained networks.")
-    command(group, "fetch", examples=FETCH_EXAMPLES)(fetch)
+    command(group, "fetch", examples=FETCH_EXAMPLES, offline=False)(fetch)
     command(group, "list", examples=["hcq models list", "hcq models list --json"])(list_)
     app.add_typer(group, name="models", rich_help_panel=MACHINE)
 
@@ -35,7 +38,8 @@ def register(app: typer.Typer) -> None:
 def fetch(session: Session, names: Names = None) -> None:
     """Fetch networks from Hugging Face, so that everything else works offline.
 
-    The commit that a revision has now is written down, and extraction uses exactly that one until it is fetched anew.
+    The commit that a revision has now is written down, and extraction and training use exactly that one until it is
+    fetched anew.
     Only safetensors or ONNX, and what goes with them; never pickles. No other command downloads anything.
     """
     from hcq_cli.weights import fetching

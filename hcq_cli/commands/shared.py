@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,10 +108,12 @@ def command(
     panel: str | None = None,
     examples: Sequence[str] = (),
     needs_settings: bool = True,
+    offline: bool = True,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as `hcq NAME`, adding the shared options and the examples at the end of its help.
 
-    With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot.
+    With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot. With
+    `offline=True` the hub's client stays off the network, in this process and in all it starts, whatever it is asked.
     """
 
     if app.registered_callback is None:
@@ -123,6 +126,8 @@ def command(
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
             own_arguments = {key: value for key, value in arguments.items() if key not in ("context", *SHARED)}
+            if offline:  # read when the client is imported, which no command does before it runs
+                os.environ["HF_HUB_OFFLINE"] = "1"
             function(_session(arguments["context"], needs_settings), **own_arguments)
 
         keyword = inspect.Parameter.KEYWORD_ONLY

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 EXAMPLES = [
     "hcq train --captions captions.jsonl",
     "hcq train --captions captions.jsonl --set text.encoder=minilm",
+    "hcq models fetch bert-base-cased",
+    "hcq train --captions captions.jsonl --recipe paper --set text.encoder=bert-base-cased",
     "hcq train --recipe my.toml --set training.epochs=50 -o runs/a",
     "hcq train --model hct -o runs/dense",
 ]

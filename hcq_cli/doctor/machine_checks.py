@@ -148,7 +148,9 @@ def check_caches() -> list[Finding]:
         return [Finding(PART, "network cache", Health.BROKEN, f"{cache}: {error.strerror}", repair=repair)]
     there = f"{len(models)} pretrained networks in {cache}" if models else f"empty ({cache})"
     switched = [name for name in OFFLINE_VARIABLES if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")]
-    online = f"off: {switched[0]} is set" if switched else "pretrained networks may be fetched"
+    online = (
+        f"off: {switched[0]} is set" if switched else "pretrained networks may be fetched (by hcq models fetch alone)"
+    )
     return [
         Finding(PART, "network cache", Health.OK, there),
         Finding(PART, "hub", Health.OK, online),

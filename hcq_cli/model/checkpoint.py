@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.neural.sizes import ForeignFileError, Held, outline, read_held
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.files import atomic_path, digest_bytes, digest_file, write_json
 from hcq_cli.model.config import ModelConfig
@@ -299,6 +300,14 @@ def model_hash(folder: Path) -> str:
     return read_header(folder).hash
 
 
+def _held(path: Path) -> Held:
+    """What the weights hold, from their header."""
+    try:
+        return read_held([path])
+    except ForeignFileError as error:
+        raise DamagedError(str(error), "give a folder that hcq train wrote") from error
+
+
 def load(folder: Path, device: str = "cpu") -> Model:
     """Load a checkpoint, every file checked against its digest.
 
@@ -314,7 +323,12 @@ def load(folder: Path, device: str = "cpu") -> Model:
     for name, digest in header.files.items():
         if not (folder / name).is_file() or digest_file(folder / name) != digest:
             raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
-    tower, weights = text.read(folder, header.config.text.max_tokens), load_file(folder / WEIGHTS_FILE)
+    held = _held(folder / WEIGHTS_FILE)
+    tower, weights = text.read(folder, header.config.text.max_tokens, held), load_file(folder / WEIGHTS_FILE)
+    try:
+        outline(lambda: registry.build_network(header.config, tower.encoder, weights), held, folder)
+    except ForeignFileError as error:
+        raise DamagedError(str(error), "give a folder that hcq train wrote") from error
     network = registry.build_network(header.config, tower.encoder, weights)
     try:
         network.load_state_dict(weights, strict=True)

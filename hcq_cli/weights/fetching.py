@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experts.neural.lock import Locked, lock_path, read_lock
-from experts.neural.sources import LICENCES, ON_REQUEST, PRESET
+from experts.neural.sources import LICENCES, ON_REQUEST, PRESET, SHORT_IDS
 from experts.neural.weights import PICKLED, HubId, parse_hub_id
 from hcq_cli import files
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
@@ -44,14 +44,14 @@ def wanted(names: Sequence[str]) -> list[HubId]:
 
     Args:
         names: `neural`, the name of an expert that a preset or a request gives a network (`face`), `id` or
-            `id@revision`.
+            `id@revision`, or a text encoder by the name that papers give it (`bert-base-cased`).
 
     Raises:
         UsageError: it is none of these.
     """
     found: list[HubId] = []
     for name in names or ["neural"]:
-        sources = list(PRESET.values()) if name == "neural" else [(PRESET | ON_REQUEST).get(name, name)]
+        sources = list(PRESET.values()) if name == "neural" else [(PRESET | ON_REQUEST | SHORT_IDS).get(name, name)]
         for part in (part for source in sources for part in source.split("+")):
             hub = parse_hub_id(part)
             if hub is None:

@@ -183,7 +183,20 @@ def _speech() -> tuple[Any, Any]:
     return model, t.WhisperProcessor(t.WhisperFeatureExtractor(), fast)
 
 
+def _bert() -> tuple[Any, Any]:
+    """A text encoder with its tokenizer."""
+    import transformers as t
+
+    from hcq_cli.model.vocabulary import word_piece
+
+    words = word_piece(["a dog jumps over the red ball"], 200)
+    marks = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    config = t.BertConfig(**SEEN, vocab_size=words.get_vocab_size(), max_position_embeddings=32)
+    return t.BertModel(config), t.PreTrainedTokenizerFast(tokenizer_object=words, **marks)
+
+
 KINDS = {
+    "bert": _bert,
     "speech": _speech,
     "dinov2": _dinov2,
     "clip": _clip,

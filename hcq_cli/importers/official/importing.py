@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experts.neural.foreign import from_folder, network_from_settings, read_settings
+from experts.neural.sizes import ForeignFileError, Held, held_by
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.importers.official.pickle_reader import read_legacy
 
 if TYPE_CHECKING:
     from hcq_cli.model.text import TextTower
+
+OTHERWISE = "--text-encoder FOLDER, with config.json and tokenizer.json of the encoder it was trained with"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
         source = text_encoder or model.text_encoder
         if not source:
             raise UsageError("its text encoder is none that hcq knows", "--text-encoder ID|FOLDER")
-        tower = untrained_tower(source, model.max_words)
+        tower = untrained_tower(
+            source, model.max_words, held_by(tuple(each.shape) for each in legacy.weights.values())
+        )
         network, unused = convert(model, legacy.weights, tower.encoder, source)
         checkpoint.save(folder, network, tower, {"imported": model.options.architecture})  # type: ignore[arg-type]
     except DamagedError as error:
@@ -72,27 +77,33 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
     return Imported(model.options.architecture, experts, network.config.bytes_per_video, unused, model.notes)
 
 
-def untrained_tower(source: str, max_tokens: int) -> TextTower:
+def untrained_tower(source: str, max_tokens: int, held: Held) -> TextTower:
     """Shape and tokenizer of a text encoder, without its weights: the checkpoint brings its own.
 
+    Args:
+        source: id or folder.
+        max_tokens: longest caption.
+        held: what the checkpoint's weights hold; the encoder must be part of it.
+
     Raises:
-        NotFoundError: they are not on this machine and cannot be fetched.
+        NotFoundError: they are not on this machine.
+        DamagedError: their folder asks for code, a kernel or another file, or for more than the checkpoint holds.
     """
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from hcq_cli.model.text import CaptionTokenizer, TextEncoder, TextTower
+    from hcq_cli.model.text_source import find_text_encoder
 
-    offline = bool(os.environ.get("HF_HUB_OFFLINE"))
+    folder = find_text_encoder(source, "", "--text-encoder ", OTHERWISE).folder
     try:
-        shape = AutoConfig.from_pretrained(source, local_files_only=offline)
-        words = AutoTokenizer.from_pretrained(source, use_fast=True, local_files_only=offline)
-        network = AutoModel.from_config(shape)
+        words = from_folder(AutoTokenizer, folder, use_fast=True)
+        network = network_from_settings(read_settings(folder / "config.json"), held, folder / "config.json")
         rules = CaptionTokenizer(words.backend_tokenizer, max_tokens, words.pad_token_id or 0, words.cls_token_id)
+    except ForeignFileError as error:
+        raise DamagedError(f"text encoder {source!r} is refused: {error}", error.hint) from error
     except Exception as error:  # transformers raises many kinds
-        raise NotFoundError(
-            f"text encoder {source!r} cannot be had: {(str(error).splitlines() or ['?'])[0]}",
-            "--text-encoder FOLDER, with config.json and tokenizer.json of the encoder it was trained with",
-        ) from error
+        message = f"text encoder {source!r} cannot be had: {(str(error).splitlines() or ['?'])[0]}"
+        raise NotFoundError(message, OTHERWISE) from error
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
-    return TextTower(TextEncoder(network, words.cls_token_id), rules, shape.to_dict())
+    return TextTower(TextEncoder(network, words.cls_token_id), rules, network.config.to_dict())
