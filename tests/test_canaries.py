@@ -275,3 +275,14 @@ def test_importing_hcq_changes_no_environment() -> None:
     """A program that uses hcq may start Python as it likes; the command line sees to its own processes alone."""
     program = "import os, hcq_cli.app, hcq_cli.extraction.extract; print('PYTHONSAFEPATH' in os.environ)"
     assert subprocess.check_output([sys.executable, "-c", program], env=CLEAN, text=True) == "False\n"
+
+
+def test_what_a_library_starts_leaves_the_current_folder_alone() -> None:
+    """Pools and compilers of others start Python without -P; the command line tells them by the environment."""
+    program = (
+        "import atexit, os, sys; sys.argv = ['hcq', '--version']; from hcq_cli.app import main;"
+        "atexit.register(lambda: os.execl(sys.executable, 'python', '-c', 'import sys; print(sys.flags.safe_path)'));"
+        "main()"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", program], env=CLEAN, text=True)
+    assert shown.splitlines()[-1] == "True"

@@ -31,7 +31,7 @@ Paths = Annotated[list[str] | None, typer.Argument(metavar="PATH…", help="Fold
 From = Annotated[str | None, typer.Option("--from", metavar="LIST|-", help="File with a name a line (or NUL-ended).")]
 Experts = Annotated[str | None, typer.Option(metavar="LIST", help="NAME or NAME=SOURCE, with commas; hcq experts.")]
 Preset = Annotated[str, typer.Option(metavar="classic|neural", help="A named set of experts.")]
-Decoder = Annotated[str, typer.Option(metavar="auto|decord|pyav", help="Or package.module:Class.")]
+Decoder = Annotated[str, typer.Option(metavar="auto|decord|pyav", help="Or package.module:Class, from PYTHONPATH.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core).", show_default=False)]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where networks run.")]
 Timeout = Annotated[float | None, typer.Option(min=0.1, help="Deadline of a video.", show_default=False)]
