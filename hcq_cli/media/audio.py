@@ -14,18 +14,48 @@ JITTER_S = 0.05
 """Times of sound packets are rounded and wander this much; only a larger step is a gap or a jump."""
 
 
-class _Lane:
-    """One sample rate: resamples, and knows the time of the next sample."""
+class AudioConverter:
+    """Turns the decoded frames of a sound track into mono sound at several rates.
+
+    Args:
+        rates_hz: the sample rates asked for.
+    """
+
+    def __init__(self, rates_hz: Sequence[int]) -> None:
+        self._outputs = [_Output(hz) for hz in dict.fromkeys(rates_hz)]
+
+    def convert(self, frame: Any, zero_s: float) -> Iterator[Sound]:
+        """Take an av.AudioFrame; `zero_s` is the start of the file on the frame's own clock, seconds."""
+        time_s = None if frame.pts is None else float(frame.pts * frame.time_base) - zero_s
+        # Times are kept here; the resampler would stumble over gaps in them.
+        frame.pts = None
+        for output in self._outputs:
+            yield from output.convert(frame, time_s)
+
+    def finish(self) -> Iterator[Sound]:
+        """At the end of the file: the samples that the resamplers still hold."""
+        for output in self._outputs:
+            yield from output.finish()
+
+
+class _Output:
+    """One sample rate: resamples, and knows the time of the next sample.
+
+    Two clocks run side by side. `_decoded_s` is where the last frame ended as it was decoded, and tells a gap;
+    `_next_s` counts the samples given out since the last gap. Counting keeps pieces without seam, where the times of
+    packets, rounded to milliseconds, would make samples overlap or leave holes.
+    """
 
     def __init__(self, hz: int) -> None:
         self.hz = hz
-        self.next_s: float | None = None
+        self._next_s: float | None = None
+        self._decoded_s = 0.0
         self._resampler: Any = None
         self._form: tuple[str, str, int] | None = None
 
-    def hear(self, frame: Any, time_s: float | None) -> Iterator[Sound]:
+    def convert(self, frame: Any, time_s: float | None) -> Iterator[Sound]:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        jumped = self.next_s is None or (time_s is not None and abs(time_s - self._heard_s) > JITTER_S)
+        jumped = self._next_s is None or (time_s is not None and abs(time_s - self._decoded_s) > JITTER_S)
         if jumped or form != self._form:
             yield from self.finish()
             # The mean over the channels is taken after resampling: FFmpeg's own mixing to mono can exceed 1.
@@ -33,47 +63,21 @@ class _Lane:
             self._resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=self.hz)
             self._form = form
             if jumped:
-                self.next_s = self._heard_s = time_s or 0.0
-        self._heard_s += frame.samples / frame.sample_rate
-        yield from self._sounds(frame)
+                self._next_s = self._decoded_s = time_s or 0.0
+        self._decoded_s += frame.samples / frame.sample_rate
+        yield from self._resample(frame)
 
     def finish(self) -> Iterator[Sound]:
         """What the resampler still holds."""
         if self._resampler is not None:
-            yield from self._sounds(None)
+            yield from self._resample(None)
             self._resampler = None
 
-    _heard_s = 0.0
-    """Time at which the last decoded frame ended, seconds."""
-
-    def _sounds(self, frame: Any) -> Iterator[Sound]:
+    def _resample(self, frame: Any) -> Iterator[Sound]:
         for piece in self._resampler.resample(frame):
             channels = piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T
+            # A damaged file decodes to NaN and to samples far beyond 1, which no expert is made for.
             samples = np.clip(np.nan_to_num(channels.mean(axis=0)), -1, 1).astype(np.float32)
-            start_s = self.next_s or 0.0
-            self.next_s = start_s + len(samples) / self.hz
+            start_s = self._next_s or 0.0
+            self._next_s = start_s + len(samples) / self.hz
             yield Sound(samples, self.hz, start_s)
-
-
-class Hearing:
-    """Turns decoded audio frames into mono sound.
-
-    Args:
-        rates_hz: the sample rates asked for.
-    """
-
-    def __init__(self, rates_hz: Sequence[int]) -> None:
-        self._lanes = [_Lane(hz) for hz in dict.fromkeys(rates_hz)]
-
-    def hear(self, frame: Any, zero_s: float) -> Iterator[Sound]:
-        """Take an av.AudioFrame; `zero_s` is the start of the file on the frame's own clock, seconds."""
-        time_s = None if frame.pts is None else float(frame.pts * frame.time_base) - zero_s
-        # Times are kept here; the resampler would stumble over gaps in them.
-        frame.pts = None
-        for lane in self._lanes:
-            yield from lane.hear(frame, time_s)
-
-    def finish(self) -> Iterator[Sound]:
-        """At the end of the file: the samples that the resamplers still hold."""
-        for lane in self._lanes:
-            yield from lane.finish()

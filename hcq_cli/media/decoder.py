@@ -1,15 +1,15 @@
 """The decoder protocol, and which decoder opens a file.
 
-A decoder opens a file and gives its decoded pieces in the order in which they come out of the file: `Picture`s
-with rising times, `Sound`s with rising times, the two interleaved as the file has them. All times are seconds
-on one clock whose zero is the start of the file, so that sound and picture can be laid side by side.
+A decoder opens a file and gives its decoded pieces in the order in which they come out of the file: `Picture`s with
+rising times, `Sound`s with rising times, the two interleaved as the file has them. All times are seconds on one clock
+whose zero is the start of the file, so that sound and picture can be laid side by side.
 
 Two are built in. Measured on the 56 real clips (478 s, one core, one thread): PyAV decodes all pictures and the
 sound in 8.4 s and takes 11.1 s with every third frame converted at two sizes; decord with sound through PyAV takes
 14.8 s for half of that conversion. PyAV also has the right times where decord has none (AVI), honours edit lists
 (decord shows 74 of 56 frames of one clip) and opens AV1; of a transport stream decord loses the first pictures, and
-is refused it. So `auto` is PyAV, on every platform; decord stays as the
-alternative, and is tried where PyAV cannot open a file (and the other way round).
+is refused it. So `auto` is PyAV, on every platform; decord stays as the alternative, and is tried where PyAV cannot
+open a file (and the other way round).
 
 Any other decoder is named by `package.module:Class`; the class is called without arguments and must follow
 `Decoder`. It is imported in the worker process, from PYTHONPATH. A minimal one:
@@ -19,7 +19,7 @@ Any other decoder is named by `package.module:Class`; the class is called withou
 
         def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> Media: ...
 
-tests/media/test_decoder_contract.py runs any decoder through what is asked of it.
+tests/media/test_decoder.py runs any decoder through what is asked of it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def decoders_for(choice: str) -> list[Decoder]:
     if choice in ("auto", *BUILT_IN):
         first, *others = sorted(BUILT_IN, key=lambda name: name != choice)
         try:
-            return [_load(BUILT_IN[first]), *map(Later, others)]
+            return [_load(BUILT_IN[first]), *map(LazyDecoder, others)]
         except ImportError:  # decord has no wheel for some platforms
             return [_load(BUILT_IN[name]) for name in others]
     if ":" not in choice:
@@ -144,8 +144,10 @@ def _load(dotted: str) -> Decoder:
     return decoder()
 
 
-class Later:
+class LazyDecoder:
     """A built-in decoder that is imported when the one before it could not open a file, which is seldom.
+
+    Each brings an FFmpeg of its own, of tens of megabytes.
 
     Args:
         name: of the decoder.
@@ -197,6 +199,7 @@ def upright_size(width: int, height: int, pixel_aspect: Fraction | None, max_sid
         width, height; at least 1 each.
     """
     aspect = float(pixel_aspect) if pixel_aspect else 1.0
+    # One direction is kept as stored and the other shrinks: no pixel is made up, and no frame takes more memory.
     wide, high = (width, height / aspect) if aspect > 1 else (width * aspect, float(height))
     scale = min(1.0, max_side / max(wide, high))
     return max(1, round(wide * scale)), max(1, round(high * scale))

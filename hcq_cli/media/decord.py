@@ -20,9 +20,9 @@ from hcq_cli.media.pyav import PyAVMedia, start_s
 LOST_IN = {"mpegts"}
 """Containers in which decord may begin at the second key frame, with the times of the first."""
 LATEST_S = 1e7
-"""A time beyond this is nonsense (four months)…"""
+"""A time beyond this is nonsense: four months, in seconds."""
 LATER_S = 60.0
-"""…and so is one that lies beyond twice what the file says of its length by more than this, seconds."""
+"""So is one that lies more than this beyond twice the length that the file says it has, seconds."""
 
 
 class DecordPicture:
@@ -45,13 +45,24 @@ class DecordPicture:
 
 
 class DecordMedia:
-    """A file opened with decord, and with PyAV for its sound; see `Media`."""
+    """A file opened with decord, and with PyAV for its sound; see `Media`.
+
+    Args:
+        path: the file.
+        see: whether pictures are wanted.
+        hear_hz: wanted sample rates.
+    """
 
     def __init__(self, path: str, see: bool, hear_hz: Sequence[int]) -> None:
         self.warnings: list[str] = []
         self.packets = 0
-        self._unheard = ""
-        self._sound = self._open_sound(path, hear_hz)
+        reason = ""
+        self._sound: PyAVMedia | None = None
+        try:
+            self._sound = PyAVMedia(path, False, hear_hz)
+        except CannotOpenError as error:  # decord's own FFmpeg, which is another one, may yet open the picture
+            reason = str(error)
+            self.warnings.append(f"no sound: {error}")
         self.has_picture = self._sound is None or self._sound.has_picture
         self.has_sound = self._sound is not None and self._sound.has_sound
         self.duration_s = self._sound.duration_s if self._sound is not None else None
@@ -66,22 +77,14 @@ class DecordMedia:
                 # One thread, on the CPU: see pyav.py. What else it may fail on is asked for now, while another
                 # decoder can still be taken.
                 self._frames = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
-                self._aspect, self._shown = self._pixel_aspect(), list(self._times())
+                self._aspect, self._shown = self._pixel_aspect(), self._times()
             except Exception as error:  # DECORDError, RuntimeError and others
                 self.close()
-                raise CannotOpenError(self._unheard or f"decord: {type(error).__name__}") from error
-
-    def _open_sound(self, path: str, hear_hz: Sequence[int]) -> PyAVMedia | None:
-        try:
-            return PyAVMedia(path, False, hear_hz)
-        except CannotOpenError as error:
-            self._unheard = str(error)
-            self.warnings.append(f"no sound: {error}")
-            return None
+                raise CannotOpenError(reason or f"decord: {type(error).__name__}") from error
 
     def close(self) -> None:
         """See `Media.close`."""
-        self._frames = None
+        self._frames = None  # decord closes a file when nothing refers to it any more
         if self._sound is not None:
             self._sound.close()
 
@@ -115,34 +118,33 @@ class DecordMedia:
             yield DecordPicture(image, shown_s, gone_s - shown_s, self._aspect)
 
     def _pixel_aspect(self) -> Any:
+        """Width of a pixel over its height, of the picture as decord turns it; None if the file does not say."""
         video = self._sound.video if self._sound is not None else None
         if video is None or not video.sample_aspect_ratio:
             return None
+        # Whether it was turned by a quarter, only a frame tells; then the reader goes back to the beginning.
         turned = self._frames[0].shape[:2] != (video.height, video.width)
         self._frames.seek(0)
         return 1 / video.sample_aspect_ratio if turned else video.sample_aspect_ratio
 
-    def _times(self) -> Iterator[tuple[float, float]]:
+    def _times(self) -> list[tuple[float, float]]:
         """When each frame is shown and gone, seconds; by the frame rate if decord's times are nonsense."""
         count = len(self._frames)
         times = np.asarray(self._frames.get_frame_timestamp(range(count)), np.float64).reshape(count, 2)
+        video = self._sound.video if self._sound is not None else None
         # decord's times start with the stream; the clock starts with the file.
         late_s = 0.0
-        if self._sound is not None and self._sound.video is not None and self._sound.video.start_time is not None:
-            video = self._sound.video
+        if self._sound is not None and video is not None and video.start_time is not None:
             late_s = float(video.start_time * video.time_base) - start_s(self._sound.container)
         latest_s = min(LATEST_S, 2 * self.duration_s + LATER_S) if self.duration_s else LATEST_S
         if not np.isfinite(times).all() or np.abs(times).max(initial=0) > latest_s:
-            rate = self._rate()
+            # PyAV's guess comes first: an AVI may count 600 ticks a second and show 25 frames.
+            guess = video.guessed_rate if video is not None else None
+            rate = float(guess or self._frames.get_avg_fps() or 1.0)
             times = np.arange(count)[:, None] / rate + np.array([[0.0, 1 / rate]])
         elif self._sound is not None:
             late_s -= float(times[0, 0]) if count else 0.0
-        yield from ((float(shown) + late_s, float(gone) + late_s) for shown, gone in times)
-
-    def _rate(self) -> float:
-        """Frames a second. PyAV's guess comes first: an AVI may count 600 ticks a second and show 25 frames."""
-        video = self._sound.video if self._sound is not None else None
-        return float((video.guessed_rate if video is not None else None) or self._frames.get_avg_fps() or 1.0)
+        return [(float(shown) + late_s, float(gone) + late_s) for shown, gone in times]
 
 
 class DecordDecoder:

@@ -80,56 +80,56 @@ def find_inputs(names: Iterable[str]) -> Inputs:
     names = list(names)
     found, unusable = list[InputVideo](), list[FailedFile]()
     for name in names:
-        for item in _look(name):
+        for item in _search(name):
             if isinstance(item, InputVideo):
                 found.append(item)
             else:
                 unusable.append(item)
+    # A file that exists and cannot be read is a failure of that file; what is not there at all is the caller's error.
     if not found and not any(os.path.lexists(item.path) and not os.path.isdir(item.path) for item in unusable):
-        raise NotFoundError(_nothing(names, unusable), "give a folder of videos, a file, or --from LIST")
+        told = "; ".join(f"{item.path}: {item.error}" for item in unusable[:3])
+        raise NotFoundError(
+            told if names else "the list of videos is empty", "give a folder of videos, a file, or --from LIST"
+        )
     return Inputs(_distinct(found), list(dict.fromkeys(unusable)))
 
 
-def _nothing(names: Sequence[str], unusable: Sequence[FailedFile]) -> str:
-    if not names:
-        return "the list of videos is empty"
-    return "; ".join(f"{item.path}: {item.error}" for item in unusable[:3])
-
-
-def _look(name: str) -> Iterator[InputVideo | FailedFile]:
+def _search(name: str) -> Iterator[InputVideo | FailedFile]:
+    # What exists is taken as it is: a name may hold the characters of a pattern.
     if os.path.isdir(name):
-        yield from _folder(name)
+        yield from _search_folder(name)
     elif os.path.lexists(name):
         yield _file(name, os.path.basename(name))
     elif glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))
         for match in matches:
-            yield from _look(match)
+            yield from _search(match)
         if not matches:
             yield FailedFile(name, "no file matches")
     else:
         yield FailedFile(name, "no such file or folder")
 
 
-def _folder(folder: str) -> Iterator[InputVideo | FailedFile]:
+def _search_folder(folder: str) -> Iterator[InputVideo | FailedFile]:
+    """All videos below a folder, links followed; and what could not be listed."""
     any_video = False
-    broken: list[OSError] = []
+    unreadable: list[OSError] = []
     visited: set[str] = set()
-    for place, below, files in os.walk(folder, onerror=broken.append, followlinks=True):
+    for place, below, files in os.walk(folder, onerror=unreadable.append, followlinks=True):
         real = os.path.realpath(place)
         if real in visited:  # a link back to where we were
             below.clear()
             continue
         visited.add(real)
-        below.sort()
+        below.sort()  # os.walk goes on in the order in which this list is left
         for file in sorted(files):
             if Path(file).suffix.lower() in SUFFIXES:
                 any_video = True
                 path = os.path.join(place, file)
                 yield _file(path, Path(os.path.relpath(path, folder)).as_posix())
-    for error in broken:
+    for error in unreadable:
         yield FailedFile(str(error.filename), error.strerror or str(error))
-    if not any_video and not broken:
+    if not any_video and not unreadable:
         yield FailedFile(folder, f"no videos in this folder (a video's name ends in {' '.join(sorted(SUFFIXES))})")
 
 
@@ -151,6 +151,7 @@ def _file(path: str, id: str) -> InputVideo | FailedFile:
 def _distinct(found: Sequence[InputVideo]) -> list[InputVideo]:
     """Each file once (itself rather than a link to it), each id once, sorted by id."""
     by_file: dict[str, InputVideo] = {}
+    # Sorting is stable: files before links, and otherwise in the order in which they were found.
     for item in sorted(found, key=lambda item: os.path.islink(item.path)):
         by_file.setdefault(os.path.realpath(item.path), item)
     order = {item.path: at for at, item in reversed(list(enumerate(found)))}

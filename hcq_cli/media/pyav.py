@@ -19,7 +19,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from hcq_cli.media.audio import Hearing
+from hcq_cli.media.audio import AudioConverter
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
@@ -33,7 +33,7 @@ MOST_BROKEN_PACKETS = 1000
 
 
 @dataclass
-class Breaks:
+class TrackDamage:
     """What could not be decoded of a track.
 
     Args:
@@ -47,6 +47,12 @@ class Breaks:
     first_s: float = 0.0
     spoilt: int = 0
     waiting: bool = False
+
+    def describe(self, kind: str) -> str:
+        """For people; `kind` is picture or sound."""
+        many = "1 piece" if self.packets == 1 else f"{self.packets} pieces"
+        spoilt = f", {self.spoilt} frames after it left out" if self.spoilt else ""
+        return f"the {kind} is broken at {self.first_s:.1f} s ({many} could not be decoded{spoilt})"
 
 
 def reason(error: Exception) -> str:
@@ -121,10 +127,10 @@ class PyAVMedia:
             *([self.video] if see and self.video else []),
             *([self.audio] if hear_hz and self.audio else []),
         ]
-        self._hearing = Hearing(hear_hz)
+        self._converter = AudioConverter(hear_hz)
         self._reformatters: dict[int, VideoReformatter] = {}
         self._reached_s = {"picture": 0.0, "sound": 0.0}
-        self._breaks: dict[str, Breaks] = {}
+        self._damage: dict[str, TrackDamage] = {}
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
 
@@ -134,27 +140,19 @@ class PyAVMedia:
 
     def __iter__(self) -> Iterator[Picture | Sound]:
         """See `Media.__iter__`."""
-        able = [stream for stream in self._wanted if self._prepare(stream)]
+        streams = []
+        for stream in self._wanted:
+            if stream.codec_context is None:
+                self.warnings.append(f"no decoder for the {_kind(stream)} track")
+                continue
+            stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # why: see the top of this file
+            streams.append(stream)
         try:
-            for packet in self._packets(able) if able else ():
+            for packet in self._packets(streams) if streams else ():
                 yield from self._decode(packet)
-            yield from self._hearing.finish()
+            yield from self._converter.finish()
         finally:  # also when the caller has seen enough
-            self.warnings += [self._told(kind, breaks) for kind, breaks in self._breaks.items()]
-
-    def _told(self, kind: str, breaks: Breaks) -> str:
-        many = "1 piece" if breaks.packets == 1 else f"{breaks.packets} pieces"
-        spoilt = f", {breaks.spoilt} frames after it left out" if breaks.spoilt else ""
-        return f"the {kind} is broken at {breaks.first_s:.1f} s ({many} could not be decoded{spoilt})"
-
-    def _prepare(self, stream: Any) -> bool:
-        """Whether this FFmpeg has a decoder for the stream; one thread, see above."""
-        if stream.codec_context is None:
-            self.warnings.append(f"no decoder for the {kind_of(stream)} track")
-            return False
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        return True
+            self.warnings += [damage.describe(kind) for kind, damage in self._damage.items()]
 
     def _packets(self, streams: list[Any]) -> Iterator[Any]:
         """The packets, then an empty one a stream, which makes the decoders give what they hold back."""
@@ -166,69 +164,72 @@ class PyAVMedia:
                 yield packet
         except (av.FFmpegError, OSError) as error:
             self.warnings.append(f"the file breaks off: {reason(error)}")
-        if not flushed:
+        if not flushed:  # PyAV's own empty packets come only where the file ends well
             for stream in streams:
                 packet = av.Packet()
                 packet.stream = stream
                 yield packet
 
     def _decode(self, packet: Any) -> Iterator[Picture | Sound]:
-        stream = packet.stream
-        kind = kind_of(stream)
-        if kind in self._breaks and self._breaks[kind].packets >= MOST_BROKEN_PACKETS:
+        stream, kind = packet.stream, _kind(packet.stream)
+        damage = self._damage.get(kind)
+        if damage is not None and damage.packets >= MOST_BROKEN_PACKETS:
             return
         try:
             frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
-            self._broken(kind, error)
+            self._count_broken(kind, error)
             return
         for frame in frames:
             if kind == "sound":
-                yield from self._heard(frame)
-            elif not self._spoilt(frame):
+                yield from self._sounds(frame)
+            elif damage is None or self._stands_for_itself(frame, damage):
                 yield self._picture(frame, stream)
 
-    def _broken(self, kind: str, error: Exception) -> None:
+    def _count_broken(self, kind: str, error: Exception) -> None:
         if isinstance(error, MemoryError):
             raise error
-        breaks = self._breaks.setdefault(kind, Breaks(first_s=self._reached_s[kind]))
-        breaks.packets += 1
-        breaks.waiting = kind == "picture"
+        damage = self._damage.setdefault(kind, TrackDamage(first_s=self._reached_s[kind]))
+        damage.packets += 1
+        damage.waiting = kind == "picture"
 
-    def _heard(self, frame: Any) -> Iterator[Sound]:
+    def _stands_for_itself(self, frame: Any, damage: TrackDamage) -> bool:
+        """After a broken packet: whether a frame can be shown, which those from the next key frame on can.
+
+        FFmpeg gives the frames in between as if they were whole, grey or smeared with what is not there.
+        """
+        damage.waiting = damage.waiting and not frame.key_frame
+        damage.spoilt += damage.waiting
+        return not damage.waiting
+
+    def _sounds(self, frame: Any) -> Iterator[Sound]:
         try:
-            sounds = list(self._hearing.hear(frame, self._zero_s))
+            sounds = list(self._converter.convert(frame, self._zero_s))
         except (av.FFmpegError, ValueError) as error:  # decoded, and of a form that cannot be
-            self._broken("sound", error)
+            self._count_broken("sound", error)
             return
         for sound in sounds:
             self._reached_s["sound"] = sound.start_s + len(sound.samples) / sound.hz
             yield sound
 
-    def _spoilt(self, frame: Any) -> bool:
-        breaks = self._breaks.get("picture")
-        if breaks is None or not breaks.waiting:
-            return False
-        breaks.waiting = not frame.key_frame
-        breaks.spoilt += breaks.waiting
-        return breaks.waiting
-
     def _picture(self, frame: Any, stream: Any) -> PyAVPicture:
         base = frame.time_base or stream.time_base
         if self._untimed:
-            stamp = self._decoding_order(frame, stream)
+            stamp = self._stamp_by_order(frame, stream)
         else:
             stamp = frame.pts if frame.pts is not None else frame.dts
         duration_s = float(frame.duration * base) if frame.duration else 0.0
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
+        # Without a stamp it follows the frame before it.
         time_s = self._reached_s["picture"] if stamp is None else float(stamp * base) - self._zero_s
         self._reached_s["picture"] = time_s + duration_s
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         return PyAVPicture(frame, time_s, duration_s, aspect, self._reformatters)
 
-    def _decoding_order(self, frame: Any, stream: Any) -> int | None:
-        """When a frame is shown if frames come in the order of their pictures, at the pace of the packets."""
+    def _stamp_by_order(self, frame: Any, stream: Any) -> int | None:
+        """When a frame is shown, where the file has no presentation times: frames come out of the decoder in the
+        order of their pictures, at the pace of the packets that went in."""
         if frame.dts is None:  # the last ones, that the decoder held back
             return None
         if self._first_dts is None:
@@ -247,7 +248,7 @@ class PyAVDecoder:
         return PyAVMedia(path, see, hear_hz)
 
 
-def kind_of(stream: Any) -> str:
+def _kind(stream: Any) -> str:
     """`picture` or `sound`, for messages."""
     return "sound" if stream.type == "audio" else "picture"
 
