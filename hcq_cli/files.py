@@ -64,7 +64,7 @@ def plain_name(name: object) -> str:
     """
     plain = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
     if not plain or len(os.fsencode(str(name))) > LONGEST_NAME:  # which raises UnicodeEncodeError, a ValueError
-        raise ValueError(f"{str(name)[:80]!r} is not the name of a file in its folder")
+        raise ValueError(f"{str(name)[:80]!r} names no file of the folder, or one outside the folder")
     return str(name)
 
 
@@ -339,6 +339,8 @@ def remove_leftovers(folder: Path) -> int:
     """Delete temporary files that a killed writer left in `folder`; call with the writer lock held."""
     removed = 0
     for path in folder.glob(".*.tmp"):
+        if path.is_dir() and not path.is_symlink():  # none of ours
+            continue
         with suppress(FileNotFoundError):
             path.unlink()
             removed += 1

@@ -17,7 +17,16 @@ import pytest
 
 from hcq_cli import files
 from hcq_cli.errors import DamagedError, LockedError
-from hcq_cli.files import Generations, atomic_open, atomic_path, remove_leftovers, write_json, write_text, writer_lock
+from hcq_cli.files import (
+    Generations,
+    NotRegularError,
+    atomic_open,
+    atomic_path,
+    remove_leftovers,
+    write_json,
+    write_text,
+    writer_lock,
+)
 
 
 def generations(folder: Path, version: int = 1) -> Generations:
@@ -64,11 +73,89 @@ def test_text_keeps_undecodable_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "list").read_bytes() == b"caf\xe9\n"
 
 
+@pytest.mark.parametrize("name", ["a.h5", "…", ".a", "-a", "a b", "bad\udcff.h5", "x" * 255])
+def test_a_plain_name_is_taken_as_it_is(name: str) -> None:
+    assert files.plain_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "/", "a/", "/a", "a/b", "../a", "a\\b", "a\0", "\ud800", "x" * 256, 1, None, b"a", ["a"]]
+)
+def test_anything_else_is_refused(name: object) -> None:
+    with pytest.raises(ValueError, match=r"outside|surrogates"):
+        files.plain_name(name)
+
+
+def strange(folder: Path) -> dict[str, Path]:
+    """What is no file, by the word that the message has for it."""
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    (folder / "file").write_text("mine")
+    (folder / "link").symlink_to("file")
+    return {kind: folder / kind for kind in ("pipe", "folder", "link")} | {"device": Path("/dev/zero")}
+
+
+def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
+    for kind, path in strange(tmp_path).items():
+        for flags in (os.O_RDONLY, os.O_WRONLY | os.O_APPEND | os.O_CREAT):
+            with pytest.raises(NotRegularError, match=f"{path}: is a {kind}") as caught:
+                files.open_regular(path, flags)
+            assert caught.value.exit_code == 4 and caught.value.hint
+        if kind != "link":
+            with pytest.raises(NotRegularError, match=kind):
+                files.read_regular(path, links=True)
+    assert files.read_regular(tmp_path / "link", links=True) == files.read_regular(tmp_path / "file") == b"mine"
+    with pytest.raises(FileNotFoundError):
+        files.open_regular(tmp_path / "nothing")
+
+
+def test_what_is_put_in_a_files_place_meanwhile_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, looks = files._refuse_irregular, []
+
+    def once_blind(path: Path | str, mode: int) -> None:
+        looks.append(path)
+        if len(looks) > 1:
+            look(path, mode)
+
+    monkeypatch.setattr(files, "_refuse_irregular", once_blind)
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc").is_dir() else 0
+    for path in strange(tmp_path).values():
+        for flags in (os.O_RDONLY, os.O_WRONLY):
+            looks.clear()
+            with pytest.raises(NotRegularError):
+                files.open_regular(path, flags)
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_is_none_where_a_link_leads_to_one(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "file").write_text("")
+    files.need_folder(tmp_path / "folder")
+    files.need_folder(tmp_path / "nothing")
+    for name in ("link", "file"):
+        with pytest.raises(NotRegularError, match=f"{name}: is a {name}, not a folder"):
+            files.need_folder(tmp_path / name)
+
+
+def test_a_lock_empties_no_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "diary").write_text("mine")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "writer.lock").symlink_to(tmp_path / "diary")
+    with pytest.raises(NotRegularError, match=r"writer\.lock"), writer_lock(tmp_path / "store"):
+        pass
+    assert (tmp_path / "diary").read_text() == "mine"
+
+
 def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (".file.abc.tmp", "file", ".hidden", "file.tmp"):
         (tmp_path / name).write_text("x")
+    (tmp_path / ".folder.tmp").mkdir()
     assert remove_leftovers(tmp_path) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "file", "file.tmp"]
+    left = [".folder.tmp", ".hidden", "file", "file.tmp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
 
 
 def test_generations_follow_each_other_and_the_last_few_stay(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def read_sidecar(network: Path) -> Sidecar:
         WeightsError: it says something that makes no sense.
     """
     path = sidecar_path(network)
+    if path.exists() and not path.is_file():  # a pipe, which would be waited for
+        raise WeightsError(f"{path}: is no file", HINT)
     try:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -219,7 +219,8 @@ def onnx_file(source: str) -> Path | None:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files with learned numbers in a folder that may be opened."""
-    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx"), *folder.glob("onnx/model.onnx")])
+    found = [*folder.glob("*.safetensors"), *folder.glob("*.onnx"), *folder.glob("onnx/model.onnx")]
+    return sorted(path for path in found if path.is_file())  # nothing waits for a pipe
 
 
 def digest(paths: Iterable[Path]) -> str:
@@ -240,6 +241,8 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     Raises:
         WeightsError: it is not there, or is none.
     """
+    if path.exists() and not path.is_file():  # a pipe, which would be waited for
+        raise WeightsError(f"{path}: is no file", "fetch or copy it again")
     try:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -18,6 +18,7 @@ import hashlib
 import json
 import math
 import mmap
+import os
 import shutil
 import struct
 import tempfile
@@ -31,7 +32,7 @@ from typing import IO, Any
 import numpy as np
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
-from hcq_cli.files import atomic_path
+from hcq_cli.files import atomic_path, open_regular
 
 MAGIC = b"\x89HCQ\r\n\x1a\n"
 VERSION = 1
@@ -246,7 +247,7 @@ class Container:
     def _read_header(self) -> bytes:
         """Map the file into memory and check that its two ends belong together."""
         try:
-            with self.path.open("rb") as source:
+            with os.fdopen(open_regular(self.path, links=True), "rb") as source:
                 # An empty file cannot be mapped.
                 empty = source.seek(0, 2) == 0
                 data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.grammar import captions
-from hcq_cli.errors import UsageError
-from hcq_cli.files import write_json, write_text
+from hcq_cli.errors import DamagedError, UsageError
+from hcq_cli.files import need_folder, read_regular, write_json, write_text
 from hcq_cli.workspace import Workspace
 
 
@@ -65,7 +65,9 @@ class DemoFolder:
 
         Raises:
             UsageError: it is somebody else's folder, or holds another demo.
+            NotRegularError: its folder of clips is a link, through which files elsewhere would be replaced.
         """
+        need_folder(self.clips)
         found = self._found()
         if found is not None and fresh:
             shutil.rmtree(self.clips, ignore_errors=True)
@@ -83,8 +85,8 @@ class DemoFolder:
 
     def _found(self) -> dict[str, object] | None:
         try:
-            found = json.loads((self.root / "demo.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(read_regular(self.root / "demo.json"))
+        except (OSError, ValueError, DamagedError):
             return None
         return found if isinstance(found, dict) else None
 

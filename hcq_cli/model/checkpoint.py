@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from experts.neural.sizes import ForeignFileError, Held, outline, read_held
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
-from hcq_cli.files import atomic_path, digest_bytes, digest_file, write_json
+from hcq_cli.files import atomic_path, digest_bytes, digest_file, plain_name, write_json
 from hcq_cli.model.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -286,9 +286,20 @@ def read_header(folder: Path) -> Header:
         raise DamagedError(f"{path}: is of format {name!r}, not {FORMAT!r}", "give a folder that hcq train wrote")
     if not isinstance(version, int) or version > VERSION:
         raise DamagedError(f"{path}: format version {version}, this hcq reads up to {VERSION}", "upgrade hcq")
+    _check_names(path, files)
     if identity != _hash(shape, files):
         raise DamagedError(f"{path}: its hash does not match, the file is damaged", "hcq train --resume")
     return Header(identity, files, ModelConfig.from_dict(shape), document.get("about", {}))
+
+
+def _check_names(path: Path, files: Any) -> None:
+    """Raise DamagedError where config.json names a file elsewhere, or not all that belong to a model."""
+    try:
+        lacking = {WEIGHTS_FILE, *TEXT_FILES} - {plain_name(name) for name in files}
+        if lacking:
+            raise ValueError(f"it names no {min(lacking)}")
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"{path}: makes no sense ({error})", "give a folder that hcq train wrote") from error
 
 
 def model_hash(folder: Path) -> str:

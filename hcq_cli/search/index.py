@@ -27,7 +27,7 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
 from hcq_cli.codes.container import Container
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.files import Generations, Manifest
+from hcq_cli.files import Generations, Manifest, need_regular, plain_name
 from hcq_cli.model.exported_tower import ExportedTower
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
@@ -110,12 +110,19 @@ class IndexManifest:
                 ivf=body.get("partition", ""),
                 text_encoder=TextEncoderEntry(**body["tower"]) if body.get("tower") else None,
             )
-            # The folder may come from anywhere: a name must not lead out of it.
-            if not all(Path(name).name == name for name in manifest.files()):
-                raise ValueError("it names files outside the folder")
+            manifest._check()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"{source}: the manifest makes no sense ({error})", REMEDY) from error
         return manifest
+
+    def _check(self) -> None:
+        """Raise ValueError where a name leads out of the folder, which may come from anywhere, or a number is none."""
+        encoders = [self.text_encoder.file] if self.text_encoder else []
+        for name in (self.quantizer, *(entry.file for entry in self.segments), *encoders, *self.files()):
+            plain_name(name)
+        counts = [count for entry in self.segments for count in (entry.videos, entry.removed)]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("a segment's number of videos is none")
 
     def files(self) -> list[str]:
         """Every file the generation is made of."""
@@ -184,6 +191,8 @@ class Index:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation
         self.manifest = IndexManifest.from_json(manifest.body, folder)
+        for name in self.manifest.files():
+            need_regular(folder / name)
         self._quantizer = Container(folder / self.manifest.quantizer, QUANTIZER, REMEDY)
         self.header, self.codebooks, self.scale = read_quantizer(self._quantizer)
         # Said twice, so that a quantizer copied from another index is not taken for this one's.

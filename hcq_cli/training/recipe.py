@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, NotFoundError, UsageError
+from hcq_cli.files import read_regular
 from hcq_cli.model.config import from_table
 from hcq_cli.training.config import Recipe
 
@@ -102,8 +103,8 @@ def _read(name: str) -> tuple[str, Path | None]:
     path = Path(name)
     if name.endswith(".toml") or path.is_file():
         try:
-            return path.read_text("utf-8"), path.parent
-        except (OSError, UnicodeDecodeError) as error:
+            return read_regular(path, links=True).decode("utf-8"), path.parent
+        except (OSError, UnicodeDecodeError, DamagedError) as error:
             raise NotFoundError(f"recipe {name}: cannot be read ({error})", "hcq recipes") from error
     known = names()
     if name not in known:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.files import sync_folder
+from hcq_cli.files import need_folder, read_regular, sync_folder
 
 FOLDER, BEST, PROGRESS = "resume", "best", "progress.json"
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -50,6 +50,7 @@ def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
         DamagedError: it cannot be read.
     """
     folder = run / FOLDER
+    need_folder(folder)
     names = sorted(folder.iterdir()) if folder.is_dir() else []
     # By number: a run killed between writing an epoch and dropping the one before has left both.
     found = [(int(match[1]), path) for path in names if (match := EPOCH_PATTERN.fullmatch(path.name))]
@@ -57,7 +58,7 @@ def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
         return None
     _, path = max(found)
     try:
-        return path, ResumeState(**json.loads((path / PROGRESS).read_text("utf-8")))
+        return path, ResumeState(**json.loads(read_regular(path / PROGRESS)))
     except (OSError, ValueError, TypeError) as error:
         raise DamagedError(f"{path}: cannot be resumed from ({error})", f"remove {folder} and train anew") from error
 
@@ -94,6 +95,7 @@ def _replace(target: Path, fill: Callable[[Path], None]) -> None:
         target: the folder.
         fill: writes its files into the folder it is given.
     """
+    need_folder(target.parent)  # what lies there is replaced: not where a link leads
     fresh = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

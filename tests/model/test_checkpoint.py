@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -86,6 +87,39 @@ def test_a_missing_file_a_foreign_and_a_newer_config(saved: tuple[Model, Path]) 
     (saved[1] / "tokenizer.json").unlink()
     with pytest.raises(DamagedError, match=r"tokenizer\.json"):
         checkpoint.load(saved[1])
+
+
+@pytest.mark.parametrize("name", ["../secret", "/dev/zero", "/etc/passwd", "a/b", ".", "..", "", "a\0"])
+def test_a_config_names_no_file_outside(saved: tuple[Model, Path], name: str) -> None:
+    config = saved[1] / "config.json"
+    document = json.loads(config.read_text())
+    for files in ({**document["files"], name: "0" * 64}, [name], name, {}, {"model.safetensors": "0" * 64}):
+        config.write_text(
+            json.dumps({**document, "files": files, "hash": checkpoint._hash(document["model"], files)})
+        )
+        with pytest.raises(DamagedError, match="makes no sense"):
+            checkpoint.load(saved[1])
+
+
+def test_a_file_of_a_checkpoint_is_read_from_no_pipe_or_device(saved: tuple[Model, Path]) -> None:
+    """A link to a file is followed: its content is the model's, or the checksum tells."""
+    whole = checkpoint.load(saved[1]).hash
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        path, kept = saved[1] / name, saved[1] / "kept"
+        path.rename(kept)
+        path.symlink_to(kept)
+        assert checkpoint.load(saved[1]).hash == whole
+        for target in ("/dev/zero", "/etc/passwd"):
+            path.unlink()
+            path.symlink_to(target)
+            with pytest.raises(HcqError):
+                checkpoint.load(saved[1])
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(HcqError):
+            checkpoint.load(saved[1])
+        path.unlink()
+        kept.rename(path)
 
 
 def test_features_of_another_width_are_refused(saved: tuple[Model, Path]) -> None:

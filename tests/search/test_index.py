@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import timeit
 from dataclasses import replace
@@ -241,6 +242,52 @@ def test_a_manifest_cannot_point_outside(folder: Path) -> None:
     index_module.generations(folder).publish(body)
     with pytest.raises(DamagedError, match="outside the folder"):
         Index.open(folder)
+
+
+STRANGE = ["../codes.hcq", "/VICTIM", "/dev/zero", "a/b.hcq", ".", "..", "a\0", "x" * 300, 7, None, ["a"], ""]
+
+
+@pytest.mark.parametrize("name", STRANGE, ids=str)
+@pytest.mark.parametrize("key", ["quantizer", "segment", "tombstones", "partition", "tower"])
+def test_every_name_of_a_manifest_is_that_of_a_file_in_the_folder(
+    folder: Path, tmp_path: Path, key: str, name: object
+) -> None:
+    (tmp_path / "victim.hcq").write_text("my diary")
+    name = str(tmp_path / "victim.hcq") if name == "/VICTIM" else name
+    body = json.loads(json.dumps(Index.open(folder).content.to_json()))
+    if key in ("segment", "tombstones"):
+        body["segments"][0]["file" if key == "segment" else key] = name
+    else:
+        body[key] = {"file": name, "precision": "float32", "checked": {}} if key == "tower" else name
+    index_module.generations(folder).publish(body)
+    if name in ("", None) and key in ("tombstones", "partition"):  # which says that there is none
+        Index.open(folder).verify()
+        return
+    for work in (Index.open, compact, lambda folder: remove(folder, ["v1.mp4"])):
+        with pytest.raises(DamagedError, match="makes no sense"):
+            work(folder)
+    assert (tmp_path / "victim.hcq").read_text() == "my diary"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link"])
+def test_a_file_of_an_index_that_is_none(folder: Path, tmp_path: Path, kind: str) -> None:
+    """No pipe is waited for, no device read, and no link followed."""
+    for name in Index.open(folder).content.files():
+        kept = tmp_path / "kept"
+        (folder / name).rename(kept)
+        if kind == "pipe":
+            os.mkfifo(folder / name)
+        elif kind == "folder":
+            (folder / name).mkdir()
+        else:
+            (folder / name).symlink_to(kept if kind == "link" else "/dev/zero")
+        with pytest.raises(DamagedError, match=name):
+            Index.open(folder)
+        with pytest.raises(DamagedError, match=name):
+            remove(folder, ["v1.mp4"])
+        (folder / name).rmdir() if kind == "folder" else (folder / name).unlink()
+        kept.rename(folder / name)
+    Index.open(folder).verify()
 
 
 def test_a_second_writer_waits_or_is_refused(tmp_path: Path, folder: Path) -> None:
