@@ -71,7 +71,9 @@ def plain_name(name: object) -> str:
 def _refuse_irregular(path: Path | str, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "no file")
-        raise NotRegularError(f"{path}: is {kind}, not a file", "move it away, then run the same command again")
+        raise NotRegularError(
+            f"{path}: is {kind}, not a file, and cannot be read", "move it away, then run the same command again"
+        )
 
 
 def need_regular(path: Path) -> None:

@@ -237,6 +237,90 @@ def no_custom_code_is_trusted_and_nothing_is_fetched(tree: ast.AST) -> Iterator[
             yield call
 
 
+NAMES_OF_FILES = {"name", "file", "path", "filename", "quantizer", "tombstones", "partition", "tower", "shard"}
+JOINS = ("Path", "joinpath", "join", "with_name")
+
+
+@rule(
+    bad=[
+        'path = folder / SHARDS / entry["name"]',  # as it stood in the feature store
+        'left = [entry for entry in entries if folder / SHARDS / entry["name"] not in bad]',
+        'Segment(folder / str(body["quantizer"]))',
+        "folder / f\"{entry['name']}.h5\"",
+        'folder / body.get("partition", "")',
+        'Path(folder, entry["file"])',
+        'folder.joinpath("shards", entry["name"])',
+        'os.path.join(folder, entry["name"])',
+    ],
+    good=[
+        'folder / plain_name(entry["name"])',
+        "folder / SHARDS / entry.name",  # of a class whose maker has checked it
+        'share = done / counts["videos"]',
+        '", ".join(row["name"] for row in rows)',
+    ],
+)
+def a_name_out_of_a_file_is_checked_before_it_is_joined(tree: ast.AST) -> Iterator[ast.AST]:
+    """A manifest may come from anywhere, and its names may lead anywhere: `hcq_cli.files.plain_name`."""
+    for node in nodes(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _named_in_a_file(node.right):
+            yield node
+    for call in calls(tree):
+        text = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant)  # ", ".join
+        if dotted(call.func).rpartition(".")[2] in JOINS and not text and any(map(_named_in_a_file, call.args)):
+            yield call
+
+
+def _named_in_a_file(node: ast.AST) -> bool:
+    """Whether an expression holds the name of a file as a document has it, unchecked."""
+    if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] == "plain_name":
+        return False
+    key: object = None
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        key = node.slice.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        key = getattr(node.args[0], "value", None)
+    return key in NAMES_OF_FILES or any(map(_named_in_a_file, ast.iter_child_nodes(node)))
+
+
+def opens(tree: ast.AST) -> Iterator[ast.AST]:
+    """Whatever opens a file and would wait for a pipe, read a device or follow a link."""
+    for call in calls(tree):
+        name = dotted(call.func)
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        paths_method = method in ("open", "read_text", "read_bytes") and name not in (
+            "FeatureStore.open",
+            "Index.open",
+        )
+        if (name == "open" or paths_method) and name != "temporary.open":  # which hcq has just made
+            yield call
+
+
+@pytest.mark.parametrize("snippet", ["open(path)", "path.open('rb')", "path.read_bytes()", "os.open(path, 0)"])
+def test_what_opens_a_file_is_found(snippet: str) -> None:
+    assert list(opens(ast.parse(snippet)))
+
+
+def test_what_a_stranger_may_have_made_is_opened_by_one_function() -> None:
+    """`hcq_cli.files.open_regular`: in the feature store, the index and the containers that both are made of."""
+    formats = ("hcq_cli/features/", "hcq_cli/codes/", "hcq_cli/search/index", "hcq_cli/search/segment")
+    writers = {
+        "hcq_cli/features/shard_writer.py",
+        "hcq_cli/features/export.py",
+    }  # into files that they make themselves
+    looked_at = {file: tree for file, tree in SOURCES.items() if file.startswith(formats) and file not in writers}
+    assert {
+        "hcq_cli/features/open_files.py",
+        "hcq_cli/codes/container.py",
+        "hcq_cli/search/index.py",
+    } <= looked_at.keys()
+    found = [
+        f"{file}:{getattr(node, 'lineno', '?')}: {ast.unparse(node)[:80]}"
+        for file, tree in looked_at.items()
+        for node in opens(tree)
+    ]
+    assert not found
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_no_source_breaks_the_rule(name: str) -> None:
     broken = [

@@ -116,7 +116,7 @@ class IndexManifest:
         return manifest
 
     def _check(self) -> None:
-        """Raise ValueError where a name leads out of the folder, which may come from anywhere, or a number is none."""
+        """Raise ValueError where a name leads out of the folder, which may come from anywhere, or a count is none."""
         encoders = [self.text_encoder.file] if self.text_encoder else []
         for name in (self.quantizer, *(entry.file for entry in self.segments), *encoders, *self.files()):
             plain_name(name)

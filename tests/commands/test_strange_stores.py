@@ -22,8 +22,9 @@ from feature_samples import video
 
 from hcq_cli.app import build
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.store import FeatureWriter, write_incoming
-from hcq_cli.features.words import read_words, write_words
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.transcripts import read_transcripts, write_transcripts
+from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.files import Generations, digest_file
 
 PROGRAM: Any = typer.main.get_command(build())
@@ -50,7 +51,7 @@ def in_time() -> Iterator[None]:
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pristine") / "store"
     with FeatureWriter(folder) as writer:
-        writer.add_shard([video("a.mp4"), video("b.mp4")])
+        writer.add_videos([video("a.mp4"), video("b.mp4")])
     write_incoming(folder, video("late.mp4"))
     return folder
 
@@ -61,7 +62,7 @@ def store(pristine: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "theirs" / "store"
     shutil.copytree(pristine, folder)
     with FeatureWriter(tmp_path / "mine") as writer:
-        writer.add_shard([video("mine.mp4")])
+        writer.add_videos([video("mine.mp4")])
     (shard,) = (tmp_path / "mine" / "shards").iterdir()
     shutil.copy(shard, tmp_path / "victim.h5")
     shutil.copy(shard, tmp_path / "theirs" / "victim.h5")
@@ -251,7 +252,7 @@ def test_an_older_manifest_does_not_lead_out_either(store: Path, tmp_path: Path)
     known.publish({"shards": known.read(1).body["shards"]})
     newest = known.path(known.numbers()[-1])
     with FeatureWriter(store) as writer:
-        writer.fold()
+        writer.compact()
     newest.write_bytes(b"damaged")
     for later in known.numbers():
         if known.path(later) > newest:
@@ -282,12 +283,12 @@ def test_a_file_beside_the_manifest_that_is_no_file(
         writer.record_failure("/x", "broken")
     if name == "words.jsonl":
         with in_time(), pytest.raises(DamagedError, match=name):
-            read_words(store, "c0")
+            read_transcripts(store, "c0")
         spoken = video("a.mp4")
         tokens = spoken.tokens["appearance"]
         object.__setattr__(tokens, "words", ("hello",) * len(tokens.times))
         with in_time(), pytest.raises(DamagedError, match=name):
-            write_words(store, spoken)
+            write_transcripts(store, spoken)
     after = everything(tmp_path)
     assert {path: after.get(path) for path in before} == before
 

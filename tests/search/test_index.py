@@ -254,7 +254,7 @@ def test_every_name_of_a_manifest_is_that_of_a_file_in_the_folder(
 ) -> None:
     (tmp_path / "victim.hcq").write_text("my diary")
     name = str(tmp_path / "victim.hcq") if name == "/VICTIM" else name
-    body = json.loads(json.dumps(Index.open(folder).content.to_json()))
+    body = json.loads(json.dumps(Index.open(folder).manifest.to_json()))
     if key in ("segment", "tombstones"):
         body["segments"][0]["file" if key == "segment" else key] = name
     else:
@@ -272,7 +272,7 @@ def test_every_name_of_a_manifest_is_that_of_a_file_in_the_folder(
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "link"])
 def test_a_file_of_an_index_that_is_none(folder: Path, tmp_path: Path, kind: str) -> None:
     """No pipe is waited for, no device read, and no link followed."""
-    for name in Index.open(folder).content.files():
+    for name in Index.open(folder).manifest.files():
         kept = tmp_path / "kept"
         (folder / name).rename(kept)
         if kind == "pipe":
