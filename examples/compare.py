@@ -50,7 +50,7 @@ from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
 from hcq_cli.training.data import TrainingData
 from hcq_cli.training.loop import train
-from hcq_cli.training.progress import SilentObserver, StepReport
+from hcq_cli.training.progress import StepReport, TrainingObserver
 
 RECIPE = Path(__file__).with_name("small.toml")
 SIBLINGS = ("hcq", "hct", "jpq", "dcmh")
@@ -261,7 +261,7 @@ def rotated(
     return both_directions(t2v, v2t, tested.owner)
 
 
-class StepCounter(SilentObserver):
+class StepCounter(TrainingObserver):
     """Counts steps; says warnings."""
 
     steps = 0

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hcq_cli.api.progress import SILENT, Bar, Progress
 from hcq_cli.errors import NotFoundError
+from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
 from hcq_cli.workspace import Workspace
-
-if TYPE_CHECKING:
-    from hcq_cli.training.progress import EpochReport, StepReport
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-class _Observer:
+class _Observer(TrainingObserver):
     """Tells a progress of a training: one live line, and a note an epoch."""
 
     def __init__(self, progress: Progress, bar: Bar) -> None:

@@ -6,8 +6,6 @@ video.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,10 +14,9 @@ from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
-from hcq_cli.model.vectors import Encoded
 from hcq_cli.model.video import VideoTensors
-from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
+from hcq_cli.training.method import TrainingMethod
 
 BITS_A_CODE = 8
 
@@ -118,20 +115,8 @@ def quantization(texts: Tensor, videos: Tensor) -> Tensor:
     return ((shared - texts).square() + (shared - videos).square()).mean()
 
 
-class DCMHMethod:
-    """Towers by contrast, then the hashing loss: likelihood, quantization, balance.
-
-    Args:
-        network: to train.
-        recipe: how.
-    """
-
-    def __init__(self, network: DCMH, recipe: Recipe) -> None:
-        self.network, self.recipe = network, recipe
-
-    def on_train_start(self, vectors: int) -> list[str]:
-        """See `TrainingMethod.on_train_start`: nothing to prepare."""
-        return []
+class DCMHMethod(TrainingMethod[DCMH]):
+    """Towers by contrast, then the hashing loss: likelihood, quantization, balance."""
 
     def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
         """See `TrainingMethod.training_step`."""
@@ -156,6 +141,3 @@ class DCMHMethod:
         """The hashing layers begin; no codewords move: the 256 patterns of eight bits are what they are."""
         if finished == dense_epochs(self.recipe):
             self.network.hashes.fill_(True)
-
-    def on_train_end(self, embed: Callable[[int], Encoded]) -> None:
-        """Nothing to fit."""

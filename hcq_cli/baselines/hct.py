@@ -6,17 +6,14 @@ by contrast is also the first phase of the other baselines.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor
 
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextEncoder
-from hcq_cli.model.vectors import Encoded
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, batch_R1, contrast
+from hcq_cli.training.method import TrainingMethod
 
 
 class HCT(DualEncoder):
@@ -50,27 +47,9 @@ def dense_epochs(recipe: Recipe) -> int:
     return min(max(round(recipe.sibling.dense * epochs), 1), max(epochs - 1, 1))
 
 
-class HCTMethod:
-    """HCQ's loss on dense vectors; there are no codewords to move.
-
-    Args:
-        network: to train.
-        recipe: how.
-    """
-
-    def __init__(self, network: DualEncoder, recipe: Recipe) -> None:
-        self.network, self.recipe = network, recipe
-
-    def on_train_start(self, vectors: int) -> list[str]:
-        """See `TrainingMethod.on_train_start`: nothing to prepare."""
-        return []
+class HCTMethod(TrainingMethod[DualEncoder]):
+    """HCQ's loss on dense vectors; there are no codewords to move."""
 
     def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
         """See `TrainingMethod.training_step`."""
         return contrastive_step(self.network, dense, pairs, self.recipe)
-
-    def on_epoch_end(self, vectors: Tensor, finished: int) -> None:
-        """See `TrainingMethod.on_epoch_end`."""
-
-    def on_train_end(self, embed: Callable[[int], Encoded]) -> None:
-        """See `TrainingMethod.on_train_end`."""

@@ -7,8 +7,6 @@ non-parametric form). Letters: B batch, T captions of it, M sub-codebooks, K cod
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,11 +16,10 @@ from hcq_cli.model.config import ModelConfig, QuantizerConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.model.text import TextEncoder
-from hcq_cli.model.vectors import Encoded
 from hcq_cli.model.video import VideoTensors
 from hcq_cli.training.codebooks import CodewordUsage, assign, kmeans, usage_of
-from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
+from hcq_cli.training.method import TrainingMethod
 
 
 class EuclideanQuantizer(nn.Module):
@@ -145,23 +142,13 @@ def ranking_loss(scores: Tensor, positive: Tensor, negatives: Tensor, temperatur
     return F.softplus((others - own) / temperature).mean()
 
 
-class JPQMethod:
+class JPQMethod(TrainingMethod[JPQ]):
     """Towers by contrast, then OPQ on what they give, then towers and codewords together by a ranking loss.
 
     Zhan et al. rank a query's positive against negatives that the index itself puts highest; here those are the
-    batch's, scored against quantized vectors as a search would, in both directions.
-
-    Args:
-        network: to train.
-        recipe: how.
+    batch's, scored against quantized vectors as a search would, in both directions. When training ends the codewords
+    stay as the gradient left them, as in the paper.
     """
-
-    def __init__(self, network: JPQ, recipe: Recipe) -> None:
-        self.network, self.recipe = network, recipe
-
-    def on_train_start(self, vectors: int) -> list[str]:
-        """See `TrainingMethod.on_train_start`: nothing to prepare."""
-        return []
 
     def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
         """See `TrainingMethod.training_step`."""
@@ -195,6 +182,3 @@ class JPQMethod:
             points = points @ rotation
         codewords = quantizer.codewords[0].cpu()
         return usage_of(_chunks(points, len(codewords)), codewords)
-
-    def on_train_end(self, embed: Callable[[int], Encoded]) -> None:
-        """The codewords stay as the gradient left them, as in the paper."""

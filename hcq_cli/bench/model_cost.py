@@ -29,7 +29,7 @@ from hcq_cli.training import recipe as recipes
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.data import TrainingData
 from hcq_cli.training.loop import Trainer
-from hcq_cli.training.progress import SilentObserver
+from hcq_cli.training.progress import TrainingObserver
 
 MMT_EXPERTS = {"s3d": 1024, "vggish": 128, "face": 512, "rgb": 2048, "scene": 2208, "speech": 300, "ocr": 300}
 """Experts of MMT (Gabeur et al., ECCV 2020) and their widths, as in the data sets that HCQ is measured on."""
@@ -163,7 +163,7 @@ def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: i
         rounds: pairs to time.
         device: where to compute.
     """
-    trainer = Trainer(data, recipe, folder, SilentObserver(), device)
+    trainer = Trainer(data, recipe, folder, TrainingObserver(), device)
     trainer.start(must_resume=False)
     network = trainer.network.train()
     sample = trainer.empty_sample(recipe.codebook.sample)

@@ -7,34 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import HcqError, UsageError
+from hcq_cli.features.records import Ragged
 
 MAX_TOKENS = 30
 """Tokens an expert keeps of a video, in the settings of HCQ (Wang et al., WWW 2022, arXiv 2202.03384)."""
-
-
-class RaggedTokens(Protocol):
-    """The tokens of B videos, one after another (`features.records.Ragged`)."""
-
-    @property
-    def features(self) -> NDArray[np.float32]:
-        """float32 [n, dim]."""
-        ...
-
-    @property
-    def times(self) -> NDArray[np.float32]:
-        """float32 [n], seconds; NaN where unknown."""
-        ...
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """int64 [B+1]; video b owns rows offsets[b]:offsets[b+1]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +38,7 @@ class VideoBatch:
 
 
 def collate(
-    ragged: Mapping[str, RaggedTokens], max_tokens: int = MAX_TOKENS, rng: np.random.Generator | None = None
+    ragged: Mapping[str, Ragged], max_tokens: int = MAX_TOKENS, rng: np.random.Generator | None = None
 ) -> VideoBatch:
     """Pad the tokens of B videos to rectangles, keeping at most `max_tokens` of each expert, in order of time.
 

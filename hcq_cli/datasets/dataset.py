@@ -73,7 +73,10 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
         )
     videos = [video for video, kept in zip(found.captioned, keep.tolist(), strict=True) if kept]
     rows = found.rows[keep]
-    groups = _content_groups(store, rows)
+    # A number for each distinct content. Data sets from the web hold the same clip under several names: as each
+    # other's negatives the copies would push apart what their features cannot tell apart.
+    hashes = [store.video(int(row)).content_hash for row in rows]
+    groups = np.unique(np.array(hashes), return_inverse=True)[1].astype(np.int64)
     positions = split_videos(videos)
     splits = {}
     for name in ("train", "val", "test"):
@@ -84,16 +87,6 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
     if leaked:
         warnings.append(f"{leaked} test videos have the same content as a training video")
     return Dataset(splits, positions.explanation, warnings)
-
-
-def _content_groups(store: FeatureStore, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64 [rows]: a number for each distinct content, so that copies of one video are no negatives of each other.
-
-    Data sets collected on the web hold the same clip under several names. As each other's negatives they would push
-    apart what their features cannot tell apart.
-    """
-    hashes = [store.video(int(row)).content_hash for row in rows]
-    return np.unique(np.array(hashes), return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.datasets.batches import RaggedTokens, in_order
+from hcq_cli.datasets.batches import in_order
 from hcq_cli.errors import HcqError
 from hcq_cli.features.records import Ragged
 
@@ -31,7 +31,7 @@ class Features(Protocol):
         """Names of those it holds."""
         ...
 
-    def read(self, rows: NDArray[np.int64], experts: Sequence[str] | None = None, /) -> Mapping[str, RaggedTokens]:
+    def read(self, rows: NDArray[np.int64], experts: Sequence[str] | None = None, /) -> Mapping[str, Ragged]:
         """The tokens of some videos, by expert."""
         ...
 
@@ -45,7 +45,7 @@ class MemoryFeatures:
         position: int64, row → video of `tokens`; −1 for rows that are not held.
     """
 
-    tokens: Mapping[str, RaggedTokens]
+    tokens: Mapping[str, Ragged]
     position: NDArray[np.int64]
 
     @property
@@ -59,7 +59,7 @@ class MemoryFeatures:
         return {name: _take(self.tokens[name], at) for name in (experts if experts is not None else self.tokens)}
 
 
-def _take(tokens: RaggedTokens, at: NDArray[np.int64]) -> Ragged:
+def _take(tokens: Ragged, at: NDArray[np.int64]) -> Ragged:
     """The tokens of the videos at positions `at`, without a loop over videos."""
     first, counts = tokens.offsets[at], tokens.offsets[at + 1] - tokens.offsets[at]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -74,7 +74,7 @@ def cached_in_memory(features: Features, rows: NDArray[np.int64], experts: Seque
 
     Every epoch reads every video, in another order: from a store each batch would be a read of scattered rows.
     """
-    blocks: list[Mapping[str, RaggedTokens]] = []
+    blocks: list[Mapping[str, Ragged]] = []
     room = limit_mb << 20
     for block in read_blocks(features, rows, experts):
         blocks.append(block)
@@ -86,7 +86,7 @@ def cached_in_memory(features: Features, rows: NDArray[np.int64], experts: Seque
     return MemoryFeatures({name: _joined([block[name] for block in blocks]) for name in experts}, position)
 
 
-def _joined(blocks: Sequence[RaggedTokens]) -> Ragged:
+def _joined(blocks: Sequence[Ragged]) -> Ragged:
     counts = np.concatenate([np.diff(block.offsets) for block in blocks])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     features, times = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("features", "times"))
@@ -95,7 +95,7 @@ def _joined(blocks: Sequence[RaggedTokens]) -> Ragged:
 
 def read_blocks(
     features: Features, rows: NDArray[np.int64], experts: Sequence[str]
-) -> Iterator[Mapping[str, RaggedTokens]]:
+) -> Iterator[Mapping[str, Ragged]]:
     """The features of `rows`, a few hundred videos at a time."""
     for at in in_order(len(rows), READ_AT_ONCE):
         yield features.read(rows[at], experts)

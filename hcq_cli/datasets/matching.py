@@ -42,7 +42,7 @@ class MatchResult:
     """What became of every name.
 
     Args:
-        row_list: rows of the store of the names that were found, in the caption file's order; none twice.
+        rows: int64 [N], rows of the store of the names that were found, in the caption file's order; none twice.
         captioned: the captions of each of those rows (what `split_videos` takes).
         absent: names without features.
         ambiguous: names that fit several ids, with those ids.
@@ -50,17 +50,12 @@ class MatchResult:
         uncaptioned: int64 rows of the store that no caption names.
     """
 
-    row_list: list[int] = field(default_factory=list)
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     captioned: list[CaptionedVideo] = field(default_factory=list)
     absent: list[CaptionedVideo] = field(default_factory=list)
     ambiguous: list[tuple[CaptionedVideo, list[str]]] = field(default_factory=list)
     contradictory: list[CaptionedVideo] = field(default_factory=list)
     uncaptioned: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """Rows of the videos that were found, int64 [N]."""
-        return np.array(self.row_list, np.int64)
 
     def problems(self, shown: int = 3) -> list[str]:
         """A sentence for each kind of failure, with its count and the first few names."""
@@ -104,7 +99,7 @@ def match(captions: Captions, store: VideoIds) -> MatchResult:
             found.contradictory.append(video)
         else:
             by_row[rows[0]].captions.extend(video.captions)
-    found.row_list, found.captioned = list(by_row), list(by_row.values())
+    found.rows, found.captioned = np.array(list(by_row), np.int64), list(by_row.values())
     found.uncaptioned = np.setdiff1d(np.arange(len(store)), found.rows)
     return found
 

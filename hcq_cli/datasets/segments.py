@@ -13,7 +13,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.datasets.batches import RaggedTokens
 from hcq_cli.features.records import Ragged
 
 
@@ -49,7 +48,7 @@ def cut_videos(durations_s: Sequence[float], segment_s: float) -> list[VideoSegm
 
 
 def cut_tokens(
-    ragged: Mapping[str, RaggedTokens], segments: Sequence[VideoSegment], durations_s: Sequence[float]
+    ragged: Mapping[str, Ragged], segments: Sequence[VideoSegment], durations_s: Sequence[float]
 ) -> dict[str, Ragged]:
     """The tokens of each segment. A token without a time belongs to every segment of its video.
 
@@ -66,7 +65,7 @@ def cut_tokens(
 
 
 def _cut_expert(
-    tokens: RaggedTokens, counts: NDArray[np.int64], firsts: NDArray[np.int64], lengths_s: NDArray[np.float64]
+    tokens: Ragged, counts: NDArray[np.int64], firsts: NDArray[np.int64], lengths_s: NDArray[np.float64]
 ) -> Ragged:
     """The tokens of one expert, segment after segment.
 
@@ -93,7 +92,7 @@ def _cut_expert(
     return Ragged(tokens.features[source[order]], tokens.times[source[order]], offsets)
 
 
-def segment_range(tokens: Mapping[str, RaggedTokens], start: int, stop: int) -> dict[str, Ragged]:
+def segment_range(tokens: Mapping[str, Ragged], start: int, stop: int) -> dict[str, Ragged]:
     """The tokens of segments `start` to `stop`, views of those of all of them."""
     found = {}
     for name, whole in tokens.items():

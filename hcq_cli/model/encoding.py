@@ -11,10 +11,10 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.ids import segment_id
-from hcq_cli.datasets.batches import RaggedTokens, collate, in_order
+from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.datasets.segments import VideoSegment, cut_tokens, cut_videos, segment_range
-from hcq_cli.features.records import VideoRecord
+from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 
@@ -105,7 +105,7 @@ def _write_segments(
     model: Model,
     writer: CodeWriter,
     records: Sequence[VideoRecord],
-    tokens: Mapping[str, RaggedTokens],
+    tokens: Mapping[str, Ragged],
     segment_s: float,
 ) -> None:
     """Write the codes of every segment that has any token."""

@@ -26,7 +26,7 @@ from hcq_cli.model import checkpoint, registry, text
 from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.text import TextTower
-from hcq_cli.model.vectors import Encoded, training_vectors
+from hcq_cli.model.vectors import training_vectors
 from hcq_cli.model.video import FeatureScale
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import CodewordUsage, EmbeddingSample
@@ -41,7 +41,7 @@ from hcq_cli.training.optimizer import (
     save_optimizer,
     set_learning_rate,
 )
-from hcq_cli.training.progress import EpochReport, SilentObserver, StepReport, TrainingObserver
+from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -92,7 +92,7 @@ def train(
     if not len(data.train):
         raise HcqError("no captioned video to train on", "hcq captions check FILE")
     with writer_lock(run):
-        trainer = Trainer(data, recipe, run, observer or SilentObserver(), device)
+        trainer = Trainer(data, recipe, run, observer or TrainingObserver(), device)
         for warning in data.warnings:
             trainer.observer.warning(warning)
         trainer.start(must_resume)
@@ -122,7 +122,7 @@ class Trainer:
         self.steps = self.sampler.steps_per_epoch * training.epochs
         self.tower: TextTower
         self.network: DualEncoder
-        self.method: TrainingMethod
+        self.method: TrainingMethod[Any]
         self.optimizer: torch.optim.AdamW
 
     # -- beginning and ending ---------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Trainer:
         torch.manual_seed(self.seed)
         self.tower = text.build(self.config.text, self.data.train.sentences)
         self.network = registry.network_class(self.config.kind)(self.config, self.tower.encoder)
-        self._make_method()
+        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         if self.config.video.standardize:
             self._set_feature_scales()
         # Distinct ones: k-means cannot make more codewords than there are different vectors.
@@ -196,15 +196,12 @@ class Trainer:
         """The model and the optimizer of an interrupted run, and how far it had come."""
         model = checkpoint.load(folder, str(self.device))
         self.network, self.tower = model.network, model.tower
-        self._make_method()
+        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         self.optimizer = build_optimizer(self.network, self.recipe)
         load_optimizer(self.optimizer, folder / resume.OPTIMIZER_FILE)
         self.epoch, self.history = state.epoch, state.history
         self.best_epoch, self.seconds = state.best_epoch, state.seconds
         self.observer.note(f"going on after epoch {self.epoch} of {self.recipe.training.epochs}")
-
-    def _make_method(self) -> None:
-        self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
 
     def finish(self, about: dict[str, Any]) -> TrainingResult:
         """Fit the kept epoch's codewords once more, write its checkpoint, and forget the unfinished state."""
@@ -213,11 +210,8 @@ class Trainer:
         if self.best_epoch and self.best_epoch != self.epoch:
             model = checkpoint.load(self.run / resume.FOLDER / resume.BEST, str(self.device))
 
-        def embed(limit: int) -> Encoded:
-            return training_vectors(model, self.features, self.data.train, limit)
-
         method = registry.training_method(self.config.kind)(model.network, self.recipe)
-        used = method.on_train_end(embed)
+        used = method.on_train_end(lambda limit: training_vectors(model, self.features, self.data.train, limit))
         if used is not None:  # other codewords than were measured after that epoch
             kept = {**kept, "used_codewords": used.share, "validation": self._validate(model)}
         about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
@@ -317,7 +311,7 @@ class Trainer:
             best=best,
         )
         self.history.append(report.to_dict())
-        self._save(best)
+        self._save()
         self.observer.on_epoch_end(report)
 
     def _validate(self, model: Model) -> dict[str, Any]:
@@ -337,18 +331,7 @@ class Trainer:
         before = [figure(line["validation"]) for line in self.history]
         return not before or figure(validation) >= max(before)
 
-    def _save(self, best: bool) -> None:
-        def fill(folder: Path) -> None:
-            checkpoint.save(folder, self.network, self.tower)
-
-        def fill_with_optimizer(folder: Path) -> None:
-            fill(folder)
-            save_optimizer(self.optimizer, folder / resume.OPTIMIZER_FILE)
-
-        # The best epoch before the state: if the run is killed between the two, the state does not know of that best
-        # epoch yet, and the epoch is run again.
-        if best:
-            resume.save_best(self.run, fill)
+    def _save(self) -> None:
         state = resume.ResumeState(
             epoch=self.epoch,
             fingerprint=self.fingerprint,
@@ -356,7 +339,12 @@ class Trainer:
             best_epoch=self.best_epoch,
             seconds=self.seconds,
         )
-        resume.save_state(self.run, state, fill_with_optimizer)
+        resume.save_state(
+            self.run,
+            state,
+            save_model=lambda folder: checkpoint.save(folder, self.network, self.tower),
+            save_optimizer=lambda path: save_optimizer(self.optimizer, path),
+        )
         write_text(self.run / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in self.history))
 
     def _report_step(self, plan: BatchPlan, loss: float, started: float) -> None:

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.hcq import HCQ, DualEncoder
 from hcq_cli.model.vectors import Encoded
 from hcq_cli.training.codebooks import CodewordUsage, fit_codewords, usage
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, dense_share, objective
 
+Network = TypeVar("Network", bound=DualEncoder)
 
-class TrainingMethod(Protocol):
-    """All that the loop asks; made anew when a run is resumed, so it keeps nothing between epochs."""
+
+class TrainingMethod(ABC, Generic[Network]):
+    """All that the loop asks of a kind of model. By itself it has no codewords: override the hooks that move them.
+
+    Made anew when a run is resumed, so it keeps nothing between epochs.
+
+    Args:
+        network: to train.
+        recipe: how.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe) -> None:
+        self.network, self.recipe = network, recipe
 
     def on_train_start(self, vectors: int) -> list[str]:
         """Told once, before the first step of a new run, how many training vectors there are; returns warnings."""
-        ...
+        return []
 
+    @abstractmethod
     def training_step(self, dense: BatchEmbeddings, pairs: Pairs, epoch: int) -> StepResult:
         """The loss of a step of epoch `epoch` (from 0)."""
-        ...
 
     def on_epoch_end(self, vectors: Tensor, finished: int) -> CodewordUsage | None:
         """Move the codewords after `finished` epochs.
@@ -36,7 +49,7 @@ class TrainingMethod(Protocol):
         Returns:
             How many codewords are used; None where there are none to learn.
         """
-        ...
+        return None
 
     def on_train_end(self, embed: Callable[[int], Encoded]) -> CodewordUsage | None:
         """Told once, when the epoch that stays has been chosen: the last fit, to the finished towers.
@@ -47,19 +60,11 @@ class TrainingMethod(Protocol):
         Returns:
             How many codewords are used; None if nothing was changed.
         """
-        ...
+        return None
 
 
-class HCQMethod:
-    """AQ-CL; the codewords follow by k-means, by gradient or by both.
-
-    Args:
-        network: to train.
-        recipe: how.
-    """
-
-    def __init__(self, network: HCQ, recipe: Recipe) -> None:
-        self.network, self.recipe = network, recipe
+class HCQMethod(TrainingMethod[HCQ]):
+    """AQ-CL; the codewords follow by k-means, by gradient or by both."""
 
     def on_train_start(self, vectors: int) -> list[str]:
         """See `TrainingMethod.on_train_start`: with few vectors only as many codewords are used."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class EpochReport:
         return {**asdict(self), "quantized_to_dense": self.ratio}
 
 
-class TrainingObserver(Protocol):
-    """Is told how training goes; every method may do nothing."""
+class TrainingObserver:
+    """Is told how training goes. By itself it does nothing: override what is of interest."""
 
     def note(self, sentence: str) -> None:
         """Something a person may want to know."""
@@ -79,19 +79,3 @@ class TrainingObserver(Protocol):
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """After each epoch, when its state is on disk: what is raised here loses nothing."""
-
-
-class SilentObserver:
-    """An observer that does nothing; override what is of interest."""
-
-    def note(self, sentence: str) -> None:
-        """Nothing."""
-
-    def warning(self, sentence: str) -> None:
-        """Nothing."""
-
-    def on_step_end(self, report: StepReport) -> None:
-        """Nothing."""
-
-    def on_epoch_end(self, report: EpochReport) -> None:
-        """Nothing."""

@@ -63,32 +63,35 @@ def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
         raise DamagedError(f"{path}: cannot be resumed from ({error})", f"remove {folder} and train anew") from error
 
 
-def save_state(run: Path, state: ResumeState, fill: Callable[[Path], None]) -> None:
+def save_state(
+    run: Path, state: ResumeState, save_model: Callable[[Path], object], save_optimizer: Callable[[Path], object]
+) -> None:
     """Write the state after an epoch, then drop the one before: a kill at any instant leaves one whole.
 
     Args:
         run: the run's folder.
         state: how far it has come.
-        fill: writes the checkpoint and the optimizer into the folder it is given.
+        save_model: writes the checkpoint into the folder it is given.
+        save_optimizer: writes the optimizer's state into the file it is given.
     """
 
-    def fill_all(folder: Path) -> None:
-        fill(folder)
+    def save_all(folder: Path) -> None:
+        save_model(folder)
+        save_optimizer(folder / OPTIMIZER_FILE)
         (folder / PROGRESS).write_text(json.dumps(vars(state)), "utf-8")
 
+    # The best epoch before the state: if the run is killed between the two, the state does not know of that best
+    # epoch yet, and the epoch is run again.
+    if state.best_epoch == state.epoch:
+        _replace(run / FOLDER / BEST, save_model)
     target = run / FOLDER / f"epoch-{state.epoch:04d}"
-    _replace(target, fill_all)
+    _replace(target, save_all)
     for path in (run / FOLDER).iterdir():
         if EPOCH_PATTERN.fullmatch(path.name) and path.name != target.name:
             shutil.rmtree(path)
 
 
-def save_best(run: Path, fill: Callable[[Path], None]) -> None:
-    """Write the best epoch so far."""
-    _replace(run / FOLDER / BEST, fill)
-
-
-def _replace(target: Path, fill: Callable[[Path], None]) -> None:
+def _replace(target: Path, fill: Callable[[Path], object]) -> None:
     """Put a folder, filled, in the place of another.
 
     Args:

@@ -18,7 +18,7 @@ from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
-from hcq_cli.training.progress import EpochReport, SilentObserver
+from hcq_cli.training.progress import EpochReport, TrainingObserver
 
 KINDS = ("hct", "jpq", "dcmh")
 # 16 bytes a video, of 32 dimensions: chunks of 2 for JPQ, 128 bits for DCMH.
@@ -58,7 +58,7 @@ class Stop(Exception):
     pass
 
 
-class StopAfter(SilentObserver):
+class StopAfter(TrainingObserver):
     def __init__(self, epoch: int) -> None:
         self.last = epoch
 

@@ -21,7 +21,7 @@ from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
-from hcq_cli.training.progress import EpochReport, SilentObserver
+from hcq_cli.training.progress import EpochReport, TrainingObserver
 
 QUICK = [*SMALL, "training.epochs=4", "training.min_steps=12"]
 
@@ -57,7 +57,7 @@ class Stop(Exception):
     pass
 
 
-class StopAfter(SilentObserver):
+class StopAfter(TrainingObserver):
     def __init__(self, epoch: int) -> None:
         self.last = epoch
 
@@ -99,7 +99,7 @@ import sys, os, signal
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_loop import *
-class Kill(SilentObserver):
+class Kill(TrainingObserver):
     def on_step_end(self, report):
         if report.step == 8:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -155,7 +155,7 @@ def test_validation_chooses_the_epoch_and_test_videos_are_not_seen(tmp_path: Pat
     assert validation["t2v"]["R1"] + validation["t2v"]["R10"] + validation["v2t"]["R1"] == max(figures)
 
 
-class Listening(SilentObserver):
+class Listening(TrainingObserver):
     def __init__(self) -> None:
         self.said: list[str] = []
 
