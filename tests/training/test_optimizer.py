@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_the_cosine_rises_and_falls_and_the_exponential_falls_an_epoch_at_a_time
     found = [learning_rate_factor(cosine, step, 10, 0) for step in range(10)]
     assert found[:2] == [0.5, 1.0] and found[2] == 1.0
     assert found[6] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
-    assert all(a >= b for a, b in zip(found[2:], found[3:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(found[2:]))
     falling = TrainingConfig(schedule="exponential", decay=0.9, warmup=0.0)
     assert [learning_rate_factor(falling, step, 10, step // 5) for step in (0, 4, 5)] == [1.0, 1.0, 0.9]
 
