@@ -106,11 +106,11 @@ def test_the_shape_of_an_imported_encoder_is_looked_for_on_this_machine_alone(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
+    from hcq_cli.legacy import importing
+    from hcq_cli.legacy.checkpoint import LegacyCheckpoint
 
     from hcq_cli.errors import NotFoundError
     from hcq_cli.importers.official import official
-    from hcq_cli.legacy import importing
-    from hcq_cli.legacy.checkpoint import LegacyCheckpoint
 
     held = LegacyCheckpoint({"a": torch.zeros(2)}, {}, None)
     model = official.OfficialModel(None, "bert-base-cased", 8, 8, [])  # type: ignore[arg-type]

@@ -12,11 +12,11 @@ from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.search.ivf import reconstruct_vectors, weighted_codewords
 
 MOST_VIDEOS = 1_000_000
-"""Faiss keeps everything in memory; beyond so many videos its time is scaled from here."""
+"""Faiss keeps everything in memory; beyond this many videos its time is scaled from here."""
 MOST_DENSE_VIDEOS = 100_000
 MOST_DENSE_BYTES = 1 << 30
 MOST_CODED_VIDEOS = 16_384
-"""FastScan codes so many; larger indexes hold them several times."""
+"""Videos that FastScan encodes; larger indexes hold the same ones several times."""
 TRAINING_VIDEOS = 8192
 ROWS_AT_ONCE = 8192
 COMMAND = "pip install 'hcq[faiss]'"

@@ -241,7 +241,7 @@ def _theirs(
     threads: int,
     note: Callable[[str], None],
 ) -> list[EngineTiming]:
-    """Time the engines of Faiss; `right` gives our answers, int64 [Q, k], over so many of the first videos."""
+    """Time the engines of Faiss; `right` gives our answers, int64 [Q, k], over the first `videos` of them."""
     held = min(blocks.videos, faiss_engines.MOST_VIDEOS)
     codes, rows = blocks.between(0, held), []
     note("building the indexes of Faiss…")

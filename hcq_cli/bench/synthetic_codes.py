@@ -29,7 +29,7 @@ def neighbours(codebooks: np.ndarray) -> np.ndarray:
 
 
 def extend(codes: np.ndarray, codebooks: np.ndarray, videos: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """The given codes, then new ones, until there are so many: uint8 [n, S] at a time.
+    """The given codes, then new ones, until there are as many as wanted: uint8 [n, S] at a time.
 
     Args:
         codes: uint8 [n, S] of real videos, at least one.

@@ -25,7 +25,7 @@ REMEDY = "hcq encode"
 
 @dataclass(frozen=True)
 class CodeHeader:
-    """What codes are codes of.
+    """Which model made the codes of a file, and how many there are of what.
 
     Args:
         kind: "videos" or "texts".
@@ -128,7 +128,7 @@ class CodeWriter:
 
     Args:
         path: of the code file.
-        header: what the codes are codes of.
+        header: the model that made the codes, and their sizes.
         codebooks: float32 [S, K, d], s = level·M + m; unit codewords.
         scale: float32 [S]; a score is Σ_s scale[s] · ⟨chunk s of the query, codeword code[s]⟩.
 
@@ -193,7 +193,7 @@ class CodeFile:
         container: of format `FORMAT`.
 
     Attributes:
-        header: what the codes are codes of.
+        header: the model that made the codes, and their sizes.
         codebooks: float32 [S, K, d], verified.
         scale: float32 [S], verified.
         codes: uint8 [N, S], mapped, not verified until `verify`.
@@ -211,11 +211,6 @@ class CodeFile:
     def __len__(self) -> int:
         """N, rows; more than there are videos where those were cut into segments."""
         return len(self.codes)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all sections: what `verify` will tell its progress."""
-        return self._container.nbytes
 
     @property
     def checkpoints(self) -> list[Path]:

@@ -264,7 +264,7 @@ class Container:
             raise DamagedError(
                 f"{self.path}: format version {version}, this hcq reads up to {VERSION}", "upgrade hcq"
             )
-        # The header is the last thing in the file, so a file that was cut short or grew is told at once.
+        # The header is the last thing in the file, so a file that was cut short, or grew, is found out at once.
         if offset + length != len(self._bytes):
             raise self._damaged("truncated or overlong, the file is damaged")
         self._header_offset = offset

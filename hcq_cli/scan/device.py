@@ -36,8 +36,8 @@ class DeviceKernel:
     """Scans on a device.
 
     Args:
-        device: as torch names it: "cuda", "cuda:1", or "cpu" for a trial without a card.
-        beside: the processor's kernel, for what is no work for a device.
+        device: as torch names it: "cuda", "cuda:1", or "cpu" to try it without a card.
+        beside: the processor's kernel, which does what is too little for a device.
 
     Raises:
         UsageError: torch does not find it.
@@ -64,7 +64,7 @@ class DeviceKernel:
         return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
-        """See `Kernel.visit`: a few lists are no work for a device, the processor sees to them."""
+        """See `Kernel.visit`: a few lists are too little for a device, so the processor's kernel scans them."""
         return self._beside.visit(blocks, tables, k, visits)
 
     def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
@@ -132,7 +132,7 @@ class DeviceKernel:
 def error_bounds(tables: np.ndarray) -> np.ndarray:
     """How far a float32 sum of table entries, added in any order, can be from the true one: float64 [Q].
 
-    (S - 1) additions, each rounding a partial sum of at most Σ_s max|entry|; doubled for good measure, and with what
+    (S - 1) additions, each rounding a partial sum of at most Σ_s max|entry|; doubled to be safe, and with what
     is lost where numbers are too small for float32's usual exactness.
     """
     subquantizers = tables.shape[1]

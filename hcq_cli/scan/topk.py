@@ -1,4 +1,4 @@
-"""The k best of a scan: what a kernel is asked and what it answers, and how answers are put together.
+"""The k best of a scan: what a kernel takes and gives, and how the answers of several scans are merged.
 
 "The" score of a video is one canonical sum: its S table entries added in float64 in the order of the sub-quantizers.
 Ties go to the lowest row. So every kernel, thread count, block size and layout of an index gives the same rows and
@@ -22,7 +22,7 @@ class TopK:
 
     Args:
         scores: float64 [Q, n] or [n], n = k or the number of living videos where that is smaller.
-        rows: int64, likewise.
+        rows: int64 [Q, n] or [n].
     """
 
     scores: np.ndarray

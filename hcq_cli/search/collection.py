@@ -30,7 +30,7 @@ class SearchableCodes(Protocol):
 
     Attributes:
         path: of the index or of the code file.
-        header: what the codes are codes of.
+        header: the model that made the codes, and their sizes.
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         ivf: the inverted lists that its codes lie by, or None.

@@ -76,7 +76,7 @@ class IndexManifest:
     """The body of a manifest.
 
     Args:
-        header: what the codes are codes of.
+        header: the model that made the codes, and their sizes.
         checkpoint_relative: the model's folder as seen from the index folder.
         quantizer: name of the file with codebooks and scale.
         segments: in the order of their rows.
@@ -171,7 +171,7 @@ class Index:
         manifest: the generation.
 
     Attributes:
-        header: what the codes are codes of.
+        header: the model that made the codes, and their sizes.
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         ivf: the inverted lists its segments lie by, or None.

@@ -1,8 +1,9 @@
 """The inverted lists of an index (IVF): which videos lie together, and which lists a query looks into.
 
-A video's vector is its codewords put together, each times √scale: then the inner product of two such vectors weighs
-the levels as the hybrid score does, and a query's inner product with the mean of a list is the mean score of the
-videos in it. Lists are the cells of k-means over these vectors, seen in the few directions that carry most of them.
+A video's vector is its codewords one after another, each times √scale: then the inner product of two such vectors
+weighs the levels as the hybrid score does, and a query's inner product with the mean of a list is the mean score of
+the videos in it. Lists are the cells of k-means over these vectors, seen in the few directions that carry most of
+them.
 
 A query looks into the lists of the highest mean score: not into a fixed number of them (nprobe), as is usual (Jégou
 et al., PAMI 2011), but into all that come near the best few. Where one topic stands out there are few, where many are
@@ -26,11 +27,11 @@ from hcq_cli.scan.topk import best
 FORMAT = "hcq-partition"
 REMEDY = "hcq index build"
 ROWS_AT_ONCE = 4096
-"""Vectors put together at once: at most 64 MiB of them at 4,096 dimensions."""
+"""Vectors rebuilt from codes at once: at most 64 MiB of them at 4,096 dimensions."""
 LEADERS = 8
 """The best lists of a query; from the mean of their expected scores the gap to others is measured."""
 CANDIDATES_A_HIT = 50
-"""A query for many hits looks into lists that hold at least so many videos for each."""
+"""Videos that the lists of a query hold for each hit that is wanted, at least."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class TuningQueries:
 
 
 def lists_for(videos: int) -> int:
-    """How many lists `auto` makes for so many videos; 0 for none."""
+    """How many lists `auto` makes for a number of videos; 0 for none."""
     if videos < FEWEST_VIDEOS:
         return 0
     # More lists than 4·√N cost a query more to choose among than they save it in the scan.
@@ -97,7 +97,7 @@ def lists_for(videos: int) -> int:
 
 
 def sample(files: Sequence[CodeFile], lists: int, seed: int = 0) -> np.ndarray:
-    """Codes uint8 [n, S] of some videos of code files, evenly drawn, as many as so many lists learn from."""
+    """Codes uint8 [n, S] of some videos of code files, evenly drawn: as many as that number of lists learns from."""
     counts = np.array([len(file) for file in files])
     firsts = np.cumsum(counts) - counts
     wanted = min(int(counts.sum()), max(SAMPLE_A_LIST * lists, DIRECTION_SAMPLE))
@@ -178,7 +178,7 @@ def noisy_videos(codes: np.ndarray, codebooks: np.ndarray, levels: int, seed: in
     clean = reconstruct_levels(codes, codebooks, levels)
     noise = np.random.default_rng(seed).normal(size=clean.shape).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=2, keepdims=True)
-    # Two random directions in so many dimensions are nearly orthogonal, so the cosine comes out as wanted.
+    # Two random directions in hundreds of dimensions are nearly orthogonal, so the cosine comes out as wanted.
     mixed = NOISE_COSINE * clean + np.sqrt(1 - NOISE_COSINE**2) * noise
     return TuningQueries(mixed / np.linalg.norm(mixed, axis=2, keepdims=True), "noisy videos")
 
@@ -225,7 +225,7 @@ def tune(
     best = scan(sources, tables(levels, codebooks, scale), HITS, threads=threads)
     gaps = shortfall(ivf.expected(levels))
     own_lists = _lists_of([segment for segment, _ in living], best.rows)
-    # The gap with which each hit of an even query is found: its quantile is the gap that finds so many of them.
+    # The gap with which each hit of an even query is found: the 0.996 quantile is the gap that finds that share.
     needed = np.take_along_axis(gaps, own_lists, axis=1)[0::2].ravel()
     wanted = min(1.0, WANTED_RECALL + MARGIN)
     gap = max(0.0, float(np.sort(needed)[int(np.ceil(wanted * len(needed))) - 1])) if len(needed) else 0.0

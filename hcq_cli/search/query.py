@@ -49,7 +49,7 @@ class QueryResult:
         hits: best first.
         videos_searched: how many could have been found.
         text_ms: to encode the query with a model that is loaded, milliseconds; its share where several were together.
-        scan_ms: to tabulate and scan, likewise.
+        scan_ms: to tabulate and scan, milliseconds; its share where several were together.
     """
 
     query: str

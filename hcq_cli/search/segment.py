@@ -3,7 +3,7 @@
 codes      uint8 [B, S, 256]   see scan/blocks.py
 ids, paths names of the rows
 id_hashes  uint64 [N] sorted, id_rows uint32 [N] the row of each: find an id without reading all of them
-stretch_hashes, stretch_rows   likewise, only the rows that are time segments of a video, by the id of that video
+stretch_hashes, stretch_rows   the same for rows that are time segments of a video, by the id of that video
 
 A row is the place of a video in the order the segment was given it, whatever the codes lie like. Where the index has
 inverted lists (ivf.py) the codes lie list after list, inside a list by row, and three sections tell where:
@@ -184,7 +184,7 @@ class IndexSegment:
         return len(rows) if dead is None else int((~dead[rows[rows < self.videos]]).sum())
 
     def replaced_within(self) -> np.ndarray:
-        """The rows int64 [n] whose id comes again further down."""
+        """The rows int64 [n] whose id a later row has, too."""
         hashes, rows = self._by_id.hashes, self._by_id.rows
         # Equal ids have equal hashes, and those are neighbours: only where neighbours are equal are ids compared.
         again = np.flatnonzero(hashes[1:] == hashes[:-1])

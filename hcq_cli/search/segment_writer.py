@@ -204,7 +204,15 @@ def write_segment(path: Path, subquantizers: int, batches: Iterable[Batch]) -> N
 def write_listed_segment(
     path: Path, subquantizers: int, batches: Iterable[Batch], *, videos: int, lists: int, assign: Assign
 ) -> None:
-    """Stream `batches` of about so many `videos` into a segment whose codes lie by the `lists` that `assign` names.
+    """Stream `batches` into a segment whose codes lie by inverted list.
+
+    Args:
+        path: of the segment.
+        subquantizers: S.
+        batches: the videos.
+        videos: about how many these are.
+        lists: how many lists there are.
+        assign: says in which of them each video lies.
 
     Raises:
         HcqError: more videos than a segment can number.

@@ -204,7 +204,9 @@ def _find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None
     """The first checkpoint folder that holds the wanted model; unreadable ones are passed over."""
     from hcq_cli.model.checkpoint import read_header
 
-    for folder in dict.fromkeys(candidates):  # each once: the same folder is often named by two ways
+    for folder in dict.fromkeys(
+        candidates
+    ):  # each once: a checkpoint's absolute and relative place are often the same
         with suppress(HcqError, OSError):
             if folder.is_dir() and read_header(folder).hash == model_hash:
                 return folder

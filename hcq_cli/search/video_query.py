@@ -61,7 +61,7 @@ def match_experts(experts: Mapping[str, ExpertConfig], sources: Sequence[str] = 
 
     Args:
         experts: of the model.
-        sources: of experts, `name=SOURCE`, which no identity tells (files of one's own).
+        sources: of experts, `name=SOURCE`, for experts that are files of the user's, which an identity does not name.
 
     Raises:
         NotFoundError: an expert, or its weights, is not on this machine.

@@ -1,0 +1,61 @@
+"""The generation being made: nothing of it is seen before it is published, and nothing is left of what nobody
+names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from handmade import names, random_codes, write_codes
+
+from hcq_cli.codes.codefile import open_codes
+from hcq_cli.errors import DamagedError
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_draft import IndexDraft, clear_unnamed
+from hcq_cli.search.index_writer import add, build
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    build(tmp_path / "index", [write_codes(tmp_path / "a", names(40), random_codes(40))])
+    return tmp_path / "index"
+
+
+def test_readers_see_a_draft_when_it_is_published(folder: Path, tmp_path: Path) -> None:
+    index = Index.open(folder)
+    draft = IndexDraft.of(index, index.generation + 1)
+    files = [open_codes(write_codes(tmp_path / "b", ["v3.mp4", "new"], random_codes(2)))]
+    told: list[int] = []
+    draft.append_verified(files, told.append)
+    assert (draft.added, draft.removed, sum(told)) == (2, 1, 2)
+    assert draft.remove("v5.mp4") == 1 and draft.remove("v5.mp4") == 0
+    assert Index.open(folder).videos == 40 and Index.open(folder).rows_of("new") == []
+    change = draft.publish(index.manifest)
+    assert (change.videos, change.added, change.removed, change.segments) == (40, 2, 2, 2)
+    opened = Index.open(folder)
+    assert opened.generation == change.generation and opened.rows_of("new") and not opened.rows_of("v5.mp4")
+
+
+def test_a_segment_that_is_dead_altogether_is_not_named(folder: Path, tmp_path: Path) -> None:
+    change = add(folder, [write_codes(tmp_path / "b", names(40), random_codes(40, seed=2))])
+    assert (change.videos, change.segments) == (40, 1)
+
+
+def test_files_that_no_generation_names_are_cleared(folder: Path, tmp_path: Path) -> None:
+    litter = folder / "segment-00000009-000.hcq"
+    litter.write_bytes(b"left by a writer that was killed")
+    (folder / "notes.txt").write_text("a person's own")
+    clear_unnamed(folder)
+    assert not litter.exists() and (folder / "notes.txt").exists()
+    Index.open(folder).verify()
+
+
+def test_a_damaged_code_file_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    path = write_codes(tmp_path / "b", ["new"], random_codes(1))
+    raw = bytearray(path.read_bytes())
+    raw[64] ^= 1  # the first code
+    path.write_bytes(raw)
+    before, index = sorted(folder.iterdir()), Index.open(folder)
+    with pytest.raises(DamagedError, match="b: "):
+        IndexDraft.of(index, 9).append_verified([open_codes(path)], lambda _: None)
+    assert sorted(folder.iterdir()) == before
