@@ -54,10 +54,15 @@ def header(model: Model, kind: str) -> CodeHeader:
         kind: "videos" or "texts".
     """
     config = model.config
-    folder = str(model.folder.resolve()) if model.folder else ""
-    quantizer = config.quantizer
-    words, width = quantizer.codewords, config.embedding_width
-    return CodeHeader(kind, model.hash, folder, config.levels + 1, quantizer.codebooks, words, width)
+    return CodeHeader(
+        kind=kind,
+        model_hash=model.hash,
+        checkpoint=str(model.folder.resolve()) if model.folder else "",
+        levels=config.levels + 1,
+        M=config.quantizer.codebooks,
+        K=config.quantizer.codewords,
+        D=config.embedding_width,
+    )
 
 
 def encode_store(
@@ -98,7 +103,14 @@ def encode_store(
             done(len(rows))
     if left_out:
         warnings.append(f"{left_out} videos have no tokens of any expert and cannot be found; they are left out")
-    return Written(path, items, writer.videos, time.monotonic() - started, left_out, warnings)
+    return Written(
+        path=path,
+        items=items,
+        rows=writer.videos,
+        seconds=time.monotonic() - started,
+        without_features=left_out,
+        warnings=warnings,
+    )
 
 
 def _write_segments(
@@ -158,4 +170,11 @@ def encode_texts(
             part = [sentences[i] for i in at]
             writer.append([ids[i] for i in at], part, model.quantize(model.encode_texts(part), "texts"))
             done(len(part))
-    return Written(path, len(sentences), len(sentences), time.monotonic() - started, 0, [])
+    return Written(
+        path=path,
+        items=len(sentences),
+        rows=len(sentences),
+        seconds=time.monotonic() - started,
+        without_features=0,
+        warnings=[],
+    )

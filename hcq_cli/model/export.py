@@ -101,8 +101,16 @@ def export_text_side(
     config, tokenizer = model.config, model.tower.tokenizer
     pad_to = int(getattr(model.network, "pads_texts_to", 0))
     pad_id = 0 if pad_to else tokenizer.pad_id
-    sizes = (config.levels + 1, config.embedding_width, tokenizer.max_tokens)
-    side = TextSide(model.hash, *sizes, pad_id, tokenizer.cls_id, pad_to, precision)
+    side = TextSide(
+        model_hash=model.hash,
+        levels=config.levels + 1,
+        width=config.embedding_width,
+        max_tokens=tokenizer.max_tokens,
+        pad_id=pad_id,
+        cls_id=tokenizer.cls_id,
+        pad_to=pad_to,
+        precision=precision,
+    )
     graph, weights = _packed(_graph(model, pad_to, precision), path.name)
     write_tower(path, side, tokenizer.tokenizer.to_str(), graph, weights)
     try:

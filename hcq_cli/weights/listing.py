@@ -27,8 +27,8 @@ class Listed:
     experts: list[str]
     commit: str
     licence: str
-    nbytes: int
-    hint: str
+    nbytes: int = 0
+    hint: str = ""
 
 
 def list_models() -> list[Listed]:
@@ -55,10 +55,9 @@ def list_models() -> list[Listed]:
 
 
 def _listed(hub: HubId, experts: list[str]) -> Listed:
-    licence = LICENCES.get(hub.id, "")
     try:
         found = locate(f"{hub.id}@{hub.revision}")
     except WeightsError as error:
-        return Listed(hub, experts, "", licence, 0, error.hint)
+        return Listed(hub, experts, commit="", licence=LICENCES.get(hub.id, ""), hint=error.hint)
     size = sum(path.stat().st_size for path in found.folder.rglob("*") if path.is_file())
-    return Listed(hub, experts, found.commit, found.licence, size, "")
+    return Listed(hub, experts, found.commit, found.licence, nbytes=size)

@@ -9,8 +9,7 @@ import torch
 from parity.comparing import close, load_part, model, same, tensors, text_bert
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.importers.official.fine import ReferenceVLAD
-from hcq_cli.importers.official.gating import ReferenceUnit
+from hcq_cli.importers.official.layers import ReferenceUnit, ReferenceVLAD
 from hcq_cli.importers.official.names import load_official, official_view
 from hcq_cli.model.gating import GatedMixture
 

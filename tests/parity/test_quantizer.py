@@ -9,8 +9,8 @@ import pytest
 import torch
 from parity.comparing import GRADIENTS, close, load_part, same
 
+from hcq_cli.importers.official.layers import ReferenceQuantized, ReferenceQuantizer
 from hcq_cli.importers.official.options import QuantizerOptions, quantizer_options
-from hcq_cli.importers.official.quantizer import ReferenceQuantized, ReferenceQuantizer
 
 CASES = {
     "basic": {"pq_detach_opt": "none"},

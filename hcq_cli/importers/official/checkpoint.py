@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from hcq_cli.errors import HcqError
 from hcq_cli.importers.official.description import OfficialModel
+from hcq_cli.importers.official.layers import ReferenceQuantizer
 from hcq_cli.importers.official.names import load_official
 from hcq_cli.importers.official.network import ReferenceModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
-from hcq_cli.importers.official.quantizer import ReferenceQuantizer
 from hcq_cli.importers.official.video import ReferenceVideos
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
 from hcq_cli.model.video import VideoTensors
@@ -142,7 +142,13 @@ def model_config(model: OfficialModel, text_encoder: str) -> ModelConfig:
         coarse_weight=options.cls_sims_weight / total if options.fine_levels else 0.0,
         text=TextConfig(encoder=text_encoder, max_tokens=model.max_words),
         video=VideoConfig(
-            options.layers, options.heads, options.ffn, options.dropout, model.max_tokens, options.positions, False
+            layers=options.layers,
+            heads=options.heads,
+            ffn=options.ffn,
+            dropout=options.dropout,
+            max_tokens=model.max_tokens,
+            time_slots=options.positions,
+            standardize=False,
         ),
         quantizer=QuantizerConfig(options.quantizer.M, options.quantizer.K, options.quantizer.alpha),
         experts={name: ExpertConfig(expert.dim) for name, expert in options.experts.items()},

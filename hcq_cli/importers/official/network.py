@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.importers.official.fine import ReferenceVLAD
-from hcq_cli.importers.official.gating import ReferenceMixture
+from hcq_cli.importers.official.layers import ReferenceMixture, ReferenceQuantized, ReferenceQuantizer, ReferenceVLAD
 from hcq_cli.importers.official.options import ReferenceOptions
-from hcq_cli.importers.official.quantizer import ReferenceQuantized, ReferenceQuantizer
 from hcq_cli.importers.official.video import ReferenceVideoEncoder, ReferenceVideos
 
 
@@ -81,10 +79,10 @@ class ReferenceModel(nn.Module):
             hidden,
             width,
             list(options.experts),
-            options.txt_pro,
-            options.normalize_experts,
-            options.txt_wgh,
-            options.txt_dropout,
+            kind=options.txt_pro,
+            normalize=options.normalize_experts,
+            weights=options.txt_wgh,
+            dropout=options.txt_dropout,
         )
         self.video = ReferenceVideoEncoder(options)
         if options.fine_levels:
