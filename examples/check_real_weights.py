@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
-from experts.neural.sources import ON_REQUEST
+from experts.neural.hub import ON_REQUEST
 from experts.neural.weights import WeightsError
 from experts.registry import load, split_source
 from hcq_cli.demo.clips import DemoClip
@@ -28,7 +28,7 @@ from hcq_cli.demo.render import render_clip
 from hcq_cli.errors import HcqError
 from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media.decoder import decoders_for
-from hcq_cli.weights.fetching import fetch, wanted
+from hcq_cli.weights import fetch, networks_asked_for
 
 WIDTHS = {
     "appearance=facebook/dinov2-base": 768,
@@ -117,7 +117,7 @@ def check(ask: str, paths: list[Path]) -> bool:
     """Fetch a network if it is one of the hub, run it, tell; whether all is well."""
     source = split_source(ask)[1]
     if not Path(source).exists() and not source.startswith("onnx:"):
-        for hub in wanted([source] if "+" not in source else source.split("+")):
+        for hub in networks_asked_for([source] if "+" not in source else source.split("+")):
             fetch(hub, print)
     expert = load([ask])[0]
     begun = time.monotonic()

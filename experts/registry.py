@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from experts.base import Expert
-from experts.neural.sources import PRESET, default_source
+from experts.neural.hub import PRESET, default_source
 from experts.neural.weights import WeightsError
 
 GROUP = "hcq.experts"

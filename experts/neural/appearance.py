@@ -1,26 +1,33 @@
 """What a frame looks like, by a pretrained image network: one token a frame, one frame a second.
 
-Any network that `AutoModel` and `AutoImageProcessor` load: DINOv2, CLIP, SigLIP 2, ViT, ConvNeXt… Its vector is
+`onnx:FILE` is any ONNX network a person brings (sidecar.py). Otherwise any network that `AutoModel` and
+`AutoImageProcessor` load: DINOv2, CLIP, SigLIP 2, ViT, ConvNeXt… Its vector is
 
 - the image embedding of a dual encoder (CLIP, SigLIP), as `get_image_features` gives it: comparable with its texts;
 - else what its trained pooler gives (DINOv2, ConvNeXt, ResNet…);
 - else its class token, or the mean over all tokens or places if it has none.
+
+Letters: n frames, dim the width of a vector.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from experts.base import Clip, Sampling, State
-from experts.neural.expert import Gathered, HubExpert, NetworkExpert
-from experts.neural.foreign import from_folder
-from experts.neural.network import Inputs, Network, TorchNetwork, quiet_transformers
-from experts.neural.pixels import as_images, image_processor, processor_settings, side_for
-from experts.neural.weights import Weights, WeightsError, locate, onnx_file
+from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
+from experts.neural.network import Network, TorchNetwork, load_pretrained
+from experts.neural.onnx_network import OnnxNetwork, onnx_identity
+from experts.neural.preprocessing import USUAL_SIDE, as_images, image_processor, processor_settings, side_for
+from experts.neural.sidecar import read_sidecar
+from experts.neural.weights import Weights, WeightsError, first_line, locate, onnx_file
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
 FRAMES_PER_SECOND = 1.0
 ROWS_AT_ONCE = 8
@@ -32,11 +39,8 @@ def appearance(source: str) -> NetworkExpert:
     Raises:
         WeightsError: the weights are not there or cannot be used.
     """
-    if (path := onnx_file(source)) is not None:
-        from experts.neural.onnx_appearance import OnnxAppearance
-
-        return OnnxAppearance(source, path)
-    return HubAppearance(source, locate(source))
+    path = onnx_file(source)
+    return HubAppearance(source, locate(source)) if path is None else OnnxAppearance(source, path)
 
 
 class HubAppearance(HubExpert):
@@ -55,7 +59,8 @@ class HubAppearance(HubExpert):
         self.about = f"sees frames as {found.model_type or 'a network'} does"
         self._processor: Any = None
 
-    def measure_width(self) -> int:
+    @cached_property
+    def dim(self) -> int:
         """Width of a vector, from the network's configuration."""
         return vector_width(read_config(self._found))
 
@@ -64,7 +69,7 @@ class HubAppearance(HubExpert):
         """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters a frame"
 
-    def prepare_gathering(self) -> None:
+    def load_preprocessor(self) -> None:
         """Load the image processor."""
         self._processor = image_processor(self._found)
 
@@ -72,18 +77,77 @@ class HubAppearance(HubExpert):
         """The network of transformers, ROWS_AT_ONCE frames a pass on a processor. Raises WeightsError."""
         return TorchNetwork(self._found, device, read_image_vectors, ROWS_AT_ONCE)
 
-    def gather(self, clip: Clip) -> Gathered | State:
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames
-        return Gathered(self._prepared(frames.images), frames.times)
-
-    def _prepared(self, frames: NDArray[Any]) -> Inputs:
-        rows = dict(self._processor(images=as_images(frames), return_tensors="np"))
+        rows = dict(self._processor(images=as_images(frames.images), return_tensors="np"))
+        # A processor that cuts frames into tiles gives several rows a frame, which no time would belong to.
         if any(len(array) != len(frames) for array in rows.values()):
             raise WeightsError(f"{self.source}: its image processor does not give one row a frame", "hcq models list")
-        return rows
+        return PreparedInputs(rows, frames.times)
+
+
+class OnnxAppearance(NetworkExpert):
+    """Expert for still appearance, by an ONNX file; sidecar.py tells how frames are prepared.
+
+    Args:
+        source: as a person gave it.
+        path: the file.
+
+    Raises:
+        WeightsError: its sidecar makes no sense.
+    """
+
+    name = "appearance"
+
+    def __init__(self, source: str, path: Path) -> None:
+        self.source, self._path = source, path
+        size = read_sidecar(path).size or (0, 0)
+        self.sampling = Sampling(FRAMES_PER_SECOND, max_side=max(USUAL_SIDE, 2 * max(size)))
+        self.about = f"sees frames as {path.name} does"
+
+    @cached_property
+    def _on_processor(self) -> OnnxNetwork:
+        """Tells how frames are prepared, and the width; where the features are made may be another device."""
+        return OnnxNetwork(self._path)
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of a vector: what the network gives for a black frame, because a graph may leave its output open."""
+        network = self._on_processor
+        return int(network.run(network.prepare([np.zeros((32, 32, 3), np.uint8)])).shape[1])
+
+    @cached_property
+    def weights(self) -> str:
+        """Digest of the file and its sidecar."""
+        return onnx_identity(self._path)
+
+    @property
+    def licence(self) -> str:
+        """What is known of a file that somebody brings: nothing."""
+        return "that of your file"
+
+    @property
+    def cost(self) -> str:
+        """How large it is and how often it runs, as `hcq experts` shows it."""
+        return f"{self._path.stat().st_size / 1e6:.1f} MB a frame"
+
+    def load_preprocessor(self) -> None:
+        """Open the file: its input says how large pictures are."""
+        _ = self.dim
+
+    def load_network(self, device: str) -> Network:
+        """The file as a network on `device`. Raises WeightsError."""
+        return OnnxNetwork(self._path, device)
+
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
+        """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return frames
+        return PreparedInputs(self._on_processor.prepare(frames.images), frames.times)
 
 
 def read_config(found: Weights) -> Any:
@@ -95,11 +159,10 @@ def read_config(found: Weights) -> Any:
     from transformers import AutoConfig
 
     try:
-        with quiet_transformers():
-            return from_folder(AutoConfig, found.folder)
+        return load_pretrained(AutoConfig, found.folder)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{found.source}: transformers does not know it: {reason}", "hcq models list") from error
+        what = f"{found.source}: transformers does not know it: {first_line(error)}"
+        raise WeightsError(what, "hcq models list") from error
 
 
 def vector_width(config: Any) -> int:
@@ -114,8 +177,7 @@ def vector_width(config: Any) -> int:
     for field in ("hidden_size", "d_model", "num_features"):
         if isinstance(width := getattr(config, field, None), int):
             return width
-    sizes = getattr(config, "hidden_sizes", None)
-    if sizes:
+    if sizes := getattr(config, "hidden_sizes", None):  # of a network in stages, the last of which is pooled
         return int(sizes[-1])
     raise ValueError(f"the configuration of {config.model_type!r} does not say how wide its vectors are")
 
@@ -131,11 +193,12 @@ def read_image_vectors(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Ten
     states: torch.Tensor = outputs.last_hidden_state
     if states.ndim == 4:  # a map [n, channels, height, width]
         return states.mean((2, 3))
+    # By the parameter's name: no field of a configuration says whether the first token is a class token.
     has_class_token = any(name.endswith("cls_token") for name, _ in model.named_parameters())
     return states[:, 0] if has_class_token else states.mean(1)
 
 
 def pooled(outputs: Any) -> torch.Tensor:
-    """The vectors of a dual encoder: transformers 4 gives them as they are, 5 inside an output."""
+    """The vectors of a dual encoder [n, dim]: transformers 4 gives them as they are, 5 inside an output."""
     vectors: torch.Tensor = getattr(outputs, "pooler_output", outputs)
     return vectors

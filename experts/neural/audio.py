@@ -5,12 +5,14 @@
 - Whisper (Radford et al., ICML 2023), the encoder alone: windows of 30 s, one token a second, the mean over the
   states of that second.
 
-What cannot be heard (under SILENCE_DBFS of the classic expert) gives no token.
+What cannot be heard (under SILENCE_DBFS of the classic expert) gives no token. Letters: n windows, dim the width of a
+vector.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +21,10 @@ from numpy.typing import NDArray
 from experts.base import Clip, Sampling, State, Waveform
 from experts.classic.spectrogram import is_heard
 from experts.neural.appearance import pooled, read_config
-from experts.neural.expert import Gathered, HubExpert, NetworkExpert
-from experts.neural.foreign import from_folder
-from experts.neural.network import Network, Reader, TorchNetwork, quiet_transformers
-from experts.neural.weights import Weights, WeightsError, locate_kind
-from experts.neural.windows import even_windows
+from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
+from experts.neural.network import Network, Reader, TorchNetwork, load_pretrained
+from experts.neural.preprocessing import even_windows
+from experts.neural.weights import Weights, WeightsError, first_line, locate_kind
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def read_whisper_seconds(model: Any, inputs: dict[str, torch.Tensor]) -> torch.T
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """How a kind of network listens.
+    """What a kind of network takes for one input, and what it gives.
 
     Args:
         hz: sample rate.
@@ -70,9 +71,9 @@ class AudioFormat:
 
 
 AUDIO_FORMATS = {
-    "audio-spectrogram-transformer": AudioFormat(16_000, 10.24, 1, read_pooler, "hidden_size"),
-    "clap": AudioFormat(48_000, 10.0, 1, read_audio_embedding, "projection_dim"),
-    "whisper": AudioFormat(16_000, 30.0, 30, read_whisper_seconds, "d_model"),
+    "audio-spectrogram-transformer": AudioFormat(16_000, 10.24, 1, reader=read_pooler, width="hidden_size"),
+    "clap": AudioFormat(48_000, 10.0, 1, reader=read_audio_embedding, width="projection_dim"),
+    "whisper": AudioFormat(16_000, 30.0, 30, reader=read_whisper_seconds, width="d_model"),
 }
 """By `model_type`."""
 
@@ -103,7 +104,8 @@ class HubAudio(HubExpert):
         self.about = f"hears as {found.model_type} does, in windows of {self._format.window_s:g} s"
         self._extractor: Any = None
 
-    def measure_width(self) -> int:
+    @cached_property
+    def dim(self) -> int:
         """Width of a vector, from the network's configuration."""
         return int(getattr(read_config(self._found), self._format.width))
 
@@ -112,7 +114,7 @@ class HubAudio(HubExpert):
         """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters every {self._format.window_s:g} s"
 
-    def prepare_gathering(self) -> None:
+    def load_preprocessor(self) -> None:
         """Load the feature extractor.
 
         Raises:
@@ -121,17 +123,16 @@ class HubAudio(HubExpert):
         from transformers import AutoFeatureExtractor
 
         try:
-            with quiet_transformers():
-                self._extractor = from_folder(AutoFeatureExtractor, self._found.folder)
+            self._extractor = load_pretrained(AutoFeatureExtractor, self._found.folder)
         except (OSError, ValueError, KeyError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WeightsError(f"{self.source}: no usable feature extractor: {reason}", "hcq models list") from error
+            what = f"{self.source}: no usable feature extractor: {first_line(error)}"
+            raise WeightsError(what, "hcq models list") from error
 
     def load_network(self, device: str) -> Network:
         """The network of transformers, ROWS_AT_ONCE windows a pass on a processor. Raises WeightsError."""
         return TorchNetwork(self._found, device, self._format.reader, ROWS_AT_ONCE)
 
-    def gather(self, clip: Clip) -> Gathered | State:
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a window in which something can be heard."""
         if not clip.has_sound:
             return State.NO_STREAM
@@ -145,15 +146,18 @@ class HubAudio(HubExpert):
         if not keep.any():
             return State.SILENT
         heard: NDArray[np.bool_] = np.asarray(keep.any(1))
+        # Silent windows never reach the network; of a window that is heard, silent tokens are dropped afterwards.
         rows = [piece for piece, audible in zip(pieces, heard, strict=True) if audible]
         inputs = dict(self._extractor(rows, sampling_rate=self._format.hz, return_tensors="np"))
-        if "is_longer" in inputs:  # no window is; CLAP's extractor draws one of them at random to be
+        if "is_longer" in inputs:
+            # No window is. CLAP's extractor draws one of them at random to be, so features would differ run by run.
             inputs["is_longer"] = np.zeros_like(inputs["is_longer"])
-        return Gathered(inputs, self._times(sound, starts, length_s)[heard], keep[heard])
+        return PreparedInputs(inputs, self._times(sound, starts, length_s)[heard], keep[heard])
 
     def _heard(self, piece: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which of the tokens of a window have something to hear: bool [per_window]."""
         each = round(self._format.window_s * self._format.hz / self._format.per_window)
+        # Less the mean of each part, as a constant offset cannot be heard.
         parts = [piece[at * each : (at + 1) * each] for at in range(self._format.per_window)]
         least = round(LEAST_S * self._format.hz)
         return np.array([len(part) >= least and is_heard(part - part.mean(), self._format.hz) for part in parts])
@@ -169,10 +173,11 @@ def cut(sound: Waveform, start_s: float, window_s: float) -> NDArray[np.float32]
     """The samples of a window, free of NaN; the last one may be shorter.
 
     Args:
-        sound: of the stretch.
+        sound: of the segment.
         start_s: from its first sample, seconds.
         window_s: seconds.
     """
+    # A damaged file may give samples far beyond full scale, or none: one of them would be all that a network hears.
     first = round(start_s * sound.hz)
     samples = sound.samples[first : first + round(window_s * sound.hz)]
     return np.clip(np.nan_to_num(samples.astype(np.float32)), -1, 1)

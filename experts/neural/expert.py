@@ -1,4 +1,7 @@
-"""What all experts that are networks share: gather rows from a stretch, run the network, lay the vectors in time."""
+"""What all experts that are networks share: prepare the network's inputs, run it, say when each vector was.
+
+Letters: n rows of inputs, k vectors a row, dim the width of a vector.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from experts.neural.weights import Weights
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What a stretch gives the network to look at.
+class PreparedInputs:
+    """What a segment gives the network to look at.
 
     Args:
         inputs: n rows.
@@ -30,12 +33,14 @@ class Gathered:
 
 
 class NetworkExpert(ABC):
-    """An expert whose `extract` is: gather, run, tell when. A subclass says how.
+    """An expert whose `extract` is: preprocess, run, tell when. A subclass says how.
 
     `prepare` loads both halves. Where the network runs in another process (batched over many videos), that process
-    calls `load_network`, the decoding ones `prepare_gathering`, and they set `network` to whatever reaches it.
+    calls `load_network`, the decoding ones `load_preprocessor`, and they set `network` to whatever reaches it.
 
     Attributes:
+        dim: width of a vector; found out at the first use, without loading the network where that can be avoided.
+        weights: commit or digest of the weights.
         source: what names the weights; see `experts.neural`.
         network: set by `prepare`.
         paced: whether the network was trained on a rate of frames of its own, which --sample-fps must not change.
@@ -49,23 +54,15 @@ class NetworkExpert(ABC):
     paced = False
     network: Network | None = None
 
-    @cached_property
+    @property
+    @abstractmethod
     def dim(self) -> int:
-        """Width of a vector; found out at the first use, without loading the network where that can be avoided."""
-        return self.measure_width()
+        """Width of a vector."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def weights(self) -> str:
         """Commit or digest of the weights."""
-        return self.identify_weights()
-
-    @abstractmethod
-    def measure_width(self) -> int:
-        """Width of a vector; asked for once."""
-
-    @abstractmethod
-    def identify_weights(self) -> str:
-        """Commit or digest of the weights; asked for once."""
 
     @property
     @abstractmethod
@@ -78,8 +75,8 @@ class NetworkExpert(ABC):
         """How large it is and how often it runs, as `hcq experts` shows it."""
 
     @abstractmethod
-    def prepare_gathering(self) -> None:
-        """Load what `gather` needs: an image processor, a feature extractor; not the network."""
+    def load_preprocessor(self) -> None:
+        """Load what `preprocess` needs: an image processor, a feature extractor; not the network."""
 
     @abstractmethod
     def load_network(self, device: str) -> Network:
@@ -90,25 +87,25 @@ class NetworkExpert(ABC):
         """
 
     @abstractmethod
-    def gather(self, clip: Clip) -> Gathered | State:
-        """The rows of a stretch, or why there are none."""
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
+        """The rows of a segment, or why there are none."""
 
     def prepare(self, device: str) -> None:
         """Load everything; "auto" takes the best device there is."""
-        self.prepare_gathering()
+        self.load_preprocessor()
         self.network = self.load_network(device)
 
     def extract(self, clip: Clip) -> Tokens:
-        """One token for each vector that is kept: features float32 [n, dim]; or the state that `gather` gave."""
+        """One token for each vector that is kept: features float32 [n, dim]; or the state that `preprocess` gave."""
         if self.network is None:
             self.prepare("cpu")
         assert self.network is not None
-        found = self.gather(clip)
+        found = self.preprocess(clip)
         if isinstance(found, State):
             return Tokens.none(self.dim, found)
         vectors = self.network.run(found.inputs)
         times = found.times
-        vectors = vectors.reshape(*times.shape, -1)
+        vectors = vectors.reshape(*times.shape, -1)  # [n, dim], or [n, k, dim]
         if found.keep is not None:
             vectors, times = vectors[found.keep], times[found.keep]
         features = np.ascontiguousarray(vectors.reshape(-1, vectors.shape[-1]), np.float32)
@@ -126,7 +123,8 @@ class HubExpert(NetworkExpert):
     def __init__(self, source: str, found: Weights) -> None:
         self.source, self._found = source, found
 
-    def identify_weights(self) -> str:
+    @cached_property
+    def weights(self) -> str:
         """Commit or digest of the weights."""
         return self._found.identity
 

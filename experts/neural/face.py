@@ -22,7 +22,7 @@ from experts.base import Clip, Sampling, State, Tokens
 from experts.classic.face import MOST_FACES, describe_face
 from experts.classic.face import Face as ClassicFace
 from experts.neural.onnx_network import OnnxNetwork, onnx_identity
-from experts.neural.pixels import presentable
+from experts.neural.preprocessing import presentable
 from experts.neural.weights import Weights, WeightsError, digest, locate, onnx_file
 
 LEAST_SCORE = 0.9

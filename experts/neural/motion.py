@@ -7,11 +7,14 @@
 How many frames a clip has is in the configuration, how far they lie apart is not: that is `VIDEO_FORMATS`. A clip is
 laid on times, not on numbers of frames, so a video of any rate shows the network the speed it knows. Clips are spread
 evenly over a segment; a video shorter than a clip is held at its last frame.
+
+Letters: n clips, T frames of a clip, dim the width of a vector.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +22,10 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Frames, Sampling, State
 from experts.neural.appearance import read_config
-from experts.neural.expert import Gathered, HubExpert, NetworkExpert
+from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
 from experts.neural.network import Network, TorchNetwork, quiet_transformers
-from experts.neural.pixels import as_images, processor_settings, side_for
+from experts.neural.preprocessing import as_images, even_windows, processor_settings, side_for, window_middles
 from experts.neural.weights import Weights, locate_kind
-from experts.neural.windows import even_windows, window_middles
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +56,7 @@ class VideoFormat:
 VIDEO_FORMATS = {
     "videomae": VideoFormat(30 / 4, "num_frames", 16),
     "timesformer": VideoFormat(30 / 32, "num_frames", 8),
-    "vjepa2": VideoFormat(4.0, "frames_per_clip", 64, "pixel_values_videos", 256),
+    "vjepa2": VideoFormat(4.0, "frames_per_clip", 64, argument="pixel_values_videos", usual_side=256),
 }
 """By `model_type`."""
 
@@ -93,7 +95,8 @@ class HubMotion(HubExpert):
         """How long a clip is, seconds."""
         return self._length / self._format.frames_per_second
 
-    def measure_width(self) -> int:
+    @cached_property
+    def dim(self) -> int:
         """Width of a vector, from the network's configuration."""
         return int(read_config(self._found).hidden_size)
 
@@ -102,11 +105,9 @@ class HubMotion(HubExpert):
         """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._found.parameters / 1e6:.0f} M parameters, {self._length} frames every {self.window_s:.1f} s"
 
-    def prepare_gathering(self) -> None:
-        """Set up the image processor with the settings of the folder.
-
-        It is VideoMAE's for all three: resize, crop, rescale, normalise; V-JEPA 2's own needs torchvision.
-        """
+    def load_preprocessor(self) -> None:
+        """Set up the image processor with the settings of the folder."""
+        # VideoMAE's for all three kinds: resize, crop, rescale, normalise. V-JEPA 2's own needs torchvision.
         import transformers
 
         fields = ("size", "crop_size", "resample", "do_resize", "do_center_crop", "image_mean", "image_std")
@@ -120,18 +121,19 @@ class HubMotion(HubExpert):
         """The network of transformers, one clip a pass on a processor. Raises WeightsError."""
         return TorchNetwork(self._found, device, READERS[self._found.model_type], rows_at_once=1)
 
-    def gather(self, clip: Clip) -> Gathered | State:
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a clip of the network's length."""
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames
         step_s = 1 / self._format.frames_per_second
+        # A stream may end before or after its last frame's time: as long as frames are shown, and no longer.
         end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + self._longest_s(clip, frames))
         starts = even_windows(end_s - clip.start_s, self.window_s, step_s)
         shown = chosen_frames(frames.times, clip.start_s + starts, self._length, step_s)
         prepared = self._prepared(frames.images, shown)
         middles = window_middles(starts, self.window_s, clip.start_s, end_s)
-        return Gathered({self._format.argument: prepared}, middles)
+        return PreparedInputs({self._format.argument: prepared}, middles)
 
     def _longest_s(self, clip: Clip, frames: Frames) -> float:
         """How long the picture lasts: not to the end of a sound that goes on without it."""
@@ -140,7 +142,8 @@ class HubMotion(HubExpert):
         return float(frames.times[-1]) - clip.start_s + max(usual_s, 1 / self._format.frames_per_second)
 
     def _prepared(self, images: NDArray[np.uint8], shown: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Pixels of each clip, [n, T, 3, height, width]; each frame is prepared once."""
+        """Pixels of each clip, [n, T, 3, height, width]."""
+        # Clips overlap and hold frames: each frame is prepared once, however many clips show it.
         used, places = np.unique(shown, return_inverse=True)
         pixels = self._processor(as_images(images[used]), return_tensors="np")["pixel_values"]
         each: NDArray[np.float32] = np.asarray(pixels, np.float32).reshape(len(used), *pixels.shape[-3:])

@@ -1,17 +1,22 @@
-"""Runs a pretrained network: device and precision chosen, weights checked, rows taken in batches."""
+"""Runs a pretrained network: device and precision chosen, weights checked, rows taken in batches.
+
+Nothing here imports torch or transformers before a network is loaded. Letters: n rows (frames, windows, clips), dim
+the width of a vector.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.neural.foreign import network_from_folder
-from experts.neural.weights import Weights, WeightsError
+from experts.neural.foreign import from_folder, network_from_folder
+from experts.neural.weights import Weights, WeightsError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +36,7 @@ class Network(Protocol):
         ...
 
 
-def rows_of(inputs: Inputs) -> int:
+def count_rows(inputs: Inputs) -> int:
     """n of [n, …]: every array of some inputs has as many rows."""
     return len(next(iter(inputs.values())))
 
@@ -87,34 +92,54 @@ class TorchNetwork:
 
     def run(self, inputs: Inputs) -> NDArray[np.float32]:
         """Inputs of n rows -> float32 [n, …, dim]."""
-        parts, at, count = [], 0, rows_of(inputs)
+        parts, at, count = [], 0, count_rows(inputs)
         while at < count:
             try:
                 parts.append(self._pass({name: array[at : at + self._rows] for name, array in inputs.items()}))
                 at += self._rows
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
+            except RuntimeError as error:
+                # Of a GPU's memory nobody knows beforehand what others leave: halved until it fits, and kept so.
+                # torch.OutOfMemoryError is a RuntimeError; other backends raise plain ones that say the same.
                 if "out of memory" not in str(error).lower() or self._rows == 1:
                     raise
                 self._rows = max(1, self._rows // 2)
         return np.concatenate(parts)
 
     def _pass(self, inputs: Inputs) -> NDArray[np.float32]:
+        """One pass of the network over a few rows."""
         import torch
 
+        sent = {}
+        for name, array in inputs.items():
+            tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device, non_blocking=True)
+            # Pixels and sound in the network's precision; ids and masks are whole numbers and stay so.
+            sent[name] = tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
         with torch.inference_mode():
-            vectors = self._reader(self._model, {name: self._sent(array) for name, array in inputs.items()})
-            found: NDArray[np.float32] = vectors.float().cpu().numpy()
+            found: NDArray[np.float32] = self._reader(self._model, sent).float().cpu().numpy()
         return found
 
-    def _sent(self, array: NDArray[Any]) -> torch.Tensor:
-        import torch
 
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device, non_blocking=True)
-        return tensor.to(self._model.dtype) if tensor.is_floating_point() else tensor
+def load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
+    """A configuration, tokenizer or processor of a folder, by `experts.neural.foreign` and without a word.
+
+    Args:
+        kind: a class of transformers, such as AutoTokenizer.
+        folder: as `save_pretrained` writes it.
+        options: handed on.
+
+    Raises:
+        ForeignFileError: the folder asks for more than a network may have.
+        Exception: whatever transformers raises; its kinds have no common base.
+    """
+    with quiet_transformers():
+        return from_folder(kind, folder, **options)
 
 
 def load_model(weights: Weights, device: str) -> Any:
-    """The network of a folder as `AutoModel` knows it, ready to run; `network.lacks` names what has no weights.
+    """The network of a folder as `AutoModel` knows it, ready to run.
+
+    Returns:
+        The network; its `lacks_pooler` tells whether the folder has no weights for its pooler.
 
     Raises:
         WeightsError: it cannot be loaded, or numbers are missing.
@@ -123,39 +148,32 @@ def load_model(weights: Weights, device: str) -> Any:
 
     if not any(weights.folder.glob("*.safetensors")):
         raise WeightsError(f"{weights.source}: holds no *.safetensors, which this expert needs", "hcq models list")
+    options = {"dtype": choose_precision(device), "output_loading_info": True}
     try:
         with quiet_transformers():
-            model, report = network_from_folder(
-                AutoModel, weights.folder, dtype=choose_precision(device), output_loading_info=True
-            )
+            model, report = network_from_folder(AutoModel, weights.folder, **options)
     except Exception as error:  # safetensors and transformers have no common base
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"{weights.source}: cannot be loaded: {reason}", "hcq models list") from error
+        raise WeightsError(f"{weights.source}: cannot be loaded: {first_line(error)}", "hcq models list") from error
+    # transformers fills what is missing with random numbers and goes on. A pooler that was never trained can be left
+    # out (`lacks_pooler`); anything else would make features of noise.
     lacks = sorted(report["missing_keys"])
-    wrong = [key for key in lacks if not _is_pooler(key)] + sorted(map(str, report["mismatched_keys"]))
+    wrong = [key for key in lacks if "pooler." not in key] + sorted(map(str, report["mismatched_keys"]))
     if wrong:
-        raise WeightsError(
-            f"{weights.source}: its weights lack {wrong[0]} and {len(wrong) - 1} more",
-            "fetch or copy the folder again",
-        )
+        what = f"{weights.source}: its weights lack {wrong[0]} and {len(wrong) - 1} more"
+        raise WeightsError(what, "fetch or copy the folder again")
     model.lacks_pooler = bool(lacks)
     return model.to(device).eval()
-
-
-def _is_pooler(key: str) -> bool:
-    """A pooler that was never trained is left out (`lacks_pooler`); anything else that is missing is an error."""
-    return "pooler." in key
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep transformers from printing: no progress bars, no advice."""
-    from transformers.utils import logging as words
+    from transformers.utils import logging as transformers_logging
 
-    before = words.get_verbosity()
-    words.disable_progress_bar()
-    words.set_verbosity(logging.ERROR)
+    before = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        words.set_verbosity(before)
+        transformers_logging.set_verbosity(before)

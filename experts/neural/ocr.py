@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
-from experts.neural.pixels import presentable
+from experts.neural.preprocessing import presentable
 from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
 from experts.neural.weights import WeightsError
 
 LEAST_SCORE = 0.6
 """A line that was read less surely is left out."""
 LEAST_LETTERS = 2
+"""Letters and digits; fewer is mostly an edge taken for an I."""
 INSTALL = 'pip install "hcq[ocr]"'
 
 
@@ -42,8 +43,8 @@ class Ocr:
     cost = "about 1 to 3 s of a core a frame, a frame every 2 s"
 
     def __init__(self, source: str = MINILM) -> None:
-        self._sentences = SentenceEmbedder(text_weights(source))
-        self.dim = self._sentences.dim
+        self._embedder = SentenceEmbedder(text_weights(source))
+        self.dim = self._embedder.dim
         self._reader: Any = None
 
     @cached_property
@@ -54,7 +55,7 @@ class Ocr:
             WeightsError: rapidocr is not installed.
         """
         try:
-            return f"rapidocr {version('rapidocr')}, {self._sentences.found.identity}"
+            return f"rapidocr {version('rapidocr')}, {self._embedder.found.identity}"
         except PackageNotFoundError:
             raise WeightsError("rapidocr is not installed", INSTALL) from None
 
@@ -68,9 +69,10 @@ class Ocr:
             from rapidocr import RapidOCR
         except ImportError:
             raise WeightsError("rapidocr is not installed", INSTALL) from None
+        # One thread: extraction runs a process a core already, and sums of several threads differ in the last digit.
         threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
         self._reader = RapidOCR(params={"Global.log_level": "error", **threads})
-        self._sentences.prepare(device)
+        self._embedder.prepare(device)
 
     def extract(self, clip: Clip) -> Tokens:
         """One token for each line of text that was not there in the frame before."""
@@ -84,13 +86,14 @@ class Ocr:
         before: set[str] = set()
         for image, time_s in zip(frames.images, frames.times, strict=True):
             lines = self.read(image)
+            # Against the frame before alone, and whatever the case: a title that comes back later is told again.
             fresh = [line for line in lines if line.casefold() not in before]
             before = {line.casefold() for line in lines}
             texts += fresh
             times += [float(time_s)] * len(fresh)
         if not texts:
             return Tokens.none(self.dim, State.NOTHING_FOUND)
-        return Tokens(self._sentences.vectors(texts), np.array(times, np.float32), words=tuple(texts))
+        return Tokens(self._embedder.vectors(texts), np.array(times, np.float32), words=tuple(texts))
 
     def read(self, image: NDArray[np.uint8]) -> list[str]:
         """The lines of text in an RGB frame, from top to bottom, each once."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.neural.network import Inputs, rows_of
+from experts.neural.network import Inputs, count_rows
 from experts.neural.sidecar import Sidecar, read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, digest
 
@@ -73,9 +73,9 @@ class OnnxNetwork:
         fixed = self.inputs[0].shape[0]
         step = fixed if isinstance(fixed, int) and fixed > 0 else ROWS_AT_ONCE
         parts = []
-        for at in range(0, rows_of(inputs), step):
+        for at in range(0, count_rows(inputs), step):
             rows = {name: array[at : at + step] for name, array in inputs.items()}
-            count = rows_of(rows)
+            count = count_rows(rows)
             if isinstance(fixed, int) and count < step:  # the graph takes no fewer: fill up
                 rows = {name: np.resize(array, (step, *array.shape[1:])) for name, array in rows.items()}
             parts.append([output[:count] for output in self._session.run(list(names), rows)])

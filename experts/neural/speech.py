@@ -1,8 +1,8 @@
 """What is said: recognised by Whisper (Radford et al., ICML 2023), one token a phrase, as its own time marks cut it.
 
 A phrase and not a word, because the embedder (MiniLM by default) is one of sentences: a word alone tells it little.
-The text itself is kept beside the vector, for people. A stretch of 30 s is exactly what Whisper hears at once.
-Whisper is known to make up words where music or noise is loud; a stretch in which nothing can be heard is not asked.
+The text itself is kept beside the vector, for people. A segment of 30 s is exactly what Whisper hears at once.
+Whisper is known to make up words where music or noise is loud; about silence it is not asked at all.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 from experts.base import Clip, Sampling, State, Tokens, Waveform
 from experts.classic.spectrogram import HZ, is_heard
-from experts.neural.foreign import from_folder, network_from_folder
-from experts.neural.network import choose_device, choose_precision, quiet_transformers
+from experts.neural.foreign import network_from_folder
+from experts.neural.network import choose_device, choose_precision, load_pretrained, quiet_transformers
 from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
-from experts.neural.weights import WeightsError, locate_kind
+from experts.neural.weights import WeightsError, first_line, locate_kind
 
 LEAST_S = 0.1
 """Less sound than this holds no phrase, seconds."""
@@ -44,23 +44,24 @@ class Speech:
 
     def __init__(self, source: str) -> None:
         whisper, _, embedder = source.partition("+")
-        self._found = locate_kind(whisper, "speech", ["whisper"], "Whisper", "hcq models fetch openai/whisper-base")
-        self._sentences = SentenceEmbedder(text_weights(embedder or MINILM))
-        self.dim = self._sentences.dim
+        hint = "hcq models fetch openai/whisper-base"
+        self._found = locate_kind(whisper, "speech", ["whisper"], "Whisper", hint=hint)
+        self._embedder = SentenceEmbedder(text_weights(embedder or MINILM))
+        self.dim = self._embedder.dim
         self._device = "cpu"
         self._model: Any = None
-        self._listener: Any = None
+        self._extractor: Any = None
         self._tokenizer: Any = None
 
     @cached_property
     def weights(self) -> str:
         """Commits or digests of recogniser and embedder."""
-        return f"{self._found.identity}, {self._sentences.found.identity}"
+        return f"{self._found.identity}, {self._embedder.found.identity}"
 
     @property
     def licence(self) -> str:
         """Of both weights, the recogniser's and the embedder's."""
-        return f"{self._found.licence} and {self._sentences.found.licence}"
+        return f"{self._found.licence} and {self._embedder.found.licence}"
 
     @property
     def cost(self) -> str:
@@ -76,19 +77,17 @@ class Speech:
         from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
 
         self._device = choose_device(device)
+        folder, precision = self._found.folder, choose_precision(self._device)
         try:
+            self._extractor = load_pretrained(AutoFeatureExtractor, folder)
+            self._tokenizer = load_pretrained(AutoTokenizer, folder)
             with quiet_transformers():
-                self._listener = from_folder(AutoFeatureExtractor, self._found.folder)
-                self._tokenizer = from_folder(AutoTokenizer, self._found.folder)
-                self._model = network_from_folder(
-                    WhisperForConditionalGeneration, self._found.folder, dtype=choose_precision(self._device)
-                )
+                self._model = network_from_folder(WhisperForConditionalGeneration, folder, dtype=precision)
         except Exception as error:  # safetensors and transformers have no common base
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            what = f"{self._found.source}: cannot be loaded: {reason}"
+            what = f"{self._found.source}: cannot be loaded: {first_line(error)}"
             raise WeightsError(what, "fetch or copy it again") from error
         self._model = self._model.to(self._device).eval()
-        self._sentences.prepare(device)
+        self._embedder.prepare(device)
 
     def extract(self, clip: Clip) -> Tokens:
         """One token for each phrase, in the middle of its time; what was said stays beside it in `words`."""
@@ -100,6 +99,7 @@ class Speech:
         if len(sound.samples) < LEAST_S * HZ:
             return Tokens.none(self.dim, State.NO_FRAMES)
         samples = np.nan_to_num(sound.samples)
+        # Asked about silence, Whisper makes words up.
         if not is_heard(samples - samples.mean()):
             return Tokens.none(self.dim, State.SILENT)
         phrases = self.recognise(sound)
@@ -107,7 +107,7 @@ class Speech:
             return Tokens.none(self.dim, State.NOTHING_FOUND)
         texts = tuple(text for _, _, text in phrases)
         times = np.array([(begin + end) / 2 for begin, end, _ in phrases], np.float32)
-        return Tokens(self._sentences.vectors(texts), times, words=texts)
+        return Tokens(self._embedder.vectors(texts), times, words=texts)
 
     def recognise(self, sound: Waveform) -> list[Phrase]:
         """The phrases in at most 30 s of sound, on the clock of the video."""
@@ -115,27 +115,25 @@ class Speech:
 
         samples = np.clip(np.nan_to_num(sound.samples), -1, 1)
         # The mask says where the sound ends: without it Whisper goes on into the padding.
-        heard = self._listener(samples, sampling_rate=HZ, return_attention_mask=True, return_tensors="pt")
+        heard = self._extractor(samples, sampling_rate=HZ, return_attention_mask=True, return_tensors="pt")
         with torch.inference_mode(), quiet_transformers():
             ids = self._model.generate(
                 heard["input_features"].to(self._device, self._model.dtype),
                 attention_mask=heard["attention_mask"].to(self._device),
                 return_timestamps=True,
-                do_sample=False,
+                do_sample=False,  # equal sound must give equal words
                 num_beams=1,
             )
         found = self._tokenizer.decode(ids[0].tolist(), output_offsets=True)["offsets"]
-        return [self._phrase(sound, each) for each in found if self._holds(sound, each)]
-
-    @staticmethod
-    def _holds(sound: Waveform, found: dict[str, Any]) -> bool:
-        """Whether it says something, and begins before the sound ends."""
-        begins = found["timestamp"][0] or 0.0
-        return begins < len(sound.samples) / HZ and any(letter.isalnum() for letter in found["text"])
-
-    @staticmethod
-    def _phrase(sound: Waveform, found: dict[str, Any]) -> Phrase:
-        begin, end = found["timestamp"]
-        begin_s, length_s = begin or 0.0, len(sound.samples) / HZ
-        end_s = min(length_s, max(begin_s, WHOLE_S if end is None else end))
-        return sound.start_s + begin_s, sound.start_s + end_s, " ".join(found["text"].split())
+        length_s = len(sound.samples) / HZ
+        phrases = []
+        for each in found:
+            begin, end = each["timestamp"]
+            begin_s = begin or 0.0
+            # Whisper goes on talking past the end of a sound, and writes dots and notes where it heard nothing said.
+            if begin_s >= length_s or not any(letter.isalnum() for letter in each["text"]):
+                continue
+            # A phrase that the window cuts off has no end mark.
+            end_s = min(length_s, max(begin_s, WHOLE_S if end is None else end))
+            phrases.append((sound.start_s + begin_s, sound.start_s + end_s, " ".join(each["text"].split())))
+        return phrases

@@ -1,25 +1,22 @@
-"""Finds the weights of a network on this machine. Never fetches, never opens a pickle."""
+"""Finds the weights of a network on this machine, and says what they are. Never fetches, never opens a pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from experts.neural.foreign import check_folder
-from experts.neural.lock import DEFAULT_REVISION, read_lock
+from experts.neural.hub import LICENCES, HubId, cached_snapshot, parse_hub_id, read_lock
 from experts.neural.sizes import ForeignFileError, read_held
-from experts.neural.sources import LICENCES
 
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 """Endings of files whose opening may run somebody's code."""
 ONNX = "onnx:"
-_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _BLOCK_BYTES = 1 << 22
 
 
@@ -38,30 +35,6 @@ class WeightsError(LookupError):
 
 class RefusedError(WeightsError):
     """The weights are there, but their folder asks for more than a network may have (`experts.neural.foreign`)."""
-
-
-@dataclass(frozen=True)
-class HubId:
-    """A network on the hub.
-
-    Args:
-        id: owner/name.
-        revision: branch, tag or commit.
-    """
-
-    id: str
-    revision: str = DEFAULT_REVISION
-
-    @property
-    def key(self) -> str:
-        """How the lock names it."""
-        return f"{self.id}@{self.revision}"
-
-    @property
-    def command(self) -> str:
-        """What fetches it."""
-        at = "" if self.revision == DEFAULT_REVISION else f"@{self.revision}"
-        return f"hcq models fetch {self.id}{at}"
 
 
 @dataclass(frozen=True)
@@ -111,12 +84,6 @@ class Weights:
         return sum(map(count_parameters, self.folder.glob("*.safetensors")))
 
 
-def parse_hub_id(source: str) -> HubId | None:
-    """`id` or `id@revision` as a `HubId`; None if it looks like something else."""
-    found = _HUB_ID.fullmatch(source)
-    return HubId(found["id"], found["revision"] or DEFAULT_REVISION) if found else None
-
-
 def locate(source: str) -> Weights:
     """The weights that a source names.
 
@@ -146,6 +113,7 @@ def look_up(source: str) -> Weights:
     path = Path(source).expanduser()
     if path.is_file():
         _refuse_file(path)
+    # A folder goes before an id of the same name: what a person has made lies before what can be fetched.
     hub = None if path.is_dir() else parse_hub_id(source)
     if hub is not None:
         return look_up_id(hub, source)
@@ -165,7 +133,12 @@ def look_up_id(hub: HubId, source: str) -> Weights:
         WeightsError: it is not on this machine; the hint fetches it.
         RefusedError: as `locate`.
     """
-    folder, commit = _cached(hub)
+    try:
+        folder, commit = cached_snapshot(hub)
+    except ValueError as error:
+        raise WeightsError(str(error), hub.command) from error
+    if not folder.is_dir():
+        raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command)
     return _checked(Weights(source, folder, hub, commit))
 
 
@@ -225,6 +198,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def digest(paths: Iterable[Path]) -> str:
     """SHA-256 of the contents of files, as hex."""
+    # A digest of digests: where one file ends and the next begins counts too.
     whole = hashlib.sha256()
     for path in paths:
         one = hashlib.sha256()
@@ -259,31 +233,13 @@ def count_parameters(path: Path) -> int:
     return read_held([path]).numbers
 
 
-def hub_folder(hub: HubId) -> Path:
-    """Where the hub's client keeps a network: `refs/REVISION` names a commit, `snapshots/COMMIT` holds its files."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / ("models--" + hub.id.replace("/", "--"))
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _cached(hub: HubId) -> tuple[Path, str]:
-    """The folder of the locked commit (else of what the cache knows the revision as), and the commit."""
-    try:
-        locked = read_lock().get(hub.key)
-    except ValueError as error:
-        raise WeightsError(str(error), hub.command) from error
-    place = hub_folder(hub)
-    reference = place / "refs" / hub.revision
-    commit = (
-        locked.commit if locked else reference.read_text("utf-8").strip() if reference.is_file() else hub.revision
-    )
-    folder = place / "snapshots" / commit
-    if not folder.is_dir():
-        raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command)
-    return folder, commit
-
-
-def _refuse_file(path: Path) -> None:
+def _refuse_file(path: Path) -> NoReturn:
+    """Raise WeightsError for a file where a folder or `onnx:FILE` is due."""
     if path.suffix.lower() == ".onnx":
         raise WeightsError(f"{path}: an ONNX file is given as {ONNX}FILE", f"write {ONNX}{path}")
     pickled = "may run code when it is opened (a pickle); hcq takes safetensors and ONNX only"
@@ -291,7 +247,8 @@ def _refuse_file(path: Path) -> None:
     raise WeightsError(f"{path}: {reason}", "give a folder as save_pretrained writes it, or onnx:FILE")
 
 
-def _refuse_folder(found: Weights) -> None:
+def _refuse_folder(found: Weights) -> NoReturn:
+    """Raise WeightsError for a folder without weights that may be opened."""
     pickles = sorted(path.name for path in found.folder.iterdir() if path.suffix.lower() in PICKLED)
     if pickles:
         what = f"holds its weights as a pickle only ({pickles[0]}), which may run code when it is opened"

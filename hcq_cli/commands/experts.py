@@ -63,7 +63,7 @@ def _figures(expert: Any) -> dict[str, Any]:
 
 def _absent(source: str) -> dict[str, Any]:
     """What is known of weights that are not here."""
-    from experts.neural.sources import LICENCES
+    from experts.neural.hub import LICENCES
 
     licences = [LICENCES.get(part, "see its model card") for part in source.split("+")]
     return {"weights": "", "licence": " and ".join(licences)}
@@ -117,7 +117,7 @@ def _check(session: Session, ask: str) -> None:
 
 def _list(session: Session) -> None:
     from experts import registry
-    from experts.neural.sources import ON_REQUEST
+    from experts.neural.hub import ON_REQUEST
     from hcq_cli.errors import HcqError
 
     try:

@@ -9,8 +9,7 @@ import typer
 from hcq_cli.commands.shared import MACHINE, Session, command
 
 if TYPE_CHECKING:
-    from hcq_cli.weights.fetching import Fetched
-    from hcq_cli.weights.listing import Listed
+    from hcq_cli.weights import FetchedNetwork, KnownNetwork
 
 FETCH_EXAMPLES = [
     "hcq models fetch neural",
@@ -42,10 +41,10 @@ def fetch(session: Session, names: Names = None) -> None:
     fetched anew.
     Only safetensors or ONNX, and what goes with them; never pickles. No other command downloads anything.
     """
-    from hcq_cli.weights import fetching
+    from hcq_cli import weights
 
-    hubs = fetching.wanted(names or [])
-    fetched = [fetching.fetch(hub, session.console.note) for hub in hubs]
+    hubs = weights.networks_asked_for(names or [])
+    fetched = [weights.fetch(hub, session.console.note) for hub in hubs]
 
     def human() -> None:
         session.console.table(["network", "commit", "licence", "MB"], [_row(each) for each in fetched])
@@ -53,11 +52,11 @@ def fetch(session: Session, names: Names = None) -> None:
     session.console.result({"models": [_fetched(each) for each in fetched]}, human)
 
 
-def _row(each: Fetched) -> list[Any]:
+def _row(each: FetchedNetwork) -> list[Any]:
     return [each.hub.id, each.commit[:12], each.licence or "see its model card", round(each.nbytes / 1e6, 1)]
 
 
-def _fetched(each: Fetched) -> dict[str, Any]:
+def _fetched(each: FetchedNetwork) -> dict[str, Any]:
     return {
         "id": each.hub.id,
         "revision": each.hub.revision,
@@ -70,13 +69,13 @@ def _fetched(each: Fetched) -> dict[str, Any]:
 
 def list_(session: Session) -> None:
     """List the networks of the presets and those fetched: commit, licence, size, or how to get them."""
-    from hcq_cli.weights.listing import list_models
+    from hcq_cli.weights import list_models
 
     found = list_models()
     session.console.result({"models": [_listed(each) for each in found]}, lambda: _show(session, found))
 
 
-def _listed(each: Listed) -> dict[str, Any]:
+def _listed(each: KnownNetwork) -> dict[str, Any]:
     return {
         "id": each.hub.id,
         "revision": each.hub.revision,
@@ -88,7 +87,7 @@ def _listed(each: Listed) -> dict[str, Any]:
     }
 
 
-def _show(session: Session, found: list[Listed]) -> None:
+def _show(session: Session, found: list[KnownNetwork]) -> None:
     rows = [
         [
             each.hub.id,

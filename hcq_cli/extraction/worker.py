@@ -81,7 +81,7 @@ def _prepare_experts(
     experts = load_experts(settings["experts"], options.sample_fps)
     for expert in experts:
         if settings["inference"] and isinstance(expert, NetworkExpert):
-            expert.prepare_gathering()
+            expert.load_preprocessor()
             expert.network = RemoteNetwork(
                 settings["inference"], expert.name, alive=lambda: parent.send({"alive": True})
             )

@@ -7,17 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from experts.neural.sources import SHORT_IDS
-from experts.neural.weights import (
-    HubId,
-    RefusedError,
-    Weights,
-    WeightsError,
-    hub_folder,
-    look_up,
-    look_up_id,
-    parse_hub_id,
-)
+from experts.neural.hub import SHORT_IDS, HubId, hub_folder, parse_hub_id
+from experts.neural.weights import RefusedError, Weights, WeightsError, look_up, look_up_id
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import digest_file
 

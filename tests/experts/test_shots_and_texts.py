@@ -86,7 +86,7 @@ def test_lines_on_screen_become_words_with_times_and_vectors(ocr):
     assert [text.casefold() for text in tokens.words] == ["grilled cheese", "step 2", "grilled cheese"]
     assert tokens.times.tolist() == [0, 2, 6]
     assert np.allclose(np.linalg.norm(tokens.features, axis=1), 1, atol=1e-5)
-    near, far = ocr._sentences.vectors(["a toasted cheese sandwich", "a football match"]) @ tokens.features[0]
+    near, far = ocr._embedder.vectors(["a toasted cheese sandwich", "a football match"]) @ tokens.features[0]
     assert near > far + 0.2
 
 
@@ -94,8 +94,8 @@ def test_the_vectors_are_those_of_the_embedder_called_directly(ocr):
     SentenceTransformer = pytest.importorskip("sentence_transformers").SentenceTransformer
 
     texts = ["Grilled cheese", "Step 2: turn it over", "x"]
-    theirs = SentenceTransformer(str(ocr._sentences.found.folder)).encode(texts, normalize_embeddings=True)
-    assert np.allclose(ocr._sentences.vectors(texts), theirs, rtol=0, atol=1e-5)
+    theirs = SentenceTransformer(str(ocr._embedder.found.folder)).encode(texts, normalize_embeddings=True)
+    assert np.allclose(ocr._embedder.vectors(texts), theirs, rtol=0, atol=1e-5)
 
 
 def test_a_picture_without_words_says_so(ocr):

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from experts.neural.weights import WeightsError, count_parameters, locate, parse_hub_id
+from experts.neural.hub import parse_hub_id
+from experts.neural.weights import WeightsError, count_parameters, locate
 from experts.registry import load, presets, with_default_sources
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

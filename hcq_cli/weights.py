@@ -1,4 +1,8 @@
-"""Fetches networks from the hub: the one place of hcq that does, and only when asked to."""
+"""Pretrained networks for offline work: fetches them from the hub, and says which are on this machine.
+
+The one place of hcq that fetches anything, and only when asked to (`hcq models fetch`). What is fetched is written
+into the lock file (experts/neural/hub.py), by which the experts find it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experts.neural.lock import Locked, lock_path, read_lock
-from experts.neural.sources import LICENCES, ON_REQUEST, PRESET, SHORT_IDS
-from experts.neural.weights import PICKLED, HubId, parse_hub_id
+from experts.neural.hub import (
+    LICENCES,
+    ON_REQUEST,
+    PRESET,
+    SHORT_IDS,
+    HubId,
+    LockedNetwork,
+    lock_path,
+    parse_hub_id,
+    read_lock,
+)
+from experts.neural.weights import PICKLED, WeightsError, locate
 from hcq_cli import files
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 
 BESIDE = {".json", ".txt", ".model"}
 """Endings of what goes with the weights: configuration, processors, tokenizers."""
@@ -21,8 +34,8 @@ TRY_AGAIN = "check the connection and run the same command again; what has arriv
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What is on this machine now.
+class FetchedNetwork:
+    """A network that has been fetched.
 
     Args:
         hub: id and revision.
@@ -39,7 +52,7 @@ class Fetched:
     nbytes: int
 
 
-def wanted(names: Sequence[str]) -> list[HubId]:
+def networks_asked_for(names: Sequence[str]) -> list[HubId]:
     """Presets, experts and ids as ids of the hub, each once.
 
     Args:
@@ -63,7 +76,7 @@ def wanted(names: Sequence[str]) -> list[HubId]:
     return list(dict.fromkeys(found))
 
 
-def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetched:
+def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> FetchedNetwork:
     """Bring a network to this machine and write the commit it has now into the lock.
 
     Args:
@@ -79,19 +92,20 @@ def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetche
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise HcqError("HF_HUB_OFFLINE is set, so nothing can be fetched", "unset HF_HUB_OFFLINE")
     try:
-        commit, licence, names, nbytes = _looked_up(hub)
+        commit, licence, names, nbytes = _look_up(hub)
         told(f"{hub.key}: {len(names)} files, {nbytes / 1e6:,.1f} MB, commit {commit[:12]}")
+        # The commit and not the branch: what is fetched is what was looked up, even if the branch moves meanwhile.
         folder = Path(snapshot_download(hub.id, revision=commit, allow_patterns=names))
     except HcqError:
         raise
     except Exception as error:  # of the hub's client, of its HTTP library, of the system
-        raise _understood(hub, error) from error
-    _lock(hub, Locked(commit, licence, datetime.now(UTC).isoformat(timespec="seconds")))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Fetched(hub, commit, licence, folder, size)
+        raise _explain(hub, error) from error
+    _lock(hub, LockedNetwork(commit, licence, datetime.now(UTC).isoformat(timespec="seconds")))
+    size = folder_bytes(folder)
+    return FetchedNetwork(hub, commit, licence, folder=folder, nbytes=size)
 
 
-def _looked_up(hub: HubId) -> tuple[str, str, list[str], int]:
+def _look_up(hub: HubId) -> tuple[str, str, list[str], int]:
     """Commit, licence, names and bytes of the files that are needed."""
     from huggingface_hub import HfApi
 
@@ -119,7 +133,8 @@ def chosen_files(names: Sequence[str]) -> list[str]:
     return sorted([*weights, *(name for name in top if Path(name).suffix in BESIDE)]) if weights else []
 
 
-def _lock(hub: HubId, locked: Locked) -> None:
+def _lock(hub: HubId, locked: LockedNetwork) -> None:
+    """Add an entry to the lock file; the writer lock keeps the entry of another fetch that runs beside this one."""
     path = lock_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.writer_lock(path.parent, wait_s=10.0):
@@ -127,7 +142,9 @@ def _lock(hub: HubId, locked: Locked) -> None:
         files.write_json(path, known | {hub.key: asdict(locked)})
 
 
-def _understood(hub: HubId, error: Exception) -> HcqError:
+def _explain(hub: HubId, error: Exception) -> HcqError:
+    """What went wrong, in words a person can act on."""
+    # By the names of the classes: their module in the hub's client has moved from version to version.
     kinds = [kind.__name__ for kind in type(error).__mro__]
     if "GatedRepoError" in kinds:
         return NotFoundError(f"{hub.key} is only for those who accept its terms", "accept them, then: hf auth login")
@@ -137,3 +154,62 @@ def _understood(hub: HubId, error: Exception) -> HcqError:
         return NotFoundError(f"{hub.id} has no revision {hub.revision!r}", f"hcq models fetch {hub.id}")
     reason = str(error).strip().splitlines()
     return HcqError(f"{hub.key} cannot be fetched: {reason[0] if reason else type(error).__name__}", TRY_AGAIN)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in a folder and those below it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class KnownNetwork:
+    """A network of a preset, or one that was fetched.
+
+    Args:
+        hub: id and revision.
+        experts: the experts that take it where nothing else is said.
+        commit: what is on this machine; empty if nothing is.
+        licence: of the weights, as far as it is known.
+        nbytes: of its files; 0 if it is not here.
+        hint: what to run if it is not here or cannot be used.
+    """
+
+    hub: HubId
+    experts: list[str]
+    commit: str
+    licence: str
+    nbytes: int
+    hint: str
+
+
+def list_models() -> list[KnownNetwork]:
+    """The networks of the presets and those that were fetched.
+
+    Raises:
+        DamagedError: the lock cannot be read.
+    """
+    used: dict[HubId, list[str]] = {}
+    for name, source in (PRESET | ON_REQUEST).items():
+        for part in source.split("+"):
+            hub = parse_hub_id(part)
+            if hub is not None:
+                used.setdefault(hub, []).append(name)
+    try:
+        locked = read_lock()
+    except ValueError as error:
+        raise DamagedError(str(error), "hcq models fetch") from error
+    for key in locked:
+        hub = parse_hub_id(key)
+        if hub is not None:
+            used.setdefault(hub, [])
+    return [_describe(hub, experts) for hub, experts in used.items()]
+
+
+def _describe(hub: HubId, experts: list[str]) -> KnownNetwork:
+    licence = LICENCES.get(hub.id, "")
+    try:
+        found = locate(f"{hub.id}@{hub.revision}")
+    except WeightsError as error:
+        return KnownNetwork(hub, experts, commit="", licence=licence, nbytes=0, hint=error.hint)
+    size = folder_bytes(found.folder)
+    return KnownNetwork(hub, experts, commit=found.commit, licence=found.licence, nbytes=size, hint="")

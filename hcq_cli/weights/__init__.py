@@ -1,1 +1,0 @@
-"""Weights of pretrained networks for offline work: fetching them, and saying what is there."""
