@@ -1,1 +1,6 @@
-"""What sees and hears: each expert turns a clip into tokens. `experts.base` is all an author needs to read."""
+"""What sees and hears: an expert turns a `Clip`, a segment of a video, into `Tokens`, vectors with their times.
+
+In the order to read: base.py (all that the author of an expert needs), contract.py (its promises, put to the test),
+registry.py (which experts there are, by name), classic/ (hand-made descriptors), neural/ (pretrained networks),
+scene.py (shots, by either). Nothing here imports hcq_cli: an expert can be used without it.
+"""

@@ -40,7 +40,7 @@ WITH_SOURCE: dict[str, str] = {
     "appearance": "experts.neural.appearance:appearance",
     "motion": "experts.neural.motion:motion",
     "audio": "experts.neural.audio:audio",
-    "face": "experts.neural.face:face",
+    "face": "experts.neural.face:NeuralFace",
     "scene": "experts.scene:Scene",
     "ocr": "experts.neural.ocr:Ocr",
     "speech": "experts.neural.speech:Speech",

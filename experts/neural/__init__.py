@@ -6,6 +6,9 @@ A network is named by its source, as in `--experts appearance=SOURCE`:
     /data/networks/my-dinov2        a local folder as `save_pretrained` writes it
     onnx:squeezenet.onnx            an ONNX file, with FILE.json beside it where it needs telling (sidecar.py)
 
-Nothing is fetched here. weights.py finds what is on this machine and says the command that fetches the rest; weights
-are safetensors or ONNX, never pickles. sources.py holds the presets.
+Nothing is fetched here, and weights are safetensors or ONNX, never pickles. In the order to read: hub.py (presets,
+ids, the lock file), weights.py (finds what is on this machine, and says the command that fetches the rest),
+network.py and onnx_network.py (run a network), expert.py (what all experts that are networks share),
+preprocessing.py, then the experts: appearance.py, motion.py, audio.py, face.py; and those whose tokens are words,
+ocr.py and speech.py, with text_embedding.py.
 """

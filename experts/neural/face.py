@@ -1,4 +1,4 @@
-"""Faces, found by a network: one token a face, one frame a second. Faces are biometric data; see sources.py.
+"""Faces, found by a network: one token a face, one frame a second. Faces are biometric data; see hub.py.
 
 - A folder or ids with OpenCV's YuNet (Wu et al., 2023) and SFace (Zhong et al., 2021): YuNet finds a face and five
   points of it, the face is turned upright by them, SFace tells who it looks like: 128 numbers, near for one person.
@@ -34,26 +34,11 @@ SFACE_WIDTH = 128
 
 
 class FaceEmbedder(Protocol):
-    """Finds and describes faces.
+    """Finds faces in a frame and describes each."""
 
-    Attributes:
-        dim: width of a vector.
-    """
-
-    dim: int
-
-    def look(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def embed_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """A vector [dim] for each face in an RGB frame, the largest first, at most MOST_FACES."""
         ...
-
-
-def face(source: str) -> NeuralFace:
-    """The expert for a source: a folder, ids joined by `+`, or `onnx:FILE`.
-
-    Raises:
-        WeightsError: the weights are not there or cannot be used.
-    """
-    return NeuralFace(source)
 
 
 class NeuralFace:
@@ -115,7 +100,7 @@ class NeuralFace:
         features: list[NDArray[np.float32]] = []
         times: list[float] = []
         for image, time_s in zip(frames.images, frames.times, strict=True):
-            seen = self._embedder.look(presentable(image))
+            seen = self._embedder.embed_faces(presentable(image))
             features += seen
             times += [float(time_s)] * len(seen)
         if not features:
@@ -143,27 +128,33 @@ class YunetSface:
         WeightsError: OpenCV cannot open them.
     """
 
-    dim = SFACE_WIDTH
-
     def __init__(self, detector: Path, embedder: Path) -> None:
         try:
+            # The size is a stand-in: it is set anew for every frame.
             self._detector: Any = cv2.FaceDetectorYN.create(
-                str(detector), "", (320, 320), LEAST_SCORE, OVERLAP, MOST_CANDIDATES
+                str(detector),
+                "",
+                (320, 320),
+                score_threshold=LEAST_SCORE,
+                nms_threshold=OVERLAP,
+                top_k=MOST_CANDIDATES,
             )
             self._embedder: Any = cv2.FaceRecognizerSF.create(str(embedder), "")
         except cv2.error as error:
             what = f"{detector} and {embedder}: OpenCV cannot open them: {error.err}"
             raise WeightsError(what, "fetch or copy them again") from None
 
-    def look(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """See `FaceEmbedder.look`."""
+    def embed_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """See `FaceEmbedder.embed_faces`."""
         bgr = np.ascontiguousarray(image[..., ::-1])
         self._detector.setInputSize((bgr.shape[1], bgr.shape[0]))
         _, rows = self._detector.detect(bgr)
         if rows is None:
             return []
+        # Largest first, by area; stable, so that equal ones keep the detector's order.
         order = np.argsort(-rows[:, 2] * rows[:, 3], kind="stable")[:MOST_FACES]
         crops = [self._embedder.alignCrop(bgr, row) for row in rows[order]]
+        # Copied: `feature` gives the same memory each time, and writes the next face over the last.
         return [np.array(self._embedder.feature(crop), np.float32).reshape(-1) for crop in crops]
 
 
@@ -178,9 +169,9 @@ class OnnxFaceDetector:
     """
 
     def __init__(self, path: Path) -> None:
-        self.dim = ClassicFace().dim
         self._network = OnnxNetwork(path)
-        self._network.sidecar = replace(self._network.sidecar, fit="stretch")  # boxes are parts of the whole frame
+        # Whatever the sidecar says: boxes are parts of the whole frame, so it must be seen whole.
+        self._network.sidecar = replace(self._network.sidecar, fit="stretch")
         self._scores, self._boxes = self._named_outputs()
 
     def _named_outputs(self) -> tuple[str, str]:
@@ -192,8 +183,8 @@ class OnnxFaceDetector:
             raise WeightsError(what, "name them in its sidecar: scores, boxes")
         return scores, boxes
 
-    def look(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """See `FaceEmbedder.look`."""
+    def embed_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """See `FaceEmbedder.embed_faces`."""
         boxes = self.boxes(image)
         return [describe_face(image, box, len(boxes)) for box in boxes]
 
@@ -205,15 +196,15 @@ class OnnxFaceDetector:
         height, width = image.shape[:2]
         corners = np.clip(corners[sure], 0, 1) * np.array([width, height, width, height], np.float32)
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).astype(np.float32)
-        large = (boxes[:, 2:] >= 2).all(1)
+        large = (boxes[:, 2:] >= 2).all(1)  # of a box one pixel wide nothing can be described
         boxes, sureness = boxes[large], scores[sure][large, -1]
-        kept = apart(boxes, sureness)
+        kept = suppress_overlaps(boxes, sureness)
         order = np.lexsort((boxes[kept, 1], boxes[kept, 0], -boxes[kept, 2] * boxes[kept, 3]))
         return boxes[kept][order[:MOST_FACES]]
 
 
-def apart(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Numbers of the boxes that are left when of two that overlap the less sure one goes (OpenCV's NMS).
+def suppress_overlaps(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Numbers of the boxes that non-maximum suppression leaves: of two that overlap the less sure one goes.
 
     Args:
         boxes: [n, 4] left, top, width, height.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.base import Clip, Frames, Sampling, State
+from experts.base import Clip, Sampling, State
 from experts.neural.appearance import read_config
 from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
 from experts.neural.network import Network, TorchNetwork, quiet_transformers
@@ -127,19 +127,17 @@ class HubMotion(HubExpert):
         if isinstance(frames, State):
             return frames
         step_s = 1 / self._format.frames_per_second
-        # A stream may end before or after its last frame's time: as long as frames are shown, and no longer.
-        end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + self._longest_s(clip, frames))
+        # To the end of what the last frame shows (as long as frames usually do), but not to the end of a sound that
+        # goes on without a picture.
+        gaps = np.diff(frames.times)
+        usual_s = float(np.median(gaps)) if len(gaps) else 0.0
+        shown_s = float(frames.times[-1]) - clip.start_s + max(usual_s, step_s)
+        end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + shown_s)
         starts = even_windows(end_s - clip.start_s, self.window_s, step_s)
         shown = chosen_frames(frames.times, clip.start_s + starts, self._length, step_s)
         prepared = self._prepared(frames.images, shown)
         middles = window_middles(starts, self.window_s, clip.start_s, end_s)
         return PreparedInputs({self._format.argument: prepared}, middles)
-
-    def _longest_s(self, clip: Clip, frames: Frames) -> float:
-        """How long the picture lasts: not to the end of a sound that goes on without it."""
-        gaps = np.diff(frames.times)
-        usual_s = float(np.median(gaps)) if len(gaps) else 0.0
-        return float(frames.times[-1]) - clip.start_s + max(usual_s, 1 / self._format.frames_per_second)
 
     def _prepared(self, images: NDArray[np.uint8], shown: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pixels of each clip, [n, T, 3, height, width]."""

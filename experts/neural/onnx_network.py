@@ -1,9 +1,10 @@
-"""Runs an ONNX file that a person brings, with onnxruntime."""
+"""Runs an ONNX file that a person brings, with onnxruntime. Letters: n rows, dim the width of a vector."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from experts.neural.network import Inputs, count_rows
 from experts.neural.sidecar import Sidecar, read_sidecar, sidecar_path
-from experts.neural.weights import WeightsError, digest
+from experts.neural.weights import WeightsError, digest, first_line
 
 OPEN_SIDE = 224
 """Width and height for a graph that leaves them open and a sidecar that says nothing, pixels."""
@@ -21,6 +22,7 @@ ROWS_AT_ONCE = 16
 
 def onnx_identity(path: Path) -> str:
     """Digest of an ONNX file, of the numbers it keeps in files beside it, and of its sidecar."""
+    # A graph over 2 GB keeps its numbers in FILE.onnx_data or FILE.data, as exporters have it.
     beside = sorted([*path.parent.glob(path.name + "[._]data"), *path.parent.glob(path.stem + "[._]data")])
     sidecar = sidecar_path(path)
     return f"sha256:{digest([path, *beside, *([sidecar] if sidecar.is_file() else [])])}"
@@ -46,9 +48,9 @@ class OnnxNetwork:
         if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4:
             shapes = ", ".join(f"{each.name} {each.shape}" for each in self.inputs)
             raise WeightsError(f"{path}: takes {shapes}, not one batch of pictures", "export it with one input")
-        self.sidecar = self._told()
+        self.sidecar = self._read_sidecar()
 
-    def _told(self) -> Sidecar:
+    def _read_sidecar(self) -> Sidecar:
         """The sidecar, with the size of the graph where it has none."""
         sidecar = read_sidecar(self.path)
         for name in (sidecar.output, sidecar.scores, sidecar.boxes):
@@ -56,13 +58,14 @@ class OnnxNetwork:
                 known = ", ".join(self.outputs)
                 raise WeightsError(f"{sidecar_path(self.path)}: there is no output {name!r}", f"it has {known}")
         shape = self.inputs[0].shape
+        # Width and height: the last two of [n, 3, H, W] in reverse, or the middle ones of [n, H, W, 3].
         sides = shape[:0:-1][:2] if sidecar.layout == "NCHW" else (shape[2], shape[1])
         fixed = [side if isinstance(side, int) and side > 0 else None for side in sides]
         wanted = sidecar.size or (fixed[0] or OPEN_SIDE, fixed[1] or OPEN_SIDE)
         if any(side not in (None, own) for side, own in zip(fixed, wanted, strict=True)):
             what = f"{sidecar_path(self.path)}: the size is {list(wanted)}, but the network takes {fixed}"
             raise WeightsError(what, "take the size out of it")
-        return sidecar.with_size(wanted)
+        return replace(sidecar, size=wanted)
 
     def prepare(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Inputs:
         """RGB frames as the network wants them."""
@@ -112,6 +115,7 @@ def open_session(path: Path, device: str) -> Any:
         raise WeightsError("onnxruntime is not installed", "pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # As torch does: where extraction runs a process a core, each must keep to its own.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     available = onnxruntime.get_available_providers()
     wanted = {"cuda": "CUDAExecutionProvider", "auto": "CUDAExecutionProvider"}.get(device.split(":")[0])
@@ -119,5 +123,5 @@ def open_session(path: Path, device: str) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own, without a common base
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path}: onnxruntime cannot open it: {reason}", "export the network again") from error
+        what = f"{path}: onnxruntime cannot open it: {first_line(error)}"
+        raise WeightsError(what, "export the network again") from error

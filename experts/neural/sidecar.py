@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,18 +55,15 @@ class Sidecar:
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """An RGB frame as the network wants it: uint8 [h, w, 3] -> float32 [3, height, width] or [height, width, 3].
 
-        The size must be known (`with_size`).
+        The size must be known: what runs the network fills it in from the graph where the file has none.
         """
         assert self.size is not None
         small = fitted(image, self.size, self.fit)
         pixels = small[..., ::-1] if self.colour == "BGR" else small
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        # In this order, because that is how torchvision and most exports state their figures.
         values = (pixels.astype(np.float32) * np.float32(self.scale) - mean) / std
         return np.ascontiguousarray(values.transpose(2, 0, 1) if self.layout == "NCHW" else values)
-
-    def with_size(self, size: tuple[int, int]) -> Sidecar:
-        """The same, with a size where it has none."""
-        return self if self.size else replace(self, size=size)
 
 
 def sidecar_path(network: Path) -> Path:
@@ -96,23 +93,28 @@ def read_sidecar(network: Path) -> Sidecar:
     if unknown:
         raise WeightsError(f"{path}: {unknown[0]!r} means nothing", HINT)
     try:
-        return Sidecar(**{key: _value(key, value) for key, value in document.items()})
+        return Sidecar(**{key: _checked_value(key, value) for key, value in document.items()})
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path}: {error}", HINT) from error
 
 
-def _value(key: str, value: Any) -> Any:
+def _checked_value(key: str, value: Any) -> Any:
+    """The value of a field as `Sidecar` takes it. Raises ValueError or TypeError if it makes no sense."""
     if key in CHOICES:
         if value not in CHOICES[key]:
             raise ValueError(f"{key!r} is {value!r}, not one of {', '.join(CHOICES[key])}")
         return value
     if key == "size":
         sides = [value, value] if isinstance(value, int) else value
-        if not isinstance(sides, list) or len(sides) != 2 or not all(_is_side(side) for side in sides):
+        if (
+            not isinstance(sides, list)
+            or len(sides) != 2
+            or not all(isinstance(side, int) and 0 < side <= 4096 for side in sides)
+        ):
             raise ValueError(f"'size' is {value!r}, not [width, height] in pixels")
         return tuple(sides)
     if key in ("mean", "std"):
-        return _colours(key, value)
+        return _per_colour(key, value)
     if key in ("scale", "least_score"):
         return float(value)
     if not isinstance(value, str):
@@ -120,11 +122,7 @@ def _value(key: str, value: Any) -> Any:
     return value
 
 
-def _is_side(side: Any) -> bool:
-    return isinstance(side, int) and 0 < side <= 4096
-
-
-def _colours(key: str, value: Any) -> tuple[float, ...]:
+def _per_colour(key: str, value: Any) -> tuple[float, ...]:
     values: Sequence[Any] = value if isinstance(value, list) else [value]
     numbers = tuple(float(each) for each in values)
     if len(numbers) not in (1, 3):
@@ -146,6 +144,7 @@ def fitted(image: NDArray[np.uint8], size: tuple[int, int], fit: str) -> NDArray
         wide, high = (max(1, round(side * scale)) for side in size)
         left, top = (width - wide) // 2, (height - high) // 2
         image = image[top : top + high, left : left + wide]
+    # Averaging over areas when it shrinks, interpolating when it grows, as most networks were trained with.
     smaller = image.shape[0] > size[1] or image.shape[1] > size[0]
     kind = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size, interpolation=kind), np.uint8)
