@@ -3,7 +3,7 @@
 import pytest
 
 from experts import registry
-from experts.base import Expert
+from experts.base import Expert, Sampling
 
 GOOD = """
 from experts.base import Sampling, State, Tokens
@@ -89,3 +89,10 @@ def test_a_broken_package_is_named_with_its_reason(announce, package, source, va
     assert package in str(caught.value)
     assert said in str(caught.value)
     assert registry.load(["face"])[0].name == "face"  # the others are not harmed
+
+
+def test_no_experts_share_a_sampling_by_accident():
+    """Equal samplings would be one resize; different ones must hash differently for the decoder's table."""
+    samplings = [expert.sampling for expert in registry.load(registry.presets["classic"])]
+    assert len(set(samplings)) == len(samplings)
+    assert Sampling(2.0, 256) == samplings[0]

@@ -1,0 +1,65 @@
+"""Networks a person brings as ONNX: sidecars, identity, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from experts.contract import check_expert, example_clip
+from experts.neural.weights import WeightsError
+from experts.registry import load
+
+RFB = {"scale": 1, "mean": 127, "std": 128, "least_score": 0.9}
+
+
+@pytest.fixture
+def squeezenet(shared, tmp_path):
+    """SqueezeNet in a folder where a sidecar can lie beside it."""
+    return shutil.copy(shared / "weights" / "squeezenet_imagenet.onnx", tmp_path / "squeezenet.onnx")
+
+
+@pytest.fixture
+def detector(shared, tmp_path):
+    path = shutil.copy(shared / "weights" / "ulfg_version-RFB-320.onnx", tmp_path / "rfb.onnx")
+    path.with_suffix(".json").write_text(json.dumps(RFB))
+    return path
+
+
+def test_onnx_experts_keep_the_contract(squeezenet, detector):
+    check_expert(load([f"appearance=onnx:{squeezenet}"])[0])
+    check_expert(load([f"face=onnx:{detector}"])[0])
+
+
+def test_the_sidecar_takes_another_output_and_is_part_of_the_identity(shared, squeezenet):
+    plain = load([f"appearance=onnx:{squeezenet}"])[0].weights
+    squeezenet.with_suffix(".json").write_text('{"output": "logits", "size": 227, "fit": "stretch"}')
+    other = load([f"appearance=onnx:{squeezenet}"])[0]
+    other.prepare("cpu")
+    assert other.extract(example_clip(other.sampling, 1.0)).features.shape == (1, 1000)
+    assert other.weights != plain
+    squeezenet.with_suffix(".json").unlink()
+    moved = shutil.copytree(squeezenet.parent, squeezenet.parent / "elsewhere") / squeezenet.name
+    assert load([f"appearance=onnx:{moved}"])[0].weights == plain  # where it lies does not count
+
+
+def test_a_size_that_the_network_does_not_take_is_refused(squeezenet):
+    squeezenet.with_suffix(".json").write_text('{"size": [64, 227]}')
+    with pytest.raises(WeightsError, match=r"the size is \[64, 227\], but the network takes \[227, 227\]"):
+        load([f"appearance=onnx:{squeezenet}"])[0].prepare("cpu")
+
+
+def test_an_output_that_is_not_there_is_named(squeezenet):
+    squeezenet.with_suffix(".json").write_text('{"output": "vectors"}')
+    with pytest.raises(WeightsError, match="no output 'vectors'") as caught:
+        load([f"appearance=onnx:{squeezenet}"])[0].prepare("cpu")
+    assert "features, logits" in caught.value.hint
+
+
+def test_what_is_no_onnx_is_refused(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"not a network")
+    with pytest.raises(WeightsError, match="onnxruntime cannot open it"):
+        load([f"appearance=onnx:{tmp_path / 'net.onnx'}"])[0].prepare("cpu")
+    with pytest.raises(WeightsError, match="no such file"):
+        load([f"appearance=onnx:{tmp_path / 'other.onnx'}"])
