@@ -108,6 +108,7 @@ def _run() -> int:
         settings = read_settings(program)
     except HcqError as error:  # raised by the command, so that --help and doctor work all the same
         settings = Settings(error=error)
+    # Exceptions come to us instead of ending the process (standalone_mode); "obj" reaches every command's context.
     # Precedence: flag > environment HCQ_* > hcq.toml > default, all of it done by the option parser.
     options: dict[str, Any] = {"auto_envvar_prefix": "HCQ", "default_map": settings.defaults, "obj": settings}
     code = program.main(prog_name="hcq", standalone_mode=False, **options)

@@ -170,14 +170,10 @@ class Console:
         if self.json_mode:
             self.json_line({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
 
-    def _shows_progress(self) -> bool:
-        dumb = os.environ.get("TERM") == "dumb"
-        return not self.quiet and not dumb and sys.stderr.isatty()
-
     @contextmanager
     def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
         """A progress bar with rate and time left on stderr; off where stderr is no terminal or with --quiet."""
-        if not self._shows_progress():
+        if self.quiet or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
             yield Task()
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

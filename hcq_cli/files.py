@@ -166,6 +166,8 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        # The content before the name, the name before the folder: after a power cut there is the old file or the new
+        # one, never a new name for bytes that are not on the disk.
         if durable:
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
@@ -298,6 +300,7 @@ class Generations:
     def publish(self, body: dict[str, Any]) -> Manifest:
         """Write the next generation; call with the writer lock held and all files it names in place."""
         numbers = self.numbers()
+        # A generation is visible from the rename of its manifest on, and not a moment earlier.
         generation = (numbers[-1] if numbers else 0) + 1
         signed = {"format": self.format_name, "version": self.version, "body": body}
         write_json(self.path(generation), {**signed, "checksum": _checksum(signed)})

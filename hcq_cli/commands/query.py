@@ -144,6 +144,8 @@ def _lines() -> Iterator[list[str]]:
     Raises:
         UsageError: there is none.
     """
+    # os.read and not lines: it gives what has been written so far, so that queries which wait together are answered
+    # together, and one that comes alone is answered at once.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     rest, read_any = "", False
     while True:

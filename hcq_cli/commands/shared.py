@@ -69,6 +69,8 @@ class Session:
 
 def _given(context: typer.Context, name: str) -> Any:
     """A shared option wherever it was given: flag > environment > hcq.toml > default; of equals the last one."""
+    # The parser keeps an option that stands before the command's name in the context of the program, one that stands
+    # behind it in that of the command: both are asked, from the inside out.
     best, value = -1, None
     at: Any = context
     while at is not None:
@@ -130,6 +132,8 @@ def command(
                 os.environ["HF_HUB_OFFLINE"] = "1"
             function(_session(arguments["context"], needs_settings), **own_arguments)
 
+        # Typer reads options off a function's signature. The wrapper gets one that has the command's own options and
+        # the shared ones, so that no command need name these.
         keyword = inspect.Parameter.KEYWORD_ONLY
         context = inspect.Parameter("context", keyword, annotation=typer.Context)
         shared = [
