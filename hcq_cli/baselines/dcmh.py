@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
 from hcq_cli.training.method import TrainingMethod
@@ -65,7 +65,7 @@ class DCMH(DualEncoder):
     quantizer: SignCoder
     hashes: Tensor
 
-    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.text_bits = nn.Linear(config.width, config.embedding_width)
         nn.init.orthogonal_(self.text_bits.weight)

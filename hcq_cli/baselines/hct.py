@@ -10,7 +10,7 @@ import torch
 
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.text import TextTransformer
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, batch_R1, contrast
 from hcq_cli.training.method import TrainingMethod
@@ -23,7 +23,7 @@ class HCT(DualEncoder):
         config, text_encoder: as `DualEncoder`.
     """
 
-    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.quantizer = None
 

@@ -15,7 +15,7 @@ from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig, QuantizerConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.quantizer import ProductQuantizer
-from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
 from hcq_cli.training.codebooks import CodewordUsage, assign, kmeans, usage_of
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
@@ -76,7 +76,7 @@ class JPQ(DualEncoder):
     quantizer: EuclideanQuantizer
     rotation: Tensor
 
-    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.register_buffer("rotation", torch.eye(config.width))
         self.quantizer = EuclideanQuantizer(config.quantizer, config.width)

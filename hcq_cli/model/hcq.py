@@ -11,7 +11,7 @@ from hcq_cli.model.gating import GatedMixture
 from hcq_cli.model.ghostvlad import GhostVLAD
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import Coder, ProductQuantizer
-from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoEncoder, VideoTensors
 
 
@@ -27,7 +27,7 @@ class DualEncoder(nn.Module):
     quantizer: Coder | None
     hubness: Hubness | None
 
-    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__()
         self.config, width = config, config.width
         self.hubness = None
@@ -81,7 +81,7 @@ class HCQ(DualEncoder):
 
     quantizer: ProductQuantizer
 
-    def __init__(self, config: ModelConfig, text_encoder: TextEncoder) -> None:
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
         if config.quantizer.hubness and self.quantizer.rotates:

@@ -46,7 +46,7 @@ def build_network(config: Any, text_encoder: Any, weights: Mapping[str, Tensor])
 
     Args:
         config: its `ModelConfig`.
-        text_encoder: its `model.text.TextEncoder`, which reads captions.
+        text_encoder: its `model.text.TextTransformer`, which reads captions.
         weights: by name; they tell an imported model, which is like the implementation it came from.
     """
     for mark, builder in IMPORTED.items():

@@ -43,7 +43,7 @@ class TextTokens:
     mask: Tensor
 
 
-class TextEncoder(nn.Module):
+class TextTransformer(nn.Module):
     """A transformers encoder of which the last hidden states are used.
 
     Args:
@@ -83,7 +83,7 @@ class TextTower:
         architecture: the transformers configuration, for `text_encoder.json`.
     """
 
-    encoder: TextEncoder
+    encoder: TextTransformer
     tokenizer: CaptionTokenizer
     architecture: dict[str, Any]
 
@@ -135,7 +135,7 @@ def read(folder: Path, max_tokens: int, held: Held) -> TextTower:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
     except Exception as error:  # tokenizers raises bare Exception
         raise DamagedError(f"{folder}: its text encoder cannot be read ({error})", "hcq train") from error
-    return TextTower(TextEncoder(_without_pooler(network), rules["cls_id"]), caption_tokenizer, architecture)
+    return TextTower(TextTransformer(_without_pooler(network), rules["cls_id"]), caption_tokenizer, architecture)
 
 
 def _scratch(config: TextConfig, captions: Sequence[str]) -> TextTower:
@@ -156,7 +156,7 @@ def _scratch(config: TextConfig, captions: Sequence[str]) -> TextTower:
     ids = tokenizer.get_vocab()
     pad_id, cls_id = ids["[PAD]"], ids["[CLS]"]
     rules = CaptionTokenizer(tokenizer, config.max_tokens, pad_id, cls_id)
-    return TextTower(TextEncoder(network, cls_id), rules, shape.to_dict())
+    return TextTower(TextTransformer(network, cls_id), rules, shape.to_dict())
 
 
 def _pretrained(config: TextConfig) -> TextTower:
@@ -184,7 +184,7 @@ def _pretrained(config: TextConfig) -> TextTower:
     longest = min(config.max_tokens, limit) if limit > 0 else config.max_tokens  # XLNet has none and says -1
     rules = CaptionTokenizer(words.backend_tokenizer, longest, pad_id, cls_id)
     network = _without_pooler(network)
-    return TextTower(TextEncoder(network, cls_id), rules, network.config.to_dict())
+    return TextTower(TextTransformer(network, cls_id), rules, network.config.to_dict())
 
 
 def _without_pooler(network: Any) -> Any:

@@ -24,7 +24,7 @@ from hcq_cli.model.config import QuantizerConfig, TextConfig
 from hcq_cli.model.encoding import header
 from hcq_cli.model.export import TOLERANCE, export_text_side
 from hcq_cli.model.exported_tower import ExportedTower, TextSide
-from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.vocabulary import word_piece
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
@@ -144,7 +144,7 @@ def test_eight_bits_are_smaller_and_say_what_they_lose(
     assert (found[0] == tower.encode(CAPTIONS[:1])[0]).all()
 
 
-class Capricious(TextEncoder):
+class Capricious(TextTransformer):
     """Decides in Python by what it reads: a tracer sees one of the ways only."""
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, special: torch.Tensor) -> Any:
@@ -152,14 +152,14 @@ class Capricious(TextEncoder):
         return replace(made, cls=-made.cls) if int(mask.sum()) < 5 else made
 
 
-class Untraceable(TextEncoder):
+class Untraceable(TextTransformer):
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, special: torch.Tensor) -> Any:
         raise NotImplementedError("an operation that no exporter knows")
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(Capricious, "is off by"), (Untraceable, "cannot be exported")])
 def test_what_cannot_be_exported_is_told_and_leaves_nothing(
-    kind: type[TextEncoder], reason: str, tmp_path: Path
+    kind: type[TextTransformer], reason: str, tmp_path: Path
 ) -> None:
     trained = model()
     trained.network.text_encoder.__class__ = kind

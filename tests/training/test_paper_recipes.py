@@ -17,7 +17,7 @@ from hcq_cli.features.records import Ragged
 from hcq_cli.model import registry
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.model.text import TextEncoder
+from hcq_cli.model.text import TextTransformer
 from hcq_cli.training.data import TrainingData
 from hcq_cli.training.loop import train
 from hcq_cli.training.recipe import load, sweep, variants
@@ -35,7 +35,7 @@ def experts(recipe: str) -> dict[str, ExpertConfig]:
 
 
 @cache
-def full_size(encoder: str) -> TextEncoder:
+def full_size(encoder: str) -> TextTransformer:
     """A text encoder of the published shape, with no numbers in it."""
     from transformers import MODEL_MAPPING, AutoConfig
 
@@ -58,7 +58,7 @@ def full_size(encoder: str) -> TextEncoder:
         network = network_class(config)
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
-    return TextEncoder(network, 0)
+    return TextTransformer(network, 0)
 
 
 def model_of(name: str, settings: list[str]) -> tuple[DualEncoder, ModelConfig]:

@@ -22,7 +22,7 @@ from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, Tex
 from hcq_cli.model.video import VideoTensors
 
 if TYPE_CHECKING:
-    from hcq_cli.model.text import TextEncoder
+    from hcq_cli.model.text import TextTransformer
 
 MARK = "reference_options"
 """Weight of an imported checkpoint that holds its options, so that the model's hash covers them too."""
@@ -75,7 +75,7 @@ class ImportedNetwork(nn.Module):
 
     level_weights: Tensor
 
-    def __init__(self, config: ModelConfig, options: ReferenceOptions, text_encoder: TextEncoder) -> None:
+    def __init__(self, config: ModelConfig, options: ReferenceOptions, text_encoder: TextTransformer) -> None:
         super().__init__()
         self.config = config
         self.pads_texts_to = config.text.max_tokens
@@ -155,13 +155,13 @@ def model_config(model: OfficialModel, text_encoder: str) -> ModelConfig:
     ).check()
 
 
-def build(config: ModelConfig, weights: Mapping[str, Tensor], text_encoder: TextEncoder) -> ImportedNetwork:
+def build(config: ModelConfig, weights: Mapping[str, Tensor], text_encoder: TextTransformer) -> ImportedNetwork:
     """The network of a checkpoint folder whose weights have the mark; the caller loads them."""
     return ImportedNetwork(config, from_bytes(weights[MARK]), text_encoder)
 
 
 def convert(
-    model: OfficialModel, weights: Mapping[str, Tensor], text_encoder: TextEncoder, source: str
+    model: OfficialModel, weights: Mapping[str, Tensor], text_encoder: TextTransformer, source: str
 ) -> tuple[ImportedNetwork, list[str]]:
     """A reference model as one that encodes and is searched as ours are.
 

@@ -91,7 +91,7 @@ def untrained_tower(source: str, max_tokens: int, held: Held) -> TextTower:
     """
     from transformers import AutoTokenizer
 
-    from hcq_cli.model.text import CaptionTokenizer, TextEncoder, TextTower
+    from hcq_cli.model.text import CaptionTokenizer, TextTower, TextTransformer
     from hcq_cli.model.text_source import find_text_encoder
 
     folder = find_text_encoder(source, "", "--text-encoder ", OTHERWISE).folder
@@ -106,4 +106,4 @@ def untrained_tower(source: str, max_tokens: int, held: Held) -> TextTower:
         raise NotFoundError(message, OTHERWISE) from error
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
-    return TextTower(TextEncoder(network, words.cls_token_id), rules, network.config.to_dict())
+    return TextTower(TextTransformer(network, words.cls_token_id), rules, network.config.to_dict())
