@@ -91,7 +91,7 @@ def plant(folder: Path, file: str) -> Path:
 
 
 def import_shape(folder: Path) -> None:
-    from hcq_cli.legacy.importing import untrained_tower
+    from hcq_cli.importers.official.importing import untrained_tower
 
     untrained_tower(str(folder), 8, Held(10**4, 10**9, 10**6))
 
@@ -295,7 +295,7 @@ def open_folder(way: str, folder: Path, words: Path) -> None:
     if way in ("checkpoint", "model"):
         checkpoint.load(folder)
     elif way == "import":
-        from hcq_cli.legacy.importing import untrained_tower
+        from hcq_cli.importers.official.importing import untrained_tower
 
         untrained_tower(str(folder), 8, Held(40, 100_000, 200))
     else:

@@ -20,11 +20,11 @@ import numpy as np
 
 from experts.base import Clip, Sampling, State
 from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
-from experts.neural.network import Network, TorchNetwork, load_pretrained
+from experts.neural.network import Network
 from experts.neural.onnx_network import OnnxNetwork, onnx_identity
 from experts.neural.preprocessing import USUAL_SIDE, as_images, image_processor, processor_settings, side_for
 from experts.neural.sidecar import read_sidecar
-from experts.neural.weights import Weights, WeightsError, first_line, locate, onnx_file
+from experts.neural.weights import Weights, WeightsError, locate, onnx_file
 
 if TYPE_CHECKING:
     import torch
@@ -54,28 +54,18 @@ class HubAppearance(HubExpert):
     name = "appearance"
 
     def __init__(self, source: str, found: Weights) -> None:
-        super().__init__(source, found)
+        super().__init__(source, found, reader=read_image_vectors, rows_at_once=ROWS_AT_ONCE, runs=" a frame")
         self.sampling = Sampling(FRAMES_PER_SECOND, max_side=side_for(processor_settings(found)))
         self.about = f"sees frames as {found.model_type or 'a network'} does"
         self._processor: Any = None
 
-    @cached_property
-    def dim(self) -> int:
-        """Width of a vector, from the network's configuration."""
-        return vector_width(read_config(self._found))
-
-    @property
-    def cost(self) -> str:
-        """How large it is and how often it runs, as `hcq experts` shows it."""
-        return f"{self._found.parameters / 1e6:.0f} M parameters a frame"
+    def width(self, config: Any) -> int:
+        """See `HubExpert.width`."""
+        return vector_width(config)
 
     def load_preprocessor(self) -> None:
         """Load the image processor."""
         self._processor = image_processor(self._found)
-
-    def load_network(self, device: str) -> Network:
-        """The network of transformers, ROWS_AT_ONCE frames a pass on a processor. Raises WeightsError."""
-        return TorchNetwork(self._found, device, read_image_vectors, ROWS_AT_ONCE)
 
     def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
@@ -148,21 +138,6 @@ class OnnxAppearance(NetworkExpert):
         if isinstance(frames, State):
             return frames
         return PreparedInputs(self._on_processor.prepare(frames.images), frames.times)
-
-
-def read_config(found: Weights) -> Any:
-    """The configuration with all its defaults, as transformers knows it.
-
-    Raises:
-        WeightsError: transformers does not know this kind of network.
-    """
-    from transformers import AutoConfig
-
-    try:
-        return load_pretrained(AutoConfig, found.folder)
-    except (OSError, ValueError, KeyError) as error:
-        what = f"{found.source}: transformers does not know it: {first_line(error)}"
-        raise WeightsError(what, "hcq models list") from error
 
 
 def vector_width(config: Any) -> int:

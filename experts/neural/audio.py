@@ -12,7 +12,6 @@ vector.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Waveform
 from experts.classic.spectrogram import is_heard
-from experts.neural.appearance import pooled, read_config
+from experts.neural.appearance import pooled
 from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
-from experts.neural.network import Network, Reader, TorchNetwork, load_pretrained
+from experts.neural.network import Reader, load_pretrained
 from experts.neural.preprocessing import even_windows
 from experts.neural.weights import Weights, WeightsError, first_line, locate_kind
 
@@ -98,21 +97,16 @@ class HubAudio(HubExpert):
     name = "audio"
 
     def __init__(self, source: str, found: Weights) -> None:
-        super().__init__(source, found)
         self._format = AUDIO_FORMATS[found.model_type]
+        runs = f" every {self._format.window_s:g} s"
+        super().__init__(source, found, reader=self._format.reader, rows_at_once=ROWS_AT_ONCE, runs=runs)
         self.sampling = Sampling(None, audio_hz=self._format.hz)
         self.about = f"hears as {found.model_type} does, in windows of {self._format.window_s:g} s"
         self._extractor: Any = None
 
-    @cached_property
-    def dim(self) -> int:
-        """Width of a vector, from the network's configuration."""
-        return int(getattr(read_config(self._found), self._format.width))
-
-    @property
-    def cost(self) -> str:
-        """How large it is and how often it runs, as `hcq experts` shows it."""
-        return f"{self._found.parameters / 1e6:.0f} M parameters every {self._format.window_s:g} s"
+    def width(self, config: Any) -> int:
+        """See `HubExpert.width`."""
+        return int(getattr(config, self._format.width))
 
     def load_preprocessor(self) -> None:
         """Load the feature extractor.
@@ -127,10 +121,6 @@ class HubAudio(HubExpert):
         except (OSError, ValueError, KeyError, ImportError) as error:
             what = f"{self.source}: no usable feature extractor: {first_line(error)}"
             raise WeightsError(what, "hcq models list") from error
-
-    def load_network(self, device: str) -> Network:
-        """The network of transformers, ROWS_AT_ONCE windows a pass on a processor. Raises WeightsError."""
-        return TorchNetwork(self._found, device, self._format.reader, ROWS_AT_ONCE)
 
     def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a window in which something can be heard."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
-from experts.neural.network import Inputs, Network
+from experts.neural.network import Inputs, Network, Reader, TorchNetwork, read_config
 from experts.neural.weights import Weights
 
 
@@ -118,10 +119,23 @@ class HubExpert(NetworkExpert):
     Args:
         source: as a person gave it.
         found: its weights.
+        reader: calls the network and takes the vectors out.
+        rows_at_once: rows of a pass on a processor; a GPU takes more.
+        runs: how often it runs, as it stands behind its size in `hcq experts`: " a frame".
     """
 
-    def __init__(self, source: str, found: Weights) -> None:
+    def __init__(self, source: str, found: Weights, *, reader: Reader, rows_at_once: int, runs: str) -> None:
         self.source, self._found = source, found
+        self._reader, self._rows_at_once, self._runs = reader, rows_at_once, runs
+
+    @abstractmethod
+    def width(self, config: Any) -> int:
+        """Width of a vector, from the network's configuration as transformers knows it."""
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of a vector. The network itself is not loaded for it, which takes seconds."""
+        return self.width(read_config(self._found))
 
     @cached_property
     def weights(self) -> str:
@@ -132,3 +146,12 @@ class HubExpert(NetworkExpert):
     def licence(self) -> str:
         """That of the weights found, from the lock file or the list of licences."""
         return self._found.licence
+
+    @property
+    def cost(self) -> str:
+        """How large it is and how often it runs."""
+        return f"{self._found.parameters / 1e6:.0f} M parameters{self._runs}"
+
+    def load_network(self, device: str) -> Network:
+        """The network of transformers on `device`. Raises WeightsError."""
+        return TorchNetwork(self._found, device, self._reader, self._rows_at_once)

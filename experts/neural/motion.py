@@ -14,16 +14,14 @@ Letters: n clips, T frames of a clip, dim the width of a vector.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State
-from experts.neural.appearance import read_config
 from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
-from experts.neural.network import Network, TorchNetwork, quiet_transformers
+from experts.neural.network import Reader, quiet_transformers
 from experts.neural.preprocessing import as_images, even_windows, processor_settings, side_for, window_middles
 from experts.neural.weights import Weights, locate_kind
 
@@ -34,6 +32,24 @@ ROUNDING_S = 0.002
 """Frame times are rounded; a frame counts as shown from this much earlier on."""
 
 
+def read_mean(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Clips -> [n, dim], the mean over all tokens."""
+    states: torch.Tensor = model(**inputs).last_hidden_state
+    return states.mean(1)
+
+
+def read_class_token(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Clips -> [n, dim], the class token."""
+    states: torch.Tensor = model(**inputs).last_hidden_state
+    return states[:, 0]
+
+
+def read_encoder_mean(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Clips -> [n, dim], the mean over all tokens of V-JEPA 2's encoder; its predictor is not run."""
+    states: torch.Tensor = model(**inputs, skip_predictor=True).last_hidden_state
+    return states.mean(1)
+
+
 @dataclass(frozen=True)
 class VideoFormat:
     """How a kind of network takes clips.
@@ -42,6 +58,7 @@ class VideoFormat:
         frames_per_second: the rate of the frames of a clip.
         length_field: where its configuration says how many frames a clip has.
         usual_length: how many, where the configuration leaves that at its default.
+        reader: takes the vectors out.
         argument: what the network calls its pixels.
         usual_side: longer side of its pictures, pixels, where nothing in the folder says.
     """
@@ -49,14 +66,17 @@ class VideoFormat:
     frames_per_second: float
     length_field: str
     usual_length: int
+    reader: Reader
     argument: str = "pixel_values"
     usual_side: int = 224
 
 
 VIDEO_FORMATS = {
-    "videomae": VideoFormat(30 / 4, "num_frames", 16),
-    "timesformer": VideoFormat(30 / 32, "num_frames", 8),
-    "vjepa2": VideoFormat(4.0, "frames_per_clip", 64, argument="pixel_values_videos", usual_side=256),
+    "videomae": VideoFormat(30 / 4, "num_frames", 16, read_mean),
+    "timesformer": VideoFormat(30 / 32, "num_frames", 8, read_class_token),
+    "vjepa2": VideoFormat(
+        4.0, "frames_per_clip", 64, read_encoder_mean, argument="pixel_values_videos", usual_side=256
+    ),
 }
 """By `model_type`."""
 
@@ -82,28 +102,20 @@ class HubMotion(HubExpert):
     paced = True
 
     def __init__(self, source: str, found: Weights) -> None:
-        super().__init__(source, found)
         self._format = VIDEO_FORMATS[found.model_type]
         self._length = int(found.config.get(self._format.length_field, self._format.usual_length))
+        self.window_s = self._length / self._format.frames_per_second
+        runs = f", {self._length} frames every {self.window_s:.1f} s"
+        # One clip a pass: with all its frames it is as large as sixteen pictures and more.
+        super().__init__(source, found, reader=self._format.reader, rows_at_once=1, runs=runs)
         self._settings = processor_settings(found)
         self.sampling = Sampling(self._format.frames_per_second, max_side=side_for(self._settings))
         self.about = f"sees movement as {found.model_type} does, in clips of {self.window_s:.1f} s"
         self._processor: Any = None
 
-    @property
-    def window_s(self) -> float:
-        """How long a clip is, seconds."""
-        return self._length / self._format.frames_per_second
-
-    @cached_property
-    def dim(self) -> int:
-        """Width of a vector, from the network's configuration."""
-        return int(read_config(self._found).hidden_size)
-
-    @property
-    def cost(self) -> str:
-        """How large it is and how often it runs, as `hcq experts` shows it."""
-        return f"{self._found.parameters / 1e6:.0f} M parameters, {self._length} frames every {self.window_s:.1f} s"
+    def width(self, config: Any) -> int:
+        """See `HubExpert.width`."""
+        return int(config.hidden_size)
 
     def load_preprocessor(self) -> None:
         """Set up the image processor with the settings of the folder."""
@@ -116,10 +128,6 @@ class HubMotion(HubExpert):
         given |= {field: self._settings[field] for field in fields if field in self._settings}
         with quiet_transformers():
             self._processor = transformers.VideoMAEImageProcessor(**given)
-
-    def load_network(self, device: str) -> Network:
-        """The network of transformers, one clip a pass on a processor. Raises WeightsError."""
-        return TorchNetwork(self._found, device, READERS[self._found.model_type], rows_at_once=1)
 
     def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a clip of the network's length."""
@@ -165,25 +173,3 @@ def chosen_frames(
     moments = starts_s[:, None] + np.arange(length) * step_s
     at = np.searchsorted(times.astype(np.float64), moments + ROUNDING_S, "right") - 1
     return np.clip(at, 0, len(times) - 1).astype(np.int64)
-
-
-def read_mean(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Clips -> [n, dim], the mean over all tokens."""
-    states: torch.Tensor = model(**inputs).last_hidden_state
-    return states.mean(1)
-
-
-def read_class_token(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Clips -> [n, dim], the class token."""
-    states: torch.Tensor = model(**inputs).last_hidden_state
-    return states[:, 0]
-
-
-def read_encoder_mean(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Clips -> [n, dim], the mean over all tokens of V-JEPA 2's encoder; its predictor is not run."""
-    states: torch.Tensor = model(**inputs, skip_predictor=True).last_hidden_state
-    return states.mean(1)
-
-
-READERS = {"videomae": read_mean, "timesformer": read_class_token, "vjepa2": read_encoder_mean}
-"""By `model_type`."""

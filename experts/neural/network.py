@@ -135,6 +135,21 @@ def load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
         return from_folder(kind, folder, **options)
 
 
+def read_config(found: Weights) -> Any:
+    """The configuration with all its defaults, as transformers knows it.
+
+    Raises:
+        WeightsError: transformers does not know this kind of network.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return load_pretrained(AutoConfig, found.folder)
+    except (OSError, ValueError, KeyError) as error:
+        what = f"{found.source}: transformers does not know it: {first_line(error)}"
+        raise WeightsError(what, "hcq models list") from error
+
+
 def load_model(weights: Weights, device: str) -> Any:
     """The network of a folder as `AutoModel` knows it, ready to run.
 

@@ -80,7 +80,7 @@ def test_the_workspace_it_leaves_answers_queries_and_evaluates_to_the_same_recal
 
 
 def test_the_score_is_the_hybrid_score_of_the_float_codewords(tiny):
-    """PAPER.md: w_0·coarse + (1−w_0)·mean_l fine_l, here with vectors rebuilt and rotated back, video by video."""
+    """HCQ (arXiv 2202.03384), its hybrid similarity: w_0·coarse + (1−w_0)·mean_l fine_l, here with vectors rebuilt and rotated back, video by video."""
     import numpy as np
 
     from hcq_cli.codes.codefile import open_codes
@@ -143,7 +143,7 @@ def test_too_few_clips_are_refused_before_anything_is_made(tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_demo_keeps_its_promises(tmp_path):
-    """Recall, the sound and the motion query, and the time, as issue 2 puts them. Alone on 2 cores."""
+    """Recall, the sound and the motion query, and the time, as the README promises them. Alone on 2 cores."""
     started = time.monotonic()
     report = json.loads(run("demo", "--json", cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}).stdout)
     assert time.monotonic() - started < 240
