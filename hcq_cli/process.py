@@ -145,6 +145,8 @@ class ChildProcess:
 
     def _read_more(self, deadline: float) -> None:
         assert self._process.stdout is not None
+        if self._closed:
+            raise self._died()
         handle = self._process.stdout.fileno()
         left_s = deadline - time.monotonic()
         if left_s <= 0:
@@ -160,6 +162,8 @@ class ChildProcess:
             self._received += data
 
     def _died(self) -> ChildDied:
+        if self._closed:
+            return ChildDied(self._process.returncode)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         size = self._stderr.seek(0, os.SEEK_END)

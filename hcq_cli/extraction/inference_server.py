@@ -63,17 +63,11 @@ class Request:
         same = self.expert == other.expert and self.arrays.keys() == other.arrays.keys()
         return same and all(a.shape[1:] == other.arrays[name].shape[1:] for name, a in self.arrays.items())
 
-    def answer(self, vectors: NDArray[np.float32]) -> None:
-        """Send the vectors of its rows; whoever is gone needs none."""
-        self._send(json.dumps({"shape": vectors.shape}).encode(), vectors)
-
-    def refuse(self, error: str) -> None:
-        """Send the reason why its rows have no vectors; whoever is gone needs none."""
-        self._send(json.dumps({"error": error}).encode())
-
-    def _send(self, header: bytes, vectors: NDArray[np.float32] | None = None) -> None:
+    def reply(self, vectors: NDArray[np.float32] | None, error: str = "") -> None:
+        """Send the vectors of its rows, or the reason why it gets none; whoever is gone needs neither."""
+        header = {"error": error} if vectors is None else {"shape": vectors.shape}
         try:
-            self.connection.send_bytes(header)
+            self.connection.send_bytes(json.dumps(header).encode())
             if vectors is not None:
                 self.connection.send_bytes(raw_bytes(vectors))
         except OSError:
@@ -109,17 +103,9 @@ class BatchingServer:
             connection.close()
 
     def serve(self) -> None:
-        """Run batches; never returns. Where a batch fails, each of its requests is run alone, and fails alone."""
+        """Run batches; never returns."""
         while True:
-            batch = self.next_batch()
-            try:
-                self._run(batch)
-            except Exception as error:  # whatever a network meets in these rows; each alone may do
-                if len(batch) == 1:
-                    batch[0].refuse(f"{type(error).__name__}: {error}")
-                else:
-                    for request in batch:
-                        self._run_alone(request)
+            self._run(self.next_batch())
 
     def next_batch(self) -> list[Request]:
         """The oldest request and all that fit to it; waits for one."""
@@ -130,6 +116,7 @@ class BatchingServer:
         batch = [self._waiting.popleft()]
         size, others = batch[0].nbytes, deque[Request]()
         for request in self._waiting:
+            # Those that do not fit wait in their order: the oldest of them begins the next batch, and none starves.
             if batch[0].fits(request) and size + request.nbytes <= LARGEST_BATCH_BYTES:
                 batch.append(request)
                 size += request.nbytes
@@ -139,21 +126,24 @@ class BatchingServer:
         return batch
 
     def _run(self, batch: list[Request]) -> None:
+        """Run requests together and answer them. Where that fails each is run alone, and fails alone."""
         first = batch[0]
-        together = {name: np.concatenate([each.arrays[name] for each in batch]) for name in first.arrays}
         begun = time.monotonic()
-        vectors = self._networks[first.expert].run(together)
+        try:
+            together = {name: np.concatenate([each.arrays[name] for each in batch]) for name in first.arrays}
+            vectors = self._networks[first.expert].run(together)
+        except Exception as error:  # whatever a network meets in these rows; each alone may do
+            if len(batch) == 1:
+                first.reply(None, f"{type(error).__name__}: {error}")
+            else:
+                for request in batch:
+                    self._run([request])
+            return
         self.busy_s += time.monotonic() - begun
         at = 0
         for request in batch:
-            request.answer(vectors[at : at + request.rows])
+            request.reply(vectors[at : at + request.rows])
             at += request.rows
-
-    def _run_alone(self, request: Request) -> None:
-        try:
-            self._run([request])
-        except Exception as error:
-            request.refuse(f"{type(error).__name__}: {error}")
 
 
 def _load_networks(names: list[str], device: str) -> dict[str, Network]:

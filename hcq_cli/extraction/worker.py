@@ -13,6 +13,7 @@ It runs in one thread, as there are as many workers as cores. It loads nothing o
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def main() -> None:
     from hcq_cli.errors import HcqError
     from hcq_cli.extraction.executor import Job, Outcome
     from hcq_cli.extraction.options import ExtractionOptions
+    from hcq_cli.extraction.pipeline import decode_video
     from hcq_cli.media.decoder import decoders_for
 
     options = ExtractionOptions.from_json(settings["options"])
@@ -47,14 +49,18 @@ def main() -> None:
         parent.send({"error": str(error) if hint else f"{type(error).__name__}: {error}", "hint": hint})
         return
     parent.send({"ready": True})
+
+    def opened(duration_s: float) -> None:
+        parent.send({"duration_s": duration_s})
+
     while True:
         job = Job.from_json(parent.receive()["job"])
         try:
             if settings["decode_only"]:
-                outcome = _decode(job, decoders)
+                outcome = decode_video(job.facts.path, decoders)
             else:
                 asked = [experts[name] for name in job.identities]
-                outcome = _extract(job, asked, decoders, options, parent)
+                outcome = extract_job(job, asked, decoders, options, opened)
         except MemoryError:
             parent.send({"memory": True})
             return  # a fresh process starts with fresh memory
@@ -90,29 +96,33 @@ def _prepare_experts(
     return {expert.name: expert for expert in experts}
 
 
-def _decode(job: Job, decoders: list[Decoder]) -> Outcome:
-    from hcq_cli.extraction.pipeline import decode_video
-
-    return decode_video(job.facts.path, decoders)
-
-
-def _extract(
-    job: Job, experts: list[Expert], decoders: list[Decoder], options: ExtractionOptions, parent: ParentConnection
+def extract_job(
+    job: Job,
+    experts: Sequence[Expert],
+    decoders: Sequence[Decoder],
+    options: ExtractionOptions,
+    opened: Callable[[float], None] = lambda duration_s: None,
 ) -> Outcome:
-    """Extract one video and write what was found, before the parent hears of it."""
+    """Extract one video and write what was found, before anybody hears of it: what any executor does with a job.
+
+    Args:
+        job: with its content hash.
+        experts: those of the job, prepared.
+        decoders: tried in this order.
+        options: how far to look, and the store.
+        opened: told the duration in seconds, when the file could be opened.
+
+    Raises:
+        MemoryError: it needs more memory than the process may have.
+        HcqError: the store cannot be written, or the process that runs the networks is gone.
+    """
     from hcq_cli.extraction.pipeline import extract_video
     from hcq_cli.features.incoming import write_incoming
     from hcq_cli.features.records import VideoFeatures
     from hcq_cli.features.transcripts import write_transcripts
 
     facts = job.facts
-    found = extract_video(
-        facts.path,
-        experts,
-        decoders,
-        max_seconds=options.max_seconds,
-        opened=lambda duration_s: parent.send({"duration_s": duration_s}),
-    )
+    found = extract_video(facts.path, experts, decoders, max_seconds=options.max_seconds, opened=opened)
     now = Path(facts.path).stat()
     if (now.st_size, now.st_mtime_ns) != (facts.size, facts.mtime_ns):
         # What was decoded belongs to neither the old content nor, for sure, the new one.

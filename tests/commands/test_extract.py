@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import ctypes
 import json
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_videos import clip, film, tone
+from sample_videos import clip, film, real_clips, tone
 from store_contents import contents
 
 FEW = ("--experts", "appearance,audio")
@@ -315,12 +314,6 @@ def test_edge_files(hcq, shared: Path, tmp_path: Path) -> None:
     assert done["states"]["appearance"]["no_stream"] == 1
 
 
-def real_clips(shared: Path) -> dict[str, dict[str, str]]:
-    """What the manifest says of each of the 56 clips, by path."""
-    rows = csv.DictReader((shared / "videos" / "MANIFEST.csv").open())
-    return {str(shared / "videos" / row["file"]): row for row in rows if "/" not in row["file"]}
-
-
 @pytest.mark.slow
 def test_the_real_clips(hcq, shared: Path, tmp_path: Path) -> None:
     clips = real_clips(shared)
@@ -336,23 +329,3 @@ def test_the_real_clips(hcq, shared: Path, tmp_path: Path) -> None:
             with_face.add(row["file"])
     marked = {row["file"] for row in clips.values() if row["faces"] == "yes"}
     assert len(with_face & marked) >= 15 and len(with_face - marked) <= 5
-
-
-def test_bench_times_each_expert_alone(hcq, clips: Path) -> None:
-    measured = hcq("bench", "extract", clips / "clip0.mp4", *FEW, "--alone", "--json").json
-    assert set(measured["alone"]) == {"appearance", "audio"} and measured["frames"] == 10
-    beyond = measured["extract"]["seconds"] - measured["decode_only"]["seconds"]
-    slowest = max(pace["seconds"] for pace in measured["alone"].values())
-    assert measured["together"] == pytest.approx(beyond / slowest)
-    assert hcq("bench", "extract", clips / "clip0.mp4", *FEW, "--json").json["together"] is None
-
-
-@pytest.mark.slow
-def test_time_as_a_multiple_of_decoding(hcq, shared: Path) -> None:
-    run = ("bench", "extract", *real_clips(shared), "--workers", "2", "--alone", "--json")
-    measured = hcq(*run, timeout=900).json
-    print(json.dumps(measured))
-    assert (measured["videos"], measured["failed"], measured["workers"]) == (56, 0, 2)
-    assert 1 < measured["ratio"] < 4
-    assert set(measured["alone"]) == {"appearance", "motion", "audio", "face"}
-    assert measured["together"] <= 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -122,3 +123,9 @@ def clip(path: Path, seconds: float = 1.0, fps: float = 10.0, seed: int = 0, wit
     sound = tone(seconds, pitch_hz=220 + 40 * seed) if with_sound else None
     aac = path.suffix in (".mp4", ".mov")
     return film(path, times, images, sound, sound_codec="aac" if aac else "pcm_s16le")
+
+
+def real_clips(shared: Path) -> dict[str, dict[str, str]]:
+    """What the manifest says of each of the 56 clips, by path."""
+    rows = csv.DictReader((shared / "videos" / "MANIFEST.csv").open())
+    return {str(shared / "videos" / row["file"]): row for row in rows if "/" not in row["file"]}

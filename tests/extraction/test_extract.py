@@ -1,0 +1,91 @@
+"""The extraction, whatever runs its jobs: each video once, each in the report, at most so many jobs at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import av
+import pytest
+from sample_videos import clip
+from serial_executor import SerialExecutor
+from store_contents import contents
+
+from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.extraction.extract import extract
+from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.report import ExtractReport
+from hcq_cli.media.inputs import find_inputs
+
+NAMES = ["appearance", "audio"]
+
+
+@pytest.fixture
+def videos(clips: Path, tmp_path: Path) -> Path:
+    """Six clips, a copy of one of them, and an empty file."""
+    folder = tmp_path / "videos"
+    shutil.copytree(clips, folder)
+    shutil.copy(folder / "clip1.mp4", folder / "copy.mp4")
+    (folder / "empty.mp4").touch()
+    return folder
+
+
+def run(videos: Path, store: Path, **options) -> tuple[ExtractReport, SerialExecutor]:
+    asked = ExtractionOptions(store, **options)
+    experts = load_experts(NAMES, asked.sample_fps)
+    for expert in experts:
+        expert.prepare("cpu")
+    executor = SerialExecutor(experts, asked)
+    return extract(find_inputs([str(videos)]), NAMES, asked, executor=executor), executor
+
+
+def test_another_executor_gives_the_same_store_as_the_pool_of_workers(videos: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    options = ExtractionOptions(tmp_path / "pool", workers=2)
+    pool = extract(find_inputs([str(videos)]), NAMES, options, on_video=lambda report, path: told.append(report.done))
+    serial, executor = run(videos, tmp_path / "serial")
+    assert contents(tmp_path / "serial") == contents(tmp_path / "pool")
+    assert (serial.videos, serial.extracted, serial.duplicates, len(serial.failed)) == (8, 6, 1, 1)
+    for name in ("videos", "extracted", "duplicates", "failed", "states", "decoders", "packets", "frames"):
+        assert getattr(serial, name) == getattr(pool, name), name
+    assert serial.media_s == pytest.approx(pool.media_s)
+    assert len(executor.extracted) == len(set(executor.extracted)) == 6
+    assert executor.most_jobs == executor.slots
+    assert max(told) == 8 and told == sorted(told)
+
+
+def test_what_is_finished_touched_or_moved_is_not_decoded_again(videos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(videos, store)
+    os.utime(videos / "clip3.mp4")
+    (videos / "clip4.mp4").rename(videos / "moved.mp4")
+    clip(videos / "clip2.mp4", seconds=1.0, seed=40)
+    again, executor = run(videos, store)
+    assert executor.extracted == ["clip2.mp4"]
+    assert (again.extracted, again.duplicates, again.skipped, len(again.failed)) == (1, 1, 5, 1)
+
+
+def test_names_that_mean_nothing_are_refused_before_anything_is_made(videos: Path, tmp_path: Path) -> None:
+    found = find_inputs([str(videos)])
+    with pytest.raises(UsageError, match="hearing"):
+        extract(found, ["hearing"], ExtractionOptions(tmp_path / "store"))
+    with pytest.raises(UsageError, match="no decoder"):
+        extract(found, NAMES, ExtractionOptions(tmp_path / "store", decoder="cinema"))
+    with pytest.raises(NotFoundError):
+        find_inputs([str(tmp_path / "nowhere")])
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_decodes_every_video_once_and_says_so(hcq, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    paths = [clip(videos / f"{seed}.mp4", seconds=1.0 + seed, seed=seed) for seed in range(3)]
+    packets = frames = 0
+    for path in paths:
+        with av.open(str(path)) as container:
+            for packet in container.demux(container.streams.video[0], container.streams.audio[0]):
+                packets += 1
+                frames += len(packet.decode()) if packet.stream.type == "video" else 0
+    every = hcq("extract", videos, "--json", "--workers", "1").json
+    assert (every["packets"], every["frames"], every["extracted"]) == (packets, frames, 3)

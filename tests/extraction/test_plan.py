@@ -1,0 +1,127 @@
+"""What is left to do with a file, by what the store and this run know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experts.base import State, Tokens
+from hcq_cli.extraction.executor import Job, Outcome, hash_file
+from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status, plan
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.media.inputs import InputVideo, find_inputs
+
+EXPERTS = load_experts(["audio"])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def writer(store: Path) -> Iterator[FeatureWriter]:
+    with FeatureWriter(store) as opened:
+        yield opened
+
+
+def planned(writer: FeatureWriter, retry_failed: bool = False) -> ExtractionPlan:
+    return ExtractionPlan(writer, EXPERTS, ExtractionOptions(writer.folder, retry_failed=retry_failed))
+
+
+def file(path: Path, content: bytes) -> InputVideo:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return InputVideo(path.name, str(path))
+
+
+def hashed(judge: ExtractionPlan, video: InputVideo):
+    """What is to be done with a new file once its hash is known."""
+    job = judge.judge(video)
+    assert isinstance(job, Job) and job.only_hash
+    return judge.settle(job, hash_file(job))
+
+
+def extracted(writer: FeatureWriter, job: Job) -> None:
+    """Write what a worker would."""
+    tokens = {
+        name: Tokens.none(expert.dim, State.SILENT) for name, expert in zip(job.identities, EXPERTS, strict=True)
+    }
+    write_incoming(writer.folder, VideoFeatures(**vars(job.facts), tokens=tokens, identities=job.identities))
+    writer.compact()
+
+
+def test_a_new_file_is_hashed_then_extracted_then_finished(writer: FeatureWriter, tmp_path: Path) -> None:
+    video = file(tmp_path / "a.mp4", b"one")
+    judge = planned(writer)
+    job = hashed(judge, video)
+    assert isinstance(job, Job) and list(job.identities) == ["audio"] and job.facts.id == "a.mp4"
+    extracted(writer, job)
+    done = judge.settle(job, Outcome())
+    assert isinstance(done, Settled) and done.status is Status.EXTRACTED
+    again = planned(writer).judge(video)
+    assert isinstance(again, Settled) and again.status is Status.FINISHED and again.facts.id == "a.mp4"
+
+
+def test_a_duplicate_waits_and_is_given_what_the_other_file_has(writer: FeatureWriter, tmp_path: Path) -> None:
+    judge = planned(writer)
+    first = hashed(judge, file(tmp_path / "a.mp4", b"same"))
+    assert hashed(judge, file(tmp_path / "b.mp4", b"same")) is None
+    extracted(writer, first)
+    (copied,) = judge.copy_duplicates()
+    assert copied.status is Status.COPIED and copied.facts.id == "b.mp4" and not judge.duplicates
+    assert writer.facts("b.mp4") is not None
+
+
+def test_a_lasting_failure_is_remembered_until_the_file_changes(writer: FeatureWriter, tmp_path: Path) -> None:
+    video = file(tmp_path / "a.mp4", b"broken")
+    judge = planned(writer)
+    job = hashed(judge, video)
+    assert hashed(judge, file(tmp_path / "b.mp4", b"broken")) is None
+    failed = judge.settle(job, Outcome(error="no frame in it"))
+    assert failed.status is Status.FAILED and not failed.known
+    (other,) = judge.copy_duplicates()
+    assert other.failed_file.error == "no frame in it"
+    again = planned(writer).judge(video)
+    assert again.failed_file.error == "no frame in it" and again.failed_file.known
+    assert isinstance(planned(writer, retry_failed=True).judge(video), Job)
+    assert isinstance(hashed(planned(writer), file(tmp_path / "a.mp4", b"mended")), Job)
+
+
+def test_a_passing_failure_is_not_remembered(writer: FeatureWriter, tmp_path: Path) -> None:
+    video = file(tmp_path / "a.mp4", b"fine")
+    judge = planned(writer)
+    judge.settle(hashed(judge, video), Outcome(error="somebody killed it", lasting=False))
+    assert isinstance(planned(writer).judge(video), Job)
+
+
+def test_what_is_empty_or_gone_fails_at_once(writer: FeatureWriter, tmp_path: Path) -> None:
+    judge = planned(writer)
+    assert judge.judge(file(tmp_path / "a.mp4", b"")).failed_file.error == "the file is empty"
+    assert "No such file" in judge.judge(InputVideo("b.mp4", str(tmp_path / "b.mp4"))).failed_file.error
+
+
+def test_another_file_of_the_same_name_gets_a_longer_id(writer: FeatureWriter, tmp_path: Path) -> None:
+    judge = planned(writer)
+    first = hashed(judge, file(tmp_path / "x" / "a.mp4", b"one"))
+    second = hashed(judge, file(tmp_path / "y" / "a.mp4", b"two"))
+    assert (first.facts.id, second.facts.id) == ("a.mp4", "y/a.mp4")
+
+
+def test_a_dry_run_tells_all_of_it_and_makes_nothing(store: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for name, content in (("a.mp4", b"one"), ("b.mp4", b"one"), ("c.mp4", b"")):
+        file(videos / name, content)
+    found, options = find_inputs([str(videos)]), ExtractionOptions(store)
+    assert len(plan(found, ["audio"], options).todo) == 3 and not store.exists()
+    with FeatureWriter(store) as writer:
+        extracted(writer, hashed(planned(writer), file(videos / "d.mp4", b"four")))
+    told = plan(find_inputs([str(videos)]), ["audio"], options)
+    assert [(video.id, video.experts) for video in told.todo] == [("a.mp4", ["audio"])]
+    assert told.duplicates == [str(videos / "b.mp4")] and told.finished == ["d.mp4"]
+    assert [failed.path for failed in told.failed] == [str(videos / "c.mp4")] and told.videos == 4
