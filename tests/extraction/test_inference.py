@@ -103,7 +103,7 @@ def test_sample_fps_leaves_the_pace_of_a_video_network_alone(asks: list[str]) ->
 def test_weights_that_cannot_be_loaded_end_the_run_with_the_reason(hcq, clips: Path, asks, tmp_path: Path) -> None:
     folder = shutil.copytree(asks[0].partition("=")[2], tmp_path / "net")
     (folder / "model.safetensors").write_bytes(b"\x10" + bytes(40))
-    done = hcq("extract", clips, "--experts", f"appearance={folder}", code=1)
+    done = hcq("extract", clips, "--experts", f"appearance={folder}", code=4)
     assert "cannot be loaded" in done.err and str(folder) in done.err
 
 
