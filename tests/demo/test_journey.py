@@ -80,7 +80,10 @@ def test_the_workspace_it_leaves_answers_queries_and_evaluates_to_the_same_recal
 
 
 def test_the_score_is_the_hybrid_score_of_the_float_codewords(tiny):
-    """HCQ (arXiv 2202.03384), its hybrid similarity: w_0·coarse + (1−w_0)·mean_l fine_l, here with vectors rebuilt and rotated back, video by video."""
+    """The hybrid similarity of HCQ (Wang et al., WWW 2022, arXiv 2202.03384): w_0·coarse + (1−w_0)·mean_l fine_l.
+
+    Here with vectors rebuilt and rotated back, video by video.
+    """
     import numpy as np
 
     from hcq_cli.codes.codefile import open_codes
