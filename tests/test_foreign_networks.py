@@ -240,6 +240,50 @@ def test_a_vocabulary_of_absurd_size_is_not_read(trained: Path, networks: Any, t
         text.build(TextConfig(encoder=str(folder)), [])
 
 
+@pytest.mark.parametrize(
+    ("way", "settings"),
+    [
+        ("appearance", {"crop_size": {"height": 1_000_000, "width": 1_000_000}}),
+        ("appearance", {"size": {"shortest_edge": 100_000}}),
+        ("motion", {"size": 1_000_000}),
+        ("audio", {"num_mel_bins": 10_000_000}),
+        ("audio", {"max_length": 100_000_000}),
+        ("speech", {"chunk_length": 100_000}),
+        ("speech", {"n_fft": 1_000_000}),
+    ],
+)
+def test_pictures_and_sounds_of_absurd_size_are_not_prepared(
+    networks: Callable[[str], Path], tmp_path: Path, way: str, settings: dict[str, Any]
+) -> None:
+    kind, loads = LOADERS[way]
+    folder = shutil.copytree(networks(kind), tmp_path / "net")
+    change(folder / "preprocessor_config.json", **settings)
+    with pytest.raises(RefusedError, match=next(iter(settings))):
+        loads(folder, networks("bert"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"video.layers": 100_000},
+        {"text.max_tokens": 1 << 20},
+        {"video.max_tokens": 1 << 20},
+        {"levels": 10**9},
+        {"text.vocabulary": 10**9},
+        {"experts": {"appearance": {"dim": 10**9, "identity": ""}}},
+        {"experts": {"appearance": None}},
+        {"experts": [1]},
+        {"video": 7},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_with_settings_that_no_model_has_is_damaged(
+    trained: Path, tmp_path: Path, model: dict[str, Any]
+) -> None:
+    with pytest.raises(DamagedError, match=r"config\.json: describes no model"):
+        checkpoint.load(forge(trained, tmp_path / "forged", model))
+
+
 GREEDY = [
     ("checkpoint", {"num_hidden_layers": 100_000}),
     ("checkpoint", {"hidden_size": 1_000_000, "num_attention_heads": 1}),

@@ -106,16 +106,15 @@ def test_the_shape_of_an_imported_encoder_is_looked_for_on_this_machine_alone(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-    from hcq_cli.legacy import importing
-    from hcq_cli.legacy.checkpoint import LegacyCheckpoint
 
     from hcq_cli.errors import NotFoundError
-    from hcq_cli.importers.official import official
+    from hcq_cli.importers.official import description, importing
+    from hcq_cli.importers.official.pickle_reader import LegacyCheckpoint
 
     held = LegacyCheckpoint({"a": torch.zeros(2)}, {}, None)
-    model = official.OfficialModel(None, "bert-base-cased", 8, 8, [])  # type: ignore[arg-type]
+    model = description.OfficialModel(None, "bert-base-cased", 8, 8, [])  # type: ignore[arg-type]
     monkeypatch.setattr(importing, "read_legacy", lambda _: held)
-    monkeypatch.setattr(official, "describe", lambda *_: model)
+    monkeypatch.setattr(description, "describe", lambda *_: model)
     monkeypatch.setenv("HF_HUB_CACHE", str(watched.folder / "hf"))
     for given, hint in ((None, "hcq models fetch google-bert/bert-base-cased"), ("some/id", "models fetch some/id")):
         with pytest.raises(NotFoundError) as caught:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.neural.sizes import ForeignFileError, Held, outline, read_held
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.files import atomic_path, digest_bytes, digest_file, plain_name, write_json
 from hcq_cli.model.config import ModelConfig
 
@@ -289,7 +289,11 @@ def read_header(folder: Path) -> Header:
     _check_names(path, files)
     if identity != _hash(shape, files):
         raise DamagedError(f"{path}: its hash does not match, the file is damaged", "hcq train --resume")
-    return Header(identity, files, ModelConfig.from_dict(shape), document.get("about", {}))
+    try:
+        config = ModelConfig.from_dict(shape)
+    except (UsageError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path}: describes no model that there can be ({error})", "hcq train") from error
+    return Header(identity, files, config, document.get("about", {}))
 
 
 def _check_names(path: Path, files: Any) -> None:

@@ -17,6 +17,8 @@ MAX_CODEWORDS = 256
 """A code is one byte."""
 MOST_LAYERS = 1024
 """Of either tower; the largest published encoders have some 100."""
+MOST_TOKENS = 1 << 14
+"""Of a caption, or of an expert's tokens of a video: a batch may be padded to it."""
 
 Table = TypeVar("Table")
 
@@ -227,7 +229,7 @@ def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
         ("video.layers", config.video.layers, 0, MOST_LAYERS),
         ("video.heads", config.video.heads, 1, big),
         ("video.ffn", config.video.ffn, 1, big),
-        ("video.max_tokens", config.video.max_tokens, 1, big),
+        ("video.max_tokens", config.video.max_tokens, 1, MOST_TOKENS),
         ("video.time_slots", config.video.time_slots, 3, big),
         ("video.dropout", config.video.dropout, 0.0, 0.99),
         ("text.layers", config.text.layers, 0, MOST_LAYERS),
@@ -235,7 +237,7 @@ def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
         ("text.width", config.text.width, 1, big),
         ("text.ffn", config.text.ffn, 1, big),
         ("text.vocabulary", config.text.vocabulary, 4, 1 << 24),
-        ("text.max_tokens", config.text.max_tokens, 3, big),
+        ("text.max_tokens", config.text.max_tokens, 3, MOST_TOKENS),
         ("text.dropout", config.text.dropout, 0.0, 0.99),
     ]
 

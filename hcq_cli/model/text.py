@@ -130,7 +130,8 @@ def read(folder: Path, max_tokens: int, held: Held) -> TextTower:
         rules = read_settings(folder / RULES_FILE)
         network = network_from_settings(architecture, held, folder / ENCODER_FILE)
         tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text("utf-8"))
-        caption_tokenizer = CaptionTokenizer(tokenizer, max_tokens, int(rules["pad_id"]), int(rules["cls_id"]))
+        longest = _longest(max_tokens, network)
+        caption_tokenizer = CaptionTokenizer(tokenizer, longest, int(rules["pad_id"]), int(rules["cls_id"]))
     except ForeignFileError as error:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
     except Exception as error:  # tokenizers raises bare Exception
@@ -180,11 +181,15 @@ def _pretrained(config: TextConfig) -> TextTower:
         raise HcqError(f"text encoder {source!r} has no fast tokenizer", "add a tokenizer.json to it")
     cls_id = words.cls_token_id if words.cls_token_id is not None else words.bos_token_id
     pad_id = words.pad_token_id if words.pad_token_id is not None else 0
-    limit = getattr(network.config, "max_position_embeddings", None) or 0
-    longest = min(config.max_tokens, limit) if limit > 0 else config.max_tokens  # XLNet has none and says -1
-    rules = CaptionTokenizer(words.backend_tokenizer, longest, pad_id, cls_id)
+    rules = CaptionTokenizer(words.backend_tokenizer, _longest(config.max_tokens, network), pad_id, cls_id)
     network = _without_pooler(network)
     return TextTower(TextTransformer(network, cls_id), rules, network.config.to_dict())
+
+
+def _longest(max_tokens: int, network: Any) -> int:
+    """The longest caption that is asked for and that the network has positions for."""
+    limit = getattr(network.config, "max_position_embeddings", None) or 0
+    return min(max_tokens, limit) if limit > 0 else max_tokens  # XLNet has none and says -1
 
 
 def _without_pooler(network: Any) -> Any:
