@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from handmade import HEADER, names, random_codes, random_levels, write_codes
 
+from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.faiss_export import export_faiss
 from hcq_cli.search.index import Index
@@ -57,3 +59,31 @@ def test_from_outside(hcq: Callable[..., Any], tmp_path: Path) -> None:
     assert (about["ids"], about["model"]) == ("x.faiss.ids.jsonl", "a" * 64)
     assert "faiss.read_index" in hcq("index", "export", "--to", "faiss", "-o", "x.faiss").out
     assert "'annoy'" in hcq("index", "export", "--to", "annoy", "-o", "x", code=2).err
+
+
+def test_without_faiss_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "index", [write_codes(tmp_path / "a", names(3), random_codes(3))])
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(NotFoundError) as caught:
+        export_faiss(Index.open(tmp_path / "index"), tmp_path / "out.faiss")
+    assert caught.value.hint == 'pip install "hcq[faiss]"'
+    assert not list(tmp_path.glob("out.faiss*"))
+
+
+def test_a_file_that_cannot_be_written_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "index", [write_codes(tmp_path / "a", names(3), random_codes(3))])
+
+    def full(index: object, path: str) -> None:
+        raise RuntimeError("write error: No space left on device")
+
+    monkeypatch.setattr(faiss, "write_index", full)
+    with pytest.raises(HcqError, match="No space left"):
+        export_faiss(Index.open(tmp_path / "index"), tmp_path / "out.faiss")
+    assert not list(tmp_path.glob("out.faiss*")) and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_an_index_without_videos(tmp_path: Path) -> None:
+    build(tmp_path / "index", [write_codes(tmp_path / "a", names(3), random_codes(3))])
+    remove(tmp_path / "index", names(3))
+    done = export_faiss(Index.open(tmp_path / "index"), tmp_path / "out.faiss")
+    assert faiss.read_index(str(done.path)).ntotal == 0 and done.ids.read_text() == ""
