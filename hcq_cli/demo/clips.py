@@ -87,6 +87,7 @@ def compose(videos: int, seed: int) -> list[DemoClip]:
         raise UsageError(f"a demo of {videos} clips cannot show everything once", f"use --videos {LEAST_VIDEOS}")
     rng = np.random.default_rng(seed)
     held_out = hold_out(rng)
+    # A hundred test clips, so that a percent of recall is a clip and not chance; but never more than a quarter.
     tests = max(videos // 6, min(100, videos // 4))
     shown = _train_values(videos - tests, held_out, rng) + _test_values(tests, held_out, rng)
     splits = ["train"] * (videos - tests) + ["test"] * tests
@@ -134,6 +135,7 @@ def _test_values(count: int, held_out: set[Combination], rng: Generator) -> list
         kind = kinds[at % len(kinds)]
         a, value_a, b, value_b = kind[at // len(kinds) % len(kind)]
         values = {name: decks[name][at] for name in ATTRIBUTES} | {a: value_a, b: value_b}
+        # Equal clips would have captions of each other, and recall would count them as wrong.
         while values in shown:
             values |= {name: str(rng.choice(ATTRIBUTES[name])) for name in ATTRIBUTES if name not in (a, b)}
         shown.append(values)

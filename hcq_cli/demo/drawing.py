@@ -117,6 +117,7 @@ def _polygon(radii: list[float], start_deg: float) -> Points:
 
 
 def _heart() -> Points:
+    # The well-known curve x = 16 sin³t, y = 13 cos t - 5 cos 2t - 2 cos 3t - cos 4t.
     t = np.linspace(0, 2 * np.pi, 60)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return np.stack([64 + 3.4 * 16 * np.sin(t) ** 3, 60 - 3.5 * y], axis=1).round().astype(np.int32)
@@ -184,6 +185,7 @@ def _sea(rng: Generator) -> Image:
 def _bricks(rng: Generator) -> Image:
     wall = np.full((HEIGHT, WIDTH, 3), (176, 164, 154), np.uint8)
     shift = int(rng.integers(0, 30))
+    # Every other row is shifted by half a brick, as masons lay them.
     for row, y in enumerate(range(0, HEIGHT, 15)):
         for x in range(-60 + shift + row % 2 * 15, WIDTH, 30):
             brick = np.array((148, 78, 60)) + rng.integers(-14, 15)
@@ -241,6 +243,7 @@ def draw_face(person: str, rng: Generator) -> tuple[NDArray[np.float32], NDArray
         _beard(picture, hair, width)
     _eyes(picture, hair, glasses=person == "man in glasses")
     _nose_and_mouth(picture, skin, person, smile=int(rng.integers(2, 9)))
+    # Blurred as a lens does: the sharp edges of a drawing are features that no photograph has.
     soft = cv2.GaussianBlur(picture, (0, 0), 1.6)
     return soft.astype(np.float32), (cv2.GaussianBlur(mask, (0, 0), 1.2)[..., None] / 255).astype(np.float32)
 
@@ -268,6 +271,7 @@ def _head(picture: NDArray[np.uint8], mask: NDArray[np.uint8], skin: Colour, wid
     _ellipse((mask,), (128, 120), (width, 86), skin)
     for ear in (-1, 1):
         _ellipse((picture, mask), (128 + ear * (width + 1), 122), (9, 18), _shade(skin, 0.8))
+    # Eight ovals, each smaller and lighter: a gradient from the edge to the middle, as from a light in front.
     for step in range(8):
         shrink = 1 - 0.09 * step
         axes = (int(width * shrink), int(86 * shrink))
@@ -287,6 +291,7 @@ def _beard(picture: NDArray[np.uint8], hair: Colour, width: int) -> None:
 def _eyes(picture: NDArray[np.uint8], hair: Colour, glasses: bool) -> None:
     for side in (-1, 1):
         x = 128 + side * 29
+        # Half transparent, so that the skin's own shade shows: a socket is dark, not painted.
         socket = picture.copy()
         _ellipse((socket,), (x, 106), (22, 15), (90, 62, 50))
         cv2.addWeighted(socket, 0.55, picture, 0.45, 0, dst=picture)

@@ -127,6 +127,7 @@ def _full_caption(values: Mapping[str, str], rng: Generator) -> str:
     """A sentence that names object, colour and motion, the background, and mostly the sound and the person."""
     spoken = {name: _say(name, value, rng) for name, value in values.items()}
     sound = _with_sound(values, spoken, rng) if rng.uniform() < 0.9 else ""
+    # That nobody is there is said seldom, as people do; it would else be what most captions have in common.
     mentioned = rng.uniform() < (0.4 if values["person"] == NOBODY else 0.95)
     person = str(rng.choice(PERSON)).format(spoken["person"]) if mentioned else ""
     return str(rng.choice(FULL)).format(
@@ -222,5 +223,6 @@ def five_questions(clips: Sequence[DemoClip]) -> list[Question]:
 
 def _common(pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
     """The pair that occurs most often; the first in alphabetical order of equally common ones."""
+    # Ties by the alphabet: the order in which a Counter first met them would change with the order of the clips.
     counts = Counter(pairs)
     return min(counts, key=lambda pair: (-counts[pair], pair))

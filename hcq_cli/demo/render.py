@@ -59,6 +59,7 @@ def motion_path(motion: str, frames: int, rng: Generator, lean: int = 0) -> list
     Returns:
         One pose a frame.
     """
+    # The ranges keep every object wholly or mostly in the frame, whatever it does, and large enough to be told apart.
     size, reach = rng.uniform(0.54, 0.64), rng.uniform(0.85, 1.0)
     x, y = WIDTH / 2 + 26 * lean + rng.uniform(-14, 14), HEIGHT * 0.44 + rng.uniform(-10, 10)
     share = np.linspace(0, 1, frames)
@@ -75,6 +76,7 @@ def motion_path(motion: str, frames: int, rng: Generator, lean: int = 0) -> list
         growing = share if motion == "grow" else share[::-1]
         return [Pose(x, y, 0.3 + 0.62 * reach * s) for s in growing]
     if motion == "bounce":
+        # |sin| has sharp turns below and round ones above, as a ball has.
         jumps = np.abs(np.sin(np.pi * rng.uniform(2.6, 3.4) * share))
         return [Pose(x, HEIGHT * 0.66 - 52 * reach * j, size) for j in jumps]
     return [Pose(x, y, size)] * frames
