@@ -64,6 +64,7 @@ def extract(
 
     with FeatureWriter(options.store) as writer:
         plan = ExtractionPlan(writer, experts, options)
+        # What a run that was killed left in incoming/ counts as finished from here on.
         report.warn_of_store(options.store, [*writer.warnings, *writer.compact().warnings])
         pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
         with pool as running:
@@ -75,6 +76,7 @@ def extract(
                     report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s
         report.warn_of_store(options.store, writer.compact().warnings)
+        # Last, when the store knows what became of the files whose bytes they have.
         for settled in plan.copy_duplicates():
             count(settled)
             on_video(report, settled.facts.path)

@@ -61,6 +61,7 @@ class InferenceProcess:
         """
         with self._lock:
             if self._process is None:
+                # A folder of the user's own: nobody else can connect to a socket in it.
                 self._folder = tempfile.mkdtemp(prefix="hcq-")
                 self._process = ChildProcess("hcq_cli.extraction.inference_server", self._folder)
                 try:
@@ -107,6 +108,7 @@ class RemoteNetwork:
         self._expert, self._alive = expert, alive
         self._turn = threading.Lock()
         try:
+            # One connection an expert: the server reads each in a thread, and so knows whom to answer.
             self._connection: Any = Client(address, "AF_UNIX")
         except OSError as error:
             raise HcqError(GONE, HINT) from error
@@ -130,7 +132,7 @@ class RemoteNetwork:
                 while not self._connection.poll(SIGN_OF_LIFE_S):
                     self._alive()
                 answer = json.loads(self._connection.recv_bytes())
-                self._alive()
+                self._alive()  # the deadline of the video begins again: waiting was no fault of the file
                 if "error" not in answer:
                     return np.frombuffer(self._connection.recv_bytes(), np.float32).reshape(answer["shape"])
             except (EOFError, OSError) as error:

@@ -109,6 +109,7 @@ class BatchingServer:
 
     def next_batch(self) -> list[Request]:
         """The oldest request and all that fit to it; waits for one."""
+        # Waiting only where there is nothing: whatever has come meanwhile is taken along without.
         if not self._waiting:
             self._waiting.append(self._coming.get())
         while not self._coming.empty():
@@ -128,6 +129,7 @@ class BatchingServer:
     def _run(self, batch: list[Request]) -> None:
         """Run requests together and answer them. Where that fails each is run alone, and fails alone."""
         first = batch[0]
+        # Rows are numbered through: each request knows how many are its own, so nothing else travels with them.
         begun = time.monotonic()
         try:
             together = {name: np.concatenate([each.arrays[name] for each in batch]) for name in first.arrays}

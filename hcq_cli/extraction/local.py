@@ -58,7 +58,7 @@ class WorkerPool:
         self._threads = [
             threading.Thread(target=self._drive, args=(worker,), daemon=True) for worker in self._workers
         ]
-        self.slots = 2 * count
+        self.slots = 2 * count  # for each worker a job it is at, and the next one
         self.networks_s = 0.0
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[tuple[Job, Outcome] | BaseException] = queue.SimpleQueue()
@@ -75,7 +75,7 @@ class WorkerPool:
         """Whatever ends the block, no process is left behind."""
         self._stopped.set()
         for worker in self._workers:
-            self._jobs.put(None)
+            self._jobs.put(None)  # wakes a thread that waits for a job
             worker.stop()
         for thread in self._threads:
             if thread.ident is not None:  # an interrupt may come before all are started
@@ -156,7 +156,7 @@ class WorkerProcess:
                 limit_s = self._options.timeout_s or patience_s(job.facts.size, said["duration_s"])
             elif "fatal" in said:
                 raise HcqError(said["fatal"], said["hint"])
-            elif "memory" in said:
+            elif "memory" in said:  # it ends by itself: what it could not free goes with it
                 self.close()
                 limit = f"{self._options.memory_limit_bytes / 2**30:.3g} GiB"
                 return Outcome(error=f"it needs more memory than {limit} (HCQ_MEMORY_LIMIT_GIB)")
@@ -165,6 +165,7 @@ class WorkerProcess:
 
     def _start(self) -> ChildProcess:
         settings = {**self._settings, "inference": self._inference() if self._inference else ""}
+        # Its libraries get one thread: there are as many workers as cores.
         self._process = process = ChildProcess("hcq_cli.extraction.worker", environment=ONE_THREAD)
         if self._stopped:  # by another thread, in between
             process.kill()

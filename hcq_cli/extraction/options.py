@@ -52,7 +52,7 @@ class ExtractionOptions:
         if self.decoder not in ("auto", *BUILT_IN) and ":" not in self.decoder:
             choices = ", ".join(["auto", *BUILT_IN])
             raise UsageError(f"there is no decoder {self.decoder!r}", f"--decoder {choices} or package.module:Class")
-        _ = self.memory_limit_bytes
+        _ = self.memory_limit_bytes  # raises where it cannot be read
 
     @property
     def memory_limit_bytes(self) -> int:

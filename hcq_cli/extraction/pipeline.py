@@ -161,6 +161,7 @@ def extract_video(
         return ExtractedVideo(error=str(error))
     collectors = [TokenCollector(expert) for expert in experts]
     try:
+        # From here on the deadline goes by the duration, which a file may lie about: what is left out does not count.
         opened(min(media.duration_s or 0.0, max_seconds or math.inf))
         assembler = ClipAssembler(samplings, media.has_picture, media.has_sound, max_seconds)
         for clip in clips_of(media, assembler):
@@ -188,7 +189,7 @@ def decode_video(path: str, decoders: Sequence[Decoder]) -> Outcome:
     try:
         assembler = ClipAssembler([], media.has_picture, media.has_sound)
         for piece in media:
-            for _ in assembler.add(piece):
+            for _ in assembler.add(piece):  # a generator: it counts while it is gone through
                 pass
         reached_s = max(assembler.picture_s, assembler.sound_s, media.duration_s or 0.0)
         return Outcome(decoder=name, duration_s=reached_s, packets=media.packets, frames=assembler.frames_decoded)

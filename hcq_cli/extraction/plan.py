@@ -82,6 +82,7 @@ class ExtractionPlan:
         except OSError as error:
             return Settled(Status.FAILED, facts, Outcome(error=error.strerror or str(error)))
         facts = replace(facts, size=found.st_size, mtime_ns=found.st_mtime_ns)
+        # Size and time of the last change stand for the content: reading terabytes again for their hash takes hours.
         failure = self._writer.known_failure(facts.path, facts.size, facts.mtime_ns)
         if failure is not None and not self._retry_failed:
             return Settled(Status.FAILED, facts, Outcome(error=failure.error), known=True)
@@ -106,9 +107,11 @@ class ExtractionPlan:
         missing = self._writer.todo(facts.id, facts.content_hash, self._identities, retry_failed=self._retry_failed)
         if not missing:
             where = (facts.path, facts.size, facts.mtime_ns)
+            # Moved or touched: noted, so that the next run knows it without its hash.
             if stored is not None and (stored.path, stored.size, stored.mtime_ns) != where:
                 self._writer.set_path(facts.id, facts.path)
             return Settled(Status.FINISHED, facts)
+        # A run that is killed before the video is finished need not read the file again for its hash.
         self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
         job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
         key = _short(facts.content_hash)
@@ -116,6 +119,7 @@ class ExtractionPlan:
         stored_elsewhere = self._writer.experts_of_content(
             facts.content_hash, job.identities, failed_too=not self._retry_failed
         )
+        # What another file has begun counts as found: should it fail, this one fails with its reason.
         if missing <= begun | stored_elsewhere:
             self.duplicates.append(job)
             return None

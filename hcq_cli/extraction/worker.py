@@ -83,9 +83,10 @@ def _prepare_experts(
     from hcq_cli.extraction.inference import RemoteNetwork
     from hcq_cli.extraction.options import load_experts
 
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # which no variable of the environment tells it
     experts = load_experts(settings["experts"], options.sample_fps)
     for expert in experts:
+        # A network is in memory once a machine, not once a worker, and runs rows of several videos together.
         if settings["inference"] and isinstance(expert, NetworkExpert):
             expert.load_preprocessor()
             expert.network = RemoteNetwork(

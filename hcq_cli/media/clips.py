@@ -136,6 +136,7 @@ class ClipAssembler:
     @property
     def enough(self) -> bool:
         """Whether all that may be kept (max_seconds) has been seen."""
+        # A track that ends early never reaches the limit: the other goes on a little, and then it is enough.
         clocks = [at for at, wanted in ((self.picture_s, self.sees), (self.sound_s, self.hears)) if wanted]
         return bool(clocks) and (min(clocks) >= self.end_s or max(clocks) >= self.end_s + LONGEST_LAG_S)
 
@@ -152,22 +153,20 @@ class ClipAssembler:
             if before is not None:
                 self._add_frame(before, piece.time_s)
                 self.picture_s = max(self.picture_s, piece.time_s)
-        yield from self._complete(self._passed_s())
+        # A clip is complete when both tracks have passed its end. One that lags too far is not waited for: what the
+        # other brings meanwhile would fill the memory.
+        first, last = sorted((self.picture_s, self.sound_s))
+        yield from self._complete(max(first, last - LONGEST_LAG_S) if self.sees and self.hears else last)
 
     def finish(self) -> Iterator[Clip]:
         """All pieces have come; gives the clips that are left."""
         if self._on_screen is not None:
             last = self._on_screen
+            # The last frame is shown for some time even where the file says none, or no grid would choose it.
             gone_s = last.time_s + max(last.duration_s, 3 * ROUNDING_S)
             self._add_frame(last, gone_s)
             self.picture_s = max(self.picture_s, gone_s)
         yield from self._complete(math.inf)
-
-    def _passed_s(self) -> float:
-        """Until when both tracks have come. One that lags too far is not waited for: the memory would fill."""
-        if not (self.sees and self.hears):
-            return max(self.picture_s, self.sound_s)
-        return max(min(self.picture_s, self.sound_s), max(self.picture_s, self.sound_s) - LONGEST_LAG_S)
 
     def _add_frame(self, picture: Picture, gone_s: float) -> None:
         # The first frame stands for the time before it too.
@@ -213,5 +212,5 @@ class ClipAssembler:
 
     def _complete(self, passed_s: float) -> Iterator[Clip]:
         for number in sorted(number for number in self._open if (number + 1) * SEGMENT_S <= passed_s):
-            self._next_number = number + 1
+            self._next_number = number + 1  # first: what comes late for this clip is not to open it again
             yield self._open.pop(number).close(self.has_picture, self.has_sound, self.end_s)

@@ -128,6 +128,7 @@ def decoders_for(choice: str) -> list[Decoder]:
         ValueError: there is no such decoder.
     """
     if choice in ("auto", *BUILT_IN):
+        # Sorting is stable: the chosen one, then the others in their order.
         first, *others = sorted(BUILT_IN, key=lambda name: name != choice)
         try:
             return [_load(BUILT_IN[first]), *map(LazyDecoder, others)]
@@ -139,6 +140,7 @@ def decoders_for(choice: str) -> list[Decoder]:
 
 
 def _load(dotted: str) -> Decoder:
+    # Imported when a worker asks for it: nothing of a stranger's decoder runs in the process of the command.
     module, _, attribute = dotted.partition(":")
     decoder: Any = getattr(importlib.import_module(module), attribute)
     return decoder()
@@ -181,7 +183,7 @@ def open_media(decoders: Sequence[Decoder], path: str, see: bool, hear_hz: Seque
             return decoder.name, decoder.open(path, see, hear_hz)
         except CannotOpenError as error:
             reasons.append(error)
-    raise reasons[0]
+    raise reasons[0]  # the others are only a second opinion
 
 
 def upright_size(width: int, height: int, pixel_aspect: Fraction | None, max_side: int) -> tuple[int, int]:

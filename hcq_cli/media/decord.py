@@ -40,6 +40,7 @@ class DecordPicture:
         size = upright_size(width, height, self._pixel_aspect, max_side)
         if size == (width, height):
             return self._image
+        # As pyav.py shrinks: the mean of the pixels that fall together.
         small: NDArray[np.uint8] = cv2.resize(self._image, size, interpolation=cv2.INTER_AREA)
         return small
 

@@ -134,6 +134,7 @@ def _search_folder(folder: str) -> Iterator[InputVideo | FailedFile]:
 
 
 def _file(path: str, id: str) -> InputVideo | FailedFile:
+    # Not resolved: a person finds the file again under the name that was given, and a link may be moved elsewhere.
     absolute = os.path.abspath(path)
     try:
         mode = os.stat(absolute).st_mode
@@ -154,6 +155,7 @@ def _distinct(found: Sequence[InputVideo]) -> list[InputVideo]:
     # Sorting is stable: files before links, and otherwise in the order in which they were found.
     for item in sorted(found, key=lambda item: os.path.islink(item.path)):
         by_file.setdefault(os.path.realpath(item.path), item)
+    # Backwards, so that of a path found twice the first place counts.
     order = {item.path: at for at, item in reversed(list(enumerate(found)))}
     named: dict[str, InputVideo] = {}
     for item in sorted(by_file.values(), key=lambda item: order[item.path]):

@@ -91,6 +91,7 @@ class PyAVPicture:
         frame = self._frame
         width, height = upright_size(frame.width, frame.height, self._pixel_aspect, max_side)
         reformatter = self._reformatters.setdefault(max_side, VideoReformatter())
+        # AREA takes the mean of the pixels that fall together; where single ones are picked, thin lines come and go.
         small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
         # FFmpeg gives the angle counterclockwise, as rot90 takes it.
         turns = round((frame.rotation or 0) / 90) % 4
@@ -110,6 +111,7 @@ class PyAVMedia:
         self.warnings: list[str] = []
         self.packets = 0
         try:
+            # A title in some old code page is no reason to refuse a film.
             self.container = av.open(path, metadata_errors="replace", options=LOCAL)
         except av.InvalidDataError as error:
             raise CannotOpenError(f"no video, or a damaged one ({reason(error)})") from error
@@ -187,7 +189,7 @@ class PyAVMedia:
                 yield self._picture(frame, stream)
 
     def _count_broken(self, kind: str, error: Exception) -> None:
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError):  # the limit of this process, and not a fault of the packet
             raise error
         damage = self._damage.setdefault(kind, TrackDamage(first_s=self._reached_s[kind]))
         damage.packets += 1
@@ -257,7 +259,7 @@ def best_video(container: Any) -> Any:
     """The video stream that a player would show; None if there is none (cover art is none)."""
     cover = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     real = [stream for stream in container.streams.video if not stream.disposition & cover]
-    best = container.streams.best("video")
+    best = container.streams.best("video")  # FFmpeg takes a large cover for the film
     return best if best in real else next(iter(real), None)
 
 
@@ -266,6 +268,7 @@ def said_s(container: Any, video: Any) -> float | None:
 
     Of an AVI that is cut off FFmpeg tells how long the rest is; its header still has how many frames there were.
     """
+    # A container counts its own times in microseconds, whatever its streams count in.
     seconds = container.duration / 1e6 if container.duration else None
     if container.format.name not in UNTIMED or video is None or not video.guessed_rate:
         return seconds
