@@ -14,9 +14,9 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from experts.base import Expert
+    from hcq_cli.extraction.extract import ExtractReport
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.extraction.plan import DryRun
-    from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.media.inputs import Inputs
 
 

@@ -15,7 +15,7 @@ from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError
 
 if TYPE_CHECKING:
     from hcq_cli.api.extraction import ExtractionSettings
-    from hcq_cli.extraction.report import ExtractReport
+    from hcq_cli.extraction.extract import ExtractReport
 
 SHOWN = 20
 """Warnings and failures printed in full; --json holds all of them."""

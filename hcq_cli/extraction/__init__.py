@@ -1,11 +1,18 @@
-"""From video files to the feature store, every video decoded once, in child processes with a deadline.
+"""From video files to the feature store, every video decoded once. Jobs go in and features are written, whatever runs
+them: worker processes of this machine, each killed at a deadline, or another executor.
 
-    extract.py            what is finished is skipped; what is left goes to the workers; report.py is what it tells
-    plan.py               what the store knows of a file, and so what is left to do
-    local.py, child.py    the worker processes as their parent sees them
-    worker.py             the worker process itself: one job a line (executor.py)
+In: the videos that `media.inputs` finds, the names of experts, `ExtractionOptions`. Out: features in the store, and
+an `ExtractReport`. In the order in which to read it:
+
+    options.py            how to extract, and the experts that are asked
+    extract.py            the one loop of a run: the plan judges, the executor runs, the report counts
+    plan.py               what is left to do with a file: finished, broken, a duplicate, or a job; `--dry-run`
+    executor.py           jobs, outcomes, and the protocol of whatever runs them
+    local.py              the executor on this machine: a pool of worker processes, as their parent sees them
+    worker.py             the worker process itself; `extract_job` is what any executor does with a job
     pipeline.py           one video: decoded once, each clip shown to every expert, tokens joined
-    inference.py          the process that runs the networks, which inference_server.py is; remote.py asks it
+    inference.py          networks in a process of their own, as the parent and the workers see it
+    inference_server.py   that process: rows of many videos in one batch
 
-planning.py is `--dry-run`.
+A child process loads neither the plan nor the writer of the store. How one is run: hcq_cli/process.py.
 """

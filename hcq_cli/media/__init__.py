@@ -1,9 +1,12 @@
-"""A video file -> decoded pieces on one clock, whoever asks.
+"""A video file -> decoded pieces on one clock, whoever asks. Experts and stores are unknown here.
 
-inputs.py     folders, globs and lists -> the files to decode, each with its id
-decoder.py    the decoder protocol, and which decoder opens a file
-pyav.py       the first choice: picture and sound through FFmpeg
-decord.py     the alternative
-audio.py      the sound, mono and on the clock of the frames
-clips.py      which frames an expert gets, how large, and where a clip of the video ends
+In: names of files and folders, and what is wanted of them (frames a second, size, sample rates). Out: clips of frames
+and sound, all times in seconds from the start of the file. In the order in which to read it:
+
+    inputs.py     folders, globs and lists -> the files, each with its id
+    decoder.py    the decoder protocol, and which decoder opens a file
+    pyav.py       the first choice: picture and sound through FFmpeg
+    decord.py     the alternative
+    audio.py      the sound, mono, resampled and on the clock of the frames
+    clips.py      which frames an expert gets, how large, and how pieces become clips
 """

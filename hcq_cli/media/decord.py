@@ -8,6 +8,8 @@ the first choice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import decord
@@ -25,23 +27,32 @@ LATER_S = 60.0
 """So is one that lies more than this beyond twice the length that the file says it has, seconds."""
 
 
+@dataclass
 class DecordPicture:
-    """A frame as decord gives it; see `Picture`."""
+    """A frame as decord gives it; see `Picture`.
 
-    def __init__(self, image: NDArray[np.uint8], time_s: float, duration_s: float, pixel_aspect: Any) -> None:
-        self.time_s, self.duration_s = time_s, duration_s
-        self._image, self._pixel_aspect = image, pixel_aspect
+    Args:
+        image: uint8 [height, width, 3], upright.
+        time_s: seconds.
+        duration_s: seconds.
+        pixel_aspect: width of a pixel over its height, of the upright picture; None if unknown.
+    """
+
+    image: NDArray[np.uint8]
+    time_s: float
+    duration_s: float
+    pixel_aspect: Fraction | None
 
     def rgb(self, max_side: int) -> NDArray[np.uint8]:
         """See `Picture.rgb`."""
         import cv2
 
-        height, width = self._image.shape[:2]
-        size = upright_size(width, height, self._pixel_aspect, max_side)
+        height, width = self.image.shape[:2]
+        size = upright_size(width, height, self.pixel_aspect, max_side)
         if size == (width, height):
-            return self._image
+            return self.image
         # As pyav.py shrinks: the mean of the pixels that fall together.
-        small: NDArray[np.uint8] = cv2.resize(self._image, size, interpolation=cv2.INTER_AREA)
+        small: NDArray[np.uint8] = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
         return small
 
 

@@ -64,8 +64,9 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+@dataclass
 class PyAVPicture:
-    """A frame as FFmpeg decoded it.
+    """A frame as FFmpeg decoded it; see `Picture`.
 
     Args:
         frame: av.VideoFrame.
@@ -75,22 +76,17 @@ class PyAVPicture:
         reformatters: one a size, kept for the whole file (they hold libswscale's tables).
     """
 
-    def __init__(
-        self,
-        frame: Any,
-        time_s: float,
-        duration_s: float,
-        pixel_aspect: Fraction | None,
-        reformatters: dict[int, VideoReformatter],
-    ) -> None:
-        self.time_s, self.duration_s = time_s, duration_s
-        self._frame, self._pixel_aspect, self._reformatters = frame, pixel_aspect, reformatters
+    frame: Any
+    time_s: float
+    duration_s: float
+    pixel_aspect: Fraction | None
+    reformatters: dict[int, VideoReformatter]
 
     def rgb(self, max_side: int) -> NDArray[np.uint8]:
         """See `Picture.rgb`."""
-        frame = self._frame
-        width, height = upright_size(frame.width, frame.height, self._pixel_aspect, max_side)
-        reformatter = self._reformatters.setdefault(max_side, VideoReformatter())
+        frame = self.frame
+        width, height = upright_size(frame.width, frame.height, self.pixel_aspect, max_side)
+        reformatter = self.reformatters.setdefault(max_side, VideoReformatter())
         # AREA takes the mean of the pixels that fall together; where single ones are picked, thin lines come and go.
         small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
         # FFmpeg gives the angle counterclockwise, as rot90 takes it.

@@ -13,10 +13,12 @@ from serial_executor import SerialExecutor
 from store_contents import contents
 
 from hcq_cli.errors import NotFoundError, UsageError
-from hcq_cli.extraction.extract import extract
+from hcq_cli.extraction.executor import Outcome, VideoWarning
+from hcq_cli.extraction.extract import ExtractReport, extract
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.report import ExtractReport
-from hcq_cli.media.inputs import find_inputs
+from hcq_cli.extraction.plan import Settled, Status
+from hcq_cli.features.records import VideoFacts
+from hcq_cli.media.inputs import FailedFile, find_inputs
 
 NAMES = ["appearance", "audio"]
 
@@ -89,3 +91,24 @@ def test_a_run_decodes_every_video_once_and_says_so(hcq, tmp_path: Path) -> None
                 frames += len(packet.decode()) if packet.stream.type == "video" else 0
     every = hcq("extract", videos, "--json", "--workers", "1").json
     assert (every["packets"], every["frames"], every["extracted"]) == (packets, frames, 3)
+
+
+def test_every_video_is_counted_once_and_failures_decide_the_exit_code() -> None:
+    report = ExtractReport(videos=5, failed=[FailedFile("/e", "permission denied")])
+    assert (report.videos, report.done, report.exit_code) == (5, 1, 3)
+    facts = {name: VideoFacts(name, f"/{name}", "", 1, 0) for name in "abcd"}
+    decoded = Outcome(warnings=[VideoWarning("odd", "audio")], decoder="pyav", duration_s=2.0, packets=9, frames=5)
+    report.count(Settled(Status.EXTRACTED, facts["a"], decoded))
+    report.count(Settled(Status.FINISHED, facts["b"]))
+    report.count(Settled(Status.COPIED, facts["c"]))
+    report.count(Settled(Status.FAILED, facts["d"], Outcome(error="no frame", packets=1), known=True))
+    assert (report.done, report.extracted, report.skipped, report.duplicates) == (5, 1, 1, 1)
+    assert report.failed == [FailedFile("/e", "permission denied"), FailedFile("/d", "no frame", known=True)]
+    assert (report.decoders, report.media_s, report.packets, report.frames) == ({"pyav": 1}, 2.0, 10, 5)
+    assert report.warnings == [VideoWarning("odd", "audio", "/a")]
+    report.warn_of_store(Path("/store"), ["set aside"])
+    assert report.warnings[-1] == VideoWarning("set aside", path="/store")
+
+
+def test_a_run_without_failures_ends_well() -> None:
+    assert ExtractReport(videos=1).exit_code == 0
