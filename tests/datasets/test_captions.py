@@ -1,132 +1,17 @@
-"""Every caption format, every way in which a line can be wrong, and no crash on anything."""
+"""What a caption file says of each video, every way in which a line can be wrong, and what is said of it."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import pytest
+from caption_files import put, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
-
-
-def put(folder: Path, content: str | bytes, name: str = "captions.any") -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def read(folder: Path, content: str | bytes) -> tuple[dict[str, tuple[list[str], str | None]], list[tuple[int, str]]]:
-    captions = read_captions(put(folder, content))
-    videos = {video.video: (video.captions, video.split) for video in captions.videos}
-    return videos, [(problem.line, problem.message) for problem in captions.problems]
-
-
-def test_json_lines(tmp_path: Path) -> None:
-    videos, problems = read(
-        tmp_path,
-        '{"video": "a.mp4", "caption": "a  man\\n cooking ", "split": "Train", "index": 3}\n'
-        "\n"
-        '{"video": "b.mp4", "captions": ["one", "two"], "split": "validation"}\r\n'
-        '{"video": "a.mp4", "caption": "again", "split": "training"}\n'
-        '{"file_name": "c.mp4", "text": "by its other names", "split": "dev"}\n'
-        '{"video": "d.mp4", "caption": "no split", "split": null}',
-    )
-    assert problems == []
-    assert videos == {
-        "a.mp4": (["a man cooking", "again"], "train"),
-        "b.mp4": (["one", "two"], "val"),
-        "c.mp4": (["by its other names"], "val"),
-        "d.mp4": (["no split"], None),
-    }
-
-
-def test_byte_order_mark_is_nothing(tmp_path: Path) -> None:
-    assert read(tmp_path, b'\xef\xbb\xbf{"video": "a", "caption": "x"}\n') == ({"a": (["x"], None)}, [])
-    assert read(tmp_path, b"\xef\xbb\xbfvideo,caption\na,x\n") == ({"a": (["x"], None)}, [])
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_csv(tmp_path: Path, delimiter: str) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=delimiter)
-    writer.writerows(
-        [
-            ["Video", "extra", "Caption", "split"],
-            ["a.mp4", "1", 'says "hi", then; goes | on\tthere', "test"],
-            [],
-            ["b.mp4", "2", "two\nlines", ""],
-            ["a.mp4", "3", "again", "test"],
-        ]
-    )
-    videos, problems = read(tmp_path, out.getvalue())
-    assert problems == []
-    assert videos == {
-        "a.mp4": (['says "hi", then; goes | on there', "again"], "test"),
-        "b.mp4": (["two lines"], None),
-    }
-
-
-def test_csv_problems_name_the_line_they_begin_on(tmp_path: Path) -> None:
-    videos, problems = read(
-        tmp_path,
-        b'video,caption\na,"two\nlines"\nb,\nc,x,y\n,nameless\nd,\xff\ne\nf,good\n',
-    )
-    assert list(videos) == ["a", "f"]
-    assert [line for line, _ in problems] == [4, 5, 6, 7, 8]
-    wanted = ["empty caption", "3 fields", 'no "video"', "not UTF-8", 'no "caption"']
-    assert all(want in message for want, (_, message) in zip(wanted, problems, strict=True)), problems
-
-
-MSRVTT = {
-    "info": {"year": "2016"},
-    "videos": [
-        {"video_id": "video0", "split": "train", "url": "x"},
-        {"video_id": "video1", "split": "validate"},
-        {"video_id": "video2", "split": "test"},
-    ],
-    "sentences": [
-        {"video_id": "video1", "caption": "a car", "sen_id": 0},
-        {"video_id": "video0", "caption": "a man", "sen_id": 1},
-        {"video_id": "video1", "caption": "a red car", "sen_id": 2},
-        {"video_id": "video2", "caption": "a dog", "sen_id": 3},
-    ],
-}
-
-
-@pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("order", [["info", "videos", "sentences"], ["sentences", "videos"], ["sentences", "info"]])
-def test_msrvtt(tmp_path: Path, indent: int | None, order: list[str]) -> None:
-    videos, problems = read(tmp_path, json.dumps({key: MSRVTT[key] for key in order}, indent=indent))
-    assert problems == []
-    splits = ["val", "train", "test"] if "videos" in order else [None] * 3
-    assert list(videos.items()) == [
-        ("video1", (["a car", "a red car"], splits[0])),
-        ("video0", (["a man"], splits[1])),
-        ("video2", (["a dog"], splits[2])),
-    ]
-
-
-def test_msrvtt_problems_name_line_and_sentence(tmp_path: Path) -> None:
-    text = (
-        '{"videos": [{"video_id": "v0", "split": "train"}, 7],\n"sentences": [\n{"video_id": "v0", "caption": 5},\n'
-        '{"caption": "x"},\n"no object", {"video_id": "v0", "caption": " "},\n{"video_id": "v0", "caption": "good"}]}'
-    )
-    videos, problems = read(tmp_path, text)
-    assert videos == {"v0": (["good"], "train")}
-    assert [line for line, _ in problems] == [1, 3, 4, 5, 5]
-    assert "video 2" in problems[0][1] and "sentence 1" in problems[1][1] and "sentence 3" in problems[3][1]
-
-
-def test_a_broken_msrvtt_file_is_damaged_and_names_the_line(tmp_path: Path) -> None:
-    path = put(tmp_path, json.dumps(MSRVTT, indent=1)[:-40])
-    with pytest.raises(DamagedError, match=r"not JSON from line \d+"):
-        read_captions(path)
+from hcq_cli.errors import NotFoundError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -159,12 +44,6 @@ def test_a_wrong_line_is_named_and_costs_only_itself(tmp_path: Path, line: bytes
     assert message in problems[0][1]
 
 
-def test_a_first_line_that_is_wrong_does_not_hide_the_format(tmp_path: Path) -> None:
-    for first in ('{"video": "a", "capt', "some words"):
-        videos, problems = read(tmp_path, f'{first}\n{{"video": "b", "caption": "x"}}\n')
-        assert list(videos) == ["b"] and problems[0][0] == 1
-
-
 def test_empty_captions_among_good_ones(tmp_path: Path) -> None:
     videos, problems = read(tmp_path, '{"video": "a", "captions": ["x", "", "y"]}')
     assert videos == {"a": (["x", "y"], None)}
@@ -179,43 +58,11 @@ def test_long_captions_are_kept_with_a_warning(tmp_path: Path) -> None:
     assert read_captions(path, max_words=31).problems == []
 
 
-def test_names_with_undecodable_bytes_survive(tmp_path: Path) -> None:
-    name = b"caf\xe9 \n\"'\xf0\x9f\x8e\xac.mp4".decode("utf-8", "surrogateescape")
-    videos, problems = read(tmp_path, json.dumps({"video": name, "caption": "x"}))
-    assert list(videos) == [name] and problems == []
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "empty"),
-        (b" \n\n", "empty"),
-        (b"\xff\xfe{\x00", "UTF-16"),
-        (b"\x00\x00\x00 ftypisom", "no text"),
-        (b'[{"video": "a"}]', "JSON list"),
-        (b'{"a": 1, "b": 2}\n', "keys: a, b"),
-        (b'{"broken\n', "no line is a JSON object"),
-        (b"name,words\na,b\n", "columns video and caption"),
-        (b"just some prose\nand more\n", "columns video and caption"),
-        (b"%PDF-1.4\n", "columns video and caption"),
-    ],
-)
-def test_what_is_no_caption_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:
-    with pytest.raises(DamagedError, match=reason) as caught:
-        read_captions(put(tmp_path, content))
-    assert "captions.any" in caught.value.message and caught.value.hint
-
-
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         read_captions(tmp_path / "absent.jsonl")
     with pytest.raises(UsageError):
         read_captions(tmp_path)
-
-
-def test_a_first_line_longer_than_the_head_is_read(tmp_path: Path) -> None:
-    line = json.dumps({"video": "a", "captions": ["some words"] * 20_000})
-    assert len(read_captions(put(tmp_path, line)).videos[0].captions) == 20_000
 
 
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
@@ -234,31 +81,6 @@ def test_what_was_written_is_read(tmp_path: Path, data: dict[str, list[str]]) ->
         for text in texts
     ]
     assert read(tmp_path, "\n".join(lines))[0] == wanted
-
-
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.sampled_from(
-        [b"", b'{"video": "a", "caption": "x"}\n', b"video,caption\n", b'{"videos": [', b'{"sentences":[{']
-    ),
-    st.one_of(st.binary(max_size=80), st.text('{}[]",:\\\n \x00videocaptn0', max_size=80).map(str.encode)),
-)
-def test_nothing_but_own_errors_on_any_bytes(tmp_path: Path, head: bytes, tail: bytes) -> None:
-    try:
-        captions = read_captions(put(tmp_path, head + tail))
-    except HcqError:
-        return
-    assert all(video.captions and video.line >= 1 for video in captions.videos)
-
-
-@pytest.mark.parametrize("body", [b"\x01\r\x01", b"video,caption\ra,x\r", b"\r", b"v" * 200_000, b"\x85\x85"])
-def test_odd_ends_of_lines_and_endless_ones(tmp_path: Path, body: bytes) -> None:
-    try:
-        captions = read_captions(put(tmp_path, body))
-    except HcqError:
-        assert not body.startswith(b"video")
-    else:
-        assert [video.video for video in captions.videos] == ["a"]
 
 
 def test_real_caption_files(shared: Path) -> None:
