@@ -55,7 +55,7 @@ def run(path: Path, *experts: Stub, **options):
         ([State.TOKENS, ValueError("no")], State.FAILED, 0),
     ],
 )
-def test_states_of_several_stretches(tmp_path: Path, answers: list, state: State, count: int) -> None:
+def test_states_of_several_clips(tmp_path: Path, answers: list, state: State, count: int) -> None:
     path = film(tmp_path / "long.mkv", np.arange(140) / 2)
     kept = Stub("kept", EYE, [State.TOKENS])
     found = run(path, Stub("eye", EYE, answers), kept)

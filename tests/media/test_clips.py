@@ -132,7 +132,7 @@ def test_a_frame_is_the_same_whatever_else_is_asked_for(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alone.frames(one).images, together.frames(one).images)
 
 
-def test_stretches_of_a_long_video_join_without_a_seam(tmp_path: Path) -> None:
+def test_clips_of_a_long_video_join_without_a_seam(tmp_path: Path) -> None:
     times = np.arange(350) / 5  # 70 s
     path = film(tmp_path / "long.mkv", times, sound=np.linspace(-0.5, 0.5, 70 * 16_000, dtype=np.float32))
     sampling = Sampling(2.0, 160, 16_000)

@@ -164,7 +164,7 @@ def test_a_click_is_heard_in_its_second_when_the_picture_starts_late(tmp_path: P
 
 
 def test_every_second_of_a_long_film_is_heard_in_its_place(tmp_path: Path) -> None:
-    """Clicks in every third second over three stretches; the flash of the same moment is in the picture."""
+    """Clicks in every third second over three clips; the flash of the same moment is in the picture."""
     clicks = np.zeros(75 * 16_000, np.float32)
     for second in range(1, 75, 3):
         clicks[round((second + 0.5) * 16_000) :][:320] = 0.8
