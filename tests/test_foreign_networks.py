@@ -22,7 +22,7 @@ import pytest
 import tiny_networks
 
 from experts.neural.foreign import check_names
-from experts.neural.sizes import ForeignFileError, Held
+from experts.neural.weight_sizes import ForeignFileError, WeightSizes
 from experts.neural.weights import RefusedError
 from experts.registry import load
 from hcq_cli.errors import DamagedError
@@ -93,7 +93,7 @@ def plant(folder: Path, file: str) -> Path:
 def import_shape(folder: Path) -> None:
     from hcq_cli.importers.official.importing import untrained_tower
 
-    untrained_tower(str(folder), 8, Held(10**4, 10**9, 10**6))
+    untrained_tower(str(folder), 8, WeightSizes(10**4, 10**9, 10**6))
 
 
 def prepare(ask: str) -> None:
@@ -341,7 +341,7 @@ def open_folder(way: str, folder: Path, words: Path) -> None:
     elif way == "import":
         from hcq_cli.importers.official.importing import untrained_tower
 
-        untrained_tower(str(folder), 8, Held(40, 100_000, 200))
+        untrained_tower(str(folder), 8, WeightSizes(40, 100_000, 200))
     else:
         LOADERS["appearance" if way == "convnext" else way][1](folder, words)
 

@@ -1,4 +1,4 @@
-"""The one door between a stranger's folder and transformers: every network, tokenizer and processor is loaded here.
+"""Loads what transformers reads of a stranger's folder: every network, tokenizer and processor comes through here.
 
 transformers takes from a folder's files whatever they name: Python modules to import (`auto_map`, and it asks on the
 terminal whether to), kernels and backbones to download, quantizers, other files to read instead. Here a folder may
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from experts.neural.sizes import SPARE_NUMBERS, ForeignFileError, Held, outline, read_held
+from experts.neural.weight_sizes import SPARE_NUMBERS, ForeignFileError, WeightSizes, outline, read_weight_sizes
 
 KINDS = frozenset((
     # read captions
@@ -98,7 +98,7 @@ def check_folder(folder: Path) -> None:
     """
     if (folder / "adapter_config.json").exists():
         raise ForeignFileError(f"{folder}: holds an adapter for another network", "merge the two, and save the whole")
-    held = _held(folder)
+    held = _sizes_in(folder)
     for path in (path for name in SETTINGS if (path := folder / name).exists()):
         settings = read_settings(path)
         check_names(settings, path)
@@ -174,7 +174,7 @@ def check_kind(settings: Mapping[str, Any], place: object) -> None:
         raise ForeignFileError(f"{place}: holds a network of the kind {kind!r}, which hcq never loads", CHOOSE)
 
 
-def check_sizes(settings: Mapping[str, Any], held: Held | None, place: object) -> None:
+def check_sizes(settings: Mapping[str, Any], held: WeightSizes | None, place: object) -> None:
     """See that the sizes of a configuration can be those of its weights, before anything is built from them.
 
     Args:
@@ -195,11 +195,12 @@ def check_sizes(settings: Mapping[str, Any], held: Held | None, place: object) -
             raise ForeignFileError(f"{place}: its pictures have more patches than its weights hold", AGAIN)
 
 
-def _held(folder: Path) -> Held | None:
+def _sizes_in(folder: Path) -> WeightSizes | None:
     """What transformers would load of a folder; None where there is nothing."""
+    # transformers reads this one file where it is there, and only else the parts of a network in several files.
     single = folder / "model.safetensors"
     paths = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
-    return read_held(paths) if paths else None
+    return read_weight_sizes(paths) if paths else None
 
 
 def _walk(settings: Mapping[str, Any], place: object) -> Iterator[tuple[Mapping[str, Any], str, Any]]:
@@ -277,13 +278,13 @@ def network_from_folder(kind: Any, folder: Path, **settings: Any) -> Any:
     """
     from transformers import AutoConfig
 
-    shape, held = from_folder(AutoConfig, folder), _held(folder)
+    shape, held = from_folder(AutoConfig, folder), _sizes_in(folder)
     if held is not None:
         outline(lambda: _untrained(kind, shape), held, folder)
     return from_folder(kind, folder, use_safetensors=True, **settings)
 
 
-def network_from_settings(settings: Mapping[str, Any], held: Held, place: object) -> Any:
+def network_from_settings(settings: Mapping[str, Any], held: WeightSizes, place: object) -> Any:
     """An untrained network from a configuration; its outline is compared with what was saved of it first.
 
     Args:

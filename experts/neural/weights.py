@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from experts.neural.foreign import check_folder
 from experts.neural.hub import LICENCES, HubId, cached_snapshot, parse_hub_id, read_lock
-from experts.neural.sizes import ForeignFileError, read_held
+from experts.neural.weight_sizes import ForeignFileError, read_weight_sizes
 
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 """Endings of files whose opening may run somebody's code."""
@@ -230,7 +230,7 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
 
 def count_parameters(path: Path) -> int:
     """Numbers in a safetensors file, from its header alone."""
-    return read_held([path]).numbers
+    return read_weight_sizes([path]).numbers
 
 
 def first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.neural.sizes import ForeignFileError, Held, outline, read_held
+from experts.neural.weight_sizes import ForeignFileError, WeightSizes, outline, read_weight_sizes
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.files import atomic_path, digest_bytes, digest_file, plain_name, write_json
 from hcq_cli.model.config import ModelConfig
@@ -315,10 +315,10 @@ def model_hash(folder: Path) -> str:
     return read_header(folder).hash
 
 
-def _held(path: Path) -> Held:
+def _held(path: Path) -> WeightSizes:
     """What the weights hold, from their header."""
     try:
-        return read_held([path])
+        return read_weight_sizes([path])
     except ForeignFileError as error:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
 

@@ -18,7 +18,7 @@ from experts.neural.foreign import (
     network_from_settings,
     read_settings,
 )
-from experts.neural.sizes import ForeignFileError, Held
+from experts.neural.weight_sizes import ForeignFileError, WeightSizes
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model.config import TextConfig
 from hcq_cli.model.text_source import find_text_encoder
@@ -111,7 +111,7 @@ def build(config: TextConfig, captions: Sequence[str]) -> TextTower:
     return _pretrained(config)
 
 
-def read(folder: Path, max_tokens: int, held: Held) -> TextTower:
+def read(folder: Path, max_tokens: int, held: WeightSizes) -> TextTower:
     """The untrained tower of a checkpoint folder; the caller loads the weights.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experts.neural.foreign import from_folder, network_from_settings, read_settings
-from experts.neural.sizes import ForeignFileError, Held, held_by
+from experts.neural.weight_sizes import ForeignFileError, WeightSizes, weight_sizes_of
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.importers.official.pickle_reader import read_legacy
 
@@ -65,7 +65,7 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
         if not source:
             raise UsageError("its text encoder is none that hcq knows", "--text-encoder ID|FOLDER")
         tower = untrained_tower(
-            source, model.max_words, held_by(tuple(each.shape) for each in legacy.weights.values())
+            source, model.max_words, weight_sizes_of(tuple(each.shape) for each in legacy.weights.values())
         )
         network, unused = convert(model, legacy.weights, tower.encoder, source)
         checkpoint.save(folder, network, tower, {"imported": model.options.architecture})  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
     return Imported(model.options.architecture, experts, network.config.bytes_per_video, unused, model.notes)
 
 
-def untrained_tower(source: str, max_tokens: int, held: Held) -> TextTower:
+def untrained_tower(source: str, max_tokens: int, held: WeightSizes) -> TextTower:
     """Shape and tokenizer of a text encoder, without its weights: the checkpoint brings its own.
 
     Args:

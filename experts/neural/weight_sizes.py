@@ -22,6 +22,7 @@ SPARE_TENSORS = 256
 SPARE_SHARE = 1.25
 """What a network may have beyond its file: a pooler that was not saved, tables that are computed, not learned."""
 MODULES_PER_TENSOR = 16
+"""Parts of a network, most of which have no numbers of their own (activations, dropouts), for each of its tensors."""
 
 
 class ForeignFileError(ValueError):
@@ -38,7 +39,7 @@ class ForeignFileError(ValueError):
 
 
 @dataclass(frozen=True)
-class Held:
+class WeightSizes:
     """What the weights files of a network hold.
 
     Args:
@@ -51,32 +52,32 @@ class Held:
     numbers: int
     widest: int
 
-    def __add__(self, other: Held) -> Held:
+    def __add__(self, other: WeightSizes) -> WeightSizes:
         """Both together."""
         widest = max(self.widest, other.widest)
-        return Held(self.tensors + other.tensors, self.numbers + other.numbers, widest)
+        return WeightSizes(self.tensors + other.tensors, self.numbers + other.numbers, widest)
 
 
-NOTHING = Held(0, 0, 0)
+NO_WEIGHTS = WeightSizes(0, 0, 0)
 
 
-def read_held(paths: Iterable[Path]) -> Held:
+def read_weight_sizes(paths: Iterable[Path]) -> WeightSizes:
     """What safetensors files hold, from their headers.
 
     Raises:
         ForeignFileError: one has no such header.
     """
-    return sum((_of_file(path) for path in paths), NOTHING)
+    return sum((_of_file(path) for path in paths), NO_WEIGHTS)
 
 
-def held_by(shapes: Iterable[tuple[int, ...]]) -> Held:
+def weight_sizes_of(shapes: Iterable[tuple[int, ...]]) -> WeightSizes:
     """What tensors of these shapes hold; empty ones tell of no width."""
     filled = [shape for shape in shapes if prod(shape)]
     widest = max((side for shape in filled for side in shape), default=0)
-    return Held(len(filled), sum(map(prod, filled)), widest)
+    return WeightSizes(len(filled), sum(map(prod, filled)), widest)
 
 
-def _of_file(path: Path) -> Held:
+def _of_file(path: Path) -> WeightSizes:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -87,12 +88,12 @@ def _of_file(path: Path) -> Held:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"{path}: cannot be loaded: it is no safetensors file ({type(error).__name__})"
         raise ForeignFileError(message, "fetch or copy it again") from error
-    held = held_by(shapes)
+    held = weight_sizes_of(shapes)
     # A number takes a byte or more: a header that tells of more than the file has is not believed.
-    return Held(held.tensors, min(held.numbers, max(size - 8 - length, 0)), held.widest)
+    return WeightSizes(held.tensors, min(held.numbers, max(size - 8 - length, 0)), held.widest)
 
 
-def outline(build: Callable[[], Any], held: Held, place: object) -> None:
+def outline(build: Callable[[], Any], held: WeightSizes, place: object) -> None:
     """Build a network without its numbers, to see that it is no larger than what was saved of it.
 
     Args:
@@ -109,6 +110,7 @@ def outline(build: Callable[[], Any], held: Held, place: object) -> None:
     count, mine = _Count(held, place), threading.get_ident()
 
     def seen(_: Any, name: str, what: Any) -> None:
+        # The hooks are those of the whole process: another thread may be building a network of its own.
         if threading.get_ident() == mine:
             count.add(what)
 
@@ -118,6 +120,7 @@ def outline(build: Callable[[], Any], held: Held, place: object) -> None:
         hooks.register_module_module_registration_hook(seen),
     ]
     try:
+        # On the meta device a tensor has a shape and no memory: the largest network costs nothing to begin with.
         with torch.device("meta"):
             build()
     finally:
@@ -128,7 +131,7 @@ def outline(build: Callable[[], Any], held: Held, place: object) -> None:
 class _Count:
     """What a network has shown of itself so far; raises ForeignFileError once that is too much."""
 
-    def __init__(self, held: Held, place: object) -> None:
+    def __init__(self, held: WeightSizes, place: object) -> None:
         self.held, self.place = held, place
         self.tensors, self.numbers, self.modules = 0, 0, 0
 
