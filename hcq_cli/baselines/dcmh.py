@@ -127,14 +127,14 @@ class DCMHMethod(TrainingMethod[DCMH]):
         if epoch < dense_epochs(self.recipe):
             return StepResult(alone.loss, alone.dense_R1, found)
         # Relaxed bits are unit vectors, entries of about 1/√bits; times √bits they stand beside signs of ±1.
-        sibling, root = self.recipe.sibling, dense.texts.shape[-1] ** 0.5
+        settings, root = self.recipe.sibling, dense.texts.shape[-1] ** 0.5
         texts, videos = dense.texts[:, 0] * root, dense.videos[:, 0] * root
         t2v = dense.texts[:, 0] @ dense.videos[:, 0].T
         v2t = t2v.T[pairs.owner]
-        loss = likelihood(t2v, *pairs.text_to_video(), sibling.temperature)
-        loss = loss + likelihood(v2t, *pairs.video_to_text(), sibling.temperature)
-        loss = loss + sibling.quantization * quantization(texts, videos[pairs.owner])
-        loss = loss + sibling.balance * (texts.mean(0).square() + videos.mean(0).square()).mean()
+        loss = likelihood(t2v, *pairs.text_to_video(), settings.temperature)
+        loss = loss + likelihood(v2t, *pairs.video_to_text(), settings.temperature)
+        loss = loss + settings.quantization * quantization(texts, videos[pairs.owner])
+        loss = loss + settings.balance * (texts.mean(0).square() + videos.mean(0).square()).mean()
         return StepResult(loss, alone.dense_R1, found)
 
     def on_epoch_end(self, vectors: Tensor, finished: int) -> None:

@@ -156,11 +156,11 @@ class JPQMethod(TrainingMethod[JPQ]):
         if epoch < dense_epochs(self.recipe):
             return alone
         quantized = BatchEmbeddings(self.network.quantizer(dense.texts), self.network.quantizer(dense.videos))
-        sibling, loss = self.recipe.sibling, dense.texts.new_zeros(())
+        settings, loss = self.recipe.sibling, dense.texts.new_zeros(())
         t2v = dense.texts[:, 0] @ quantized.videos[:, 0].T
         v2t = dense.videos[pairs.owner, 0] @ quantized.texts[:, 0].T
         for scores, who in ((t2v, pairs.text_to_video()), (v2t, pairs.video_to_text())):
-            loss = loss + ranking_loss(scores, *who, self.recipe.loss.temperature, sibling.negatives)
+            loss = loss + ranking_loss(scores, *who, self.recipe.loss.temperature, settings.negatives)
         with torch.no_grad():
             found = batch_R1(dense.texts, quantized.videos, pairs, self.network.level_weights)
         return StepResult(loss, alone.dense_R1, found)
@@ -172,9 +172,9 @@ class JPQMethod(TrainingMethod[JPQ]):
             return None
         points, quantizer = vectors[:, 0], self.network.quantizer
         if finished == dense_epochs(self.recipe):
-            shape, sibling = self.network.config.quantizer, self.recipe.sibling
+            shape, rounds = self.network.config.quantizer, self.recipe.sibling.rounds
             rotation, words = optimised_quantizer(
-                points, shape.codebooks, shape.codewords, rounds=sibling.rounds, seed=self.recipe.training.seed
+                points, shape.codebooks, shape.codewords, rounds=rounds, seed=self.recipe.training.seed
             )
             self.network.rotation.copy_(rotation)
             quantizer.codewords.copy_(words[None])

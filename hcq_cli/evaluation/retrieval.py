@@ -73,16 +73,16 @@ class RetrievalResult:
         return [codes, dense] if self.bytes_per_video != self.dense_bytes_per_video else [dense]
 
 
-def evaluate(model: Model, features: Features, part: Split, done: Progress | None = None) -> RetrievalResult:
-    """Retrieve every caption's video and every video's captions among those of `part`.
+def evaluate(model: Model, features: Features, split: Split, done: Progress | None = None) -> RetrievalResult:
+    """Retrieve every caption's video and every video's captions among those of `split`.
 
     Args:
         model: trained.
         features: where the videos' features are read from.
-        part: the videos and their captions; at least one.
+        split: the videos and their captions; at least one.
         done: called with the number of videos encoded since the last call.
     """
-    return evaluate_vectors(model, encode_both(model, features, part, done))
+    return evaluate_vectors(model, encode_both(model, features, split, done))
 
 
 def evaluate_vectors(model: Model, encoded: Encoded) -> RetrievalResult:

@@ -44,7 +44,7 @@ def test_summary_of_known_ranks() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 70, 1 << 22])
 def test_a_block_at_a_time_ranks_as_the_whole_matrix(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several captions a video, videos without any, twins that tie; by codes and by float vectors."""
+    """Several captions a video, videos without any, duplicates that tie; by codes and by float vectors."""
     rng, weights = np.random.default_rng(3), [0.25, 0.75]
     owner = rng.integers(0, 60, 150)
     owner[owner == 7] = 8

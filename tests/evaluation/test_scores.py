@@ -11,7 +11,7 @@ from hcq_cli.scan.table import tables
 
 
 def test_what_is_measured_is_what_is_searched() -> None:
-    """Scores are canonical sums to the last bit, so that twins tie and rank between each other."""
+    """Scores are canonical sums to the last bit, so that duplicates tie and rank between each other."""
     levels, codes = random_levels(300), random_codes(400)
     codes[7], codes[399] = codes[100], codes[100]
     books, scale = quantizer()

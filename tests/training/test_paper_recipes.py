@@ -1,4 +1,4 @@
-"""The recipes of the paper's data sets: PAPER.md's settings; built at full size without memory; run small."""
+"""The recipes of the paper's data sets: the published settings; built at full size without memory; run small."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIDTHS = {"s3d": 1024, "vggish": 128, "face": 512, "rgb": 2048, "scene": 2208, "
 
 
 def experts(recipe: str) -> dict[str, ExpertConfig]:
-    """What PAPER.md says each data set has."""
+    """What each data set has, as the paper's settings say."""
     if recipe == "activitynet":
         return {name: ExpertConfig(WIDTHS[name]) for name in ("s3d", "vggish")}
     widths = {**WIDTHS, "face": 128 if recipe == "lsmdc" else 512}
@@ -112,7 +112,7 @@ def test_every_run_is_built_at_full_size(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["hct", "jpq", "dcmh"])
 @pytest.mark.parametrize("name", PAPER)
-def test_the_siblings_of_every_run_are_built_at_full_size(name: str, kind: str) -> None:
+def test_the_baselines_of_every_run_are_built_at_full_size(name: str, kind: str) -> None:
     refused = []
     for settings in [[], *([variant] for variant in variants(name) if "text.encoder" not in variant)]:
         size = load(name, settings).model.code_bytes
@@ -222,10 +222,10 @@ def test_two_steps_at_shrunk_widths(name: str, kind: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("kind", ["hct", "jpq", "dcmh"])
 @pytest.mark.parametrize("name", ["lsmdc", "activitynet"])
-def test_two_steps_of_the_siblings(name: str, kind: str, tmp_path: Path) -> None:
+def test_two_steps_of_the_baselines(name: str, kind: str, tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path / "encoder", "bert")
     small = [*TINY, "model.levels=3", "quantizer.codebooks=4", f"text.encoder={encoder}", f"model.kind={kind}"]
     done = train(small_data(name), load(name, small), tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert done.epochs == len(lines) == 2  # an epoch of one step: the first by contrast, the second the sibling's own
+    assert done.epochs == len(lines) == 2  # an epoch is one step: by contrast first, then the baseline's own
     assert math.isfinite(done.metrics["loss"])
