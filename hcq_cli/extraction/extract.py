@@ -2,7 +2,7 @@
 
 Here is the one loop of the run: the plan judges the next video, the executor is given what must be done, and what
 comes back is counted. All of it happens in the thread of the caller, so that neither the plan nor the writer of the
-store needs a lock. A finished video is safe in the store before its worker says so; the loop folds the store into
+store needs a lock. A finished video is safe in the store before its worker says so; the loop compacts the store into
 shards now and then.
 """
 
@@ -22,7 +22,7 @@ from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo
 
-FOLD_EVERY = 2048
+COMPACT_EVERY = 2048
 """Videos after which the finished ones are put into shards: a folder of more small files is slow to list."""
 
 
@@ -142,7 +142,7 @@ def extract(
                 if settled is not None:
                     count(settled)
                 on_video(report, path)
-                if done % FOLD_EVERY == 0:
+                if done % COMPACT_EVERY == 0:
                     report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s
         report.warn_of_store(options.store, writer.compact().warnings)

@@ -60,7 +60,7 @@ def check(
     told = {Path(warning["path"]).name for warning in report["warnings"]}
     short = check_what_is_left(made, found, unharmed, told)
     assert not [path for path in store.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
-    # Not the command itself: it reads the finished videos when it folds them, many at a time.
+    # Not the command itself: it reads the finished videos when it puts them into shards, many at a time.
     most = max(count for process, count in ended.most_handles.items() if process != ended.parent)
     assert most <= MOST_HANDLES, ended.most_handles
     whole, lost = (Counter(made[id][0] for id in ids if id in made) for ids in (found, failed))
