@@ -145,7 +145,7 @@ class ExtractionPlan:
         raise AssertionError("longer_ids never ends")
 
     def copy_duplicates(self) -> Iterator[Settled]:
-        """Give the duplicates what was found in the files that have their bytes; when all else is done and in shards."""
+        """Give the duplicates what files with their bytes have; called when all else is done and in shards."""
         copied = self._writer.copy_results([(job.facts, job.identities) for job in self.duplicates])
         for job, found in zip(self.duplicates, copied, strict=True):
             error = self._errors.get(_short(job.facts.content_hash))
