@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -29,11 +29,6 @@ def text_key(text: str) -> int:
     """
     data = text.encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
-
-
-def text_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """The keys of `texts`, uint64 [n]."""
-    return np.fromiter(map(text_key, texts), np.uint64, len(texts))
 
 
 def identity(expert: Expert, options: Mapping[str, Any] | None = None) -> str:

@@ -19,7 +19,7 @@ from experts.base import State, Tokens
 from hcq_cli import files
 from hcq_cli.errors import HcqError
 from hcq_cli.features.hdf5_layout import FORMAT, VERSION, Extent, ShardHeader, as_bytes, create_layout, write_at
-from hcq_cli.features.records import STATES, VideoFacts, VideoFeatures, state_number, text_key, text_keys
+from hcq_cli.features.records import STATES, VideoFacts, VideoFeatures, state_number, text_key
 from hcq_cli.features.shard import ExpertKey, Shard
 from hcq_cli.packed_strings import PackedStrings
 
@@ -187,9 +187,9 @@ def _write(handle: int, rows: Sequence[ShardRow]) -> None:
 def _video_columns(rows: Sequence[ShardRow]) -> dict[str, NDArray[Any]]:
     facts = [row.facts for row in rows]
     columns: dict[str, NDArray[Any]] = {
-        "videos/key": text_keys([f.id for f in facts]),
-        "videos/path_key": text_keys([f.path for f in facts]),
-        "videos/content_key": text_keys([f.content_hash for f in facts]),
+        "videos/key": np.array([text_key(f.id) for f in facts], "<u8"),
+        "videos/path_key": np.array([text_key(f.path) for f in facts], "<u8"),
+        "videos/content_key": np.array([text_key(f.content_hash) for f in facts], "<u8"),
         "videos/size": np.array([f.size for f in facts], "<i8"),
         "videos/mtime_ns": np.array([f.mtime_ns for f in facts], "<i8"),
         "videos/duration_s": np.array([f.duration_s for f in facts], "<f8"),

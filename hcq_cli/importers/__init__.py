@@ -11,5 +11,6 @@ folder of it; out come a feature store and caption files. Files, in the order to
 - mmt_video_file.py: what such a file says
 - mmt_number_table.py: a pickle of names and numbers, read without unpickling
 
-official/ is the published implementation of HCQ: its checkpoints become ours, with its quirks.
+official/ is the published implementation of HCQ: its checkpoints become ours, with its quirks. Their pickles are read
+by restricted_unpickler.py, in a child process.
 """
