@@ -1,4 +1,4 @@
-"""Tiny networks on disk, and stretches of real clips as experts get them."""
+"""Tiny networks on disk, and first segments of real clips as experts get them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def _decoded(path: Path, sampling: Sampling) -> Iterator[Clip]:
 
 
 @pytest.fixture(scope="session")
-def stretch() -> Callable[[Path, Sampling], Clip]:
-    """The first stretch of a video, decoded as extraction does it."""
+def first_segment() -> Callable[[Path, Sampling], Clip]:
+    """The first segment of a video, decoded as extraction does it."""
     return lambda path, sampling: next(_decoded(path, sampling))

@@ -44,9 +44,9 @@ def image_vectors(model, pixels):
 
 @pytest.mark.parametrize("kind", APPEARANCE)
 @pytest.mark.parametrize("video", ["brown_bears_resting.mp4", "dog_running_on_lawn.mp4"])
-def test_appearance_is_the_model_called_directly(kind, video, networks, stretch, shared):
+def test_appearance_is_the_model_called_directly(kind, video, networks, first_segment, shared):
     expert = expert_of(kind, networks)
-    clip = stretch(shared / "videos" / video, expert.sampling)
+    clip = first_segment(shared / "videos" / video, expert.sampling)
     frames = clip.frames(expert.sampling)
     processor, model = AutoImageProcessor.from_pretrained(networks(kind)), AutoModel.from_pretrained(networks(kind))
     tokens = expert.extract(clip)
@@ -80,14 +80,14 @@ def clips_of(shared, names=None):
     return [row for row in rows if names is None or row["file"] in names]
 
 
-def squeezenet_is_called_directly(rows, shared, path, stretch):
+def squeezenet_is_called_directly(rows, shared, path, first_segment):
     expert = load([f"appearance=onnx:{path}"])[0]
     expert.prepare("cpu")
     assert expert.dim == 512
     labels = (shared / "weights" / "imagenet_labels.txt").read_text().splitlines()[1:]
     seen = {}
     for row in rows:
-        clip = stretch(shared / "videos" / row["file"], expert.sampling)
+        clip = first_segment(shared / "videos" / row["file"], expert.sampling)
         frames, tokens = clip.frames(expert.sampling), expert.extract(clip)
         assert np.allclose(tokens.features, by_hand(path, frames.images, "features"), rtol=0, atol=1e-4)
         assert tokens.times.tolist() == frames.times.tolist()
@@ -95,10 +95,10 @@ def squeezenet_is_called_directly(rows, shared, path, stretch):
     assert all(word in seen[name] for name, word in ANIMALS.items()), seen
 
 
-def test_squeezenet_on_four_animals(shared, squeezenet, stretch):
-    squeezenet_is_called_directly(clips_of(shared, ANIMALS), shared, squeezenet, stretch)
+def test_squeezenet_on_four_animals(shared, squeezenet, first_segment):
+    squeezenet_is_called_directly(clips_of(shared, ANIMALS), shared, squeezenet, first_segment)
 
 
 @pytest.mark.slow
-def test_squeezenet_on_all_clips(shared, squeezenet, stretch):
-    squeezenet_is_called_directly(clips_of(shared), shared, squeezenet, stretch)
+def test_squeezenet_on_all_clips(shared, squeezenet, first_segment):
+    squeezenet_is_called_directly(clips_of(shared), shared, squeezenet, first_segment)

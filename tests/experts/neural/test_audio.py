@@ -37,10 +37,10 @@ def sound_vectors(kind, model, rows):
 
 @pytest.mark.parametrize("kind", AUDIO)
 @pytest.mark.parametrize("video", ["grid_speaker_woman.mpg", "boy_scooter_with_white_dog.mp4"])
-def test_audio_is_the_model_called_directly(kind, video, networks, stretch, shared):
+def test_audio_is_the_model_called_directly(kind, video, networks, first_segment, shared):
     expert = expert_of(kind, networks)
-    sound = stretch(shared / "videos" / video, expert.sampling).sound(EAR[kind][0])
-    clip = stretch(shared / "videos" / video, expert.sampling)
+    sound = first_segment(shared / "videos" / video, expert.sampling).sound(EAR[kind][0])
+    clip = first_segment(shared / "videos" / video, expert.sampling)
     tokens = expert.extract(clip)
     hz, window_s = EAR[kind]
     extractor = AutoFeatureExtractor.from_pretrained(networks(kind))

@@ -90,28 +90,28 @@ def clips_of(shared, names=None):
     return [row for row in rows if names is None or row["file"] in names]
 
 
-def share_with_faces(expert, shared, row, stretch):
+def share_with_faces(expert, shared, row, first_segment):
     """How many of the frames of a clip have a face in them, 0..1."""
-    clip = stretch(shared / "videos" / row["file"], expert.sampling)
+    clip = first_segment(shared / "videos" / row["file"], expert.sampling)
     return len(set(expert.extract(clip).times.tolist())) / len(clip.frames(expert.sampling))
 
 
-def faces(rows, shared, detector, stretch):
+def faces(rows, shared, detector, first_segment):
     """Clips marked as having a face in which one is found in 15 % of the frames, and others."""
     expert = load([f"face=onnx:{detector}"])[0]
     expert.prepare("cpu")
-    found = [row for row in rows if share_with_faces(expert, shared, row, stretch) >= 0.15]
+    found = [row for row in rows if share_with_faces(expert, shared, row, first_segment) >= 0.15]
     return sum(row["faces"] == "yes" for row in found), sum(row["faces"] != "yes" for row in found)
 
 
-def test_a_detector_of_ones_own_finds_faces(shared, detector, stretch):
+def test_a_detector_of_ones_own_finds_faces(shared, detector, first_segment):
     names = ["asl_sign_eat.mkv", "grid_speaker_woman.mpg", "brown_bears_resting.mp4", "dog_running_on_lawn.mp4"]
-    assert faces(clips_of(shared, names), shared, detector, stretch) == (2, 0)
+    assert faces(clips_of(shared, names), shared, detector, first_segment) == (2, 0)
 
 
 @pytest.mark.slow
-def test_a_detector_of_ones_own_on_all_clips(shared, detector, stretch):
-    right, wrong = faces(clips_of(shared), shared, detector, stretch)
+def test_a_detector_of_ones_own_on_all_clips(shared, detector, first_segment):
+    right, wrong = faces(clips_of(shared), shared, detector, first_segment)
     assert right >= 20 and wrong <= 8
 
 
@@ -120,11 +120,11 @@ def test_a_detector_without_boxes_is_refused(squeezenet):
         load([f"face=onnx:{squeezenet}"])[0].prepare("cpu")
 
 
-def test_boxes_are_in_pixels_of_the_frame(shared, detector, stretch):
+def test_boxes_are_in_pixels_of_the_frame(shared, detector, first_segment):
     from experts.neural.face import OnnxFaceDetector
 
     expert = load([f"face=onnx:{detector}"])[0]
-    frames = stretch(shared / "videos" / "grid_speaker_woman.mpg", expert.sampling).frames(expert.sampling)
+    frames = first_segment(shared / "videos" / "grid_speaker_woman.mpg", expert.sampling).frames(expert.sampling)
     left, top, wide, high = OnnxFaceDetector(detector).boxes(frames.images[0])[0]
     height, width = frames.images.shape[1:3]
     assert 0.25 < (left + wide / 2) / width < 0.75 and 0.2 < (top + high / 2) / height < 0.8

@@ -30,9 +30,9 @@ def clip_vector(model, pixels):
 
 @pytest.mark.parametrize("kind", MOTION)
 @pytest.mark.parametrize("video", ["asl_sign_book.mkv", "woman_archery_gym.avi", "dog_running_on_lawn.mp4"])
-def test_motion_is_the_model_called_directly(kind, video, networks, stretch, shared):
+def test_motion_is_the_model_called_directly(kind, video, networks, first_segment, shared):
     expert = expert_of(kind, networks)
-    clip = stretch(shared / "videos" / video, expert.sampling)
+    clip = first_segment(shared / "videos" / video, expert.sampling)
     frames = clip.frames(expert.sampling)
     length, rate = PACE[kind]
     seconds = min(clip.end_s, frames.times[-1] + max(1 / rate, np.median(np.diff(frames.times))))

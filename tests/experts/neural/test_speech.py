@@ -19,10 +19,10 @@ def speech(networks):
     return expert
 
 
-def test_phrases_and_times_are_those_of_whisper_called_directly(speech, networks, stretch, shared):
+def test_phrases_and_times_are_those_of_whisper_called_directly(speech, networks, first_segment, shared):
     from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-    clip = stretch(shared / "videos" / "grid_speaker_woman.mpg", speech.sampling)
+    clip = first_segment(shared / "videos" / "grid_speaker_woman.mpg", speech.sampling)
     processor = AutoProcessor.from_pretrained(networks("speech"))
     model = AutoModelForSpeechSeq2Seq.from_pretrained(networks("speech"))
     samples = clip.sound(16_000).samples
