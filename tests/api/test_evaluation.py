@@ -36,7 +36,7 @@ def test_what_cannot_be_measured(workspace, arguments, reason):
 
 def test_captions_are_looked_up_where_there_is_a_store(workspace, told, tmp_path):
     report, store = hcq.check_captions(workspace, workspace.captions)
-    assert store is not None and report.clean and len(report.match.videos) == 14
+    assert store is not None and report.clean and len(report.match.captioned) == 14
     report, store = hcq.check_captions(hcq.Workspace(tmp_path), workspace.captions, progress=told)
     assert store is None and report.match is None and "no feature store" in told.notes[0]
     with pytest.raises(NotFoundError):
