@@ -66,6 +66,18 @@ def test_code_named_beside_the_videos_does_not_run(hcq, tmp_path: Path, clip: Pa
     assert "elsewhere: no features" in other.err and "warning" not in other.err  # it has no such option
 
 
+def test_a_plug_in_that_lies_beside_the_videos_is_none(hcq, tmp_path: Path) -> None:
+    """Experts are announced by packages, and what looks like an installed one may lie anywhere."""
+    about = tmp_path / "evil-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[hcq.experts]\nevil = evil:E\n")
+    (tmp_path / "evil.py").write_text(EVIL)
+    (tmp_path / "hcq.toml").write_text('experts = "evil"\ncheck = "evil"\n')
+    assert "no expert is called 'evil'" in hcq("experts", code=2, env={"MARK": str(tmp_path / "mark")}).err
+    assert not (tmp_path / "mark").exists()
+
+
 @pytest.mark.parametrize("way", ["own file", "environment", "flag"])
 def test_the_person_may_name_code(hcq, tmp_path: Path, clip: Path, way: str) -> None:
     (tmp_path / "installed").mkdir()

@@ -94,8 +94,12 @@ def check_folder(folder: Path) -> None:
     """See that a folder of weights asks for nothing but a network of its size; only JSON and headers are read.
 
     Raises:
-        ForeignFileError: it asks for code, a kernel, another file; or for more than its weights hold.
+        ForeignFileError: it asks for code, a kernel, another file; or for more than its weights hold. Or it holds
+            a pipe or a device, which whoever opens it waits for.
     """
+    for path in sorted(folder.iterdir()):
+        if not (path.is_file() or path.is_dir()):
+            raise ForeignFileError(f"{path}: is no file", AGAIN)
     if (folder / "adapter_config.json").exists():
         raise ForeignFileError(f"{folder}: holds an adapter for another network", "merge the two, and save the whole")
     held = _sizes_in(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
     broken.write_text("[training\n")
     with pytest.raises(UsageError, match=r"x\.toml"):
         recipes.load(str(broken))
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "endless.toml").symlink_to("/dev/zero")
+    for strange in ("pipe.toml", "endless.toml"):
+        broken.write_text(f"inherit = '{strange}'\n")
+        with pytest.raises(NotFoundError, match=f"{strange}: cannot be read"):
+            recipes.load(str(broken))
     broken.write_text(f"inherit = '{broken}'\n")
     with pytest.raises(HcqError, match="inherits from itself"):
         recipes.load(str(broken))

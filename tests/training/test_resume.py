@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hcq_cli.errors import DamagedError
+from hcq_cli.files import NotRegularError
 from hcq_cli.training import resume
 from hcq_cli.training.resume import ResumeState, latest_state, save_state
 
@@ -51,3 +53,23 @@ def test_a_state_that_cannot_be_read_is_named_with_the_way_out(tmp_path: Path, t
     with pytest.raises(DamagedError, match="cannot be resumed from") as caught:
         latest_state(tmp_path)
     assert "train anew" in caught.value.hint
+
+
+def test_nothing_is_replaced_where_a_link_leads_and_no_pipe_is_waited_for(tmp_path: Path) -> None:
+    """Old epochs are deleted: a folder that came from elsewhere must not lead to a person's own."""
+    mine, run = tmp_path / "mine", tmp_path / "run"
+    save(mine, 1, 1)
+    run.mkdir()
+    (run / "resume").symlink_to(mine / "resume")
+    for work in (lambda: latest_state(run), lambda: save(run, 2, 2), lambda: resume.clear(run)):
+        try:
+            work()
+        except NotRegularError as error:
+            assert "resume: is a link" in error.message
+    assert (mine / "resume" / "epoch-0001" / "model").read_text() == "model 1"
+    assert (mine / "resume" / "best" / "model").read_text() == "model 1"
+    progress = mine / "resume" / "epoch-0001" / resume.PROGRESS
+    progress.unlink()
+    os.mkfifo(progress)
+    with pytest.raises(DamagedError, match="is a pipe"):
+        latest_state(mine)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,9 @@ def test_a_sidecar_that_makes_no_sense_is_refused_by_name(tmp_path, text, said):
     with pytest.raises(WeightsError, match=said) as caught:
         read_sidecar(tmp_path / "net.onnx")
     assert "net.json" in str(caught.value) and "sidecar.py" in caught.value.hint
+
+
+def test_a_sidecar_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "net.json")
+    with pytest.raises(WeightsError, match=r"net\.json: is no file"):
+        read_sidecar(tmp_path / "net.onnx")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 
 import pytest
 
-from experts.neural.weights import WeightsError, count_parameters
+from experts.neural.weights import WeightsError, count_parameters, locate, read_json
 from experts.registry import load
 
 
@@ -65,6 +66,21 @@ def test_what_an_expert_cannot_use_is_refused(networks, ask, said):
     with pytest.raises(WeightsError) as caught:
         load([ask.format(dinov2=networks("dinov2"), ast=networks("ast"))])[0].prepare("cpu")
     assert said in str(caught.value)
+
+
+def test_no_pipe_in_a_folder_of_weights_is_waited_for(tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(WeightsError, match=f"{name}: is no file"):
+            locate(str(tmp_path))
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/zero")
+        with pytest.raises(WeightsError, match=f"{name}: is no file"):
+            locate(str(tmp_path))
+        (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(WeightsError, match="is no file"):
+        read_json(tmp_path / "config.json", "x")
 
 
 def test_parameters_are_counted_without_loading(networks):
