@@ -43,9 +43,9 @@ from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig
+from hcq_cli.model.encoding import Encoded, encode_both, training_vectors
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
-from hcq_cli.model.vectors import Encoded, encode_both, training_vectors
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
 from hcq_cli.training.data import TrainingData

@@ -4,9 +4,9 @@
     python examples/large_index.py --workspace hcq-demo/.hcq --videos 5000000
 
 The videos are those of the workspace's code file and more, made from them by exchanging codewords for near ones
-(hcq_cli/bench/synthetic_codes.py). Queries are captions, through the model's text tower; some of them choose how near
-the best a list must come to be looked into, the others are measured. Needs about 3 × videos × bytes of disk, and 2 GB
-of memory.
+(hcq_cli/bench/synthetic_codes.py). Queries are captions, through the model's text encoder; some of them choose how
+near the best a list must come to be looked into, the others are measured. Needs about 3 × videos × bytes of disk, and
+2 GB of memory.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def encode_captions(workspace: Workspace, file: CodeFile, count: int) -> np.ndar
     unseen = [video for video in videos if video.split in ("test", "val")] or videos
     texts = list(dict.fromkeys(text for video in unseen for text in video.captions))
     chosen = np.random.default_rng(0).permutation(len(texts))[:count]
-    tower = open_checkpoint_encoder([*file.checkpoints, workspace.model], file.header.model_hash)
-    return tower.encode([texts[at] for at in chosen])
+    caption_encoder = open_checkpoint_encoder([*file.checkpoints, workspace.model], file.header.model_hash)
+    return caption_encoder.encode([texts[at] for at in chosen])
 
 
 class Memory:

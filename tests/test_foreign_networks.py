@@ -91,9 +91,9 @@ def plant(folder: Path, file: str) -> Path:
 
 
 def import_shape(folder: Path) -> None:
-    from hcq_cli.importers.official.importing import untrained_tower
+    from hcq_cli.importers.official.importing import untrained_caption_encoder
 
-    untrained_tower(str(folder), 8, WeightSizes(10**4, 10**9, 10**6))
+    untrained_caption_encoder(str(folder), 8, WeightSizes(10**4, 10**9, 10**6))
 
 
 def prepare(ask: str) -> None:
@@ -184,9 +184,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         quantizer=QuantizerConfig(codebooks=4, codewords=16),
         experts={"appearance": ExpertConfig(6)},
     )
-    tower = text.build(config.text, ["a red dog runs"])
+    caption_encoder = text.build(config.text, ["a red dog runs"])
     folder = tmp_path_factory.mktemp("trained")
-    checkpoint.save(folder, HCQ(config, tower.encoder), tower)
+    checkpoint.save(folder, HCQ(config, caption_encoder.transformer), caption_encoder)
     return folder
 
 
@@ -339,9 +339,9 @@ def open_folder(way: str, folder: Path, words: Path) -> None:
     if way in ("checkpoint", "model"):
         checkpoint.load(folder)
     elif way == "import":
-        from hcq_cli.importers.official.importing import untrained_tower
+        from hcq_cli.importers.official.importing import untrained_caption_encoder
 
-        untrained_tower(str(folder), 8, WeightSizes(40, 100_000, 200))
+        untrained_caption_encoder(str(folder), 8, WeightSizes(40, 100_000, 200))
     else:
         LOADERS["appearance" if way == "convnext" else way][1](folder, words)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalResult
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.model.vectors import Encoded
+    from hcq_cli.model.encoding import Encoded
 
 SPLITS = ("train", "val", "test", "all")
 
@@ -94,8 +94,7 @@ def evaluate(
     from hcq_cli.datasets.dataset import load_dataset
     from hcq_cli.evaluation.plots import plot_recall
     from hcq_cli.evaluation.retrieval import evaluate_vectors
-    from hcq_cli.model.encoding import expert_warnings
-    from hcq_cli.model.vectors import encode_both
+    from hcq_cli.model.encoding import encode_both, expert_warnings
 
     dataset = load_dataset(store, read)
     warnings = [*dataset.warnings, *expert_warnings(model, store)]
@@ -195,7 +194,7 @@ def _compressed(
 ) -> list[CompressionResult]:
     """The dense vectors of the test videos by other methods, each fitted on the training split."""
     from hcq_cli.baselines.compression import compress
-    from hcq_cli.model.vectors import training_vectors
+    from hcq_cli.model.encoding import training_vectors
 
     part = dataset.splits["train"]
     if not len(part):

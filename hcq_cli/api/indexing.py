@@ -186,7 +186,7 @@ def _write(
 ) -> IndexChange:
     """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
     from hcq_cli.codes.codefile import open_codes
-    from hcq_cli.model.exported_tower import PRECISIONS
+    from hcq_cli.model.exported_text_encoder import PRECISIONS
     from hcq_cli.search.text_encoder import text_encoder_exporter
 
     if text_side not in (*PRECISIONS, "none"):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalMetrics, both_directions
 from hcq_cli.evaluation.scores import DenseScores
-from hcq_cli.model.vectors import Encoded
+from hcq_cli.model.encoding import Encoded
 
 Matrix = NDArray[np.float32]
 """float32 [n, D], or as wide as a method's queries and items are."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.quantizer import Coder
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
 from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, batch_R1
@@ -21,7 +22,7 @@ from hcq_cli.training.method import TrainingMethod
 BITS_A_CODE = 8
 
 
-class SignCoder(nn.Module):
+class SignCoder(nn.Module, Coder):
     """Bits as a product quantizer: eight of them are one code, whose 256 codewords are the corners of a cube.
 
     So binary codes lie in the code file and are searched by the same tables: a video's score is the inner product of

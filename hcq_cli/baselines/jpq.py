@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig, QuantizerConfig
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.quantizer import Coder, ProductQuantizer
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
 from hcq_cli.training.codebooks import CodewordUsage, assign, kmeans, usage_of
@@ -22,7 +22,7 @@ from hcq_cli.training.losses import NEVER, BatchEmbeddings, Pairs, StepResult, b
 from hcq_cli.training.method import TrainingMethod
 
 
-class EuclideanQuantizer(nn.Module):
+class EuclideanQuantizer(nn.Module, Coder):
     """A product quantizer of plain chunks: the code is the nearest codeword, which keeps its length.
 
     Chunks of so many sub-codebooks are a few numbers wide; brought to unit length they would lose most of what

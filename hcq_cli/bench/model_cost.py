@@ -22,9 +22,11 @@ from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import registry, text
-from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
+from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.model.hubness import BANK
+from hcq_cli.model.text import text_tensors
+from hcq_cli.model.video import video_tensors
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.data import TrainingData
@@ -104,9 +106,9 @@ def bench_encoding(
     _limit_threads(threads)
     data = synthetic_data(batch_size * 3, experts, tokens, 3)
     config = plan.model.with_experts({name: ExpertConfig(dim) for name, dim in experts.items()})
-    tower = text.build(config.text, data.train.sentences)
-    network = registry.network_class(config.kind)(config, tower.encoder).to(device)
-    return measure_encoding(Model(network, tower, ""), data, batch_size, rounds)
+    caption_encoder = text.build(config.text, data.train.sentences)
+    network = registry.network_class(config.kind)(config, caption_encoder.transformer).to(device)
+    return measure_encoding(Model(network, caption_encoder, ""), data, batch_size, rounds)
 
 
 def _limit_threads(threads: int) -> None:
@@ -177,7 +179,7 @@ def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: i
         plan = plans[at]
         tokens = trainer.features.read(data.train.rows[plan.videos], list(data.experts))
         batch = collate(tokens, trainer.config.video.max_tokens, plan.rng())
-        words = trainer.tower.tokenizer.pad([trainer.token_ids[video][0] for video in plan.videos])
+        words = trainer.caption_encoder.tokenizer.pad([trainer.token_ids[video][0] for video in plan.videos])
         network.zero_grad(set_to_none=True)
         videos = network.video_encoder(video_tensors(batch, trainer.config, trainer.device))
         texts = network.text_encoder(*text_tensors(words, trainer.device))
@@ -202,7 +204,7 @@ def measure_encoding(model: Model, data: TrainingData, batch_size: int, rounds: 
         batch_size: videos.
         rounds: pairs to time.
     """
-    hubness, config = getattr(model.network, "hubness", None), model.config
+    hubness, config = model.network.hubness, model.config
     if hubness is not None and not int(hubness.videos.filled):
         drawn = F.normalize(torch.randn(BANK, config.levels + 1, config.embedding_width), dim=-1)
         hubness.fit(drawn, drawn, torch.arange(BANK))

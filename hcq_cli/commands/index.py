@@ -195,8 +195,8 @@ def info(session: Session, index: IndexOption = None) -> None:
 
 def _text_side(index: Index) -> dict[str, Any]:
     """What the index holds of the model, and how that was measured against it."""
-    tower = index.manifest.text_encoder
-    return {"precision": "none"} if tower is None else {"precision": tower.precision, **tower.checked}
+    exported = index.manifest.text_encoder
+    return {"precision": "none"} if exported is None else {"precision": exported.precision, **exported.checked}
 
 
 def _tuning(partition: InvertedLists | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hcq_cli.datasets.splits import Split
 from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.model.vectors import Encoded, Progress, encode_both
+from hcq_cli.model.encoding import Encoded, Progress, encode_both
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,19 @@
-"""The model: text tower, multi-modal transformer, GhostVLAD and the quantizers, as PAPER letters describe them.
+"""The networks of Hybrid Contrastive Quantization: captions and videos in, unit vectors and byte codes out.
 
-Letters used throughout: B batch, C captions a video, T tokens, E experts, D common width, L fine levels,
-L+1 levels in all (0 is the coarse one), M sub-codebooks a level, K codewords, d = D/M, S = (L+1)·M.
+Wang, Chen, Liao, Zeng, Li, Xia and Xu, "Hybrid Contrastive Quantization for Efficient Cross-View Video Retrieval",
+WWW 2022, https://arxiv.org/abs/2202.03384, called "HCQ" in the docstrings here.
+
+Letters for shapes, used throughout the program:
+    B  videos or captions of a batch        T  tokens of one, padding included
+    E  experts                              D  common width of all embeddings
+    L  fine levels; L+1 in all, number 0 is the coarse one
+    M  sub-codebooks a level                K  codewords a sub-codebook, at most 256
+    d  = D/M, width of a chunk              S  = (L+1)·M, codes and so bytes of a video
+    N  videos searched                      Q  queries
+
+In the order to open them: `config` (what shapes a model), `hcq` (the whole network), then its parts: `tokenizer` and
+`text` (captions to token vectors), `video` (experts' features to token vectors), `pooling` (tokens to one vector a
+level), `quantizer` (vectors to codes), `hubness`. `registry` is the table of all kinds of model, `checkpoint` the
+model in a folder, `encoding` whole collections through it. `text_source` finds pretrained text encoders;
+`export` writes the text encoder as ONNX, and `exported_text_encoder` runs that without torch.
 """

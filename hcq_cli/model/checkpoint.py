@@ -1,8 +1,8 @@
-"""A model in a folder: safetensors, JSON and a tokenizer; nothing in it is a pickle.
+"""A trained model, and the folder it is kept in: safetensors, JSON and a tokenizer; nothing in it is a pickle.
 
 config.json          format, version, the model's shape, its hash, how it was trained; written last
 model.safetensors    every weight, the text encoder's included
-tokenizer.json  text_encoder.json  text.json   what builds the text tower again, with no other file
+tokenizer.json  text_encoder.json  text.json   what builds the text encoder again, with no other file
 metrics.jsonl        one line an epoch
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.neural.weight_sizes import ForeignFileError, WeightSizes, outline, read_weight_sizes
+from experts.neural.weight_sizes import ForeignFileError, outline, read_weight_sizes
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.files import atomic_path, digest_bytes, digest_file, plain_name, write_json
 from hcq_cli.model.config import ModelConfig
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from hcq_cli.datasets.batches import VideoBatch
     from hcq_cli.model.hcq import DualEncoder
     from hcq_cli.model.quantizer import Coder
-    from hcq_cli.model.text import TextTower
-    from hcq_cli.model.video import VideoTensors
-    from hcq_cli.model.words import Words
+    from hcq_cli.model.text import CaptionEncoder
 
 FORMAT, VERSION = "hcq-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -47,13 +45,20 @@ class Model:
 
     Args:
         network: the modules.
-        tower: text encoder and tokenizer.
+        caption_encoder: the network that reads captions, and its tokenizer.
         model_hash: see `model_hash`.
         folder: where it was loaded from.
     """
 
-    def __init__(self, network: DualEncoder, tower: TextTower, model_hash: str, folder: Path | None = None) -> None:
-        self.network, self.tower, self.hash, self.folder = network.eval(), tower, model_hash, folder
+    def __init__(
+        self, network: DualEncoder, caption_encoder: CaptionEncoder, model_hash: str, folder: Path | None = None
+    ) -> None:
+        self.network, self.caption_encoder, self.hash, self.folder = (
+            network.eval(),
+            caption_encoder,
+            model_hash,
+            folder,
+        )
 
     @property
     def config(self) -> ModelConfig:
@@ -88,10 +93,6 @@ class Model:
         return coder
 
     @property
-    def _rotates(self) -> bool:
-        return bool(getattr(self._coder, "rotates", False))
-
-    @property
     def codebooks(self) -> NDArray[np.float32]:
         """float32 [S, K, d], s = level · M + m; of length 1 (in the mean, where lengths differ)."""
         words: NDArray[np.float32] = self._coder.unit_codewords().detach().float().cpu().numpy()
@@ -101,7 +102,7 @@ class Model:
     def scale(self) -> NDArray[np.float32]:
         """float32 [S], what each inner product counts in the hybrid score: w_level / √M, or 1/√M after a rotation."""
         books = self.config.quantizer.codebooks
-        if self._rotates:
+        if self._coder.rotates:  # the rotation has the weights in it
             return np.full(self.config.bytes_per_video, 1 / np.sqrt(books), np.float32)
         return np.repeat(np.asarray(self.config.level_weights) / np.sqrt(books), books).astype(np.float32)
 
@@ -109,11 +110,13 @@ class Model:
         """Captions → float32 [Q, L+1, D], each level L2-normalised."""
         import torch
 
+        from hcq_cli.model.text import text_tensors
+
         parts = [np.zeros((0, self.config.levels + 1, self.config.embedding_width), np.float32)]
         with torch.inference_mode():
             for first in range(0, len(captions), CAPTIONS_AT_ONCE):
-                words = self.tower.tokenizer(captions[first : first + CAPTIONS_AT_ONCE])
-                parts.append(self.network.embed_texts(*text_tensors(words, self.device)).float().cpu().numpy())
+                tokens = self.caption_encoder.tokenizer(captions[first : first + CAPTIONS_AT_ONCE])
+                parts.append(self.network.embed_texts(*text_tensors(tokens, self.device)).float().cpu().numpy())
         return np.concatenate(parts)
 
     def encode_videos(self, batch: VideoBatch) -> NDArray[np.float32]:
@@ -128,24 +131,26 @@ class Model:
         """Videos → codes, uint8 [B, S]."""
         return self._codes(self._embed(batch), "videos")
 
-    def search_vectors(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Levels of queries → what their tables are made of, rotated if the codes are: float32 [Q, L+1, D], both."""
-        import torch
-
-        if not self._rotates:
-            return levels
-        with torch.inference_mode():
-            rotated: Tensor = self.network.quantizer.rotate(torch.from_numpy(levels).to(self.device))  # type: ignore
-            return rotated.float().cpu().numpy()
-
     def quantize(self, levels: NDArray[np.float32], side: Side) -> NDArray[np.uint8]:
         """Levels of texts or of videos, float32 [N, L+1, D] → codes, uint8 [N, S]."""
         import torch
 
         return self._codes(torch.from_numpy(levels).to(self.device), side)
 
+    def search_vectors(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Levels of queries → what their tables are made of, rotated if the codes are: float32 [Q, L+1, D], both."""
+        import torch
+
+        coder = self._coder
+        if not coder.rotates:
+            return levels
+        with torch.inference_mode():
+            return coder.rotate(torch.from_numpy(levels).to(self.device)).float().cpu().numpy()
+
     def _embed(self, batch: VideoBatch) -> Tensor:
         import torch
+
+        from hcq_cli.model.video import video_tensors
 
         with torch.inference_mode():
             return self.network.embed_videos(video_tensors(batch, self.config, self.device))
@@ -153,10 +158,10 @@ class Model:
     def _codes(self, levels: Tensor, side: Side) -> NDArray[np.uint8]:
         import torch
 
-        hubness = getattr(self.network, "hubness", None)
         with torch.inference_mode():
-            if hubness is not None:
-                levels = getattr(hubness, side)(levels)
+            if self.network.hubness is not None:
+                levels = self.network.hubness.correction(side)(levels)
+            # [N, L+1, M] → [N, S]: s = level · M + m, the order of `codebooks` and of every code file.
             codes: NDArray[np.uint8] = self._coder.codes(levels).flatten(1).to(torch.uint8).cpu().numpy()
         return codes
 
@@ -170,49 +175,14 @@ def no_codes(config: ModelConfig) -> HcqError:
     )
 
 
-def text_tensors(words: Words, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask and special-token marks on a device, as `HCQ.embed_texts` takes them."""
-    import torch
-
-    ids, mask, special = (torch.from_numpy(part).to(device) for part in (words.ids, words.mask, words.special))
-    return ids, mask, special
-
-
-def video_tensors(batch: VideoBatch, config: ModelConfig, device: torch.device) -> VideoTensors:
-    """A padded batch on a device, with every expert of the model; what the batch lacks is masked.
-
-    Raises:
-        HcqError: an expert's features are not as wide as those the model was trained on.
-    """
-    import torch
-
-    from hcq_cli.model.video import VideoTensors
-
-    features, times, mask = {}, {}, {}
-    for name, expert in config.experts.items():
-        if name not in batch.features:
-            features[name] = torch.zeros(len(batch), 1, expert.dim, device=device)
-            times[name] = torch.zeros(len(batch), 1, device=device)
-            mask[name] = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
-            continue
-        dim = batch.features[name].shape[-1]
-        if dim != expert.dim:
-            raise HcqError(
-                f"features of {name} are {dim} wide; the model was trained on {expert.dim}",
-                "hcq train (on these features), or encode the features it was trained on",
-            )
-        features[name] = torch.from_numpy(batch.features[name]).to(device)
-        times[name] = torch.from_numpy(batch.times[name]).to(device)
-        mask[name] = torch.from_numpy(batch.mask[name]).to(device)
-    return VideoTensors(features, times, mask)
-
-
-def save(folder: Path, network: DualEncoder, tower: TextTower, about: dict[str, Any] | None = None) -> str:
+def save(
+    folder: Path, network: DualEncoder, caption_encoder: CaptionEncoder, about: dict[str, Any] | None = None
+) -> str:
     """Write a checkpoint; config.json comes last, so that a folder without one was never finished.
 
     Args:
         folder: made if missing; an older checkpoint in it is replaced.
-        network, tower: the model.
+        network, caption_encoder: the model.
         about: how it was trained (recipe, epochs, figures); not part of the hash.
 
     Returns:
@@ -222,9 +192,10 @@ def save(folder: Path, network: DualEncoder, tower: TextTower, about: dict[str, 
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    # Beside the old files, in the same folder: only there is moving a file into place one step that cannot half fail.
     fresh = Path(tempfile.mkdtemp(prefix=".checkpoint-", dir=folder))
     try:
-        tower.write(fresh)
+        caption_encoder.write(fresh)
         with atomic_path(fresh / WEIGHTS_FILE) as temporary:
             save_file(weights, temporary)
         digests = {name: digest_file(fresh / name) for name in (WEIGHTS_FILE, *TEXT_FILES)}
@@ -242,12 +213,13 @@ def save(folder: Path, network: DualEncoder, tower: TextTower, about: dict[str, 
 
 
 def _hash(shape: dict[str, Any], digests: dict[str, str]) -> str:
+    # Sorted keys and plain ASCII: the same model has the same hash whatever wrote its config.
     body = {"shape": shape, "files": digests}
     return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
 
 
 @dataclass(frozen=True)
-class Header:
+class CheckpointHeader:
     """What config.json says.
 
     Args:
@@ -263,7 +235,7 @@ class Header:
     about: dict[str, Any]
 
 
-def read_header(folder: Path) -> Header:
+def read_header(folder: Path) -> CheckpointHeader:
     """Read a checkpoint's config.json; no torch, no weights.
 
     Raises:
@@ -293,7 +265,7 @@ def read_header(folder: Path) -> Header:
         config = ModelConfig.from_dict(shape)
     except (UsageError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path}: describes no model that there can be ({error})", "hcq train") from error
-    return Header(identity, files, config, document.get("about", {}))
+    return CheckpointHeader(identity, files, config, document.get("about", {}))
 
 
 def _check_names(path: Path, files: Any) -> None:
@@ -315,14 +287,6 @@ def model_hash(folder: Path) -> str:
     return read_header(folder).hash
 
 
-def _held(path: Path) -> WeightSizes:
-    """What the weights hold, from their header."""
-    try:
-        return read_weight_sizes([path])
-    except ForeignFileError as error:
-        raise DamagedError(str(error), "give a folder that hcq train wrote") from error
-
-
 def load(folder: Path, device: str = "cpu") -> Model:
     """Load a checkpoint, every file checked against its digest.
 
@@ -338,13 +302,20 @@ def load(folder: Path, device: str = "cpu") -> Model:
     for name, digest in header.files.items():
         if not (folder / name).is_file() or digest_file(folder / name) != digest:
             raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
-    held = _held(folder / WEIGHTS_FILE)
-    tower, weights = text.read(folder, header.config.text.max_tokens, held), load_file(folder / WEIGHTS_FILE)
     try:
-        outline(lambda: registry.build_network(header.config, tower.encoder, weights), held, folder)
+        held = read_weight_sizes([folder / WEIGHTS_FILE])  # from the header alone
     except ForeignFileError as error:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
-    network = registry.build_network(header.config, tower.encoder, weights)
+    caption_encoder, weights = (
+        text.read(folder, header.config.text.max_tokens, held),
+        load_file(folder / WEIGHTS_FILE),
+    )
+    # A config may ask for a network of any size: built without memory first, it must be one that the weights fill.
+    try:
+        outline(lambda: registry.build_network(header.config, caption_encoder.transformer, weights), held, folder)
+    except ForeignFileError as error:
+        raise DamagedError(str(error), "give a folder that hcq train wrote") from error
+    network = registry.build_network(header.config, caption_encoder.transformer, weights)
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -352,4 +323,4 @@ def load(folder: Path, device: str = "cpu") -> Model:
             f"{folder / WEIGHTS_FILE}: its weights do not fit its config ({str(error).splitlines()[-1].strip()})"
         )
         raise DamagedError(message, "hcq train") from error
-    return Model(network.to(device), tower, header.hash, folder)
+    return Model(network.to(device), caption_encoder, header.hash, folder)

@@ -16,7 +16,7 @@ from hcq_cli.model.registry import KINDS
 MAX_CODEWORDS = 256
 """A code is one byte."""
 MOST_LAYERS = 1024
-"""Of either tower; the largest published encoders have some 100."""
+"""Of the text or the video encoder; the largest published encoders have some 100."""
 MOST_TOKENS = 1 << 14
 """Of a caption, or of an expert's tokens of a video: a batch may be padded to it."""
 
@@ -25,7 +25,7 @@ Table = TypeVar("Table")
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The text tower.
+    """The text encoder.
 
     Args:
         encoder: `scratch`, `minilm`, a Hugging Face id that `hcq models fetch` has brought, or a local folder.

@@ -1,4 +1,8 @@
-"""A whole collection into a code file, a batch at a time."""
+"""Whole collections through a model, a batch at a time: into a code file, or as dense vectors in memory.
+
+Codes are what is searched; the vectors of captioned videos are what quantizers are fitted on and what retrieval is
+measured by.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.dataset import has_tokens
+from hcq_cli.datasets.features import Features
 from hcq_cli.datasets.segments import VideoSegment, cut_tokens, cut_videos, segment_range
+from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 
 VIDEOS_AT_ONCE = 64
 CAPTIONS_AT_ONCE = 256
+FIT_VECTORS = 32_768
 
-Done = Callable[[int], None]
+Progress = Callable[[int], None]
 """Called with the number of videos or captions finished since the last call."""
 
 
@@ -69,7 +77,7 @@ def encode_store(
     model: Model,
     store: FeatureStore,
     path: Path,
-    done: Done = lambda count: None,
+    done: Progress = lambda count: None,
     segment_s: float | None = None,
 ) -> Written:
     """Write the codes of every video of `store` that has any feature the model knows.
@@ -101,6 +109,7 @@ def encode_store(
                     _write_segments(model, writer, records, tokens, segment_s)
                 items += len(records)
             done(len(rows))
+    # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
     if left_out:
         warnings.append(f"{left_out} videos have no tokens of any expert and cannot be found; they are left out")
     return Written(
@@ -121,6 +130,7 @@ def _write_segments(
     segment_s: float,
 ) -> None:
     """Write the codes of every segment that has any token."""
+    # Imported features may come without a duration, which is 0 or NaN then: such a video stays whole.
     durations_s = [record.duration_s if record.duration_s > 0 else 0.0 for record in records]
     segments = cut_videos(durations_s, segment_s)
     pieces = cut_tokens(tokens, segments, durations_s)
@@ -153,7 +163,7 @@ def expert_warnings(model: Model, store: FeatureStore) -> list[str]:
 
 
 def encode_texts(
-    model: Model, ids: Sequence[str], sentences: Sequence[str], path: Path, done: Done = lambda count: None
+    model: Model, ids: Sequence[str], sentences: Sequence[str], path: Path, done: Progress = lambda count: None
 ) -> Written:
     """Write the codes of captions, for video-to-text search.
 
@@ -178,3 +188,53 @@ def encode_texts(
         without_features=0,
         warnings=[],
     )
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A set of captioned videos as dense vectors.
+
+    Args:
+        videos: float32 [N, L+1, D].
+        texts: float32 [Q, L+1, D].
+        owner: int64 [Q], position of each text's video.
+    """
+
+    videos: NDArray[np.float32]
+    texts: NDArray[np.float32]
+    owner: NDArray[np.int64]
+
+    @property
+    def all(self) -> NDArray[np.float32]:
+        """Videos and texts one after the other, float32 [N + Q, L+1, D]."""
+        return np.concatenate([self.videos, self.texts])
+
+
+def encode_both(model: Model, features: Features, part: Split, done: Progress | None = None) -> Encoded:
+    """The dense vectors of the videos of `part` and of their captions.
+
+    Raises:
+        HcqError: the features lack every expert of the model.
+    """
+    experts = model.known_experts(features.experts)
+    videos = [np.zeros((0, model.config.levels + 1, model.config.embedding_width), np.float32)]
+    for at in in_order(len(part), VIDEOS_AT_ONCE):
+        batch = collate(features.read(part.rows[at], experts), model.config.video.max_tokens)
+        videos.append(model.encode_videos(batch))
+        if done is not None:
+            done(len(at))
+    return Encoded(np.concatenate(videos), model.encode_texts(part.sentences), part.owner)
+
+
+def training_vectors(model: Model, features: Features, part: Split, limit: int = FIT_VECTORS) -> Encoded:
+    """Dense vectors of training videos and captions to fit quantizers on, at most `limit` together.
+
+    Of a larger set every n-th video is taken, with its captions as far as there is room.
+    """
+    captions = len(part.sentences) / max(len(part), 1)
+    # Rounded up: every n-th of all, not the first ones, since files are often sorted by theme.
+    step = -(-int(len(part) * (1 + captions)) // limit) or 1
+    kept = Split(part.rows[::step], list(part.captions)[::step], part.groups[::step])
+    encoded = encode_both(model, features, kept)
+    room = max(limit - len(encoded.videos), 0)
+    return Encoded(encoded.videos[:limit], encoded.texts[:room], encoded.owner[:room])

@@ -1,4 +1,4 @@
-"""The text side of a model as an ONNX graph: tokenizer, encoder, gates and GhostVLAD in one file.
+"""The text encoder of a model as an ONNX graph: tokenizer, transformer, gates and GhostVLAD in one file.
 
 The network is traced (torch's TorchScript exporter: it takes every encoder that we could try, and a second), then
 optimised by onnxruntime once and for all, and compared with the network itself before anybody relies on it.
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from hcq_cli.codes.container import ALIGNMENT, FIRST_SECTION
 from hcq_cli.errors import HcqError
-from hcq_cli.model.checkpoint import Model, text_tensors
-from hcq_cli.model.exported_tower import ExportedTower, TextSide, write_tower
+from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, write_text_encoder
+from hcq_cli.model.text import text_tensors
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -33,7 +34,7 @@ OPSET = 17
 LARGE_BYTES = 1024
 """Tensors from this size on lie outside the graph."""
 TOLERANCE = 1e-4
-"""How far a float32 text side may be from the network, in any number of its unit vectors."""
+"""How far a float32 text encoder may be from the network, in any number of its unit vectors."""
 SAMPLE = [
     "a man cooking",
     "dog",
@@ -47,20 +48,20 @@ Hits = Callable[[NDArray[np.float32], NDArray[np.float32]], tuple[float, float] 
 """Given a network's query vectors and an export's, both [Q, L+1, D]: `Checked`'s two figures of a search, if any."""
 
 
-class _TextSide(nn.Module):
+class _TracedTextEncoder(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         levels: Tensor = self.network.embed_texts(ids, mask, special)
-        quantizer = self.network.quantizer
-        return quantizer.rotate(levels) if getattr(quantizer, "rotates", False) else levels
+        coder = self.network.quantizer  # None where a model has dense vectors alone
+        return levels if coder is None else coder.rotate(levels)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """How an exported text side compares with the network.
+    """How an exported text encoder compares with the network.
 
     Args:
         sentences: that were compared, each alone and beside longer ones.
@@ -79,14 +80,14 @@ class Checked:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def export_text_side(
+def export_text_encoder(
     model: Model,
     path: Path,
     precision: str = "float32",
     sentences: Sequence[str] = (),
     hits: Hits | None = None,
 ) -> Checked:
-    """Write the text side of `model` to a file that `ExportedTower` opens.
+    """Write the text encoder of `model` to a file that `ExportedTextEncoder` opens.
 
     Args:
         model: on the CPU.
@@ -98,10 +99,10 @@ def export_text_side(
     Raises:
         HcqError: its encoder cannot be exported, or the export does not do what the network does.
     """
-    config, tokenizer = model.config, model.tower.tokenizer
-    pad_to = int(getattr(model.network, "pads_texts_to", 0))
+    config, tokenizer = model.config, model.caption_encoder.tokenizer
+    pad_to = model.network.pads_texts_to
     pad_id = 0 if pad_to else tokenizer.pad_id
-    side = TextSide(
+    header = TextEncoderHeader(
         model_hash=model.hash,
         levels=config.levels + 1,
         width=config.embedding_width,
@@ -112,7 +113,7 @@ def export_text_side(
         precision=precision,
     )
     graph, weights = _packed(_graph(model, pad_to, precision), path.name)
-    write_tower(path, side, tokenizer.tokenizer.to_str(), graph, weights)
+    write_text_encoder(path, header, tokenizer.tokenizer.to_str(), graph, weights)
     try:
         return _compare(model, path, [*SAMPLE, *sentences], hits)
     except BaseException:
@@ -143,22 +144,22 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
 
 
 def _trace(model: Model, pad_to: int, path: Path) -> None:
-    words = model.tower.tokenizer(SAMPLE[:3])  # of different lengths, so that the masks are traced too
-    arguments = text_tensors(words, torch.device("cpu"))
+    tokens = model.caption_encoder.tokenizer(SAMPLE[:3])  # of different lengths, so that the masks are traced too
+    arguments = text_tensors(tokens, torch.device("cpu"))
     length = {} if pad_to else {1: "T"}
     if pad_to:
-        spare = (0, max(pad_to - words.ids.shape[1], 0))
+        spare = (0, max(pad_to - tokens.ids.shape[1], 0))
         arguments = tuple(nn.functional.pad(part, spare) for part in arguments)  # type: ignore[assignment]
     with torch.no_grad():
         torch.onnx.export(
-            _TextSide(model.network).eval(),
+            _TracedTextEncoder(model.network).eval(),
             arguments,
             str(path),
             input_names=list(INPUTS),
             output_names=["levels"],
             dynamic_axes={**{name: {0: "B", **length} for name in INPUTS}, "levels": {0: "B"}},
             opset_version=OPSET,
-            dynamo=False,
+            dynamo=False,  # TorchScript's exporter: see the head of this file
         )
 
 
@@ -192,10 +193,14 @@ def _packed(network: Any, location: str) -> tuple[bytes, NDArray[np.uint8]]:
         network: an `onnx.ModelProto`; it is changed.
         location: name of the file that both will lie in.
     """
+    from onnx import numpy_helper
+
     parts: list[NDArray[np.uint8]] = []
     at = 0
     for tensor in network.graph.initializer:
-        body = _body(tensor)
+        # Numbers lie in one of six fields, by their type and by who wrote them; raw bytes are taken as they are.
+        raw = tensor.raw_data if tensor.HasField("raw_data") else numpy_helper.to_array(tensor).tobytes()
+        body = np.frombuffer(raw, np.uint8)
         if body.nbytes < LARGE_BYTES:
             continue
         padding = -at % ALIGNMENT
@@ -205,15 +210,8 @@ def _packed(network: Any, location: str) -> tuple[bytes, NDArray[np.uint8]]:
     return network.SerializeToString(), np.concatenate([np.zeros(0, np.uint8), *parts])
 
 
-def _body(tensor: TensorProto) -> NDArray[np.uint8]:
-    from onnx import numpy_helper
-
-    if tensor.HasField("raw_data"):
-        return np.frombuffer(tensor.raw_data, np.uint8)
-    return np.frombuffer(numpy_helper.to_array(tensor).tobytes(), np.uint8)
-
-
 def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    """Let a tensor say where its numbers lie instead of holding them (ONNX's "external data")."""
     for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
         tensor.ClearField(name)  # type: ignore[arg-type]
     tensor.data_location = type(tensor).EXTERNAL
@@ -228,11 +226,14 @@ def _compare(model: Model, path: Path, sentences: Sequence[str], hits: Hits | No
     Raises:
         HcqError: too far for float32.
     """
-    tower = ExportedTower(path)
+    exported = ExportedTextEncoder(path)
     exact = np.concatenate([model.search_vectors(model.encode_texts([sentence])) for sentence in sentences])
-    together, alone = tower.encode(sentences), np.concatenate([tower.encode([sentence]) for sentence in sentences])
+    together, alone = (
+        exported.encode(sentences),
+        np.concatenate([exported.encode([sentence]) for sentence in sentences]),
+    )
     deviation = float(max(np.abs(exact - found).max() for found in (together, alone)))
-    if not deviation <= TOLERANCE and tower.side.precision == "float32":
+    if not deviation <= TOLERANCE and exported.header.precision == "float32":
         raise HcqError(f"exported, the text encoder {model.config.text.encoder} is off by {deviation:.1g}")
     recall, score_deviation = (hits and hits(exact, alone)) or (None, None)
     return Checked(len(sentences), deviation, recall, score_deviation)

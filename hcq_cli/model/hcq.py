@@ -1,4 +1,4 @@
-"""The whole model: two towers, coarse and fine levels, and the quantizers (figure 2)."""
+"""The whole model: two towers, coarse and fine levels, and the quantizers: HCQ (arXiv 2202.03384), figure 2."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcq_cli.model.config import ModelConfig
-from hcq_cli.model.gating import GatedMixture
-from hcq_cli.model.ghostvlad import GhostVLAD
 from hcq_cli.model.hubness import Hubness
+from hcq_cli.model.pooling import GatedMixture, GhostVLAD
 from hcq_cli.model.quantizer import Coder, ProductQuantizer
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoEncoder, VideoTensors
@@ -26,6 +25,8 @@ class DualEncoder(nn.Module):
     level_weights: Tensor
     quantizer: Coder | None
     hubness: Hubness | None
+    pads_texts_to: int = 0
+    """Tokens that every caption is padded to; 0 where padding has no effect, as it should not have."""
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__()
@@ -45,16 +46,16 @@ class DualEncoder(nn.Module):
 
         Args:
             ids: int64 [B, T].
-            mask, special: bool [B, T], as in `words.Words`.
+            mask, special: bool [B, T], as in `tokenizer.TokenIds`.
 
         Returns:
             [B, L+1, D]: coarse, then the fine levels; each L2-normalised.
         """
         text = self.text_encoder(ids, mask, special)
         if not self.config.levels:
-            return self.text_coarse(text.cls)[:, None]
+            return self.text_coarse(text.sentence)[:, None]
         fine = self.fine(self.text_tokens(text.tokens), text.mask, "text")
-        return torch.cat([self.text_coarse(text.cls)[:, None], fine], 1)
+        return torch.cat([self.text_coarse(text.sentence)[:, None], fine], 1)
 
     def embed_videos(self, videos: VideoTensors) -> Tensor:
         """Videos → levels.

@@ -11,6 +11,7 @@ knows nothing of it. What it brings is in examples/EXPERIMENTS.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class HubnessCorrection(nn.Module):
         if own is None:
             own = torch.zeros_like(scores, dtype=torch.bool)
         others = (~own).sum(1)
+        # logsumexp: at τ = 0.07 the exponentials themselves would differ by factors of e^28.
         total = (scores / TEMPERATURE).masked_fill(own, -torch.inf).logsumexp(1)
         return torch.where(others > 0, TEMPERATURE * (total - others.clamp_min(1).log()), 0.0)
 
@@ -71,6 +73,7 @@ class HubnessCorrection(nn.Module):
         if not int(self.filled):
             return x
         excess = self.nearness(x, own) - self.usual
+        # Bounded: where the mean query is nearly 0 no direction is common to the queries, and none may be blown up.
         along = self.mean / (self.weights * self.mean.square()).sum().clamp_min(1e-6)
         return x - self.strength * excess[:, None, None] * along
 
@@ -88,6 +91,7 @@ class HubnessCorrection(nn.Module):
             [n, L+1, D]
         """
         kept = torch.linspace(0, len(others) - 1, min(BANK, len(others))).round().long().to(others.device)
+        # Half precision: the bank lies in every checkpoint, and is twice BANK · (L+1) · D numbers.
         self.bank[: len(kept)] = others[kept].half()
         self.filled.fill_(len(kept))
         self.mean.copy_(others.mean(0))
@@ -107,6 +111,10 @@ class Hubness(nn.Module):
         super().__init__()
         self.videos = HubnessCorrection(strength, weights, width)
         self.texts = HubnessCorrection(strength, weights, width)
+
+    def correction(self, side: Literal["videos", "texts"]) -> HubnessCorrection:
+        """What corrects vectors of that side."""
+        return self.videos if side == "videos" else self.texts
 
     def fit(self, videos: Tensor, texts: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """Learn from training vectors, and correct them; it computes where it lies, whatever device they come from.

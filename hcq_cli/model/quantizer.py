@@ -1,10 +1,12 @@
-"""Product quantization, one module a level, all levels at once, shared by text and video (section 3.3)."""
+"""Product quantization, a quantizer a level, all levels at once, shared by text and video.
+
+HCQ (Wang et al., WWW 2022, arXiv 2202.03384): trainable codebooks, soft attention over them, straight-through codes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +15,25 @@ from torch import Tensor, nn
 from hcq_cli.model.config import QuantizerConfig
 
 
-class Coder(Protocol):
-    """What turns levels into codes: all that encoding and searching need to know of it."""
+class Coder:
+    """What turns levels into codes: all that encoding and searching ask of a kind's quantizer. A base class."""
+
+    @property
+    def rotates(self) -> bool:
+        """Whether levels are mixed before the cut into chunks; queries have to be turned alike then."""
+        return False
+
+    def rotate(self, x: Tensor) -> Tensor:
+        """Levels → what is cut in chunks: [B, L+1, D] → [B, L+1, D]; the same without a rotation."""
+        return x
 
     def unit_codewords(self) -> Tensor:
         """[L+1, M, K, d], of length 1; where lengths differ, about that in the mean."""
-        ...
+        raise NotImplementedError
 
     def codes(self, x: Tensor) -> Tensor:
         """[B, L+1, D] → int64 [B, L+1, M]."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,10 @@ class Quantized:
     codes: Tensor
 
 
-class ProductQuantizer(nn.Module):
+class ProductQuantizer(nn.Module, Coder):
     """Cuts vectors in chunks and stands a codeword in for each; the code of a chunk is its nearest codeword.
 
-    Without a rotation each level's D is cut in M chunks, and chunks and codewords are L2-normalised (section 3.3).
+    Without a rotation each level's D is cut in M chunks, and chunks and codewords are L2-normalised, as in HCQ.
 
     With one, the levels are laid side by side, each times the root of its weight in the hybrid score, and rotated
     before the cut into S = (L+1)·M chunks of d. Inner products, and so scores, are what they were. But the levels say
@@ -69,6 +80,7 @@ class ProductQuantizer(nn.Module):
         rotated = config.rotation != "none"
         self.codewords = nn.Parameter(start * (levels * config.codebooks) ** -0.5 if rotated else start)
         self.register_buffer("rotation", torch.eye(levels * width) if rotated else None)
+        # Never 0, since `restore` divides by it: a level that does not count still has to come back whole.
         self.register_buffer("level_roots", torch.tensor(weights).sqrt().clamp_min(1e-4)[:, None], persistent=False)
         # Fewer training vectors than K can use only so many codewords; the others are never chosen.
         self.register_buffer("active", torch.tensor(config.codewords))
@@ -88,7 +100,7 @@ class ProductQuantizer(nn.Module):
         return F.normalize(self.codewords, dim=-1) if self.rotation is None else self.codewords
 
     def rotate(self, x: Tensor) -> Tensor:
-        """Levels → what is cut in chunks: [B, L+1, D] → [B, L+1, D]; the same without a rotation."""
+        """See `Coder`: each level times the root of its weight, then all of them turned as one vector."""
         if self.rotation is None:
             return x
         return ((x * self.level_roots).flatten(1) @ self.rotation.T).view_as(x)
@@ -113,10 +125,12 @@ class ProductQuantizer(nn.Module):
         if self.rotation is None:
             products = points @ words
         else:
+            # −½‖x − c‖² without the term of x, which no choice of c changes. baddbmm adds the norms while it
+            # multiplies; apart, they would cost another pass over the largest tensor of the training.
             half_norms = -0.5 * codewords.square().sum(-1).flatten(0, 1)[:, None]
             flat = torch.baddbmm(half_norms, points.flatten(0, 1), words.flatten(0, 1))
             products = flat.unflatten(0, codewords.shape[:2])
-        if int(self.active) == self.config.codewords:
+        if int(self.active) == self.config.codewords:  # the usual case: no mask as large as the products
             return products
         unused = torch.arange(self.config.codewords, device=products.device) >= self.active
         return products.masked_fill(unused, -torch.inf)
@@ -138,9 +152,11 @@ class ProductQuantizer(nn.Module):
             similarities = self.similarities(chunks, codewords)
             codes = similarities.argmax(-1).permute(2, 0, 1)
             attention = (self.config.alpha * similarities).softmax(-1)
+            # Straight-through: the value is the hard codeword's, the gradient is the soft mixture's.
             surrogate = (attention @ codewords).permute(2, 0, 1, 3)
             hard = self.look_up(codewords.detach(), codes)
             return Quantized(self._level(hard + surrogate - surrogate.detach()), codes)
+        # The codewords get their gradient through `hard`, x through `surrogate`; their sum has the value of `hard`.
         codes = self.codes(x)
         hard = self._level(self.look_up(codewords, codes))
         surrogate = x if self.rotates else self._level(self.chunks(x))  # there and back, the rotation cancels out
@@ -154,6 +170,8 @@ class ProductQuantizer(nn.Module):
     @staticmethod
     def look_up(codewords: Tensor, codes: Tensor) -> Tensor:
         """The codewords of codes: [L+1, M, K, d], int64 [B, L+1, M] → [B, L+1, M, d]."""
+        # One flat table of all codewords and codes counted from its start: an embedding look-up, whose gradient is a
+        # sum by index, where `gather` would first write out K times as much.
         levels, books, count, _ = codewords.shape
         first = torch.arange(levels * books, device=codes.device).view(levels, books) * count
         return F.embedding(codes + first, codewords.flatten(0, 2))

@@ -1,4 +1,9 @@
-"""The text tower: a BERT-type encoder by preset, id or folder, and its tokenizer (section 3.1)."""
+"""Captions to vectors: a transformer by preset, id or folder, and the tokenizer that belongs to it.
+
+HCQ (Wang et al., WWW 2022, arXiv 2202.03384), section 3.1. Any encoder of the transformers library will do that has
+`last_hidden_state`: where its tokenizer marks no sentence ([CLS], or the beginning of a text), the mean of the words
+stands for it.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +27,7 @@ from experts.neural.weight_sizes import ForeignFileError, WeightSizes
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model.config import TextConfig
 from hcq_cli.model.text_source import find_text_encoder
-from hcq_cli.model.vocabulary import word_piece
-from hcq_cli.model.words import CaptionTokenizer
+from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds, word_piece
 
 TOKENIZER_FILE, ENCODER_FILE, RULES_FILE = "tokenizer.json", "text_encoder.json", "text.json"
 
@@ -33,12 +37,12 @@ class TextTokens:
     """What the encoder makes of B captions.
 
     Args:
-        cls: [B, hidden], the [CLS] vector.
+        sentence: [B, hidden], the [CLS] vector; without such a token the mean of the words.
         tokens: [B, T, hidden], all token vectors.
         mask: bool [B, T], True for words; special tokens and padding are False.
     """
 
-    cls: Tensor
+    sentence: Tensor
     tokens: Tensor
     mask: Tensor
 
@@ -48,10 +52,10 @@ class TextTransformer(nn.Module):
 
     Args:
         network: the transformers model, without a pooler where it can be had without.
-        cls_id: id of the token whose vector stands for the sentence.
+        cls_id: id of the token whose vector stands for the sentence; None for the mean of the words.
     """
 
-    def __init__(self, network: nn.Module, cls_id: int) -> None:
+    def __init__(self, network: nn.Module, cls_id: int | None) -> None:
         super().__init__()
         self.network, self.cls_id = network, cls_id
 
@@ -66,24 +70,28 @@ class TextTransformer(nn.Module):
 
         Args:
             ids: int64 [B, T].
-            mask, special: bool [B, T], as in `words.Words`.
+            mask, special: bool [B, T], as in `tokenizer.TokenIds`.
         """
         states = self.network(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        words = mask & ~special
+        if self.cls_id is None:
+            shares = words / words.sum(1, keepdim=True).clamp(min=1)
+            return TextTokens(torch.einsum("bt,bth->bh", shares.to(states.dtype), states), states, words)
         at = (ids == self.cls_id).long().argmax(1)  # not always the first: XLNet writes it last
-        return TextTokens(states[torch.arange(ids.shape[0]), at], states, mask & ~special)
+        return TextTokens(states[torch.arange(ids.shape[0]), at], states, words)
 
 
 @dataclass
-class TextTower:
-    """Encoder, tokenizer, and what a checkpoint must hold to build both again without any other file.
+class CaptionEncoder:
+    """Network, tokenizer, and what a checkpoint must hold to build both again without any other file.
 
     Args:
-        encoder: the network.
+        transformer: the network.
         tokenizer: for its captions.
         architecture: the transformers configuration, for `text_encoder.json`.
     """
 
-    encoder: TextTransformer
+    transformer: TextTransformer
     tokenizer: CaptionTokenizer
     architecture: dict[str, Any]
 
@@ -95,8 +103,14 @@ class TextTower:
         (folder / RULES_FILE).write_text(json.dumps(rules), "utf-8")
 
 
-def build(config: TextConfig, captions: Sequence[str]) -> TextTower:
-    """The text tower to start training from.
+def text_tensors(tokens: TokenIds, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and special-token marks on a device, each [B, T], as `DualEncoder.embed_texts` takes them."""
+    ids, mask, special = (torch.from_numpy(part).to(device) for part in (tokens.ids, tokens.mask, tokens.special))
+    return ids, mask, special
+
+
+def build(config: TextConfig, captions: Sequence[str]) -> CaptionEncoder:
+    """The text encoder to start training from.
 
     Args:
         config: which encoder.
@@ -111,8 +125,8 @@ def build(config: TextConfig, captions: Sequence[str]) -> TextTower:
     return _pretrained(config)
 
 
-def read(folder: Path, max_tokens: int, held: WeightSizes) -> TextTower:
-    """The untrained tower of a checkpoint folder; the caller loads the weights.
+def read(folder: Path, max_tokens: int, held: WeightSizes) -> CaptionEncoder:
+    """The untrained caption_encoder of a checkpoint folder; the caller loads the weights.
 
     Args:
         folder: the checkpoint.
@@ -130,16 +144,17 @@ def read(folder: Path, max_tokens: int, held: WeightSizes) -> TextTower:
         rules = read_settings(folder / RULES_FILE)
         network = network_from_settings(architecture, held, folder / ENCODER_FILE)
         tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text("utf-8"))
+        cls_id = None if rules["cls_id"] is None else int(rules["cls_id"])
         longest = _longest(max_tokens, network)
-        caption_tokenizer = CaptionTokenizer(tokenizer, longest, int(rules["pad_id"]), int(rules["cls_id"]))
+        caption_tokenizer = CaptionTokenizer(tokenizer, longest, int(rules["pad_id"]), cls_id)
     except ForeignFileError as error:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
     except Exception as error:  # tokenizers raises bare Exception
         raise DamagedError(f"{folder}: its text encoder cannot be read ({error})", "hcq train") from error
-    return TextTower(TextTransformer(_without_pooler(network), rules["cls_id"]), caption_tokenizer, architecture)
+    return CaptionEncoder(TextTransformer(_without_pooler(network), cls_id), caption_tokenizer, architecture)
 
 
-def _scratch(config: TextConfig, captions: Sequence[str]) -> TextTower:
+def _scratch(config: TextConfig, captions: Sequence[str]) -> CaptionEncoder:
     from transformers import BertConfig, BertModel
 
     tokenizer = word_piece(captions, config.vocabulary)
@@ -157,10 +172,10 @@ def _scratch(config: TextConfig, captions: Sequence[str]) -> TextTower:
     ids = tokenizer.get_vocab()
     pad_id, cls_id = ids["[PAD]"], ids["[CLS]"]
     rules = CaptionTokenizer(tokenizer, config.max_tokens, pad_id, cls_id)
-    return TextTower(TextTransformer(network, cls_id), rules, shape.to_dict())
+    return CaptionEncoder(TextTransformer(network, cls_id), rules, shape.to_dict())
 
 
-def _pretrained(config: TextConfig) -> TextTower:
+def _pretrained(config: TextConfig) -> CaptionEncoder:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -183,7 +198,7 @@ def _pretrained(config: TextConfig) -> TextTower:
     pad_id = words.pad_token_id if words.pad_token_id is not None else 0
     rules = CaptionTokenizer(words.backend_tokenizer, _longest(config.max_tokens, network), pad_id, cls_id)
     network = _without_pooler(network)
-    return TextTower(TextTransformer(network, cls_id), rules, network.config.to_dict())
+    return CaptionEncoder(TextTransformer(network, cls_id), rules, network.config.to_dict())
 
 
 def _longest(max_tokens: int, network: Any) -> int:

@@ -1,4 +1,8 @@
-"""The multi-modal transformer (MMT): every expert's tokens in one sequence (section 3.1)."""
+"""The video encoder: a multi-modal transformer (MMT) over every expert's tokens in one sequence.
+
+HCQ (Wang et al., WWW 2022, arXiv 2202.03384), section 3.1; the transformer is that of Gabeur et al., "Multi-modal
+Transformer for Video Retrieval" (ECCV 2020, arXiv 2007.10639).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.model.config import ExpertConfig, VideoConfig
+from hcq_cli.datasets.batches import VideoBatch
+from hcq_cli.errors import HcqError
+from hcq_cli.model.config import ExpertConfig, ModelConfig, VideoConfig
 
 NO_TIME, UNKNOWN_TIME, FIRST_SECOND = 0, 1, 2
 """Rows of the time table: an [AGG] token, a token without a time, second 0."""
@@ -33,6 +39,31 @@ class VideoTensors:
     mask: Mapping[str, Tensor]
 
 
+def video_tensors(batch: VideoBatch, config: ModelConfig, device: torch.device) -> VideoTensors:
+    """A padded batch on a device, with every expert of the model; what the batch lacks is masked.
+
+    Raises:
+        HcqError: an expert's features are not as wide as those the model was trained on.
+    """
+    features, times, mask = {}, {}, {}
+    for name, expert in config.experts.items():
+        if name not in batch.features:
+            features[name] = torch.zeros(len(batch), 1, expert.dim, device=device)
+            times[name] = torch.zeros(len(batch), 1, device=device)
+            mask[name] = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
+            continue
+        dim = batch.features[name].shape[-1]
+        if dim != expert.dim:
+            raise HcqError(
+                f"features of {name} are {dim} wide; the model was trained on {expert.dim}",
+                "hcq train (on these features), or encode the features it was trained on",
+            )
+        features[name] = torch.from_numpy(batch.features[name]).to(device)
+        times[name] = torch.from_numpy(batch.times[name]).to(device)
+        mask[name] = torch.from_numpy(batch.mask[name]).to(device)
+    return VideoTensors(features, times, mask)
+
+
 @dataclass(frozen=True)
 class VideoTokens:
     """What the transformer makes of B videos.
@@ -52,6 +83,9 @@ class VideoTokens:
 
 class TransformerLayer(nn.Module):
     """One post-LN encoder layer of BERT.
+
+    It computes what `torch.nn.TransformerEncoderLayer` does (a test says so), but takes the mask ready-made, once for
+    all layers, and its weights have the names that checkpoints and the published code's weights are read by.
 
     Args:
         width: D.
@@ -145,6 +179,7 @@ class VideoEncoder(nn.Module):
         present = torch.stack([videos.mask[name].any(1) for name in self.names], 1)
         positions = torch.cat([self._slots(videos.times[name]) for name in self.names], 1)
         kinds = torch.cat([torch.full_like(videos.mask[n], i, dtype=torch.long) for i, n in enumerate(self.names)], 1)
+        # Stable, so that equal videos keep their tokens in one order and their sums are equal to the last bit.
         order = torch.argsort(~mask, dim=1, stable=True)[:, : int(mask.sum(1).max()) if mask.numel() else 0]
         tokens = projected.gather(1, order[..., None].expand(-1, -1, projected.shape[-1]))
         experts = self.expert_embedding(kinds.gather(1, order)) + self.time_embedding(positions.gather(1, order))
@@ -165,12 +200,14 @@ class VideoEncoder(nn.Module):
             if z.shape[1] == 0:
                 aggregates.append(z.new_zeros(z.shape[0], z.shape[2]))
                 continue
+            # A maximum over no token is −inf: such an expert is masked, but 0 · −inf would still be NaN later on.
             highest = z.masked_fill(~mask[..., None], -torch.inf).amax(1)
             aggregates.append(highest.masked_fill(~mask.any(1, keepdim=True), 0.0))
         return torch.cat(projected, 1), torch.stack(aggregates, 1)
 
     def _slots(self, times: Tensor) -> Tensor:
         """Seconds → rows of the time table."""
+        # NaN compares false to everything and turns into any integer: it is replaced before the cast.
         known = torch.isfinite(times) & (times >= 0)
         last = self.time_embedding.num_embeddings - 1
         seconds = torch.where(known, times, 0.0).clamp(max=last).long()

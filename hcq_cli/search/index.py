@@ -4,7 +4,7 @@
       manifest-00000003.json       model, quantizer, segments and tombstones of generation 3
       quantizer-….hcq              codebooks and scale
       partition-….hcq              inverted lists, where the index has them (ivf.py)
-      tower-….hcq                  the text encoder of the model, where it could be exported (model.exported_tower)
+      tower-….hcq                  the text encoder of the model, where it could be exported
       segment-00000001-000.hcq     immutable (segment.py)
       tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
 
@@ -28,7 +28,7 @@ from hcq_cli.codes.codefile import CodeHeader, read_quantizer
 from hcq_cli.codes.container import Container
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest, need_regular, plain_name
-from hcq_cli.model.exported_tower import ExportedTower
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.search.ivf import InvertedLists, read_lists
@@ -62,7 +62,7 @@ class TextEncoderEntry:
 
     Args:
         file: its name.
-        precision: of its weights, one of `exported_tower.PRECISIONS`.
+        precision: of its weights, one of `exported_text_encoder.PRECISIONS`.
         checked: what was measured against the model when it was exported (`model.export.Checked`).
     """
 
@@ -284,7 +284,7 @@ class Index:
         if self.manifest.ivf:
             read_lists(self.path / self.manifest.ivf, self.header, self.scale)  # which verifies it
         if self.text_encoder_file is not None:
-            ExportedTower(self.text_encoder_file).verify(progress)
+            ExportedTextEncoder(self.text_encoder_file).verify(progress)
         for segment, _ in self.segments:
             segment.verify(progress)
 

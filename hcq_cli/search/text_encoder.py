@@ -1,8 +1,8 @@
 """The text encoder of a search: from a query's words to its vectors; and how it comes into an index.
 
 A seam, because a cold query should not wait for torch: where an index holds the model's exported text encoder
-(`exported_tower.ExportedTower`, run by ONNX Runtime), that takes the place of `CheckpointTextEncoder`. A code file
-has none: it is searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
+(`ExportedTextEncoder`, run by ONNX Runtime), that takes the place of `CheckpointTextEncoder`. A code file has none:
+it is searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
 prepared, never by this module.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.model.exported_tower import ExportedTower
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
@@ -102,7 +102,7 @@ def open_text_encoder(
         DamagedError: what it has is damaged.
     """
     if collection.text_encoder_file is not None:
-        return ExportedTower(collection.text_encoder_file, lasting=lasting, threads=threads)
+        return ExportedTextEncoder(collection.text_encoder_file, lasting=lasting, threads=threads)
     return open_checkpoint_encoder([*collection.checkpoints, *more], collection.header.model_hash)
 
 
@@ -193,7 +193,7 @@ def _entry_of_newest(folder: Path) -> TextEncoderEntry | None:
 def _belongs(path: Path, header: CodeHeader) -> bool:
     """Whether a text encoder is whole and of this model."""
     try:
-        encoder = ExportedTower(path)
+        encoder = ExportedTextEncoder(path)
         encoder.verify()
     except HcqError:
         return False
@@ -217,7 +217,7 @@ def _export(
     checkpoint: Path, path: Path, precision: str, codes: Path | None, captions: Path | None
 ) -> TextEncoderEntry:
     from hcq_cli.model.checkpoint import load, read_header
-    from hcq_cli.model.export import export_text_side
+    from hcq_cli.model.export import export_text_encoder
 
     sentences: list[str] = []
     hits = None
@@ -226,7 +226,7 @@ def _export(
         trained_on = str(read_header(checkpoint).about.get("captions", ""))
         sentences = _sentences(captions or Path(trained_on or "."))
         hits = partial(hits_kept, SearchableCodeFile(codes))
-    checked = export_text_side(load(checkpoint), path, precision, sentences, hits)
+    checked = export_text_encoder(load(checkpoint), path, precision, sentences, hits)
     return TextEncoderEntry(path.name, precision, checked.to_json())
 
 

@@ -23,11 +23,11 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import digest_bytes, write_text, writer_lock
 from hcq_cli.model import checkpoint, registry, text
-from hcq_cli.model.checkpoint import Model, text_tensors, video_tensors
+from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.encoding import training_vectors
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.model.text import TextTower
-from hcq_cli.model.vectors import training_vectors
-from hcq_cli.model.video import FeatureScale
+from hcq_cli.model.text import CaptionEncoder, text_tensors
+from hcq_cli.model.video import FeatureScale, video_tensors
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import CodewordUsage, EmbeddingSample
 from hcq_cli.training.config import Recipe
@@ -120,7 +120,7 @@ class Trainer:
         samples = training.samples_per_epoch or rounds * batches * batch
         self.sampler = BatchSampler(counts, batch, self.seed, training.captions_per_video, samples)
         self.steps = self.sampler.steps_per_epoch * training.epochs
-        self.tower: TextTower
+        self.caption_encoder: CaptionEncoder
         self.network: DualEncoder
         self.method: TrainingMethod[Any]
         self.optimizer: torch.optim.AdamW
@@ -148,7 +148,8 @@ class Trainer:
             self._load(*found)
         # Tokenised once, not anew in every epoch.
         self.token_ids = [
-            [self.tower.tokenizer.cut(caption) for caption in captions] for captions in self.data.train.captions
+            [self.caption_encoder.tokenizer.cut(caption) for caption in captions]
+            for captions in self.data.train.captions
         ]
 
     @property
@@ -162,8 +163,8 @@ class Trainer:
     def _build(self) -> None:
         """A new model: vocabulary and feature statistics from the training videos, weights from the seed."""
         torch.manual_seed(self.seed)
-        self.tower = text.build(self.config.text, self.data.train.sentences)
-        self.network = registry.network_class(self.config.kind)(self.config, self.tower.encoder)
+        self.caption_encoder = text.build(self.config.text, self.data.train.sentences)
+        self.network = registry.network_class(self.config.kind)(self.config, self.caption_encoder.transformer)
         self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         if self.config.video.standardize:
             self._set_feature_scales()
@@ -171,7 +172,7 @@ class Trainer:
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
         for warning in self.method.on_train_start(vectors):
             self.observer.warning(warning)
-        tokenizer = self.tower.tokenizer
+        tokenizer = self.caption_encoder.tokenizer
         long = sum(tokenizer.length(caption) > tokenizer.max_tokens for caption in self.data.train.sentences)
         if long:
             self.observer.warning(
@@ -195,7 +196,7 @@ class Trainer:
     def _load(self, folder: Path, state: resume.ResumeState) -> None:
         """The model and the optimizer of an interrupted run, and how far it had come."""
         model = checkpoint.load(folder, str(self.device))
-        self.network, self.tower = model.network, model.tower
+        self.network, self.caption_encoder = model.network, model.caption_encoder
         self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         self.optimizer = build_optimizer(self.network, self.recipe)
         load_optimizer(self.optimizer, folder / resume.OPTIMIZER_FILE)
@@ -206,7 +207,7 @@ class Trainer:
     def finish(self, about: dict[str, Any]) -> TrainingResult:
         """Fit the kept epoch's codewords once more, write its checkpoint, and forget the unfinished state."""
         kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
-        model = Model(self.network, self.tower, "")
+        model = Model(self.network, self.caption_encoder, "")
         if self.best_epoch and self.best_epoch != self.epoch:
             model = checkpoint.load(self.run / resume.FOLDER / resume.BEST, str(self.device))
 
@@ -215,7 +216,7 @@ class Trainer:
         if used is not None:  # other codewords than were measured after that epoch
             kept = {**kept, "used_codewords": used.share, "validation": self._validate(model)}
         about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
-        checkpoint.save(self.run, model.network, model.tower, about)
+        checkpoint.save(self.run, model.network, model.caption_encoder, about)
         # Last: a run killed before this line goes on from its state and ends in the same checkpoint.
         resume.clear(self.run)
         return TrainingResult(self.run, self.epoch, self.seconds, kept)
@@ -269,7 +270,7 @@ class Trainer:
             videos = self.network.embed_videos(video_tensors(batch, self.config, self.device)).float()
         owner = np.repeat(np.arange(len(plan.videos)), plan.captions.shape[1])
         chosen = zip(plan.videos[owner].tolist(), plan.captions.ravel().tolist(), strict=True)
-        words = self.tower.tokenizer.pad([self.token_ids[video][caption] for video, caption in chosen])
+        words = self.caption_encoder.tokenizer.pad([self.token_ids[video][caption] for video, caption in chosen])
         with self._precision():
             texts = self.network.embed_texts(*text_tensors(words, self.device)).float()
         sample.add(texts)
@@ -293,7 +294,7 @@ class Trainer:
             started: when the epoch began, by the monotonic clock.
         """
         loss, dense_R1, quantized_R1 = means.tolist()
-        validation = self._validate(Model(self.network, self.tower, ""))
+        validation = self._validate(Model(self.network, self.caption_encoder, ""))
         best = bool(validation) and self._is_best(validation)
         if best:
             self.best_epoch = self.epoch
@@ -342,7 +343,7 @@ class Trainer:
         resume.save_state(
             self.run,
             state,
-            save_model=lambda folder: checkpoint.save(folder, self.network, self.tower),
+            save_model=lambda folder: checkpoint.save(folder, self.network, self.caption_encoder),
             save_optimizer=lambda path: save_optimizer(self.optimizer, path),
         )
         write_text(self.run / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in self.history))

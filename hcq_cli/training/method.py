@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from hcq_cli.model.encoding import Encoded
 from hcq_cli.model.hcq import HCQ, DualEncoder
-from hcq_cli.model.vectors import Encoded
 from hcq_cli.training.codebooks import CodewordUsage, fit_codewords, usage
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, dense_share, objective

@@ -11,7 +11,7 @@ from hcq_cli.baselines.compression import METHODS, compress, opq, parse_methods,
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.evaluation.retrieval import both_directions
 from hcq_cli.evaluation.scores import DenseScores
-from hcq_cli.model.vectors import Encoded
+from hcq_cli.model.encoding import Encoded
 
 pytest.importorskip("faiss")
 WEIGHTS = [0.5, 0.5]

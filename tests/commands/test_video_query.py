@@ -58,8 +58,8 @@ def save_checkpoint(root: Path, seed: int = 0, folder: str = "model", **identiti
         quantizer=QuantizerConfig(codebooks=4, codewords=32),
         experts={n: ExpertConfig(known[n].dim, identities.get(n, known[n].identity)) for n in EXPERTS},
     )
-    tower = text.build(config.text, SENTENCES)
-    checkpoint.save(root / folder, HCQ(config, tower.encoder), tower)
+    caption_encoder = text.build(config.text, SENTENCES)
+    checkpoint.save(root / folder, HCQ(config, caption_encoder.transformer), caption_encoder)
 
 
 def float_scores(root: Path, codes: str, row: int) -> dict[str, float]:

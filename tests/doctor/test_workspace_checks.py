@@ -51,7 +51,7 @@ def test_a_checkpoint_is_checked_and_codes_must_be_of_it(workspace: Workspace) -
     from hcq_cli.model.checkpoint import save
 
     trained = model()
-    identity = save(workspace.model, trained.network, trained.tower)
+    identity = save(workspace.model, trained.network, trained.caption_encoder)
     found = workspace_findings(workspace)
     assert found["checkpoint"].health is Health.OK and identity[:12] in found["checkpoint"].detail
     assert found["codes"].health is Health.BROKEN and found["codes"].repair == "hcq encode"

@@ -7,7 +7,7 @@ from small_models import CAPTIONS, batch, model
 
 from hcq_cli.evaluation.metrics import Metrics
 from hcq_cli.evaluation.retrieval import RetrievalMetrics, RetrievalResult, evaluate_vectors
-from hcq_cli.model.vectors import Encoded
+from hcq_cli.model.encoding import Encoded
 
 
 def figures(R1: float) -> RetrievalMetrics:

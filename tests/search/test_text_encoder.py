@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 from handmade import HEADER, names, random_codes, write_codes
 
-from hcq_cli.model.exported_tower import ExportedTower, TextSide, write_tower
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, write_text_encoder
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.text_encoder import open_text_encoder, text_encoder_exporter
 
-SIDE = TextSide(HEADER.model_hash, HEADER.levels, HEADER.D, 30, 0, 2)
+SIDE = TextEncoderHeader(HEADER.model_hash, HEADER.levels, HEADER.D, 30, 0, 2)
 
 
 def planted(folder: Path, generation: int) -> TextEncoderEntry:
     """A text side that nobody runs."""
     path = folder / f"tower-{generation:08d}.hcq"
-    write_tower(path, SIDE, "{}", b"graph", np.arange(5000, dtype=np.uint16).view(np.uint8))
+    write_text_encoder(path, SIDE, "{}", b"graph", np.arange(5000, dtype=np.uint16).view(np.uint8))
     return TextEncoderEntry(path.name, "float32", {"deviation": 0.0})
 
 
@@ -31,26 +31,26 @@ def test_it_goes_through_the_life_of_an_index(tmp_path: Path) -> None:
     build(folder, [codes])
     assert Index.open(folder).text_encoder_file is None
     add(folder, [more], text_encoder=planted)
-    tower = Index.open(folder).text_encoder_file
-    assert tower is not None and tower.name == "tower-00000002.hcq"
+    exported = Index.open(folder).text_encoder_file
+    assert exported is not None and exported.name == "tower-00000002.hcq"
     add(folder, [more], text_encoder=lambda *_: (_ for _ in ()).throw(AssertionError("there is one")))
     remove(folder, ["x"])
     compact(folder)
     index = Index.open(folder)
-    assert index.text_encoder_file == tower
+    assert index.text_encoder_file == exported
     index.verify()
-    assert index.info().disk_bytes > tower.stat().st_size
+    assert index.info().disk_bytes > exported.stat().st_size
     found = open_text_encoder(index)
-    assert isinstance(found, ExportedTower) and found.hash == HEADER.model_hash
+    assert isinstance(found, ExportedTextEncoder) and found.hash == HEADER.model_hash
     kept = text_encoder_exporter(HEADER, [])
     build(folder, [codes], text_encoder=kept)
-    assert Index.open(folder).text_encoder_file == tower, "of the same model and precision: kept"
+    assert Index.open(folder).text_encoder_file == exported, "of the same model and precision: kept"
     warned: list[str] = []
     build(folder, [codes], text_encoder=text_encoder_exporter(HEADER, [], precision="int8", warn=warned.append))
     assert Index.open(folder).text_encoder_file is None and "--ckpt" in warned[0]
     for _ in range(3):
         build(folder, [codes])
-    assert not tower.exists(), "cleared with the generations that named it"
+    assert not exported.exists(), "cleared with the generations that named it"
 
 
 def test_a_damaged_one_is_not_kept(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ PAIRS = Pairs(torch.tensor([0, 0, 1, 2, 3]), torch.tensor([7, 5, 6, 5]))
 def baseline(kind: str, seed: int = 0, **changes: object) -> Model:
     torch.manual_seed(seed)
     shape = config(kind=kind, levels=3 if kind == "hct" else 0, **changes)
-    tower = text.build(shape.text, CAPTIONS)
-    return Model(registry.network_class(shape.kind)(shape, tower.encoder), tower, "unsaved")
+    caption_encoder = text.build(shape.text, CAPTIONS)
+    return Model(registry.network_class(shape.kind)(shape, caption_encoder.transformer), caption_encoder, "unsaved")
 
 
 def unit(*shape: int) -> torch.Tensor:

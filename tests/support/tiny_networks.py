@@ -187,7 +187,7 @@ def _bert() -> tuple[Any, Any]:
     """A text encoder with its tokenizer."""
     import transformers as t
 
-    from hcq_cli.model.vocabulary import word_piece
+    from hcq_cli.model.tokenizer import word_piece
 
     words = word_piece(["a dog jumps over the red ball"], 200)
     marks = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}

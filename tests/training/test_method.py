@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_models import model
 
-from hcq_cli.model.vectors import Encoded
+from hcq_cli.model.encoding import Encoded
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.losses import BatchEmbeddings, Pairs
 from hcq_cli.training.method import HCQMethod

@@ -19,6 +19,7 @@ from hcq_cli.importers.official.network import ReferenceModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
 from hcq_cli.importers.official.video import ReferenceVideos
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
+from hcq_cli.model.quantizer import Coder
 from hcq_cli.model.video import VideoTensors
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def from_bytes(body: Tensor) -> ReferenceOptions:
     return ReferenceOptions(**{**table, "experts": experts, "quantizer": QuantizerOptions(**table["quantizer"])})
 
 
-class ImportedQuantizer:
-    """The part of `hcq_cli.model.quantizer.ProductQuantizer` that searching needs.
+class ImportedQuantizer(Coder):
+    """Codes by the reference's codebooks; no gradient.
 
     Args:
         quantizers: one a level.
@@ -74,6 +75,7 @@ class ImportedNetwork(nn.Module):
     """
 
     level_weights: Tensor
+    hubness: None = None
 
     def __init__(self, config: ModelConfig, options: ReferenceOptions, text_encoder: TextTransformer) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.importers.official.pickle_reader import read_legacy
 
 if TYPE_CHECKING:
-    from hcq_cli.model.text import TextTower
+    from hcq_cli.model.text import CaptionEncoder
 
 OTHERWISE = "--text-encoder FOLDER, with config.json and tokenizer.json of the encoder it was trained with"
 
@@ -64,11 +64,11 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
         source = text_encoder or model.text_encoder
         if not source:
             raise UsageError("its text encoder is none that hcq knows", "--text-encoder ID|FOLDER")
-        tower = untrained_tower(
+        caption_encoder = untrained_caption_encoder(
             source, model.max_words, weight_sizes_of(tuple(each.shape) for each in legacy.weights.values())
         )
-        network, unused = convert(model, legacy.weights, tower.encoder, source)
-        checkpoint.save(folder, network, tower, {"imported": model.options.architecture})  # type: ignore[arg-type]
+        network, unused = convert(model, legacy.weights, caption_encoder.transformer, source)
+        checkpoint.save(folder, network, caption_encoder, {"imported": model.options.architecture})  # type: ignore[arg-type]
     except DamagedError as error:
         raise DamagedError(f"{file}: {error.message}", error.hint or "check --text-encoder") from error
     except HcqError as error:
@@ -77,7 +77,7 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
     return Imported(model.options.architecture, experts, network.config.bytes_per_video, unused, model.notes)
 
 
-def untrained_tower(source: str, max_tokens: int, held: WeightSizes) -> TextTower:
+def untrained_caption_encoder(source: str, max_tokens: int, held: WeightSizes) -> CaptionEncoder:
     """Shape and tokenizer of a text encoder, without its weights: the checkpoint brings its own.
 
     Args:
@@ -91,7 +91,7 @@ def untrained_tower(source: str, max_tokens: int, held: WeightSizes) -> TextTowe
     """
     from transformers import AutoTokenizer
 
-    from hcq_cli.model.text import CaptionTokenizer, TextTower, TextTransformer
+    from hcq_cli.model.text import CaptionEncoder, CaptionTokenizer, TextTransformer
     from hcq_cli.model.text_source import find_text_encoder
 
     folder = find_text_encoder(source, "", "--text-encoder ", OTHERWISE).folder
@@ -106,4 +106,4 @@ def untrained_tower(source: str, max_tokens: int, held: WeightSizes) -> TextTowe
         raise NotFoundError(message, OTHERWISE) from error
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
-    return TextTower(TextTransformer(network, words.cls_token_id), rules, network.config.to_dict())
+    return CaptionEncoder(TextTransformer(network, words.cls_token_id), rules, network.config.to_dict())

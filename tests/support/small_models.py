@@ -30,8 +30,8 @@ def config(**changes: object) -> ModelConfig:
 def model(seed: int = 0, **changes: object) -> Model:
     torch.manual_seed(seed)
     shape = config(**changes)
-    tower = text.build(shape.text, CAPTIONS)
-    return Model(HCQ(shape, tower.encoder), tower, "unsaved")
+    caption_encoder = text.build(shape.text, CAPTIONS)
+    return Model(HCQ(shape, caption_encoder.transformer), caption_encoder, "unsaved")
 
 
 def batch(counts: dict[str, list[int]], padding: int = 0, seed: int = 0) -> VideoBatch:

@@ -29,8 +29,8 @@ def save_workspace(root: Path) -> Path:
         quantizer=QuantizerConfig(codebooks=4, codewords=32),
         experts={"appearance": ExpertConfig(8)},
     )
-    tower = text.build(config.text, CAPTIONS)
-    checkpoint.save(root / "model", HCQ(config, tower.encoder), tower)
+    caption_encoder = text.build(config.text, CAPTIONS)
+    checkpoint.save(root / "model", HCQ(config, caption_encoder.transformer), caption_encoder)
     model = checkpoint.load(root / "model")
     header = CodeHeader("videos", model.hash, str(root / "model"), config.levels + 1, 4, 32, 32)
     with CodeWriter(root / "codes.hcq", header, model.codebooks, model.scale) as writer:

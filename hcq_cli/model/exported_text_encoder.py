@@ -1,4 +1,4 @@
-"""The text side of a model in one file, run with onnxruntime and tokenizers: a query that waits for no torch.
+"""The text encoder of a model in one file, run with onnxruntime and tokenizers: a query that waits for no torch.
 
 weights    uint8, the network's large tensors one after another; the first thing in the file, because the graph
            says where in this very file each of them lies. They are mapped: a cold query reads only what it uses
@@ -17,7 +17,7 @@ import numpy as np
 
 from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.model.words import CaptionTokenizer, Words
+from hcq_cli.model.tokenizer import CaptionTokenizer
 
 FORMAT = "hcq-tower"
 REMEDY = "hcq index build, or hcq query --ckpt CHECKPOINT"
@@ -26,15 +26,15 @@ TEXTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class TextSide:
-    """What an exported text side is.
+class TextEncoderHeader:
+    """What the file of an exported text encoder says of itself.
 
     Args:
         model_hash: of the model it belongs to.
         levels: L+1.
         width: D.
         max_tokens: longest text, special tokens included.
-        pad_id, cls_id: of the vocabulary.
+        pad_id, cls_id: of the vocabulary; None where no token stands for the sentence.
         pad_to: tokens that every text is padded to, for models on which padding has an effect; 0 for all others.
         precision: of its weights, one of `PRECISIONS`.
     """
@@ -44,12 +44,12 @@ class TextSide:
     width: int
     max_tokens: int
     pad_id: int
-    cls_id: int
+    cls_id: int | None
     pad_to: int = 0
     precision: str = "float32"
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> TextSide:
+    def from_json(cls, document: dict[str, Any]) -> TextEncoderHeader:
         """Read what `asdict` wrote; raises ValueError or KeyError."""
         side = cls(**{known.name: document[known.name] for known in fields(cls)})
         numbers = (side.levels, side.width, side.max_tokens, side.pad_id, side.pad_to)
@@ -58,24 +58,27 @@ class TextSide:
         return side
 
 
-def write_tower(path: Path, side: TextSide, tokenizer: str, graph: bytes, weights: np.ndarray) -> None:
-    """Write a text side.
+def write_text_encoder(
+    path: Path, header: TextEncoderHeader, tokenizer: str, graph: bytes, weights: np.ndarray
+) -> None:
+    """Write an exported text encoder.
 
     Args:
         path: of the file; its name is what `graph` calls the place of its weights.
-        side: what it is.
+        header: what it is.
         tokenizer: tokenizer.json.
         graph: ONNX, with external tensors at `FIRST_SECTION` + their place in `weights`.
         weights: uint8 [bytes].
     """
-    with ContainerWriter(path, FORMAT, asdict(side)) as writer:
+    with ContainerWriter(path, FORMAT, asdict(header)) as writer:
+        # First, and in place: the graph names offsets in this file, which must be known before the file is written.
         writer.section("weights", "|u1", in_place=True).write(weights)
         writer.add("graph", np.frombuffer(graph, np.uint8), "|u1")
         writer.add("tokenizer", np.frombuffer(tokenizer.encode(), np.uint8), "|u1")
 
 
-class ExportedTower:
-    """A text side that needs no torch. What it is is known at once; graph and tokenizer come with `prepare`.
+class ExportedTextEncoder:
+    """A text encoder that needs no torch. Its header is known at once; graph and tokenizer come with `prepare`.
 
     Args:
         path: of the file.
@@ -90,12 +93,12 @@ class ExportedTower:
     def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1) -> None:
         self._container, self.source = Container(path, FORMAT, REMEDY), path
         try:
-            self.side = TextSide.from_json(self._container.meta)
+            self.header = TextEncoderHeader.from_json(self._container.meta)
             if self._container.sections["weights"].offset != FIRST_SECTION:
                 raise ValueError("its weights lie elsewhere")
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
-        self.hash, self.lasting, self.threads = self.side.model_hash, lasting, threads
+        self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
         self._session: Any = None
 
     @property
@@ -120,8 +123,8 @@ class ExportedTower:
             from onnxruntime import InferenceSession
             from tokenizers import Tokenizer
 
-            tokenizer, side = Tokenizer.from_str(text.decode()), self.side
-            self._tokenizer = CaptionTokenizer(tokenizer, side.max_tokens, side.pad_id, side.cls_id)
+            tokenizer, header = Tokenizer.from_str(text.decode()), self.header
+            self._tokenizer = CaptionTokenizer(tokenizer, header.max_tokens, header.pad_id, header.cls_id)
             self._session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
             self._inputs = [given.name for given in self._session.get_inputs()]  # not every model uses all three
         except Exception as error:  # both libraries raise classes of their own
@@ -145,16 +148,15 @@ class ExportedTower:
         self.prepare()
         # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
         # depend on its neighbours.
-        step = 1 if self.side.precision == "int8" else TEXTS_AT_ONCE
-        parts = [np.zeros((0, self.side.levels, self.side.width), np.float32)]
+        step = 1 if self.header.precision == "int8" else TEXTS_AT_ONCE
+        parts = [np.zeros((0, self.header.levels, self.header.width), np.float32)]
         for first in range(0, len(texts), step):
-            words = self._words(texts[first : first + step])
-            feed = {name: getattr(words, name) for name in self._inputs}
-            parts.append(self._session.run(["levels"], feed)[0])
+            tokens = self._tokenizer(texts[first : first + step])
+            spare = ((0, 0), (0, max(self.header.pad_to - tokens.ids.shape[1], 0)))
+            padded = {
+                "ids": np.pad(tokens.ids, spare),
+                "mask": np.pad(tokens.mask, spare),
+                "special": np.pad(tokens.special, spare, constant_values=True),
+            }
+            parts.append(self._session.run(["levels"], {name: padded[name] for name in self._inputs})[0])
         return np.concatenate(parts)
-
-    def _words(self, texts: Sequence[str]) -> Words:
-        words = self._tokenizer(texts)
-        spare = ((0, 0), (0, max(self.side.pad_to - words.ids.shape[1], 0)))
-        ids, mask = np.pad(words.ids, spare), np.pad(words.mask, spare)
-        return Words(ids, mask, np.pad(words.special, spare, constant_values=True))

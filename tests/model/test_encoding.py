@@ -1,0 +1,46 @@
+"""Dense vectors of captioned videos: all of them, and a sample that fits a quantizer."""
+
+from __future__ import annotations
+
+import numpy as np
+from small_models import EXPERTS, model
+
+from hcq_cli.datasets.features import MemoryFeatures
+from hcq_cli.datasets.splits import Split
+from hcq_cli.features.records import Ragged
+from hcq_cli.model.encoding import encode_both, training_vectors
+
+VIDEOS = 12
+
+
+def dataset() -> tuple[MemoryFeatures, Split]:
+    rng = np.random.default_rng(0)
+    tokens = {
+        name: Ragged(
+            rng.normal(size=(2 * VIDEOS, expert.dim)).astype(np.float32),
+            np.tile(np.arange(2, dtype=np.float32), VIDEOS),
+            np.arange(0, 2 * VIDEOS + 1, 2),
+        )
+        for name, expert in EXPERTS.items()
+    }
+    captions = [[f"dog {at}", f"cat {at}"] for at in range(VIDEOS)]
+    return MemoryFeatures(tokens, np.arange(VIDEOS)), Split(np.arange(VIDEOS), captions, np.arange(VIDEOS))
+
+
+def test_vectors_of_videos_and_of_their_captions() -> None:
+    trained, (features, part) = model(), dataset()
+    finished: list[int] = []
+    found = encode_both(trained, features, part, finished.append)
+    assert found.videos.shape == (VIDEOS, 4, 32) and found.texts.shape == (2 * VIDEOS, 4, 32)
+    assert found.owner.tolist() == [at // 2 for at in range(2 * VIDEOS)] and sum(finished) == VIDEOS
+    np.testing.assert_allclose(np.linalg.norm(found.all, axis=-1), 1, atol=1e-5)
+
+
+def test_a_sample_is_spread_over_the_videos_and_keeps_within_its_limit() -> None:
+    trained, (features, part) = model(), dataset()
+    whole = encode_both(trained, features, part)
+    sample = training_vectors(trained, features, part, limit=10)
+    assert 0 < len(sample.all) <= 10
+    np.testing.assert_allclose(sample.videos, whole.videos[::4], atol=1e-6)  # 36 vectors, at most 10: every fourth
+    np.testing.assert_allclose(sample.texts[:2], whole.texts[:2], atol=1e-6)
+    assert len(training_vectors(trained, features, part).all) == len(whole.all)

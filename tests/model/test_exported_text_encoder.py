@@ -1,0 +1,39 @@
+"""The file of an exported text encoder: damage is named, and what it says of itself is checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from small_models import config, model
+
+from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.model.export import export_text_encoder
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tower.hcq"
+    export_text_encoder(model(), path)
+    whole = path.read_bytes()
+    for at in (70, len(whole) // 2, len(whole) - 5000, len(whole) - 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with pytest.raises(DamagedError, match=r"tower\.hcq"):
+            ExportedTextEncoder(path).verify()
+    path.write_bytes(whole[:-9])
+    with pytest.raises(DamagedError, match=r"tower\.hcq"):
+        ExportedTextEncoder(path)
+    path.write_bytes(whole)
+    path.rename(tmp_path / "renamed.hcq")
+    with pytest.raises(HcqError, match=r"renamed\.hcq.*cannot be run"):
+        ExportedTextEncoder(tmp_path / "renamed.hcq").prepare()
+
+
+def test_what_it_says_of_itself_is_checked() -> None:
+    side = TextEncoderHeader("a" * 64, 4, 32, 30, 0, 2)
+    assert TextEncoderHeader.from_json(asdict(side)) == side
+    for wrong in ({"levels": -1}, {"width": "x"}, {"precision": "int1"}):
+        with pytest.raises(ValueError):
+            TextEncoderHeader.from_json({**asdict(side), **wrong})
+    assert config().text.max_tokens == 32

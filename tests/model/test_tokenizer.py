@@ -1,0 +1,54 @@
+"""Vocabularies learned from captions, and captions as padded token ids."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from hcq_cli.model.tokenizer import SPECIAL, CaptionTokenizer, learn_vocabulary, word_piece
+
+CAPTIONS = ["A dog jumps over the red ball", "two dogs jumping", "the balls are red"]
+
+
+def tokenizer(max_tokens: int = 32) -> CaptionTokenizer:
+    return CaptionTokenizer(word_piece(CAPTIONS, 500), max_tokens, 0, 2)
+
+
+def test_words_of_the_captions_are_whole_and_others_are_cut_in_known_pieces() -> None:
+    learned = word_piece(CAPTIONS, 500)
+    assert learned.encode("Dogs jumping").tokens == ["[CLS]", "dogs", "jumping", "[SEP]"]
+    assert learned.encode("dogball").tokens == ["[CLS]", "dog", "##b", "##a", "##l", "##l", "[SEP]"]
+    assert "[UNK]" not in learned.encode("xylophone 42").tokens
+
+
+def test_the_vocabulary_is_bounded_and_the_same_in_every_process() -> None:
+    words = " ".join(CAPTIONS).lower().split()
+    found = learn_vocabulary(words, 90)
+    assert len(found) == 90 and found[:4] == SPECIAL and len(set(found)) == 90
+    code = f"from hcq_cli.model.tokenizer import learn_vocabulary; print(learn_vocabulary({words!r}, 90))"
+    for seed in ("1", "2"):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": seed}
+        )
+        assert ran.stdout.strip() == str(found)
+
+
+def test_long_captions_lose_words_and_keep_their_end_mark() -> None:
+    ids, special = tokenizer(5).cut("a dog jumps over the red ball")
+    assert len(ids) == 5 and special.tolist() == [True, False, False, False, True]
+    assert tokenizer(5).length("a dog jumps over the red ball") == 9
+
+
+def test_rows_are_padded_on_the_right() -> None:
+    words = tokenizer()(["a dog", "a dog jumps"])
+    assert words.ids.shape == (2, 5)
+    assert words.mask.tolist() == [[True] * 4 + [False], [True] * 5]
+    assert words.special[0].tolist() == [True, False, False, True, True]
+    assert words.ids[0, 4] == 0
+
+
+def test_a_caption_may_name_special_tokens_and_is_cut_as_any_other() -> None:
+    """Typed by a person they are words: no more of them are special than the tokenizer itself adds."""
+    ids, special = tokenizer(5).cut("[SEP] a dog [CLS] jumps \udcff")
+    assert len(ids) == 5 and special.tolist() == [True, False, False, False, True]
+    assert tokenizer(5).cut("")[0].tolist() == [2, 3]
