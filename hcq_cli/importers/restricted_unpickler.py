@@ -106,6 +106,8 @@ class PickledTensor:
         Raises:
             DamagedError: it reaches beyond them, or repeats them.
         """
+        # `as_strided` checks nothing and reads any memory that it is pointed at, and offset, size and stride come
+        # from the file: so the farthest element is worked out first, with Python's integers, which do not overflow.
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True) if n > 0)
         elements = int(np.prod(self.size, dtype=object)) if self.size else 1
         if min((self.offset, *self.size, *self.stride)) < 0 or (elements and last >= len(stored)):
@@ -141,6 +143,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Never imports anything."""
+        # A fresh subclass a name, as REDUCE, NEWOBJ and BUILD want a class: calling it makes nothing but a stand-in.
         known = KNOWN.get((module, name))
         return known if known is not None else type("Inert", (Inert,), {"origin": f"{module}.{name}"})
 
@@ -187,6 +190,7 @@ def _decode(storage: Storage, body: bytes) -> NDArray[Any]:
     array = np.frombuffer(body, "<u2" if kind == "bfloat16" else kind)
     if len(array) < storage.count:
         raise DamagedError("a tensor's numbers are cut off")
+    # NumPy has no bfloat16: it is the upper half of a float32, whose lower half is zeros then.
     return (array.astype("<u4") << 16).view("<f4") if kind == "bfloat16" else array
 
 
@@ -221,6 +225,7 @@ def _open_zip(path: Path) -> PickledFile:
         entry = entries.get(root + name)
         if entry is None:
             raise DamagedError(f"has no {name}")
+        # A compressed entry of a few kilobytes could unpack to many gigabytes.
         if entry.compress_type != zipfile.ZIP_STORED:
             raise DamagedError(f"{name} is compressed, which PyTorch never does")
         return archive.read(entry)
@@ -247,6 +252,7 @@ def _open_legacy(stream: IO[bytes]) -> PickledFile:
                 storages[found.key] = found
             return found
 
+    # The numbers follow the pickle, key by key with their counts; what kind they are only the pickle has said.
     content = Noting(stream).load()
     bodies = {}
     for key in RestrictedUnpickler(stream).load():

@@ -107,7 +107,7 @@ class ModelConfig:
     """A whole model.
 
     Args:
-        kind: `hcq`, or a sibling: `hct` (dense), `jpq` (coarse level alone, one product quantizer), `dcmh` (coarse
+        kind: `hcq`, or a baseline: `hct` (dense), `jpq` (coarse level alone, one product quantizer), `dcmh` (coarse
             level alone, binary codes).
         width: D.
         levels: L, fine levels (active clusters).
@@ -160,6 +160,7 @@ class ModelConfig:
         Raises:
             UsageError: they do not; the message names the setting.
         """
+        # Kinds come first: their hint names one setting, where the ranges below would complain of its consequences.
         if self.kind in ("jpq", "dcmh") and self.levels:
             raise UsageError(
                 f"model.levels = {self.levels}: {self.kind} has the coarse level alone", "--set model.levels=0"
@@ -215,6 +216,7 @@ class ModelConfig:
 
 
 def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
+    """Name, value, least and most of every number: bounds that no stranger's config passes."""
     big = 1 << 20
     return [
         ("model.width", config.width, 1, big),
@@ -251,6 +253,7 @@ def from_table(kind: type[Table], table: Mapping[str, Any], name: str) -> Table:
     Raises:
         UsageError: an unknown key (the nearest known one is named), or a value of a wrong type.
     """
+    # Annotations are strings here (`from __future__ import annotations`): this makes types of them again.
     hints = typing.get_type_hints(kind)
     known = {item.name: hints[item.name] for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values = {}
@@ -270,6 +273,7 @@ def _value(kind: Any, value: Any, name: str) -> Any:
         return from_table(kind, value, name)
     if typing.get_origin(kind) in (dict, types.UnionType):
         return value
+    # TOML and --set write 1 where 1.0 is meant; a bool is an int to Python, but no number to a person.
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):

@@ -39,6 +39,7 @@ class DualEncoder(nn.Module):
         self.video_encoder = VideoEncoder(config.video, width, config.experts)
         if config.levels:
             self.fine = GhostVLAD(width, config.levels, config.fine_norm)
+        # Not in the checkpoint: it follows from the config.
         self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
 
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
@@ -65,6 +66,7 @@ class DualEncoder(nn.Module):
             fine levels; each L2-normalised.
         """
         encoded = self.video_encoder(videos)
+        # The sum, normalised, is the mean normalised; experts that a video lacks are zeroed and so not averaged in.
         aggregates = F.normalize(encoded.aggregates, dim=-1) * encoded.present[..., None]
         coarse = F.normalize(aggregates.sum(1), dim=-1)
         if not self.config.levels:

@@ -49,6 +49,7 @@ def build_network(config: Any, text_encoder: Any, weights: Mapping[str, Tensor])
         text_encoder: its `model.text.TextTransformer`, which reads captions.
         weights: by name; they tell an imported model, which is like the implementation it came from.
     """
+    # By a weight and not by the config: that weight holds the options of the other implementation.
     for mark, builder in IMPORTED.items():
         if mark in weights:
             return _load(builder)(config, weights, text_encoder)

@@ -15,7 +15,7 @@ from reference_similarity import similarities
 from torch import Tensor
 
 from hcq_cli.importers.official.names import official_view
-from hcq_cli.importers.official.network import Embedded, ReferenceModel
+from hcq_cli.importers.official.network import ReferenceEmbeddings, ReferenceModel
 from hcq_cli.training.losses import dense_share
 
 
@@ -23,13 +23,13 @@ def contrast(golden: Any, **changed: Any) -> Contrast:
     return Contrast(coarse_weight=golden.config["cls_w"], fine_weight=golden.config["vlad_w"], **changed)
 
 
-def hcq_objective(out: Embedded, settings: Contrast, penalty: float, epoch: int, epochs: int) -> Tensor:
+def hcq_objective(out: ReferenceEmbeddings, settings: Contrast, penalty: float, epoch: int, epochs: int) -> Tensor:
     ways = losses.directed(similarities(out, average=True))
     share = dense_share(epoch, epochs)
     return losses.hybrid_loss(*ways, settings, share) + (1 - share) * penalty * out.penalty
 
 
-def objective(golden: Any, case: str, out: Embedded) -> Tensor:
+def objective(golden: Any, case: str, out: ReferenceEmbeddings) -> Tensor:
     config = golden.config
     if case.startswith("hcq"):
         full = case == "hcq_full"

@@ -12,7 +12,7 @@ from parity.comparing import batch, close, model, same
 from reference_similarity import Similarities, similarities
 
 from hcq_cli.importers.official.names import official_view
-from hcq_cli.importers.official.network import Embedded
+from hcq_cli.importers.official.network import ReferenceEmbeddings
 
 VARIANTS = {
     "out_tok_mnp": {"out_tok": "mnp"},
@@ -30,7 +30,7 @@ VARIANTS = {
 }
 
 
-def confusions(found: Similarities, out: Embedded) -> dict[str, torch.Tensor]:
+def confusions(found: Similarities, out: ReferenceEmbeddings) -> dict[str, torch.Tensor]:
     """Similarities under the reference's names."""
     named = {}
     for ours, theirs in (
@@ -46,7 +46,7 @@ def confusions(found: Similarities, out: Embedded) -> dict[str, torch.Tensor]:
     return named
 
 
-def embeddings(out: Embedded) -> dict[str, torch.Tensor]:
+def embeddings(out: ReferenceEmbeddings) -> dict[str, torch.Tensor]:
     """Levels under the reference's names."""
     sides: dict[str, torch.Tensor] = {"text_{}_embd": out.texts, "vid_{}_embd": out.videos}
     if out.quantized_texts is not None and out.quantized_videos is not None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcq_cli.importers.official.network import Embedded
+from hcq_cli.importers.official.network import ReferenceEmbeddings
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _merge(products: Tensor, average: bool) -> Tensor:
     return products.mean(-2) if average else products.flatten(-3, -2)
 
 
-def similarities(batch: Embedded, average: bool) -> Similarities:
+def similarities(batch: ReferenceEmbeddings, average: bool) -> Similarities:
     """All of a batch's.
 
     Args:

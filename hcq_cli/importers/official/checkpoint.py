@@ -94,6 +94,7 @@ class ImportedNetwork(nn.Module):
             ids: int64 [B, T]; padded to the length the reference pads to, since that counts with it.
             mask, special: bool [B, T].
         """
+        # The reference's VLAD gives masked tokens a share, too: fewer of them, and the vectors would be others.
         spare = max(self.config.text.max_tokens - ids.shape[1], 0)
         return self._unit(self.reference.embed_captions(F.pad(ids, (0, spare)), F.pad(mask, (0, spare))))
 
@@ -102,6 +103,7 @@ class ImportedNetwork(nn.Module):
         return self._unit(self.reference.embed_videos(self._padded(videos)))
 
     def _unit(self, levels: Tensor) -> Tensor:
+        # The reference scores by chunks of equal length; brought to it here, a plain inner product gives its scores.
         books = self.config.quantizer.codebooks
         return (F.normalize(levels.unflatten(-1, (books, -1)), dim=-1) * books**-0.5).flatten(-2)
 

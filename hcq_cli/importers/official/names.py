@@ -56,6 +56,7 @@ class Place:
 
     def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The reference's view of our tensors (parameters, gradients or statistics)."""
+        # `chunk` gives views: what is copied into a third lands in the fused tensor itself.
         whole = tensors[self.name]
         return whole if self.part is None else whole.chunk(3)[self.part]
 
@@ -98,6 +99,8 @@ def load_official(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
     Raises:
         DamagedError: a tensor has another shape, or one of the model's is missing.
     """
+    # A state_dict shares memory with its model, so `copy_` below fills the model. `load_state_dict` would not do: a
+    # fused tensor comes in three pieces, under three names.
     own, unused = model.state_dict(), []
     parts = {name: 3 if name.endswith(FUSED_SUFFIXES) else 1 for name in own}
     for name, value in weights.items():

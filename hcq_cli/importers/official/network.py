@@ -28,7 +28,7 @@ class ReferenceWords:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class ReferenceEmbeddings:
     """What a batch becomes. Level 0 is the coarse one; JPQ and DCMH have no other.
 
     Args:
@@ -102,6 +102,7 @@ class ReferenceModel(nn.Module):
             coarse = self._bits(self.text_bits(coarse))
         if not self.options.fine_levels:
             return coarse[:, None]
+        # [CLS] is no word; [SEP] counts as one, since the reference masks the first token alone.
         words = mask.float().clone()
         words[:, 0] = 0
         return torch.cat([coarse[:, None], self._fine(self.text_tokens(states), words)], 1)
@@ -115,24 +116,24 @@ class ReferenceModel(nn.Module):
             return coarse[:, None]
         return torch.cat([coarse[:, None], self._fine(states, mask)], 1)
 
-    def forward(self, words: ReferenceWords, videos: ReferenceVideos) -> Embedded:
+    def forward(self, words: ReferenceWords, videos: ReferenceVideos) -> ReferenceEmbeddings:
         """Embed a batch, texts first: they are what the shared batch norms see first."""
         texts = self.embed_captions(words.ids.flatten(0, 1), words.mask.flatten(0, 1))
         texts = texts.unflatten(0, words.ids.shape[:2])
         clips = self.embed_videos(videos)
         if not self.quantizers:
-            return Embedded(texts, clips)
+            return ReferenceEmbeddings(texts, clips)
         sides = [(q(texts[:, :, level]), q(clips[:, level])) for level, q in enumerate(self.quantizers)]
         quantized_texts = ReferenceQuantized.stack([text for text, _ in sides], 2)
         quantized_videos = ReferenceQuantized.stack([video for _, video in sides], 1)
-        return Embedded(quantized_texts.chunks, quantized_videos.chunks, quantized_texts, quantized_videos)
+        return ReferenceEmbeddings(quantized_texts.chunks, quantized_videos.chunks, quantized_texts, quantized_videos)
 
     def normalize_codebooks(self) -> None:
         """Bring every codeword to length 1 (before each training step)."""
         self._each_quantizer(lambda _, quantizer: quantizer.normalize_codebooks())
 
     def cluster_codebooks(self, texts: Tensor, videos: Tensor) -> None:
-        """The k-means pass over an epoch: texts [N, C, L+1, D], videos [N, L+1, D], as in `Embedded`."""
+        """The k-means pass over an epoch: texts [N, C, L+1, D], videos [N, L+1, D], as in `ReferenceEmbeddings`."""
         self._each_quantizer(lambda level, quantizer: quantizer.cluster(texts[:, :, level], videos[:, level]))
 
     def _each_quantizer(self, action: Callable[[int, ReferenceQuantizer], None]) -> None:
