@@ -49,7 +49,7 @@ def note(line: str) -> None:
 
 
 def write_extended(file: CodeFile, videos: int, path: Path) -> None:
-    """A code file of `videos` codes made from those of `file`, as search/extending.py makes them."""
+    """A code file of `videos` codes made from those of `file`, as hcq_cli/bench/synthetic_codes.py makes them."""
     with CodeWriter(path, file.header, file.codebooks, file.scale) as writer:
         for codes in extend(file.codes, file.codebooks, videos):
             ids = [f"v{row:09d}" for row in range(writer.videos, writer.videos + len(codes))]

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 SEGMENT_S = 30
 """Longest segment of a video handed to an expert at once, in whole seconds (windows of whole seconds align)."""
-STRETCH_S = SEGMENT_S  # its name until now; experts in other packages may import it
+STRETCH_S = SEGMENT_S  # its former name; experts in other packages may import it
 
 
 class State(StrEnum):

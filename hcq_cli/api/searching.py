@@ -60,7 +60,7 @@ class Searcher:
 
     Args:
         workspace: whose index is searched.
-        settings: see there.
+        settings: a `SearchSettings`.
 
     Raises:
         NotFoundError: there is no index; the hint says what makes one.

@@ -4,7 +4,8 @@ In go the uint8 codes of videos or captions, their ids and paths, and the quanti
 one file that is opened in milliseconds and can prove that it is whole. In the order of reading:
 
     container.py  the checksummed file of named arrays that code files and all files of an index are
-    strings.py    millions of strings in two arrays
     codefile.py   the code file
     ids.py        ids of videos and of their segments in time, and what a mistyped id may have meant
+
+Ids and paths are held as hcq_cli/packed_strings.py holds them: millions of strings in two arrays.
 """

@@ -33,7 +33,7 @@ Segment = Annotated[
     typer.Option(
         "--segment-s",
         min=1,
-        help="Cut longer videos in stretches of at most so many seconds: a hit then says where.",
+        help="Cut longer videos in segments of at most so many seconds: a hit then says where.",
         show_default=False,
     ),
 ]

@@ -99,7 +99,7 @@ def _lists(partitions: str) -> int | None:
 
 
 def add(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
-    """Add code files to the index; a video that is there already is replaced, however it was cut in stretches."""
+    """Add code files to the index; a video that is there already is replaced, however it was cut in segments."""
     started = time.perf_counter()
     change = api.add_to_index(session.workspace, codes or (), index=index, progress=session.console)
     _report(session, change, time.perf_counter() - started)

@@ -35,7 +35,7 @@ Words = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
 ]
 Like = Annotated[
-    str | None, typer.Option("--like", metavar="ID", help="Find what is like this indexed video, stretch or caption.")
+    str | None, typer.Option("--like", metavar="ID", help="Find what is like this indexed video, segment or caption.")
 ]
 VideoFile = Annotated[
     Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")

@@ -1,4 +1,5 @@
-"""A video file -> decoded pieces on one clock, whoever asks. Experts and stores are unknown here.
+"""A video file -> decoded pieces on one clock, whoever asks. Of experts only the contract is known here, of
+stores nothing.
 
 In: names of files and folders, and what is wanted of them (frames a second, size, sample rates). Out: clips of frames
 and sound, all times in seconds from the start of the file. In the order in which to read it:

@@ -56,7 +56,7 @@ class CheckpointTextEncoder:
     """The text encoder of a checkpoint. Its hash is known at once; torch and the weights come with `prepare`.
 
     Args:
-        checkpoint: a folder that `hcq train` or `hcq fit` wrote.
+        checkpoint: a folder that `hcq train` or `hcq import official` wrote.
 
     Raises:
         NotFoundError, DamagedError: as the checkpoint's reader finds.
@@ -204,9 +204,7 @@ def _find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None
     """The first checkpoint folder that holds the wanted model; unreadable ones are passed over."""
     from hcq_cli.model.checkpoint import read_header
 
-    for folder in dict.fromkeys(
-        candidates
-    ):  # each once: a checkpoint's absolute and relative place are often the same
+    for folder in dict.fromkeys(candidates):  # each once: its absolute and its relative place are often the same
         with suppress(HcqError, OSError):
             if folder.is_dir() and read_header(folder).hash == model_hash:
                 return folder

@@ -1,4 +1,4 @@
-"""The child process that opens a pickle; checkpoint.py starts it with the file and a folder.
+"""The child process that opens a pickle; pickle_reader.py starts it with the file and a folder.
 
 Writes FOLDER/weights.safetensors and says {"config", "epoch"}, or {"error"} where something is wrong.
 """
