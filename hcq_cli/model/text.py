@@ -51,12 +51,15 @@ class TextTransformer(nn.Module):
     """A transformers encoder of which the last hidden states are used.
 
     Args:
-        network: the transformers model, without a pooler where it can be had without.
+        network: the transformers model; it loses its pooler.
         cls_id: id of the token whose vector stands for the sentence; None for the mean of the words.
     """
 
     def __init__(self, network: nn.Module, cls_id: int | None) -> None:
         super().__init__()
+        # Nothing here uses the pooler (a layer on top of [CLS]): it would sit untrained in every checkpoint.
+        if getattr(network, "pooler", None) is not None:
+            network.pooler = None  # type: ignore[assignment]
         self.network, self.cls_id = network, cls_id
 
     @property
@@ -126,7 +129,7 @@ def build(config: TextConfig, captions: Sequence[str]) -> CaptionEncoder:
 
 
 def read(folder: Path, max_tokens: int, held: WeightSizes) -> CaptionEncoder:
-    """The untrained caption_encoder of a checkpoint folder; the caller loads the weights.
+    """The untrained text encoder of a checkpoint folder; the caller loads the weights.
 
     Args:
         folder: the checkpoint.
@@ -143,6 +146,7 @@ def read(folder: Path, max_tokens: int, held: WeightSizes) -> CaptionEncoder:
         architecture = read_settings(folder / ENCODER_FILE)
         rules = read_settings(folder / RULES_FILE)
         network = network_from_settings(architecture, held, folder / ENCODER_FILE)
+        # The library's own form: it needs no transformers, and the exported text encoder reads the same.
         tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text("utf-8"))
         cls_id = None if rules["cls_id"] is None else int(rules["cls_id"])
         longest = _longest(max_tokens, network)
@@ -151,7 +155,7 @@ def read(folder: Path, max_tokens: int, held: WeightSizes) -> CaptionEncoder:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
     except Exception as error:  # tokenizers raises bare Exception
         raise DamagedError(f"{folder}: its text encoder cannot be read ({error})", "hcq train") from error
-    return CaptionEncoder(TextTransformer(_without_pooler(network), cls_id), caption_tokenizer, architecture)
+    return CaptionEncoder(TextTransformer(network, cls_id), caption_tokenizer, architecture)
 
 
 def _scratch(config: TextConfig, captions: Sequence[str]) -> CaptionEncoder:
@@ -171,8 +175,8 @@ def _scratch(config: TextConfig, captions: Sequence[str]) -> CaptionEncoder:
     network = BertModel(shape, add_pooling_layer=False)
     ids = tokenizer.get_vocab()
     pad_id, cls_id = ids["[PAD]"], ids["[CLS]"]
-    rules = CaptionTokenizer(tokenizer, config.max_tokens, pad_id, cls_id)
-    return CaptionEncoder(TextTransformer(network, cls_id), rules, shape.to_dict())
+    caption_tokenizer = CaptionTokenizer(tokenizer, config.max_tokens, pad_id, cls_id)
+    return CaptionEncoder(TextTransformer(network, cls_id), caption_tokenizer, shape.to_dict())
 
 
 def _pretrained(config: TextConfig) -> CaptionEncoder:
@@ -181,9 +185,13 @@ def _pretrained(config: TextConfig) -> CaptionEncoder:
 
     logging.disable_progress_bar()  # only hcq_cli.console prints
     source, folder = config.encoder, find_text_encoder(config.encoder, config.revision).folder
-    _need_safetensors(folder)
+    if not any(folder.glob("*.safetensors")):
+        raise NotFoundError(
+            f"{folder}: holds no safetensors file (pickled weights are never opened)",
+            "save the model again with save_pretrained(..., safe_serialization=True)",
+        )
     try:
-        words = from_folder(AutoTokenizer, folder, use_fast=True)
+        tokenizer = from_folder(AutoTokenizer, folder, use_fast=True)
         network = network_from_folder(AutoModel, folder, dtype=torch.float32)
     except ForeignFileError as error:
         raise DamagedError(f"text encoder {source!r} is refused: {error}", error.hint) from error
@@ -192,31 +200,16 @@ def _pretrained(config: TextConfig) -> CaptionEncoder:
             f"text encoder {source!r} cannot be had: {(str(error).splitlines() or ['?'])[0]}",
             "give a folder with config.json, model.safetensors and tokenizer.json, or --set text.encoder=scratch",
         ) from error
-    if not getattr(words, "is_fast", False):
+    if not getattr(tokenizer, "is_fast", False):
         raise HcqError(f"text encoder {source!r} has no fast tokenizer", "add a tokenizer.json to it")
-    cls_id = words.cls_token_id if words.cls_token_id is not None else words.bos_token_id
-    pad_id = words.pad_token_id if words.pad_token_id is not None else 0
-    rules = CaptionTokenizer(words.backend_tokenizer, _longest(config.max_tokens, network), pad_id, cls_id)
-    network = _without_pooler(network)
-    return CaptionEncoder(TextTransformer(network, cls_id), rules, network.config.to_dict())
+    cls_id = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    longest = _longest(config.max_tokens, network)
+    caption_tokenizer = CaptionTokenizer(tokenizer.backend_tokenizer, longest, pad_id, cls_id)
+    return CaptionEncoder(TextTransformer(network, cls_id), caption_tokenizer, network.config.to_dict())
 
 
 def _longest(max_tokens: int, network: Any) -> int:
     """The longest caption that is asked for and that the network has positions for."""
     limit = getattr(network.config, "max_position_embeddings", None) or 0
     return min(max_tokens, limit) if limit > 0 else max_tokens  # XLNet has none and says -1
-
-
-def _without_pooler(network: Any) -> Any:
-    """The network less its pooler, which nothing here uses and which would sit untrained in the checkpoint."""
-    if getattr(network, "pooler", None) is not None:
-        network.pooler = None
-    return network
-
-
-def _need_safetensors(folder: Path) -> None:
-    if not any(folder.glob("*.safetensors")):
-        raise NotFoundError(
-            f"{folder}: holds no safetensors file (pickled weights are never opened)",
-            "save the model again with save_pretrained(..., safe_serialization=True)",
-        )

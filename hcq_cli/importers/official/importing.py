@@ -96,14 +96,16 @@ def untrained_caption_encoder(source: str, max_tokens: int, held: WeightSizes) -
 
     folder = find_text_encoder(source, "", "--text-encoder ", OTHERWISE).folder
     try:
-        words = from_folder(AutoTokenizer, folder, use_fast=True)
+        tokenizer = from_folder(AutoTokenizer, folder, use_fast=True)
         network = network_from_settings(read_settings(folder / "config.json"), held, folder / "config.json")
-        rules = CaptionTokenizer(words.backend_tokenizer, max_tokens, words.pad_token_id or 0, words.cls_token_id)
+        caption_tokenizer = CaptionTokenizer(
+            tokenizer.backend_tokenizer, max_tokens, tokenizer.pad_token_id or 0, tokenizer.cls_token_id
+        )
     except ForeignFileError as error:
         raise DamagedError(f"text encoder {source!r} is refused: {error}", error.hint) from error
     except Exception as error:  # transformers raises many kinds
         message = f"text encoder {source!r} cannot be had: {(str(error).splitlines() or ['?'])[0]}"
         raise NotFoundError(message, OTHERWISE) from error
-    if getattr(network, "pooler", None) is not None:
-        network.pooler = None
-    return CaptionEncoder(TextTransformer(network, words.cls_token_id), rules, network.config.to_dict())
+    return CaptionEncoder(
+        TextTransformer(network, tokenizer.cls_token_id), caption_tokenizer, network.config.to_dict()
+    )
