@@ -109,11 +109,11 @@ def test_the_shape_of_an_imported_encoder_is_looked_for_on_this_machine_alone(
 
     from hcq_cli.errors import NotFoundError
     from hcq_cli.importers.official import description, importing
-    from hcq_cli.importers.official.pickle_reader import LegacyCheckpoint
+    from hcq_cli.importers.official.pickle_reader import PickledCheckpoint
 
-    held = LegacyCheckpoint({"a": torch.zeros(2)}, {}, None)
+    held = PickledCheckpoint({"a": torch.zeros(2)}, {}, None)
     model = description.OfficialModel(None, "bert-base-cased", 8, 8, [])  # type: ignore[arg-type]
-    monkeypatch.setattr(importing, "read_legacy", lambda _: held)
+    monkeypatch.setattr(importing, "read_pickled_checkpoint", lambda _: held)
     monkeypatch.setattr(description, "describe", lambda *_: model)
     monkeypatch.setenv("HF_HUB_CACHE", str(watched.folder / "hf"))
     for given, hint in ((None, "hcq models fetch google-bert/bert-base-cased"), ("some/id", "models fetch some/id")):

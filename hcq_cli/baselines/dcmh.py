@@ -1,4 +1,4 @@
-"""DT+DCMH: the coarse level alone, hashed to bits by one layer a side.
+"""DCMH (on the same dual transformers): the coarse level alone, hashed to bits by one layer a side.
 
 Jiang and Li, "Deep Cross-Modal Hashing", CVPR 2017 (arXiv 1602.02255). Letters: B batch, T captions of it, M bytes a
 video.

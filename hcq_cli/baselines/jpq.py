@@ -1,4 +1,4 @@
-"""DT+JPQ: the coarse level alone, and one product quantizer learned with the towers by a ranking loss.
+"""JPQ (on the same dual transformers): the coarse level, and one quantizer learned with the towers by a ranking loss.
 
 Zhan et al., "Jointly Optimizing Query Encoder and Product Quantization to Improve Retrieval Performance", CIKM 2021
 (arXiv 2108.00644). The quantizer starts from OPQ (Ge et al., "Optimized Product Quantization", CVPR 2013,

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.importers.official.pickle_reader import read_legacy
+from hcq_cli.importers.official.pickle_reader import read_pickled_checkpoint
 from hcq_cli.importers.restricted_unpickler import Inert, PickledTensor, open_pickled, plain
 
 
@@ -67,7 +67,7 @@ def test_every_kind_of_tensor(tmp_path: Path, zipped: bool) -> None:
     }
     with path.open("wb") as stream:
         torch.save(content, stream, _use_new_zipfile_serialization=zipped)
-    found = read_legacy(path)
+    found = read_pickled_checkpoint(path)
     assert found.epoch == 7
     assert found.config == {"arch": {"args": {"alpha": 1.0, "experts": ["a", "b"]}}, "path": None, "n": None}
     assert set(found.weights) == set(state())
@@ -91,7 +91,7 @@ def test_nothing_is_run(tmp_path: Path, zipped: bool) -> None:
     }
     path = tmp_path / "trap.pth"
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    found = read_legacy(path)
+    found = read_pickled_checkpoint(path)
     assert torch.equal(found.weights["w"], torch.ones(2))
     assert found.epoch is None and not found.config
     assert not marker.exists()
@@ -143,7 +143,7 @@ def test_tensors_that_lie(tmp_path: Path, offset: int, size: Any, stride: Any, m
     Tensors(body, 2).dump({"state_dict": {"w": PickledTensor(STORAGE, offset, size, stride)}})
     path = write_zip(tmp_path / "lie.pth", body.getvalue(), np.arange(4, dtype=np.float32).tobytes())
     with pytest.raises(DamagedError, match=message):
-        read_legacy(path)
+        read_pickled_checkpoint(path)
 
 
 def nested() -> bytes:
@@ -168,17 +168,17 @@ def test_damage_is_named(tmp_path: Path) -> None:
     for name, body in files.items():
         (tmp_path / name).write_bytes(body)
         with pytest.raises(DamagedError, match=name):
-            read_legacy(tmp_path / name)
+            read_pickled_checkpoint(tmp_path / name)
     with pytest.raises(DamagedError, match="no state_dict"):
-        read_legacy(write_zip(tmp_path / "list.pth", pickle.dumps([1, 2], 2)))
+        read_pickled_checkpoint(write_zip(tmp_path / "list.pth", pickle.dumps([1, 2], 2)))
     with pytest.raises(DamagedError, match="no tensors"):
-        read_legacy(write_zip(tmp_path / "bare.pth", pickle.dumps({"state_dict": {"a": 1}}, 2)))
+        read_pickled_checkpoint(write_zip(tmp_path / "bare.pth", pickle.dumps({"state_dict": {"a": 1}}, 2)))
     with pytest.raises(DamagedError, match="not a PyTorch checkpoint"):
         with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
             archive.writestr("a.txt", "a")
-        read_legacy(tmp_path / "other.zip")
+        read_pickled_checkpoint(tmp_path / "other.zip")
     with pytest.raises(NotFoundError, match=r"gone\.pth"):
-        read_legacy(tmp_path / "gone.pth")
+        read_pickled_checkpoint(tmp_path / "gone.pth")
 
 
 def test_a_configuration_without_end(tmp_path: Path) -> None:
@@ -195,4 +195,4 @@ def test_the_deadline(tmp_path: Path) -> None:
     path = tmp_path / "slow.pth"
     torch.save({"state_dict": {"w": torch.ones(2)}}, path)
     with pytest.raises(DamagedError, match="not read within"):
-        read_legacy(path, deadline_s=0.01)
+        read_pickled_checkpoint(path, deadline_s=0.01)

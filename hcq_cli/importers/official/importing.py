@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from experts.neural.foreign import from_folder, network_from_settings, read_settings
 from experts.neural.weight_sizes import ForeignFileError, WeightSizes, weight_sizes_of
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
-from hcq_cli.importers.official.pickle_reader import read_legacy
+from hcq_cli.importers.official.pickle_reader import read_pickled_checkpoint
 
 if TYPE_CHECKING:
     from hcq_cli.model.text import CaptionEncoder
@@ -53,21 +53,21 @@ def import_official(file: Path, folder: Path, text_encoder: str | None, type_ids
     """
     if (folder / "config.json").exists():
         raise UsageError(f"{folder}: holds a checkpoint already", "give another folder with -o")
-    legacy = read_legacy(file)
+    pickled = read_pickled_checkpoint(file)
 
     from hcq_cli.importers.official.checkpoint import convert
     from hcq_cli.importers.official.description import describe
     from hcq_cli.model import checkpoint
 
     try:
-        model = describe(legacy.weights, legacy.config, type_ids)
+        model = describe(pickled.weights, pickled.config, type_ids)
         source = text_encoder or model.text_encoder
         if not source:
             raise UsageError("its text encoder is none that hcq knows", "--text-encoder ID|FOLDER")
         caption_encoder = untrained_caption_encoder(
-            source, model.max_words, weight_sizes_of(tuple(each.shape) for each in legacy.weights.values())
+            source, model.max_words, weight_sizes_of(tuple(each.shape) for each in pickled.weights.values())
         )
-        network, unused = convert(model, legacy.weights, caption_encoder.transformer, source)
+        network, unused = convert(model, pickled.weights, caption_encoder.transformer, source)
         checkpoint.save(folder, network, caption_encoder, {"imported": model.options.architecture})  # type: ignore[arg-type]
     except DamagedError as error:
         raise DamagedError(f"{file}: {error.message}", error.hint or "check --text-encoder") from error

@@ -20,7 +20,7 @@ DEADLINE_S = 600.0
 
 
 @dataclass(frozen=True)
-class LegacyCheckpoint:
+class PickledCheckpoint:
     """What a reference checkpoint held.
 
     Args:
@@ -34,7 +34,7 @@ class LegacyCheckpoint:
     epoch: int | None
 
 
-def read_legacy(path: Path, deadline_s: float = DEADLINE_S) -> LegacyCheckpoint:
+def read_pickled_checkpoint(path: Path, deadline_s: float = DEADLINE_S) -> PickledCheckpoint:
     """Read a `.pth` file; whatever it contains, nothing of it is executed.
 
     Args:
@@ -51,7 +51,7 @@ def read_legacy(path: Path, deadline_s: float = DEADLINE_S) -> LegacyCheckpoint:
         raise NotFoundError(f"{path}: no such file", "give the .pth file that the reference's training wrote")
     with tempfile.TemporaryDirectory(prefix="hcq-import-") as scratch:
         about = _convert(path, Path(scratch), deadline_s)
-        return LegacyCheckpoint(load_file(Path(scratch) / WEIGHTS_FILE), about["config"], about["epoch"])
+        return PickledCheckpoint(load_file(Path(scratch) / WEIGHTS_FILE), about["config"], about["epoch"])
 
 
 def _convert(path: Path, scratch: Path, deadline_s: float) -> dict[str, Any]:
