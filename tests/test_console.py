@@ -1,0 +1,61 @@
+"""The one printer: what goes where, and that no file name can steer a terminal or break JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcq_cli.console import Console, plain, printable
+from hcq_cli.errors import NotFoundError
+
+HOSTILE = ["a\nb", "\x1b[31mred", "\x07bell", "\x9b31m", "\u202egnp.exe", "bad\udcff.mp4", "tab\there"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_reaches_a_terminal_unescaped(name, capsys):
+    Console().table(["video"], [[name]])
+    Console().note(name)
+    Console().warn(name)
+    out, err = capsys.readouterr()
+    assert printable(name).isprintable() and printable(name) in out
+    control = {character for character in name if not character.isprintable()} - {"\n"}
+    assert not control & set(out + err)
+
+
+def test_names_that_can_be_printed_stay():
+    assert printable("Müller 🎬 'quoted' \"x\".mp4") == "Müller 🎬 'quoted' \"x\".mp4"
+    assert printable("bad\udcff.mp4") == "bad\\xff.mp4"
+
+
+def test_json_mode_prints_one_document_and_nothing_else(capsys):
+    console = Console(json_mode=True)
+    console.text("for people")
+    console.table(["a"], [[1]])
+    console.result({"path": Path("a/b"), "score": np.float32(0.5), "rows": np.arange(2), "lost": float("nan")})
+    out, _ = capsys.readouterr()
+    assert json.loads(out) == {"path": "a/b", "score": 0.5, "rows": [0, 1], "lost": None}
+
+
+def test_what_json_cannot_take_is_made_plain():
+    assert plain({1: (Path("x"), float("inf"), None, True)}) == {"1": ["x", None, None, True]}
+
+
+def test_quiet_keeps_warnings_and_errors_alone(capsys):
+    console = Console(quiet=True)
+    console.note("a note")
+    console.detail("a detail")
+    console.warn("a warning")
+    console.error(NotFoundError("nothing there", "hcq index build"))
+    out, err = capsys.readouterr()
+    assert not out and "a note" not in err and "a detail" not in err
+    assert "warning: a warning" in err and "error: nothing there" in err and "→ hcq index build" in err
+
+
+def test_no_bar_where_nobody_looks(capsys):
+    with Console().progress("stage", 2, "videos") as bar:
+        bar.advance(1, detail="\x1b[31m")
+        bar.update(completed=2)
+    assert capsys.readouterr() == ("", "")
