@@ -144,7 +144,7 @@ def test_look_up_equals_the_score_of_the_rebuilt_vectors(gradient: str) -> None:
     class Network(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.quantizer = module
+            self.quantizer, self.hubness = module, None
             self.register_buffer("level_weights", torch.tensor(WEIGHTS))
 
         class config:
