@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stopped_training import Stop, StopAfter
 from toy_dataset import SMALL, video, write_captions, write_store
 
 from hcq_cli.datasets.captions import read_captions
@@ -18,7 +19,6 @@ from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
-from hcq_cli.training.progress import EpochReport, TrainingObserver
 
 KINDS = ("hct", "jpq", "dcmh")
 # 16 bytes a video, of 32 dimensions: chunks of 2 for JPQ, 128 bits for DCMH.
@@ -52,19 +52,6 @@ def test_each_kind_learns(data: TrainingData, tmp_path: Path, kind: str) -> None
         assert len(np.unique(model.quantize(levels, "texts"), axis=0)) > 15
     used = [json.loads(line)["used_codewords"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert (used[-1] is None) == (kind != "jpq")
-
-
-class Stop(Exception):
-    pass
-
-
-class StopAfter(TrainingObserver):
-    def __init__(self, epoch: int) -> None:
-        self.last = epoch
-
-    def on_epoch_end(self, report: EpochReport) -> None:
-        if report.epoch == self.last:
-            raise Stop
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stopped_training import Stop, StopAfter
 from toy_dataset import SMALL, video, write_captions, write_store
 
 from hcq_cli.datasets.captions import read_captions
@@ -21,7 +22,7 @@ from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
-from hcq_cli.training.progress import EpochReport, TrainingObserver
+from hcq_cli.training.progress import TrainingObserver
 
 QUICK = [*SMALL, "training.epochs=4", "training.min_steps=12"]
 
@@ -59,19 +60,6 @@ def test_portions_of_a_batch_add_up_and_bfloat16_comes_out_near(place: Path, tmp
         near = 0.02 if name == "bfloat16" else 0.6  # a portion has fewer negatives
         assert found["loss"] == pytest.approx(whole["loss"], rel=near)
         assert np.isfinite(found["loss"]) and found["used_codewords"] > 50
-
-
-class Stop(Exception):
-    pass
-
-
-class StopAfter(TrainingObserver):
-    def __init__(self, epoch: int) -> None:
-        self.last = epoch
-
-    def on_epoch_end(self, report: EpochReport) -> None:
-        if report.epoch == self.last:
-            raise Stop
 
 
 def weights(folder: Path) -> bytes:

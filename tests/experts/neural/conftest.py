@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import tiny_networks
 from experts.base import Clip, Sampling
 from hcq_cli.media.clips import ClipAssembler
 from hcq_cli.media.decoder import decoders_for, open_media
+
+RFB = {"scale": 1, "mean": 127, "std": 128, "least_score": 0.9}
+"""How the face detector in the shared data wants its pictures."""
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +39,16 @@ def _decoded(path: Path, sampling: Sampling) -> Iterator[Clip]:
 def first_segment() -> Callable[[Path, Sampling], Clip]:
     """The first segment of a video, decoded as extraction does it."""
     return lambda path, sampling: next(_decoded(path, sampling))
+
+
+@pytest.fixture
+def squeezenet(shared, tmp_path):
+    """SqueezeNet in a folder where a sidecar can lie beside it."""
+    return shutil.copy(shared / "weights" / "squeezenet_imagenet.onnx", tmp_path / "squeezenet.onnx")
+
+
+@pytest.fixture
+def detector(shared, tmp_path):
+    path = shutil.copy(shared / "weights" / "ulfg_version-RFB-320.onnx", tmp_path / "rfb.onnx")
+    path.with_suffix(".json").write_text(json.dumps(RFB))
+    return path

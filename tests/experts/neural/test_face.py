@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import shutil
 
 import cv2
 import numpy as np
@@ -17,7 +15,6 @@ from experts.neural.weights import WeightsError
 from experts.registry import load
 
 pytest.importorskip("onnx")
-RFB = {"scale": 1, "mean": 127, "std": 128, "least_score": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +66,6 @@ def test_a_folder_without_one_of_the_two_is_refused(folder, tmp_path):
     (tmp_path / "face_recognition_sface.onnx").write_bytes(b"x")
     with pytest.raises(WeightsError, match="OpenCV cannot open them"):
         load([f"face={tmp_path}"])[0].prepare("cpu")
-
-
-@pytest.fixture
-def squeezenet(shared, tmp_path):
-    """SqueezeNet in a folder where a sidecar can lie beside it."""
-    return shutil.copy(shared / "weights" / "squeezenet_imagenet.onnx", tmp_path / "squeezenet.onnx")
-
-
-@pytest.fixture
-def detector(shared, tmp_path):
-    path = shutil.copy(shared / "weights" / "ulfg_version-RFB-320.onnx", tmp_path / "rfb.onnx")
-    path.with_suffix(".json").write_text(json.dumps(RFB))
-    return path
 
 
 def clips_of(shared, names=None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
@@ -10,21 +9,6 @@ import pytest
 from experts.contract import check_expert, example_clip
 from experts.neural.weights import WeightsError
 from experts.registry import load
-
-RFB = {"scale": 1, "mean": 127, "std": 128, "least_score": 0.9}
-
-
-@pytest.fixture
-def squeezenet(shared, tmp_path):
-    """SqueezeNet in a folder where a sidecar can lie beside it."""
-    return shutil.copy(shared / "weights" / "squeezenet_imagenet.onnx", tmp_path / "squeezenet.onnx")
-
-
-@pytest.fixture
-def detector(shared, tmp_path):
-    path = shutil.copy(shared / "weights" / "ulfg_version-RFB-320.onnx", tmp_path / "rfb.onnx")
-    path.with_suffix(".json").write_text(json.dumps(RFB))
-    return path
 
 
 def test_onnx_experts_keep_the_contract(squeezenet, detector):
