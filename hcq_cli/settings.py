@@ -26,15 +26,12 @@ three kinds of keys are not taken from it; each is told with a warning, and the 
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import HcqError, UsageError
-from hcq_cli.files import read_regular
 
 FILE = Path("hcq.toml")
 NOT_SETTINGS = {"help", "version", "install_completion", "show_completion", "context"}
@@ -154,6 +151,8 @@ def _every_name(command: Any) -> set[str]:
 
 
 def _hint(key: str, known: set[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(_plain(key), sorted(known), 1)
     return f"did you mean {near[0]!r}?" if near else "take the key out; hcq COMMAND --help lists the options"
 
@@ -210,10 +209,16 @@ class _File:
 
     def _table(self) -> dict[str, Any]:
         try:
+            # The ordinary case, no file, is found out before what reads one is imported: every command starts here.
+            self.path.stat()
+            import tomllib
+
+            from hcq_cli.files import read_regular
+
             return tomllib.loads(read_regular(self.path, links=True).decode("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # no TOML, no UTF-8
             raise UsageError(f"{self.path}: {error}", "mend the line, or move the file away") from error
         except HcqError as error:  # a pipe or a device, which might never end
             raise UsageError(error.message, "move it away") from error
