@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.features.catalog import Catalog
 from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders, open_shards
+from hcq_cli.features.records import text_key
 from hcq_cli.features.shard import ExpertKey, Shard
 from hcq_cli.features.shard_writer import ExpertResult, ShardRow, disk_errors, write_shard
 
@@ -114,6 +115,22 @@ class WritableShards:
         except DamagedError as error:
             self.warnings.append(f"{error.message}; left as it is ({error.hint})")
         self._delete_unnamed()
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Write the shards that hold any of these videos anew, without them."""
+        manifest = self._generations.read()
+        entries = entries_of(manifest, self.folder)
+        catalog = Catalog(open_shards(self.folder, entries, generation=manifest.generation))
+        dropped = np.isin(catalog.column("videos/key"), np.array([text_key(id) for id in ids], np.uint64))
+        kept = []
+        for number, entry in enumerate(entries):
+            # Older rows of an id count again where the newest is gone: each of its shards is written anew.
+            if not dropped[catalog.starts[number] : catalog.starts[number + 1]].any():
+                kept.append(entry)
+                continue
+            rows = [row for row in live_rows(catalog, number) if row.facts.id not in ids]
+            kept += [self._write(rows)] if rows else []
+        self.publish(kept)
 
     def _write(self, rows: Sequence[ShardRow]) -> ShardEntry:
         path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"

@@ -216,6 +216,26 @@ class FeatureWriter:
         self.compact()  # else incoming files would override these, which are newer: shards count as older
         return self._append((ShardRow.of(video) for video in videos), BULK_BYTES)
 
+    def remove(self, ids: Iterable[str]) -> int:
+        """Take videos out of the store, with all that experts found in them; ids that it lacks are passed over.
+
+        A kill at any instant leaves all of them or none.
+
+        Returns:
+            how many there were.
+
+        Raises:
+            DamagedError: a shard that holds one is damaged.
+            HcqError: the disk is full.
+        """
+        self.compact()  # an incoming file of theirs would bring them back
+        there = {id for id in ids if self.store.row(id) is not None}
+        if there:
+            self._shards.drop(there)
+            self._shards.compact()
+            self.refresh()
+        return len(there)
+
     def copy_results(self, videos: Sequence[tuple[VideoFacts, Mapping[str, str]]]) -> list[bool]:
         """Give files what other files with the same bytes have in the store; nothing is decoded.
 

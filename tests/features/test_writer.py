@@ -39,3 +39,17 @@ def test_moved_videos_only_change_their_path(tmp_path: Path, folded: bool) -> No
     with FeatureWriter(tmp_path / "s") as writer:
         assert writer.known_hash(str(moved), 5, moved.stat().st_mtime_ns) == "c0"
         assert writer.known_hash("/videos/a", 101, 12345) is None
+
+
+def test_a_removed_video_is_gone_and_the_others_are_as_they_were(tmp_path: Path) -> None:
+    with FeatureWriter(tmp_path) as writer:
+        writer.add_videos([video("a"), video("b"), video("c")])
+        writer.add_videos([video("b", path="/moved/b")])  # b lies in two shards
+        write_incoming(tmp_path, video("d"))
+        assert writer.remove(["b", "d", "never there"]) == 2
+        assert list(writer.store.ids) == ["a", "c"]
+    for kept in (video("a"), video("c")):
+        same(FeatureStore.open(tmp_path), kept)
+    with FeatureWriter(tmp_path) as writer:
+        assert writer.remove(["a", "c"]) == 2
+    assert len(FeatureStore.open(tmp_path)) == 0
