@@ -285,6 +285,7 @@ class Generations:
             document = json.loads(text)
             body, checksum = document["body"], document["checksum"]
             name, version = document["format"], document["version"]
+            right = checksum == _checksum({"format": name, "version": version, "body": body})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(f"{path}: not a readable manifest ({error})", self.rebuild) from error
         if name != self.format_name:
@@ -293,7 +294,7 @@ class Generations:
             raise DamagedError(
                 f"{path}: format version {version}, this hcq reads up to {self.version}", "upgrade hcq"
             )
-        if not isinstance(body, dict) or checksum != _checksum({"format": name, "version": version, "body": body}):
+        if not isinstance(body, dict) or not right:
             raise DamagedError(f"{path}: checksum does not match, the file is damaged", self.rebuild)
         return body
 

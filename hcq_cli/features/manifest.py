@@ -8,7 +8,7 @@ compaction and repair, which delete and move files, could be led to a person's o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.features.hdf5_layout import REPAIR_HINT
 from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.shard import Shard
-from hcq_cli.files import Generations, Manifest, need_folder, plain_name
+from hcq_cli.files import Generations, Manifest, need_folder
+from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 
 FORMAT, VERSION = "hcq-features", 1
 SHARDS, INCOMING, SET_ASIDE = "shards", "incoming", "set-aside"
@@ -36,25 +37,15 @@ class ShardEntry:
         sha256: of its content, as hex.
     """
 
-    name: str
-    videos: int
-    nbytes: int
-    sha256: str
+    name: FileName
+    videos: Count
+    nbytes: Count = field(metadata={JSON: "bytes"})
+    sha256: Digest
 
     @classmethod
     def of(cls, path: Path, videos: int) -> ShardEntry:
         """The entry of a shard that was written, which is read once for its checksum."""
         return cls(path.name, videos, path.stat().st_size, files.digest_file(path, links=False))
-
-    @classmethod
-    def from_json(cls, entry: Any) -> ShardEntry:
-        """Read what `to_json` wrote; raises ValueError, KeyError or TypeError."""
-        found = cls(plain_name(entry["name"]), entry["videos"], entry["bytes"], entry["sha256"])
-        counts = (found.videos, found.nbytes)
-        # Not isinstance: True and False are int too.
-        if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(found.sha256, str):
-            raise ValueError(f"an entry of {found.name} without its numbers")
-        return found
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
@@ -63,6 +54,18 @@ class ShardEntry:
     def path(self, folder: Path) -> Path:
         """Where the shard lies in the store at `folder`."""
         return folder / SHARDS / self.name
+
+
+@dataclass(frozen=True)
+class _Body:
+    """What a manifest of a store says."""
+
+    shards: list[ShardEntry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Compaction would write the rows of a shard that is listed twice twice, and delete it once.
+        if len({entry.name for entry in self.shards}) < len(self.shards):
+            raise ValueError("a shard is listed twice")
 
 
 def entries_of(manifest: Manifest, folder: Path) -> list[ShardEntry]:
@@ -75,14 +78,7 @@ def entries_of(manifest: Manifest, folder: Path) -> list[ShardEntry]:
     Raises:
         DamagedError: an entry makes no sense, or names what is no file of the store.
     """
-    try:
-        listed = manifest.body.get("shards", [])
-        if not isinstance(listed, list):
-            raise ValueError("its shards are no list")
-        return [ShardEntry.from_json(entry) for entry in listed]
-    except (ValueError, KeyError, TypeError) as error:
-        place = f"{folder}: the manifest of generation {manifest.generation}"
-        raise DamagedError(f"{place} makes no sense ({type(error).__name__}: {error})", NOT_OURS) from error
+    return decode(_Body, manifest.body, generations(folder).path(manifest.generation), NOT_OURS).shards
 
 
 def need_folders(folder: Path) -> None:

@@ -1,0 +1,232 @@
+"""The one decoder of headers: the JSON in front of a file becomes a dataclass, or hcq's own error.
+
+A checksum says that a header is what somebody wrote, not that it makes sense: a shape of 2^40 rows, text for a number
+and a list where an object belongs all come with a right one. So no format reads its JSON by hand. It says what it
+expects as a frozen dataclass, and `decode` gives that, or a DamagedError that names the file and the place in it:
+
+    @dataclass(frozen=True)
+    class ShardEntry:
+        name: FileName
+        videos: Count
+        sha256: Digest
+        note: str = ""          # a field with a default may be missing; fields that are not listed are passed over
+
+    entry = decode(ShardEntry, text, path, "hcq features verify --mend")
+
+Annotations understood: bool, int (of 64 bits), float (finite; whole numbers too), str, None, Any, Literal, `X | Y`,
+list[X], tuple[X, ...], tuple[X, Y], dict[str, X], dataclasses, and Annotated[X, check]: `check` takes a value of type
+X, and returns what stands for it or raises ValueError. What only fields together can say (a section lies inside the
+file) is said in `__post_init__`, with a ValueError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from hcq_cli.errors import DamagedError
+from hcq_cli.files import plain_name
+
+T = TypeVar("T")
+Reader = Callable[[Any], Any]
+"""From a part of a document to what stands for it; raises ValueError."""
+LARGEST = 2**62
+"""Sums and products of two smaller numbers by an item's size are found out as too large, and never overflow int64."""
+_INT64 = 2**63
+JSON = "json"
+"""In the metadata of a field: its name in the JSON, where that is another one: field(metadata={JSON: "bytes"})."""
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+
+
+def between(low: int, high: int) -> Reader:
+    """A check for `Annotated`: a number from `low` to `high`, both included."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(f"is {value}, not from {low} to {high}")
+        return value
+
+    return check
+
+
+def _hex_digest(text: str) -> str:
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError(f"is {_short(text)}, no SHA-256")
+    return text
+
+
+Count = Annotated[int, between(0, LARGEST)]
+"""A length, a size, an offset, a version."""
+FileName = Annotated[str, plain_name]
+"""The name of a file in the folder that the header is about, and nowhere else."""
+Digest = Annotated[str, _hex_digest]
+"""SHA-256 as hex."""
+
+
+def decode(kind: type[T], document: Any, source: Path | str, remedy: str = "") -> T:
+    """Read a header.
+
+    Args:
+        kind: the dataclass it shall be.
+        document: its JSON, as bytes, as text, or parsed already.
+        source: the file, for the message.
+        remedy: what to do about a damaged one: the hint of the error.
+
+    Raises:
+        DamagedError: it is no JSON, or does not make sense.
+    """
+    try:
+        parsed = json.loads(document) if isinstance(document, bytes | str) else document
+        return cast(T, _reader(cast(Any, kind))(parsed))
+    # A ValueError is also what json and int raise; brackets nested by the thousand are a RecursionError.
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{source}: makes no sense ({_one_line(error)})", remedy) from error
+
+
+def _one_line(error: Exception) -> str:
+    # A place begins with the point or colon that would part it from what it lies in: here that is nothing.
+    return " ".join(str(error).split()).lstrip(".: ")[:300]
+
+
+def _short(value: Any) -> str:
+    """A value for a message: no whole megabyte of it, and no byte that a terminal would obey."""
+    if isinstance(value, str | bool | int | float | None):
+        return ascii(value[:_SHOWN] if isinstance(value, str) else value)[: _SHOWN + 2]
+    return "a list" if isinstance(value, list) else "an object"
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    """What reads a value of an annotation; made once for each, because a store may have a million headers."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return lambda value: value
+    if origin is Annotated:
+        return _checked(_reader(arguments[0]), arguments[1:])
+    if origin is Literal:
+        return partial(_one_of, arguments)
+    if origin in (Union, UnionType):
+        others = [_reader(each) for each in arguments if each is not NoneType]
+        return partial(_first_that_fits, NoneType in arguments, others)
+    if origin is list:
+        return partial(_list, _reader(arguments[0]))
+    if origin is tuple and arguments[-1] is ...:
+        return _checked(partial(_list, _reader(arguments[0])), (tuple,))
+    if origin is tuple:
+        return partial(_tuple, [_reader(each) for each in arguments])
+    if origin is dict:
+        return partial(_dict, _reader(arguments[1]))
+    if dataclasses.is_dataclass(kind):
+        return _object(kind)
+    return partial(_plain, kind, _PLAIN[kind])
+
+
+def _plain(kind: Any, name: str, value: Any) -> Any:
+    """A value of JSON's own kinds. Not isinstance: True and False are int to it."""
+    if type(value) is int and kind in (int, float) and -_INT64 <= value < _INT64:
+        return kind(value)
+    if type(value) is not kind or kind is int or (kind is float and not math.isfinite(value)):
+        raise ValueError(f": is {_short(value)}, not {name}")
+    return value
+
+
+def _checked(read: Reader, checks: tuple[Reader, ...]) -> Reader:
+    def checked(value: Any) -> Any:
+        found = read(value)
+        for check in checks:
+            try:
+                found = check(found)
+            except ValueError as error:
+                raise ValueError(f": {error}") from None
+        return found
+
+    return checked
+
+
+def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ValueError(f": is {_short(value)}, not {' or '.join(map(repr, choices))}")
+    return value
+
+
+def _first_that_fits(none: bool, readers: list[Reader], value: Any) -> Any:
+    if value is None and none:
+        return None
+    reasons = []
+    for read in readers:
+        try:
+            return read(value)
+        except ValueError as error:
+            reasons.append(error)
+    # The reason that went deepest is of the kind that was meant.
+    raise max(reasons, key=lambda error: len(str(error).partition(": ")[0]))
+
+
+def _list(read: Reader, value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise ValueError(f": is {_short(value)}, not a list")
+    found: list[Any] = []
+    try:
+        for each in value:
+            found.append(read(each))
+    except ValueError as error:
+        raise ValueError(f"[{len(found)}]{error}") from None
+    return found
+
+
+def _tuple(readers: list[Reader], value: Any) -> tuple[Any, ...]:
+    if type(value) is not list or len(value) != len(readers):
+        raise ValueError(f": is {_short(value)}, not a list of {len(readers)}")
+    found: list[Any] = []
+    try:
+        for read, each in zip(readers, value, strict=True):
+            found.append(read(each))
+    except ValueError as error:
+        raise ValueError(f"[{len(found)}]{error}") from None
+    return tuple(found)
+
+
+def _dict(read: Reader, value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError(f": is {_short(value)}, not an object")
+    found, key = {}, ""
+    try:
+        for key, each in value.items():
+            found[key] = read(each)
+    except ValueError as error:
+        raise ValueError(f"[{_short(key)}]{error}") from None
+    return found
+
+
+def _object(kind: Any) -> Reader:
+    types, fields = get_type_hints(kind, include_extras=True), []
+    for each in (each for each in dataclasses.fields(kind) if each.init):
+        needed = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        fields.append((each.name, each.metadata.get(JSON, each.name), needed, _reader(types[each.name])))
+
+    def read(value: Any) -> Any:
+        if type(value) is not dict:
+            raise ValueError(f": is {_short(value)}, not an object")
+        found = {}
+        for name, key, needed, read_field in fields:
+            if key in value:
+                try:
+                    found[name] = read_field(value[key])
+                except ValueError as error:
+                    raise ValueError(f".{key}{error}") from None
+            elif needed:
+                raise ValueError(f": has no {key!r}")
+        try:
+            return kind(**found)
+        except ValueError as error:  # of its __post_init__
+            raise ValueError(f": {error}") from None
+
+    return read
