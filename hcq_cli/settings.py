@@ -109,27 +109,35 @@ def read_settings(program: Any, path: Path = FILE) -> Settings:
     Raises:
         UsageError: a file cannot be read, is no TOML, or holds a key that no command has.
     """
+    defaults: dict[str, Any] = {}
+    refused: list[Refused] = []
     own = own_file()
-    trusted = _File(own, trusted=True).defaults(program) if own is not None else {}
-    if own is not None and _same(path, own):
-        return Settings(trusted)
-    found = _File(path, trusted=False)
-    return Settings(_laid_over(trusted, found.defaults(program)), tuple(found.refused))
+    # The person's own first: what the working directory's file says as well is written over it.
+    if own is not None and (table := _table(own)):
+        _File(own, trusted=True, refused=refused).lay(program, table, defaults)
+    if (table := _table(path)) and not (own is not None and own.exists() and path.samefile(own)):
+        _File(path, trusted=False, refused=refused).lay(program, table, defaults)
+    return Settings(defaults, tuple(refused))
 
 
-def _same(path: Path, other: Path) -> bool:
+def _table(path: Path) -> dict[str, Any]:
+    """A file's keys and tables; none where it is not there."""
     try:
-        return path.samefile(other)
-    except OSError:
-        return False
+        # The ordinary case, no file, is found out before what reads one is imported: every command starts here.
+        path.stat()
+        import tomllib
 
+        from hcq_cli.files import read_regular
 
-def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = dict(under)
-    for key, value in over.items():
-        below = both.get(key)
-        both[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return both
+        return tomllib.loads(read_regular(path, links=True).decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8
+        raise UsageError(f"{path}: {error}", "mend the line, or move the file away") from error
+    except HcqError as error:  # a pipe or a device, which might never end
+        raise UsageError(error.message, "move it away") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})", "move it away") from error
 
 
 def _plain(key: str) -> str:
@@ -184,50 +192,31 @@ class _File:
     """One file of defaults.
 
     Args:
-        path: it need not exist.
+        path: the file.
         trusted: whether it is the person's own.
-
-    Attributes:
-        refused: what `defaults` left out.
+        refused: takes what is left out.
     """
 
-    def __init__(self, path: Path, trusted: bool) -> None:
-        self.path, self.trusted = path, trusted
-        self.refused: list[Refused] = []
+    def __init__(self, path: Path, trusted: bool, refused: list[Refused]) -> None:
+        self.path, self.trusted, self.refused = path, trusted, refused
 
-    def defaults(self, program: Any) -> dict[str, Any]:
-        """What the program takes from it."""
-        table = self._table()
-        if not table:  # the ordinary case: nothing is looked up, so that every command starts at once
-            return {}
+    def lay(self, program: Any, table: dict[str, Any], defaults: dict[str, Any]) -> None:
+        """Write what the program takes from the file's `table` into `defaults`."""
         common = {key: value for key, value in table.items() if not isinstance(value, dict)}
         known = _every_name(program)
         for key in common:
             if _plain(key) not in known:
                 raise UsageError(f"{self.path}: no command has an option {key!r}", _hint(key, known))
-        return self._command((), program, table, common)
-
-    def _table(self) -> dict[str, Any]:
-        try:
-            # The ordinary case, no file, is found out before what reads one is imported: every command starts here.
-            self.path.stat()
-            import tomllib
-
-            from hcq_cli.files import read_regular
-
-            return tomllib.loads(read_regular(self.path, links=True).decode("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (ValueError, RecursionError) as error:  # no TOML, no UTF-8
-            raise UsageError(f"{self.path}: {error}", "mend the line, or move the file away") from error
-        except HcqError as error:  # a pipe or a device, which might never end
-            raise UsageError(error.message, "move it away") from error
-        except OSError as error:
-            raise UsageError(f"{self.path}: cannot be read ({error.strerror})", "move it away") from error
+        self._command((), program, table, common, defaults)
 
     def _command(
-        self, words: tuple[str, ...], command: Any, table: dict[str, Any], common: dict[str, Any]
-    ) -> dict[str, Any]:
+        self,
+        words: tuple[str, ...],
+        command: Any,
+        table: dict[str, Any],
+        common: dict[str, Any],
+        defaults: dict[str, Any],
+    ) -> None:
         """What one command, or a group with its commands, takes from its table and from the keys for all."""
         options, commands = _options(command), getattr(command, "commands", {})
         own = {key: value for key, value in table.items() if not isinstance(value, dict)}
@@ -236,16 +225,20 @@ class _File:
                 raise UsageError(f"{self.path}: there is no command [{key}]", _hint(key, set(commands)))
             if not isinstance(value, dict) and key not in common and _plain(key) not in options:
                 raise UsageError(f"{self.path}: hcq {command.name} has no option {key!r}", _hint(key, set(options)))
-        found: dict[str, Any] = {}
         for key, value in {**common, **own}.items():
             option = options.get(_plain(key))
             if option is not None and self._takes(words, option, key, value, key in own):
                 several = getattr(option, "multiple", False) or option.nargs == -1
-                found[option.name] = [value] if several and not isinstance(value, list) else value
+                defaults[option.name] = [value] if several and not isinstance(value, list) else value
         for name, sub in commands.items():
             below = table.get(name, {})
-            found[name] = self._command((*words, name), sub, below if isinstance(below, dict) else {}, common)
-        return found
+            self._command(
+                (*words, name),
+                sub,
+                below if isinstance(below, dict) else {},
+                common=common,
+                defaults=defaults.setdefault(name, {}),
+            )
 
     def _takes(self, words: tuple[str, ...], option: Any, key: str, value: Any, in_table: bool) -> bool:
         """Whether a value holds; else it is noted in `refused`."""
