@@ -44,8 +44,13 @@ WITH_SOURCE: dict[str, str] = {
     "scene": "experts.scene:Scene",
     "ocr": "experts.neural.ocr:Ocr",
     "speech": "experts.neural.speech:Speech",
+    "dual": "experts.neural.dual:dual",
 }
 """What makes an expert of a source, by the expert's name. As text: a query must not wait for torch to be imported."""
+
+
+FAMILIES = ("dual",)
+"""Experts of which several may look at a video, each under a name of its own: `dual=SOURCE,dual-sound=SOURCE`."""
 
 
 @dataclass(frozen=True)
@@ -116,24 +121,31 @@ def load(names: Iterable[str]) -> list[Expert]:
     """
     wanted, known = [split_source(ask) for ask in names], installed()
     only = [name for name, _ in wanted]
+    known |= {name: known[family] for name in only if (family := _family(name)) and name not in known}
     # The name is the key of the features in the store: two sources of one expert cannot lie side by side.
     if twice := sorted({name for name in only if only.count(name) > 1}):
         raise ValueError(f"expert {twice[0]!r} is asked for more than once")
     if missing := [name for name in only if name not in known]:
         raise LookupError(f"no expert is called {missing[0]!r}; there are: {', '.join(known)}")
-    return [_make(known[name], source) for name, source in wanted]
+    return [_make(name, known[name], source) for name, source in wanted]
 
 
-def _make(found: InstalledExpert, source: str) -> Expert:
+def _family(name: str) -> str | None:
+    """The expert of which `name` is one more under its own name (`dual-sound` of `dual`); None if it is none."""
+    family, dash, own = name.partition("-")
+    return family if dash and own.replace("-", "").isalnum() and family in FAMILIES else None
+
+
+def _make(name: str, found: InstalledExpert, source: str) -> Expert:
     """The expert itself, seen to be one.
 
     Raises:
         WeightsError: see `load`.
         ValueError: see `load`.
     """
-    name, value = found.name, found.value
+    value = found.value
     if found.package == "hcq" and source:
-        value = WITH_SOURCE[name]
+        value = WITH_SOURCE[found.name]
     where = f"expert {name!r} of package {found.package} ({value})"
     try:
         make = EntryPoint(name, value, GROUP).load()
@@ -144,6 +156,8 @@ def _make(found: InstalledExpert, source: str) -> Expert:
         raise ValueError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
     if lacking := _missing_parts(expert):
         raise ValueError(f"{where} is no expert: it has no {', '.join(lacking)}")
+    if found.name != name:  # one more of a family
+        expert.name = name
     if expert.name != name:
         raise ValueError(f"{where} calls itself {expert.name!r}: name and entry point must agree")
     made: Expert = expert

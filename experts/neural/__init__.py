@@ -10,6 +10,6 @@ Nothing is fetched here, and weights are safetensors or ONNX, never pickles. In 
 ids, the lock file), weights.py (finds what is on this machine, and says the command that fetches the rest),
 foreign.py and weight_sizes.py (read a stranger's folder without running its code), network.py and onnx_network.py
 (run a network), expert.py (what all experts that are networks share), preprocessing.py, then the experts:
-appearance.py, motion.py, audio.py, face.py; and those whose tokens are words, ocr.py and speech.py, with
-text_embedding.py.
+appearance.py, motion.py, audio.py, face.py, dual.py (networks that compare with texts); and those whose tokens are
+words, ocr.py and speech.py, with text_embedding.py.
 """

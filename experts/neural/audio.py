@@ -92,12 +92,13 @@ class HubAudio(HubExpert):
     Args:
         source: as a person gave it.
         found: its weights.
+        how: it takes sound; default: as its kind does.
     """
 
     name = "audio"
 
-    def __init__(self, source: str, found: Weights) -> None:
-        self._format = AUDIO_FORMATS[found.model_type]
+    def __init__(self, source: str, found: Weights, how: AudioFormat | None = None) -> None:
+        self._format = how or AUDIO_FORMATS[found.model_type]
         runs = f" every {self._format.window_s:g} s"
         super().__init__(source, found, reader=self._format.reader, rows_at_once=ROWS_AT_ONCE, runs=runs)
         self.sampling = Sampling(None, audio_hz=self._format.hz)

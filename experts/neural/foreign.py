@@ -21,14 +21,15 @@ KINDS = frozenset((
     "nomic_bert", "rembert", "roberta", "roberta-prelayernorm", "squeezebert", "xlm", "xlm-roberta",
     "xlm-roberta-xl", "xlnet", "xmod",
     # look at pictures
-    "align", "altclip", "beit", "bit", "blip", "chinese_clip", "clip", "clip_vision_model", "clipseg", "convnext",
-    "convnextv2", "cvt", "data2vec-vision", "deit", "dinov2", "dinov2_with_registers", "dinov3_convnext",
+    "aimv2", "align", "altclip", "beit", "bit", "blip", "chinese_clip", "clip", "clip_vision_model", "clipseg",
+    "convnext", "convnextv2", "cvt", "data2vec-vision", "deit", "dinov2", "dinov2_with_registers", "dinov3_convnext",
     "dinov3_vit", "efficientnet", "focalnet", "groupvit", "hiera", "ijepa", "levit", "metaclip_2", "mlcd",
     "mlcd_vision_model", "mobilenet_v1", "mobilenet_v2", "mobilevit", "mobilevitv2", "poolformer", "pvt", "pvt_v2",
     "regnet", "resnet", "segformer", "siglip", "siglip2", "siglip2_vision_model", "siglip_vision_model",
     "swiftformer", "swin", "swinv2", "vit", "vit_mae", "vit_msn", "yolos",
     # look at clips, listen
-    "audio-spectrogram-transformer", "clap", "timesformer", "videomae", "vjepa2", "whisper",
+    "audio-spectrogram-transformer", "clap", "timesformer", "videomae", "videoprism", "vjepa2", "whisper",
+    "xclip",
 ))  # fmt: skip
 """`model_type` of the networks that may be loaded: their code is in transformers, and builds itself of torch alone.
 

@@ -27,6 +27,7 @@ PRESET: dict[str, str] = {
 """The experts of the preset `neural`, in the order in which they are run."""
 
 ON_REQUEST: dict[str, str] = {
+    "dual": "google/siglip2-base-patch16-224",
     "face": "opencv/face_detection_yunet+opencv/face_recognition_sface",
     "speech": "openai/whisper-base",
 }

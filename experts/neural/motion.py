@@ -61,6 +61,7 @@ class VideoFormat:
         reader: takes the vectors out.
         argument: what the network calls its pixels.
         usual_side: longer side of its pictures, pixels, where nothing in the folder says.
+        spread: whether the frames of a clip lie evenly over a segment that is shorter than it; else the last is held.
     """
 
     frames_per_second: float
@@ -69,6 +70,7 @@ class VideoFormat:
     reader: Reader
     argument: str = "pixel_values"
     usual_side: int = 224
+    spread: bool = False
 
 
 VIDEO_FORMATS = {
@@ -96,20 +98,23 @@ class HubMotion(HubExpert):
     Args:
         source: as a person gave it.
         found: its weights.
+        how: it takes clips; default: as its kind does.
     """
 
     name = "motion"
     paced = True
 
-    def __init__(self, source: str, found: Weights) -> None:
-        self._format = VIDEO_FORMATS[found.model_type]
+    def __init__(self, source: str, found: Weights, how: VideoFormat | None = None) -> None:
+        self._format = how or VIDEO_FORMATS[found.model_type]
         self._length = int(found.config.get(self._format.length_field, self._format.usual_length))
         self.window_s = self._length / self._format.frames_per_second
         runs = f", {self._length} frames every {self.window_s:.1f} s"
         # One clip a pass: with all its frames it is as large as sixteen pictures and more.
         super().__init__(source, found, reader=self._format.reader, rows_at_once=1, runs=runs)
         self._settings = processor_settings(found)
-        self.sampling = Sampling(self._format.frames_per_second, max_side=side_for(self._settings))
+        # Of a segment shorter than a clip the frames lie closer together; four times: down to a quarter of a clip.
+        rate = self._format.frames_per_second * (4 if self._format.spread else 1)
+        self.sampling = Sampling(rate, max_side=side_for(self._settings))
         self.about = f"sees movement as {found.model_type} does, in clips of {self.window_s:.1f} s"
         self._processor: Any = None
 
@@ -122,10 +127,13 @@ class HubMotion(HubExpert):
         # VideoMAE's for all three kinds: resize, crop, rescale, normalise. V-JEPA 2's own needs torchvision.
         import transformers
 
-        fields = ("size", "crop_size", "resample", "do_resize", "do_center_crop", "image_mean", "image_std")
+        fields = ["size", "crop_size", "resample", "do_resize", "do_center_crop", "do_rescale", "rescale_factor"]
+        fields += ["do_normalize", "image_mean", "image_std"]
         side = self._format.usual_side
         given: dict[str, Any] = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-        given |= {field: self._settings[field] for field in fields if field in self._settings}
+        given |= {field: self._settings[field] for field in fields if self._settings.get(field) is not None}
+        if "height" in given["size"] and "crop_size" not in self._settings:
+            given["do_center_crop"] = False  # all of the picture, brought to the size
         with quiet_transformers():
             self._processor = transformers.VideoMAEImageProcessor(**given)
 
@@ -134,17 +142,20 @@ class HubMotion(HubExpert):
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames
-        step_s = 1 / self._format.frames_per_second
+        window_s, step_s = self.window_s, 1 / self._format.frames_per_second
         # To the end of what the last frame shows (as long as frames usually do), but not to the end of a sound that
         # goes on without a picture.
         gaps = np.diff(frames.times)
         usual_s = float(np.median(gaps)) if len(gaps) else 0.0
         shown_s = float(frames.times[-1]) - clip.start_s + max(usual_s, step_s)
         end_s = min(max(clip.end_s, float(frames.times[-1])), clip.start_s + shown_s)
-        starts = even_windows(end_s - clip.start_s, self.window_s, step_s)
+        if self._format.spread:
+            window_s = min(window_s, end_s - clip.start_s)
+            step_s = window_s / self._length
+        starts = even_windows(end_s - clip.start_s, window_s, step_s)
         shown = chosen_frames(frames.times, clip.start_s + starts, self._length, step_s)
         prepared = self._prepared(frames.images, shown)
-        middles = window_middles(starts, self.window_s, clip.start_s, end_s)
+        middles = window_middles(starts, window_s, clip.start_s, end_s)
         return PreparedInputs({self._format.argument: prepared}, middles)
 
     def _prepared(self, images: NDArray[np.uint8], shown: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ def test_classic_experts_are_listed(hcq):
     assert "ms of a core" in rows[0]["cost"]
     found = hcq("experts", "--json", env={"HF_HUB_CACHE": "/nowhere"}).json["networks"]
     networks = {row["name"]: row for row in found}
-    assert list(networks) == ["appearance", "motion", "audio", "face", "speech"]
+    assert list(networks) == ["appearance", "motion", "audio", "dual", "face", "speech"]
     assert networks["motion"]["missing"] == "hcq models fetch motion" and networks["face"]["presets"] == []
     assert networks["appearance"]["licence"] == "Apache-2.0" and networks["audio"]["presets"] == ["neural"]
     shown = hcq("experts").out

@@ -1,0 +1,163 @@
+"""The side of a dual encoder that looks or listens: vectors in the space that its texts lie in.
+
+A network of transformers whose class has `get_text_features` and one of `get_video_features`, `get_image_features`
+and `get_audio_features`, whatever it is called: CLIP, SigLIP, SigLIP 2, MetaCLIP 2, ALIGN, BLIP see pictures, one
+vector a frame; X-CLIP and VideoPrism see windows of frames; CLAP hears windows of at most 10 s. Or `onnx:FOLDER`,
+which holds image.onnx with its sidecar (sidecar.py) and the side of the texts (hcq_cli/fitting/dual_text.py).
+
+Letters: n frames or windows, T frames of a window, dim the width of a vector.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, Literal
+
+from experts.neural.appearance import HubAppearance, OnnxAppearance, pooled, vector_width
+from experts.neural.audio import AudioFormat, HubAudio, read_audio_embedding
+from experts.neural.expert import NetworkExpert
+from experts.neural.motion import HubMotion, VideoFormat
+from experts.neural.network import read_config
+from experts.neural.preprocessing import image_processor, processor_settings
+from experts.neural.weights import ONNX, Weights, WeightsError, locate
+
+Sense = Literal["video", "image", "audio"]
+SENSES: tuple[Sense, ...] = ("video", "image", "audio")
+"""What a dual encoder may take beside texts; one that takes clips is given clips, not their frames alone."""
+TAKES = "CLIP, SigLIP, X-CLIP, CLAP and the like, or onnx:FOLDER"
+WINDOW_S = 8.0
+"""Longest window of frames, seconds. Such networks were trained on clips of a few seconds, their frames spread evenly
+over them, whatever the rate; no configuration says more than how many frames there are."""
+LONGEST_SOUND_S = 10.0
+"""Longest window of sound, seconds: of a longer one CLAP's extractor takes a part by chance."""
+IMAGE_FILE = "image.onnx"
+"""The side that sees, in the folder of an `onnx:FOLDER`."""
+
+
+def dual(source: str) -> NetworkExpert:
+    """The expert for a dual encoder.
+
+    Args:
+        source: a folder, an id, or `onnx:FOLDER`.
+
+    Raises:
+        WeightsError: the weights are not there, or it is no dual encoder.
+    """
+    if folder := onnx_folder(source):
+        return DualOnnxPictures(source, folder / IMAGE_FILE)
+    found = locate(source)
+    sense = sense_of(found)
+    if sense == "audio":
+        return DualSound(source, found)
+    return DualClips(source, found) if sense == "video" else DualPictures(source, found)
+
+
+def onnx_folder(source: str) -> Path | None:
+    """The folder of an `onnx:FOLDER` source; None for any other source.
+
+    Raises:
+        WeightsError: it is no folder with image.onnx in it.
+    """
+    if not source.startswith(ONNX):
+        return None
+    folder = Path(source.removeprefix(ONNX)).expanduser()
+    if not (folder / IMAGE_FILE).is_file():
+        raise WeightsError(f"{folder}: holds no {IMAGE_FILE}", "give onnx:FOLDER with image.onnx and text.onnx in it")
+    return folder
+
+
+def sense_of(found: Weights) -> Sense:
+    """What a dual encoder takes beside texts, by the methods of its class; the network is not built.
+
+    Raises:
+        WeightsError: it is none, or transformers does not know it.
+    """
+    network = network_class(read_config(found))
+    if hasattr(network, "get_text_features"):
+        for sense in SENSES:
+            if hasattr(network, f"get_{sense}_features"):
+                return sense
+    what = f"{found.source}: is of the kind {found.model_type!r}, which compares nothing with texts"
+    raise WeightsError(what, f"a dual encoder is wanted: {TAKES}")
+
+
+def network_class(config: Any) -> Any:
+    """The class that `AutoModel` builds for a configuration; None if there is none."""
+    from transformers import MODEL_MAPPING
+
+    known = MODEL_MAPPING.get(type(config), None)
+    return known[0] if isinstance(known, tuple) else known
+
+
+class DualPictures(HubAppearance):
+    """One vector a frame, as `get_image_features` gives it.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    name = "dual"
+
+
+class DualOnnxPictures(OnnxAppearance):
+    """One vector a frame, as image.onnx gives it."""
+
+    name = "dual"
+
+
+class DualSound(HubAudio):
+    """One vector a window of sound, as `get_audio_features` gives it.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    name = "dual"
+
+    def __init__(self, source: str, found: Weights) -> None:
+        settings = processor_settings(found)
+        longest_s = min(float(settings.get("max_length_s", LONGEST_SOUND_S)), LONGEST_SOUND_S)
+        rate = int(settings.get("sampling_rate", 48_000))
+        how = AudioFormat(rate, longest_s, 1, reader=read_audio_embedding, width="projection_dim")
+        super().__init__(source, found, how)
+
+
+class DualClips(HubMotion):
+    """One vector a window of frames, as `get_video_features` gives it.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    name = "dual"
+
+    def __init__(self, source: str, found: Weights) -> None:
+        config = read_config(found)
+        vision, method = config.vision_config, network_class(config).get_video_features
+        length = int(vision.num_frames)
+        side = vision.image_size if isinstance(vision.image_size, int) else max(vision.image_size)
+        how = VideoFormat(
+            length / WINDOW_S,
+            "num_frames",
+            length,
+            reader=lambda model, inputs: pooled(model.get_video_features(**inputs)),
+            argument=list(inspect.signature(method).parameters)[1],  # behind self; X-CLIP and VideoPrism differ
+            usual_side=side,
+            spread=True,
+        )
+        super().__init__(source, found, how)
+
+    def width(self, config: Any) -> int:
+        """See `HubExpert.width`."""
+        return vector_width(config)
+
+    def load_preprocessor(self) -> None:
+        """Load the image processor; where there is one for videos alone, which wants torchvision, its settings do."""
+        try:
+            self._processor = image_processor(self._found)
+        except WeightsError:
+            super().load_preprocessor()
