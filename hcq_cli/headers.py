@@ -14,9 +14,9 @@ expects as a frozen dataclass, and `decode` gives that, or a DamagedError that n
     entry = decode(ShardEntry, text, path, "hcq features verify --mend")
 
 Annotations understood: bool, int (of 64 bits), float (finite; whole numbers too), str, None, Any, Literal, `X | Y`,
-list[X], tuple[X, ...], tuple[X, Y], dict[str, X], dataclasses, and Annotated[X, check]: `check` takes a value of type
-X, and returns what stands for it or raises ValueError. What only fields together can say (a section lies inside the
-file) is said in `__post_init__`, with a ValueError.
+list[X], tuple[X, ...], tuple[X, Y], NamedTuples (written as lists), dict[str, X], dataclasses, and
+Annotated[X, check]: `check` takes a value of type X, and returns what stands for it or raises ValueError. What only
+fields together can say (a section lies inside the file) is said in `__post_init__`, with a ValueError.
 """
 
 from __future__ import annotations
@@ -71,7 +71,23 @@ Digest = Annotated[str, _hex_digest]
 """SHA-256 as hex."""
 
 
-def decode(kind: type[T], document: Any, source: Path | str, remedy: str = "") -> T:
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """What a format says first, whatever its version says after it."""
+
+    format: str
+    version: Count
+
+
+def decode(
+    kind: type[T],
+    document: Any,
+    source: Path | str,
+    remedy: str = "",
+    *,
+    format_name: str | None = None,
+    version: int = 0,
+) -> T:
     """Read a header.
 
     Args:
@@ -79,12 +95,21 @@ def decode(kind: type[T], document: Any, source: Path | str, remedy: str = "") -
         document: its JSON, as bytes, as text, or parsed already.
         source: the file, for the message.
         remedy: what to do about a damaged one: the hint of the error.
+        format_name: what it must have under "format"; None where it names none.
+        version: the newest that may stand under "version" then; looked at before anything else.
 
     Raises:
-        DamagedError: it is no JSON, or does not make sense.
+        DamagedError: it is no JSON, does not make sense, or is of another format or a newer version.
     """
     try:
         parsed = json.loads(document) if isinstance(document, bytes | str) else document
+        if format_name is not None:
+            found: _Format = _reader(_Format)(parsed)
+            if found.format != format_name:
+                raise ValueError(f"is of format {_short(found.format)}, not {format_name!r}")
+            if found.version > version:
+                reason = f"format version {found.version}, this hcq reads up to {version}"
+                raise DamagedError(f"{source}: {reason}", "upgrade hcq")
         return cast(T, _reader(cast(Any, kind))(parsed))
     # A ValueError is also what json and int raise; brackets nested by the thousand are a RecursionError.
     except (ValueError, RecursionError) as error:
@@ -126,6 +151,9 @@ def _reader(kind: Any) -> Reader:
         return partial(_dict, _reader(arguments[1]))
     if dataclasses.is_dataclass(kind):
         return _object(kind)
+    if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
+        parts = [_reader(each) for each in get_type_hints(kind, include_extras=True).values()]
+        return _checked(partial(_tuple, parts), (kind._make,))  # type: ignore[attr-defined]
     return partial(_plain, kind, _PLAIN[kind])
 
 
@@ -152,7 +180,8 @@ def _checked(read: Reader, checks: tuple[Reader, ...]) -> Reader:
 
 
 def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
+    # By type first: a list cannot be looked up, and True is 1 to `in`.
+    if type(value) not in map(type, choices) or value not in choices:
         raise ValueError(f": is {_short(value)}, not {' or '.join(map(repr, choices))}")
     return value
 

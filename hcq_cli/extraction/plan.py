@@ -15,7 +15,7 @@ from pathlib import Path
 from experts.base import Expert
 from hcq_cli.extraction.executor import Job, Outcome, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.features.records import VideoFacts, identity
+from hcq_cli.features.records import VideoFacts, identity, text_key
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
 
@@ -114,7 +114,7 @@ class ExtractionPlan:
         # A run that is killed before the video is finished need not read the file again for its hash.
         self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
         job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
-        key = _short(facts.content_hash)
+        key = text_key(facts.content_hash)  # an int takes a third of the memory of the text: there may be a million
         begun = self._begun.get(key, frozenset())
         stored_elsewhere = self._writer.experts_of_content(
             facts.content_hash, job.identities, failed_too=not self._retry_failed
@@ -148,7 +148,7 @@ class ExtractionPlan:
         """Give the duplicates what files with their bytes have; called when all else is done and in shards."""
         copied = self._writer.copy_results([(job.facts, job.identities) for job in self.duplicates])
         for job, found in zip(self.duplicates, copied, strict=True):
-            error = self._errors.get(_short(job.facts.content_hash))
+            error = self._errors.get(text_key(job.facts.content_hash))
             if found:
                 self._forget_failure(job)
                 yield Settled(Status.COPIED, job.facts)
@@ -161,17 +161,12 @@ class ExtractionPlan:
 
     def _remember_failure(self, job: Job, error: str) -> None:
         facts = job.facts
-        self._errors[_short(facts.content_hash)] = error
+        self._errors[text_key(facts.content_hash)] = error
         self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
 
     def _forget_failure(self, job: Job) -> None:
         if self._writer.known_failure(job.facts.path, job.facts.size, job.facts.mtime_ns) is not None:
             self._writer.forget_failure(job.facts.path)
-
-
-def _short(content_hash: str) -> int:
-    """The first 64 bits: an int takes a third of the memory of the text, and there may be a million."""
-    return int(content_hash[:16], 16)
 
 
 @dataclass

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State
+from hcq_cli.features.hdf5_layout import ExpertKey
 from hcq_cli.features.records import VideoFacts, state_number, text_key
-from hcq_cli.features.shard import ExpertKey, Shard
+from hcq_cli.features.shard import Shard
 
 
 @dataclass(frozen=True)

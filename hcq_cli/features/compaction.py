@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.catalog import Catalog
+from hcq_cli.features.hdf5_layout import ExpertKey
 from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders, open_shards
 from hcq_cli.features.records import text_key
-from hcq_cli.features.shard import ExpertKey, Shard
+from hcq_cli.features.shard import Shard
 from hcq_cli.features.shard_writer import ExpertResult, ShardRow, disk_errors, write_shard
 
 FULL_VIDEOS = 4096

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli import files
+from hcq_cli.errors import DamagedError
+from hcq_cli.headers import decode
 
 FAILURES = "failures.jsonl"
 HASHES = "hashes.jsonl"
@@ -21,7 +23,7 @@ HASHES = "hashes.jsonl"
 
 @dataclass(frozen=True)
 class FailureRecord:
-    """A file that could not be extracted.
+    """A file that could not be extracted, or (without an error) that was only read for its hash.
 
     Args:
         path: the file, absolute.
@@ -33,30 +35,21 @@ class FailureRecord:
     """
 
     path: str
-    error: str
-    when: str
-    content_hash: str
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> FailureRecord:
-        """A line of `failures.jsonl`, which holds the fields by their names; missing ones are empty."""
-        path, error, when, content_hash = (str(record.get(k, "")) for k in ("path", "error", "when", "content_hash"))
-        size, mtime_ns = (int(record.get(k) or 0) for k in ("size", "mtime_ns"))
-        return cls(path, error, when, content_hash, size=size, mtime_ns=mtime_ns)
-
-
-def read_failures(folder: Path) -> list[FailureRecord]:
-    """The files of a store that could not be extracted, oldest first."""
-    return [FailureRecord.from_json(record) for record in PathLog(Path(folder) / FAILURES).records.values()]
+    error: str = ""
+    when: str = ""
+    content_hash: str = ""
+    size: int = 0
+    mtime_ns: int = 0
 
 
 class PathLog:
     """The last record about each path, kept in a file of JSON lines.
 
     Args:
-        path: the file; need not exist. Lines that cannot be read (a torn last one) are passed over.
+        path: the file; need not exist. Lines that make no sense (a torn last one) are passed over.
+
+    Attributes:
+        records: by path, oldest first.
 
     Raises:
         NotRegularError: it is a link, a pipe, a device…
@@ -64,24 +57,26 @@ class PathLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.records: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, FailureRecord] = {}
         data = b""
         with suppress(FileNotFoundError):
             data = files.read_regular(path)
-        lines = [_parse(line) for line in data.splitlines()]
-        for record in lines:
-            if record is not None:
-                self.records.pop(record["path"], None)  # so that the order is that of the last lines
-                if not record.get("gone"):
-                    self.records[record["path"]] = record
+        lines = data.splitlines()
+        for line in lines:
+            with suppress(DamagedError, ValueError, RecursionError):
+                document = json.loads(line)
+                record = decode(FailureRecord, document, path)
+                self.records.pop(record.path, None)  # so that the order is that of the last lines
+                if not document.get("gone"):
+                    self.records[record.path] = record
         torn = bool(data) and not data.endswith(b"\n")
         # The next write clears overridden and torn lines away by replacing the file; else it appends.
         self._rewrite_next = torn or len(lines) != len(self.records)
 
-    def put(self, record: dict[str, Any]) -> None:
-        """Add a record; it must have a "path"."""
-        self.records[record["path"]] = record
-        self._append(record)
+    def put(self, record: FailureRecord) -> None:
+        """Add a record."""
+        self.records[record.path] = record
+        self._append(vars(record))
 
     def drop(self, path: str) -> None:
         """Forget a path."""
@@ -102,14 +97,6 @@ class PathLog:
 
     def rewrite(self) -> None:
         """Write the file anew with only what still counts."""
-        lines = (json.dumps(record, ensure_ascii=True) + "\n" for record in self.records.values())
+        lines = (json.dumps(vars(record), ensure_ascii=True) + "\n" for record in self.records.values())
         files.write_text(self._path, "".join(lines))
         self._rewrite_next = False
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    with suppress(ValueError):
-        record = json.loads(line)
-        if isinstance(record, dict) and isinstance(record.get("path"), str):
-            return record
-    return None

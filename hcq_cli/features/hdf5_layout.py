@@ -12,44 +12,73 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError
+from hcq_cli.headers import JSON, Count, decode
 
 MAGIC = b"\x89hcqftr\n"
 FORMAT = "hcq-features-shard"
 VERSION = 1
 REPAIR_HINT = "hcq features verify --mend, then hcq extract again"
 """What to run after damage: takes the damaged file out of the store, then repeats only its videos."""
+VIDEO_COLUMNS = {
+    **{"key": "<u8", "path_key": "<u8", "content_key": "<u8"},
+    **{"size": "<i8", "mtime_ns": "<i8", "duration_s": "<f8"},
+}
+VIDEO_TEXTS = ("id", "path", "content", "decoder", "warnings")
+EXPERT_COLUMNS = {"state": "<u1", "identity": "<u2", "crc": "<u4"}
 _PREFIX = struct.Struct("<8sII")
 _FIRST_READ = 1 << 14
-_MAX_HEADER_BYTES = 1 << 26
+_MAX_HEADER_BYTES = 1 << 23
 
 
-@dataclass(frozen=True)
-class Extent:
+Dtype = Literal["<u1", "<u2", "<u4", "<u8", "<i8", "<f4", "<f8"]
+MAX_DIM = 1 << 20
+
+
+class Extent(NamedTuple):
     """Where a dataset lies.
 
     Args:
         offset: bytes from the start of the file.
-        dtype: little-endian NumPy type, for example "<f4".
+        dtype: little-endian NumPy type.
         shape: its shape.
         crc: CRC-32 of its bytes; None for features and times, which have one a video.
     """
 
-    offset: int
-    dtype: str
-    shape: tuple[int, ...]
-    crc: int | None = None
+    offset: Count
+    dtype: Dtype
+    shape: tuple[Count, ...]
+    crc: Count | None = None
+
+
+class ExpertKey(NamedTuple):
+    """One expert at one width: features of two widths lie in columns of their own.
+
+    Args:
+        expert: its name.
+        dim: width of its features.
+    """
+
+    expert: str
+    dim: int
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its datasets begin with in a shard."""
+        return f"experts/{self.expert}/{self.dim}/"
 
 
 @dataclass(frozen=True)
@@ -62,16 +91,55 @@ class ShardHeader:
         extents: its datasets by name.
     """
 
-    videos: int
-    nbytes: int
-    extents: dict[str, Extent]
+    videos: Count
+    nbytes: Count = field(metadata={JSON: "bytes"})
+    extents: dict[str, Extent] = field(metadata={JSON: "datasets"})
 
-    def encode(self) -> bytes:
-        """The header as the file begins with it."""
-        datasets = {name: [e.offset, e.dtype, list(e.shape), e.crc] for name, e in self.extents.items()}
-        document = {"format": FORMAT, "version": VERSION, "videos": self.videos, "bytes": self.nbytes}
-        text = json.dumps({**document, "datasets": datasets}, separators=(",", ":")).encode()
-        return _PREFIX.pack(MAGIC, len(text), zlib.crc32(text)) + text
+    def __post_init__(self) -> None:
+        """See that every column is there, of its type and length, and inside the file. Raises ValueError."""
+        for name, (offset, dtype, shape, _) in self.extents.items():
+            inside = offset + math.prod(shape) * int(dtype[2]) <= self.nbytes
+            # Of a shape with a 0 in it the other number is bound by nothing else.
+            if not inside or len(shape) not in (1, 2) or max(shape) > max(self.nbytes, MAX_DIM):
+                raise ValueError(f"the dataset {name[:80]!a} lies outside the file")
+        one, one_more = (self.videos,), (self.videos + 1,)
+        wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+        for name, kind in VIDEO_COLUMNS.items():
+            wanted[f"videos/{name}"] = (kind, one)
+        for name in VIDEO_TEXTS:
+            wanted |= {f"videos/{name}.bytes": ("<u1", ()), f"videos/{name}.offsets": ("<i8", one_more)}
+        for key in self.experts:
+            rows = self.extents[f"{key.prefix}features"].shape[0]
+            wanted |= {f"{key.prefix}{name}": (kind, one) for name, kind in EXPERT_COLUMNS.items()}
+            wanted |= {f"{key.prefix}identities.bytes": ("<u1", ()), f"{key.prefix}identities.offsets": ("<i8", ())}
+            wanted |= {f"{key.prefix}offsets": ("<i8", one_more), f"{key.prefix}times": ("<f4", (rows,))}
+            wanted[f"{key.prefix}features"] = ("<f4", (rows, key.dim))
+        for name, (kind, expected) in wanted.items():  # (): of any length
+            found = self.extents.get(name)
+            shape = (expected or found.shape[:1]) if found is not None else ()
+            if found is None or (found.dtype, found.shape) != (kind, shape):
+                raise ValueError(f"there is no dataset {name[:80]!a} of {kind} and its shape")
+
+    @cached_property
+    def experts(self) -> list[ExpertKey]:
+        """The experts of the shard. Raises ValueError where the name of a dataset makes no sense."""
+        found = []
+        for name in self.extents:
+            if name.endswith("/features"):
+                # Names of experts have no slash, so a dataset's name can be cut there.
+                group, expert, dim, _ = [*name.split("/"), "", "", ""][:4]
+                key = ExpertKey(expert, int(dim))
+                if (group, name) != ("experts", f"{key.prefix}features") or not 0 <= key.dim <= MAX_DIM:
+                    raise ValueError(f"the dataset {name[:80]!a} belongs to no expert")
+                found.append(key)
+        return found
+
+
+def encode_header(videos: int, nbytes: int, extents: Mapping[str, Extent]) -> bytes:
+    """A header as the file begins with it; arguments are those of `ShardHeader`."""
+    document = {"format": FORMAT, "version": VERSION, "videos": videos, "bytes": nbytes, "datasets": extents}
+    text = json.dumps(document, separators=(",", ":")).encode()
+    return _PREFIX.pack(MAGIC, len(text), zlib.crc32(text)) + text
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:
@@ -112,7 +180,7 @@ def create_layout(handle: int, wanted: Mapping[str, Extent], attributes: Mapping
     # The header is written last, when offsets and checksums are known; its room is measured with the longest numbers.
     longest = {name: Extent(2**62, e.dtype, e.shape, 2**32) for name, e in wanted.items()}
     block = 512  # HDF5 looks for its signature at 512 times powers of two
-    while block < len(ShardHeader(2**62, 2**62, longest).encode()):
+    while block < len(encode_header(2**62, 2**62, longest)):
         block *= 2
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
@@ -161,17 +229,11 @@ def read_header(handle: int, path: Path) -> ShardHeader:
         text += os.pread(handle, length - len(text), _PREFIX.size + len(text))
     if len(text) != length or zlib.crc32(text) != crc:
         raise DamagedError(f"{path}: the header is damaged", REPAIR_HINT)
-    document = json.loads(text)
-    if document["format"] != FORMAT or document["version"] > VERSION:
-        raise DamagedError(
-            f"{path}: format {document['format']} version {document['version']}, this hcq reads up to {VERSION}",
-            "upgrade hcq",
-        )
+    header = decode(ShardHeader, text, path, REPAIR_HINT, format_name=FORMAT, version=VERSION)
     held = os.fstat(handle).st_size
-    if held != document["bytes"]:
-        raise DamagedError(f"{path}: is {held} bytes long and should be {document['bytes']}", REPAIR_HINT)
-    extents = {name: Extent(o, d, tuple(s), c) for name, (o, d, s, c) in document["datasets"].items()}
-    return ShardHeader(document["videos"], document["bytes"], extents)
+    if held != header.nbytes:
+        raise DamagedError(f"{path}: is {held} bytes long and should be {header.nbytes}", REPAIR_HINT)
+    return header
 
 
 class SparseFile(io.RawIOBase):

@@ -11,7 +11,6 @@ Datasets, V videos (a shard carries each id once):
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Callable
@@ -22,29 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.hdf5_layout import REPAIR_HINT, as_bytes, read_at, read_header
+from hcq_cli.features.hdf5_layout import REPAIR_HINT, ExpertKey, as_bytes, read_at, read_header
 from hcq_cli.features.open_files import OpenFile, OpenFiles
-from hcq_cli.features.records import VideoFacts
+from hcq_cli.features.records import STATES, VideoFacts
+from hcq_cli.headers import decode
 from hcq_cli.packed_strings import PackedStrings
 
 _TIMES_AHEAD_BYTES = 1 << 20
-
-
-class ExpertKey(NamedTuple):
-    """One expert at one width: features of two widths lie in columns of their own.
-
-    Args:
-        expert: its name.
-        dim: width of its features.
-    """
-
-    expert: str
-    dim: int
-
-    @property
-    def prefix(self) -> str:
-        """What the names of its datasets begin with in a shard."""
-        return f"experts/{self.expert}/{self.dim}/"
 
 
 class TokenRange(NamedTuple):
@@ -152,9 +135,7 @@ class Shard:
         file = open_files.get(self._name)  # held while it is read: it may be closed as soon as nobody holds it
         header = read_header(file.number, path)
         self.videos, self.nbytes, self._extents = header.videos, header.nbytes, header.extents
-        # Names of experts have no slash, so a dataset's name can be cut there.
-        names = [name.split("/") for name in self._extents if name.endswith("/features")]
-        self.experts = [ExpertKey(expert, int(dim)) for _, expert, dim, _ in names]
+        self.experts = header.experts
         self._columns: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, PackedStrings] = {}
         self._tokens: dict[ExpertKey, TokenColumns] = {}
@@ -183,9 +164,24 @@ class Shard:
             raise DamagedError(f"{self.path}: is cut short", REPAIR_HINT) from None
         if zlib.crc32(as_bytes(values)) != extent.crc:
             raise DamagedError(f"{self.path}: the column {name} is damaged", REPAIR_HINT)
+        if not self._makes_sense(name, values):
+            raise DamagedError(f"{self.path}: the column {name} makes no sense", REPAIR_HINT)
         values.flags.writeable = False  # the same array is handed to everyone who asks
         self._columns[name] = values
         return values
+
+    def _makes_sense(self, name: str, values: NDArray[Any]) -> bool:
+        """Whether a column points at nothing that is not there: its checksum says only that somebody wrote it so."""
+        group, _, column = name.rpartition("/")
+        if column.endswith("offsets"):
+            of = f"{group}/{'features' if column == 'offsets' else column.replace('offsets', 'bytes')}"
+            end = self._extents[of].shape[0] if of in self._extents else values[-1:]
+            return bool(len(values) and values[0] == 0 and values[-1] == end and (np.diff(values) >= 0).all())
+        if column == "state":
+            return bool(values.max(initial=0) <= len(STATES))
+        if column == "identity":
+            return bool(values.max(initial=0) < self._extents[f"{group}/identities.offsets"].shape[0] - 1)
+        return True
 
     def text(self, name: str) -> PackedStrings:
         """A column of text [V], for example "videos/id"."""
@@ -204,7 +200,7 @@ class Shard:
             mtime_ns=int(self.column("videos/mtime_ns")[at]),
             duration_s=float(self.column("videos/duration_s")[at]),
             decoder=self.text("videos/decoder")[at],
-            warnings=json.loads(self.text("videos/warnings")[at]),
+            warnings=decode(list[str], self.text("videos/warnings")[at], self.path, REPAIR_HINT),
         )
 
     def token_columns(self, key: ExpertKey) -> TokenColumns:

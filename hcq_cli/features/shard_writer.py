@@ -7,10 +7,10 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,19 @@ from numpy.typing import NDArray
 from experts.base import State, Tokens
 from hcq_cli import files
 from hcq_cli.errors import HcqError
-from hcq_cli.features.hdf5_layout import FORMAT, VERSION, Extent, ShardHeader, as_bytes, create_layout, write_at
+from hcq_cli.features.hdf5_layout import (
+    FORMAT,
+    VERSION,
+    Dtype,
+    ExpertKey,
+    Extent,
+    as_bytes,
+    create_layout,
+    encode_header,
+    write_at,
+)
 from hcq_cli.features.records import STATES, VideoFacts, VideoFeatures, state_number, text_key
-from hcq_cli.features.shard import ExpertKey, Shard
+from hcq_cli.features.shard import Shard
 from hcq_cli.packed_strings import PackedStrings
 
 TokenArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -166,7 +176,10 @@ def _write(handle: int, rows: Sequence[ShardRow]) -> None:
     states = ",".join(f"{number}={state}" for number, state in enumerate(STATES, 1))
     about = {"format": FORMAT, "version": VERSION, "states": f"0=not extracted,{states}"}
     # Single bytes have no order, and NumPy calls them "|u1".
-    extents = {name: Extent(0, values.dtype.str.replace("|", "<"), values.shape) for name, values in columns.items()}
+    extents = {
+        name: Extent(0, cast(Dtype, values.dtype.str.replace("|", "<")), values.shape)
+        for name, values in columns.items()
+    }
     for key, own in experts.items():
         tokens = int(own.counts.sum())
         extents[f"{key.prefix}features"] = Extent(0, "<f4", (tokens, key.dim))
@@ -178,10 +191,9 @@ def _write(handle: int, rows: Sequence[ShardRow]) -> None:
     for name, values in columns.items():
         data = as_bytes(values)
         write_at(handle, data, placed[name].offset)
-        placed[name] = replace(placed[name], crc=zlib.crc32(data))
+        placed[name] = placed[name]._replace(crc=zlib.crc32(data))
     # The header last: a file without it is no shard, whatever else of it is there.
-    header = ShardHeader(len(rows), os.fstat(handle).st_size, placed)
-    write_at(handle, memoryview(header.encode()), 0)
+    write_at(handle, memoryview(encode_header(len(rows), os.fstat(handle).st_size, placed)), 0)
 
 
 def _video_columns(rows: Sequence[ShardRow]) -> dict[str, NDArray[Any]]:

@@ -26,13 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.catalog import Catalog, LatestResults, StoreIds
-from hcq_cli.features.failures import FailureRecord, read_failures
-from hcq_cli.features.hdf5_layout import as_bytes
+from hcq_cli.features.failures import FAILURES, FailureRecord, PathLog
+from hcq_cli.features.hdf5_layout import ExpertKey, as_bytes
 from hcq_cli.features.incoming import list_incoming, open_incoming
 from hcq_cli.features.manifest import entries_of, generations, need_folders, open_shards
 from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord
-from hcq_cli.features.shard import ExpertKey, Shard, TokenRange
+from hcq_cli.features.shard import Shard, TokenRange
 from hcq_cli.features.transcripts import Transcript, read_transcripts
 from hcq_cli.files import Manifest
 
@@ -131,7 +131,7 @@ class FeatureStore:
 
     def failures(self) -> list[FailureRecord]:
         """The files that gave nothing, and why."""
-        return read_failures(self.folder)
+        return list(PathLog(self.folder / FAILURES).records.values())
 
     # Experts
 

@@ -11,14 +11,24 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from hcq_cli.errors import DamagedError
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.files import open_regular
+from hcq_cli.headers import decode
 
 TRANSCRIPTS = "words.jsonl"
 Transcript = list[tuple[float, str]]
 """Times in seconds, and what was said or shown then."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    content_hash: str
+    expert: str
+    words: Transcript
 
 
 def write_transcripts(folder: Path, video: VideoFeatures) -> None:
@@ -54,9 +64,10 @@ def read_transcripts(folder: Path, content_hash: str) -> dict[str, Transcript]:
     """
     found: dict[str, Transcript] = {}
     with suppress(FileNotFoundError), os.fdopen(open_regular(folder / TRANSCRIPTS), "rb") as lines:
-        for line in lines:  # one at a time: the file may be large
-            with suppress(KeyError, TypeError, ValueError, AttributeError):  # whatever a torn line may hold
-                record = json.loads(line)
-                if record.get("content_hash") == content_hash:
-                    found[str(record["expert"])] = [(float(at), str(text)) for at, text in record["words"]]
+        for line in lines:  # one at a time: the file may be large, and most lines are about other videos
+            if content_hash.encode("utf-8", "replace") in line:
+                with suppress(DamagedError):  # a torn line
+                    record = decode(_Line, line, TRANSCRIPTS)
+                    if record.content_hash == content_hash:
+                        found[record.expert] = record.words
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -150,16 +150,16 @@ class FeatureWriter:
             if (facts.size, facts.mtime_ns) == (size, mtime_ns):
                 return facts.content_hash
         for log in (self._hashes, self._failures):
-            record = log.records.get(path, {})
-            if (record.get("size"), record.get("mtime_ns")) == (size, mtime_ns):
-                return record.get("content_hash") or None
+            record = log.records.get(path)
+            if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns):
+                return record.content_hash or None
         return None
 
     def remember_hash(self, path: str, size: int, mtime_ns: int, content_hash: str) -> None:
         """Remember a content hash, so that a run that is killed need not read the file again."""
         if self.known_hash(path, size, mtime_ns) != content_hash:
             with disk_errors(self.folder / HASHES, 0):
-                self._hashes.put({"path": path, "size": size, "mtime_ns": mtime_ns, "content_hash": content_hash})
+                self._hashes.put(FailureRecord(path, content_hash=content_hash, size=size, mtime_ns=mtime_ns))
 
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next compaction or at the end of the block."""
@@ -175,14 +175,12 @@ class FeatureWriter:
         when = datetime.now(UTC).isoformat(timespec="seconds")
         record = FailureRecord(path, error, when, content_hash, size=size, mtime_ns=mtime_ns)
         with disk_errors(self.folder / FAILURES, 0):
-            self._failures.put(asdict(record))
+            self._failures.put(record)
 
     def known_failure(self, path: str, size: int, mtime_ns: int) -> FailureRecord | None:
         """How this very file failed last time; None if it did not, or has changed since."""
         record = self._failures.records.get(path)
-        if record is None or (record.get("size"), record.get("mtime_ns")) != (size, mtime_ns):
-            return None
-        return FailureRecord.from_json(record)
+        return record if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns) else None
 
     def forget_failure(self, path: str) -> None:
         """Forget that a file failed."""

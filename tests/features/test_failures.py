@@ -6,8 +6,8 @@ from pathlib import Path
 
 from feature_samples import video
 
-from hcq_cli.features.failures import read_failures
 from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
 
@@ -29,5 +29,5 @@ def test_hashes_and_failures_are_remembered(tmp_path: Path) -> None:
         write_incoming(tmp_path, video("a", path=path))
         writer.compact()
         assert writer.known_hash(path, 101, 12345) == "c0"
-    assert [failure.path for failure in read_failures(tmp_path)] == [path, "/third"]
+    assert [failure.path for failure in FeatureStore.open(tmp_path).failures()] == [path, "/third"]
     assert (tmp_path / "hashes.jsonl").read_text() == ""
