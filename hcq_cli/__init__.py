@@ -18,6 +18,7 @@ _HOME = {
     "Workspace": "hcq_cli.workspace",
     "extract": "hcq_cli.api.extraction",
     "plan_extraction": "hcq_cli.api.extraction",
+    "plan_collection": "hcq_cli.api.planning",
     "train": "hcq_cli.api.training",
     "encode": "hcq_cli.api.encoding",
     "encode_texts": "hcq_cli.api.encoding",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         remove_from_index,
         verify_index,
     )
+    from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.searching import Searcher, SearchSettings
     from hcq_cli.api.training import train
     from hcq_cli.errors import HcqError

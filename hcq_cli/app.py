@@ -27,6 +27,7 @@ COMMANDS: list[str] = [
     "query",
     "eval",
     "demo",
+    "plan",
     "features",
     "captions",
     "experts",

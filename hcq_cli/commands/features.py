@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.commands.shared import LOOKING, Session, command, size_text
 from hcq_cli.console import printable
 from hcq_cli.errors import EXIT_DAMAGED, DamagedError
 
@@ -35,14 +35,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="features", rich_help_panel=LOOKING)
 
 
-def _size(nbytes: int) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if nbytes < 1000 or unit == "GB":
-            return f"{nbytes} bytes" if unit == "bytes" else f"{nbytes:.1f} {unit}"
-        nbytes = nbytes / 1000  # type: ignore[assignment]
-    return ""
-
-
 def info(session: Session, features: StoreArgument = None) -> None:
     """Count videos, experts with their states, shards and bytes."""
     folder, console = features or session.workspace.features, session.console
@@ -63,7 +55,7 @@ def info(session: Session, features: StoreArgument = None) -> None:
 
     def human() -> None:
         shards = f"{document['shards']} shards and {store.incoming} incoming files"
-        console.text(f"{folder}: {len(store)} videos, {_size(document['bytes'])} in {shards}")
+        console.text(f"{folder}: {len(store)} videos, {size_text(document['bytes'])} in {shards}")
         names = [state for state in next(iter(states.values()), {}) if any(row[state] for row in states.values())]
         rows = [[e.name, e.dim, e.version, *(states[e.name][s] for s in names)] for e in store.experts.values()]
         console.table(["expert", "dim", "version", *names], rows)
@@ -124,7 +116,7 @@ def show(
     def human() -> None:
         console.text(printable(record.id), style="bold")
         console.text(printable(record.path))
-        console.text(f"{record.duration_s:.2f} s, {_size(record.size)}, decoded by {record.decoder or 'nothing'}")
+        console.text(f"{record.duration_s:.2f} s, {size_text(record.size)}, decoded by {record.decoder or 'nothing'}")
         rows = []
         for name, e in experts.items():
             span = f"{e['times'][0]:.2f}–{e['times'][-1]:.2f} s" if e["tokens"] else ""
@@ -158,7 +150,7 @@ def verify(
         if moved:
             console.text(f"moved aside: {len(moved)} files, to {folder / 'set-aside'}; now run hcq extract again")
         elif not damaged:
-            console.text(f"{folder}: all {found.files} files are whole ({_size(found.nbytes)})")
+            console.text(f"{folder}: all {found.files} files are whole ({size_text(found.nbytes)})")
 
     console.result(document, human)
     if damaged and not mend:
@@ -185,6 +177,6 @@ def export(
 
     def human() -> None:
         console.table(["expert", "tokens"], [[name, count] for name, count in done.tokens.items()])
-        console.text(f"{done.videos} videos -> {done.path} ({_size(done.nbytes)})")
+        console.text(f"{done.videos} videos -> {done.path} ({size_text(done.nbytes)})")
 
     console.result(document, human)

@@ -9,5 +9,6 @@ and sound, all times in seconds from the start of the file. In the order in whic
     pyav.py       the first choice: picture and sound through FFmpeg
     decord.py     the alternative
     audio.py      the sound, mono, resampled and on the clock of the frames
+    durations.py  how long files are, by their headers
     clips.py      which frames an expert gets, how large, and how pieces become clips
 """

@@ -1,0 +1,49 @@
+"""What a collection would take: counted by headers, measured on a sample, nothing kept."""
+
+from __future__ import annotations
+
+import pytest
+
+import hcq_cli as hcq
+from hcq_cli.api import planning
+from hcq_cli.errors import NotFoundError, UsageError
+
+
+def test_what_is_left_and_what_it_takes(clips, tmp_path, told):
+    workspace = hcq.Workspace(tmp_path / "work")
+    planned = hcq.plan_collection(workspace, [clips], experts="appearance", workers=1, progress=told)
+    (cost,) = planned.costs
+    assert (planned.videos, cost.videos, planned.code_bytes) == (6, 6, 6 * 256)
+    assert planned.media_s == pytest.approx(sum(1.0 + 0.2 * n for n in range(6)), abs=0.3)
+    assert cost.media_s == planned.media_s and cost.seconds > 0 and cost.feature_bytes > 0
+    assert planned.bytes == sum(path.stat().st_size for path in clips.iterdir())
+    assert not workspace.root.exists() and told.bars == {"open": 6, "measure": 6}
+
+
+def test_finished_videos_cost_nothing(clips, tmp_path):
+    workspace = hcq.Workspace(tmp_path / "work")
+    hcq.extract(workspace, [clips], experts="appearance", workers=1)
+    (cost,) = hcq.plan_collection(workspace, [clips], experts="appearance").costs
+    assert (cost.videos, cost.media_s, cost.seconds, cost.feature_bytes) == (0, 0.0, None, 0)
+
+
+def test_a_preset_whose_networks_are_missing_says_what_fetches_them(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr("experts.registry.presets", {"classic": ["audio"], "neural": ["appearance=nobody/nothing"]})
+    classic, neural = hcq.plan_collection(hcq.Workspace(tmp_path / "work"), [clips], workers=1).costs
+    assert classic.seconds and not classic.missing
+    assert "hcq models fetch nobody/nothing" in neural.missing and neural.seconds is None
+
+
+def test_many_files_are_counted_by_their_bytes(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "MOST_OPENED", 2)
+    planned = hcq.plan_collection(hcq.Workspace(tmp_path / "work"), [clips], experts="audio", workers=1)
+    assert planned.media_s == pytest.approx(9.0, rel=0.5)
+
+
+def test_what_cannot_be_planned(clips, tmp_path):
+    workspace = hcq.Workspace(tmp_path / "work")
+    with pytest.raises(NotFoundError):
+        hcq.plan_collection(workspace, [tmp_path / "none"])
+    with pytest.raises(UsageError, match="nothing"):
+        hcq.plan_collection(workspace, [clips], experts="nothing")
