@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -179,6 +180,53 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; when the block ends well, sync its files and rename it into place.
+
+    On an error nothing is left behind; after a kill, what `remove_leftover_folders` removes.
+
+    Args:
+        path: where the folder shall be; nothing may be there yet.
+    """
+    need_folder(path.parent)  # not where a link leads
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        for name in os.listdir(temporary):
+            with (temporary / name).open("rb+") as written:
+                os.fsync(written.fileno())
+        sync_folder(temporary)
+        temporary.chmod(0o777 & ~_umask())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a write or a sync
+            error.filename = str(path)
+        raise
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder of hcq's own, if it is there: renamed out of sight first, so that half of it is never seen."""
+    need_folder(path)
+    if not path.exists():
+        return
+    away = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
+    path.replace(away)  # an empty folder may be renamed over
+    sync_folder(path.parent)
+    shutil.rmtree(away)
+
+
+def remove_leftover_folders(folder: Path, *names: str) -> None:
+    """Delete what a killed writer of the folders `names` left in `folder`; call with the writer lock held."""
+    for name in names:
+        for path in folder.glob(f".{name}.*.tmp"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
 
 
 @cache

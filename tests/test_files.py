@@ -322,3 +322,21 @@ def test_killed_at_every_step_the_last_generation_is_whole(tmp_path: Path) -> No
         assert not list(held.folder.glob(".*.tmp"))
         assert held.publish({"data": [], "length": 0}).generation == manifest.generation + 1
     assert step > 8 and manifest.generation == 4
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    with files.atomic_folder(tmp_path / "a") as fresh:
+        (fresh / "x").write_text("1")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a" / "x").read_text() == "1"
+    with pytest.raises(OSError, match=str(tmp_path / "b")), files.atomic_folder(tmp_path / "b"):
+        raise OSError(28, "No space left on device")
+    (tmp_path / ".a.abcd.tmp").mkdir()
+    (tmp_path / ".c.abcd.tmp").mkdir()
+    files.remove_leftover_folders(tmp_path, "a")
+    files.remove_folder(tmp_path / "a")
+    files.remove_folder(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == [".c.abcd.tmp"]
+    (tmp_path / "link").symlink_to(tmp_path / ".c.abcd.tmp")
+    with pytest.raises(DamagedError):
+        files.remove_folder(tmp_path / "link")

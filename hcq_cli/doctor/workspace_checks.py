@@ -76,14 +76,10 @@ def _features(folder: Path) -> str:
 
 def _checkpoint(folder: Path, hashes: dict[str, str]) -> str:
     """Levels and model of the checkpoint, every file of it read and its checksum compared."""
-    from hcq_cli.errors import DamagedError
-    from hcq_cli.files import digest_file
     from hcq_cli.model.checkpoint import read_header
 
     header = read_header(folder)
-    for name, digest in header.files.items():
-        if not (folder / name).is_file() or digest_file(folder / name) != digest:
-            raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
+    header.verify()
     hashes["checkpoint"] = header.hash
     return f"{header.config.levels + 1} levels, model {header.hash[:12]}, every file's checksum right"
 

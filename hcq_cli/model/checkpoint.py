@@ -1,16 +1,20 @@
 """A trained model, and the folder it is kept in: safetensors, JSON and a tokenizer; nothing in it is a pickle.
 
-config.json          format, version, the model's shape, its hash, how it was trained; written last
+config.json          format, version, the model's shape, its hash, how it was trained; a checksum over all of it
 model.safetensors    every weight, the text encoder's included
 tokenizer.json  text_encoder.json  text.json   what builds the text encoder again, with no other file
 metrics.jsonl        one line an epoch
+earlier/HASH/        the models that later ones have replaced, each a checkpoint folder
+next/                for the instant of publishing: the new checkpoint, whole, while its files are put beside it
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +25,16 @@ from numpy.typing import NDArray
 
 from experts.neural.weight_sizes import ForeignFileError, outline, read_weight_sizes
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
-from hcq_cli.files import atomic_path, digest_bytes, digest_file, plain_name, write_json
+from hcq_cli.files import (
+    atomic_folder,
+    digest_bytes,
+    digest_file,
+    plain_name,
+    read_regular,
+    remove_folder,
+    remove_leftover_folders,
+    sync_folder,
+)
 from hcq_cli.model.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -34,8 +47,9 @@ if TYPE_CHECKING:
     from hcq_cli.model.text import CaptionEncoder
 
 FORMAT, VERSION = "hcq-checkpoint", 1
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.jsonl"
 TEXT_FILES = ("tokenizer.json", "text_encoder.json", "text.json")
+NEXT, EARLIER = "next", "earlier"
 CAPTIONS_AT_ONCE = 256
 Side = Literal["videos", "texts"]
 
@@ -53,12 +67,8 @@ class Model:
     def __init__(
         self, network: DualEncoder, caption_encoder: CaptionEncoder, model_hash: str, folder: Path | None = None
     ) -> None:
-        self.network, self.caption_encoder, self.hash, self.folder = (
-            network.eval(),
-            caption_encoder,
-            model_hash,
-            folder,
-        )
+        self.network, self.caption_encoder = network.eval(), caption_encoder
+        self.hash, self.folder = model_hash, folder
 
     @property
     def config(self) -> ModelConfig:
@@ -176,46 +186,175 @@ def no_codes(config: ModelConfig) -> HcqError:
 
 
 def save(
-    folder: Path, network: DualEncoder, caption_encoder: CaptionEncoder, about: dict[str, Any] | None = None
+    folder: Path,
+    network: DualEncoder,
+    caption_encoder: CaptionEncoder,
+    about: dict[str, Any] | None = None,
+    metrics: str = "",
 ) -> str:
-    """Write a checkpoint; config.json comes last, so that a folder without one was never finished.
+    """Publish a checkpoint; the one before it is kept in `folder/earlier`, if it is another model.
+
+    All files are written and synced aside, and become the checkpoint by one rename: a kill or a full disk at any
+    instant leaves the old one or the new one, whole. Call it with the folder's writer lock held.
 
     Args:
-        folder: made if missing; an older checkpoint in it is replaced.
+        folder: made if missing.
         network, caption_encoder: the model.
         about: how it was trained (recipe, epochs, figures); not part of the hash.
+        metrics: what metrics.jsonl shall hold.
 
     Returns:
         The model's hash.
-    """
-    from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    # Beside the old files, in the same folder: only there is moving a file into place one step that cannot half fail.
-    fresh = Path(tempfile.mkdtemp(prefix=".checkpoint-", dir=folder))
-    try:
-        caption_encoder.write(fresh)
-        with atomic_path(fresh / WEIGHTS_FILE) as temporary:
-            save_file(weights, temporary)
-        digests = {name: digest_file(fresh / name) for name in (WEIGHTS_FILE, *TEXT_FILES)}
-        shape = network.config.to_dict()
-        identity = _hash(shape, digests)
-        # From here on a kill leaves a folder without config.json: unfinished, not wrong.
-        (folder / CONFIG_FILE).unlink(missing_ok=True)
-        for name in digests:
-            (fresh / name).replace(folder / name)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    document = {"format": FORMAT, "version": VERSION, "hash": identity, "files": digests, "model": shape}
-    write_json(folder / CONFIG_FILE, {**document, "about": about or {}})
+    Raises:
+        DamagedError: what lies there is no checkpoint of hcq's, or one of a newer hcq.
+    """
+    settle(folder)
+    with atomic_folder(folder / NEXT) as fresh:
+        identity = write(fresh, network, caption_encoder, about)
+        if metrics:
+            (fresh / METRICS_FILE).write_text(metrics, "utf-8")
+        _keep_earlier(folder, identity)
+    settle(folder)
     return identity
 
 
-def _hash(shape: dict[str, Any], digests: dict[str, str]) -> str:
-    # Sorted keys and plain ASCII: the same model has the same hash whatever wrote its config.
-    body = {"shape": shape, "files": digests}
+def write(
+    folder: Path, network: DualEncoder, caption_encoder: CaptionEncoder, about: dict[str, Any] | None = None
+) -> str:
+    """Write the files of a checkpoint into a folder that nobody reads yet; returns the model's hash."""
+    caption_encoder.write(folder)
+    write_tensors({key: value.detach() for key, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
+    digests = {name: digest_file(folder / name) for name in (WEIGHTS_FILE, *TEXT_FILES)}
+    shape = network.config.to_dict()
+    identity = _hash(shape, digests)
+    document = {"format": FORMAT, "version": VERSION, "hash": identity, "files": digests, "model": shape}
+    write_signed(folder / CONFIG_FILE, {**document, "about": about or {}})
+    return identity
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors of any device as safetensors: `torch.save` would write a pickle, which can run code.
+
+    Raises:
+        OSError: they cannot be written; it names the file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))  # the library tells of a full disk by text alone
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+def settle(folder: Path) -> None:
+    """Finish what a killed run began to publish, and remove what it left; call with the writer lock held."""
+    remove_leftover_folders(folder, NEXT)
+    if not (folder / NEXT).is_dir():
+        return
+    # Readers take `next` for the checkpoint as long as it is there, so the files beside it may change one by one.
+    names = set(os.listdir(folder / NEXT)) - {CONFIG_FILE}
+    if METRICS_FILE not in names:
+        (folder / METRICS_FILE).unlink(missing_ok=True)  # of the model before
+    for name in (*sorted(names), CONFIG_FILE):
+        _place(folder / NEXT / name, folder / name)
+    sync_folder(folder)
+    remove_folder(folder / NEXT)
+
+
+def _place(source: Path, target: Path) -> None:
+    """Give a file a second name, in place of what is there; a copy where the file system has no links."""
+    temporary = target.with_name(f".{target.name}.placed.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EIO, errno.EROFS):
+            raise
+        shutil.copyfile(source, temporary)
+        with temporary.open("rb+") as copied:
+            os.fsync(copied.fileno())
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # renaming a file onto another name of itself does nothing
+
+
+def _keep_earlier(folder: Path, identity: str) -> None:
+    """Give the checkpoint that is there a place in `earlier/`, unless it is the model `identity` or kept already."""
+    remove_leftover_folders(folder / EARLIER, "*")
+    try:
+        header = read_header(folder)
+        name, files = header.hash[:12], set(header.files)
+    except NotFoundError:
+        return
+    except DamagedError:
+        need_own(folder)
+        name, files = f"damaged-{digest_file(folder / CONFIG_FILE)[:12]}", {WEIGHTS_FILE, *TEXT_FILES}
+    kept = folder / EARLIER / name
+    if identity.startswith(name) or kept.exists():
+        return
+    with atomic_folder(kept) as fresh:
+        for each in (CONFIG_FILE, METRICS_FILE, *files):
+            if (folder / each).is_file():
+                _place(folder / each, fresh / each)
+
+
+def earlier(folder: Path) -> list[Path]:
+    """The checkpoints that later ones in `folder` have replaced, by name."""
+    held = folder / EARLIER
+    return sorted(path for path in held.iterdir() if not path.name.startswith(".")) if held.is_dir() else []
+
+
+def need_own(folder: Path) -> None:
+    """See that `folder` is one that hcq may put a checkpoint in: none is there, or one of hcq's, damaged or not.
+
+    Raises:
+        DamagedError: a config.json lies there that is another program's, or a newer hcq's.
+    """
+    try:
+        document = json.loads(read_regular(folder / CONFIG_FILE, links=True))
+        name, version = document.get("format"), document.get("version")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return
+    if name != FORMAT:
+        raise DamagedError(f"{folder}: holds files of another program", "give another folder with -o")
+    if not isinstance(version, int) or version > VERSION:
+        raise DamagedError(f"{folder}: holds a checkpoint of a newer hcq", "upgrade hcq, or give another folder")
+
+
+def write_signed(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON document with a checksum over all that it says; nothing that is no number, as JSON has none."""
+    text = json.dumps({**document, "checksum": _checksum(document)}, indent=1, ensure_ascii=True, allow_nan=False)
+    path.write_text(text + "\n", "utf-8")
+
+
+def check_signed(path: Path, document: Any, unsigned: Collection[str]) -> None:
+    """Raise DamagedError if a document is not what `write_signed` wrote.
+
+    Args:
+        path: where it was read from.
+        document: as it was read.
+        unsigned: the keys that a document of an hcq before 0.2 has, which signed none.
+    """
+    if not isinstance(document, dict):
+        raise DamagedError(f"{path}: is no table", "hcq train")
+    body = {key: value for key, value in document.items() if key != "checksum"}
+    # A flip in the word "checksum" must not turn a signed document into an old one.
+    signed = document["checksum"] == _checksum(body) if "checksum" in document else set(document) <= set(unsigned)
+    if not signed:
+        raise DamagedError(f"{path}: its checksum does not match, the file is damaged", "hcq train")
+
+
+def _checksum(body: dict[str, Any]) -> str:
+    # Sorted keys and plain ASCII: the same values have the same checksum whatever wrote them.
     return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
+
+
+def _hash(shape: dict[str, Any], digests: dict[str, str]) -> str:
+    return _checksum({"shape": shape, "files": digests})
 
 
 @dataclass(frozen=True)
@@ -227,12 +366,24 @@ class CheckpointHeader:
         files: SHA-256 of each file.
         config: the model's shape.
         about: how it was trained.
+        place: the folder that the files lie in: the checkpoint's, or for an instant `next` in it.
     """
 
     hash: str
     files: dict[str, str]
     config: ModelConfig
     about: dict[str, Any]
+    place: Path
+
+    def verify(self) -> None:
+        """Compare every file with its digest.
+
+        Raises:
+            DamagedError: one is missing or damaged.
+        """
+        for name, digest in self.files.items():
+            if not (self.place / name).is_file() or digest_file(self.place / name) != digest:
+                raise DamagedError(f"{self.place / name}: missing or damaged", "hcq train")
 
 
 def read_header(folder: Path) -> CheckpointHeader:
@@ -242,17 +393,25 @@ def read_header(folder: Path) -> CheckpointHeader:
         NotFoundError: there is no checkpoint.
         DamagedError: it is damaged, foreign or of a newer version.
     """
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        unfinished = (folder / "resume").is_dir()
-        hint = "hcq train --resume" if unfinished else "hcq train --captions FILE"
-        state = "its training has not finished" if unfinished else "no checkpoint there"
-        raise NotFoundError(f"{folder}: {state}", hint)
     try:
-        document = json.loads(path.read_text("utf-8"))
+        for place in (folder / NEXT, folder):
+            if (place / CONFIG_FILE).is_file():
+                return _header(place)
+    except FileNotFoundError:  # put in its place between the two looks
+        return _header(folder)
+    unfinished = (folder / "resume").is_dir()
+    hint = "hcq train --resume" if unfinished else "hcq train --captions FILE"
+    state = "its training has not finished" if unfinished else "no checkpoint there"
+    raise NotFoundError(f"{folder}: {state}", hint)
+
+
+def _header(folder: Path) -> CheckpointHeader:
+    path = folder / CONFIG_FILE
+    try:
+        document = json.loads(read_regular(path, links=True))
         name, version = document["format"], document["version"]
         shape, files, identity = document["model"], document["files"], document["hash"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path}: not the config of an hcq checkpoint ({error})", "hcq train") from error
     if name != FORMAT:
         raise DamagedError(f"{path}: is of format {name!r}, not {FORMAT!r}", "give a folder that hcq train wrote")
@@ -260,12 +419,16 @@ def read_header(folder: Path) -> CheckpointHeader:
         raise DamagedError(f"{path}: format version {version}, this hcq reads up to {VERSION}", "upgrade hcq")
     _check_names(path, files)
     if identity != _hash(shape, files):
-        raise DamagedError(f"{path}: its hash does not match, the file is damaged", "hcq train --resume")
+        raise DamagedError(f"{path}: its hash does not match, the file is damaged", "hcq train")
+    check_signed(path, document, ("format", "version", "hash", "files", "model", "about"))
+    about = document.get("about", {})
     try:
         config = ModelConfig.from_dict(shape)
-    except (UsageError, TypeError, AttributeError) as error:
+        if not isinstance(about, dict):
+            raise TypeError("about is no table")
+    except (UsageError, TypeError, AttributeError, ValueError) as error:
         raise DamagedError(f"{path}: describes no model that there can be ({error})", "hcq train") from error
-    return CheckpointHeader(identity, files, config, document.get("about", {}))
+    return CheckpointHeader(identity, files, config, about, folder)
 
 
 def _check_names(path: Path, files: Any) -> None:
@@ -294,22 +457,28 @@ def load(folder: Path, device: str = "cpu") -> Model:
         NotFoundError: there is no checkpoint.
         DamagedError: a file is missing, damaged, or not of this model.
     """
+    while True:
+        header = read_header(folder)
+        try:
+            return _load(header, folder, device)
+        except Exception:
+            # A training that ended meanwhile has put its files in the place of those that were being read.
+            if read_header(folder) == header:
+                raise
+
+
+def _load(header: CheckpointHeader, folder: Path, device: str) -> Model:
     from safetensors.torch import load_file
 
     from hcq_cli.model import registry, text
 
-    header = read_header(folder)
-    for name, digest in header.files.items():
-        if not (folder / name).is_file() or digest_file(folder / name) != digest:
-            raise DamagedError(f"{folder / name}: missing or damaged", "hcq train --resume")
+    header.verify()
+    file = header.place / WEIGHTS_FILE
     try:
-        held = read_weight_sizes([folder / WEIGHTS_FILE])  # from the header alone
+        held = read_weight_sizes([file])  # from the header alone
     except ForeignFileError as error:
         raise DamagedError(str(error), "give a folder that hcq train wrote") from error
-    caption_encoder, weights = (
-        text.read(folder, header.config.text.max_tokens, held),
-        load_file(folder / WEIGHTS_FILE),
-    )
+    caption_encoder, weights = text.read(header.place, header.config.text.max_tokens, held), load_file(file)
     # A config may ask for a network of any size: built without memory first, it must be one that the weights fill.
     try:
         outline(lambda: registry.build_network(header.config, caption_encoder.transformer, weights), held, folder)
@@ -319,8 +488,6 @@ def load(folder: Path, device: str = "cpu") -> Model:
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        message = (
-            f"{folder / WEIGHTS_FILE}: its weights do not fit its config ({str(error).splitlines()[-1].strip()})"
-        )
+        message = f"{file}: its weights do not fit its config ({str(error).splitlines()[-1].strip()})"
         raise DamagedError(message, "hcq train") from error
     return Model(network.to(device), caption_encoder, header.hash, folder)

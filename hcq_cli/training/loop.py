@@ -21,7 +21,7 @@ from hcq_cli.datasets.batches import BatchPlan, BatchSampler, collate
 from hcq_cli.datasets.features import cached_in_memory, feature_statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
-from hcq_cli.files import digest_bytes, write_text, writer_lock
+from hcq_cli.files import digest_bytes, writer_lock
 from hcq_cli.model import checkpoint, registry, text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import training_vectors
@@ -42,8 +42,6 @@ from hcq_cli.training.optimizer import (
     set_learning_rate,
 )
 from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
-
-METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def train(
     Args:
         data: what to learn from.
         recipe: how.
-        run: the checkpoint folder.
+        run: the checkpoint folder. What it holds stays the checkpoint until the run is finished.
         observer: is told how it goes.
         must_resume: fail if there is nothing to go on from.
         device: where to compute.
@@ -86,12 +84,16 @@ def train(
 
     Raises:
         NotFoundError: `must_resume`, and nothing is there.
-        HcqError: `must_resume`, and the data or the recipe have changed.
+        HcqError: `must_resume`, and the data or the recipe have changed; or the training has diverged.
+        DamagedError: what lies in `run` is another program's, or the state to go on from is damaged.
         LockedError: another run writes there.
     """
     if not len(data.train):
         raise HcqError("no captioned video to train on", "hcq captions check FILE")
+    checkpoint.need_own(run)
     with writer_lock(run):
+        checkpoint.settle(run)
+        resume.tidy(run)
         trainer = Trainer(data, recipe, run, observer or TrainingObserver(), device)
         for warning in data.warnings:
             trainer.observer.warning(warning)
@@ -209,14 +211,14 @@ class Trainer:
         kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
         model = Model(self.network, self.caption_encoder, "")
         if self.best_epoch and self.best_epoch != self.epoch:
-            model = checkpoint.load(self.run / resume.FOLDER / resume.BEST, str(self.device))
-
+            model = checkpoint.load(resume.best_folder(self.run, self.best_epoch), str(self.device))
         method = registry.training_method(self.config.kind)(model.network, self.recipe)
         used = method.on_train_end(lambda limit: training_vectors(model, self.features, self.data.train, limit))
         if used is not None:  # other codewords than were measured after that epoch
             kept = {**kept, "used_codewords": used.share, "validation": self._validate(model)}
         about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
-        checkpoint.save(self.run, model.network, model.caption_encoder, about)
+        lines = "".join(json.dumps(line) + "\n" for line in self.history)
+        checkpoint.save(self.run, model.network, model.caption_encoder, about, metrics=lines)
         # Last: a run killed before this line goes on from its state and ends in the same checkpoint.
         resume.clear(self.run)
         return TrainingResult(self.run, self.epoch, self.seconds, kept)
@@ -231,11 +233,29 @@ class Trainer:
         sums = torch.zeros(3)
         for plan in self.sampler.epoch(self.epoch):
             found = self.step(plan, sample)
+            self._need_finite(found, plan.epoch + 1)
             sums += found
             self._report_step(plan, float(found[0]), started)
+        # The last step may have spoiled the weights, and only a step after it would tell by its loss.
+        for parameter in self.network.parameters():
+            self._need_finite(parameter, self.epoch + 1)
         self.epoch += 1
         used = self.method.on_epoch_end(sample.get(), self.epoch)
         self._close_epoch(sums / self.sampler.steps_per_epoch, used, started)
+
+    def _need_finite(self, values: torch.Tensor, epoch: int) -> None:
+        """Stop a training that has diverged: from a number that is none, no step leads back.
+
+        Raises:
+            HcqError: some value is infinite or not a number.
+        """
+        if not torch.isfinite(values).all():
+            found = " (the one before it is kept)" if (self.run / checkpoint.CONFIG_FILE).is_file() else ""
+            raise HcqError(
+                f"{self.run}: the training has diverged: in epoch {epoch} the loss or a weight is no finite number; "
+                f"no checkpoint was written{found}",
+                f"take smaller steps: --set training.optimizer_lr={self.recipe.training.optimizer_lr / 10:g}",
+            )
 
     def empty_sample(self, size: int) -> EmbeddingSample:
         """Room for `size` vectors [L+1, D] of this model."""
@@ -343,10 +363,9 @@ class Trainer:
         resume.save_state(
             self.run,
             state,
-            save_model=lambda folder: checkpoint.save(folder, self.network, self.caption_encoder),
-            save_optimizer=lambda path: save_optimizer(self.optimizer, path),
+            write_model=lambda folder: checkpoint.write(folder, self.network, self.caption_encoder),
+            write_optimizer=lambda path: save_optimizer(self.optimizer, path),
         )
-        write_text(self.run / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in self.history))
 
     def _report_step(self, plan: BatchPlan, loss: float, started: float) -> None:
         done = plan.epoch * self.sampler.steps_per_epoch + plan.step + 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hcq_cli.model.checkpoint import write_tensors
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.training.config import Recipe, TrainingConfig
 
@@ -59,14 +60,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Write Adam's moments and step counts as safetensors: `torch.save` would write a pickle, which can run code."""
-    from safetensors.torch import save_file
-
+    """Write Adam's moments and step counts."""
     state: dict[str, Tensor] = {}
     for at, values in optimizer.state_dict()["state"].items():
         # A copy, because safetensors refuses tensors that share memory.
-        state |= {f"{at}.{name}": value.detach().cpu().clone() for name, value in values.items()}
-    save_file(state, path)
+        state |= {f"{at}.{name}": value.detach().clone() for name, value in values.items()}
+    write_tensors(state, path)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:

@@ -1,27 +1,43 @@
 """The state of an unfinished run, written after every epoch: a checkpoint, Adam's state, and what was measured.
 
   RUN/resume/epoch-0007/    checkpoint files, optimizer.safetensors, progress.json
-  RUN/resume/best/          the best epoch so far by validation, if there is one
+  RUN/resume/best-0005/     the best epoch so far by validation, if there is one
 
-All randomness is a function of seed, epoch and step, so no generator's state needs to be kept.
+Each folder is filled aside, synced and published by one rename, under a name that no other has. All randomness is a
+function of seed, epoch and step, so no generator's state needs to be kept.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.errors import DamagedError
-from hcq_cli.files import need_folder, read_regular, sync_folder
+from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.files import (
+    atomic_folder,
+    digest_file,
+    need_folder,
+    read_regular,
+    remove_folder,
+    remove_leftover_folders,
+)
+from hcq_cli.model.checkpoint import (
+    CONFIG_FILE,
+    TEXT_FILES,
+    WEIGHTS_FILE,
+    check_signed,
+    model_hash,
+    write_signed,
+)
 
-FOLDER, BEST, PROGRESS = "resume", "best", "progress.json"
+FOLDER, PROGRESS = "resume", "progress.json"
 OPTIMIZER_FILE = "optimizer.safetensors"
-EPOCH_PATTERN = re.compile(r"epoch-(\d{4,})")
+STATE_PATTERN = re.compile(r"(epoch|best)-(\d{4,})")
+FIELDS = {"epoch": int, "fingerprint": str, "history": list, "best_epoch": int, "seconds": float}
 
 
 @dataclass(frozen=True)
@@ -43,75 +59,93 @@ class ResumeState:
     seconds: float
 
 
+def _folders(run: Path, kind: str) -> Iterator[tuple[int, Path]]:
+    """The states that are there, "epoch" or "best", the latest first."""
+    folder = run / FOLDER
+    need_folder(folder)
+    found = ((STATE_PATTERN.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
+    yield from sorted(((int(m[2]), path) for m, path in found if m and m[1] == kind), reverse=True)
+
+
 def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
-    """The state to go on from and its folder; None if there is none.
+    """The state to go on from and its folder; None if there is none, or only what a killed run began to delete.
 
     Raises:
         DamagedError: it cannot be read.
     """
-    folder = run / FOLDER
-    need_folder(folder)
-    names = sorted(folder.iterdir()) if folder.is_dir() else []
-    # By number: a run killed between writing an epoch and dropping the one before has left both.
-    found = [(int(match[1]), path) for path in names if (match := EPOCH_PATTERN.fullmatch(path.name))]
-    if not found:
-        return None
-    _, path = max(found)
+    for _, path in _folders(run, "epoch"):
+        if all((path / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE, *TEXT_FILES, OPTIMIZER_FILE, PROGRESS)):
+            state = _read(path)
+            if state.best_epoch in (0, state.epoch) or best_folder(run, state.best_epoch).is_dir():
+                return path, state
+    return None
+
+
+def _read(path: Path) -> ResumeState:
     try:
-        return path, ResumeState(**json.loads(read_regular(path / PROGRESS)))
-    except (OSError, ValueError, TypeError) as error:
-        raise DamagedError(f"{path}: cannot be resumed from ({error})", f"remove {folder} and train anew") from error
+        document = json.loads(read_regular(path / PROGRESS))
+        check_signed(path / PROGRESS, document, FIELDS)
+        if "checksum" in document:  # earlier versions wrote neither of these
+            if document["optimizer"] != digest_file(path / OPTIMIZER_FILE):
+                raise ValueError(f"{OPTIMIZER_FILE} is damaged")
+            if document["model"] != model_hash(path):
+                raise ValueError("its checkpoint is that of another epoch")
+        values = {name: document[name] for name in FIELDS}
+        for name, kind in FIELDS.items():
+            if not isinstance(values[name], (int, kind) if kind is float else kind):
+                raise ValueError(f"{name} is no {kind.__name__}")
+        state = ResumeState(**values)
+        if not 0 <= state.best_epoch <= state.epoch == len(state.history):
+            raise ValueError("it has not as many epochs as it says")
+    except (OSError, ValueError, TypeError, KeyError, HcqError, RecursionError) as error:
+        hint = f"remove {path.parent} and train anew"
+        raise DamagedError(f"{path}: cannot be resumed from ({error})", hint) from error
+    return state
+
+
+def best_folder(run: Path, epoch: int) -> Path:
+    """Where the checkpoint of the best epoch lies."""
+    folder = run / FOLDER / f"best-{epoch:04d}"
+    return folder if folder.is_dir() else run / FOLDER / "best"  # as 0.1.0 named it
 
 
 def save_state(
-    run: Path, state: ResumeState, save_model: Callable[[Path], object], save_optimizer: Callable[[Path], object]
+    run: Path, state: ResumeState, write_model: Callable[[Path], str], write_optimizer: Callable[[Path], object]
 ) -> None:
     """Write the state after an epoch, then drop the one before: a kill at any instant leaves one whole.
 
     Args:
         run: the run's folder.
         state: how far it has come.
-        save_model: writes the checkpoint into the folder it is given.
-        save_optimizer: writes the optimizer's state into the file it is given.
+        write_model: writes the checkpoint into the folder it is given, and returns the model's hash.
+        write_optimizer: writes the optimizer's state into the file it is given.
     """
-
-    def save_all(folder: Path) -> None:
-        save_model(folder)
-        save_optimizer(folder / OPTIMIZER_FILE)
-        (folder / PROGRESS).write_text(json.dumps(vars(state)), "utf-8")
-
-    # The best epoch before the state: if the run is killed between the two, the state does not know of that best
-    # epoch yet, and the epoch is run again.
+    tidy(run)
+    # The best epoch before the state that names it. Killed between the two, the run repeats this epoch.
     if state.best_epoch == state.epoch:
-        _replace(run / FOLDER / BEST, save_model)
-    target = run / FOLDER / f"epoch-{state.epoch:04d}"
-    _replace(target, save_all)
-    for path in (run / FOLDER).iterdir():
-        if EPOCH_PATTERN.fullmatch(path.name) and path.name != target.name:
-            shutil.rmtree(path)
+        remove_folder(run / FOLDER / f"best-{state.epoch:04d}")
+        with atomic_folder(run / FOLDER / f"best-{state.epoch:04d}") as fresh:
+            write_model(fresh)
+    remove_folder(run / FOLDER / f"epoch-{state.epoch:04d}")  # half of one that a killed run began to delete
+    with atomic_folder(run / FOLDER / f"epoch-{state.epoch:04d}") as fresh:
+        identity = write_model(fresh)
+        write_optimizer(fresh / OPTIMIZER_FILE)
+        digests = {"model": identity, "optimizer": digest_file(fresh / OPTIMIZER_FILE)}
+        write_signed(fresh / PROGRESS, {**vars(state), **digests})
+    for kind, kept in (("epoch", state.epoch), ("best", state.best_epoch)):
+        for epoch, path in list(_folders(run, kind)):
+            if epoch != kept:
+                remove_folder(path)
 
 
-def _replace(target: Path, fill: Callable[[Path], object]) -> None:
-    """Put a folder, filled, in the place of another.
-
-    Args:
-        target: the folder.
-        fill: writes its files into the folder it is given.
-    """
-    need_folder(target.parent)  # what lies there is replaced: not where a link leads
-    fresh = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    fill(fresh)
-    # Everything on disk before the name: a power cut after the rename must not find the new name on empty files.
-    sync_folder(fresh)
-    # A folder cannot be renamed onto one that has files. A kill right here leaves no best epoch, but the run goes on
-    # from the state of the epoch before, and that epoch comes out the same and is written again.
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.replace(target)
-    sync_folder(target.parent)
+def tidy(run: Path) -> None:
+    """Remove what a killed run left half written or half deleted; call with the run's writer lock held."""
+    need_folder(run / FOLDER)
+    remove_leftover_folders(run / FOLDER, "epoch-*", "best*")
+    remove_leftover_folders(run, FOLDER)
 
 
 def clear(run: Path) -> None:
     """Forget an unfinished run: what it would go on from is deleted, its checkpoint stays."""
-    shutil.rmtree(run / FOLDER, ignore_errors=True)
+    remove_folder(run / FOLDER)
+    tidy(run)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from faults import STRIDES, each_fault, faulty, no_sync  # noqa: F401
 from small_models import CAPTIONS, batch, model
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
@@ -50,6 +52,98 @@ def test_the_hash_follows_every_weight_and_the_config(tmp_path: Path) -> None:
     with torch.no_grad():
         next(changed.network.text_encoder.parameters()).view(-1)[0] += 1e-3
     assert digest(changed, {}) != plain
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_model_keeps_the_earlier_one_beside_it(saved: tuple[Model, Path]) -> None:
+    made, folder = saved
+    old = checkpoint.model_hash(folder)
+    for seed in (1, 1, 2):
+        other = model(seed)
+        checkpoint.save(folder, other.network, other.caption_encoder, metrics="{}\n" if seed == 1 else "")
+    assert len(checkpoint.earlier(folder)) == 2 and folder / "earlier" / old[:12] in checkpoint.earlier(folder)
+    found = checkpoint.load(folder / "earlier" / old[:12])
+    assert found.hash == old
+    np.testing.assert_array_equal(found.encode_texts(CAPTIONS), made.encode_texts(CAPTIONS))
+    assert "metrics.jsonl" not in files(folder)  # those of the earlier model went with it
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.usefixtures("no_sync")
+def test_a_fault_at_any_call_leaves_the_old_or_the_new_model(
+    saved: tuple[Model, Path], tmp_path: Path, stride: int
+) -> None:
+    """Killed before or after any write, sync, link, rename and removal, or with the disk full there."""
+    old, new = saved[1], model(1)
+    clean = shutil.copytree(old, tmp_path / "clean")
+    hashes = {checkpoint.model_hash(old), checkpoint.save(clean, new.network, new.caption_encoder, metrics="{}\n")}
+    after = files(clean)
+
+    def work() -> None:
+        folder = shutil.copytree(old, tmp_path / "work")
+        checkpoint.save(folder, new.network, new.caption_encoder, metrics="{}\n")
+        shutil.rmtree(folder)
+
+    for at, kind in each_fault(work, stride):
+        folder = shutil.copytree(old, tmp_path / f"{at} {kind}")
+        with suppress(OSError), faulty(at, kind):
+            checkpoint.save(folder, new.network, new.caption_encoder, metrics="{}\n")
+        assert checkpoint.load(folder).hash in hashes, (at, kind)
+        checkpoint.save(folder, new.network, new.caption_encoder, metrics="{}\n")
+        assert files(folder) == after, (at, kind)
+        shutil.rmtree(folder)
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_read_anew(saved: tuple[Model, Path], monkeypatch) -> None:
+    new, verify, turns = model(1), checkpoint.CheckpointHeader.verify, [1]
+
+    def interrupted(header: checkpoint.CheckpointHeader) -> None:
+        if turns:
+            turns.pop()
+            checkpoint.save(saved[1], new.network, new.caption_encoder)
+        verify(header)
+
+    monkeypatch.setattr(checkpoint.CheckpointHeader, "verify", interrupted)
+    assert checkpoint.load(saved[1]).hash == checkpoint.model_hash(saved[1])
+
+
+def test_other_programs_files_and_newer_checkpoints_are_not_replaced(saved: tuple[Model, Path]) -> None:
+    made, folder = saved
+    for document in ({"model_type": "bert"}, {"format": checkpoint.FORMAT, "version": 99}):
+        (folder / "config.json").write_text(json.dumps(document))
+        for work in (checkpoint.need_own, lambda at: checkpoint.save(at, made.network, made.caption_encoder)):
+            with pytest.raises(DamagedError):
+                work(folder)
+        assert json.loads((folder / "config.json").read_text()) == document
+    (folder / "config.json").write_text("{ damaged")
+    checkpoint.save(folder, made.network, made.caption_encoder)
+    assert (checkpoint.earlier(folder)[0] / "model.safetensors").is_file()
+
+
+def test_no_flip_of_a_bit_in_config_json_goes_unseen(saved: tuple[Model, Path]) -> None:
+    path = saved[1] / "config.json"
+    content, unseen = path.read_bytes(), []
+    for at in range(0, len(content), 5):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        try:
+            checkpoint.read_header(saved[1])
+        except DamagedError:
+            continue
+        unseen.append((at, bytes(flipped[at - 9 : at + 9])))
+    assert unseen == []
+
+
+def test_an_earlier_versions_config_has_no_checksum(saved: tuple[Model, Path]) -> None:
+    path = saved[1] / "config.json"
+    document = json.loads(path.read_text())
+    del document["checksum"]
+    path.write_text(json.dumps(document))
+    assert checkpoint.load(saved[1]).hash == document["hash"]
 
 
 def test_no_checkpoint_and_an_unfinished_one(tmp_path: Path) -> None:

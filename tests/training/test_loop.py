@@ -199,3 +199,29 @@ def test_not_a_number_that_no_statistics_see_is_refused_too(tmp_path: Path) -> N
         run(tmp_path, tmp_path / "a", "video.standardize=false")
     assert "hcq features verify" in caught.value.hint
     assert not (tmp_path / "a" / "config.json").exists()
+
+
+DIVERGING = ("training.optimizer_lr=1e8", "training.codeword_lr=1e8", "training.clip_norm=0")
+
+
+def test_a_training_that_diverges_stops_and_keeps_the_model_before_it(
+    place: Path, tmp_path: Path, whole: bytes
+) -> None:
+    with pytest.raises(HcqError, match=r"diverged.*no checkpoint was written$") as caught:
+        run(place, tmp_path / "a", *DIVERGING)
+    assert "training.optimizer_lr=1e+07" in caught.value.hint and caught.value.exit_code == 1
+    assert not (tmp_path / "a" / "config.json").exists()
+    run(place, tmp_path / "b")
+    with pytest.raises(HcqError, match="the one before it is kept"):
+        run(place, tmp_path / "b", *DIVERGING)
+    assert weights(tmp_path / "b") == whole
+    for path in tmp_path.rglob("*.json*"):
+        assert "NaN" not in path.read_text() and "Infinity" not in path.read_text(), path
+
+
+def test_a_last_step_that_spoils_the_weights_is_noticed(place: Path, tmp_path: Path) -> None:
+    """Its own loss is finite, and no step comes after it that would tell."""
+    settings = ("training.epochs=1", "training.min_steps=1", "training.batch_size=40", "training.warmup=0")
+    with pytest.raises(HcqError, match="diverged"):
+        run(place, tmp_path / "a", *settings, "training.optimizer_lr=1e39", "training.clip_norm=0")
+    assert not (tmp_path / "a" / "config.json").exists()
