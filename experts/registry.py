@@ -45,6 +45,8 @@ WITH_SOURCE: dict[str, str] = {
     "ocr": "experts.neural.ocr:Ocr",
     "speech": "experts.neural.speech:Speech",
     "dual": "experts.neural.dual:dual",
+    "objects": "experts.neural.classes:objects",
+    "sounds": "experts.neural.classes:sounds",
 }
 """What makes an expert of a source, by the expert's name. As text: a query must not wait for torch to be imported."""
 

@@ -4,6 +4,7 @@
 - CLAP (Wu et al., ICASSP 2023): windows of 10 s, one token each, the embedding it compares with texts.
 - Whisper (Radford et al., ICML 2023), the encoder alone: windows of 30 s, one token a second, the mean over the
   states of that second.
+- `onnx:FILE`, any ONNX network that takes windows of sound (sidecar.py), one token each.
 
 What cannot be heard (under SILENCE_DBFS of the classic expert) gives no token. Letters: n windows, dim the width of a
 vector.
@@ -11,7 +12,11 @@ vector.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +26,11 @@ from experts.base import Clip, Sampling, State, Waveform
 from experts.classic.spectrogram import is_heard
 from experts.neural.appearance import pooled
 from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
-from experts.neural.network import Reader, load_pretrained
+from experts.neural.network import Inputs, Network, Reader, load_pretrained
+from experts.neural.onnx_network import OnnxSoundNetwork, onnx_identity
 from experts.neural.preprocessing import even_windows
-from experts.neural.weights import Weights, WeightsError, first_line, locate_kind
+from experts.neural.sidecar import read_sidecar
+from experts.neural.weights import Weights, WeightsError, first_line, locate_kind, onnx_file
 
 if TYPE_CHECKING:
     import torch
@@ -51,42 +58,101 @@ def read_whisper_seconds(model: Any, inputs: dict[str, torch.Tensor]) -> torch.T
 
 
 @dataclass(frozen=True)
-class AudioFormat:
-    """What a kind of network takes for one input, and what it gives.
+class Windows:
+    """How sound is cut for a network.
 
     Args:
         hz: sample rate.
         window_s: of a window, seconds.
         per_window: tokens a window, evenly spread.
-        reader: takes the vectors out.
-        width: where the configuration says how wide its vectors are.
     """
 
     hz: int
     window_s: float
-    per_window: int
-    reader: Reader
-    width: str
+    per_window: int = 1
+
+
+@dataclass(frozen=True)
+class AudioFormat(Windows):
+    """What a kind of network takes for one input, and what it gives.
+
+    Args:
+        reader: takes the vectors out.
+        width: where the configuration says how wide its vectors are.
+    """
+
+    reader: Reader = read_pooler
+    width: str = "hidden_size"
 
 
 AUDIO_FORMATS = {
-    "audio-spectrogram-transformer": AudioFormat(16_000, 10.24, 1, reader=read_pooler, width="hidden_size"),
-    "clap": AudioFormat(48_000, 10.0, 1, reader=read_audio_embedding, width="projection_dim"),
+    "audio-spectrogram-transformer": AudioFormat(16_000, 10.24, reader=read_pooler, width="hidden_size"),
+    "clap": AudioFormat(48_000, 10.0, reader=read_audio_embedding, width="projection_dim"),
     "whisper": AudioFormat(16_000, 30.0, 30, reader=read_whisper_seconds, width="d_model"),
 }
 """By `model_type`."""
 
 
 def audio(source: str) -> NetworkExpert:
-    """The expert for a folder or id.
+    """The expert for a folder or id, or `onnx:FILE`.
 
     Raises:
         WeightsError: the weights are not there, or are of a kind that is not known.
     """
+    path = onnx_file(source)
+    if path is not None:
+        return OnnxAudio(source, path)
     return HubAudio(source, locate_kind(source, "audio", AUDIO_FORMATS, "AST, CLAP or Whisper"))
 
 
-class HubAudio(HubExpert):
+class WindowedAudio(NetworkExpert):
+    """An expert that cuts sound into windows and hears those in which there is something to hear."""
+
+    name = "audio"
+
+    @property
+    @abstractmethod
+    def windows(self) -> Windows:
+        """How it cuts."""
+
+    @abstractmethod
+    def rows(self, pieces: Sequence[NDArray[np.float32]]) -> Inputs:
+        """Windows as the network wants them, a row each."""
+
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
+        """A row a window in which something can be heard."""
+        if not clip.has_sound:
+            return State.NO_STREAM
+        sound = clip.sound(self.windows.hz)
+        length_s = len(sound.samples) / sound.hz
+        if length_s < LEAST_S:
+            return State.NO_FRAMES
+        starts = even_windows(length_s, self.windows.window_s, 1 / self.windows.hz)
+        pieces = [cut(sound, start, self.windows.window_s) for start in starts]
+        keep = np.stack([self._heard(piece) for piece in pieces])
+        if not keep.any():
+            return State.SILENT
+        heard: NDArray[np.bool_] = np.asarray(keep.any(1))
+        # Silent windows never reach the network; of a window that is heard, silent tokens are dropped afterwards.
+        rows = [piece for piece, audible in zip(pieces, heard, strict=True) if audible]
+        return PreparedInputs(self.rows(rows), self._times(sound, starts, length_s)[heard], keep[heard])
+
+    def _heard(self, piece: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of the tokens of a window have something to hear: bool [per_window]."""
+        each = round(self.windows.window_s * self.windows.hz / self.windows.per_window)
+        # Less the mean of each part, as a constant offset cannot be heard.
+        parts = [piece[at * each : (at + 1) * each] for at in range(self.windows.per_window)]
+        least = round(LEAST_S * self.windows.hz)
+        return np.array([len(part) >= least and is_heard(part - part.mean(), self.windows.hz) for part in parts])
+
+    def _times(self, sound: Waveform, starts: NDArray[np.float64], length_s: float) -> NDArray[np.float32]:
+        """The middle of what each token speaks of: float32 [n, per_window], seconds of the video."""
+        edges = np.linspace(0.0, self.windows.window_s, self.windows.per_window + 1)
+        edges = np.minimum(starts[:, None] + edges, length_s)
+        return (sound.start_s + (edges[:, :-1] + edges[:, 1:]) / 2).astype(np.float32)
+
+
+class HubAudio(HubExpert, WindowedAudio):
     """Expert for sound, by a network of transformers.
 
     Args:
@@ -95,15 +161,18 @@ class HubAudio(HubExpert):
         how: it takes sound; default: as its kind does.
     """
 
-    name = "audio"
-
     def __init__(self, source: str, found: Weights, how: AudioFormat | None = None) -> None:
-        self._format = how or AUDIO_FORMATS[found.model_type]
-        runs = f" every {self._format.window_s:g} s"
-        super().__init__(source, found, reader=self._format.reader, rows_at_once=ROWS_AT_ONCE, runs=runs)
-        self.sampling = Sampling(None, audio_hz=self._format.hz)
-        self.about = f"hears as {found.model_type} does, in windows of {self._format.window_s:g} s"
+        self._format = form = how or AUDIO_FORMATS[found.model_type]
+        runs = f" every {form.window_s:g} s"
+        super().__init__(source, found, reader=form.reader, rows_at_once=ROWS_AT_ONCE, runs=runs)
+        self.sampling = Sampling(None, audio_hz=form.hz)
+        self.about = f"hears as {found.model_type} does, in windows of {form.window_s:g} s"
         self._extractor: Any = None
+
+    @property
+    def windows(self) -> Windows:
+        """See `WindowedAudio.windows`."""
+        return self._format
 
     def width(self, config: Any) -> int:
         """See `HubExpert.width`."""
@@ -123,41 +192,73 @@ class HubAudio(HubExpert):
             what = f"{self.source}: no usable feature extractor: {first_line(error)}"
             raise WeightsError(what, "hcq models list") from error
 
-    def preprocess(self, clip: Clip) -> PreparedInputs | State:
-        """A row a window in which something can be heard."""
-        if not clip.has_sound:
-            return State.NO_STREAM
-        sound = clip.sound(self._format.hz)
-        length_s = len(sound.samples) / sound.hz
-        if length_s < LEAST_S:
-            return State.NO_FRAMES
-        starts = even_windows(length_s, self._format.window_s, 1 / self._format.hz)
-        pieces = [cut(sound, start, self._format.window_s) for start in starts]
-        keep = np.stack([self._heard(piece) for piece in pieces])
-        if not keep.any():
-            return State.SILENT
-        heard: NDArray[np.bool_] = np.asarray(keep.any(1))
-        # Silent windows never reach the network; of a window that is heard, silent tokens are dropped afterwards.
-        rows = [piece for piece, audible in zip(pieces, heard, strict=True) if audible]
-        inputs = dict(self._extractor(rows, sampling_rate=self._format.hz, return_tensors="np"))
+    def rows(self, pieces: Sequence[NDArray[np.float32]]) -> Inputs:
+        """See `WindowedAudio.rows`."""
+        inputs = dict(self._extractor(list(pieces), sampling_rate=self._format.hz, return_tensors="np"))
         if "is_longer" in inputs:
             # No window is. CLAP's extractor draws one of them at random to be, so features would differ run by run.
             inputs["is_longer"] = np.zeros_like(inputs["is_longer"])
-        return PreparedInputs(inputs, self._times(sound, starts, length_s)[heard], keep[heard])
+        return inputs
 
-    def _heard(self, piece: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which of the tokens of a window have something to hear: bool [per_window]."""
-        each = round(self._format.window_s * self._format.hz / self._format.per_window)
-        # Less the mean of each part, as a constant offset cannot be heard.
-        parts = [piece[at * each : (at + 1) * each] for at in range(self._format.per_window)]
-        least = round(LEAST_S * self._format.hz)
-        return np.array([len(part) >= least and is_heard(part - part.mean(), self._format.hz) for part in parts])
 
-    def _times(self, sound: Waveform, starts: NDArray[np.float64], length_s: float) -> NDArray[np.float32]:
-        """The middle of what each token speaks of: float32 [n, per_window], seconds of the video."""
-        edges = np.linspace(0.0, self._format.window_s, self._format.per_window + 1)
-        edges = np.minimum(starts[:, None] + edges, length_s)
-        return (sound.start_s + (edges[:, :-1] + edges[:, 1:]) / 2).astype(np.float32)
+class OnnxAudio(WindowedAudio):
+    """Expert for sound, by an ONNX file; sidecar.py tells the rate, and the length where the graph leaves it open.
+
+    Args:
+        source: as a person gave it.
+        path: the file.
+
+    Raises:
+        WeightsError: its sidecar makes no sense.
+    """
+
+    def __init__(self, source: str, path: Path) -> None:
+        self.source, self._path = source, path
+        self.sampling = Sampling(None, audio_hz=read_sidecar(path).hz)
+        self.about = f"hears as {path.name} does"
+
+    @cached_property
+    def _on_processor(self) -> OnnxSoundNetwork:
+        return OnnxSoundNetwork(self._path)
+
+    @property
+    def windows(self) -> Windows:
+        """See `WindowedAudio.windows`."""
+        network = self._on_processor
+        return Windows(network.hz, network.samples / network.hz)
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of a vector: what the network gives for silence."""
+        network = self._on_processor
+        return int(network.run(network.prepare([np.zeros(network.samples, np.float32)])).shape[1])
+
+    @cached_property
+    def weights(self) -> str:
+        """Digest of the file and its sidecar."""
+        return onnx_identity(self._path)
+
+    @property
+    def licence(self) -> str:
+        """What is known of a file that somebody brings: nothing."""
+        return "that of your file"
+
+    @property
+    def cost(self) -> str:
+        """How large it is and how often it runs."""
+        return f"{self._path.stat().st_size / 1e6:.1f} MB every {self.windows.window_s:.3g} s"
+
+    def load_preprocessor(self) -> None:
+        """Open the file: its input says how long windows are."""
+        _ = self.dim
+
+    def load_network(self, device: str) -> Network:
+        """The file as a network on `device`. Raises WeightsError."""
+        return OnnxSoundNetwork(self._path, device)
+
+    def rows(self, pieces: Sequence[NDArray[np.float32]]) -> Inputs:
+        """See `WindowedAudio.rows`."""
+        return self._on_processor.prepare(pieces)
 
 
 def cut(sound: Waveform, start_s: float, window_s: float) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.neural.network import Inputs, count_rows
-from experts.neural.sidecar import Sidecar, read_sidecar, sidecar_path
+from experts.neural.sidecar import read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, digest, first_line
 
 OPEN_SIDE = 224
@@ -28,16 +28,21 @@ def onnx_identity(path: Path) -> str:
     return f"sha256:{digest([path, *beside, *([sidecar] if sidecar.is_file() else [])])}"
 
 
-class OnnxNetwork:
-    """An open ONNX file with one input: a batch of pictures.
+class OnnxGraph:
+    """An open ONNX file with one input, and the sidecar beside it; what the input holds is a subclass's.
 
     Args:
         path: the file.
         device: cpu, or a device for which this onnxruntime has a provider; "auto" takes the best there is.
 
     Raises:
-        WeightsError: it cannot be opened, or has more than one input.
+        WeightsError: it cannot be opened, takes something else, or has no output that its sidecar names.
     """
+
+    rank: int
+    """Axes of its input."""
+    takes: str
+    """What the input holds, in words."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self.path = path
@@ -45,31 +50,15 @@ class OnnxNetwork:
         self.inputs = self._session.get_inputs()
         self.shapes: dict[str, list[Any]] = {each.name: list(each.shape) for each in self._session.get_outputs()}
         self.outputs = list(self.shapes)
-        if len(self.inputs) != 1 or len(self.inputs[0].shape) != 4:
+        if len(self.inputs) != 1 or len(self.inputs[0].shape) != self.rank:
             shapes = ", ".join(f"{each.name} {each.shape}" for each in self.inputs)
-            raise WeightsError(f"{path}: takes {shapes}, not one batch of pictures", "export it with one input")
-        self.sidecar = self._read_sidecar()
-
-    def _read_sidecar(self) -> Sidecar:
-        """The sidecar, with the size of the graph where it has none."""
-        sidecar = read_sidecar(self.path)
+            raise WeightsError(f"{path}: takes {shapes}, not {self.takes}", "export it with one input")
+        sidecar = read_sidecar(path)
         for name in (sidecar.output, sidecar.scores, sidecar.boxes):
             if name is not None and name not in self.outputs:
                 known = ", ".join(self.outputs)
-                raise WeightsError(f"{sidecar_path(self.path)}: there is no output {name!r}", f"it has {known}")
-        shape = self.inputs[0].shape
-        # Width and height: the last two of [n, 3, H, W] in reverse, or the middle ones of [n, H, W, 3].
-        sides = shape[:0:-1][:2] if sidecar.layout == "NCHW" else (shape[2], shape[1])
-        fixed = [side if isinstance(side, int) and side > 0 else None for side in sides]
-        wanted = sidecar.size or (fixed[0] or OPEN_SIDE, fixed[1] or OPEN_SIDE)
-        if any(side not in (None, own) for side, own in zip(fixed, wanted, strict=True)):
-            what = f"{sidecar_path(self.path)}: the size is {list(wanted)}, but the network takes {fixed}"
-            raise WeightsError(what, "take the size out of it")
-        return replace(sidecar, size=wanted)
-
-    def prepare(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Inputs:
-        """RGB frames as the network wants them."""
-        return {self.inputs[0].name: np.stack([self.sidecar.prepare(frame) for frame in frames])}
+                raise WeightsError(f"{sidecar_path(path)}: there is no output {name!r}", f"it has {known}")
+        self.sidecar = sidecar
 
     def call(self, inputs: Inputs, names: Sequence[str]) -> list[NDArray[Any]]:
         """Run it on n rows, as many at once as it takes; each output has the n rows along its first axis."""
@@ -85,9 +74,75 @@ class OnnxNetwork:
         return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
     def run(self, inputs: Inputs) -> NDArray[np.float32]:
-        """Inputs of n rows -> float32 [n, dim], of the output that the sidecar names."""
+        """Inputs of n rows -> float32 [n, dim], of the output that the sidecar names; of bytes, 255 is 1."""
         (found,) = self.call(inputs, [self.sidecar.output or self.outputs[0]])
-        return vectors(np.asarray(found, np.float32))
+        # A network in eight bits gives its probabilities in them, too.
+        unit = np.float32(1 / 255) if found.dtype == np.uint8 else np.float32(1)
+        return vectors(np.asarray(found, np.float32) * unit)
+
+
+class OnnxNetwork(OnnxGraph):
+    """An ONNX file that takes a batch of pictures.
+
+    Args:
+        path, device: as `OnnxGraph`.
+
+    Raises:
+        WeightsError: as `OnnxGraph`; or its sidecar names a size that it does not take.
+    """
+
+    rank, takes = 4, "one batch of pictures"
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        super().__init__(path, device)
+        sidecar, shape = self.sidecar, self.inputs[0].shape
+        # Only a picture's colours are 3: a graph that has them last need not say so.
+        layout = sidecar.layout or ("NHWC" if shape[3] == 3 and shape[1] != 3 else "NCHW")
+        # Width and height: the last two of [n, 3, H, W] in reverse, or the middle ones of [n, H, W, 3].
+        sides = shape[:0:-1][:2] if layout == "NCHW" else (shape[2], shape[1])
+        fixed = [side if isinstance(side, int) and side > 0 else None for side in sides]
+        wanted = sidecar.size or (fixed[0] or OPEN_SIDE, fixed[1] or OPEN_SIDE)
+        if any(side not in (None, own) for side, own in zip(fixed, wanted, strict=True)):
+            what = f"{sidecar_path(path)}: the size is {list(wanted)}, but the network takes {fixed}"
+            raise WeightsError(what, "take the size out of it")
+        self.sidecar = replace(sidecar, size=wanted, layout=layout)
+
+    def prepare(self, frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Inputs:
+        """RGB frames as the network wants them; one that takes bytes gets the pixels as they are."""
+        asked = self.inputs[0]
+        prepare = self.sidecar.pixels if asked.type == "tensor(uint8)" else self.sidecar.prepare
+        rows = np.stack([prepare(frame) for frame in frames])
+        return {asked.name: rows.astype(np.float16) if asked.type == "tensor(float16)" else rows}
+
+
+class OnnxSoundNetwork(OnnxGraph):
+    """An ONNX file that takes windows of mono sound, float32 [n, samples] in -1..1.
+
+    Attributes:
+        hz: samples a second, of the sidecar.
+        samples: of a window.
+
+    Args:
+        path, device: as `OnnxGraph`.
+
+    Raises:
+        WeightsError: as `OnnxGraph`.
+    """
+
+    rank, takes = 2, "one batch of windows of sound [n, samples]"
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        super().__init__(path, device)
+        fixed = self.inputs[0].shape[1]
+        self.hz = self.sidecar.hz
+        self.samples = fixed if isinstance(fixed, int) and fixed > 0 else round(self.sidecar.window_s * self.hz)
+
+    def prepare(self, windows: Sequence[NDArray[np.float32]]) -> Inputs:
+        """Windows of at most `samples` as rows; shorter ones are filled up with silence."""
+        rows = np.zeros((len(windows), self.samples), np.float32)
+        for row, window in zip(rows, windows, strict=True):
+            row[: len(window)] = window[: self.samples]
+        return {self.inputs[0].name: rows}
 
 
 def vectors(found: NDArray[np.float32]) -> NDArray[np.float32]:

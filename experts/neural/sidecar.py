@@ -2,7 +2,7 @@
 
     {
       "size": [227, 227],           width, height in pixels; default: the graph's own, 224 where it leaves them open
-      "layout": "NCHW",             or "NHWC"; default NCHW
+      "layout": "NCHW",             or "NHWC"; default NHWC where the graph's last axis is 3, else NCHW
       "colour": "RGB",              or "BGR"; default RGB
       "scale": 0.00392156862745098, what a value of 0..255 is multiplied with first; default 1/255
       "mean": 0,                    is then taken off; a number or one a colour, in the order of "colour"; default 0
@@ -10,12 +10,16 @@
       "fit": "crop",                the middle, without changing the aspect; or "stretch": all of it; default crop
                                     (a face detector always sees all of it)
       "output": "features",         name of the output with the vectors; default: the first
+      "hz": 16000,                  sound: samples a second; default 16000
+      "window_s": 10,               sound: seconds of a window where the graph leaves it open; default 10
+      "labels": "labels.txt",       a classifier: file beside it with the names of its classes (classes.py)
+      "activation": "softmax",      a classifier: or "sigmoid", what makes probabilities of its output; or "none"
       "scores": "scores",           face detection: the output [1, n, 2] of which the last column counts
       "boxes": "boxes",             face detection: the output [1, n, 4], left, top, right, bottom in 0..1
       "least_score": 0.9            face detection: what is less sure is no face; default 0.9
     }
 
-Every line may be left out, and so may the file.
+Every line may be left out, and so may the file. A graph that takes bytes (uint8) gets the pixels as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +36,13 @@ from numpy.typing import NDArray
 
 from experts.neural.weights import WeightsError
 
-CHOICES = {"layout": ("NCHW", "NHWC"), "colour": ("RGB", "BGR"), "fit": ("stretch", "crop")}
+CHOICES = {
+    "layout": ("NCHW", "NHWC"),
+    "colour": ("RGB", "BGR"),
+    "fit": ("stretch", "crop"),
+    "activation": ("softmax", "sigmoid", "none"),
+}
+HIGHEST_HZ, LONGEST_WINDOW_S = 192_000, 30.0
 HINT = "experts/neural/sidecar.py lists what the file may say"
 
 
@@ -41,7 +51,7 @@ class Sidecar:
     """How pictures are prepared for an ONNX network; see the top of this file."""
 
     size: tuple[int, int] | None = None
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Literal["NCHW", "NHWC"] | None = None
     colour: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
@@ -51,19 +61,28 @@ class Sidecar:
     scores: str | None = None
     boxes: str | None = None
     least_score: float = 0.9
+    hz: int = 16_000
+    window_s: float = 10.0
+    labels: str | None = None
+    activation: Literal["softmax", "sigmoid", "none"] | None = None
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """An RGB frame as the network wants it: uint8 [h, w, 3] -> float32 [3, height, width] or [height, width, 3].
 
         The size must be known: what runs the network fills it in from the graph where the file has none.
         """
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        colours = (-1, 1, 1) if self.layout != "NHWC" else (-1,)
+        # In this order, because that is how torchvision and most exports state their figures.
+        values = self.pixels(image).astype(np.float32) * np.float32(self.scale) - mean.reshape(colours)
+        return values / std.reshape(colours)
+
+    def pixels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The pixels that `prepare` makes its values of: uint8, of the same shape."""
         assert self.size is not None
         small = fitted(image, self.size, self.fit)
-        pixels = small[..., ::-1] if self.colour == "BGR" else small
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        # In this order, because that is how torchvision and most exports state their figures.
-        values = (pixels.astype(np.float32) * np.float32(self.scale) - mean) / std
-        return np.ascontiguousarray(values.transpose(2, 0, 1) if self.layout == "NCHW" else values)
+        ordered = small[..., ::-1] if self.colour == "BGR" else small
+        return np.ascontiguousarray(ordered.transpose(2, 0, 1) if self.layout != "NHWC" else ordered)
 
 
 def sidecar_path(network: Path) -> Path:
@@ -117,8 +136,13 @@ def _checked_value(key: str, value: Any) -> Any:
         return _per_colour(key, value)
     if key in ("scale", "least_score"):
         return float(value)
+    if key in ("hz", "window_s"):
+        number, most = float(value), HIGHEST_HZ if key == "hz" else LONGEST_WINDOW_S
+        if not 0 < number <= most:
+            raise ValueError(f"{key!r} is {value!r}, not between 0 and {most:g}")
+        return int(number) if key == "hz" else number
     if not isinstance(value, str):
-        raise ValueError(f"{key!r} is {value!r}, not the name of an output")
+        raise ValueError(f"{key!r} is {value!r}, not the name of {'a file' if key == 'labels' else 'an output'}")
     return value
 
 
