@@ -227,7 +227,7 @@ def _summarize(
     if every_track and said_s - reached_s > max(SHORT_S, SHORT_SHARE * said_s):
         told.append(f"only {reached_s:.1f} s of {said_s:.1f} s could be decoded")
     if assembler.late_sound_s:
-        told.append(f"{assembler.late_sound_s:.1f} s of sound lie too far from their pictures and were left out")
+        told.append(f"{assembler.late_sound_s:.2g} s of sound lie too far from their pictures and were left out")
     return ExtractedVideo(
         error=_reason_for_nothing(media, assembler, collectors),
         lasting=every_track and not broken,  # another expert may do better, or ask for the other track

@@ -11,7 +11,7 @@ import numpy as np
 from hcq_cli.media.decoder import Sound
 
 JITTER_S = 0.05
-"""Times of sound packets are rounded and wander this much; only a larger step is a gap or a jump."""
+"""Times of sound packets are rounded and wander this much; only a larger step on is a gap."""
 
 
 class AudioConverter:
@@ -55,7 +55,8 @@ class _Output:
 
     def convert(self, frame: Any, time_s: float | None) -> Iterator[Sound]:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        jumped = self._next_s is None or (time_s is not None and abs(time_s - self._decoded_s) > JITTER_S)
+        # Only on: sound whose times stand still or go back a little is laid after what there is, never over it.
+        jumped = self._next_s is None or (time_s is not None and time_s - self._decoded_s > JITTER_S)
         if jumped or form != self._form:
             yield from self.finish()
             # The mean over the channels is taken after resampling: FFmpeg's own mixing to mono can exceed 1.

@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from hcq_cli.media.audio import AudioConverter
+from hcq_cli.media.clock import FileClock
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
@@ -28,6 +29,14 @@ UNTIMED = {"avi"}
 """Containers without presentation times: what FFmpeg makes up for them is late, and out of order with B-frames."""
 CHUNK_BYTES, MOST_MISSING = 8, 100
 """A frame of an AVI takes at least so many bytes; no more than so many times the file is believed to be missing."""
+FROM_ZERO = {"matroska,webm", "asf"}
+"""Containers that say when they end, and not how long they are: the same only where they start at 0."""
+NEAR_S = 1.0
+"""A track that ends this near to the end of the file is what its length was taken from, seconds."""
+FIRST_ONLY = {"flv", "asf"}
+"""Of two such files behind one another FFmpeg reads the first and says nothing."""
+MOST_UNREAD = 0.3
+"""More than this share of a file behind its last packet is no index, but something that was not read."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -121,6 +130,7 @@ class PyAVMedia:
             raise CannotOpenError("neither a video nor an audio track in it")
         self.duration_s = said_s(self.container, self.video)
         self._zero_s = start_s(self.container)
+        self._clock = FileClock(self.container, self._zero_s)
         self._wanted = [
             *([self.video] if see and self.video else []),
             *([self.audio] if hear_hz and self.audio else []),
@@ -131,6 +141,8 @@ class PyAVMedia:
         self._damage: dict[str, TrackDamage] = {}
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
+        self._last: PyAVPicture | None = None
+        self._repeated_s = 0.0  # how long empty packets show the last picture
 
     def close(self) -> None:
         """See `Media.close`."""
@@ -149,24 +161,61 @@ class PyAVMedia:
             for packet in self._packets(streams) if streams else ():
                 yield from self._decode(packet)
             yield from self._converter.finish()
+            if self._last is not None:
+                self._last.duration_s = max(self._last.duration_s, self._repeated_s - self._last.time_s)
         finally:  # also when the caller has seen enough
+            self.warnings += self._clock.warnings
+            if self._clock.mended:  # by its own clock the file is some hours longer or shorter
+                self.duration_s = None
             self.warnings += [damage.describe(kind) for kind, damage in self._damage.items()]
 
     def _packets(self, streams: list[Any]) -> Iterator[Any]:
-        """The packets, then an empty one a stream, which makes the decoders give what they hold back."""
-        flushed = False
+        """The packets of `streams` on the one clock, then an empty one each: decoders give what they hold back."""
+        wanted = {stream.index for stream in streams}
+        timed = {stream.index for stream in (self.video, self.audio) if stream is not None and not self._untimed}
+        others_s, read_bytes = 0.0, 0
         try:
-            for packet in self.container.demux(streams):
-                flushed = flushed or packet.size == 0
+            # Of all tracks, asked for or not: the clock of what is decoded must not depend on what is asked for.
+            for packet in self._demux():
+                index = packet.stream_index
+                read_bytes = max(read_bytes, (packet.pos or 0) + packet.size)
+                end_s = self._clock.put_on(packet) if index in timed else None
+                if packet.stream.type not in ("video", "audio") and packet.pts is not None:
+                    others_s = max(others_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if index not in wanted:
+                    continue
                 self.packets += 1
-                yield packet
+                if packet.size:
+                    yield packet
+                elif end_s is not None and packet.stream is self.video:
+                    # No bytes: the picture before it stays, by the specification of Theora, and in QuickTime too.
+                    self._repeated_s = end_s
+            self._leave_out_others(others_s - self._zero_s)
+            self._warn_of_rest(read_bytes)
         except (av.FFmpegError, OSError) as error:
             self.warnings.append(f"the file breaks off: {reason(error)}")
-        if not flushed:  # PyAV's own empty packets come only where the file ends well
-            for stream in streams:
-                packet = av.Packet()
-                packet.stream = stream
-                yield packet
+        for stream in streams:
+            packet = av.Packet()
+            packet.stream = stream
+            yield packet
+
+    def _demux(self) -> Iterator[Any]:
+        try:
+            yield from self.container.demux()
+        except IndexError:  # PyAV at the end of a file in which a further track had come up on the way
+            return
+
+    def _warn_of_rest(self, read_bytes: int) -> None:
+        rest = self.container.size - read_bytes
+        if self.container.format.name in FIRST_ONLY and read_bytes and rest > MOST_UNREAD * self.container.size:
+            several = "if it is several files in one, take them apart"
+            self.warnings.append(f"of its {self.container.size} bytes the last {rest} hold no packets: {several}")
+
+    def _leave_out_others(self, others_s: float) -> None:
+        """At the end of the file: where its length is that of its subtitles or data, take that of its pictures."""
+        reached_s = self._clock.reached_s
+        if reached_s and self.duration_s and reached_s < self.duration_s <= others_s + NEAR_S:
+            self.duration_s = reached_s
 
     def _decode(self, packet: Any) -> Iterator[Picture | Sound]:
         stream, kind = packet.stream, _kind(packet.stream)
@@ -219,11 +268,14 @@ class PyAVMedia:
         duration_s = float(frame.duration * base) if frame.duration else 0.0
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
-        # Without a stamp it follows the frame before it.
+        # Without a stamp, or with one that goes back, it follows the frame before it: they come in their order.
         time_s = self._reached_s["picture"] if stamp is None else float(stamp * base) - self._zero_s
+        if self._last is not None and time_s < self._last.time_s:
+            time_s = self._reached_s["picture"]
         self._reached_s["picture"] = time_s + duration_s
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-        return PyAVPicture(frame, time_s, duration_s, aspect, self._reformatters)
+        self._last = PyAVPicture(frame, time_s, duration_s, aspect, self._reformatters)
+        return self._last
 
     def _stamp_by_order(self, frame: Any, stream: Any) -> int | None:
         """When a frame is shown, where the file has no presentation times: frames come out of the decoder in the
@@ -266,10 +318,14 @@ def said_s(container: Any, video: Any) -> float | None:
     """
     # A container counts its own times in microseconds, whatever its streams count in.
     seconds = container.duration / 1e6 if container.duration else None
-    if container.format.name not in UNTIMED or video is None or not video.guessed_rate:
+    if seconds is not None and container.format.name in FROM_ZERO and 0 < start_s(container) < seconds:
+        seconds -= start_s(container)
+    if container.format.name not in UNTIMED or video is None:
         return seconds
     if video.frames * CHUNK_BYTES <= container.size * MOST_MISSING:  # a broken header may say anything
-        seconds = max(seconds or 0.0, float(video.frames / video.guessed_rate))
+        # In ticks of its own clock, not at the rate of the pictures: that may be a half of it, where every other
+        # chunk is empty.
+        seconds = max(seconds or 0.0, float(video.frames * video.time_base))
     return seconds
 
 

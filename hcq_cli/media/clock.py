@@ -1,0 +1,161 @@
+"""The clock of a file: the times of all its tracks on one clock that only goes forward.
+
+A file may be several recordings behind one another, each with a clock of its own: transport streams joined byte by
+byte, recorders that reconnect, splices. Then the times go back in the middle, or leap an hour on with nothing in
+between. Each stretch with a clock of its own is a part; a part goes on where the one before ends, for picture and
+sound alike. Other programs do so too (FFmpeg's `-dts_delta_threshold`), but shift all tracks at the first packet of
+a new part, which spoils those packets of the old one that come a little later: here each track changes by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import av
+
+BACK_S = 0.1
+"""The times at which packets are to be decoded never go back within a recording; this much is rounding, seconds."""
+LEAP_S = 10.0
+"""A step on of more than this, in all tracks, is a new part and not a pause; FFmpeg's own threshold, seconds."""
+OVERLAP_S = 1.0
+"""How far the sound of a part may reach into the next one's, where recordings were cut between packets, seconds."""
+LAST_PARTS = 8
+"""A track looks for its place among so many parts: a damaged file may have thousands."""
+LIVE = {"flv", "live_flv"}
+"""Streams whose clock may leap, beside those of which FFmpeg knows it."""
+
+
+@dataclass
+class _Track:
+    """Where a track is.
+
+    Args:
+        part: which part its last packet belonged to.
+        clock_s: of that packet, on the file's own clock, seconds.
+        reached_s: how far its packets have come on the mended clock, seconds.
+    """
+
+    part: int
+    clock_s: float | None = None
+    reached_s: float = 0.0
+
+
+class FileClock:
+    """Puts packets on one clock.
+
+    Args:
+        container: the open file.
+        start_s: when it starts on its own clock, seconds.
+    """
+
+    def __init__(self, container: Any, start_s: float) -> None:
+        self._is_stream = (
+            bool(container.format.flags & av.format.Flags.ts_discont.value) or container.format.name in LIVE
+        )
+        self._start_s = start_s
+        self._shifts_s = [0.0]  # one a part; the first keeps its times
+        self._tracks: dict[int, _Track] = {}
+        self.reached_s = 0.0
+        """How far the packets of any track have come, seconds from the start of the file."""
+        self._steps: list[str] = []
+        self._pauses: list[str] = []
+
+    def put_on(self, packet: Any) -> float | None:
+        """Change the times of a packet to those of the one clock; call for every packet of picture and sound.
+
+        Returns:
+            when it ends, seconds from the start of the file; None if it has no times: it follows the one before it.
+        """
+        times = [time for time in (packet.dts, packet.pts) if time is not None]
+        if not times:
+            return None
+        base_s = float(packet.time_base)
+        if self._is_stream and abs(times[-1] - times[0]) * base_s > LEAP_S:
+            packet.pts = None  # the last packet before a leap: FFmpeg guesses its time from the next one's
+            times = times[:1]
+        shown = times[-1]
+        # Streams have times of decoding, which never go back. Elsewhere FFmpeg makes them up, and not always so: but
+        # no key picture is shown before one that came earlier.
+        clock = times[0] if self._is_stream else shown if packet.is_keyframe else None
+        shift_s = self.shift_s(packet.stream_index, None if clock is None else clock * base_s, shown * base_s)
+        if shift_s:
+            ticks = round(shift_s / base_s)
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        end_s = (shown + (packet.duration or 0)) * base_s + shift_s - self._start_s
+        track = self._tracks[packet.stream_index]
+        track.reached_s = max(track.reached_s, end_s)
+        self.reached_s = max(self.reached_s, end_s)
+        return end_s
+
+    def shift_s(self, index: int, clock_s: float | None, shown_s: float) -> float:
+        """How far a packet must be moved on, seconds.
+
+        Args:
+            index: of its track.
+            clock_s: a time that cannot go back within a part, on the file's own clock, seconds; None if it has none.
+            shown_s: when it is shown or heard, on the file's own clock, seconds.
+        """
+        track = self._tracks.setdefault(index, _Track(len(self._shifts_s) - 1))
+        if clock_s is None:
+            return self._shifts_s[track.part]
+        before_s, track.clock_s = track.clock_s, clock_s
+        back = before_s is not None and clock_s < before_s - BACK_S
+        pause_s = clock_s + self._shifts_s[track.part] - self._start_s - self.reached_s
+        leaps = pause_s > LEAP_S
+        if leaps and not self._is_stream:
+            # A file that is not a stream may well show one picture for hours; where there is sound too, it is odd.
+            if before_s is not None and len(self._tracks) > 1:
+                self._pauses.append(f"{pause_s:.1f} s at {self.reached_s:.1f} s")
+        elif back or leaps:
+            known = self._part_that_goes_on(track, shown_s)
+            track.part = known if known is not None else self._begin_part(shown_s)
+        return self._shifts_s[track.part]
+
+    @property
+    def mended(self) -> bool:
+        """Whether there is more than one part: what the file says of its length is then of no use."""
+        return len(self._shifts_s) > 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was mended, and what was odd and was left, for people."""
+        told = []
+        if self._steps:
+            told.append(f"its clock {_first(self._steps)}: joined there to one that only goes forward")
+        if self._pauses:
+            told.append(f"its clock leaps on by {_first(self._pauses)}, with nothing in between: left as it is")
+        return told
+
+    def _part_that_goes_on(self, track: _Track, shown_s: float) -> int | None:
+        """The part of another track in which this one goes on where it was; None if there is none.
+
+        Also the one that the track left a moment ago, for a packet whose time was wrong.
+        """
+        gaps = {
+            part: shown_s + self._shifts_s[part] - self._start_s - track.reached_s
+            for part in range(max(0, len(self._shifts_s) - LAST_PARTS), len(self._shifts_s))
+            if part != track.part
+        }
+        near = [
+            part
+            for part, gap in gaps.items()
+            # An earlier part may be taken up again only where nothing would come to lie over what followed it.
+            if (-OVERLAP_S if part > track.part else -BACK_S) <= gap
+            and gap <= self.reached_s - track.reached_s + LEAP_S
+        ]
+        return min(near, key=lambda part: abs(gaps[part]), default=None)
+
+    def _begin_part(self, shown_s: float) -> int:
+        """The number of a new part, which begins where all tracks of those before it have ended."""
+        shift_s = self.reached_s + self._start_s - shown_s
+        step_s = self._shifts_s[-1] - shift_s
+        turns = f"leaps {step_s:.1f} s on" if step_s > 0 else f"goes back {-step_s:.1f} s"
+        self._steps.append(f"{turns} at {self.reached_s:.1f} s")
+        self._shifts_s.append(shift_s)
+        return len(self._shifts_s) - 1
+
+
+def _first(of: list[str]) -> str:
+    return of[0] + (f" (and {len(of) - 1} times more)" if len(of) > 1 else "")

@@ -1,0 +1,211 @@
+"""Files whose clock goes back, leaps or stands still: everything in them is seen and heard, in order, at its time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from decoded_clips import decoder
+from sample_videos import film, numbered, read_number
+
+from experts.base import Clip, Sampling, State, Tokens
+from hcq_cli.extraction.pipeline import ExtractedVideo, extract_video
+from hcq_cli.media.decoder import CannotOpenError
+
+HZ = 48_000
+CODECS = {
+    ".ts": ("libx264", "mp2"),
+    ".mpg": ("mpeg2video", "mp2"),
+    ".mkv": ("libx264", "mp2"),
+    ".wmv": ("wmv2", "libmp3lame"),
+    ".flv": ("libx264", "libmp3lame"),
+}
+
+
+class Witness:
+    """Notes the numbers of the frames it gets, their times, and when something can be heard."""
+
+    name, dim, version, weights = "witness", 1, "1", ""
+    sampling = Sampling(25.0, 160, 16_000)
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.times: list[float] = []
+        self.loud_s: list[float] = []
+        self.samples = 0
+
+    def prepare(self, device: str) -> None: ...
+
+    def extract(self, clip: Clip) -> Tokens:
+        frames, sound = clip.frames(self.sampling), clip.sound(16_000)
+        self.numbers += [read_number(image) for image in frames.images]
+        self.times += frames.times.tolist()
+        loud = np.flatnonzero(np.abs(sound.samples) > 0.2) / 16_000 + sound.start_s
+        self.loud_s += [round(float(at), 3) for at in loud]
+        self.samples += len(sound.samples)
+        return Tokens.none(1, State.NOTHING_FOUND)
+
+
+def watch(path: Path, by: str = "pyav") -> tuple[Witness, ExtractedVideo]:
+    witness = Witness()
+    found = extract_video(str(path), [witness], decoder(by))
+    if found.error is not None:
+        raise CannotOpenError(found.error)
+    return witness, found
+
+
+def part(path: Path, first: int, count: int, at_s: float, click_at_s: float | None = None) -> bytes:
+    """A film of `count` frames at 25 a second, numbered from `first`, whose clock begins at `at_s`; its bytes."""
+    sound = np.zeros(count * HZ // 25, np.float32)
+    if click_at_s is not None:
+        sound[round(click_at_s * HZ) :][: HZ // 5] = 0.8 * np.sign(np.sin(np.arange(HZ // 5) / 8))
+    codec, sound_codec = CODECS[path.suffix]
+    images = [numbered(first + at) for at in range(count)]
+    options = {"g": "10", "bf": "2"} if codec == "libx264" else {"g": "10"}
+    ticks = 25 if codec == "mpeg2video" else 90_000
+    film(path, at_s + np.arange(count) / 25, images, sound, HZ, at_s, codec, sound_codec, options, ticks=ticks)
+    return path.read_bytes()
+
+
+def joined(path: Path, begins_s: tuple[float, ...], count: int = 50, click_in: int = 1) -> Path:
+    """Films of `count` frames behind one another, each with a clock that begins at its own second."""
+    parts = [
+        part(path.with_stem(f"part{at}"), at * count, count, begin_s, 1.0 if at == click_in else None)
+        for at, begin_s in enumerate(begins_s)
+    ]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def check(witness: Witness, found: ExtractedVideo, count: int, click_s: float) -> None:
+    seconds = count / 25
+    missing = sorted(set(range(count)) - set(witness.numbers))
+    assert len(missing) <= 4, missing  # codecs drop or delay a picture where a stream begins
+    assert witness.numbers == sorted(witness.numbers) and witness.times == sorted(witness.times)
+    np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.3)
+    assert found.duration_s == pytest.approx(seconds, abs=0.3)
+    assert min(witness.loud_s) == pytest.approx(click_s, abs=0.2), witness.loud_s[:3]
+    assert max(witness.loud_s) == pytest.approx(click_s + 0.2, abs=0.2)
+    assert witness.samples / 16_000 == pytest.approx(seconds, abs=0.3)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".mkv"])
+def test_a_clock_that_starts_again(tmp_path: Path, suffix: str) -> None:
+    witness, found = watch(joined(tmp_path / f"restart{suffix}", (0.0, 0.0)))
+    check(witness, found, 100, 3.0)
+    (warning,) = map(str, found.warnings)
+    assert "its clock goes back" in warning and "joined" in warning
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+@pytest.mark.parametrize("begins_s", [(0.0, 3600.0), (3600.0, 0.0), (0.0, 3600.0, 2.0), (50.0, 40.0, 42.0, 41.0)])
+def test_a_clock_that_leaps(tmp_path: Path, suffix: str, begins_s: tuple[float, ...]) -> None:
+    witness, found = watch(joined(tmp_path / f"leap{suffix}", begins_s))
+    check(witness, found, 50 * len(begins_s), 3.0)
+    assert len(found.warnings) == 1 and "its clock" in str(found.warnings[0])
+
+
+def test_many_short_parts(tmp_path: Path) -> None:
+    witness, found = watch(joined(tmp_path / "many.ts", (0.0,) * 8, count=12, click_in=-1))
+    assert len(set(range(96)) - set(witness.numbers)) <= 8 and witness.numbers == sorted(witness.numbers)
+    assert found.duration_s == pytest.approx(96 / 25, abs=0.8) and "7 times more" not in str(found.warnings)
+
+
+def test_a_pause_is_kept(tmp_path: Path) -> None:
+    """Some seconds in which nothing comes are time that passed, not another clock."""
+    witness, found = watch(joined(tmp_path / "pause.ts", (0.0, 6.0)))
+    assert found.duration_s == pytest.approx(8.0, abs=0.2) and not found.warnings
+    assert min(witness.loud_s) == pytest.approx(7.0, abs=0.1)
+
+
+def flv_from(data: bytes, more_s: float) -> bytes:
+    """The tags of an FLV without its header, their times moved on."""
+    out, at = bytearray(data), 13
+    while at + 11 < len(out):
+        size = int.from_bytes(out[at + 1 : at + 4])
+        ms = (int.from_bytes(out[at + 4 : at + 7]) | out[at + 7] << 24) + round(more_s * 1000)
+        out[at + 4 : at + 7], out[at + 7] = (ms & 0xFFFFFF).to_bytes(3), ms >> 24
+        at += 11 + size + 4
+    return bytes(out[13:])
+
+
+@pytest.mark.parametrize("more_s", [0.0, 3600.0])
+def test_a_recorder_that_connects_again(tmp_path: Path, more_s: float) -> None:
+    """It goes on writing tags behind those of the first connection, on the new one's clock."""
+    first = part(tmp_path / "a.flv", 0, 50, 0.0)
+    second = part(tmp_path / "b.flv", 50, 50, 0.0, click_at_s=1.0)
+    path = tmp_path / "again.flv"
+    path.write_bytes(first + flv_from(second, more_s))
+    witness, found = watch(path)
+    check(witness, found, 100, 3.0)
+    assert any("its clock" in str(warning) for warning in found.warnings)
+
+
+def test_a_second_file_that_ffmpeg_does_not_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "two.flv"
+    path.write_bytes(part(tmp_path / "a.flv", 0, 50, 0.0) + part(tmp_path / "b.flv", 50, 50, 0.0))
+    _, found = watch(path)
+    assert any("several files in one" in str(warning) for warning in found.warnings)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".wmv"])
+def test_a_file_that_starts_late_is_as_long_as_it_is(tmp_path: Path, suffix: str) -> None:
+    """Matroska and ASF say when they end, counted from 0."""
+    path = tmp_path / f"late{suffix}"
+    part(path, 0, 50, 100.0, click_at_s=1.0)
+    witness, found = watch(path)
+    check(witness, found, 50, 1.0)
+    assert not found.warnings
+
+
+def test_a_subtitle_after_the_end_makes_no_film_longer(tmp_path: Path) -> None:
+    source, text, path = tmp_path / "a.mkv", tmp_path / "late.srt", tmp_path / "subtitled.mkv"
+    part(source, 0, 50, 0.0)
+    text.write_text("1\n00:10:00,000 --> 00:10:05,000\ntoo late\n")
+    with av.open(str(source)) as plain, av.open(str(text)) as late, av.open(str(path), "w") as container:
+        copies = {stream: container.add_stream_from_template(stream) for stream in [*plain.streams, *late.streams]}
+        for packet in [*plain.demux(), *late.demux()]:
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream]
+                container.mux(packet)
+    with av.open(str(path)) as said:
+        assert said.duration > 600e6
+    _, found = watch(path)
+    assert found.duration_s == pytest.approx(2.0, abs=0.1) and not found.warnings
+
+
+def test_an_avi_in_which_every_other_chunk_is_empty(tmp_path: Path) -> None:
+    """As a remux with twice the rate writes it."""
+    path = film(tmp_path / "twice.avi", np.arange(50) / 25, codec="mpeg4", ticks=50)
+    witness, found = watch(path)
+    assert witness.numbers == sorted(witness.numbers) and len(witness.numbers) >= 49
+    np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.05)
+    assert found.duration_s == pytest.approx(2.0, abs=0.1) and not found.warnings
+
+
+def test_sound_whose_clock_stands_still_is_not_laid_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "still.mkv"
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for at in range(30):
+            sound = np.full((1, 1600), at / 30, np.float32)
+            frame = av.AudioFrame.from_ndarray(sound, "fltp", "mono")
+            frame.sample_rate, frame.pts = 16_000, min(at, 10) * 1600
+            for packet in voice.encode(frame):
+                packet.pts = packet.dts = frame.pts
+                container.mux(packet)
+    heard: list[np.ndarray] = []
+
+    class Ear(Witness):
+        sampling = Sampling(None, audio_hz=16_000)
+
+        def extract(self, clip: Clip) -> Tokens:
+            heard.append(clip.sound(16_000).samples)
+            return Tokens.none(1, State.NOTHING_FOUND)
+
+    extract_video(str(path), [Ear()], decoder("pyav"))
+    samples = np.concatenate(heard)
+    assert len(samples) == 48_000
+    np.testing.assert_allclose(samples[::1600], np.arange(30) / 30, atol=0.01)
