@@ -31,7 +31,8 @@ from typing import IO, Any
 
 from hcq_cli.errors import DamagedError, LockedError
 
-MANIFEST_PATTERN = re.compile(r"manifest-(\d{8})\.json")
+MANIFEST_PATTERN = re.compile(r"manifest-(\d{8,})\.json")
+"""Eight digits, and as many as it takes after the 99,999,999th."""
 KEPT_GENERATIONS = 3
 """Generations kept for readers that opened the folder before the last write."""
 LONGEST_NAME = 255
@@ -151,7 +152,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True, exclusive: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, sync it and rename it into place.
 
     For libraries that want a path to write to (h5py, safetensors). On an error nothing is left behind.
@@ -159,6 +160,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Args:
         path: where the file shall be.
         durable: whether to wait for the disk (fsync of the file and its folder).
+        exclusive: whether the file must be new: FileExistsError where there is one already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
@@ -173,7 +175,10 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        if exclusive:
+            _rename_new(temporary, path)
+        else:
+            temporary.replace(path)
         if durable:
             sync_folder(path.parent)
     except BaseException:
@@ -229,6 +234,20 @@ def remove_leftover_folders(folder: Path, *names: str) -> None:
                 shutil.rmtree(path)
 
 
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename a file to a name that must be free; raises FileExistsError."""
+    try:
+        os.link(temporary, path)  # of two who do so at once, one fails: a rename would take the other's place
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: the writer lock must do
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
+    else:
+        temporary.unlink()
+
+
 @cache
 def _umask() -> int:
     value = os.umask(0)  # there is no way to read it but to set it; once, because other threads may be writing
@@ -237,22 +256,22 @@ def _umask() -> int:
 
 
 @contextmanager
-def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` for writing bytes; renamed into place when the block ends well."""
-    with atomic_path(path, durable=durable) as temporary, temporary.open("wb") as out:
+def atomic_open(path: Path, *, durable: bool = True, exclusive: bool = False) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` for writing bytes; the arguments are those of `atomic_path`."""
+    with atomic_path(path, durable=durable, exclusive=exclusive) as temporary, temporary.open("wb") as out:
         yield out
         out.flush()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8."""
-    with atomic_open(path) as out:
+def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
+    """Write `text` to `path` atomically, as UTF-8; `exclusive` as in `atomic_path`."""
+    with atomic_open(path, exclusive=exclusive) as out:
         out.write(text.encode("utf-8", "surrogateescape"))
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write `document` to `path` atomically, indented for people."""
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
+def write_json(path: Path, document: dict[str, Any], *, exclusive: bool = False) -> None:
+    """Write `document` to `path` atomically, indented for people; `exclusive` as in `atomic_path`."""
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n", exclusive=exclusive)
 
 
 def digest_file(path: Path, *, links: bool = True) -> str:
@@ -346,17 +365,39 @@ class Generations:
             raise DamagedError(f"{path}: checksum does not match, the file is damaged", self.rebuild)
         return body
 
-    def publish(self, body: dict[str, Any]) -> Manifest:
-        """Write the next generation; call with the writer lock held and all files it names in place."""
+    def publish(self, body: dict[str, Any], *, after: int | None = None) -> Manifest:
+        """Write the next generation; call with the writer lock held and all files it names in place.
+
+        A generation is created exclusively: on a file system whose locks exclude nobody, one of two writers fails
+        here, and neither loses what the other was told is done.
+
+        Args:
+            body: what the folder holds now.
+            after: the generation that it was made from; default: the newest.
+
+        Raises:
+            LockedError: another writer has published a generation since.
+        """
         numbers = self.numbers()
-        # A generation is visible from the rename of its manifest on, and not a moment earlier.
-        generation = (numbers[-1] if numbers else 0) + 1
+        newest = numbers[-1] if numbers else 0
+        generation = (newest if after is None else after) + 1
         signed = {"format": self.format_name, "version": self.version, "body": body}
-        write_json(self.path(generation), {**signed, "checksum": _checksum(signed)})
+        try:
+            if newest >= generation:
+                raise FileExistsError
+            # A generation is visible from the moment its manifest has its name, and not a moment earlier.
+            write_json(self.path(generation), {**signed, "checksum": _checksum(signed)}, exclusive=True)
+        except FileExistsError:
+            raise another_writer(self.folder) from None
         for old in numbers[: -(KEPT_GENERATIONS - 1)]:
             with suppress(FileNotFoundError):
                 self.path(old).unlink()
         return Manifest(generation, body)
+
+
+def another_writer(folder: Path) -> LockedError:
+    """What to say where a lock should have kept another writer away, and has not."""
+    return LockedError(f"{folder}: another hcq process has been writing there", "run the same command again")
 
 
 @contextmanager

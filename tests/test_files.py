@@ -168,6 +168,30 @@ def test_generations_follow_each_other_and_the_last_few_stay(tmp_path: Path) -> 
     assert held.read(5).body["number"] == 5
 
 
+def test_a_generation_follows_the_one_it_was_made_from_or_is_refused(tmp_path: Path) -> None:
+    held = generations(tmp_path)
+    held.publish({"by": "first"}, after=0)
+    held.publish({"by": "second"}, after=1)
+    for after in (0, 1):
+        with pytest.raises(LockedError, match="another hcq process has been writing"):
+            held.publish({"by": "late"}, after=after)
+    assert held.read().body == {"by": "second"} and held.numbers() == [1, 2]
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_file_that_must_be_new_takes_no_others_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_links(*_: object) -> None:
+        raise PermissionError
+
+    for name in ("linked", "without links"):
+        with atomic_open(tmp_path / name, exclusive=True) as out:
+            out.write(b"first")
+        with pytest.raises(FileExistsError), atomic_open(tmp_path / name, exclusive=True) as out:
+            out.write(b"second")
+        assert (tmp_path / name).read_bytes() == b"first" and not list(tmp_path.glob(".*.tmp"))
+        monkeypatch.setattr(os, "link", without_links)
+
+
 def test_every_truncation_and_every_flipped_bit_is_found(tmp_path: Path) -> None:
     held = generations(tmp_path)
     held.publish({"shards": [{"name": "a.h5", "bytes": 12}], "text": "x"})

@@ -19,6 +19,7 @@ import json
 import math
 import mmap
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -44,6 +45,8 @@ PRELUDE_BYTES = FIXED.size + 32
 FIRST_SECTION = -(-PRELUDE_BYTES // ALIGNMENT) * ALIGNMENT
 """Where the section that is written in place begins."""
 DTYPES = ("|u1", "<f4", "<u4", "<u8")
+DIGEST = re.compile("[0-9a-f]{64}")
+"""What a digest looks like."""
 
 
 @dataclass(frozen=True)
@@ -217,13 +220,19 @@ class Container:
         path: of the file.
         format_name: what the file must be.
         remedy: the command that makes such a file anew; the hint of errors.
+        digest: that the file must have, where whatever names the file says so; empty for any.
+
+    Attributes:
+        meta: what the header says besides the sections.
+        digest: SHA-256 of prelude and header, as hex: they hold the checksums of all blocks, so that files of one
+            digest have one content; and it is known without reading them.
 
     Raises:
         NotFoundError: no such file.
-        DamagedError: damaged, truncated, foreign, or of a newer version.
+        DamagedError: damaged, truncated, foreign, of a newer version, or of another digest.
     """
 
-    def __init__(self, path: Path, format_name: str, remedy: str) -> None:
+    def __init__(self, path: Path, format_name: str, remedy: str, digest: str = "") -> None:
         self.path, self.remedy = path, remedy
         try:
             document = json.loads(self._read_header())
@@ -235,6 +244,8 @@ class Container:
         # Also what json does not survive: brackets nested by the thousand.
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(f"its header makes no sense ({type(error).__name__}: {error})") from error
+        if digest and digest != self.digest:
+            raise self._damaged("is sound, but not the file that belongs here: it is of another build")
 
     @property
     def nbytes(self) -> int:
@@ -269,8 +280,8 @@ class Container:
             raise self._damaged("truncated or overlong, the file is damaged")
         self._header_offset = offset
         header = self._bytes[offset:].tobytes()
-        digest = self._bytes[FIXED.size : PRELUDE_BYTES].tobytes()
-        if hashlib.sha256(fixed + header).digest() != digest or block_bytes != BLOCK_BYTES:
+        self.digest = self._bytes[FIXED.size : PRELUDE_BYTES].tobytes().hex()
+        if hashlib.sha256(fixed + header).hexdigest() != self.digest or block_bytes != BLOCK_BYTES:
             raise self._damaged("the header's checksum does not match, the file is damaged")
         return header
 
@@ -319,3 +330,9 @@ class Container:
                 at = section.offset + block * BLOCK_BYTES
                 raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
             progress(len(part))
+
+
+def read_digest(path: Path) -> str:
+    """The digest that a container just written names; nothing is checked (`Container` does)."""
+    with path.open("rb") as source:
+        return source.read(PRELUDE_BYTES)[FIXED.size :].hex()

@@ -84,14 +84,15 @@ class ExportedTextEncoder:
         path: of the file.
         lasting: whether many texts will come: they are faster then, the first one a little slower.
         threads: cores to use.
+        digest: that the manifest of the index says it has; empty for any.
 
     Raises:
         NotFoundError: no such file.
-        DamagedError: damaged, foreign, or of a newer version.
+        DamagedError: damaged, foreign, of a newer version, or of another digest.
     """
 
-    def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1) -> None:
-        self._container, self.source = Container(path, FORMAT, REMEDY), path
+    def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1, digest: str = "") -> None:
+        self._container, self.source = Container(path, FORMAT, REMEDY, digest), path
         try:
             self.header = TextEncoderHeader.from_json(self._container.meta)
             if self._container.sections["weights"].offset != FIRST_SECTION:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, open_codes
 from hcq_cli.codes.ids import find_segments
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
 from hcq_cli.scan.kernels import kernel, scan
@@ -36,7 +37,6 @@ class SearchableCodes(Protocol):
         ivf: the inverted lists that its codes lie by, or None.
         videos: how many a search can find.
         checkpoints: where its model may lie, the likeliest first.
-        text_encoder_file: of its model, if it has one.
     """
 
     path: Path
@@ -46,7 +46,10 @@ class SearchableCodes(Protocol):
     ivf: InvertedLists | None
     videos: int
     checkpoints: list[Path]
-    text_encoder_file: Path | None
+
+    def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> ExportedTextEncoder | None:
+        """The exported text encoder of its model, if it has one."""
+        ...
 
     def sources(self) -> Sequence[CodeSource]:
         """Its codes, for the scan."""
@@ -84,12 +87,14 @@ class SearchableCodeFile:
     """
 
     ivf: InvertedLists | None = None
-    text_encoder_file: Path | None = None
 
     def __init__(self, path: Path) -> None:
         self._file = open_codes(path)
         self.path, self.header, self.videos = path, self._file.header, len(self._file)
         self.codebooks, self.scale, self.checkpoints = self._file.codebooks, self._file.scale, self._file.checkpoints
+
+    def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> None:
+        """A code file has none: it is searched with the checkpoint."""
 
     def sources(self) -> list[RowMajorCodes]:
         """Its codes, for the scan."""

@@ -5,8 +5,10 @@
       quantizer-….hcq              codebooks and scale
       partition-….hcq              inverted lists, where the index has them (ivf.py)
       tower-….hcq                  the text encoder of the model, where it could be exported
-      segment-00000001-000.hcq     immutable (segment.py)
-      tombstones-00000003-000.hcq  rows of a segment that were removed or replaced
+      segment-00000001-….hcq       immutable (segment.py)
+      tombstones-00000003-….hcq    rows of a segment that were removed or replaced
+
+The manifest names each of them with its digest, so that a file of another build is not taken for the right one.
 
 As in a log-structured merge tree, files are never changed: adding makes a segment, removing makes tombstones,
 compacting merges segments, and each then publishes a generation that names its files (index_writer.py). Everything a
@@ -18,14 +20,14 @@ from __future__ import annotations
 import bisect
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
-from hcq_cli.codes.container import Container
+from hcq_cli.codes.container import DIGEST, Container
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest, need_regular, plain_name
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
@@ -82,6 +84,7 @@ class IndexManifest:
         segments: in the order of their rows.
         ivf: name of the file with the inverted lists that all segments lie by, or empty.
         text_encoder: the exported text encoder of the model, if there is one.
+        digests: of the files, by name (`Container.digest`); empty in what an earlier hcq wrote.
     """
 
     header: CodeHeader
@@ -90,6 +93,7 @@ class IndexManifest:
     segments: tuple[SegmentEntry, ...]
     ivf: str = ""
     text_encoder: TextEncoderEntry | None = None
+    digests: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
@@ -109,6 +113,7 @@ class IndexManifest:
                 segments=tuple(SegmentEntry(**entry) for entry in body["segments"]),
                 ivf=body.get("partition", ""),
                 text_encoder=TextEncoderEntry(**body["tower"]) if body.get("tower") else None,
+                digests=dict(body.get("digests", {})),
             )
             manifest._check()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -123,6 +128,8 @@ class IndexManifest:
         counts = [count for entry in self.segments for count in (entry.videos, entry.removed)]
         if not all(type(count) is int and count >= 0 for count in counts):
             raise ValueError("a segment's number of videos is none")
+        if not all(isinstance(digest, str) and DIGEST.fullmatch(digest) for digest in self.digests.values()):
+            raise ValueError("a digest is none")
 
     def files(self) -> list[str]:
         """Every file the generation is made of."""
@@ -131,8 +138,8 @@ class IndexManifest:
         return [*filter(None, shared), *parts]
 
 
-TextEncoderExporter = Callable[[Path, int], TextEncoderEntry | None]
-"""Puts the model's text encoder into the folder of an index, given the number of the generation that will name it."""
+TextEncoderExporter = Callable[[Path, str], TextEncoderEntry | None]
+"""Puts the model's text encoder into the folder of an index, given what the names of its new files end in."""
 
 
 def generations(folder: Path) -> Generations:
@@ -177,7 +184,6 @@ class Index:
         ivf: the inverted lists its segments lie by, or None.
         videos: that a search can find.
         checkpoints: where the model may lie: as seen from the index, then where it was.
-        text_encoder_file: of the model, if there is one.
         segments: with what is dead in each, bool [N] or None.
 
     Raises:
@@ -193,29 +199,31 @@ class Index:
         self.manifest = IndexManifest.from_json(manifest.body, folder)
         for name in self.manifest.files():
             need_regular(folder / name)
-        self._quantizer = Container(folder / self.manifest.quantizer, QUANTIZER, REMEDY)
+        digest = self.manifest.digests.get
+        quantizer, ivf = self.manifest.quantizer, self.manifest.ivf
+        self._quantizer = Container(folder / quantizer, QUANTIZER, REMEDY, digest(quantizer, ""))
         self.header, self.codebooks, self.scale = read_quantizer(self._quantizer)
         # Said twice, so that a quantizer copied from another index is not taken for this one's.
         if self.header != self.manifest.header:
             raise DamagedError(f"{self._quantizer.path}: belongs to another model than the manifest", REMEDY)
         self.ivf: InvertedLists | None = None
-        if self.manifest.ivf:
-            self.ivf = read_lists(folder / self.manifest.ivf, self.header, self.scale)
+        if ivf:
+            self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
         self.segments = [self._open_segment(entry) for entry in self.manifest.segments]
         self.videos = sum(entry.videos - entry.removed for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
-        exported = self.manifest.text_encoder
-        self.text_encoder_file = folder / exported.file if exported else None
         # Rows count through all segments: the first row of each, and one after the last.
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
 
     def _open_segment(self, entry: SegmentEntry) -> tuple[IndexSegment, np.ndarray | None]:
-        segment = IndexSegment(self.path / entry.file, self.header.S, self.ivf.lists if self.ivf else 0)
+        digest, lists = self.manifest.digests.get, self.ivf.lists if self.ivf else 0
+        segment = IndexSegment(self.path / entry.file, self.header.S, lists, digest(entry.file, ""))
         if segment.videos != entry.videos:
             raise DamagedError(f"{segment.path}: {segment.videos} videos, the manifest says {entry.videos}", REMEDY)
         if not entry.tombstones:
             return segment, None
-        return segment, read_tombstones(self.path / entry.tombstones, segment.videos)
+        path = self.path / entry.tombstones
+        return segment, read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -278,13 +286,26 @@ class Index:
         for segment, dead in self.segments:
             yield from (ids for ids, _ in segment.names(dead))
 
+    def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> ExportedTextEncoder | None:
+        """The exported text encoder of the model, if there is one. Arguments and errors are those of its class."""
+        if (entry := self.manifest.text_encoder) is None:
+            return None
+        digest = self.manifest.digests.get(entry.file, "")
+        return ExportedTextEncoder(self.path / entry.file, lasting=lasting, threads=threads, digest=digest)
+
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Check every byte of every file of the generation. Raises DamagedError naming the file."""
+        """Check every byte of every file of the generation, and that all are of one model.
+
+        Raises:
+            DamagedError: naming the file.
+        """
         self._quantizer.verify(progress)
         if self.manifest.ivf:
             read_lists(self.path / self.manifest.ivf, self.header, self.scale)  # which verifies it
-        if self.text_encoder_file is not None:
-            ExportedTextEncoder(self.text_encoder_file).verify(progress)
+        if (encoder := self.text_encoder()) is not None:
+            encoder.verify(progress)
+            if encoder.hash != self.header.model_hash:
+                raise DamagedError(f"{encoder.source}: belongs to another model than the index", REMEDY)
         for segment, _ in self.segments:
             segment.verify(progress)
 

@@ -6,17 +6,21 @@ generation names, and the next writer clears those of one that was killed.
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.codes.container import read_digest
+from hcq_cli.errors import HcqError
+from hcq_cli.files import another_writer
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index, IndexManifest, SegmentEntry, generations
 from hcq_cli.search.ivf import InvertedLists
@@ -25,7 +29,8 @@ from hcq_cli.search.segment_writer import Batch, write_listed_segment, write_seg
 
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
-DATA_FILES = ("quantizer-*.hcq", "partition-*.hcq", "tower-*.hcq", "segment-*.hcq", "tombstones-*.hcq")
+DATA_FILE = re.compile(r"(?:quantizer|partition|tower|segment|tombstones)-(\d{8,})(?:-.*)?\.hcq")
+"""Names of what a generation is made of, and the number of that which was being made then."""
 
 
 @dataclass(frozen=True)
@@ -69,32 +74,34 @@ class IndexDraft:
 
     Args:
         folder: of the index.
-        generation: its number.
+        after: the generation that this one will follow; 0 for none.
+        suffix: what the names of its files end in (`new_suffix`).
         subquantizers: S.
         ivf: the inverted lists that all segments lie by, or None.
         segments: so far, in the order of their rows.
     """
 
     folder: Path
-    generation: int
+    after: int
+    suffix: str
     subquantizers: int
-    ivf: InvertedLists | None
-    segments: list[DraftSegment]
+    ivf: InvertedLists | None = None
+    segments: list[DraftSegment] = field(default_factory=list)
     added: int = 0
     removed: int = 0
 
     @classmethod
-    def of(cls, index: Index, generation: int) -> IndexDraft:
+    def of(cls, index: Index, after: int, suffix: str) -> IndexDraft:
         """The segments of an index, to be changed."""
         segments = [
             DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones)
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
-        return cls(index.path, generation, index.header.S, index.ivf, segments)
+        return cls(index.path, after, suffix, index.header.S, index.ivf, segments)
 
-    def segment_path(self, number: int) -> Path:
-        """The path of new segment `number` of this generation, counted from 0."""
-        return self.folder / f"segment-{self.generation:08d}-{number:03d}.hcq"
+    def path(self, kind: str, number: int | None = None) -> Path:
+        """The path of a new file of a kind: the one of that kind, or one of several, counted from 0."""
+        return self.folder / f"{kind}-{self.suffix}{'' if number is None else f'-{number:03d}'}.hcq"
 
     def open_segment(self, path: Path) -> DraftSegment:
         """Take a segment that has been written into the draft."""
@@ -106,21 +113,17 @@ class IndexDraft:
         """Add a segment for each code file, while another thread checks every byte of the files.
 
         Raises:
-            DamagedError: a file is damaged; what was written meanwhile is deleted.
+            DamagedError: a file is damaged.
         """
         # Reading twice at once costs little: both read the same pages of the file cache, and checksums drop the GIL.
         with ThreadPoolExecutor(1) as pool:
             checks = [pool.submit(file.verify) for file in files]
             try:
-                try:
-                    for number, file in enumerate(files):
-                        self._append(number, file, progress)
-                finally:
-                    for check in checks:
-                        check.result()  # damage is the better explanation of whatever else went wrong
-            except BaseException:
-                clear_unnamed(self.folder)
-                raise
+                for number, file in enumerate(files):
+                    self._append(number, file, progress)
+            finally:
+                for check in checks:
+                    check.result()  # damage is the better explanation of whatever else went wrong
 
     def _append(self, number: int, file: CodeFile, progress: Progress) -> None:
         def batches() -> Iterator[Batch]:
@@ -128,7 +131,7 @@ class IndexDraft:
                 yield batch
                 progress(len(batch[0]))
 
-        path = self.segment_path(number)
+        path = self.path("segment", number)
         if self.ivf is None:
             write_segment(path, self.subquantizers, batches())
         else:
@@ -157,7 +160,11 @@ class IndexDraft:
         return len(fresh)
 
     def publish(self, manifest: IndexManifest) -> IndexChange:
-        """Name the segments in a new generation, without those that are dead altogether; clear what is not needed."""
+        """Name the segments in a new generation, without those that are dead altogether; clear what is not needed.
+
+        Raises:
+            LockedError: another writer has published since: nothing of this one is seen.
+        """
         entries = []
         for number, part in enumerate(self.segments):
             removed = int(part.dead.sum())
@@ -165,15 +172,24 @@ class IndexDraft:
                 continue  # its file is no longer named, and goes below
             # A file of tombstones is never changed: where more rows have died since, a new one takes its place.
             if removed and not part.tombstones:
-                part.tombstones = f"tombstones-{self.generation:08d}-{number:03d}.hcq"
-                write_tombstones(self.folder / part.tombstones, part.dead)
+                path = self.path("tombstones", number)
+                write_tombstones(path, part.dead)
+                part.tombstones = path.name
             entries.append(SegmentEntry(part.segment.path.name, part.segment.videos, removed, part.tombstones))
+        manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
+        digests = {name: known.get(name) or read_digest(self.folder / name) for name in manifest.files()}
+        body = replace(manifest, digests=digests).to_json()
         # Last of all: until the manifest is there, readers see the generation before.
-        generations(self.folder).publish(replace(manifest, segments=tuple(entries)).to_json())
+        held = generations(self.folder)
+        published = held.publish(body, after=self.after)
+        # Where locks exclude nobody, another writer may have cleared what it took for a killed one's.
+        if not all((self.folder / name).is_file() for name in digests):
+            held.path(published.generation).unlink()
+            raise another_writer(self.folder)
         clear_unnamed(self.folder)
         return IndexChange(
             self.folder,
-            self.generation,
+            published.generation,
             videos=sum(entry.videos - entry.removed for entry in entries),
             added=self.added,
             removed=self.removed,
@@ -182,15 +198,35 @@ class IndexDraft:
         )
 
 
-def clear_unnamed(folder: Path) -> None:
-    """Delete data files that none of the kept generations names; open readers have theirs mapped."""
+def new_suffix(generation: int) -> str:
+    """What the names of a writer's files end in: the number of the generation to be, and what no other writer has.
+
+    So nobody writes over what another is writing, even on a file system whose locks exclude nobody.
+    """
+    return f"{generation:08d}-{secrets.token_hex(4)}"
+
+
+def clear_unnamed(folder: Path, coming: str | None = None) -> None:
+    """Delete data files that none of the kept generations names; open readers have theirs mapped.
+
+    Args:
+        folder: of the index.
+        coming: a part of the names of those files of generations still to come that shall go, too; None for none.
+            They may be another writer's where locks exclude nobody.
+    """
     held, named = generations(folder), set()
-    for number in held.numbers():
+    numbers = held.numbers()
+    for number in numbers:
         # A damaged old generation names nothing that anybody could open any more.
-        with suppress(HcqError, NotFoundError):
+        with suppress(HcqError):
             named.update(IndexManifest.from_json(held.read(number).body, folder).files())
-    for pattern in DATA_FILES:
-        for path in folder.glob(pattern):
-            if path.name not in named:
-                with suppress(FileNotFoundError):
-                    path.unlink()
+    for path in folder.glob("*.hcq"):
+        found = DATA_FILE.fullmatch(path.name)
+        if found is None or path.name in named:
+            continue
+        if int(found[1]) > max(numbers, default=0) and (coming is None or coming not in path.name):
+            continue
+        if held.numbers() != numbers:  # somebody has just published, perhaps this very file
+            return
+        with suppress(FileNotFoundError):
+            path.unlink()

@@ -7,17 +7,17 @@ generation as it was, and the next writer clears what was left behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.cores import cores
-from hcq_cli.errors import ModelMismatchError, UsageError
-from hcq_cli.files import remove_leftovers, writer_lock
+from hcq_cli.errors import ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.files import another_writer, remove_leftovers, writer_lock
 from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, TextEncoderExporter, generations
-from hcq_cli.search.index_draft import IndexChange, IndexDraft, Progress
+from hcq_cli.search.index_draft import IndexChange, IndexDraft, Progress, clear_unnamed, new_suffix
 from hcq_cli.search.ivf import write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
 from hcq_cli.search.segment_writer import merge_segments
@@ -34,7 +34,7 @@ def build(
     queries: Callable[[], TuningQueries | None] = lambda: None,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
-    text_encoder: TextEncoderExporter = lambda folder, generation: None,
+    text_encoder: TextEncoderExporter = lambda folder, suffix: None,
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -55,22 +55,23 @@ def build(
         LockedError: another writer is at work.
     """
     files = _open_all(code_paths)
-    with _writing(folder, wait_s) as generation:
-        manifest, ivf = _write_quantizer(folder, generation, files[0]), None
+    with _writing(folder, wait_s) as (newest, suffix):
+        draft = IndexDraft(folder, newest, suffix, files[0].header.S)
+        manifest = _write_quantizer(draft, files[0])
         videos = sum(len(file) for file in files)
         lists = min(lists_for(videos) if lists is None else lists, videos)
         if lists:
             some = sample(files, lists)
-            ivf = learn(some, files[0].codebooks, files[0].scale, lists)
-        draft = IndexDraft(folder, generation, files[0].header.S, ivf, [])
+            draft.ivf = learn(some, files[0].codebooks, files[0].scale, lists)
         draft.append_verified(files, progress)
-        if ivf is not None:
+        if draft.ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
             living = [(part.segment, part.dead) for part in draft.segments]
-            ivf = tune(ivf, living, asked, files[0].codebooks, files[0].scale, threads=cores())
-            manifest = replace(manifest, ivf=f"partition-{generation:08d}.hcq")
-            write_lists(folder / manifest.ivf, ivf)
-        manifest = replace(manifest, text_encoder=text_encoder(folder, generation))
+            tuned = tune(draft.ivf, living, asked, files[0].codebooks, files[0].scale, threads=cores())
+            path = draft.path("partition")
+            write_lists(path, tuned)
+            manifest = replace(manifest, ivf=path.name)
+        manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
         return draft.publish(manifest)
 
 
@@ -80,7 +81,7 @@ def add(
     *,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
-    text_encoder: TextEncoderExporter = lambda folder, generation: None,
+    text_encoder: TextEncoderExporter = lambda folder, suffix: None,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
     the two was cut. The arguments are those of `build`.
@@ -92,15 +93,15 @@ def add(
         LockedError: another writer is at work.
     """
     files = _open_all(code_paths)
-    with _writing(folder, wait_s) as generation:
+    with _writing(folder, wait_s) as (newest, suffix):
         index = Index.open(folder)
         for file in files:
             _same_model(file.path, file.header, index.header, f"the index {folder}")
-        draft = IndexDraft.of(index, generation)
+        draft = IndexDraft.of(index, newest, suffix)
         draft.append_verified(files, progress)
         manifest = index.manifest
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
-            manifest = replace(manifest, text_encoder=text_encoder(folder, generation))
+            manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
         return draft.publish(manifest)
 
 
@@ -111,9 +112,9 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Index
         NotFoundError: there is no index.
         LockedError: another writer is at work.
     """
-    with _writing(folder, wait_s) as generation:
+    with _writing(folder, wait_s) as (newest, suffix):
         index = Index.open(folder)
-        draft = IndexDraft.of(index, generation)
+        draft = IndexDraft.of(index, newest, suffix)
         # Each id once: a second time its rows are dead already, and it would count as unknown.
         unknown = [video_id for video_id in dict.fromkeys(ids) if not draft.remove(video_id)]
         if not draft.removed:
@@ -131,25 +132,38 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
         DamagedError: a segment is damaged.
         LockedError: another writer is at work.
     """
-    with _writing(folder, wait_s) as generation:
+    with _writing(folder, wait_s) as (newest, suffix):
         index = Index.open(folder)
         index.verify()  # damage must not be sealed under fresh checksums
-        draft = IndexDraft(folder, generation, index.header.S, index.ivf, [])
-        path = draft.segment_path(0)
+        draft = IndexDraft(folder, newest, suffix, index.header.S, index.ivf)
+        path = draft.path("segment", 0)
         merge_segments(path, index.header.S, index.segments, index.ivf.lists if index.ivf else 0, progress)
         draft.open_segment(path)
         return draft.publish(index.manifest)
 
 
 @contextmanager
-def _writing(folder: Path, wait_s: float) -> Iterator[int]:
-    """Hold the writer lock; gives the number of the generation to be made."""
+def _writing(folder: Path, wait_s: float) -> Iterator[tuple[int, str]]:
+    """Hold the writer lock; gives the newest generation, 0 for none, and what the names of new files end in.
+
+    What was written is deleted again where the block fails before it publishes.
+    """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, an index is a folder")
     with writer_lock(folder, wait_s=wait_s):
         remove_leftovers(folder)  # temporary files of a writer that was killed
-        numbers = generations(folder).numbers()
-        yield (numbers[-1] if numbers else 0) + 1
+        clear_unnamed(folder, "")  # what a killed writer left
+        newest = max(generations(folder).numbers(), default=0)
+        suffix = new_suffix(newest + 1)
+        try:
+            yield newest, suffix
+        except BaseException as error:
+            with suppress(OSError):  # the failure itself is what matters
+                clear_unnamed(folder, suffix)
+            overtaken = max(generations(folder).numbers(), default=0) != newest
+            if overtaken and isinstance(error, FileNotFoundError | NotFoundError):
+                raise another_writer(folder) from error  # whose clearing took what was being written here
+            raise
 
 
 def _open_all(code_paths: Sequence[Path]) -> list[CodeFile]:
@@ -175,13 +189,13 @@ def _same_model(path: Path, header: CodeHeader, other: CodeHeader, holder: str) 
         raise ModelMismatchError(f"{path}: codes of other sizes than {holder}", "encode again: hcq encode")
 
 
-def _write_quantizer(folder: Path, generation: int, file: CodeFile) -> IndexManifest:
+def _write_quantizer(draft: IndexDraft, file: CodeFile) -> IndexManifest:
     """Write the quantizer of a new index; gives what its manifest says so far."""
-    name = f"quantizer-{generation:08d}.hcq"
+    path = draft.path("quantizer")
     # Where it is now, not where it was when the codes were made: the two may have moved together.
     checkpoint = next((path for path in file.checkpoints if path.is_dir()), Path(file.header.checkpoint))
     header = replace(file.header, checkpoint=str(checkpoint.resolve()))
-    with ContainerWriter(folder / name, QUANTIZER, asdict(header)) as writer:
+    with ContainerWriter(path, QUANTIZER, asdict(header)) as writer:
         writer.add("codebooks", file.codebooks, "<f4")
         writer.add("scale", file.scale, "<f4")
-    return IndexManifest(header, relative_to(header.checkpoint, folder), name, ())
+    return IndexManifest(header, relative_to(header.checkpoint, draft.folder), path.name, ())

@@ -205,14 +205,14 @@ def write_lists(path: Path, ivf: InvertedLists) -> None:
         writer.add("centroids", ivf.centroids, "<f4")
 
 
-def read_lists(path: Path, header: CodeHeader, scale: np.ndarray) -> InvertedLists:
-    """Open the lists of an index, verified.
+def read_lists(path: Path, header: CodeHeader, scale: np.ndarray, digest: str = "") -> InvertedLists:
+    """Open the lists of an index, verified; `digest` is what the manifest says of the file.
 
     Raises:
         NotFoundError: no such file.
         DamagedError: damaged, or of another model.
     """
-    container = Container(path, FORMAT, REMEDY)
+    container = Container(path, FORMAT, REMEDY, digest)
     try:
         dimensions = int(container.meta["dimensions"])
         directions = container.read("directions", "<f4", (dimensions,))

@@ -83,6 +83,7 @@ class IndexSegment:
         path: of the file.
         subquantizers: S of the index it belongs to.
         lists: of the inverted lists that its codes lie by; 0 for none.
+        digest: that the manifest says it has; empty for any.
 
     Attributes:
         videos: N, dead ones included.
@@ -94,8 +95,8 @@ class IndexSegment:
         DamagedError: damaged, foreign, or of another shape.
     """
 
-    def __init__(self, path: Path, subquantizers: int, lists: int = 0) -> None:
-        self._container, self.path = Container(path, FORMAT, REMEDY), path
+    def __init__(self, path: Path, subquantizers: int, lists: int = 0, digest: str = "") -> None:
+        self._container, self.path = Container(path, FORMAT, REMEDY, digest), path
         self._by_id = HashTable(self._container.map("id_hashes", "<u8"), self._container.map("id_rows", "<u4"))
         self.videos = len(self._by_id.hashes)
         codes = self._container.map("codes", "|u1", (subquantizers, WIDTH))
@@ -226,13 +227,13 @@ def write_tombstones(path: Path, dead: np.ndarray) -> None:
         writer.add("rows", np.flatnonzero(dead), "<u4")
 
 
-def read_tombstones(path: Path, videos: int) -> np.ndarray:
-    """Which of `videos` rows are dead, bool [N].
+def read_tombstones(path: Path, videos: int, digest: str = "") -> np.ndarray:
+    """Which of `videos` rows are dead, bool [N]; `digest` is what the manifest says of the file.
 
     Raises:
         DamagedError: the file is damaged or names rows that are not there.
     """
-    container = Container(path, TOMBSTONES, REMEDY)
+    container = Container(path, TOMBSTONES, REMEDY, digest)
     container.verify()
     rows = container.map("rows", "<u4")
     if rows.max(initial=0) >= max(videos, 1):

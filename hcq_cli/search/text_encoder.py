@@ -101,9 +101,8 @@ def open_text_encoder(
         NotFoundError: it has neither.
         DamagedError: what it has is damaged.
     """
-    if collection.text_encoder_file is not None:
-        return ExportedTextEncoder(collection.text_encoder_file, lasting=lasting, threads=threads)
-    return open_checkpoint_encoder([*collection.checkpoints, *more], collection.header.model_hash)
+    exported = collection.text_encoder(lasting=lasting, threads=threads)
+    return exported or open_checkpoint_encoder([*collection.checkpoints, *more], collection.header.model_hash)
 
 
 def open_checkpoint_encoder(candidates: Sequence[Path], model_hash: str = "") -> CheckpointTextEncoder:
@@ -157,7 +156,7 @@ def text_encoder_exporter(
         warn: told why there will be no text encoder, a sentence.
     """
 
-    def bring(folder: Path, generation: int) -> TextEncoderEntry | None:
+    def bring(folder: Path, suffix: str) -> TextEncoderEntry | None:
         if precision == "none" or header.kind != "videos":
             return None
         # An export takes seconds; codes that are added or indexed again are mostly of the same model.
@@ -172,7 +171,7 @@ def text_encoder_exporter(
             )
             return None
         try:
-            return _export(checkpoint, folder / f"tower-{generation:08d}.hcq", precision, codes, captions)
+            return _export(checkpoint, folder / f"tower-{suffix}.hcq", precision, codes, captions)
         except HcqError as error:
             # Worth a warning, not a failure: the index can be searched all the same, only its first query is slower.
             warn(f"{error.message}: queries will load the whole checkpoint {checkpoint}")

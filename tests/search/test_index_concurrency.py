@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 from handmade import names, plain_scan, quantizer, random_codes, random_levels, write_codes
 
+from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
+from hcq_cli.search import index_writer
 from hcq_cli.search.collection import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
@@ -138,3 +142,35 @@ def test_no_add_is_lost_between_writers(tmp_path: Path) -> None:
         for number in range(ADDS):
             (row,) = index.rows_of(f"{writer}-{number}")
             assert np.array_equal(index.codes(row), random_codes(1, seed=writer)[0])
+
+
+def add_without_lock(folder: Path, writer: int, acknowledged: object) -> None:
+    @contextmanager
+    def nothing(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
+        yield
+
+    index_writer.writer_lock = nothing
+    for number in range(ADDS):
+        video = f"{writer}-{number}"
+        codes = write_codes(folder.parent / video, [video], random_codes(1, seed=writer))
+        with suppress(HcqError, OSError):  # refused, or what it was writing was cleared by another
+            add(folder, [codes])
+            acknowledged.put(video)  # type: ignore[attr-defined]
+
+
+def test_without_a_lock_that_excludes_no_acknowledged_add_is_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    build(folder, [write_codes(tmp_path / "c", names(10), random_codes(10))])
+    told = processes.SimpleQueue()
+    writers = [processes.Process(target=add_without_lock, args=(folder, writer, told)) for writer in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    acknowledged = []
+    while not told.empty():
+        acknowledged.append(told.get())
+    assert acknowledged
+    index = Index.open(folder)
+    index.verify()
+    assert [video for video in acknowledged if not index.rows_of(video)] == []

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcq_cli.codes.codefile import open_codes
-from hcq_cli.codes.container import FIXED, ContainerWriter
+from hcq_cli.codes.container import FIXED, ContainerWriter, read_digest
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.search.collection import SearchParams
-from hcq_cli.search.index import Index
+from hcq_cli.search.index import Index, generations
 from hcq_cli.search.index_writer import add, build, remove
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT
@@ -150,6 +150,9 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
         writer.add("list_starts", starts, "<u4")
         writer.add("order", big, "<u4")
         writer.add("slots", big, "<u4")
+    body = opened.manifest.to_json()
+    body["digests"][entry.file] = read_digest(index / entry.file)
+    generations(index).publish(body)
     forged = Index.open(index)
     assert forged.rows_of("v3.mp4") == []
     for params in (SearchParams(), SearchParams(exact=True)):
@@ -163,3 +166,31 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
     with pytest.raises(DamagedError):
         forged.codes(0)
     assert quantizer()[0].shape[0] == HEADER.S
+
+
+@listed
+def test_a_sound_file_of_another_build_is_refused(tmp_path: Path, lists: int) -> None:
+    """Of as many videos and the same model, with right checksums: only the manifest tells that it is another's."""
+    index = small_index(tmp_path, lists)
+    (tmp_path / "other").mkdir()
+    codes = write_codes(tmp_path / "other" / "a.hcq", names(60), random_codes(60, seed=9))
+    build(tmp_path / "other" / "index", [codes], lists=lists)
+    remove(tmp_path / "other" / "index", ["v7.mp4"])
+    others = {path.name.split("-")[0]: path for path in files_of(tmp_path / "other" / "index")}
+    for path in files_of(index):
+        foreign = others[path.name.split("-")[0]]
+        if path.suffix == ".hcq" and path.read_bytes() != foreign.read_bytes():
+            with changed(path, foreign.read_bytes()), pytest.raises(DamagedError, match=path.name) as caught:
+                Index.open(index)
+            assert caught.value.exit_code == 4
+    Index.open(index).verify()
+
+
+def test_an_index_of_before_there_were_digests(tmp_path: Path) -> None:
+    index = small_index(tmp_path, 0)
+    body = Index.open(index).manifest.to_json()
+    del body["digests"]
+    generations(index).publish(body)
+    Index.open(index).verify()
+    remove(index, ["v6.mp4"])
+    assert set(Index.open(index).manifest.digests) == set(Index.open(index).manifest.files())
