@@ -15,6 +15,7 @@ the newest generation and never sees half of anything; a kill at any instant lea
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -428,6 +429,24 @@ def writer_lock(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def hold(file: IO[bytes]) -> None:
+    """Mark a temporary file as one that is being written, until it is closed: `remove_abandoned` leaves it alone."""
+    import fcntl
+
+    with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete temporary files of `path` that killed writers left, for files that are written without a writer lock."""
+    import fcntl
+
+    for left in path.parent.glob(f".{glob.escape(path.name[:20])}.*.tmp"):
+        with suppress(OSError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer is alive
+            left.unlink()
 
 
 def remove_leftovers(folder: Path) -> int:

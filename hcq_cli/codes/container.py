@@ -33,7 +33,7 @@ from typing import IO, Any
 import numpy as np
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
-from hcq_cli.files import atomic_path, open_regular
+from hcq_cli.files import atomic_path, hold, open_regular, remove_abandoned
 
 MAGIC = b"\x89HCQ\r\n\x1a\n"
 VERSION = 1
@@ -153,9 +153,11 @@ class ContainerWriter:
         self._in_place: tuple[str, SectionWriter] | None = None
 
     def __enter__(self) -> ContainerWriter:
+        remove_abandoned(self.path)
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             self._out = stack.enter_context(temporary.open("wb"))
+            hold(self._out)
             # Place for the prelude. Until it is written last of all, this is no hcq file, whatever interrupts us.
             self._out.write(b"\0" * FIRST_SECTION)
             self._stack = stack.pop_all()
@@ -334,5 +336,5 @@ class Container:
 
 def read_digest(path: Path) -> str:
     """The digest that a container just written names; nothing is checked (`Container` does)."""
-    with path.open("rb") as source:
+    with os.fdopen(open_regular(path), "rb") as source:
         return source.read(PRELUDE_BYTES)[FIXED.size :].hex()

@@ -80,7 +80,7 @@ def encode_store(
     done: Progress = lambda count: None,
     segment_s: float | None = None,
 ) -> Written:
-    """Write the codes of every video of `store` that has any feature the model knows.
+    """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
 
     Args:
         model: loaded from a folder.
@@ -95,8 +95,12 @@ def encode_store(
     started = time.monotonic()
     experts = model.known_experts(store.experts)
     warnings, left_out, items = [*store.warnings, *expert_warnings(model, store)], 0, 0
+    # By id, not as they lie in the store, which depends on which worker was done first: then the same features give
+    # the same batches, and with them the same file to the last bit.
+    by_id = np.array(sorted(range(len(store)), key=list(store.ids).__getitem__), np.int64)
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale) as writer:
-        for rows in in_order(len(store), VIDEOS_AT_ONCE):
+        for at in in_order(len(store), VIDEOS_AT_ONCE):
+            rows = by_id[at]
             there = has_tokens(store, rows, experts).any(1)
             left_out += int((~there).sum())
             if there.any():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import timeit
 from dataclasses import replace
 from pathlib import Path
@@ -106,3 +108,19 @@ def test_large_files_are_written_in_bounded_memory_and_opened_at_once(tmp_path: 
     assert min(timeit.repeat(lambda: open_codes(tmp_path / "c"), number=1, repeat=5)) < 0.05
     assert len(file) == 400_000
     assert file.ids[399_999] == "19-19999.mp4"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_ones_stays(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with CodeWriter(tmp_path / "codes.hcq", HEADER, *quantizer()) as writer:
+            writer.append(["a"], ["/a"], random_codes(1))
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.glob(".*.tmp"))) == 1
+    with CodeWriter(tmp_path / "codes.hcq", HEADER, *quantizer()) as writer:
+        assert len(list(tmp_path.glob(".*.tmp"))) == 1  # its own
+        write_codes(tmp_path / "codes.hcq", ["other"], random_codes(1))
+        writer.append(["mine"], ["/mine"], random_codes(1))
+    assert list(open_codes(tmp_path / "codes.hcq").ids) == ["mine"]
+    assert not list(tmp_path.glob(".*.tmp"))

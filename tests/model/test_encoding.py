@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from feature_samples import video
 from small_models import EXPERTS, model
 
+from hcq_cli.codes.codefile import open_codes
 from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
-from hcq_cli.model.encoding import encode_both, training_vectors
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.model.encoding import encode_both, encode_store, training_vectors
 
 VIDEOS = 12
 
@@ -44,3 +50,18 @@ def test_a_sample_is_spread_over_the_videos_and_keeps_within_its_limit() -> None
     np.testing.assert_allclose(sample.videos, whole.videos[::4], atol=1e-6)  # 36 vectors, at most 10: every fourth
     np.testing.assert_allclose(sample.texts[:2], whole.texts[:2], atol=1e-6)
     assert len(training_vectors(trained, features, part).all) == len(whole.all)
+
+
+def test_the_order_in_which_videos_were_extracted_changes_no_byte(tmp_path: Path) -> None:
+    """As two workers, or another run, would leave them: the batches are the same, and so is the file."""
+    trained, dims = model(), {name: expert.dim for name, expert in EXPERTS.items()}
+    ids, written = [f"v{number}.mp4" for number in range(150)], []
+    for name, order in (("one", ids), ("other", [*reversed(ids[:70]), *ids[70:]])):
+        with FeatureWriter(tmp_path / name) as writer:
+            writer.add_videos(video(each, list(dims), each, dims=dims) for each in order)
+        path = tmp_path / name / "codes.hcq"
+        encode_store(trained, FeatureStore.open(tmp_path / name), path)
+        written.append(path.read_bytes())
+        found = list(open_codes(path).ids)
+        assert found == sorted(found) and len(found) > 100
+    assert written[0] == written[1]
