@@ -22,6 +22,7 @@ ORDER = [
         "search",
         "evaluation",
         "training",
+        "fitting",
     ),
     *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
     *("console", "commands", "app", "__main__", "start"),

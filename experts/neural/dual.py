@@ -3,7 +3,7 @@
 A network of transformers whose class has `get_text_features` and one of `get_video_features`, `get_image_features`
 and `get_audio_features`, whatever it is called: CLIP, SigLIP, SigLIP 2, MetaCLIP 2, ALIGN, BLIP see pictures, one
 vector a frame; X-CLIP and VideoPrism see windows of frames; CLAP hears windows of at most 10 s. Or `onnx:FOLDER`,
-which holds image.onnx with its sidecar (sidecar.py) and the side of the texts (hcq_cli/fitting/dual_text.py).
+which holds image.onnx or audio.onnx with its sidecar (sidecar.py), and what reads (hcq_cli/fitting/dual_text.py).
 
 Letters: n frames or windows, T frames of a window, dim the width of a vector.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experts.neural.appearance import HubAppearance, OnnxAppearance, pooled, vector_width
-from experts.neural.audio import AudioFormat, HubAudio, read_audio_embedding
+from experts.neural.audio import AudioFormat, HubAudio, OnnxAudio, read_audio_embedding
 from experts.neural.expert import NetworkExpert
 from experts.neural.motion import HubMotion, VideoFormat
 from experts.neural.network import read_config
@@ -31,8 +31,8 @@ WINDOW_S = 8.0
 over them, whatever the rate; no configuration says more than how many frames there are."""
 LONGEST_SOUND_S = 10.0
 """Longest window of sound, seconds: of a longer one CLAP's extractor takes a part by chance."""
-IMAGE_FILE = "image.onnx"
-"""The side that sees, in the folder of an `onnx:FOLDER`."""
+IMAGE_FILE, AUDIO_FILE = "image.onnx", "audio.onnx"
+"""The side that sees or hears, in the folder of an `onnx:FOLDER`."""
 
 
 def dual(source: str) -> NetworkExpert:
@@ -45,7 +45,9 @@ def dual(source: str) -> NetworkExpert:
         WeightsError: the weights are not there, or it is no dual encoder.
     """
     if folder := onnx_folder(source):
-        return DualOnnxPictures(source, folder / IMAGE_FILE)
+        if (folder / IMAGE_FILE).is_file():
+            return DualOnnxPictures(source, folder / IMAGE_FILE)
+        return DualOnnxSound(source, folder / AUDIO_FILE)
     found = locate(source)
     sense = sense_of(found)
     if sense == "audio":
@@ -57,13 +59,14 @@ def onnx_folder(source: str) -> Path | None:
     """The folder of an `onnx:FOLDER` source; None for any other source.
 
     Raises:
-        WeightsError: it is no folder with image.onnx in it.
+        WeightsError: it is no folder with image.onnx or audio.onnx in it.
     """
     if not source.startswith(ONNX):
         return None
     folder = Path(source.removeprefix(ONNX)).expanduser()
-    if not (folder / IMAGE_FILE).is_file():
-        raise WeightsError(f"{folder}: holds no {IMAGE_FILE}", "give onnx:FOLDER with image.onnx and text.onnx in it")
+    if not any((folder / name).is_file() for name in (IMAGE_FILE, AUDIO_FILE)):
+        what = f"{folder}: is no folder with {IMAGE_FILE} or {AUDIO_FILE} in it"
+        raise WeightsError(what, f"give onnx:FOLDER with {IMAGE_FILE}, text.onnx and tokenizer.json in it")
     return folder
 
 
@@ -103,6 +106,12 @@ class DualPictures(HubAppearance):
 
 class DualOnnxPictures(OnnxAppearance):
     """One vector a frame, as image.onnx gives it."""
+
+    name = "dual"
+
+
+class DualOnnxSound(OnnxAudio):
+    """One vector a window of sound, as audio.onnx gives it."""
 
     name = "dual"
 

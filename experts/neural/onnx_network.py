@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.neural.external_data import check_external_data
 from experts.neural.network import Inputs, count_rows
 from experts.neural.sidecar import read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, digest, first_line
@@ -163,11 +164,13 @@ def open_session(path: Path, device: str) -> Any:
 
     Raises:
         WeightsError: onnxruntime is missing, or cannot open the file.
+        RefusedError: it would read numbers from outside its folder.
     """
     try:
         import onnxruntime
     except ImportError:
         raise WeightsError("onnxruntime is not installed", "pip install onnxruntime") from None
+    check_external_data(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # As torch does: where extraction runs a process a core, each must keep to its own.

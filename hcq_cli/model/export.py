@@ -112,7 +112,7 @@ def export_text_encoder(
         pad_to=pad_to,
         precision=precision,
     )
-    graph, weights = _packed(_graph(model, pad_to, precision), path.name)
+    graph, weights = packed(_graph(model, pad_to, precision), path.name)
     write_text_encoder(path, header, tokenizer.tokenizer.to_str(), graph, weights)
     try:
         return _compare(model, path, [*SAMPLE, *sentences], hits)
@@ -125,7 +125,7 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
     """The network as an optimised `onnx.ModelProto`."""
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, _silence():
+    with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, silence():
         traced, small, fast = (Path(folder, name) for name in ("traced.onnx", "small.onnx", "fast.onnx"))
         try:
             _trace(model, pad_to, traced)
@@ -134,7 +134,7 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
 
                 # Unsigned: where a processor has AVX2 but no VNNI, products with signed weights overflow 16 bits.
                 quantize_dynamic(traced, small, weight_type=QuantType.QUInt8, per_channel=True)
-            _optimise(small if precision == "int8" else traced, fast)
+            optimise(small if precision == "int8" else traced, fast)
             return onnx.load(fast)
         except Exception as error:  # whatever a tracer meets in an encoder that nobody here has seen
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -163,7 +163,8 @@ def _trace(model: Model, pad_to: int, path: Path) -> None:
         )
 
 
-def _optimise(source: Path, target: Path) -> None:
+def optimise(source: Path, target: Path) -> None:
+    """Let onnxruntime rewrite a graph once and for all: nothing is left to do when it is opened."""
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
@@ -174,7 +175,7 @@ def _optimise(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep the exporters' warnings and log lines to themselves; only the console prints."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -186,7 +187,7 @@ def _silence() -> Iterator[None]:
         logging.disable(before)
 
 
-def _packed(network: Any, location: str) -> tuple[bytes, NDArray[np.uint8]]:
+def packed(network: Any, location: str) -> tuple[bytes, NDArray[np.uint8]]:
     """The graph without its large tensors, and those one after another, uint8 [bytes].
 
     Args:

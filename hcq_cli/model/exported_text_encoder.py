@@ -9,7 +9,7 @@ tokenizer  tokenizer.json of the tokenizers library
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class TextEncoderHeader:
         max_tokens: longest text, special tokens included.
         pad_id, cls_id: of the vocabulary; None where no token stands for the sentence.
         pad_to: tokens that every text is padded to, for models on which padding has an effect; 0 for all others.
+        pad_left: whether what pads comes first.
         precision: of its weights, one of `PRECISIONS`.
     """
 
@@ -47,11 +48,13 @@ class TextEncoderHeader:
     cls_id: int | None
     pad_to: int = 0
     precision: str = "float32"
+    pad_left: bool = False
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> TextEncoderHeader:
         """Read what `asdict` wrote; raises ValueError or KeyError."""
-        side = cls(**{known.name: document[known.name] for known in fields(cls)})
+        wanted = (known.name for known in fields(cls) if known.default is MISSING or known.name in document)
+        side = cls(**{name: document[name] for name in wanted})
         numbers = (side.levels, side.width, side.max_tokens, side.pad_id, side.pad_to)
         if not all(type(number) is int and number >= 0 for number in numbers) or side.precision not in PRECISIONS:
             raise ValueError(f"a text side of {asdict(side)}")
@@ -149,13 +152,14 @@ class ExportedTextEncoder:
         self.prepare()
         # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
         # depend on its neighbours.
-        step = 1 if self.header.precision == "int8" else TEXTS_AT_ONCE
+        step = 1 if self.header.precision == "int8" or self.header.pad_left else TEXTS_AT_ONCE
         parts = [np.zeros((0, self.header.levels, self.header.width), np.float32)]
         for first in range(0, len(texts), step):
             tokens = self._tokenizer(texts[first : first + step])
-            spare = ((0, 0), (0, max(self.header.pad_to - tokens.ids.shape[1], 0)))
+            length = max(self.header.pad_to - tokens.ids.shape[1], 0)
+            spare = ((0, 0), (length, 0) if self.header.pad_left else (0, length))
             padded = {
-                "ids": np.pad(tokens.ids, spare),
+                "ids": np.pad(tokens.ids, spare, constant_values=self.header.pad_id),
                 "mask": np.pad(tokens.mask, spare),
                 "special": np.pad(tokens.special, spare, constant_values=True),
             }

@@ -119,5 +119,5 @@ def test_a_dual_encoder_that_needs_code_of_its_own_is_refused(duals, tmp_path):
 
 
 def test_a_folder_of_onnx_must_hold_what_sees(tmp_path):
-    with pytest.raises(WeightsError, match=r"holds no image\.onnx"):
+    with pytest.raises(WeightsError, match=r"no folder with image\.onnx or audio\.onnx"):
         load([f"dual=onnx:{tmp_path}"])
