@@ -9,7 +9,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ORDER = [
-    *("errors", "cores", "files", "headers", "packed_strings", "process", "workspace", "settings"),
+    *("errors", "cores", "files", "headers", "collection", "packed_strings", "process", "workspace", "settings"),
     *(
         "experts",
         "media",

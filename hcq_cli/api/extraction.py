@@ -31,6 +31,7 @@ class ExtractionSettings(TypedDict, total=False):
     sample_fps: frames a second for every expert that sees.
     max_seconds: what lies later in a video is left out.
     retry_failed: try again what is known to be broken.
+    keep_missing: leave videos in the store whose files are no longer there.
     """
 
     store: Path | None
@@ -41,12 +42,15 @@ class ExtractionSettings(TypedDict, total=False):
     sample_fps: float | None
     max_seconds: float | None
     retry_failed: bool
+    keep_missing: bool
 
 
 def extract(
     workspace: Workspace,
     paths: Iterable[str | PathLike[str]],
     *,
+    listed: Iterable[str | PathLike[str]] = (),
+    everything: bool = False,
     experts: str | Sequence[str] | None = None,
     preset: str = "classic",
     progress: Progress = SILENT,
@@ -54,9 +58,14 @@ def extract(
 ) -> ExtractReport:
     """Decode every video once and let the experts write its features; what is finished is skipped.
 
+    Videos whose files are no longer below a folder leave the store; a renamed file keeps its features. One that was
+    taken out by hand stays out, unless its file is named itself in `paths`.
+
     Args:
         workspace: whose feature store is written.
         paths: folders (recursive), files or globs.
+        listed: more of them, from a list.
+        everything: take in trash, previews and systems' own copies, too.
         experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
         preset: classic or neural.
         progress: told of every video.
@@ -72,7 +81,7 @@ def extract(
     """
     from hcq_cli.extraction.extract import extract as run
 
-    names, inputs, options = _request(workspace, paths, experts, preset, settings)
+    names, inputs, options = _request(workspace, (paths, listed, everything), experts, preset, settings)
     begun = time.monotonic()
     with progress.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as bar:
         before = 0
@@ -90,6 +99,8 @@ def plan_extraction(
     workspace: Workspace,
     paths: Iterable[str | PathLike[str]],
     *,
+    listed: Iterable[str | PathLike[str]] = (),
+    everything: bool = False,
     experts: str | Sequence[str] | None = None,
     preset: str = "classic",
     **settings: Unpack[ExtractionSettings],
@@ -97,7 +108,7 @@ def plan_extraction(
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
     from hcq_cli.extraction.plan import plan
 
-    names, inputs, options = _request(workspace, paths, experts, preset, settings)
+    names, inputs, options = _request(workspace, (paths, listed, everything), experts, preset, settings)
     return plan(inputs, names, options)
 
 
@@ -141,16 +152,21 @@ def names_in_list(data: bytes) -> list[str]:
 
 def _request(
     workspace: Workspace,
-    paths: Iterable[str | PathLike[str]],
+    wanted: tuple[Iterable[str | PathLike[str]], Iterable[str | PathLike[str]], bool],
     experts: str | Sequence[str] | None,
     preset: str,
     settings: ExtractionSettings,
 ) -> tuple[list[str], Inputs, ExtractionOptions]:
     """What was asked for, checked: experts, videos, and how."""
+    from hcq_cli.collection import read_collection
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import find_inputs
 
     names = expert_names(experts, preset)
-    inputs = find_inputs([fspath(path) for path in paths])
     how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
+    paths, listed, everything = wanted
+    roots = read_collection(how["store"]).roots
+    inputs = find_inputs(
+        [fspath(path) for path in paths], roots, listed=[fspath(path) for path in listed], everything=everything
+    )
     return names, inputs, ExtractionOptions(**how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,12 @@ from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError
 if TYPE_CHECKING:
     from hcq_cli.api.extraction import ExtractionSettings
     from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.extraction.vanished import Vanished
 
 SHOWN = 20
 """Warnings and failures printed in full; --json holds all of them."""
+NAMED = 3
+"""Names that stand for many."""
 EXAMPLES = [
     "hcq extract videos/",
     "hcq extract talks/*.mkv --experts appearance,audio",
@@ -38,7 +42,13 @@ Timeout = Annotated[float | None, typer.Option(min=0.1, help="Deadline of a vide
 SampleFps = Annotated[float | None, typer.Option(min=0.001, help="Frames a second for all.", show_default=False)]
 MaxSeconds = Annotated[float | None, typer.Option(min=0.001, help="Leave out what is later.", show_default=False)]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try known broken files again.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
+KeepMissing = Annotated[
+    bool, typer.Option("--keep-missing", help="Keep videos whose files are gone: a drive may be unplugged.")
+]
+Everything = Annotated[
+    bool, typer.Option("--everything", help="Take in trash, previews and systems' own copies, too.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
 
 
@@ -59,11 +69,14 @@ def register(app: typer.Typer) -> None:
         sample_fps: SampleFps = None,
         max_seconds: MaxSeconds = None,
         retry_failed: RetryFailed = False,
-        dry_run: DryRun = False,
+        keep_missing: KeepMissing = False,
+        everything: Everything = False,
+        dry_run: DryRunOption = False,
         output: Output = None,
     ) -> None:
         """Decode every video once and let the experts write its features. Finished videos are skipped, and of files
-        with the same bytes one is decoded.
+        with the same bytes one is decoded. A renamed file keeps its features; videos whose files are no longer below
+        a folder leave the store. One that was removed stays out until its file is named here itself.
 
         Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
         """
@@ -76,9 +89,11 @@ def register(app: typer.Typer) -> None:
             "sample_fps": sample_fps,
             "max_seconds": max_seconds,
             "retry_failed": retry_failed,
+            "keep_missing": keep_missing,
         }
+        wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "experts": experts}
         run = _plan if dry_run else _extract
-        if code := run(session, [*(paths or []), *_listed(from_list)], experts, preset, settings):
+        if code := run(session, paths or [], {**wanted, "preset": preset, **settings}):
             raise typer.Exit(code)
 
 
@@ -96,26 +111,24 @@ def _listed(source: str | None) -> list[str]:
         raise NotFoundError(f"{source}: {error.strerror}", "give --from a file with a name a line") from error
 
 
-def _extract(
-    session: Session, paths: list[str], experts: str | None, preset: str, settings: ExtractionSettings
-) -> int:
-    report = api.extract(
-        session.workspace, paths, experts=experts, preset=preset, progress=session.console, **settings
-    )
-    store = settings["store"]
-    session.console.result(_document(report, store), lambda: _print(session.console, report, store))
+def _extract(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> int:
+    console, store = session.console, asked["store"]
+    report = api.extract(session.workspace, paths, progress=console, **asked)
+    console.result(extraction_document(report, store), lambda: print_extraction(console, report, store))
     return report.exit_code
 
 
-def _plan(session: Session, paths: list[str], experts: str | None, preset: str, settings: ExtractionSettings) -> int:
-    planned = api.plan_extraction(session.workspace, paths, experts=experts, preset=preset, **settings)
+def _plan(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> int:
+    planned = api.plan_extraction(session.workspace, paths, **asked)
     document = {
         "videos": planned.videos,
         "todo": [{"path": item.path, "id": item.id, "experts": item.experts} for item in planned.todo],
         "duplicates": planned.duplicates,
         "skipped": len(planned.finished),
         "failed": [{"path": failed.path, "error": failed.error} for failed in planned.failed],
-        "store": str(settings["store"]),
+        "removed_before": planned.removed,
+        **_vanished(planned.vanished),
+        "store": str(asked["store"]),
     }
 
     def show() -> None:
@@ -125,6 +138,10 @@ def _plan(session: Session, paths: list[str], experts: str | None, preset: str, 
             session.console.text(f"copy     {printable(path)}  (the same bytes as another)")
         for failed in planned.failed:
             session.console.text(f"failed   {printable(failed.path)}: {printable(failed.error)}")
+        for old, new in planned.vanished.renamed.items():
+            session.console.text(f"rename   {printable(old)} -> {printable(new)}")
+        for id in planned.vanished.deleted:
+            session.console.text(f"drop     {printable(id)}  (its file is gone)")
         counts = (len(planned.todo), len(planned.finished), len(planned.failed))
         session.console.text("{} to extract, {} finished, {} failed".format(*counts))
 
@@ -132,7 +149,8 @@ def _plan(session: Session, paths: list[str], experts: str | None, preset: str, 
     return EXIT_SOME_FAILED if planned.failed else EXIT_OK
 
 
-def _document(report: ExtractReport, store: Path | None) -> dict[str, Any]:
+def extraction_document(report: ExtractReport, store: Path | None) -> dict[str, Any]:
+    """The report of an extraction as --json prints it."""
     warnings = [
         {"path": w.path, **({"expert": w.expert} if w.expert else {}), "message": w.message} for w in report.warnings
     ]
@@ -150,10 +168,27 @@ def _document(report: ExtractReport, store: Path | None) -> dict[str, Any]:
         "decoders": report.decoders,
         "packets": report.packets,
         "frames": report.frames,
+        "new": report.new,
+        "changed": report.changed,
+        "renamed": len(report.vanished.renamed),
+        "deleted": len(report.vanished.deleted),
+        "missing": report.missing,
+        "removed_before": report.removed,
+        "passed_over": [{"path": item.path, "reason": item.reason} for item in report.passed_over],
+        **_vanished(report.vanished),
     }
 
 
-def _print(console: Console, report: ExtractReport, store: Path | None) -> None:
+def _vanished(vanished: Vanished) -> dict[str, Any]:
+    return {
+        "renames": [{"from": old, "to": new} for old, new in vanished.renamed.items()],
+        "deletions": vanished.deleted,
+        "second_names": vanished.doubles,
+    }
+
+
+def print_extraction(console: Console, report: ExtractReport, store: Path | None) -> None:
+    """Print the report of an extraction for people."""
     any_failed = any(counts.get("failed") for counts in report.states.values())
     columns = [state for state in next(iter(report.states.values()), {}) if state != "failed" or any_failed]
     rows = [[name, *(counts[state] for state in columns)] for name, counts in report.states.items()]
@@ -170,9 +205,35 @@ def _print(console: Console, report: ExtractReport, store: Path | None) -> None:
         console.text(f"… and {len(report.failed) - SHOWN} more failed (--json lists all)", style="red")
     if any(failed.known for failed in report.failed):
         console.note("some are known from an earlier run; --retry-failed tries them again")
+    _print_vanished(console, report)
     speed = f", {report.media_s / report.seconds:.0f}x real time" if report.extracted and report.seconds else ""
-    copied = f"{report.duplicates} with the same bytes as another, " if report.duplicates else ""
+    copies = report.duplicates - len(report.vanished.renamed)
+    copied = f"{copies} with the same bytes as another, " if copies else ""
     console.text(
         f"{report.extracted} extracted, {copied}{report.skipped} skipped, {len(report.failed)} failed "
         f"in {report.seconds:.1f} s{speed} -> {printable(str(store))}"
     )
+
+
+def _print_vanished(console: Console, report: ExtractReport) -> None:
+    vanished = report.vanished
+    if vanished.renamed:
+        named = [f"{old} -> {new}" for old, new in vanished.renamed.items()]
+        console.text(f"{len(named)} renamed or moved: {_some(named)}")
+    if report.missing:
+        console.text(f"{len(report.missing)} missing, kept: {_some(report.missing)}")
+    if vanished.deleted:
+        console.text(f"{len(vanished.deleted)} gone, no longer in the store: {_some(vanished.deleted)}")
+        console.note("where a drive is not plugged in: --keep-missing")
+    if vanished.doubles:
+        console.text(f"{len(vanished.doubles)} second names of one file dropped: {_some(vanished.doubles)}")
+    if report.removed:
+        console.note(f"{report.removed} passed over that were removed; name a file itself to have it back")
+    for reason in dict.fromkeys(item.reason for item in report.passed_over):
+        paths = [item.path for item in report.passed_over if item.reason == reason]
+        how = "rename it, or name it itself" if "looks" in reason else "--everything takes them in"
+        console.note(f"passed over, {reason}: {len(paths)} ({_some([Path(path).name for path in paths])}); {how}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names[:NAMED])) + (", …" if len(names) > NAMED else "")

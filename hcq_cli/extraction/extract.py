@@ -14,13 +14,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hcq_cli.errors import EXIT_SOME_FAILED
+from hcq_cli.collection import Collection, change_collection
+from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
 from hcq_cli.extraction.executor import Executor, Job, VideoWarning
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status
+from hcq_cli.extraction.vanished import Vanished
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo
+from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, PassedOver
 
 COMPACT_EVERY = 2048
 """Videos after which the finished ones are put into shards: a folder of more small files is slow to list."""
@@ -34,7 +36,7 @@ class ExtractReport:
         videos: inputs, the failed ones included.
         extracted: decoded in this run.
         skipped: finished before.
-        duplicates: given the features of another file with the same bytes.
+        duplicates: given the features of another file with the same bytes, one that was renamed among them.
         failed: those that gave nothing.
         warnings: what went not quite right in this run, each with the path that it is about.
         states: for each expert, how many of the extracted, copied and skipped videos have each state.
@@ -44,6 +46,12 @@ class ExtractReport:
         packets: packets read.
         frames: frames decoded.
         networks_s: how long networks ran, where they have a process of their own; seconds.
+        new: videos that the store did not know.
+        changed: known files with other bytes than before.
+        removed: passed over, because they were taken out of the collection.
+        vanished: videos whose files are no longer there, taken out of the store.
+        missing: ids of such that were to be left in the store.
+        passed_over: what looked like a video, and trash and previews.
     """
 
     videos: int = 0
@@ -59,11 +67,17 @@ class ExtractReport:
     packets: int = 0
     frames: int = 0
     networks_s: float = 0.0
+    new: int = 0
+    changed: int = 0
+    removed: int = 0
+    vanished: Vanished = field(default_factory=Vanished)
+    missing: list[str] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
 
     @property
     def done(self) -> int:
         """Inputs that have been dealt with."""
-        return self.extracted + self.skipped + self.duplicates + len(self.failed)
+        return self.extracted + self.skipped + self.duplicates + self.removed + len(self.failed)
 
     @property
     def exit_code(self) -> int:
@@ -82,6 +96,8 @@ class ExtractReport:
             self.skipped += 1
         elif settled.status is Status.COPIED:
             self.duplicates += 1
+        elif settled.status is Status.REMOVED:
+            self.removed += 1
         else:
             self.extracted += 1
             self.media_s += outcome.duration_s
@@ -125,15 +141,22 @@ def extract(
     options.check()
     # What cannot be read has failed before anything is done.
     report = ExtractReport(videos=len(inputs.videos) + len(inputs.unusable), failed=list(inputs.unusable))
+    report.passed_over = inputs.passed_over
     ids: list[str] = []
 
     def count(settled: Settled) -> None:
         report.count(settled)
-        if settled.status is not Status.FAILED:
+        if settled.status not in (Status.FAILED, Status.REMOVED):
             ids.append(settled.facts.id)
 
+    def copy(copies: Iterable[Settled]) -> None:
+        for settled in copies:
+            count(settled)
+            on_video(report, settled.facts.path)
+
     with FeatureWriter(options.store) as writer:
-        plan = ExtractionPlan(writer, experts, options)
+        collection = _note_roots(inputs, names, options)
+        plan = ExtractionPlan(writer, experts, options, removed=collection.removed, named=inputs.named)
         # What a run that was killed left in incoming/ counts as finished from here on.
         report.warn_of_store(options.store, [*writer.warnings, *writer.compact().warnings])
         pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
@@ -143,16 +166,50 @@ def extract(
                     count(settled)
                 on_video(report, path)
                 if done % COMPACT_EVERY == 0:
+                    copy(plan.copy_stored())
                     report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s
+        copy(plan.copy_stored())
         report.warn_of_store(options.store, writer.compact().warnings)
         # Last, when the store knows what became of the files whose bytes they have.
-        for settled in plan.copy_duplicates():
-            count(settled)
-            on_video(report, settled.facts.path)
+        copy(plan.copy_duplicates())
+        _note_changes(writer, plan, inputs, options, report)
         report.states = writer.store.states_of(ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Collection:
+    """Note in the store which folders it is made of, and what is asked of them; gives its collection."""
+
+    def change(before: Collection) -> Collection:
+        if not inputs.folders:  # files alone: no folder was asked anything
+            return before
+        asked = {"experts": list(names), "sample_fps": options.sample_fps, "max_seconds": options.max_seconds}
+        return replace(before, roots=tuple(dict.fromkeys([*before.roots, *inputs.roots])), asked=asked)
+
+    return change_collection(options.store, change)
+
+
+def _note_changes(
+    writer: FeatureWriter, plan: ExtractionPlan, inputs: Inputs, options: ExtractionOptions, report: ExtractReport
+) -> None:
+    """Take out of the store what is no longer there, and note what was removed or came back."""
+    report.vanished = plan.vanished(inputs.folders)
+    report.new, report.changed = plan.new - len(report.vanished.renamed), plan.changed
+    if options.keep_missing:
+        report.missing = [*report.vanished.deleted, *report.vanished.renamed]
+        report.vanished = Vanished(doubles=report.vanished.doubles)
+
+    def change(now: Collection) -> Collection:
+        kept = {id: video for id, video in now.removed.items() if id not in plan.restored}
+        return replace(now, removed={**kept, **plan.removed_anew})
+
+    change_collection(options.store, change)
+    try:
+        writer.remove(report.vanished.ids)
+    except DamagedError as error:
+        report.warn_of_store(options.store, [f"{error.message}; what is no longer there stays in it"])
 
 
 def run_plan(

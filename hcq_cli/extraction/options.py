@@ -31,6 +31,7 @@ class ExtractionOptions:
         max_seconds: what lies later in a video is left out; None for all.
         retry_failed: try again what is known to be broken.
         memory_gib: the most memory a worker may take; None for HCQ_MEMORY_LIMIT_GIB or 4; 0 for no limit.
+        keep_missing: leave videos in the store whose files are no longer there.
     """
 
     store: Path
@@ -42,6 +43,7 @@ class ExtractionOptions:
     max_seconds: float | None = None
     retry_failed: bool = False
     memory_gib: float | None = None
+    keep_missing: bool = False
 
     def check(self) -> None:
         """See whether they make sense, before anything is begun.

@@ -1,32 +1,41 @@
 """What is left to do: what the store knows of each file is compared with what is wanted of it.
 
 A file is finished, known to be broken, a duplicate (it has the bytes of another one, and gets the features of that
-one), or a job for an executor. The content hash decides, not the name: what was moved or touched is not decoded
-again.
+one), taken out by hand, or a job for an executor. The content hash decides, not the name: what was moved or touched
+is not decoded again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import chain, islice
 from pathlib import Path
 
 from experts.base import Expert
+from hcq_cli.collection import RemovedVideo, read_collection
 from hcq_cli.extraction.executor import Job, Outcome, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.vanished import Vanished, find_vanished, is_gone, same_place
 from hcq_cli.features.records import VideoFacts, identity, text_key
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
+from hcq_cli.media.sniffing import read_head, what_instead
+
+MOST_COPIES = 64
+"""Files with the same bytes that are looked at for one that was renamed."""
 
 
 class Status(Enum):
-    """How it ended with a video: nothing was left to do; decoded; given what a duplicate has; nothing came of it."""
+    """How it ended with a video: nothing was left to do; decoded; given what a duplicate has; nothing came of it; not
+    looked at, because it was taken out of the collection."""
 
     FINISHED = "finished"
     EXTRACTED = "extracted"
     COPIED = "copied"
     FAILED = "failed"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True)
@@ -62,21 +71,50 @@ class ExtractionPlan:
         writer: the store, opened for writing.
         experts: those asked for.
         options: how far to look, and whether to try again what is known to be broken.
+        removed: videos that were taken out by hand, by id.
+        named: paths of files that were named themselves, and so come back if they were taken out.
+
+    Attributes:
+        copies: files put aside whose bytes others in the store have, each with what would have had to be done.
+        duplicates: the same, of bytes that others of this run have.
+        moved: ids of the store whose files are gone, each with the new id of a file with the same bytes.
+        doubles: ids of the store that were a second name of a file.
+        changed: how many known files have other bytes than before.
+        new: how many had no id in the store.
+        restored: ids that were taken out and are no longer, because their files were named, or renamed.
+        removed_anew: renamed files that stay out, by their new ids.
     """
 
-    def __init__(self, writer: FeatureWriter, experts: Sequence[Expert], options: ExtractionOptions) -> None:
+    def __init__(
+        self,
+        writer: FeatureWriter,
+        experts: Sequence[Expert],
+        options: ExtractionOptions,
+        *,
+        removed: Mapping[str, RemovedVideo] = {},
+        named: Set[str] = frozenset(),
+    ) -> None:
         self._writer, self._retry_failed = writer, options.retry_failed
         self._identities = {each.name: identity(each, {"max_seconds": options.max_seconds}) for each in experts}
         self._every = frozenset(self._identities)
         self._path_of_id: dict[str, str] = {}
         self._begun: dict[int, frozenset[str]] = {}
         self._errors: dict[int, str] = {}
+        self.copies: list[Job] = []
         self.duplicates: list[Job] = []
-        """Those put aside so far, each with what would have had to be done."""
+        self.moved: dict[str, str] = {}
+        self.doubles: set[str] = set()
+        self.changed = self.new = 0
+        self.restored, self.removed_anew = set[str](), dict[str, RemovedVideo]()
+        self._removed, self._named = removed, named
+        self._removed_paths = {video.path: id for id, video in removed.items()}
+        self._removed_contents = {video.content_hash: id for id, video in removed.items() if video.content_hash}
 
     def judge(self, video: InputVideo) -> Step:
         """What is to be done with a file: at first often to hash it, if it is new or has changed."""
         facts = VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0)
+        if video.path in self._removed_paths and not self._comes_back(self._removed_paths[video.path], video.path):
+            return Settled(Status.REMOVED, facts)
         try:
             found = Path(video.path).stat()
         except OSError as error:
@@ -88,22 +126,32 @@ class ExtractionPlan:
             return Settled(Status.FAILED, facts, Outcome(error=failure.error), known=True)
         if not facts.size:
             return Settled(Status.FAILED, facts, Outcome(error="the file is empty"))
-        known_hash = self._writer.known_hash(facts.path, facts.size, facts.mtime_ns)
-        return self._compare(replace(facts, content_hash=known_hash)) if known_hash else Job(facts)
+        known = self._writer.facts_at(facts.path)
+        same = (other.content_hash for other in known if (other.size, other.mtime_ns) == (facts.size, facts.mtime_ns))
+        known_hash = next(same, None) or self._writer.remembered_hash(facts.path, facts.size, facts.mtime_ns)
+        return self._compare(replace(facts, content_hash=known_hash), known) if known_hash else Job(facts)
 
     def settle(self, job: Job, outcome: Outcome) -> Step:
         """What is to be done now that a job is done; a lasting failure is remembered until the file changes."""
         if job.only_hash and outcome.error is None:
-            return self._compare(replace(job.facts, content_hash=outcome.content_hash))
+            facts = replace(job.facts, content_hash=outcome.content_hash)
+            return self._compare(facts, self._writer.facts_at(facts.path))
         if outcome.error is None:
             self._forget_failure(job)
-        elif outcome.lasting:
-            self._remember_failure(job, outcome.error)
+        elif not job.only_hash:
+            self._count(job.facts, -1)
+        if outcome.error is not None and outcome.lasting:
+            # Only now: whatever can be decoded is a video, whatever it looks like.
+            if (instead := what_instead(read_head(job.facts.path))) is not None:
+                outcome = replace(outcome, error=f"{instead} ({outcome.error})")
+            self._remember_failure(job, str(outcome.error))
         return Settled(Status.FAILED if outcome.error else Status.EXTRACTED, job.facts, outcome)
 
-    def _compare(self, facts: VideoFacts) -> Step:
-        """What the store and this run lack of a file whose content is known."""
-        facts, stored = self._with_own_id(facts)
+    def _compare(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> Step:
+        """What the store and this run lack of a file whose content is known, and what the store knows at its path."""
+        facts, stored = self._with_own_id(facts, known)
+        if stored is None and self._stays_removed(facts):
+            return Settled(Status.REMOVED, facts)
         missing = self._writer.todo(facts.id, facts.content_hash, self._identities, retry_failed=self._retry_failed)
         if not missing:
             where = (facts.path, facts.size, facts.mtime_ns)
@@ -113,6 +161,9 @@ class ExtractionPlan:
             return Settled(Status.FINISHED, facts)
         # A run that is killed before the video is finished need not read the file again for its hash.
         self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
+        self._count(facts, 1)
+        if stored is None:
+            self._note_move(facts)
         job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
         key = text_key(facts.content_hash)  # an int takes a third of the memory of the text: there may be a million
         begun = self._begun.get(key, frozenset())
@@ -121,43 +172,116 @@ class ExtractionPlan:
         )
         # What another file has begun counts as found: should it fail, this one fails with its reason.
         if missing <= begun | stored_elsewhere:
-            self.duplicates.append(job)
+            (self.copies if missing <= stored_elsewhere else self.duplicates).append(job)
             return None
         begun = frozenset(begun | missing)
         # The one set of all experts for nearly every content: there may be a million contents.
         self._begun[key] = self._every if begun == self._every else begun
         return job
 
-    def _with_own_id(self, facts: VideoFacts) -> tuple[VideoFacts, VideoFacts | None]:
-        """A file under the shortest id that no other file has, and what the store knows of that id.
+    def vanished(self, folders: Mapping[str, Sequence[str]]) -> Vanished:
+        """What the store holds of files that are no longer there, by what this run has seen.
 
-        Another file is one of this run, or one of the store with another content that still exists: an id goes over
-        to a new file when the old one is gone.
+        Args:
+            folders: that were searched, each with what of it could not be listed.
         """
-        for id in longer_ids(InputVideo(facts.id, facts.path)):
+        return find_vanished(
+            self._writer.store, self._path_of_id.keys(), folders, moved=self.moved, doubles=self.doubles
+        )
+
+    def _with_own_id(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> tuple[VideoFacts, VideoFacts | None]:
+        """A file under its own id, and what the store knows of that id: the one that it has already, else the
+        shortest that no other file has.
+
+        Another file is one of this run, or one of the store that lies elsewhere. An id goes over to a new file when
+        the old one is gone, and not when its whole folder is: that may be a drive that is not plugged in.
+        """
+        for id in chain(self._known_ids(facts, known), longer_ids(InputVideo(facts.id, facts.path))):
             if self._path_of_id.get(id, facts.path) != facts.path:
                 continue
             stored = self._writer.facts(id)
-            same = stored is None or stored.path == facts.path or stored.content_hash == facts.content_hash
-            if same or (stored is not None and not Path(stored.path).exists()):
-                self._path_of_id[id] = facts.path
-                return replace(facts, id=id), stored
+            if stored is not None and stored.path != facts.path:
+                if not is_gone(stored.path):
+                    free = same_place(stored.path, facts.path)
+                else:
+                    free = stored.content_hash == facts.content_hash or Path(root_of(stored)).is_dir()
+                if not free:
+                    continue
+            self._path_of_id[id] = facts.path
+            return replace(facts, id=id), stored
         raise AssertionError("longer_ids never ends")
+
+    def _known_ids(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> list[str]:
+        """The id that a file has in the store, if any; of several, as an earlier hcq gave them, the best."""
+        if not known:  # it may have been reached through a link then
+            known = [other for other in self._same_bytes(facts) if same_place(other.path, facts.path)]
+        ids = [other.id for other in known]
+        kept = [facts.id] if facts.id in ids else ids[:1]
+        self.doubles.update(id for id in ids if id not in kept)
+        return kept
+
+    def _same_bytes(self, facts: VideoFacts) -> list[VideoFacts]:
+        """Other files of the store with the bytes of this one, at most `MOST_COPIES`."""
+        catalog = self._writer.store.catalog
+        rows = islice(catalog.rows_of_content(facts.content_hash), MOST_COPIES)
+        return [other for other in map(catalog.facts, rows) if other.path != facts.path]
+
+    def _note_move(self, facts: VideoFacts) -> None:
+        """Note whose place a new file takes: that of one with the same bytes which is no longer there."""
+        for other in self._same_bytes(facts):
+            if other.id != facts.id and other.id not in self.moved and is_gone(other.path):
+                self.moved[other.id] = facts.id
+                return
+
+    def _comes_back(self, id: str, path: str) -> bool:
+        """Whether a file that was taken out is named itself: then it is in again."""
+        if path in self._named:
+            self.restored.add(id)
+        return id in self.restored
+
+    def _stays_removed(self, facts: VideoFacts) -> bool:
+        """Whether a new file is one that was taken out, and lies elsewhere since."""
+        id = self._removed_contents.get(facts.content_hash)
+        if id is None or not is_gone(self._removed[id].path) or self._comes_back(id, facts.path):
+            return False
+        self.restored.add(id)
+        self.removed_anew[facts.id] = RemovedVideo(facts.path, facts.content_hash)
+        return True
+
+    def _count(self, facts: VideoFacts, by: int) -> None:
+        """Count a file that is to be given features as new or changed, or no longer, when that came to nothing."""
+        stored = self._writer.facts(facts.id)
+        if stored is None:
+            self.new += by
+        elif stored.content_hash != facts.content_hash:
+            self.changed += by
+        if by < 0:
+            self.moved = {old: new for old, new in self.moved.items() if new != facts.id}
+
+    def copy_stored(self) -> Iterator[Settled]:
+        """Give files what others with their bytes have in the store, before what those have now may be replaced: a
+        file that was renamed may have left its name to a new one."""
+        jobs, self.copies = self.copies, []
+        yield from self._copy(jobs)
 
     def copy_duplicates(self) -> Iterator[Settled]:
         """Give the duplicates what files with their bytes have; called when all else is done and in shards."""
-        copied = self._writer.copy_results([(job.facts, job.identities) for job in self.duplicates])
-        for job, found in zip(self.duplicates, copied, strict=True):
+        jobs, self.copies, self.duplicates = self.copies + self.duplicates, [], []
+        yield from self._copy(jobs)
+
+    def _copy(self, jobs: Sequence[Job]) -> Iterator[Settled]:
+        copied = self._writer.copy_results([(job.facts, job.identities) for job in jobs])
+        for job, found in zip(jobs, copied, strict=True):
             error = self._errors.get(text_key(job.facts.content_hash))
             if found:
                 self._forget_failure(job)
                 yield Settled(Status.COPIED, job.facts)
                 continue
+            self._count(job.facts, -1)
             if error is not None:
                 self._remember_failure(job, error)
             reason = error or "another file with the same bytes gave nothing"
             yield Settled(Status.FAILED, job.facts, Outcome(error=reason))
-        self.duplicates = []
 
     def _remember_failure(self, job: Job, error: str) -> None:
         facts = job.facts
@@ -169,6 +293,15 @@ class ExtractionPlan:
             self._writer.forget_failure(job.facts.path)
 
 
+def root_of(facts: VideoFacts) -> str:
+    """The folder that the id of a video of the store counts from."""
+    return (
+        facts.path.removesuffix(f"/{facts.id}")
+        if facts.path.endswith(f"/{facts.id}")
+        else str(Path(facts.path).parent)
+    )
+
+
 @dataclass
 class DryRun:
     """What an extraction would do.
@@ -178,17 +311,21 @@ class DryRun:
         duplicates: paths of those that would be given the features of another file with the same bytes.
         finished: ids of those that would be skipped.
         failed: what cannot be read, or is known to be broken.
+        removed: how many would be passed over because they were taken out of the collection.
+        vanished: what would leave the store, because its files are no longer there.
     """
 
     todo: list[PlannedVideo] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     failed: list[FailedFile] = field(default_factory=list)
+    removed: int = 0
+    vanished: Vanished = field(default_factory=Vanished)
 
     @property
     def videos(self) -> int:
         """How many inputs were judged, whatever came of them."""
-        return len(self.todo) + len(self.duplicates) + len(self.finished) + len(self.failed)
+        return len(self.todo) + len(self.duplicates) + len(self.finished) + len(self.failed) + self.removed
 
 
 @dataclass(frozen=True)
@@ -220,7 +357,8 @@ def plan(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Dr
         planned.todo = [PlannedVideo(video.id, video.path, every) for video in inputs.videos]
         return planned
     with FeatureWriter(options.store) as writer:
-        judge = ExtractionPlan(writer, experts, options)
+        removed = read_collection(options.store).removed
+        judge = ExtractionPlan(writer, experts, options, removed=removed, named=inputs.named)
         for video in inputs.videos:
             step = judge.judge(video)
             if isinstance(step, Job) and step.only_hash:
@@ -231,6 +369,10 @@ def plan(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Dr
                 planned.duplicates.append(video.path)
             elif step.status is Status.FAILED:
                 planned.failed.append(step.failed_file)
+            elif step.status is Status.REMOVED:
+                planned.removed += 1
             else:
                 planned.finished.append(step.facts.id)
+        if not options.keep_missing:
+            planned.vanished = judge.vanished(inputs.folders)
     return planned

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from hcq_cli import files
+from hcq_cli.collection import FOLDER as COLLECTION
 from hcq_cli.errors import UsageError
 from hcq_cli.features.compaction import FULL_VIDEOS, WritableShards
 from hcq_cli.features.failures import FAILURES, HASHES, FailureRecord, PathLog
@@ -24,7 +25,7 @@ from hcq_cli.features.transcripts import TRANSCRIPTS
 
 BULK_BYTES = 1 << 27
 """Tokens that `add_videos` holds in memory before it writes a shard."""
-_OWN = {INCOMING, SHARDS, SET_ASIDE, FAILURES, HASHES, TRANSCRIPTS, "writer.lock"}
+_OWN = {INCOMING, SHARDS, SET_ASIDE, FAILURES, HASHES, TRANSCRIPTS, COLLECTION, "writer.lock"}
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,20 @@ class FeatureWriter:
         """
         return set(self.store.catalog.results_of_content(content_hash, identities, failed_too=failed_too))
 
+    def facts_at(self, path: str) -> list[VideoFacts]:
+        """What the store knows of the file that lay at `path`; more than one where an earlier hcq gave it two ids."""
+        catalog = self.store.catalog
+        return [catalog.facts(row) for row in catalog.rows_at_path(path)]
+
     def known_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
         """The content hash of a file that has not changed since it was last read; None if it must be read."""
-        for row in self.store.catalog.rows_at_path(path):
-            facts = self.store.catalog.facts(row)
+        for facts in self.facts_at(path):
             if (facts.size, facts.mtime_ns) == (size, mtime_ns):
                 return facts.content_hash
+        return self.remembered_hash(path, size, mtime_ns)
+
+    def remembered_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
+        """The same of a file that is not in the store: it is not finished, or it failed."""
         for log in (self._hashes, self._failures):
             record = log.records.get(path)
             if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns):

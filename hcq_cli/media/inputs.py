@@ -1,26 +1,61 @@
-"""From folders, files, globs and lists to the videos to extract, each with its id. Nothing is opened here.
+"""From folders, files, globs and lists to the videos to extract, each with its id.
 
-The id of a video is its path below the folder it was found in, or its bare name when it was named itself; of two
-different files with the same id the later one gets the names of its parent folders in front, as many as it takes.
-The same file reached in two ways counts once.
+The id of a video is its path below the root of the collection that it lies in (hcq_cli/collection.py), whatever it
+was named by; outside of all roots, its bare name. Of two different files with the same id the later one gets the
+names of its parent folders in front, as many as it takes. The same file reached in two ways counts once.
+
+Nothing is opened here but the heads of files whose names leave it open whether they are videos.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hcq_cli.collection import Roots
 from hcq_cli.errors import NotFoundError
+from hcq_cli.media.sniffing import is_moving_gif, is_text, is_video, read_head
 
 SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv"}
-    | {".3gp", ".ogv"}
+    {".3g2", ".3gp", ".3gpp", ".amv", ".asf", ".avi", ".avs2", ".divx", ".dv", ".dvr-ms", ".evo"}
+    | {".f4v", ".flv", ".gxf", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".m1v", ".m2t", ".m2ts"}
+    | {".m2v", ".m4v", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mov", ".mp2v", ".mp4", ".mpe", ".mpeg"}
+    | {".mpeg4", ".mpg", ".mpv", ".mxf", ".nsv", ".nut", ".ogm", ".ogv", ".ogx", ".qt", ".rm", ".rmvb"}
+    | {".tod", ".tp", ".trp", ".ts", ".mts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
 )
 """What counts as a video in a folder; a file named itself may have any name."""
+SHARED_SUFFIXES: dict[str, Callable[[bytes], bool]] = {
+    ".ts": lambda head: not is_text(head),  # TypeScript
+    ".mts": lambda head: not is_text(head),
+    ".gif": is_moving_gif,  # else a picture
+    ".mod": is_video,  # camcorders, and music
+    ".dat": is_video,  # video CDs, and anything
+}
+"""Suffixes that other files have, too, and what tells by its first bytes whether one is a video."""
+OTHER_SUFFIXES = frozenset(
+    {".7z", ".aac", ".aiff", ".ass", ".bmp", ".bz2", ".c", ".cfg", ".conf", ".cpp", ".css", ".csv"}
+    | {".doc", ".docx", ".epub", ".flac", ".gz", ".h", ".h5", ".heic", ".hcq", ".htm", ".html", ".ini"}
+    | {".ipynb", ".java", ".jpeg", ".jpg", ".js", ".json", ".jsonl", ".log", ".m3u", ".m3u8", ".m4a"}
+    | {".md", ".mid", ".mp3", ".nfo", ".npy", ".npz", ".odt", ".ogg", ".onnx", ".opus", ".pdf", ".png"}
+    | {".ppt", ".pptx", ".pt", ".pth", ".py", ".rar", ".rb", ".rs", ".rst", ".safetensors", ".sh"}
+    | {".srt", ".sub", ".svg", ".tar", ".tex", ".tif", ".tiff", ".toml", ".ttf", ".tsv", ".tsx", ".txt"}
+    | {".vtt", ".wav", ".webp", ".wma", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst"}
+)
+"""Files with these are no videos, and are not looked into."""
+LEFT_OUT_FOLDERS = (
+    *("$recycle.bin", "#recycle", "@recycle", ".recycle", "recycler", ".trash", ".trash-*", ".trashes", ".trashed-*"),
+    *("#snapshot", ".snapshot", ".snapshots", "@recently-snapshot", ".zfs", ".stversions", ".dropbox.cache"),
+    *("@eadir", ".@__thumb", ".thumbnails", ".thumbs", "@transcode", ".appledouble", ".spotlight-v100"),
+    *(".temporaryitems", ".fseventsd", ".documentrevisions-v100", "system volume information", "lost+found"),
+)
+"""Folders in which systems, network drives and telephones keep what was thrown away, previews and copies."""
+LEFT_OUT_FILES = ("._*", ".trashed-*", ".pending-*", "*.lrv", "*.lrf")
+"""Files of that kind: what macOS keeps beside a file, what a telephone has in its bin, previews of action cameras."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +64,7 @@ class InputVideo:
 
     Args:
         id: its id, unless another file has it already.
-        path: absolute.
+        path: absolute; through the root where it lies in one.
     """
 
     id: str
@@ -51,6 +86,19 @@ class FailedFile:
     known: bool = False
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """What was found in a folder and left out.
+
+    Args:
+        path: of the file or folder.
+        reason: why, for people.
+    """
+
+    path: str
+    reason: str
+
+
 @dataclass
 class Inputs:
     """What was found.
@@ -58,10 +106,19 @@ class Inputs:
     Args:
         videos: sorted by id, each file once, each id once.
         unusable: what was named or found and cannot be read.
+        passed_over: trash, previews, and files that look like videos and are not named like one.
+        named: paths of the videos that were named themselves, by no folder, pattern or list.
+        folders: those searched that hold any video, as the collection calls them, each with what of it could not be
+            listed.
+        roots: of the collection, with the folders that were named.
     """
 
     videos: list[InputVideo] = field(default_factory=list)
     unusable: list[FailedFile] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
+    folders: dict[str, list[str]] = field(default_factory=dict)
+    roots: tuple[str, ...] = ()
 
 
 def read_list(data: bytes) -> list[str]:
@@ -71,96 +128,201 @@ def read_list(data: bytes) -> list[str]:
     return [os.fsdecode(name) for name in data.replace(b"\r\n", b"\n").split(b"\n") if name]
 
 
-def find_inputs(names: Iterable[str]) -> Inputs:
-    """Find the videos that `names` (folders, files, globs) stand for.
+def find_inputs(
+    names: Iterable[str], roots: Iterable[str] = (), *, listed: Iterable[str] = (), everything: bool = False
+) -> Inputs:
+    """Find the videos that names (folders, files, globs) stand for.
+
+    Args:
+        names: as a person gave them.
+        roots: of the collection so far.
+        listed: more names, from a list: what is removed from a collection is not brought back by them.
+        everything: take in trash and previews, too.
 
     Raises:
         NotFoundError: there is nothing at all.
     """
-    names = list(names)
-    found, unusable = list[InputVideo](), list[FailedFile]()
+    names, search = list(names), _Search(Roots(roots), everything)
     for name in names:
-        for item in _search(name):
-            if isinstance(item, InputVideo):
-                found.append(item)
-            else:
-                unusable.append(item)
+        search.find(name)
+    named = frozenset(item.video.path for item in search.found if item.named)
+    for name in (every_name := [*names, *listed])[len(names) :]:
+        search.find(name)
+    unusable = list(dict.fromkeys(search.unusable))
     # A file that exists and cannot be read is a failure of that file; what is not there at all is the caller's error.
-    if not found and not any(os.path.lexists(item.path) and not os.path.isdir(item.path) for item in unusable):
+    if not search.found and not any(os.path.lexists(item.path) and not os.path.isdir(item.path) for item in unusable):
         told = "; ".join(f"{item.path}: {item.error}" for item in unusable[:3])
         raise NotFoundError(
-            told if names else "the list of videos is empty", "give a folder of videos, a file, or --from LIST"
+            told if every_name else "the list of videos is empty", "give a folder of videos, a file, or --from LIST"
         )
-    return Inputs(_distinct(found), list(dict.fromkeys(unusable)))
+    return Inputs(
+        _distinct(search.found), unusable, search.passed_over, named, search.folders, tuple(search.roots.folders)
+    )
 
 
-def _search(name: str) -> Iterator[InputVideo | FailedFile]:
-    # What exists is taken as it is: a name may hold the characters of a pattern.
-    if os.path.isdir(name):
-        yield from _search_folder(name)
-    elif os.path.lexists(name):
-        yield _file(name, os.path.basename(name))
-    elif glob.has_magic(name):
-        matches = sorted(glob.glob(name, recursive=True))
-        for match in matches:
-            yield from _search(match)
-        if not matches:
-            yield FailedFile(name, "no file matches")
-    else:
-        yield FailedFile(name, "no such file or folder")
+@dataclass(frozen=True)
+class _Found:
+    """A video as it was come upon: where it really lies, whether by a link, and whether it was named itself."""
+
+    video: InputVideo
+    real: str
+    link: bool
+    named: bool = False
 
 
-def _search_folder(folder: str) -> Iterator[InputVideo | FailedFile]:
-    """All videos below a folder, links followed; and what could not be listed."""
-    any_video = False
-    unreadable: list[OSError] = []
-    visited: set[str] = set()
-    for place, below, files in os.walk(folder, onerror=unreadable.append, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:  # a link back to where we were
-            below.clear()
-            continue
-        visited.add(real)
-        below.sort()  # os.walk goes on in the order in which this list is left
-        for file in sorted(files):
-            if Path(file).suffix.lower() in SUFFIXES:
-                any_video = True
-                path = os.path.join(place, file)
-                yield _file(path, Path(os.path.relpath(path, folder)).as_posix())
-    for error in unreadable:
-        yield FailedFile(str(error.filename), error.strerror or str(error))
-    if not any_video and not unreadable:
-        yield FailedFile(folder, f"no videos in this folder (a video's name ends in {' '.join(sorted(SUFFIXES))})")
+class _Search:
+    """Collects what names stand for.
+
+    Args:
+        roots: of the collection; folders that are named join them.
+        everything: whether trash and previews are taken in.
+    """
+
+    def __init__(self, roots: Roots, everything: bool) -> None:
+        self.roots, self.everything = roots, everything
+        self.found: list[_Found] = []
+        self.unusable: list[FailedFile] = []
+        self.passed_over: list[PassedOver] = []
+        self.folders: dict[str, list[str]] = {}
+
+    def find(self, name: str) -> None:
+        """What one name stands for: a folder, a file, or a pattern of either."""
+        # What exists is taken as it is: a name may hold the characters of a pattern.
+        if os.path.isdir(name):
+            self._folder(os.path.abspath(name))
+        elif os.path.lexists(name):
+            self._named_file(os.path.abspath(name), named=True)
+        elif glob.has_magic(name):
+            matches = sorted(glob.glob(name, recursive=True))
+            for match in map(os.path.abspath, matches):
+                self._folder(match) if os.path.isdir(match) else self._named_file(match)
+            if not matches:
+                self.unusable.append(FailedFile(name, "no file matches"))
+        else:
+            self.unusable.append(FailedFile(name, "no such file or folder"))
+
+    def _named_file(self, path: str, named: bool = False) -> None:
+        # Not resolved outside the roots: a person finds the file again under the name that was given.
+        place = self.roots.place(os.path.dirname(path), os.path.realpath(os.path.dirname(path)))
+        folder, below = place or (os.path.dirname(path), "")
+        name = os.path.basename(path)
+        self._file(os.path.join(folder, name), os.path.join(below, name), os.path.realpath(path), named=named)
+
+    def _file(self, path: str, id: str, real: str, named: bool = False) -> None:
+        link = os.path.islink(path)
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            told = f"broken symbolic link to {os.readlink(path)}" if link else error.strerror or str(error)
+            self.unusable.append(FailedFile(path, told))
+            return
+        # A link to a file of the collection is that file.
+        if link and (place := self.roots.place(os.path.dirname(real), os.path.dirname(real))) is not None:
+            folder, below = place
+            path, id = os.path.join(folder, os.path.basename(real)), os.path.join(below, os.path.basename(real))
+        if not stat.S_ISREG(mode):
+            self.unusable.append(FailedFile(path, "not a regular file"))
+        elif not os.access(path, os.R_OK):
+            self.unusable.append(FailedFile(path, "permission denied"))
+        else:
+            self.found.append(_Found(InputVideo(id, path), real, link, named))
+
+    def _folder(self, named: str) -> None:
+        """All videos below a folder, links followed; and what could not be listed."""
+        before, roots = len(self.found), self.roots
+        self.roots = roots.with_folder(named)
+        top = self._place(named, os.path.realpath(named))[0]
+        unlisted, looked_like = list[FailedFile](), len(self.passed_over)
+        # Links last: what lies in the folder itself is not called by the name of a link to it.
+        waiting, links, visited = [named], list[str](), set[str]()
+        while waiting or links:
+            place = waiting.pop() if waiting else links.pop(0)
+            real = os.path.realpath(place)
+            if real in visited:  # a link back to where we were
+                continue
+            visited.add(real)
+            try:
+                entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            except OSError as error:
+                unlisted.append(FailedFile(place, error.strerror or str(error)))
+                continue
+            folder, below = self._place(place, real)
+            folders = list[str]()
+            for entry in entries:
+                if _is_folder(entry):
+                    if self._left_out(entry, LEFT_OUT_FOLDERS):
+                        continue
+                    (links if entry.is_symlink() else folders).append(entry.path)
+                elif self._is_input(entry):
+                    real_file = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+                    self._file(os.path.join(folder, entry.name), os.path.join(below, entry.name), real_file)
+            waiting += reversed(folders)
+        self.unusable += unlisted
+        if len(self.found) > before:
+            self.folders.setdefault(top, []).extend(item.path for item in unlisted)
+        else:
+            self.roots = roots  # nothing is known of it yet
+            if not unlisted:
+                self.unusable.append(FailedFile(named, _no_videos(self.passed_over[looked_like:])))
+
+    def _place(self, folder: str, real: str) -> tuple[str, str]:
+        # Inside a root that was named, a link may lead out of all of them: what lies there is called by the link.
+        return self.roots.place(folder, real) or (folder, os.path.basename(folder))
+
+    def _is_input(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a file in a folder is to be extracted; if not, and it looks like a video, that is noted."""
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if suffix in SUFFIXES or suffix in SHARED_SUFFIXES or suffix in (".lrv", ".lrf"):
+            if self._left_out(entry, LEFT_OUT_FILES):
+                return False
+            told_by = SHARED_SUFFIXES.get(suffix)
+            return told_by is None or not _is_file(entry) or told_by(read_head(entry.path))
+        if suffix not in OTHER_SUFFIXES and _is_file(entry) and is_video(read_head(entry.path, 1 << 12)):
+            self.passed_over.append(PassedOver(entry.path, "looks like a video and is not named like one"))
+        return False
+
+    def _left_out(self, entry: os.DirEntry[str], patterns: Sequence[str]) -> bool:
+        name = entry.name.lower()
+        if self.everything or not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            return False
+        self.passed_over.append(PassedOver(entry.path, "trash, a preview or a system's own copy"))
+        return True
 
 
-def _file(path: str, id: str) -> InputVideo | FailedFile:
-    # Not resolved: a person finds the file again under the name that was given, and a link may be moved elsewhere.
-    absolute = os.path.abspath(path)
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        mode = os.stat(absolute).st_mode
-    except OSError as error:
-        if os.path.islink(absolute):
-            return FailedFile(absolute, f"broken symbolic link to {os.readlink(absolute)}")
-        return FailedFile(absolute, error.strerror or str(error))
-    if not stat.S_ISREG(mode):
-        return FailedFile(absolute, "not a regular file")
-    if not os.access(absolute, os.R_OK):
-        return FailedFile(absolute, "permission denied")
-    return InputVideo(id, absolute)
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
-def _distinct(found: Sequence[InputVideo]) -> list[InputVideo]:
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _no_videos(passed_over: Sequence[PassedOver]) -> str:
+    told = "no videos in this folder (a video's name ends in .mp4 .mkv .mov .avi .webm .mpg .ts .wmv or the like)"
+    if passed_over:
+        names = ", ".join(os.path.basename(item.path) for item in passed_over[:3])
+        told += f"; passed over: {len(passed_over)} ({names}{', …' if len(passed_over) > 3 else ''})"
+    return told
+
+
+def _distinct(found: Sequence[_Found]) -> list[InputVideo]:
     """Each file once (itself rather than a link to it), each id once, sorted by id."""
     by_file: dict[str, InputVideo] = {}
     # Sorting is stable: files before links, and otherwise in the order in which they were found.
-    for item in sorted(found, key=lambda item: os.path.islink(item.path)):
-        by_file.setdefault(os.path.realpath(item.path), item)
+    for item in sorted(found, key=lambda item: item.link):
+        by_file.setdefault(item.real, item.video)
     # Backwards, so that of a path found twice the first place counts.
-    order = {item.path: at for at, item in reversed(list(enumerate(found)))}
+    order = {item.video.path: at for at, item in reversed(list(enumerate(found)))}
     named: dict[str, InputVideo] = {}
-    for item in sorted(by_file.values(), key=lambda item: order[item.path]):
-        id = next(id for id in longer_ids(item) if id not in named)
-        named[id] = InputVideo(id, item.path)
+    for video in sorted(by_file.values(), key=lambda video: order[video.path]):
+        id = next(id for id in longer_ids(video) if id not in named)
+        named[id] = InputVideo(id, video.path)
     return [named[id] for id in sorted(named)]
 
 

@@ -17,6 +17,7 @@ from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import InputVideo, find_inputs
 
 EXPERTS = load_experts(["audio"])
+TEXT = "text, not a video: download it again"
 
 
 @pytest.fixture
@@ -86,9 +87,9 @@ def test_a_lasting_failure_is_remembered_until_the_file_changes(writer: FeatureW
     failed = judge.settle(job, Outcome(error="no frame in it"))
     assert failed.status is Status.FAILED and not failed.known
     (other,) = judge.copy_duplicates()
-    assert other.failed_file.error == "no frame in it"
+    assert other.failed_file.error == failed.failed_file.error == f"{TEXT} (no frame in it)"
     again = planned(writer).judge(video)
-    assert again.failed_file.error == "no frame in it" and again.failed_file.known
+    assert again.failed_file.error == f"{TEXT} (no frame in it)" and again.failed_file.known
     assert isinstance(planned(writer, retry_failed=True).judge(video), Job)
     assert isinstance(hashed(planned(writer), file(tmp_path / "a.mp4", b"mended")), Job)
 

@@ -92,3 +92,38 @@ def test_lists_round_trip(names: list[str], end: str) -> None:
 
 def test_names_with_newlines_travel_in_nul_separated_lists() -> None:
     assert read_list(b"a\nb.mp4\0bytes\xff.mp4\0") == ["a\nb.mp4", os.fsdecode(b"bytes\xff.mp4")]
+
+
+def test_what_looks_like_a_video_is_taken_or_told(tmp_path: Path) -> None:
+    names = "a.mp4 b.f4v c.insv dvd.vob x.m2t w.asf clip.rmvb old.3g2 tape.dv cam.mxf d.divx r.rm t.tod e.WTV"
+    make(
+        tmp_path, *names.split(), "index.ts", "moving.gif", "still.gif", "cam.mod", "tune.mod", "notes.txt", "no name"
+    )
+    (tmp_path / "moving.gif").write_bytes(b"GIF89a" + bytes(20) + b"NETSCAPE2.0")
+    (tmp_path / "still.gif").write_bytes(b"GIF89a" + bytes(20))
+    (tmp_path / "cam.mod").write_bytes(b"\x00\x00\x01\xba" + bytes(60))
+    (tmp_path / "real.ts").write_bytes((b"\x47" + bytes(187)) * 4)
+    (tmp_path / "film.part").write_bytes(b"\x1aE\xdf\xa3" + bytes(60))
+    found = find_inputs([str(tmp_path)])
+    assert [item.id for item in found.videos] == sorted([*names.split(), "moving.gif", "cam.mod", "real.ts"])
+    assert [(os.path.basename(item.path), item.reason[:11]) for item in found.passed_over] == [
+        ("film.part", "looks like ")
+    ]
+    assert ids(tmp_path / "film.part", tmp_path / "index.ts") == ["film.part", "index.ts"]
+
+
+LEFT_OUT = ["@eaDir/a.mp4/SYNOPHOTO_FILM_M.mp4", ".Trash-1000/files/b.mp4", "$RECYCLE.BIN/c.mp4", "x/.@__thumb/d.mp4"]
+
+
+def test_trash_and_previews_are_left_out_said_and_taken_when_asked_for(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", *LEFT_OUT, "._a.mp4", "GX010001.LRV", ".trashed-169-e.mp4", "Trash/kept.mp4")
+    found = find_inputs([str(tmp_path)])
+    assert [item.id for item in found.videos] == ["Trash/kept.mp4", "a.mp4"]
+    told = {os.path.relpath(item.path, tmp_path) for item in found.passed_over}
+    assert told == {
+        *("@eaDir", ".Trash-1000", "$RECYCLE.BIN", "x/.@__thumb"),
+        *("._a.mp4", "GX010001.LRV", ".trashed-169-e.mp4"),
+    }
+    every = find_inputs([str(tmp_path)], everything=True)
+    assert len(every.videos) == 9 and not every.passed_over
+    assert ids(tmp_path / "$RECYCLE.BIN", tmp_path / "._a.mp4") == ["._a.mp4", "c.mp4"]

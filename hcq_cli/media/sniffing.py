@@ -1,0 +1,106 @@
+"""What a file is by its first bytes: a video whatever its name, or what lies there in a video's place."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections import Counter
+from contextlib import suppress
+
+HEAD_BYTES = 1 << 16
+TRANSPORT_PACKETS = (188, 192, 204)
+"""Bytes of an MPEG transport packet: plain, with a time code (camcorders, Blu-ray), with parity."""
+ENTROPY = 7.9
+"""Bits a byte from which a head is noise: compressed video has headers, and stays below."""
+
+# A pattern for the first bytes, and what a person is told of it.
+_INSTEAD: list[tuple[re.Pattern[bytes], str]] = [
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec/"),
+        "a Git LFS pointer in place of the video: git lfs pull",
+    ),
+    (
+        re.compile(rb"\s*(?:<!doctype html|<html|<head|<body|<script)", re.I),
+        "a web page, not a video (a failed download, or one that asks to log in): download it again",
+    ),
+    (re.compile(rb"\s*<\?xml|\s*<[A-Za-z]+[ >/]"), "XML, not a video: download it again"),
+    (re.compile(rb"\s*#EXTM3U"), "a playlist, not a video: download what it names"),
+    (re.compile(rb"Salted__|age-encryption\.org/|-----BEGIN PGP MESSAGE"), "encrypted: decrypt it first"),
+    (re.compile(rb"PK\x03\x04|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x1f\x8b\x08"), "an archive, not a video: unpack it"),
+    (re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|%PDF-"), "a picture or a document, not a video"),
+    (re.compile(rb"\x00\x05\x16[\x00\x07]"), "what macOS keeps beside a file (AppleDouble), not a video"),
+]
+_VIDEO = re.compile(
+    rb"....(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF....(?:AVI |CDXA)|FLV[\x01\x05]|\.RMF|OggS.{22}.{3,}\x80theora"
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x00\x00\x01\xba|\x00\x00\x01\xb3|\x06\x0e\x2b\x34\x02\x05\x01\x01"
+    rb"|YUV4MPEG2 |DKIF|\x1f\x07\x00|NSVf",
+    re.S,
+)
+_PROTECTED = (b"drmi", b"drms", b"encv")
+"""Kinds of tracks in an MP4 whose samples are encrypted."""
+
+
+def read_head(path: str, size: int = HEAD_BYTES) -> bytes:
+    """The first bytes of a file; none where it cannot be read, or is none."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # which waits for no pipe
+        with os.fdopen(handle, "rb") as source:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                return source.read(size)
+    return b""
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file begins as videos do."""
+    return bool(_VIDEO.match(head)) or is_transport_stream(head) or is_moving_gif(head)
+
+
+def is_transport_stream(head: bytes) -> bool:
+    """Whether there is a sync byte a packet, as in MPEG transport streams; they may be cut anywhere."""
+    for size in TRANSPORT_PACKETS:
+        for start in range(min(size, len(head))):
+            syncs = head[start : start + 5 * size : size]
+            if len(syncs) >= 3 and set(syncs) == {0x47}:
+                return True
+    return False
+
+
+def is_moving_gif(head: bytes) -> bool:
+    """Whether a GIF has, as far as it is seen, more than one picture."""
+    return head.startswith((b"GIF87a", b"GIF89a")) and (b"NETSCAPE2.0" in head or head.count(b"\x21\xf9\x04") > 1)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether it is text that people read, as the source code that shares the suffixes .ts and .mts is."""
+    with suppress(UnicodeDecodeError):
+        # A letter of several bytes may be cut in two at the end.
+        text = head.decode("utf-8") if len(head) < HEAD_BYTES else head[:-4].decode("utf-8", "replace")
+        return bool(head) and not re.search(r"[\0-\x08\x0e-\x1a\x1c-\x1f\ufffd]", text)
+    return False
+
+
+def what_instead(head: bytes) -> str | None:
+    """What a file that cannot be decoded is, and what to do about it, for people; None where nothing can be said.
+
+    Args:
+        head: its first bytes, `HEAD_BYTES` at most.
+    """
+    for pattern, told in _INSTEAD:
+        if pattern.match(head):
+            return told
+    if is_text(head):
+        return f"{'JSON' if head.lstrip()[:1] in (b'{', b'[') else 'text'}, not a video: download it again"
+    if head and not head.strip(b"\0"):
+        return "nothing but zeros (not copied to its end, or kept in a cloud): copy it again"
+    if any(mark in head for mark in _PROTECTED) and is_video(head):
+        return "protected against copying (DRM): only its seller's player opens it"
+    if len(head) >= 1 << 12 and not is_video(head) and _entropy(head) > ENTROPY:
+        return "encrypted, or overwritten with noise: decrypt it first, or copy it again"
+    return None
+
+
+def _entropy(data: bytes) -> float:
+    """Bits a byte, 0..8."""
+    return -sum(count / len(data) * math.log2(count / len(data)) for count in Counter(data).values())
