@@ -2,8 +2,8 @@
 
 Every frame is decoded (skipping some would spoil those that refer to them), in one thread: the workers are what
 runs in parallel, and one thread gives the same bytes every time. After a broken packet pictures are left out until
-the next one that stands for itself; the sound goes on at once. Only frames that an expert asks for are
-converted, from the decoder's own format to RGB at the size asked for in one call of libswscale.
+the next one that stands for itself, or is whole again bit by bit; the sound goes on at once. Only frames that an
+expert asks for are converted, from the decoder's own format to RGB at the size asked for in one call of libswscale.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ FROM_ZERO = {"matroska,webm", "asf"}
 """Containers that say when they end, and not how long they are: the same only where they start at 0."""
 NEAR_S = 1.0
 """A track that ends this near to the end of the file is what its length was taken from, seconds."""
+PATIENCE_S = 4.0
+"""So long, at least, pictures after a broken packet are left out while no key frame comes, seconds."""
 FIRST_ONLY = {"flv", "asf"}
 """Of two such files behind one another FFmpeg reads the first and says nothing."""
 MOST_UNREAD = 0.3
@@ -48,20 +50,25 @@ class TrackDamage:
     Args:
         packets: how many packets.
         first_s: how far the track had come before the first of them, seconds.
+        waiting: whether no picture that refers to none has come since.
+        waited: how many pictures have come meanwhile.
         spoilt: how many pictures were left out because they may refer to a broken one.
-        waiting: whether pictures are left out until the next one that refers to none.
+        smeared: how many were shown all the same, because no whole one came for too long.
     """
 
     packets: int = 0
     first_s: float = 0.0
-    spoilt: int = 0
     waiting: bool = False
+    waited: int = 0
+    spoilt: int = 0
+    smeared: int = 0
 
     def describe(self, kind: str) -> str:
         """For people; `kind` is picture or sound."""
         many = "1 piece" if self.packets == 1 else f"{self.packets} pieces"
         spoilt = f", {self.spoilt} frames after it left out" if self.spoilt else ""
-        return f"the {kind} is broken at {self.first_s:.1f} s ({many} could not be decoded{spoilt})"
+        smeared = f", {self.smeared} taken that may be smeared" if self.smeared else ""
+        return f"the {kind} is broken at {self.first_s:.1f} s ({many} could not be decoded{spoilt}{smeared})"
 
 
 def reason(error: Exception) -> str:
@@ -142,6 +149,7 @@ class PyAVMedia:
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
         self._last: PyAVPicture | None = None
+        self._since_key = self._longest_gap = 0  # in pictures
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
     def close(self) -> None:
@@ -156,6 +164,8 @@ class PyAVMedia:
                 self.warnings.append(f"no decoder for the {_kind(stream)} track")
                 continue
             stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # why: see the top of this file
+            if stream.codec.name == "hevc":  # it would leave out all that follows a lost picture, and not say so
+                stream.codec_context.flags |= av.codec.context.Flags.output_corrupt.value
             streams.append(stream)
         try:
             for packet in self._packets(streams) if streams else ():
@@ -222,6 +232,11 @@ class PyAVMedia:
         damage = self._damage.get(kind)
         if damage is not None and damage.packets >= MOST_BROKEN_PACKETS:
             return
+        if damage is not None and damage.waiting and packet.is_keyframe and stream.codec.name == "h264":
+            # It may be a recovery point only, from which the picture is refreshed bit by bit, and no key frame ever
+            # comes. Begun anew there, FFmpeg itself holds the pictures back until they are whole.
+            stream.codec_context.flush_buffers()
+            damage.waiting = False
         try:
             frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
@@ -230,24 +245,41 @@ class PyAVMedia:
         for frame in frames:
             if kind == "sound":
                 yield from self._sounds(frame)
-            elif damage is None or self._stands_for_itself(frame, damage):
+            elif self._is_whole(frame, stream):
                 yield self._picture(frame, stream)
 
-    def _count_broken(self, kind: str, error: Exception) -> None:
+    def _count_broken(self, kind: str, error: Exception | None = None) -> TrackDamage:
         if isinstance(error, MemoryError):  # the limit of this process, and not a fault of the packet
             raise error
         damage = self._damage.setdefault(kind, TrackDamage(first_s=self._reached_s[kind]))
         damage.packets += 1
-        damage.waiting = kind == "picture"
+        if kind == "picture" and not damage.waiting:
+            damage.waiting, damage.waited = True, 0
+        return damage
 
-    def _stands_for_itself(self, frame: Any, damage: TrackDamage) -> bool:
+    def _is_whole(self, frame: Any, stream: Any) -> bool:
         """After a broken packet: whether a frame can be shown, which those from the next key frame on can.
 
-        FFmpeg gives the frames in between as if they were whole, grey or smeared with what is not there.
+        FFmpeg gives the frames in between as if they were whole, grey or smeared with what is not there. But where a
+        camera sends no key frames, or seldom, one packet is not to cost the rest of the film.
         """
-        damage.waiting = damage.waiting and not frame.key_frame
-        damage.spoilt += damage.waiting
-        return not damage.waiting
+        self._since_key += 1
+        damage = self._damage.get("picture")
+        if frame.is_corrupt and not (damage and damage.waiting):  # H.265 tells so, and raises nothing
+            damage = self._count_broken("picture")
+        if frame.key_frame:
+            self._longest_gap, self._since_key = max(self._longest_gap, self._since_key), 0
+            if damage is not None:
+                damage.waiting = False
+        if damage is None or not damage.waiting:
+            return True
+        damage.waited += 1
+        # Twice as long as key frames were apart up to here.
+        if damage.waited > max(2 * self._longest_gap, PATIENCE_S * float(stream.average_rate or 25)):
+            damage.smeared += 1
+            return True
+        damage.spoilt += 1
+        return False
 
     def _sounds(self, frame: Any) -> Iterator[Sound]:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from decoded_clips import decoder
-from sample_videos import film, numbered, read_number, turn
+from sample_videos import film, numbered, read_number, remux, turn
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.classic.audio import Audio
@@ -193,3 +193,50 @@ def test_a_film_with_pixels_that_are_not_square_keeps_its_clock(tmp_path: Path) 
     numbers, found, heard = given(path, "pyav")
     check_frames(numbers, found, times, 3.0)
     assert heard.state is State.NO_STREAM
+
+
+def test_a_packet_of_no_bytes_shows_the_picture_before_it_on(tmp_path: Path) -> None:
+    times = np.arange(75) / 25
+    path = film(tmp_path / "empty.mov", times, codec="mjpeg", pixels="yuvj420p")
+    empty = {10, 11, 12, 30, *range(40, 75)}
+    data = bytearray(path.read_bytes())
+    table = data.index(b"stsz") + 16
+    sizes = np.frombuffer(data, ">u4", len(times), table).copy()
+    for at in sorted(empty, reverse=True):  # its bytes go to the sample before, whose decoder stops at its own end
+        sizes[at - 1], sizes[at] = sizes[at - 1] + sizes[at], 0
+    data[table : table + 4 * len(times)] = sizes.tobytes()
+    path.write_bytes(data)
+    found = extract_video(str(path), [Counter(25.0)], decoder("pyav"))
+    tokens = found.tokens["counter"]
+    numbers = tokens.features[:, 0].astype(int)
+    assert numbers.tolist() == [at for at in range(len(times)) if at not in empty]
+    np.testing.assert_allclose(tokens.times, times[numbers], atol=0.001)
+    assert not found.warnings and found.duration_s >= times[-1]
+
+
+REFRESH = {
+    "recovery points": ("libx264", {"x264-params": "intra-refresh=1:keyint=50:bframes=0"}, 4.0, 4.5),
+    "key frames": ("libx264", {"g": "50", "bf": "3", "sc_threshold": "0"}, 4.0, 4.01),
+    "key frames, H.265": ("libx265", {"x265-params": "keyint=50:bframes=3:log-level=none"}, 4.0, 4.01),
+    "none": ("libx264", {"g": "1000", "bf": "0", "sc_threshold": "0"}, 6.0, 7.5),
+    "none, H.265": ("libx265", {"x265-params": "keyint=1000:bframes=0:log-level=none"}, 6.0, 7.5),
+}
+
+
+@pytest.mark.parametrize("refresh", REFRESH)
+def test_pictures_come_back_after_a_broken_packet(tmp_path: Path, refresh: str) -> None:
+    """At the next recovery point; where a camera sends none, one packet does not cost the rest of the film."""
+    codec, options, from_s, until_s = REFRESH[refresh]
+    times = np.arange(250) / 25
+    whole = film(tmp_path / "whole.mkv", times, codec=codec, options=options)
+
+    def broken(at: int, data: bytes) -> bytes:
+        return data[:4] + b"\xff" * (len(data) - 4) if at == 60 else data
+
+    found = extract_video(str(remux(whole, tmp_path / "b.mkv", broken)), [Counter(25.0)], decoder("pyav"))
+    given = found.tokens["counter"].times
+    assert given[given < 2.2].size == 55 and given.max() == pytest.approx(times[-1], abs=0.05)
+    back = given[given > 2.5]
+    assert from_s <= back.min() <= until_s and len(back) >= 25 * (10 - until_s) - 1
+    (warning,) = map(str, found.warnings)
+    assert "broken at 2." in warning and ("smeared" in warning) == refresh.startswith("none")

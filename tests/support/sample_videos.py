@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -87,6 +87,18 @@ def _speak(container, voice, sound, hz, at_s) -> None:
         frame.pts, frame.time_base = start + round(at_s * hz), Fraction(1, hz)
         container.mux(voice.encode(frame))
     container.mux(voice.encode(None))
+
+
+def remux(source: Path, path: Path, contents: Callable[[int, bytes], bytes]) -> Path:
+    """Copy the packets of a film with one track into another file, with other contents: of (number, bytes)."""
+    with av.open(str(source)) as film, av.open(str(path), "w") as container:
+        copy = container.add_stream_from_template(film.streams[0])
+        for number, packet in enumerate(packet for packet in film.demux() if packet.size):
+            changed = av.Packet(contents(number, bytes(packet)))
+            changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+            changed.duration, changed.is_keyframe, changed.stream = packet.duration, packet.is_keyframe, copy
+            container.mux(changed)
+    return path
 
 
 MATRICES = {
