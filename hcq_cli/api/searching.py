@@ -93,8 +93,13 @@ class Searcher:
         return partition.lists if partition is not None else 0
 
     def text(self, query: str, k: int = 10) -> QueryResult:
-        """What fits a text, best first. Raises as `texts`."""
-        return self.texts([query], k)[0]
+        """What fits a text, best first. Raises as `texts`, and UsageError where there is no word in it."""
+        from hcq_cli.search.query import NO_WORD
+
+        answer = self.texts([query], k)[0]
+        if answer.note == NO_WORD:
+            raise UsageError(NO_WORD, 'hcq query "a man cooking"')
+        return answer
 
     def texts(self, queries: Sequence[str], k: int = 10) -> list[QueryResult]:
         """Answer texts, together in one scan.

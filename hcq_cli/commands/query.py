@@ -122,10 +122,12 @@ def query(
         answer, seen = searcher.video(video, k, experts=asks, progress=session.console)
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
         _print(session, searcher, answer, {"video": video}, timing)
-    else:
-        for queries in _lines() if waiting else [[" ".join(words)]]:
+    elif waiting:
+        for queries in _lines():
             for answer in searcher.texts(queries, k):
-                _print(session, searcher, answer, heading=waiting)
+                _print(session, searcher, answer, heading=True)
+    else:
+        _print(session, searcher, searcher.text(" ".join(words), k))
 
 
 def _check(words: list[str], like: str | None, video: Path | None) -> None:
@@ -180,6 +182,7 @@ def _print(
         "videos_searched": answer.videos_searched,
         "ms": {"text": round(answer.text_ms, 3), "scan": round(answer.scan_ms, 3), **(timing or {})},
         "hits": [_hit(hit, kind) for hit in answer.hits],
+        **({"note": answer.note} if answer.note else {}),
     }
 
     def human() -> None:
@@ -191,6 +194,8 @@ def _print(
         else:
             rows = [(hit.rank, f"{hit.score:.3f}", hit.id, _shortened(hit.path)) for hit in answer.hits]
             session.console.table(["rank", "score", "video", "path"], rows)
+        if answer.note:
+            session.console.note(answer.note)
         took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
         session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
 

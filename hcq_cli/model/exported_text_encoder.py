@@ -147,6 +147,11 @@ class ExportedTextEncoder:
             options.add_session_config_entry("session.disable_prepacking", "1")
         return options
 
+    def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Of each text how many tokens it has, and how many of these the vocabulary knows."""
+        self.prepare()
+        return [self._tokenizer.count(text) for text in texts]
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Texts → float32 [Q, L+1, D], ready for the table: the levels, rotated if the model's quantizer rotates."""
         self.prepare()

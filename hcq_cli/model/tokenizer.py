@@ -78,6 +78,13 @@ class CaptionTokenizer:
         encoding = self.tokenizer.post_process(encoding)
         return np.array(encoding.ids, np.int64), np.array(encoding.special_tokens_mask, bool)
 
+    def count(self, caption: str) -> tuple[int, int]:
+        """How many tokens a caption has, special ones left out, and how many of these the vocabulary knows."""
+        ids = self.tokenizer.encode(caption.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
+        # Unigram models do not tell the name of their unknown token; a vocabulary of bytes has none.
+        unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or "<unk>")
+        return len(ids), sum(token != unknown for token in ids)
+
     def length(self, caption: str) -> int:
         """Tokens of the uncut caption."""
         return len(self.tokenizer.encode(caption.encode("utf-8", "replace").decode()).ids)

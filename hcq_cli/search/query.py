@@ -17,6 +17,9 @@ from hcq_cli.scan.topk import TopK
 from hcq_cli.search.collection import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 
+NO_WORD = "the query holds no word"
+NONE_KNOWN = "no word of the query is known to this model: what it finds has nothing to do with the query"
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -50,6 +53,7 @@ class QueryResult:
         videos_searched: how many could have been found.
         text_ms: to encode the query with a model that is loaded, milliseconds; its share where several were together.
         scan_ms: to tabulate and scan, milliseconds; its share where several were together.
+        note: what is doubtful about it, a sentence; empty where nothing is.
     """
 
     query: str
@@ -57,6 +61,7 @@ class QueryResult:
     videos_searched: int
     text_ms: float
     scan_ms: float
+    note: str = ""
 
 
 def check_model(encoder: TextEncoder, collection: SearchableCodes) -> None:
@@ -85,6 +90,10 @@ def search_texts(
 ) -> list[QueryResult]:
     """Answer queries, together in one scan.
 
+    A query of no token (invisible characters alone) has no hits, and `NO_WORD` for a note; one of tokens that the
+    model's vocabulary does not know has some, since its vector is near to something, but `NONE_KNOWN` says of them
+    what they are worth.
+
     Args:
         collection: what to search.
         encoder: of the model that made the codes.
@@ -105,7 +114,13 @@ def search_texts(
     # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
     levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
-    return search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, params=params)
+    results = search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, params=params)
+    for at, (tokens, known) in enumerate(encoder.count_tokens(texts)):
+        if not tokens:
+            results[at] = replace(results[at], hits=(), note=NO_WORD)
+        elif not known:
+            results[at] = replace(results[at], note=NONE_KNOWN)
+    return results
 
 
 def search_levels(

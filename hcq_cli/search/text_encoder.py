@@ -47,6 +47,10 @@ class TextEncoder(Protocol):
         """Load what `encode` needs; done once."""
         ...
 
+    def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Of each text how many tokens it has, and how many of these the vocabulary knows."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [Q, L+1, D], ready for the table: the levels, rotated if the model's quantizer rotates."""
         ...
@@ -80,6 +84,10 @@ class CheckpointTextEncoder:
     def prepare(self) -> None:
         """See `TextEncoder.prepare`."""
         _ = self.model
+
+    def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """See `TextEncoder.count_tokens`."""
+        return [self.model.caption_encoder.tokenizer.count(text) for text in texts]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """See `TextEncoder.encode`."""

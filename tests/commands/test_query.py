@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade import names, random_codes, write_codes
+from in_process import run_here
 from trained import AWKWARD, CAPTIONS, save_workspace
 
 from hcq_cli.codes.codefile import open_codes
@@ -161,3 +162,22 @@ def test_like_finds_an_accent_however_it_is_written(hcq: Run, tmp_path: Path) ->
     for name in ("\u00e9tude.mp4", "e\u0301tude.mp4"):
         document = hcq("query", "--like", name, "--codes", "codes.hcq", "--json").json
         assert sorted(hit["id"] for hit in document["hits"]) == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize("query", ["\u732b", "\u0643\u0644\u0628", "\U0001f415", "\U0001f415 \u732b"])
+def test_a_query_of_unknown_words_alone_is_answered_with_a_note(workspace: Path, query: str) -> None:
+    found = run_here("query", "-w", workspace, query, "--json").json
+    assert "no word of the query is known" in found["note"] and len(found["hits"]) == 10
+    assert "no word of the query is known" in run_here("query", "-w", workspace, query).err
+    assert "note" not in run_here("query", "-w", workspace, f"{query} dog", "--json").json
+
+
+@pytest.mark.parametrize("query", ["\u200b", "\u0007", "\u00a0", " \u200b \u2060"])
+def test_a_query_without_any_token_is_refused(workspace: Path, query: str) -> None:
+    assert "quer" in run_here("query", "-w", workspace, query, code=2).err
+
+
+def test_a_line_without_any_token_has_no_hits_and_stops_nothing(ask: Run) -> None:
+    lines = ask("-", "--json", "-k", "2", stdin="a dog\n\u200b\n\u732b\na man\n").lines
+    assert [len(line["hits"]) for line in lines] == [2, 0, 2, 2]
+    assert ["note" in line for line in lines] == [False, True, True, False]

@@ -52,3 +52,16 @@ def test_a_caption_may_name_special_tokens_and_is_cut_as_any_other() -> None:
     ids, special = tokenizer(5).cut("[SEP] a dog [CLS] jumps \udcff")
     assert len(ids) == 5 and special.tolist() == [True, False, False, False, True]
     assert tokenizer(5).cut("")[0].tolist() == [2, 3]
+
+
+def test_tokens_are_counted_and_those_that_the_vocabulary_knows() -> None:
+    counted = {
+        text: tokenizer().count(text) for text in ("a red ball", "\u732b", "\u732b red", "\u200b\u0001", "\ud800")
+    }
+    assert counted == {
+        "a red ball": (3, 3),
+        "\u732b": (1, 0),
+        "\u732b red": (2, 1),
+        "\u200b\u0001": (0, 0),
+        "\ud800": (1, 0),
+    }

@@ -12,7 +12,7 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes, SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.query import search_levels, search_like, search_texts
+from hcq_cli.search.query import NONE_KNOWN, search_levels, search_like, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 
@@ -24,6 +24,10 @@ class WordEncoder:
 
     def prepare(self) -> None:
         """Nothing to load."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Words, of which those of Latin letters are known."""
+        return [(len(text.split()), sum(word.isascii() for word in text.split())) for text in texts]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
@@ -129,3 +133,9 @@ def test_no_checkpoint_anywhere(tmp_path: Path) -> None:
 
 def test_the_codebooks_of_the_test_are_unit_vectors() -> None:
     assert np.allclose(np.linalg.norm(quantizer()[0], axis=2), 1, atol=1e-6)
+
+
+def test_a_query_of_which_no_word_is_known_says_so(collection: SearchableCodes) -> None:
+    answers = search_texts(collection, WordEncoder(), ["a dog", "\u732b \U0001f415", "\u732b dog"], 3)
+    assert [answer.note for answer in answers] == ["", NONE_KNOWN, ""]
+    assert [len(answer.hits) for answer in answers] == [3, 3, 3]
