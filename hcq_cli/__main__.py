@@ -26,8 +26,16 @@ def _leave_current_folder() -> None:
     del sys.path[0]
 
 
-if __name__ == "__main__":
-    _leave_current_folder()
+def run() -> None:
+    """Run the command line; the `hcq` script calls it, too. An interrupt ends it while the slow imports run."""
+    from hcq_cli import interrupts
+
+    interrupts.leave_at_once()
     from hcq_cli.app import main
 
     main()
+
+
+if __name__ == "__main__":
+    _leave_current_folder()
+    run()

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hcq_cli import __version__
+from hcq_cli import __version__, interrupts
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
@@ -135,8 +135,23 @@ def _print_any_name() -> None:
         sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
+def _told(error: Exception, console: Console) -> int:
+    """Tell what failed; gives the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        from typer.rich_utils import rich_format_error
+
+        rich_format_error(error)  # type: ignore[arg-type]  # prints the help page
+        return EXIT_USAGE
+    if os.environ.get("HCQ_DEBUG") == "1":
+        traceback.print_exc()
+    known = error if isinstance(error, HcqError) else _understood(error)
+    console.error(known)
+    return known.exit_code
+
+
 def main() -> None:
     """Run the command line; never returns."""
+    interrupts.end_in_time()
     # Whatever a library may start (a pool, a compiler) leaves the current folder alone; ours do so anyway.
     os.environ["PYTHONSAFEPATH"] = "1"
     _print_any_name()
@@ -149,16 +164,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_FAILED
     except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            from typer.rich_utils import rich_format_error
-
-            rich_format_error(error)  # type: ignore[arg-type]  # prints the help page
-            sys.exit(EXIT_USAGE)
-        if os.environ.get("HCQ_DEBUG") == "1":
-            traceback.print_exc()
-        known = error if isinstance(error, HcqError) else _understood(error)
-        console.error(known)
-        code = known.exit_code
+        # After an interrupt: a library may turn what it does not expect into an error of its own.
+        code = EXIT_INTERRUPTED if interrupts.happened else _told(error, console)
     if code == EXIT_INTERRUPTED:
-        console.warn("interrupted; run the same command again to go on")
+        console.warn(interrupts.MESSAGE)
+    interrupts.leave_at_once()  # what is left is to close what libraries have opened
     sys.exit(code)

@@ -25,7 +25,7 @@ ORDER = [
         "fitting",
     ),
     *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
-    *("console", "commands", "app", "__main__", "start"),
+    *("console", "interrupts", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""
 

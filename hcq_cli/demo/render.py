@@ -11,8 +11,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections import abc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ from hcq_cli.demo.drawing import HEIGHT, SPRITE, WIDTH, draw_background, draw_fa
 from hcq_cli.demo.sounds import HZ, synthesise
 from hcq_cli.errors import HcqError
 from hcq_cli.files import atomic_path
-from hcq_cli.process import python_command
+from hcq_cli.process import die_with_parent, python_command
 
 RENDERER = "1"
 """Change it when the clips change; a demo folder of another renderer is not mixed with this one's."""
@@ -188,13 +189,18 @@ def render_all(
     if not missing:
         return 0
     workers = min(workers, -(-len(missing) // LEAST_CLIPS))
-    for finished in _render_in_children([missing[at::workers] for at in range(workers)], seed, folder):
-        if progress is not None:
-            progress(len(clips) - len(missing) + finished)
+    shares = [missing[at::workers] for at in range(workers)]
+    # Closed at once: an interrupt in here would else leave the children to render on until the very end.
+    with closing(_render_in_children(shares, seed, folder)) as counts:
+        for finished in counts:
+            if progress is not None:
+                progress(len(clips) - len(missing) + finished)
     return len(missing)
 
 
-def _render_in_children(shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path) -> Iterator[int]:
+def _render_in_children(
+    shares: Sequence[Sequence[DemoClip]], seed: int, folder: Path
+) -> abc.Generator[int, None, None]:
     """Render each share in a process of its own (`main`); counts the clips as they are finished.
 
     Raises:
@@ -208,7 +214,10 @@ def _render_in_children(shares: Sequence[Sequence[DemoClip]], seed: int, folder:
             try:
                 command = python_command("hcq_cli.demo.render")
                 for _ in shares:
-                    children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=telling))
+                    # A session of its own: an interrupt at the terminal is for the parent, which ends them.
+                    children.append(
+                        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=telling, start_new_session=True)
+                    )
             finally:
                 os.close(telling)  # or the end of the pipe would never come: this process would hold it open
             for child, share in zip(children, shares, strict=True):
@@ -237,6 +246,7 @@ def main() -> None:
     Over stdin comes one JSON document: seed, folder, and the clips as [number, split, values]. Over stdout goes one
     JSON line a finished clip: {"clip"}; or {"error"}, and it ends.
     """
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody listens any more: the parent is gone
     told = os.fdopen(os.dup(1), "w", buffering=1)
