@@ -51,7 +51,7 @@ class TrackDamage:
         packets: how many packets.
         first_s: how far the track had come before the first of them, seconds.
         waiting: whether no picture that refers to none has come since.
-        waited: how many pictures have come meanwhile.
+        since_s: when the first picture after that was to be shown, seconds; None before it has come.
         spoilt: how many pictures were left out because they may refer to a broken one.
         smeared: how many were shown all the same, because no whole one came for too long.
     """
@@ -59,7 +59,7 @@ class TrackDamage:
     packets: int = 0
     first_s: float = 0.0
     waiting: bool = False
-    waited: int = 0
+    since_s: float | None = None
     spoilt: int = 0
     smeared: int = 0
 
@@ -149,7 +149,7 @@ class PyAVMedia:
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
         self._last: PyAVPicture | None = None
-        self._since_key = self._longest_gap = 0  # in pictures
+        self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
     def close(self) -> None:
@@ -245,8 +245,10 @@ class PyAVMedia:
         for frame in frames:
             if kind == "sound":
                 yield from self._sounds(frame)
-            elif self._is_whole(frame, stream):
-                yield self._picture(frame, stream)
+                continue
+            time_s = self._time_s(frame, stream)
+            if self._is_whole(frame, time_s):
+                yield self._picture(frame, stream, time_s)
 
     def _count_broken(self, kind: str, error: Exception | None = None) -> TrackDamage:
         if isinstance(error, MemoryError):  # the limit of this process, and not a fault of the packet
@@ -254,28 +256,30 @@ class PyAVMedia:
         damage = self._damage.setdefault(kind, TrackDamage(first_s=self._reached_s[kind]))
         damage.packets += 1
         if kind == "picture" and not damage.waiting:
-            damage.waiting, damage.waited = True, 0
+            damage.waiting, damage.since_s = True, None
         return damage
 
-    def _is_whole(self, frame: Any, stream: Any) -> bool:
+    def _is_whole(self, frame: Any, time_s: float | None) -> bool:
         """After a broken packet: whether a frame can be shown, which those from the next key frame on can.
 
         FFmpeg gives the frames in between as if they were whole, grey or smeared with what is not there. But where a
         camera sends no key frames, or seldom, one packet is not to cost the rest of the film.
         """
-        self._since_key += 1
         damage = self._damage.get("picture")
         if frame.is_corrupt and not (damage and damage.waiting):  # H.265 tells so, and raises nothing
             damage = self._count_broken("picture")
-        if frame.key_frame:
-            self._longest_gap, self._since_key = max(self._longest_gap, self._since_key), 0
-            if damage is not None:
-                damage.waiting = False
+        if frame.key_frame and time_s is not None:
+            self._longest_gap_s, self._key_s = max(self._longest_gap_s, time_s - self._key_s), time_s
         if damage is None or not damage.waiting:
             return True
-        damage.waited += 1
+        if frame.key_frame:
+            damage.waiting = False
+            return True
+        if damage.since_s is None:
+            damage.since_s = time_s
         # Twice as long as key frames were apart up to here.
-        if damage.waited > max(2 * self._longest_gap, PATIENCE_S * float(stream.average_rate or 25)):
+        patience_s = max(2 * self._longest_gap_s, PATIENCE_S)
+        if damage.since_s is not None and time_s is not None and time_s > damage.since_s + patience_s:
             damage.smeared += 1
             return True
         damage.spoilt += 1
@@ -291,18 +295,20 @@ class PyAVMedia:
             self._reached_s["sound"] = sound.start_s + len(sound.samples) / sound.hz
             yield sound
 
-    def _picture(self, frame: Any, stream: Any) -> PyAVPicture:
-        base = frame.time_base or stream.time_base
+    def _time_s(self, frame: Any, stream: Any) -> float | None:
+        """When a frame is shown, seconds from the start of the file; None if the file does not say."""
         if self._untimed:
             stamp = self._stamp_by_order(frame, stream)
         else:
             stamp = frame.pts if frame.pts is not None else frame.dts
-        duration_s = float(frame.duration * base) if frame.duration else 0.0
+        return None if stamp is None else float(stamp * (frame.time_base or stream.time_base)) - self._zero_s
+
+    def _picture(self, frame: Any, stream: Any, time_s: float | None) -> PyAVPicture:
+        duration_s = float(frame.duration * (frame.time_base or stream.time_base)) if frame.duration else 0.0
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
-        # Without a stamp, or with one that goes back, it follows the frame before it: they come in their order.
-        time_s = self._reached_s["picture"] if stamp is None else float(stamp * base) - self._zero_s
-        if self._last is not None and time_s < self._last.time_s:
+        # Without a time, or with one that goes back, it follows the frame before it: they come in their order.
+        if time_s is None or (self._last is not None and time_s < self._last.time_s):
             time_s = self._reached_s["picture"]
         self._reached_s["picture"] = time_s + duration_s
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
