@@ -34,7 +34,8 @@ from experts.neural.external_data import check_external_data
 from experts.neural.onnx_network import open_session
 from experts.neural.weights import WeightsError, digest, first_line, read_json
 from hcq_cli.fitting.dual_text import LONGEST, DualText, Reading, make_letters_small, write_checked
-from hcq_cli.model.export import SAMPLE, optimise, silence
+from hcq_cli.model.export import SAMPLE, silence
+from hcq_cli.model.exported_text_encoder import TextReading
 
 TEXT_FILE, TOKENIZER_FILE, RULES_FILE = "text.onnx", "tokenizer.json", "text.json"
 OUTPUTS = ("text_embeds", "text_embedding", "sentence_embedding", "text_features", "pooler_output")
@@ -70,11 +71,10 @@ def write_onnx_text(source: str, folder: Path, path: Path) -> DualText:
     exact = _called_directly(folder / TEXT_FILE, reading, output)
     parts = [*sorted(folder.glob("text.*")), folder / TOKENIZER_FILE]
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as place, silence():
-        whole, fast = Path(place, "whole.onnx"), Path(place, "fast.onnx")
+        whole = Path(place, "whole.onnx")
         _join(graph, output, exact.shape[-1])
         onnx.save(graph, whole, save_as_external_data=True, location="whole.data")  # it may be over 2 GB
-        optimise(whole, fast)
-        deviation = write_checked(fast, reading, path, f"sha256:{digest(parts)}", exact)
+        deviation = write_checked(whole, reading, path, f"sha256:{digest(parts)}", exact)
     scale = rules.get("logit_scale")
     return DualText(path, exact.shape[-1], scale and float(scale), float(rules.get("logit_bias", 0.0)), deviation)
 
@@ -111,14 +111,14 @@ def _reading(graph: Any, tokenizer: Any, rules: Mapping[str, Any]) -> Reading:
     pad_to = fixed or rules.get("pad_to", padding.get("length") or 0)
     if rules.get("small_letters", False):
         make_letters_small(tokenizer, False)
-    return Reading(
-        tokenizer=tokenizer,
+    how = TextReading(
         max_tokens=pad_to or rules.get("max_tokens", truncation.get("max_length", LONGEST)),
         pad_id=rules.get("pad_id", padding.get("pad_id", 0)),
-        pad_left=rules.get("pad_left", padding.get("direction") == "left") and bool(pad_to),
+        cls_id=None,
         pad_to=pad_to,
-        masked=any(_role(given.name) == "mask" for given in inputs),
+        pad_left=rules.get("pad_left", padding.get("direction") == "left") and bool(pad_to),
     )
+    return Reading(tokenizer, how, any(_role(given.name) == "mask" for given in inputs))
 
 
 def _output(graph: Any, rules: Mapping[str, Any], folder: Path) -> str:

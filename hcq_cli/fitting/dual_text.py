@@ -34,8 +34,13 @@ from experts.neural.foreign import from_folder
 from experts.neural.network import load_model, quiet_transformers
 from experts.neural.weights import Weights, WeightsError, first_line, read_json
 from hcq_cli.errors import HcqError
-from hcq_cli.model.export import OPSET, SAMPLE, TOLERANCE, optimise, packed, silence
-from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, write_text_encoder
+from hcq_cli.model.export import OPSET, SAMPLE, TOLERANCE, packed, silence
+from hcq_cli.model.exported_text_encoder import (
+    ExportedTextEncoder,
+    TextEncoderHeader,
+    TextReading,
+    write_text_encoder,
+)
 from hcq_cli.model.tokenizer import CaptionTokenizer
 
 VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
@@ -73,37 +78,23 @@ class Reading:
 
     Args:
         tokenizer: of the tokenizers library.
-        max_tokens, pad_id, pad_left, pad_to: as `TextEncoderHeader` has them.
+        rules: how long texts are, and how they are padded.
         masked: whether the network is given a mask.
     """
 
     tokenizer: Any
-    max_tokens: int
-    pad_id: int
-    pad_left: bool = False
-    pad_to: int = 0
-    masked: bool = True
-
-    def header(self, identity: str, width: int) -> TextEncoderHeader:
-        """For the file."""
-        return TextEncoderHeader(
-            model_hash=identity,
-            levels=1,
-            width=width,
-            max_tokens=self.max_tokens,
-            pad_id=self.pad_id,
-            cls_id=None,
-            pad_to=self.pad_to,
-            pad_left=self.pad_left,
-        )
+    rules: TextReading
+    masked: bool
 
     def inputs(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask, each [B, T]; texts of different lengths only where what pads comes last."""
-        tokens = CaptionTokenizer(self.tokenizer, self.max_tokens, self.pad_id, None)(texts)
-        spare = max(self.pad_to - tokens.ids.shape[1], 0)
-        sides = (spare, 0) if self.pad_left else (0, spare)
-        ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
-        return F.pad(ids, sides, value=self.pad_id), F.pad(mask, sides)
+        tokens = CaptionTokenizer(self.tokenizer, self.rules.max_tokens, self.rules.pad_id, None)(texts)
+        padded = self.rules.padded(tokens)
+        return torch.from_numpy(padded["ids"]), torch.from_numpy(padded["mask"])
+
+    def padded_to(self, length: int) -> Reading:
+        """Itself, with every text padded to so many tokens."""
+        return replace(self, rules=replace(self.rules, pad_to=length))
 
 
 class _TextFeatures(nn.Module):
@@ -137,14 +128,13 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
     with torch.inference_mode():
         exact = np.concatenate([features(*reading.inputs([text])).numpy() for text in SAMPLE])
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as place, silence():
-        traced, fast = Path(place, "traced.onnx"), Path(place, "fast.onnx")
+        traced = Path(place, "traced.onnx")
         try:
             _trace(features, reading, traced)
-            optimise(traced, fast)
         except Exception as error:  # whatever a tracer meets in a network that nobody here has seen
             raise HcqError(f"{source}: what reads in it cannot be exported ({first_line(error)})") from error
         scale, bias = _calibration(network)
-        deviation = write_checked(fast, reading, path, found.identity, exact)
+        deviation = write_checked(traced, reading, path, found.identity, exact)
     return DualText(path, exact.shape[-1], scale, bias, deviation)
 
 
@@ -152,7 +142,7 @@ def write_checked(graph: Path, reading: Reading, path: Path, identity: str, exac
     """Write the file of a text encoder, and see that it does what its network does.
 
     Args:
-        graph: ONNX, optimised; ids and mask → "levels" [B, 1, dim].
+        graph: ONNX; ids and mask → "levels" [B, 1, dim].
         reading: how texts become its input.
         path: of the file.
         identity: of the network.
@@ -166,8 +156,10 @@ def write_checked(graph: Path, reading: Reading, path: Path, identity: str, exac
     """
     import onnx
 
-    body, weights = packed(onnx.load(graph), path.name)
-    write_text_encoder(path, reading.header(identity, exact.shape[-1]), reading.tokenizer.to_str(), body, weights)
+    # Not optimised: what is built into an index comes from here, and is then.
+    bodies, weights = packed([onnx.load(graph)], path.name)
+    header = TextEncoderHeader(identity, 1, exact.shape[-1], (reading.rules,))
+    write_text_encoder(path, header, [(reading.tokenizer.to_str(), bodies[0])], weights)
     written = ExportedTextEncoder(path)
     alone = np.concatenate([written.encode([text]) for text in SAMPLE])
     deviation = float(max(np.abs(exact - found).max() for found in (alone, written.encode(SAMPLE))))
@@ -206,23 +198,20 @@ def _reading(found: Weights, network: Any, tokenizer: Any) -> Reading:
     backend = tokenizer.backend_tokenizer
     if found.model_type.startswith(SMALL_LETTERS):
         make_letters_small(backend, "siglip" in str(tokenizer_class(found)).lower() and "2" not in found.model_type)
-    reading = Reading(
-        tokenizer=backend,
-        max_tokens=longest,
-        pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
-        pad_left=tokenizer.padding_side == "left",
-        masked="attention_mask" in tokenizer.model_input_names,
-    )
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    rules = TextReading(longest, pad_id, None, pad_left=tokenizer.padding_side == "left")
+    reading = Reading(backend, rules, "attention_mask" in tokenizer.model_input_names)
     features = _TextFeatures(network, reading.masked)
     with torch.inference_mode():
         try:
             features(*reading.inputs(["a dog " * longest]))
         except (IndexError, RuntimeError):  # RoBERTa counts positions from behind the id that pads
-            reading = replace(reading, max_tokens=longest - reading.pad_id - 1)
-        alone = features(*reading.inputs(["a dog"]))
-        padded = features(*replace(reading, pad_to=reading.max_tokens).inputs(["a dog"]))
-    counts = float((alone - padded).abs().max()) > PADDING_COUNTS
-    return replace(reading, pad_to=reading.max_tokens) if counts else replace(reading, pad_left=False)
+            reading = replace(reading, rules=replace(rules, max_tokens=longest - pad_id - 1))
+        padded = reading.padded_to(reading.rules.max_tokens)
+        moved = features(*reading.inputs(["a dog"])) - features(*padded.inputs(["a dog"]))
+    if float(moved.abs().max()) > PADDING_COUNTS:
+        return padded
+    return replace(reading, rules=replace(reading.rules, pad_left=False))
 
 
 def tokenizer_class(found: Weights) -> str:
@@ -257,8 +246,8 @@ def _calibration(network: Any) -> tuple[float | None, float]:
 
 def _trace(features: nn.Module, reading: Reading, path: Path) -> None:
     # Of different lengths, so that the mask is traced too; one alone where what pads comes first.
-    arguments = reading.inputs(SAMPLE[:1] if reading.pad_left else SAMPLE[:3])
-    axes = {0: "B"} if reading.pad_to else {0: "B", 1: "T"}
+    arguments = reading.inputs(SAMPLE[:1] if reading.rules.pad_left else SAMPLE[:3])
+    axes = {0: "B"} if reading.rules.pad_to else {0: "B", 1: "T"}
     with torch.no_grad():
         torch.onnx.export(
             features,

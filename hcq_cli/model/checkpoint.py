@@ -3,6 +3,7 @@
 config.json          format, version, the model's shape, its hash, how it was trained; a checksum over all of it
 model.safetensors    every weight, the text encoder's included
 tokenizer.json  text_encoder.json  text.json   what builds the text encoder again, with no other file
+tower-EXPERT.hcq     of a fitted model: what reads in a dual encoder, one file each (model/exported_text_encoder.py)
 metrics.jsonl        one line an epoch
 earlier/HASH/        the models that later ones have replaced, each a checkpoint folder
 next/                for the instant of publishing: the new checkpoint, whole, while its files are put beside it
@@ -15,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hcq_cli.datasets.batches import VideoBatch
+    from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
     from hcq_cli.model.hcq import DualEncoder
     from hcq_cli.model.quantizer import Coder
     from hcq_cli.model.text import CaptionEncoder
@@ -62,11 +64,18 @@ class Model:
         caption_encoder: the network that reads captions, and its tokenizer.
         model_hash: see `model_hash`.
         folder: where it was loaded from.
+        towers: what else reads texts, by the expert in whose space its vectors lie.
     """
 
     def __init__(
-        self, network: DualEncoder, caption_encoder: CaptionEncoder, model_hash: str, folder: Path | None = None
+        self,
+        network: DualEncoder,
+        caption_encoder: CaptionEncoder,
+        model_hash: str,
+        folder: Path | None = None,
+        towers: Mapping[str, ExportedTextEncoder] | None = None,
     ) -> None:
+        self.towers = dict(towers or {})
         self.network, self.caption_encoder = network.eval(), caption_encoder
         self.hash, self.folder = model_hash, folder
 
@@ -125,9 +134,30 @@ class Model:
         parts = [np.zeros((0, self.config.levels + 1, self.config.embedding_width), np.float32)]
         with torch.inference_mode():
             for first in range(0, len(captions), CAPTIONS_AT_ONCE):
-                tokens = self.caption_encoder.tokenizer(captions[first : first + CAPTIONS_AT_ONCE])
-                parts.append(self.network.embed_texts(*text_tensors(tokens, self.device)).float().cpu().numpy())
+                some = captions[first : first + CAPTIONS_AT_ONCE]
+                tokens = self.caption_encoder.tokenizer(some)
+                read = self.network.embed_texts(*text_tensors(tokens, self.device)).float().cpu().numpy()
+                parts.append(sum((self.tower_levels(*each) for each in self._read_by_towers(some)), read))
         return np.concatenate(parts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""
+        own = [[self.caption_encoder.tokenizer.count(text)] for text in texts]
+        for tower in self.towers.values():
+            own = [[*each, counted] for each, counted in zip(own, tower.count_tokens(texts), strict=True)]
+        return [max(each, key=lambda tokens_known: tokens_known[1]) for each in own]
+
+    def _read_by_towers(self, captions: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for name, tower in self.towers.items():
+            yield name, tower.encode(captions)
+
+    def tower_levels(self, name: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a tower's vectors of texts, float32 [Q, 1, dim], add to their levels: float32 [Q, L+1, D]; linear."""
+        import torch
+
+        with torch.inference_mode():
+            placed = self.network.tower_levels(name, torch.from_numpy(vectors[:, 0]).to(self.device))
+            return placed.float().cpu().numpy()
 
     def encode_videos(self, batch: VideoBatch) -> NDArray[np.float32]:
         """Videos → float32 [B, L+1, D], each level L2-normalised; an expert that the batch lacks is missing.
@@ -191,6 +221,7 @@ def save(
     caption_encoder: CaptionEncoder,
     about: dict[str, Any] | None = None,
     metrics: str = "",
+    towers: Sequence[Path] = (),
 ) -> str:
     """Publish a checkpoint; the one before it is kept in `folder/earlier`, if it is another model.
 
@@ -202,6 +233,7 @@ def save(
         network, caption_encoder: the model.
         about: how it was trained (recipe, epochs, figures); not part of the hash.
         metrics: what metrics.jsonl shall hold.
+        towers: files of towers, each called as in the checkpoint: `tower_file`.
 
     Returns:
         The model's hash.
@@ -211,7 +243,7 @@ def save(
     """
     settle(folder)
     with atomic_folder(folder / NEXT) as fresh:
-        identity = write(fresh, network, caption_encoder, about)
+        identity = write(fresh, network, caption_encoder, about, towers)
         if metrics:
             (fresh / METRICS_FILE).write_text(metrics, "utf-8")
         _keep_earlier(folder, identity)
@@ -220,17 +252,30 @@ def save(
 
 
 def write(
-    folder: Path, network: DualEncoder, caption_encoder: CaptionEncoder, about: dict[str, Any] | None = None
+    folder: Path,
+    network: DualEncoder,
+    caption_encoder: CaptionEncoder,
+    about: dict[str, Any] | None = None,
+    towers: Sequence[Path] = (),
 ) -> str:
     """Write the files of a checkpoint into a folder that nobody reads yet; returns the model's hash."""
+    for tower in towers:
+        shutil.copyfile(tower, folder / tower.name)
     caption_encoder.write(folder)
     write_tensors({key: value.detach() for key, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
-    digests = {name: digest_file(folder / name) for name in (WEIGHTS_FILE, *TEXT_FILES)}
+    digests = {
+        name: digest_file(folder / name) for name in (WEIGHTS_FILE, *TEXT_FILES, *(tower.name for tower in towers))
+    }
     shape = network.config.to_dict()
     identity = _hash(shape, digests)
     document = {"format": FORMAT, "version": VERSION, "hash": identity, "files": digests, "model": shape}
     write_signed(folder / CONFIG_FILE, {**document, "about": about or {}})
     return identity
+
+
+def tower_file(expert: str) -> str:
+    """The file of what reads texts into the space of an expert's vectors."""
+    return f"tower-{expert}.hcq"
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -490,4 +535,17 @@ def _load(header: CheckpointHeader, folder: Path, device: str) -> Model:
     except RuntimeError as error:
         message = f"{file}: its weights do not fit its config ({str(error).splitlines()[-1].strip()})"
         raise DamagedError(message, "hcq train") from error
-    return Model(network.to(device), caption_encoder, header.hash, folder)
+    return Model(network.to(device), caption_encoder, header.hash, folder, _towers(header))
+
+
+def _towers(header: CheckpointHeader) -> dict[str, ExportedTextEncoder]:
+    """The towers of a fitted model. Raises DamagedError where one is not as wide as its expert's vectors."""
+    from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
+
+    found = {}
+    for name in header.config.experts:
+        if tower_file(name) in header.files:
+            found[name] = tower = ExportedTextEncoder(header.place / tower_file(name))
+            if (tower.header.levels, tower.header.width) != (1, header.config.experts[name].dim):
+                raise DamagedError(f"{tower.source}: is of another width than the vectors of {name}", "hcq fit")
+    return found

@@ -23,7 +23,12 @@ from torch import Tensor, nn
 from hcq_cli.codes.container import ALIGNMENT, FIRST_SECTION
 from hcq_cli.errors import HcqError
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, write_text_encoder
+from hcq_cli.model.exported_text_encoder import (
+    ExportedTextEncoder,
+    TextEncoderHeader,
+    TextReading,
+    write_text_encoder,
+)
 from hcq_cli.model.text import text_tensors
 
 if TYPE_CHECKING:
@@ -99,21 +104,25 @@ def export_text_encoder(
     Raises:
         HcqError: its encoder cannot be exported, or the export does not do what the network does.
     """
-    config, tokenizer = model.config, model.caption_encoder.tokenizer
-    pad_to = model.network.pads_texts_to
-    pad_id = 0 if pad_to else tokenizer.pad_id
+    readings, tokenizers, graphs = [], [], []
+    if model.caption_encoder.transformer.hidden:
+        own, pad_to = model.caption_encoder.tokenizer, model.network.pads_texts_to
+        readings.append(TextReading(own.max_tokens, 0 if pad_to else own.pad_id, own.cls_id, pad_to))
+        tokenizers.append(own.tokenizer.to_str())
+        graphs.append(_graph(model, pad_to, precision))
+    for name, tower in model.towers.items():
+        readings += tower.header.readings
+        tokenizers.append(tower.section("tokenizer").decode())
+        graphs.append(_tower_graph(model, name, precision))
     header = TextEncoderHeader(
         model_hash=model.hash,
-        levels=config.levels + 1,
-        width=config.embedding_width,
-        max_tokens=tokenizer.max_tokens,
-        pad_id=pad_id,
-        cls_id=tokenizer.cls_id,
-        pad_to=pad_to,
+        levels=model.config.levels + 1,
+        width=model.config.embedding_width,
+        readings=tuple(readings),
         precision=precision,
     )
-    graph, weights = packed(_graph(model, pad_to, precision), path.name)
-    write_text_encoder(path, header, tokenizer.tokenizer.to_str(), graph, weights)
+    bodies, weights = packed(graphs, path.name)
+    write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights)
     try:
         return _compare(model, path, [*SAMPLE, *sentences], hits)
     except BaseException:
@@ -123,19 +132,11 @@ def export_text_encoder(
 
 def _graph(model: Model, pad_to: int, precision: str) -> Any:
     """The network as an optimised `onnx.ModelProto`."""
-    import onnx
-
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, silence():
-        traced, small, fast = (Path(folder, name) for name in ("traced.onnx", "small.onnx", "fast.onnx"))
+        traced = Path(folder, "traced.onnx")
         try:
             _trace(model, pad_to, traced)
-            if precision == "int8":
-                from onnxruntime.quantization import QuantType, quantize_dynamic
-
-                # Unsigned: where a processor has AVX2 but no VNNI, products with signed weights overflow 16 bits.
-                quantize_dynamic(traced, small, weight_type=QuantType.QUInt8, per_channel=True)
-            optimise(small if precision == "int8" else traced, fast)
-            return onnx.load(fast)
+            return _optimised(_smaller(traced) if precision == "int8" else traced)
         except Exception as error:  # whatever a tracer meets in an encoder that nobody here has seen
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise HcqError(
@@ -163,8 +164,58 @@ def _trace(model: Model, pad_to: int, path: Path) -> None:
         )
 
 
-def optimise(source: Path, target: Path) -> None:
-    """Let onnxruntime rewrite a graph once and for all: nothing is left to do when it is opened."""
+def _tower_graph(model: Model, name: str, precision: str) -> Any:
+    """A tower of the checkpoint, and behind it what turns its vectors into levels: an optimised `onnx.ModelProto`."""
+    import onnx
+    from onnx import helper, numpy_helper
+    from onnx.external_data_helper import load_external_data_for_model
+
+    tower = model.towers[name]
+    network = onnx.load_model_from_string(tower.section("graph"))
+    load_external_data_for_model(network, str(tower.source.parent))
+    with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, silence():
+        whole = Path(folder, "whole.onnx")
+        onnx.save(network, whole, save_as_external_data=True, location="whole.data")  # it may be over 2 GB
+        if precision == "int8":
+            whole = _smaller(whole)
+        network = onnx.load(whole)
+        # A linear map is what it does to the unit vectors. It comes last, and in float32 always.
+        units = np.eye(tower.header.width, dtype=np.float32)
+        turn = model.search_vectors(model.tower_levels(name, units[:, None]))
+        body, shape = network.graph, np.array([-1, *turn.shape[1:]])
+        for node in body.node:
+            node.output[:] = ["tower" if output == "levels" else output for output in node.output]
+        body.initializer.append(numpy_helper.from_array(turn.reshape(len(turn), -1), "turn"))
+        body.initializer.append(numpy_helper.from_array(shape, "levels_shape"))
+        body.node.append(helper.make_node("MatMul", ["tower", "turn"], ["turned"]))
+        body.node.append(helper.make_node("Reshape", ["turned", "levels_shape"], ["levels"]))
+        body.output[0].type.tensor_type.shape.dim[1].dim_value = turn.shape[1]
+        body.output[0].type.tensor_type.shape.dim[2].dim_value = turn.shape[2]
+        whole = Path(folder, "turned.onnx")
+        onnx.save(network, whole, save_as_external_data=True, location="turned.data")
+        return _optimised(whole)
+
+
+def _smaller(graph: Path) -> Path:
+    """The graph with weights of 8 bits, beside it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small = graph.with_name("small.onnx")
+    # Unsigned: where a processor has AVX2 but no VNNI, products with signed weights overflow 16 bits.
+    quantize_dynamic(graph, small, weight_type=QuantType.QUInt8, per_channel=True)
+    return small
+
+
+def _optimised(graph: Path) -> Any:
+    """What onnxruntime makes of a graph once and for all, so that whoever opens it need not: an `onnx.ModelProto`."""
+    import onnx
+
+    fast = graph.with_name("fast.onnx")
+    _optimise(graph, fast)
+    return onnx.load(fast)
+
+
+def _optimise(source: Path, target: Path) -> None:
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
@@ -187,18 +238,18 @@ def silence() -> Iterator[None]:
         logging.disable(before)
 
 
-def packed(network: Any, location: str) -> tuple[bytes, NDArray[np.uint8]]:
-    """The graph without its large tensors, and those one after another, uint8 [bytes].
+def packed(networks: Sequence[Any], location: str) -> tuple[list[bytes], NDArray[np.uint8]]:
+    """The graphs without their large tensors, and those one after another, uint8 [bytes].
 
     Args:
-        network: an `onnx.ModelProto`; it is changed.
-        location: name of the file that both will lie in.
+        networks: `onnx.ModelProto` each; they are changed.
+        location: name of the file that all will lie in.
     """
     from onnx import numpy_helper
 
     parts: list[NDArray[np.uint8]] = []
     at = 0
-    for tensor in network.graph.initializer:
+    for tensor in (tensor for network in networks for tensor in network.graph.initializer):
         # Numbers lie in one of six fields, by their type and by who wrote them; raw bytes are taken as they are.
         raw = tensor.raw_data if tensor.HasField("raw_data") else numpy_helper.to_array(tensor).tobytes()
         body = np.frombuffer(raw, np.uint8)
@@ -208,7 +259,7 @@ def packed(network: Any, location: str) -> tuple[bytes, NDArray[np.uint8]]:
         parts += [np.zeros(padding, np.uint8), body]
         _refer(tensor, location, FIRST_SECTION + at + padding, body.nbytes)
         at += padding + body.nbytes
-    return network.SerializeToString(), np.concatenate([np.zeros(0, np.uint8), *parts])
+    return [network.SerializeToString() for network in networks], np.concatenate([np.zeros(0, np.uint8), *parts])
 
 
 def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:

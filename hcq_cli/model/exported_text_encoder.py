@@ -4,6 +4,7 @@ weights    uint8, the network's large tensors one after another; the first thing
            says where in this very file each of them lies. They are mapped: a cold query reads only what it uses
 graph      ONNX, optimised when it was exported: int64 ids and bool mask and special [B, T] -> float32 [B, L+1, D]
 tokenizer  tokenizer.json of the tokenizers library
+graph1  tokenizer1  graph2…   further networks that read, each with its tokenizer; the levels of a text are the sum
 """
 
 from __future__ import annotations
@@ -17,12 +18,50 @@ import numpy as np
 
 from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.model.tokenizer import CaptionTokenizer
+from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
 
 FORMAT = "hcq-tower"
 REMEDY = "hcq index build, or hcq query --ckpt CHECKPOINT"
 PRECISIONS = ("float32", "int8")
 TEXTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """How texts become the ids that a network reads.
+
+    Args:
+        max_tokens: longest text, special tokens included.
+        pad_id, cls_id: of the vocabulary; None where no token stands for the sentence.
+        pad_to: tokens that every text is padded to, for networks on which padding has an effect; 0 for all others.
+        pad_left: whether what pads comes first.
+    """
+
+    max_tokens: int
+    pad_id: int
+    cls_id: int | None
+    pad_to: int = 0
+    pad_left: bool = False
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> TextReading:
+        """Read it out of what `asdict` wrote; raises ValueError or KeyError."""
+        wanted = (known.name for known in fields(cls) if known.default is MISSING or known.name in document)
+        reading = cls(**{name: document[name] for name in wanted})
+        numbers = (reading.max_tokens, reading.pad_id, reading.pad_to)
+        if not all(type(number) is int and number >= 0 for number in numbers) or type(reading.pad_left) is not bool:
+            raise ValueError(f"a text side of {document}")
+        return reading
+
+    def padded(self, tokens: TokenIds) -> dict[str, np.ndarray]:
+        """Ids, mask and special [B, T], at least `pad_to` long."""
+        length = max(self.pad_to - tokens.ids.shape[1], 0)
+        spare = ((0, 0), (length, 0) if self.pad_left else (0, length))
+        return {
+            "ids": np.pad(tokens.ids, spare, constant_values=self.pad_id),
+            "mask": np.pad(tokens.mask, spare),
+            "special": np.pad(tokens.special, spare, constant_values=True),
+        }
 
 
 @dataclass(frozen=True)
@@ -33,51 +72,57 @@ class TextEncoderHeader:
         model_hash: of the model it belongs to.
         levels: L+1.
         width: D.
-        max_tokens: longest text, special tokens included.
-        pad_id, cls_id: of the vocabulary; None where no token stands for the sentence.
-        pad_to: tokens that every text is padded to, for models on which padding has an effect; 0 for all others.
-        pad_left: whether what pads comes first.
+        readings: of each network in it, in their order.
         precision: of its weights, one of `PRECISIONS`.
     """
 
     model_hash: str
     levels: int
     width: int
-    max_tokens: int
-    pad_id: int
-    cls_id: int | None
-    pad_to: int = 0
+    readings: tuple[TextReading, ...]
     precision: str = "float32"
-    pad_left: bool = False
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> TextEncoderHeader:
-        """Read what `asdict` wrote; raises ValueError or KeyError."""
-        wanted = (known.name for known in fields(cls) if known.default is MISSING or known.name in document)
-        side = cls(**{name: document[name] for name in wanted})
-        numbers = (side.levels, side.width, side.max_tokens, side.pad_id, side.pad_to)
+        """Read what `to_json` wrote; raises ValueError, KeyError or TypeError."""
+        own = {name: document[name] for name in ("model_hash", "levels", "width", "precision") if name in document}
+        readings = tuple(TextReading.from_json(each) for each in [document, *document.get("more", [])])
+        side = cls(readings=readings, **own)
+        numbers = (side.levels, side.width)
         if not all(type(number) is int and number >= 0 for number in numbers) or side.precision not in PRECISIONS:
-            raise ValueError(f"a text side of {asdict(side)}")
+            raise ValueError(f"a text side of {document}")
         return side
+
+    def to_json(self) -> dict[str, Any]:
+        """The first network's reading stands where it always stood; others, if there are any, under `more`."""
+        document = asdict(self)
+        first, *others = document.pop("readings")
+        return {**document, **first, **({"more": others} if others else {})}
 
 
 def write_text_encoder(
-    path: Path, header: TextEncoderHeader, tokenizer: str, graph: bytes, weights: np.ndarray
+    path: Path, header: TextEncoderHeader, networks: Sequence[tuple[str, bytes]], weights: np.ndarray
 ) -> None:
     """Write an exported text encoder.
 
     Args:
-        path: of the file; its name is what `graph` calls the place of its weights.
+        path: of the file; its name is what the graphs call the place of their weights.
         header: what it is.
-        tokenizer: tokenizer.json.
-        graph: ONNX, with external tensors at `FIRST_SECTION` + their place in `weights`.
+        networks: tokenizer.json of each, and its graph: ONNX, with external tensors at `FIRST_SECTION` + their place
+            in `weights`.
         weights: uint8 [bytes].
     """
-    with ContainerWriter(path, FORMAT, asdict(header)) as writer:
+    with ContainerWriter(path, FORMAT, header.to_json()) as writer:
         # First, and in place: the graph names offsets in this file, which must be known before the file is written.
         writer.section("weights", "|u1", in_place=True).write(weights)
-        writer.add("graph", np.frombuffer(graph, np.uint8), "|u1")
-        writer.add("tokenizer", np.frombuffer(tokenizer.encode(), np.uint8), "|u1")
+        for number, (tokenizer, graph) in enumerate(networks):
+            for name, body in zip(_sections(number), (graph, tokenizer.encode()), strict=True):
+                writer.add(name, np.frombuffer(body, np.uint8), "|u1")
+
+
+def _sections(number: int) -> tuple[str, str]:
+    """The names of graph and tokenizer of a network; those of the first have no number."""
+    return f"graph{number or ''}", f"tokenizer{number or ''}"
 
 
 class ExportedTextEncoder:
@@ -103,7 +148,7 @@ class ExportedTextEncoder:
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
-        self._session: Any = None
+        self._networks: list[tuple[TextReading, CaptionTokenizer, Any]] = []
 
     @property
     def nbytes(self) -> int:
@@ -120,19 +165,29 @@ class ExportedTextEncoder:
         Raises:
             HcqError: onnxruntime cannot run it.
         """
-        if self._session is not None:
+        if self._networks:
             return
-        graph, text = (self._container.read(name, "|u1").tobytes() for name in ("graph", "tokenizer"))
         try:
             from onnxruntime import InferenceSession
             from tokenizers import Tokenizer
 
-            tokenizer, header = Tokenizer.from_str(text.decode()), self.header
-            self._tokenizer = CaptionTokenizer(tokenizer, header.max_tokens, header.pad_id, header.cls_id)
-            self._session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
-            self._inputs = [given.name for given in self._session.get_inputs()]  # not every model uses all three
+            networks = []
+            for number, reading in enumerate(self.header.readings):
+                graph, text = (self.section(name) for name in _sections(number))
+                tokenizer = Tokenizer.from_str(text.decode())
+                cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
+                session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
+                networks.append((reading, cut, session))
+            self._networks = networks
+        except HcqError:
+            raise
         except Exception as error:  # both libraries raise classes of their own
             raise HcqError(f"{self.source}: its text side cannot be run ({error})", REMEDY) from error
+
+    def section(self, name: str) -> bytes:
+        """The bytes of a section. Raises DamagedError."""
+        body: bytes = self._container.read(name, "|u1").tobytes()
+        return body
 
     def _options(self) -> Any:
         from onnxruntime import GraphOptimizationLevel, SessionOptions
@@ -148,25 +203,21 @@ class ExportedTextEncoder:
         return options
 
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
-        """Of each text how many tokens it has, and how many of these the vocabulary knows."""
+        """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""
         self.prepare()
-        return [self._tokenizer.count(text) for text in texts]
+        counted = ([cut.count(text) for _, cut, _ in self._networks] for text in texts)
+        return [max(each, key=lambda tokens_known: tokens_known[1]) for each in counted]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Texts → float32 [Q, L+1, D], ready for the table: the levels, rotated if the model's quantizer rotates."""
         self.prepare()
-        # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
-        # depend on its neighbours.
-        step = 1 if self.header.precision == "int8" or self.header.pad_left else TEXTS_AT_ONCE
-        parts = [np.zeros((0, self.header.levels, self.header.width), np.float32)]
-        for first in range(0, len(texts), step):
-            tokens = self._tokenizer(texts[first : first + step])
-            length = max(self.header.pad_to - tokens.ids.shape[1], 0)
-            spare = ((0, 0), (length, 0) if self.header.pad_left else (0, length))
-            padded = {
-                "ids": np.pad(tokens.ids, spare, constant_values=self.header.pad_id),
-                "mask": np.pad(tokens.mask, spare),
-                "special": np.pad(tokens.special, spare, constant_values=True),
-            }
-            parts.append(self._session.run(["levels"], {name: padded[name] for name in self._inputs})[0])
-        return np.concatenate(parts)
+        levels = np.zeros((len(texts), self.header.levels, self.header.width), np.float32)
+        for reading, cut, session in self._networks:
+            inputs = [given.name for given in session.get_inputs()]  # not every model uses all three
+            # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
+            # depend on its neighbours. Nor may what pads come before a text's own tokens in a row of others.
+            step = 1 if self.header.precision == "int8" or reading.pad_left else TEXTS_AT_ONCE
+            for first in range(0, len(texts), step):
+                padded = reading.padded(cut(texts[first : first + step]))
+                levels[first : first + step] += session.run(["levels"], {name: padded[name] for name in inputs})[0]
+        return levels

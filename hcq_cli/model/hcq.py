@@ -74,6 +74,13 @@ class DualEncoder(nn.Module):
         fine = self.fine(encoded.tokens, encoded.mask, "video")
         return torch.cat([coarse[:, None], fine], 1)
 
+    def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
+        """What the vectors of texts in the space of the expert `name` [Q, dim] add to their levels: [Q, L+1, D].
+
+        A linear map. Only fitted models have texts read by more than their text encoder.
+        """
+        raise NotImplementedError
+
 
 class HCQ(DualEncoder):
     """Hybrid contrastive quantization: the towers, and a product quantizer a level.

@@ -87,7 +87,7 @@ class CheckpointTextEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         """See `TextEncoder.count_tokens`."""
-        return [self.model.caption_encoder.tokenizer.count(text) for text in texts]
+        return self.model.count_tokens(texts)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """See `TextEncoder.encode`."""

@@ -54,7 +54,7 @@ def test_texts_are_those_of_the_model_called_directly(kind, duals, tmp_path):
     encoder = ExportedTextEncoder(written.path)
     assert np.abs(encoder.encode(TEXTS)[:, 0] - direct).max() < 1e-4
     assert np.abs(encoder.encode(TEXTS[:1])[:, 0] - direct[:1]).max() < 1e-4
-    assert (written.width, encoder.header.pad_to) == (direct.shape[1], PADDED.get(kind, 0))
+    assert (written.width, encoder.header.readings[0].pad_to) == (direct.shape[1], PADDED.get(kind, 0))
     assert np.abs(direct @ direct.T - 1).max() > 0.05  # the texts differ, so that equality says something
 
 
@@ -62,7 +62,7 @@ def test_a_text_is_cut_where_the_network_has_no_more_positions(duals, tmp_path):
     limits = {"clip": 77, "videoprism": 64, "clap": 40}  # RoBERTa has two positions more than it reads
     for kind, most in limits.items():
         path = write_dual_text(str(duals(kind)), tmp_path / f"{kind}.hcq").path
-        assert ExportedTextEncoder(path).header.max_tokens == most
+        assert ExportedTextEncoder(path).header.readings[0].max_tokens == most
 
 
 def test_siglip_reads_small_letters_and_no_marks(duals, tmp_path):

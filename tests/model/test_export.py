@@ -91,7 +91,7 @@ def test_an_imported_model_on_which_padding_has_an_effect(tmp_path: Path) -> Non
     trained = Model(network, encoder, "imported")
     trained.caption_encoder.tokenizer.max_tokens = 12
     export_text_encoder(trained, tmp_path / "tower.hcq")
-    assert ExportedTextEncoder(tmp_path / "tower.hcq").header.pad_to == 12
+    assert ExportedTextEncoder(tmp_path / "tower.hcq").header.readings[0].pad_to == 12
     assert_equal(trained, ExportedTextEncoder(tmp_path / "tower.hcq"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from small_models import config, model
 
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.model.export import export_text_encoder
-from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, TextReading
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
@@ -31,9 +30,13 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 
 def test_what_it_says_of_itself_is_checked() -> None:
-    side = TextEncoderHeader("a" * 64, 4, 32, 30, 0, 2)
-    assert TextEncoderHeader.from_json(asdict(side)) == side
-    for wrong in ({"levels": -1}, {"width": "x"}, {"precision": "int1"}):
+    side = TextEncoderHeader("a" * 64, 4, 32, (TextReading(30, 0, 2),))
+    assert TextEncoderHeader.from_json(side.to_json()) == side
+    for wrong in ({"levels": -1}, {"width": "x"}, {"precision": "int1"}, {"max_tokens": -3}, {"pad_left": 1}):
         with pytest.raises(ValueError):
-            TextEncoderHeader.from_json({**asdict(side), **wrong})
+            TextEncoderHeader.from_json({**side.to_json(), **wrong})
+    two = TextEncoderHeader("a" * 64, 4, 32, (TextReading(30, 0, 2), TextReading(64, 1, None, 64, True)))
+    assert TextEncoderHeader.from_json(two.to_json()) == two and two.to_json()["max_tokens"] == 30
+    with pytest.raises((TypeError, KeyError, ValueError)):
+        TextEncoderHeader.from_json({**two.to_json(), "more": [{}]})
     assert config().text.max_tokens == 32

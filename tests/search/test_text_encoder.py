@@ -13,7 +13,12 @@ import pytest
 from handmade import HEADER, names, random_codes, write_codes
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, write_text_encoder
+from hcq_cli.model.exported_text_encoder import (
+    ExportedTextEncoder,
+    TextEncoderHeader,
+    TextReading,
+    write_text_encoder,
+)
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.text_encoder import open_text_encoder, text_encoder_exporter
@@ -25,13 +30,13 @@ def file_of(folder: Path) -> Path | None:
     return folder / entry.file if entry else None
 
 
-SIDE = TextEncoderHeader(HEADER.model_hash, HEADER.levels, HEADER.D, 30, 0, 2)
+SIDE = TextEncoderHeader(HEADER.model_hash, HEADER.levels, HEADER.D, (TextReading(30, 0, 2),))
 
 
 def planted(folder: Path, suffix: str) -> TextEncoderEntry:
     """A text side that nobody runs."""
     path = folder / f"tower-{suffix}.hcq"
-    write_text_encoder(path, SIDE, "{}", b"graph", np.arange(5000, dtype=np.uint16).view(np.uint8))
+    write_text_encoder(path, SIDE, [("{}", b"graph")], np.arange(5000, dtype=np.uint16).view(np.uint8))
     return TextEncoderEntry(path.name, "float32", {"deviation": 0.0})
 
 
@@ -117,7 +122,7 @@ def test_one_of_another_model_is_found_by_verify(tmp_path: Path) -> None:
     def foreign(folder: Path, suffix: str) -> TextEncoderEntry:
         path = folder / f"tower-{suffix}.hcq"
         other = replace(SIDE, model_hash="b" * 64)
-        write_text_encoder(path, other, "{}", b"graph", np.zeros(9, np.uint8))
+        write_text_encoder(path, other, [("{}", b"graph")], np.zeros(9, np.uint8))
         return TextEncoderEntry(path.name, "float32", {})
 
     folder = tmp_path / "index"
