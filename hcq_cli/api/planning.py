@@ -30,7 +30,7 @@ CODE_BYTES = 256
 
 
 @dataclass(frozen=True)
-class Cost:
+class ExtractionCost:
     """What one choice of experts would take.
 
     Args:
@@ -69,7 +69,7 @@ class CollectionPlan:
     media_s: float
     bytes: int
     code_bytes: int
-    costs: list[Cost]
+    costs: list[ExtractionCost]
 
 
 def plan_collection(
@@ -113,7 +113,9 @@ def plan_collection(
         except HcqError as error:
             if experts is not None:
                 raise
-            cost = Cost(preset, names, missing=f"{error.message} → {error.hint}" if error.hint else error.message)
+            cost = ExtractionCost(
+                preset, names, missing=f"{error.message} → {error.hint}" if error.hint else error.message
+            )
         costs.append(cost)
     videos = len(found.videos)
     return CollectionPlan(videos, sum(media_s.values()), sum(sizes.values()), CODE_BYTES * videos, costs)
@@ -148,20 +150,22 @@ def _cost(
     media_s: dict[str, float],
     how: tuple[int | None, str],
     progress: Progress,
-) -> Cost:
+) -> ExtractionCost:
     """Extract a sample into a store that is thrown away, and multiply."""
     left_s = sum(media_s.get(video.path, 0.0) for video in todo)
     if not todo:
-        return Cost(preset, names)
+        return ExtractionCost(preset, names)
     sample = [video.path for video in _spread(list(todo), SAMPLED_VIDEOS)]
     with tempfile.TemporaryDirectory(prefix="hcq-plan-") as scratch:
         sampled_s, seconds = _measure(sample, names, Path(scratch), how, progress)
         # The manifest and empty tables, which do not grow with the videos, are in there: of few it is an upper bound.
         stored = sum(file.stat().st_size for file in Path(scratch).rglob("*") if file.is_file())
     if not sampled_s:
-        return Cost(preset, names, len(todo), left_s)
+        return ExtractionCost(preset, names, len(todo), left_s)
     share = left_s / sampled_s
-    return Cost(preset, names, len(todo), left_s, seconds=seconds * share, feature_bytes=int(stored * share))
+    return ExtractionCost(
+        preset, names, len(todo), left_s, seconds=seconds * share, feature_bytes=int(stored * share)
+    )
 
 
 def _measure(
