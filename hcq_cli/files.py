@@ -30,7 +30,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from hcq_cli.errors import DamagedError, LockedError
+from hcq_cli.errors import DamagedError, HcqError, LockedError
 
 MANIFEST_PATTERN = re.compile(r"manifest-(\d{8,})\.json")
 """Eight digits, and as many as it takes after the 99,999,999th."""
@@ -46,6 +46,8 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 class NotRegularError(DamagedError):
@@ -153,7 +155,35 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = True, exclusive: bool = False) -> Iterator[Path]:
+def disk_errors(path: Path, needed_bytes: int = 0) -> Iterator[None]:
+    """Turn a full or failing disk, or a missing right to write, into an error that names the file.
+
+    Args:
+        path: what is being written.
+        needed_bytes: how much space it needs, as far as that is known.
+
+    Raises:
+        HcqError: naming the path, what is wrong, and what is needed.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A write and a sync say no name; what names another file is an error of reading that.
+        ours = error.filename is None or Path(os.fsdecode(error.filename)).parent in (path, path.parent)
+        if error.errno in _FULL:
+            needed = f"{max(needed_bytes, 1 << 20) / 2**20:.0f} MB"
+            message = f"{path}: {error.strerror}: the disk is full, {needed} or more are needed"
+            raise HcqError(message, "make room (hcq doctor says how much there is), then run it again") from error
+        if error.errno in _NOT_WRITABLE and ours:
+            hint = "look after the disk" if error.errno == errno.EIO else "choose a folder you may write to"
+            raise HcqError(f"{path}: cannot be written ({error.strerror})", hint) from error
+        raise
+
+
+@contextmanager
+def atomic_path(
+    path: Path, *, durable: bool = True, exclusive: bool = False, needed_bytes: int = 0
+) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, sync it and rename it into place.
 
     For libraries that want a path to write to (h5py, safetensors). On an error nothing is left behind.
@@ -162,11 +192,16 @@ def atomic_path(path: Path, *, durable: bool = True, exclusive: bool = False) ->
         path: where the file shall be.
         durable: whether to wait for the disk (fsync of the file and its folder).
         exclusive: whether the file must be new: FileExistsError where there is one already.
+        needed_bytes: how large it will be, where that is known, for the message of a full disk.
+
+    Raises:
+        HcqError: the disk is full or fails, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
+    with disk_errors(path, needed_bytes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
@@ -182,9 +217,14 @@ def atomic_path(path: Path, *, durable: bool = True, exclusive: bool = False) ->
             temporary.replace(path)
         if durable:
             sync_folder(path.parent)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    except BaseException as error:
+        size = 0
+        with suppress(OSError):
+            size = temporary.stat().st_size
             temporary.unlink()
+        if isinstance(error, OSError):
+            with disk_errors(path, needed_bytes or size):
+                raise
         raise
 
 

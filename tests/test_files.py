@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from hcq_cli import files
-from hcq_cli.errors import DamagedError, LockedError
+from hcq_cli.errors import DamagedError, HcqError, LockedError
 from hcq_cli.files import (
     Generations,
     NotRegularError,
@@ -364,3 +365,20 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / ".c.abcd.tmp")
     with pytest.raises(DamagedError):
         files.remove_folder(tmp_path / "link")
+
+
+@pytest.mark.parametrize("kind", ["ENOSPC", "EDQUOT", "EIO", "EROFS"])
+def test_a_disk_that_fails_is_told_with_the_file_and_the_space(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(getattr(errno, kind), os.strerror(getattr(errno, kind)))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(HcqError, match=f"{tmp_path}/file: ") as told, atomic_path(tmp_path / "file") as temporary:
+        temporary.write_bytes(bytes(3 << 20))
+    full = kind in ("ENOSPC", "EDQUOT")
+    assert ("3 MB or more are needed" in told.value.message) == full and told.value.hint
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_path(tmp_path / "file"):
+        (tmp_path / "elsewhere").read_bytes()  # no error of what is being written

@@ -24,7 +24,7 @@ from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders, open_shards
 from hcq_cli.features.records import text_key
 from hcq_cli.features.shard import Shard
-from hcq_cli.features.shard_writer import ExpertResult, ShardRow, disk_errors, write_shard
+from hcq_cli.features.shard_writer import ExpertResult, ShardRow, write_shard
 
 FULL_VIDEOS = 4096
 """A shard never grows beyond this many videos…"""
@@ -58,8 +58,7 @@ class WritableShards:
 
     def publish(self, entries: Sequence[ShardEntry]) -> None:
         """Make `entries` the newest generation. Raises HcqError where the disk is full."""
-        with disk_errors(self.folder, 1 << 20):
-            self._generations.publish({"shards": [entry.to_json() for entry in entries]})
+        self._generations.publish({"shards": [entry.to_json() for entry in entries]})
 
     def append(self, rows: Iterable[ShardRow], max_bytes: int | None = None) -> int:
         """Write rows to new shards, a generation each; they override whatever the store has of the same ids.
@@ -103,8 +102,7 @@ class WritableShards:
         """
         good, damaged = open_incoming(paths)
         for path, error in damaged:
-            with disk_errors(path, 0):
-                target = set_aside(self.folder, path)
+            target = set_aside(self.folder, path)
             self.warnings.append(f"{error.message}; moved to {target}, its video will be extracted again")
         return good
 

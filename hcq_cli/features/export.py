@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.records import STATES
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.files import atomic_path
+from hcq_cli.files import atomic_path, hold, remove_abandoned
 
 VIDEOS_AT_ONCE, BYTES_AT_ONCE = 256, 1 << 26
 """The most that is held in memory (but for a single video that is larger)."""
@@ -73,8 +73,10 @@ def export(
     missing = [name for name in names if name not in store.experts]
     if missing:
         raise UsageError(f"{store.folder}: has no expert {missing[0]!r}, only {', '.join(store.experts)}")
-    with atomic_path(path) as temporary:
-        tokens = writers[path.suffix.lower()](store, temporary, names, observer)
+    remove_abandoned(path)
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        hold(out)
+        tokens = writers[path.suffix.lower()](store, out, names, observer)
     return FeatureExport(path, len(store), path.stat().st_size, tokens)
 
 
@@ -100,13 +102,13 @@ def _states(store: FeatureStore, name: str, rows: range) -> NDArray[np.str_]:
     return found
 
 
-def _write_npz(store: FeatureStore, path: Path, names: Sequence[str], observer: Observer) -> dict[str, int]:
+def _write_npz(store: FeatureStore, out: IO[bytes], names: Sequence[str], observer: Observer) -> dict[str, int]:
     # np.savez wants every array whole in memory. A .npz is a zip of .npy files, each a header and the bytes: here
     # they are written a run of videos at a time; not compressed, as np.savez has it.
     every = range(len(store))
     ids = np.dtype(f"<U{max([1, *map(len, store.ids)])}")  # of one width: as objects they would have to be pickled
     tokens = {}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         parts = (np.array(store.ids[rows.start : rows.stop], ids) for rows in _chunks(store, ()))
         _write_array(archive, "ids", ids, (len(store),), parts)
         for at, name in enumerate(names):
@@ -142,7 +144,7 @@ def _write_array(
             out.write(np.ascontiguousarray(part, dtype).tobytes())
 
 
-def _write_parquet(store: FeatureStore, path: Path, names: Sequence[str], observer: Observer) -> dict[str, int]:
+def _write_parquet(store: FeatureStore, out: IO[bytes], names: Sequence[str], observer: Observer) -> dict[str, int]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -154,7 +156,7 @@ def _write_parquet(store: FeatureStore, path: Path, names: Sequence[str], observ
     names_and_types.append(("time_s", pa.float32()))
     schema = pa.schema([*names_and_types, ("features", pa.list_(pa.float32()))])
     tokens = dict.fromkeys(names, 0)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for rows in _chunks(store, names):
             facts = [store.catalog.facts(row) for row in rows]
             about = [(_escaped(fact.id), _escaped(fact.path)) for fact in facts]

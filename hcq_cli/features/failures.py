@@ -88,12 +88,13 @@ class PathLog:
             self.rewrite()
             return
         line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
-        handle = files.open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._rewrite_next = True  # until the whole line is there: a full disk may take half of it
-        try:
-            self._rewrite_next = os.write(handle, line) != len(line)
-        finally:
-            os.close(handle)
+        with files.disk_errors(self._path):
+            handle = files.open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            try:
+                self._rewrite_next = os.write(handle, line) != len(line)
+            finally:
+                os.close(handle)
 
     def rewrite(self) -> None:
         """Write the file anew with only what still counts."""

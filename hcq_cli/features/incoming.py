@@ -15,7 +15,7 @@ from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.shard import Shard
 from hcq_cli.features.shard_writer import ShardRow, write_shard
-from hcq_cli.files import need_folder, need_regular
+from hcq_cli.files import disk_errors, need_folder, need_regular
 
 # Nanoseconds since 1970, so that names sort by time, and a random part, so that no two processes choose one name.
 _NAME = re.compile(r"\d{20}-[0-9a-f]{12}\.h5")
@@ -103,6 +103,7 @@ def set_aside(folder: Path, path: Path) -> Path:
     target = folder / SET_ASIDE / path.name
     need_regular(path)
     need_folder(target.parent)
-    target.parent.mkdir(exist_ok=True)
-    path.replace(target)
+    with disk_errors(target):
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
     return target

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import EACCES, EDQUOT, EFBIG, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,38 +133,12 @@ def write_shard(path: Path, rows: Sequence[ShardRow], *, durable: bool = True) -
             raise HcqError(f"the ids {other!r} and {row.facts.id!r} have the same 64-bit key", "rename one of them")
     # An estimate, for the message: some 512 bytes a video of ids, paths and numbers, and the header.
     needed = sum(row.nbytes for row in rows) + 4096 * (1 + len(rows) // 8)
-    with disk_errors(path, needed), files.atomic_path(path, durable=durable) as temporary:
+    with files.atomic_path(path, durable=durable, needed_bytes=needed) as temporary:
         handle = os.open(temporary, os.O_RDWR)
         try:
             _write(handle, rows)
         finally:
             os.close(handle)
-
-
-@contextmanager
-def disk_errors(path: Path, needed_bytes: int) -> Iterator[None]:
-    """Turn a full disk or a missing right to write into an error that says so.
-
-    Args:
-        path: what is being written.
-        needed_bytes: how much space it needs.
-
-    Raises:
-        HcqError: naming the path and what is needed.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT, EFBIG):
-            needed = f"{max(needed_bytes, 1 << 20) / 2**20:.0f} MB"
-            raise HcqError(
-                f"{path}: the disk is full, {needed} are needed", "make room, then run the same command again"
-            ) from error
-        if error.errno in (EACCES, EPERM, EROFS):
-            raise HcqError(
-                f"{path}: cannot be written ({error.strerror})", "choose a folder you may write to"
-            ) from error
-        raise
 
 
 def _write(handle: int, rows: Sequence[ShardRow]) -> None:

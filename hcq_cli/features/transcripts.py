@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.records import VideoFeatures
-from hcq_cli.files import open_regular
+from hcq_cli.files import disk_errors, open_regular
 from hcq_cli.headers import decode
 
 TRANSCRIPTS = "words.jsonl"
@@ -48,11 +48,12 @@ def write_transcripts(folder: Path, video: VideoFeatures) -> None:
         # One write call to a file opened for appending: lines of several processes do not mix. A line break before,
         # too: a process that was killed may have left half a line.
         text = "".join(f"\n{line}\n" for line in lines).encode()
-        handle = open_regular(folder / TRANSCRIPTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            os.write(handle, text)
-        finally:
-            os.close(handle)
+        with disk_errors(folder / TRANSCRIPTS, len(text)):
+            handle = open_regular(folder / TRANSCRIPTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            try:
+                os.write(handle, text)
+            finally:
+                os.close(handle)
 
 
 def read_transcripts(folder: Path, content_hash: str) -> dict[str, Transcript]:

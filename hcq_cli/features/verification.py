@@ -20,7 +20,6 @@ from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders
 from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.shard import Shard
-from hcq_cli.features.shard_writer import disk_errors
 from hcq_cli.files import Generations, Manifest, NotRegularError
 
 
@@ -122,7 +121,8 @@ def take_out(folder: Path, damaged: Iterable[Path]) -> list[Path]:
     bad = set(damaged)
     for path in bad:
         files.need_regular(path)
-    with disk_errors(folder, 0), files.writer_lock(folder):
+    with files.disk_errors(folder), files.writer_lock(folder):
+        files.remove_leftovers(folder)
         shards = WritableShards(folder)
         entries = shards.entries()
         left = [entry for entry in entries if entry.path(folder) not in bad]
@@ -135,7 +135,7 @@ def take_out(folder: Path, damaged: Iterable[Path]) -> list[Path]:
 def repair_manifest(folder: Path) -> list[Path]:
     """While the newest manifest is damaged, go back to the one before; then take in all whole shards it lacks.
 
-    Shards describe themselves, so that nothing is lost. Where the newest manifest is good, nothing is done.
+    Shards describe themselves, so that nothing is lost. Where all manifests are good, nothing is done.
 
     Returns:
         where the damaged manifests lie now.
@@ -149,29 +149,33 @@ def repair_manifest(folder: Path) -> list[Path]:
     manifests = generations(folder)
     if not _damaged_generations(manifests)[0]:
         return []
-    with disk_errors(folder, 0), files.writer_lock(folder):
+    with files.disk_errors(folder), files.writer_lock(folder):
+        files.remove_leftovers(folder)
         damaged, whole = _damaged_generations(manifests)  # once more: nobody else writes now
-        entries = entries_of(whole, folder)  # before anything is moved
-        moved = [set_aside(folder, manifests.path(number)) for number in damaged]
-        unnamed = _unnamed_shards(folder, {entry.name for entry in entries})
-        WritableShards(folder).publish([*entries, *unnamed])
-    return moved
+        if damaged and damaged[0] == manifests.numbers()[-1]:
+            entries = entries_of(whole, folder)  # before anything is moved
+            # Published before anything is set aside: a kill in between leaves a store that opens with all its videos.
+            # The other way round the generation before would be the newest, and what only the damaged one named lost.
+            WritableShards(folder).publish([*entries, *_unnamed_shards(folder, {entry.name for entry in entries})])
+        paths = [manifests.path(number) for number in damaged]
+        return [set_aside(folder, path) for path in paths if path.exists()]  # the oldest go with each publication
 
 
 def _damaged_generations(manifests: Generations) -> tuple[list[int], Manifest]:
-    """The newest generations that are damaged, newest first, and the one before them."""
-    damaged: list[int] = []
+    """The generations that are damaged, newest first, and the newest whole one."""
+    damaged, whole = list[int](), Manifest(0, {})
     for number in reversed(manifests.numbers()):
         try:
-            return damaged, manifests.read(number)
+            found = manifests.read(number)
+            whole = whole if whole.generation else found
         except NotRegularError:
             raise
         except DamagedError as error:
-            if _is_whole(manifests, number):  # but of another format, or of a newer version
+            if not whole.generation and _is_whole(manifests, number):  # but of another format, or of a newer version
                 hint = "" if error.hint == REPAIR_HINT else error.hint
                 raise DamagedError(error.message, hint or "give the folder of a feature store") from error
             damaged.append(number)
-    return damaged, Manifest(0, {})
+    return damaged, whole
 
 
 def _is_whole(manifests: Generations, number: int) -> bool:

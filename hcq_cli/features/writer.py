@@ -19,7 +19,7 @@ from hcq_cli.features.failures import FAILURES, HASHES, FailureRecord, PathLog
 from hcq_cli.features.incoming import list_incoming
 from hcq_cli.features.manifest import INCOMING, SET_ASIDE, SHARDS, generations, need_folders
 from hcq_cli.features.records import VideoFacts, VideoFeatures
-from hcq_cli.features.shard_writer import ExpertResult, ShardRow, disk_errors
+from hcq_cli.features.shard_writer import ExpertResult, ShardRow
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.transcripts import TRANSCRIPTS
 
@@ -72,7 +72,7 @@ class FeatureWriter:
                 raise UsageError(message, "give -o a new or empty folder")
         with ExitStack() as stack:
             try:
-                with disk_errors(self.folder, 0):
+                with files.disk_errors(self.folder):
                     stack.enter_context(files.writer_lock(self.folder, wait_s=self._wait_s))
                     need_folders(self.folder)
                     for name in ("", INCOMING, SHARDS):
@@ -167,8 +167,7 @@ class FeatureWriter:
     def remember_hash(self, path: str, size: int, mtime_ns: int, content_hash: str) -> None:
         """Remember a content hash, so that a run that is killed need not read the file again."""
         if self.known_hash(path, size, mtime_ns) != content_hash:
-            with disk_errors(self.folder / HASHES, 0):
-                self._hashes.put(FailureRecord(path, content_hash=content_hash, size=size, mtime_ns=mtime_ns))
+            self._hashes.put(FailureRecord(path, content_hash=content_hash, size=size, mtime_ns=mtime_ns))
 
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next compaction or at the end of the block."""
@@ -183,8 +182,7 @@ class FeatureWriter:
         """Note that a file could not be extracted."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
         record = FailureRecord(path, error, when, content_hash, size=size, mtime_ns=mtime_ns)
-        with disk_errors(self.folder / FAILURES, 0):
-            self._failures.put(record)
+        self._failures.put(record)
 
     def known_failure(self, path: str, size: int, mtime_ns: int) -> FailureRecord | None:
         """How this very file failed last time; None if it did not, or has changed since."""
@@ -193,8 +191,7 @@ class FeatureWriter:
 
     def forget_failure(self, path: str) -> None:
         """Forget that a file failed."""
-        with disk_errors(self.folder / FAILURES, 0):
-            self._failures.drop(path)
+        self._failures.drop(path)
 
     # Shards
 
@@ -292,5 +289,4 @@ class FeatureWriter:
         catalog = self.store.catalog
         for path in [path for path in records if any(True for _ in catalog.rows_at_path(path))]:
             del records[path]
-        with disk_errors(self.folder / HASHES, 0):
-            self._hashes.rewrite()
+        self._hashes.rewrite()

@@ -1,0 +1,210 @@
+"""The disk fails, or the process is killed, at each call that changes it: the store is as before or as after.
+
+In the process of the test: a kill is an exception after which nothing more reaches the disk, so that no clean-up of
+the code under test counts. test_store_crash.py kills real processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from feature_samples import all_files, video
+
+from hcq_cli.errors import HcqError
+from hcq_cli.features import compaction
+from hcq_cli.features.export import export
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.manifest import entries_of, generations
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.verification import repair_manifest, take_out, verify
+from hcq_cli.features.writer import FeatureWriter
+
+CALLS = ("fsync", "replace", "rename", "link", "unlink", "mkdir", "pwrite", "write", "ftruncate", "posix_fallocate")
+KINDS = ("before", "after", "ENOSPC", "EIO", "EROFS")
+EXPERTS = ("motion", "face")
+
+
+class Killed(BaseException):
+    """Nothing catches this but the test."""
+
+
+@contextmanager
+def fault(at: int, kind: str) -> Iterator[list[int]]:
+    """Call number `at` of those that change the disk fails (0: none does); how many calls there were."""
+    count, dead = [0], []
+
+    def watched(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **more: Any) -> Any:
+            if dead:
+                raise Killed
+            count[0] += 1
+            if count[0] != at:
+                return call(*arguments, **more)
+            if kind.startswith("E"):
+                place = [os.fspath(arguments[0])] if name in ("replace", "unlink", "mkdir", "link") else []
+                raise OSError(getattr(errno, kind), os.strerror(getattr(errno, kind)), *place)
+            if kind == "after":
+                call(*arguments, **more)
+            dead.append(True)
+            raise Killed
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(os, name, watched(name, getattr(os, name)))
+        with suppress(Killed):
+            yield count
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Facts and features of each video, by id."""
+    try:
+        store = FeatureStore.open(folder)
+    except HcqError as error:
+        return {"error": type(error).__name__}
+    catalog, found = store.catalog, dict[str, Any]()
+    for row, id in enumerate(store.ids):
+        seen: list[Any] = [vars(catalog.facts(row))]
+        for name in catalog.experts:  # whatever the identity is: `read` hands out those of one alone
+            latest = catalog.latest(name)
+            if latest.slot[row] >= 0:
+                shard, key, at = catalog.locate(name, latest, row)
+                seen += [name, latest.identity(row), *(part.tobytes() for part in shard.tokens(key, at))]
+        found[id] = seen
+    return found
+
+
+def some(folder: Path) -> None:
+    with FeatureWriter(folder) as writer:
+        for at in range(3):
+            write_incoming(folder, video(f"v{at}", EXPERTS))
+        writer.compact()
+        writer.add_videos([video("v3", EXPERTS), video("v0", EXPERTS, version="2")])
+
+
+def damaged_manifest(folder: Path) -> None:
+    some(folder)
+    newest = max(folder.glob("manifest-*"))
+    newest.write_bytes(newest.read_bytes()[:-9])
+
+
+def damaged_shard(folder: Path) -> None:
+    some(folder)
+    path = next((folder / "shards").iterdir())
+    path.write_bytes(path.read_bytes()[:-1])
+    path = write_incoming(folder, video("late", EXPERTS))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def extract(folder: Path) -> None:
+    with FeatureWriter(folder) as writer:
+        for one in (video("v1", EXPERTS, version="3"), video("new", EXPERTS)):
+            if writer.todo(one.id, one.content_hash, one.identities):
+                writer.remember_hash(one.path, one.size, one.mtime_ns, one.content_hash)
+                write_incoming(folder, one)
+        if not writer.known_failure("/videos/broken", 1, 2):
+            writer.record_failure("/videos/broken", "no frames", "", 1, 2)
+        writer.compact()
+
+
+def copy_and_move(folder: Path) -> None:
+    other = video("copy", EXPERTS)
+    with FeatureWriter(folder) as writer:
+        if writer.todo("copy", "c0", other.identities):
+            writer.copy_results([(other, other.identities)])
+        writer.set_path("v1", __file__)
+        writer.compact()
+
+
+def remove(folder: Path) -> None:
+    with FeatureWriter(folder) as writer:
+        writer.remove(["v0", "v3"])
+
+
+def mend(folder: Path) -> None:
+    repair_manifest(folder)
+    damaged = [damage.path for damage in verify(folder).damaged]
+    if damaged:
+        take_out(folder, damaged)
+
+
+def write_export(folder: Path) -> None:
+    export(FeatureStore.open(folder), folder.parent / "out.npz")
+
+
+CASES: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
+    "extract": (some, extract),
+    "first extract": (lambda folder: None, extract),
+    "copy and move": (some, copy_and_move),
+    "remove": (some, remove),
+    "mend a manifest": (damaged_manifest, mend),
+    "mend a shard": (damaged_shard, mend),
+    "export": (some, write_export),
+}
+
+
+def each_fault(case: str, tmp_path: Path, stride: int) -> int:
+    begin, work = CASES[case]
+    begin(tmp_path / "before")
+    old = contents(tmp_path / "before") if (tmp_path / "before").exists() else {"error": "NotFoundError"}
+    shutil.copytree(tmp_path / "before", tmp_path / "after") if (tmp_path / "before").exists() else None
+    with fault(0, "") as calls:
+        work(tmp_path / "after")
+    new = contents(tmp_path / "after")
+    for step in range(1, calls[0] + 1):
+        for number, kind in enumerate(KINDS):
+            if (step * len(KINDS) + number) % stride == 0:
+                one_fault(tmp_path / f"{step}{kind}", step, kind, work, old, new)
+    return calls[0]
+
+
+def one_fault(place: Path, step: int, kind: str, work: Callable[[Path], None], old: Any, new: Any) -> None:
+    folder = place / "store"
+    place.mkdir()
+    if (place.parent / "before").exists():
+        shutil.copytree(place.parent / "before", folder)
+    try:
+        with fault(step, kind):
+            work(folder)
+    except HcqError as error:
+        assert str(place) in error.message, (step, kind, error.message)
+        assert kind.startswith("E") and ("MB" in error.message or kind != "ENOSPC"), (step, kind, error.message)
+    except OSError as error:  # of a call that names its file itself
+        assert kind.startswith("E") and error.filename and str(place) in error.filename, (step, kind)
+    found = contents(folder) if folder.exists() else {"error": "NotFoundError"}
+    if "error" in old or "error" in found:
+        assert found in (old, new) or set(found) <= set(new), (step, kind, found.keys())
+    for id, seen in found.items():  # each video for itself is as before or as after
+        assert seen in (old.get(id), new.get(id)), (step, kind, id)
+    assert "error" in old or set(found) >= set(old) & set(new), (step, kind)
+    work(folder)
+    assert contents(folder) == new, (step, kind)
+    known = generations(folder)
+    named = {entry.name for number in known.numbers() for entry in entries_of(known.read(number), folder)}
+    unnamed = set() if work is mend else {path.name for path in (folder / "shards").iterdir()} - named
+    assert not unnamed and not [path for path in all_files(place) if path.name.endswith(".tmp")], (step, kind)
+    shutil.rmtree(place)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "FULL_VIDEOS", 2)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_some_faults(case: str, tmp_path: Path) -> None:
+    assert each_fault(case, tmp_path, 53) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_every_fault(case: str, tmp_path: Path) -> None:
+    assert each_fault(case, tmp_path, 1) >= 3
