@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +15,43 @@ from hcq_cli.media.decoder import Sound
 
 JITTER_S = 0.05
 """Times of sound packets are rounded and wander this much; only a larger step on is a gap."""
+OWN_ORDER = re.compile(r"\d+ channels \(")
+"""How FFmpeg names channels in an order of their own, as QuickTime and CAF have them."""
+MEMORY_S = 0.5
+"""Over how long it is judged whether channels cancel out, seconds."""
+CANCELLED = 0.05
+"""The mean of two independent channels has half the power of one. Less than this share of it: they are opposite."""
+
+
+def without_own_order(stream: Any) -> None:
+    """Before a stream is decoded: take its channels to be in the usual order, where they have one of their own.
+
+    Which is which makes no difference to their mean. PyAV (18.1) hands out the list that such an order has without a
+    copy, and whoever drops it frees it: the process dies. So it is not to come up, and where it does, never dropped.
+    """
+    layout = stream.codec_context.layout
+    if OWN_ORDER.match(layout.name):
+        _keep_for_ever(layout)
+        stream.codec_context.layout = f"{layout.nb_channels}c"
+
+
+def _keep_for_ever(layout: Any) -> None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+
+
+def decode_sound(packet: Any) -> list[Any]:
+    """The frames of a packet; those with an order of their own (a few decoders set it themselves) are made safe."""
+    frames: list[Any] = packet.stream.decode(packet if packet.size else None)
+    own = [frame for frame in frames if OWN_ORDER.match(frame.layout.name)]
+    for frame in own:
+        _keep_for_ever(frame.layout)
+    return [_in_usual_order(frame) for frame in frames] if own else frames
+
+
+def _in_usual_order(frame: Any) -> Any:
+    plain = av.AudioFrame.from_ndarray(frame.to_ndarray(), frame.format.name, f"{frame.layout.nb_channels}c")
+    plain.sample_rate, plain.pts, plain.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return plain
 
 
 class AudioConverter:
@@ -52,6 +92,8 @@ class _Output:
         self._decoded_s = 0.0
         self._resampler: Any = None
         self._form: tuple[str, str, int] | None = None
+        self._power: Any = 0.0  # of each channel lately
+        self._mean_power = 0.0
 
     def convert(self, frame: Any, time_s: float | None) -> Iterator[Sound]:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -78,7 +120,22 @@ class _Output:
         for piece in self._resampler.resample(frame):
             channels = piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T
             # A damaged file decodes to NaN and to samples far beyond 1, which no expert is made for.
-            samples = np.clip(np.nan_to_num(channels.mean(axis=0)), -1, 1).astype(np.float32)
+            samples = np.clip(np.nan_to_num(self._mix(channels)), -1, 1).astype(np.float32)
             start_s = self._next_s or 0.0
             self._next_s = start_s + len(samples) / self.hz
             yield Sound(samples, self.hz, start_s)
+
+    def _mix(self, channels: Any) -> Any:
+        """[channels, n] -> [n]: their mean; or the loudest, where channels of opposite phase would cancel out."""
+        mean = channels.mean(axis=0)
+        if len(channels) == 1:
+            return mean
+        if np.shape(self._power) != (len(channels),):
+            self._power, self._mean_power = np.zeros(len(channels)), 0.0
+        fades = math.exp(-channels.shape[1] / (self.hz * MEMORY_S))
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._power = fades * self._power + np.square(channels).sum(axis=1, dtype=np.float64)
+            self._mean_power = fades * self._mean_power + float(np.square(mean).sum(dtype=np.float64))
+            # What the mean of channels has that know nothing of each other.
+            independent = self._power.sum() / len(channels) ** 2
+            return channels[self._power.argmax()] if self._mean_power < CANCELLED * independent else mean

@@ -19,9 +19,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from hcq_cli.media.audio import AudioConverter
+from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import FileClock
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
+from hcq_cli.media.tracks import best_video, describe_choice, heard_track, sound_tracks
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
 """A play list that calls itself a video must not make FFmpeg reach for the network."""
@@ -130,11 +131,15 @@ class PyAVMedia:
         except (av.FFmpegError, ValueError, OSError) as error:
             raise CannotOpenError(reason(error)) from error
         self.video = best_video(self.container)
-        self.audio = self.container.streams.best("audio")
+        sounds = sound_tracks(self.container, self.video)
+        self.audio = next(iter(sounds), None)
         self.has_picture, self.has_sound = self.video is not None, self.audio is not None
         if not (self.has_picture or self.has_sound):
             self.close()
             raise CannotOpenError("neither a video nor an audio track in it")
+        if hear_hz and len(sounds) > 1:
+            self.audio = heard_track(path, LOCAL, sounds)
+            self.warnings.append(describe_choice(sounds, self.audio))
         self.duration_s = said_s(self.container, self.video)
         self._zero_s = start_s(self.container)
         self._clock = FileClock(self.container, self._zero_s)
@@ -166,6 +171,8 @@ class PyAVMedia:
             stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # why: see the top of this file
             if stream.codec.name == "hevc":  # it would leave out all that follows a lost picture, and not say so
                 stream.codec_context.flags |= av.codec.context.Flags.output_corrupt.value
+            if stream.type == "audio":
+                without_own_order(stream)
             streams.append(stream)
         try:
             for packet in self._packets(streams) if streams else ():
@@ -238,7 +245,10 @@ class PyAVMedia:
             stream.codec_context.flush_buffers()
             damage.waiting = False
         try:
-            frames = stream.decode(packet if packet.size else None)
+            if kind == "sound":
+                frames = decode_sound(packet)
+            else:
+                frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
             self._count_broken(kind, error)
             return
@@ -339,14 +349,6 @@ class PyAVDecoder:
 def _kind(stream: Any) -> str:
     """`picture` or `sound`, for messages."""
     return "sound" if stream.type == "audio" else "picture"
-
-
-def best_video(container: Any) -> Any:
-    """The video stream that a player would show; None if there is none (cover art is none)."""
-    cover = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    real = [stream for stream in container.streams.video if not stream.disposition & cover]
-    best = container.streams.best("video")  # FFmpeg takes a large cover for the film
-    return best if best in real else next(iter(real), None)
 
 
 def said_s(container: Any, video: Any) -> float | None:

@@ -10,6 +10,7 @@ from decoded_clips import clips_of
 from sample_videos import film, tone
 
 from experts.base import Sampling
+from hcq_cli.media.audio import AudioConverter, decode_sound
 
 HEAR = Sampling(None, audio_hz=16_000)
 
@@ -82,12 +83,15 @@ def test_two_rates_from_one_pass(tmp_path: Path) -> None:
     assert (len(clip.sound(16_000).samples), len(clip.sound(8000).samples)) == (16_000, 8000)
 
 
-@pytest.mark.parametrize("layout", ["7.1", "12c", "40 channels"])
-def test_more_channels_than_eight(tmp_path: Path, layout: str) -> None:
-    """A broken file may say so, and PyAV then finds more planes than there are."""
+@pytest.mark.parametrize(
+    ("layout", "suffix"),
+    [("7.1", ".mkv"), ("12c", ".mkv"), ("40 channels", ".mkv"), ("7.1", ".caf"), ("6.1", ".caf")],
+)
+def test_more_channels_than_eight(tmp_path: Path, layout: str, suffix: str) -> None:
+    """A broken file may say so, and PyAV then finds more planes than there are; a CAF has an order of its own."""
     import av
 
-    path = tmp_path / "many.mkv"
+    path = tmp_path / f"many{suffix}"
     with av.open(str(path), "w") as container:
         voice = container.add_stream("pcm_s16le", rate=16_000, layout=layout)
         count = voice.codec_context.layout.nb_channels
@@ -98,3 +102,38 @@ def test_more_channels_than_eight(tmp_path: Path, layout: str) -> None:
         container.mux(voice.encode(None))
     (clip,) = clips_of(path, HEAR)
     np.testing.assert_allclose(clip.sound(16_000).samples, np.full(1600, levels.mean() / 32768), atol=1e-4)
+
+
+def test_channels_in_an_order_of_their_own_do_not_crash_the_decoder(tmp_path: Path) -> None:
+    """Where a decoder itself sets the order, which cannot be kept from it."""
+    import av
+
+    path = tmp_path / "own.caf"
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream("pcm_s16le", rate=16_000, layout="7.1")
+        frame = av.AudioFrame.from_ndarray(np.tile(np.arange(8, dtype=np.int16) * 500, 1600)[None], "s16", "7.1")
+        frame.sample_rate, frame.pts = 16_000, 0
+        container.mux(voice.encode(frame))
+    with av.open(str(path)) as container:
+        converter = AudioConverter([16_000])
+        frames = [frame for packet in container.demux() for frame in decode_sound(packet)]
+        assert {frame.layout.name for frame in frames} == {"7.1"}
+        sounds = [sound for frame in frames for sound in converter.convert(frame, 0.0)]
+    np.testing.assert_allclose(np.concatenate([sound.samples for sound in sounds]), 1750 / 32768, atol=1e-4)
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_opposite_channels_do_not_cancel_out(tmp_path: Path, lag: int) -> None:
+    """As a microphone that is wired the wrong way round gives them, or an adapter of a balanced line."""
+    left = tone(2.0)
+    right = -np.roll(left, lag)
+    path = film(tmp_path / "opposite.mkv", sound=np.stack([left, right], 1))
+    samples = clips_of(path, HEAR)[0].sound(16_000).samples
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(np.sqrt(np.mean(left**2)), rel=0.05)
+
+
+def test_the_mean_stays_where_channels_know_nothing_of_each_other(tmp_path: Path) -> None:
+    both = np.random.default_rng(0).uniform(-0.9, 0.9, (32_000, 2)).astype(np.float32)
+    path = film(tmp_path / "noise.mkv", sound=both)
+    samples = clips_of(path, HEAR)[0].sound(16_000).samples
+    np.testing.assert_allclose(samples, both.mean(1), atol=1e-3)
