@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from hcq_cli import __version__, interrupts
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console
+from hcq_cli.cores import yield_while_waiting
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
 from hcq_cli.settings import Settings, read_settings
 
@@ -155,6 +156,7 @@ def main() -> None:
     # Whatever a library may start (a pool, a compiler) leaves the current folder alone; ours do so anyway.
     os.environ["PYTHONSAFEPATH"] = "1"
     _print_any_name()
+    yield_while_waiting()
     console = Console(json_mode="--json" in sys.argv[1:])
     try:
         code = _run()

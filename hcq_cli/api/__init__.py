@@ -17,3 +17,7 @@ to see how far a verb has come passes a `progress` (progress.py). Heavy librarie
 Files, in the order of the verbs: extraction, training, encoding, indexing, searching; then evaluation, features
 (looking into a store), and progress (what all of them report to).
 """
+
+from hcq_cli.cores import yield_while_waiting
+
+yield_while_waiting()  # here, before any verb loads torch
