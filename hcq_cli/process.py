@@ -6,6 +6,8 @@ with.
 
 Framing: a message is a line of JSON, ASCII with lone surrogates escaped, so that any file name survives. A message
 with a payload names its length under "payload_bytes", and that many raw bytes follow the line. Nothing is pickled.
+Somebody else's code runs in some children and may print where messages go: a line break stands before each message,
+too, and lines that are no object are passed over. Who must know which question an answer is to numbers both.
 
 `python -m` looks for every module in the current folder first, the standard library's included: in a folder of
 downloads a file `cv2.py` or `zipfile.py` would run. So each child is started by the command of `python_command`, and
@@ -53,7 +55,16 @@ def python_command(module: str, *arguments: str | os.PathLike[str]) -> list[str]
 def encode_message(message: Mapping[str, Any], payload: bytes = b"") -> bytes:
     """A message as it travels, either way."""
     header = {**message, PAYLOAD_BYTES: len(payload)} if payload else message
-    return json.dumps(header, ensure_ascii=True).encode() + b"\n" + payload
+    return b"\n" + json.dumps(header, ensure_ascii=True).encode() + b"\n" + payload
+
+
+def _decoded(line: bytes | bytearray) -> dict[str, Any] | None:
+    """A message without its payload; None for a line that is none."""
+    with suppress(ValueError, RecursionError):
+        message = json.loads(line)
+        if isinstance(message, dict) and isinstance(message.get(PAYLOAD_BYTES, 0), int):
+            return message
+    return None
 
 
 class ChildDied(Exception):
@@ -132,10 +143,12 @@ class ChildProcess:
         Raises:
             ChildDied: it is gone; or nothing came in time, and it has been ended.
         """
-        while (end := self._received.find(b"\n")) < 0:
-            self._read_more(deadline)
-        message: dict[str, Any] = json.loads(self._received[:end])
-        del self._received[: end + 1]
+        message = None
+        while message is None:
+            while (end := self._received.find(b"\n")) < 0:
+                self._read_more(deadline)
+            message = _decoded(self._received[:end])
+            del self._received[: end + 1]
         if size := message.pop(PAYLOAD_BYTES, 0):
             while len(self._received) < size:
                 self._read_more(deadline)
@@ -248,7 +261,9 @@ class ParentConnection:
 
     def _read(self, source: IO[bytes], on_end: Callable[[], NoReturn]) -> None:
         for line in source:
-            message = json.loads(line)
+            message = _decoded(line)
+            if message is None:
+                continue
             if size := message.pop(PAYLOAD_BYTES, 0):
                 message["payload"] = source.read(size)
             self._messages.put(message)

@@ -122,6 +122,7 @@ class WorkerProcess:
         self._settings, self._options, self._inference = settings, options, inference
         self._process: ChildProcess | None = None
         self._stopped = False
+        self._jobs = 0
 
     def run(self, job: Job) -> Outcome:
         """Let the worker do a job; whatever happens to the worker is told in the outcome.
@@ -130,8 +131,9 @@ class WorkerProcess:
             HcqError: no worker can be started at all (an expert cannot be prepared), or the store cannot be written.
         """
         process = self._process or self._start()
+        self._jobs += 1
         try:
-            process.send({"job": job.to_json()})
+            process.send({"job": job.to_json(), "number": self._jobs})
             return self._outcome(process, job)
         except ChildDied as death:
             self._process = None
@@ -150,6 +152,8 @@ class WorkerProcess:
                     raise
                 self._process = None
                 return Outcome(error=f"it took longer than {limit_s:.0f} s and was stopped (--timeout-s)")
+            if said.get("number") != self._jobs:  # printed by somebody's code, or about a job that was given up
+                continue
             if "alive" in said:  # it waits for a network, which takes its time: the file is not to blame
                 begun = begun if self._options.timeout_s else time.monotonic()
             elif "duration_s" in said:  # the file could be opened
@@ -171,7 +175,9 @@ class WorkerProcess:
             process.kill()
         try:
             process.send(settings)
-            said = process.receive(time.monotonic() + START_S)
+            deadline, said = time.monotonic() + START_S, dict[str, Any]()
+            while "ready" not in said and "error" not in said:
+                said = process.receive(deadline)
         except ChildDied as death:
             self._process = None
             reason = f"it did not start within {START_S:.0f} s" if death.late else _reason(death)

@@ -2,10 +2,12 @@
 
 local.py starts it and speaks with it; process.py says how. A message is one of:
 
-    parent -> worker   {"experts", "options", "decode_only", "inference"} once; then {"job"} for each video
+    parent -> worker   {"experts", "options", "decode_only", "inference"} once; then {"job", "number"} for each video
     worker -> parent   {"ready"} or {"error", "hint"} once; then for each job {"duration_s"} when the file could be
                        opened, {"alive"} now and then while it waits for a network, and last one of {"outcome"};
                        {"memory"} when it has run out of it; {"fatal", "hint"} when no other video will fare better
+
+Each of the latter carries the job's "number": whatever else is printed there, no answer is taken for another video's.
 
 It runs in one thread, as there are as many workers as cores. It loads nothing of the parent's side.
 """
@@ -40,41 +42,43 @@ def main() -> None:
     from hcq_cli.extraction.pipeline import decode_video
     from hcq_cli.media.decoder import decoders_for
 
+    number = 0
+
+    def answer(message: dict[str, Any]) -> None:
+        parent.send({**message, "number": number})
+
     options = ExtractionOptions.from_json(settings["options"])
     limit_memory(options.memory_limit_bytes)
     try:
-        experts, decoders = _prepare_experts(settings, options, parent), decoders_for(options.decoder)
+        experts, decoders = _prepare_experts(settings, options, answer), decoders_for(options.decoder)
     except Exception as error:  # an expert and a decoder are anybody's code
         hint = getattr(error, "hint", "")
         parent.send({"error": str(error) if hint else f"{type(error).__name__}: {error}", "hint": hint})
         return
     parent.send({"ready": True})
-
-    def opened(duration_s: float) -> None:
-        parent.send({"duration_s": duration_s})
-
     while True:
-        job = Job.from_json(parent.receive()["job"])
+        asked = parent.receive()
+        job, number = Job.from_json(asked["job"]), asked["number"]
         try:
             if settings["decode_only"]:
                 outcome = decode_video(job.facts.path, decoders)
             else:
-                asked = [experts[name] for name in job.identities]
-                outcome = extract_job(job, asked, decoders, options, opened)
+                looking = [experts[name] for name in job.identities]
+                outcome = extract_job(job, looking, decoders, options, lambda s: answer({"duration_s": s}))
         except MemoryError:
-            parent.send({"memory": True})
+            answer({"memory": True})
             return  # a fresh process starts with fresh memory
         except HcqError as error:  # the store cannot be written, a network is lost
-            parent.send({"fatal": error.message, "hint": error.hint})
+            answer({"fatal": error.message, "hint": error.hint})
             continue
         except Exception as error:
             told = error.strerror if isinstance(error, OSError) else None
             outcome = Outcome(error=told or f"{type(error).__name__}: {error}", lasting=False)
-        parent.send({"outcome": outcome.to_json()})
+        answer({"outcome": outcome.to_json()})
 
 
 def _prepare_experts(
-    settings: dict[str, Any], options: ExtractionOptions, parent: ParentConnection
+    settings: dict[str, Any], options: ExtractionOptions, answer: Callable[[dict[str, Any]], None]
 ) -> dict[str, Expert]:
     """The experts by name, ready to look; a network runs elsewhere, and only gathers its inputs here."""
     import cv2
@@ -89,9 +93,7 @@ def _prepare_experts(
         # A network is in memory once a machine, not once a worker, and runs rows of several videos together.
         if settings["inference"] and isinstance(expert, NetworkExpert):
             expert.load_preprocessor()
-            expert.network = RemoteNetwork(
-                settings["inference"], expert.name, alive=lambda: parent.send({"alive": True})
-            )
+            expert.network = RemoteNetwork(settings["inference"], expert.name, lambda: answer({"alive": True}))
         else:
             expert.prepare(options.device)
     return {expert.name: expert for expert in experts}

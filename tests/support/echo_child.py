@@ -20,6 +20,7 @@ def main() -> None:
                 parent.send({"text": message["text"], "stdin": sys.stdin.read()}, message.get("payload", b""))
             case "chatter":
                 os.write(1, b"said by a library\n")
+                os.write(parent._sink.fileno(), b'said\n[1]\n7\n{"payload_bytes": "x"}\nand half a line')
                 parent.send({})
             case "sleep twice":
                 for _ in range(2):

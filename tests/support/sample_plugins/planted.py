@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,10 @@ class Mischief(PyAVDecoder):
             os._exit(7)
         if name.startswith("chatter"):
             os.write(1, b'{"error": "said by a library"}\n' * 100)
+            for handle in range(3, 64):  # wherever the messages to the parent may go
+                with suppress(OSError):
+                    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+                        os.write(handle, b'{"outcome": {}}\n{"duration_s": "x", "number": 0}\n["x"]\n7\nhalf a line')
             print("more of it", flush=True)
             print("and on stderr", file=sys.stderr, flush=True)
         return super().open(path, see, hear_hz)
