@@ -168,11 +168,9 @@ class Searcher:
         Returns:
             whether there was.
         """
-        from hcq_cli.search.index import Index, generations
+        from hcq_cli.search.index import Index
 
-        if not isinstance(self.collection, Index):  # a code file has no generations
-            return False
-        if generations(self.collection.path).numbers()[-1:] == [self.collection.generation]:
+        if not isinstance(self.collection, Index) or self.collection.is_newest():  # a code file has no generations
             return False
         # Codes and text side are replaced together: one generation never answers for another's model.
         self.collection, self._encoder = self._open(), None

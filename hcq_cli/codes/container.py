@@ -263,12 +263,13 @@ class Container:
             with os.fdopen(open_regular(self.path, links=True), "rb") as source:
                 # An empty file cannot be mapped.
                 empty = source.seek(0, 2) == 0
-                data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+                self._map = None if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+                self._file = os.fstat(source.fileno())
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.path}: no such file", self.remedy) from error
         except OSError as error:
             raise HcqError(f"{self.path}: cannot be read ({error.strerror or error})", self.remedy) from error
-        self._bytes = np.frombuffer(data, np.uint8)
+        self._bytes = np.frombuffer(self._map or b"", np.uint8)
         if len(self._bytes) < PRELUDE_BYTES or self._bytes[: len(MAGIC)].tobytes() != MAGIC:
             raise self._damaged("not an hcq file")
         fixed = self._bytes[: FIXED.size].tobytes()
@@ -306,6 +307,17 @@ class Container:
         self._verify_section(name, lambda _: None)
         return array.copy()
 
+    def check(self, name: str) -> None:
+        """Check every byte of one section. Raises DamagedError."""
+        self._verify_section(name, lambda _: None)
+
+    def is_in_place(self) -> bool:
+        """Whether the file that is open here still lies at its path, and no other that took its place."""
+        try:
+            return os.path.samestat(self._file, self.path.stat())
+        except OSError:
+            return False
+
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every section; `progress` is told the bytes as they pass.
 
@@ -328,9 +340,13 @@ class Container:
         raw = self._bytes[section.offset : section.offset + section.nbytes]
         for block, expected in enumerate(section.checksums):
             part = raw[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+            at = section.offset + block * BLOCK_BYTES
             if zlib.crc32(part.data) != expected:
-                at = section.offset + block * BLOCK_BYTES
                 raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
+            if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+                # What was read to be checked need not stay in this process's memory.
+                page = at - at % mmap.PAGESIZE
+                self._map.madvise(mmap.MADV_DONTNEED, page, at + len(part) - page)
             progress(len(part))
 
 

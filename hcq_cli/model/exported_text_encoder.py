@@ -10,6 +10,7 @@ graph1  tokenizer1  graph2…   further networks that read, each with its tokeni
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -160,29 +161,38 @@ class ExportedTextEncoder:
         self._container.verify(progress)
 
     def prepare(self) -> None:
-        """Open graph and tokenizer; done once.
+        """Open graph and tokenizer, and check every byte of the weights; done once.
 
         Raises:
-            HcqError: onnxruntime cannot run it.
+            DamagedError: a byte is another.
+            HcqError: onnxruntime cannot run it, or another file has taken its place meanwhile.
         """
         if self._networks:
             return
-        try:
-            from onnxruntime import InferenceSession
-            from tokenizers import Tokenizer
+        # The weights are checked while onnxruntime is being imported: checksums need no lock of the interpreter.
+        with ThreadPoolExecutor(1) as pool:
+            checked = pool.submit(self._container.check, "weights")
+            try:
+                from onnxruntime import InferenceSession
+                from tokenizers import Tokenizer
 
-            networks = []
-            for number, reading in enumerate(self.header.readings):
-                graph, text = (self.section(name) for name in _sections(number))
-                tokenizer = Tokenizer.from_str(text.decode())
-                cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
-                session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
-                networks.append((reading, cut, session))
-            self._networks = networks
-        except HcqError:
-            raise
-        except Exception as error:  # both libraries raise classes of their own
-            raise HcqError(f"{self.source}: its text side cannot be run ({error})", REMEDY) from error
+                networks = []
+                for number, reading in enumerate(self.header.readings):
+                    graph, text = (self.section(name) for name in _sections(number))
+                    tokenizer = Tokenizer.from_str(text.decode())
+                    cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
+                    session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
+                    networks.append((reading, cut, session))
+            except HcqError:
+                raise
+            except Exception as error:  # both libraries raise classes of their own
+                raise HcqError(f"{self.source}: its text side cannot be run ({error})", REMEDY) from error
+            finally:
+                checked.result()  # damage is the better explanation of whatever else went wrong
+        # onnxruntime opens the weights by their name: that must still be the name of the file the graph came from.
+        if not self._container.is_in_place():
+            raise HcqError(f"{self.source}: was replaced while it was opened", "run the same command again")
+        self._networks = networks
 
     def section(self, name: str) -> bytes:
         """The bytes of a section. Raises DamagedError."""

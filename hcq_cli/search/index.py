@@ -196,6 +196,7 @@ class Index:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation
+        self._stamp: tuple[int, int, int] | None = None
         self.manifest = IndexManifest.from_json(manifest.body, folder)
         for name in self.manifest.files():
             need_regular(folder / name)
@@ -238,15 +239,22 @@ class Index:
             hint = f"search codes without an index: hcq query --codes {shlex.quote(str(folder))}"
             raise NotFoundError(f"{folder}: is a file, an index is a folder", hint)
         while True:
+            stamp = held.stamp()  # before it is read: what is published in between is then found to be newer
             manifest = held.read()
             if manifest.generation == 0:
                 raise NotFoundError(f"{folder}: no index there", REMEDY)
             try:
-                return cls(folder, manifest)
+                opened = cls(folder, manifest)
+                opened._stamp = stamp
+                return opened
             except NotFoundError as error:
                 # A writer may have dropped an old file after the manifest was read; then there is a newer one.
                 if held.numbers()[-1:] == [manifest.generation]:
                     raise DamagedError(f"{error.message} (it belongs to the index)", REMEDY) from error
+
+    def is_newest(self) -> bool:
+        """Whether there is no other generation by now, be it a newer one or that of an index built anew."""
+        return generations(self.path).stamp() == self._stamp
 
     def sources(self) -> list[Blocks]:
         """The segments for `kernels.scan`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -33,6 +34,17 @@ def test_a_new_generation_is_noticed_at_the_next_query(workspace):
     again = searcher.text("a red ball", k=1)
     assert ids(again) != ids(first)
     assert again.videos_searched == first.videos_searched - 1
+
+
+def test_an_index_that_was_built_anew_is_noticed_though_its_generation_has_the_same_number(workspace):
+    shutil.rmtree(workspace.index)
+    hcq.build_index(workspace, text_side="none")
+    searcher = hcq.Searcher(workspace)
+    assert searcher.collection.generation == 1 and not searcher.refresh()
+    shutil.rmtree(workspace.index)
+    hcq.build_index(workspace, [workspace.texts], index=workspace.index, text_side="none")
+    assert searcher.refresh() and searcher.collection.generation == 1
+    assert searcher.kind == "texts" and searcher.like("clip-0001.mp4#1", k=1).hits
 
 
 def test_like_finds_an_id_in_the_other_index(workspace):

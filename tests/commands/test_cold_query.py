@@ -159,6 +159,7 @@ def test_damage_is_found(hcq: Run, workspace: Path, tmp_path: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
     assert file.name in hcq("index", "verify", "--index", "index", code=4).err
+    assert file.name in hcq("query", "x", "--index", "index", code=4).err
     file.write_bytes(whole[:-1])
     assert file.name in hcq("query", "x", "--index", "index", code=4).err
     file.unlink()

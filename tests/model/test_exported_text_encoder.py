@@ -29,6 +29,27 @@ def test_damage_is_named(tmp_path: Path) -> None:
         ExportedTextEncoder(tmp_path / "renamed.hcq").prepare()
 
 
+def test_its_weights_are_checked_when_it_is_opened(tmp_path: Path) -> None:
+    """They are small enough to be, and one changed bit of them would be a wrong answer that nobody notices."""
+    path = tmp_path / "tower.hcq"
+    export_text_encoder(model(), path)
+    whole, weights = path.read_bytes(), ExportedTextEncoder(path)._container.sections["weights"]
+    for at in (weights.offset, weights.offset + weights.nbytes // 2, weights.offset + weights.nbytes - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(DamagedError, match=r"tower\.hcq: section 'weights' is damaged"):
+            ExportedTextEncoder(path).prepare()
+
+
+def test_graph_and_weights_are_of_one_file(tmp_path: Path) -> None:
+    """Another model's file comes under the same name between the two: nothing is mixed."""
+    path = tmp_path / "tower.hcq"
+    export_text_encoder(model(1), path)
+    opened = ExportedTextEncoder(path)
+    export_text_encoder(model(2), path)
+    with pytest.raises(HcqError, match="was replaced while it was opened"):
+        opened.prepare()
+
+
 def test_what_it_says_of_itself_is_checked() -> None:
     side = TextEncoderHeader("a" * 64, 4, 32, (TextReading(30, 0, 2),))
     assert TextEncoderHeader.from_json(side.to_json()) == side

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import random
+import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, names, quantizer, random_codes, random_levels, write_codes
+from hostile_json import hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hcq_cli import files
 from hcq_cli.codes.codefile import open_codes
-from hcq_cli.codes.container import FIXED, ContainerWriter, read_digest
-from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.search.collection import SearchParams
-from hcq_cli.search.index import Index, generations
+from hcq_cli.codes.container import FIXED, PRELUDE_BYTES, ContainerWriter, read_digest
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
+from hcq_cli.search.collection import SearchableCodeFile, SearchParams
+from hcq_cli.search.index import Index, TextEncoderEntry, TextEncoderExporter, generations
 from hcq_cli.search.index_writer import add, build, remove
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT
@@ -27,9 +35,18 @@ CASES = 10_000 if SLOW else 60
 listed = pytest.mark.parametrize("lists", [0, 4], ids=["flat", "listed"])
 
 
-def small_index(folder: Path, lists: int) -> Path:
+def planted(folder: Path, suffix: str) -> TextEncoderEntry:
+    """A text encoder that nobody runs."""
+    path = folder / f"tower-{suffix}.hcq"
+    header = TextEncoderHeader(HEADER.model_hash, HEADER.levels, HEADER.D, (TextReading(30, 0, 2),))
+    write_text_encoder(path, header, [("{}", b"graph")], np.zeros(100, np.uint8))
+    return TextEncoderEntry(path.name, "float32", {"deviation": 0.0})
+
+
+def small_index(folder: Path, lists: int, text_encoder: TextEncoderExporter = lambda *_: None) -> Path:
     """Two segments, one of them with tombstones."""
-    build(folder / "index", [write_codes(folder / "a.hcq", names(60), random_codes(60))], lists=lists)
+    codes = write_codes(folder / "a.hcq", names(60), random_codes(60))
+    build(folder / "index", [codes], lists=lists, text_encoder=text_encoder)
     add(folder / "index", [write_codes(folder / "b.hcq", ["v1.mp4", "x"], random_codes(2, seed=3))])
     remove(folder / "index", ["v5.mp4"])
     return folder / "index"
@@ -194,3 +211,62 @@ def test_an_index_of_before_there_were_digests(tmp_path: Path) -> None:
     Index.open(index).verify()
     remove(index, ["v6.mp4"])
     assert set(Index.open(index).manifest.digests) == set(Index.open(index).manifest.files())
+
+
+def resealed(raw: bytes, document: object) -> bytes:
+    """A container with another header, and the checksum that belongs to it."""
+    magic, version, block, offset, _ = FIXED.unpack(raw[: FIXED.size])
+    header = json.dumps(document).encode()
+    fixed = FIXED.pack(magic, version, block, offset, len(header))
+    return fixed + hashlib.sha256(fixed + header).digest() + raw[PRELUDE_BYTES:offset] + header
+
+
+def hostile_versions(path: Path, count: int) -> Iterator[bytes]:
+    """The file with one value of its header changed, under a right checksum."""
+    raw, chooser = path.read_bytes(), random.Random(path.name)
+    if path.suffix == ".json":
+        document = json.loads(raw)
+        for body in hostile(document["body"], count, chooser):
+            signed = {"format": document["format"], "version": document["version"], "body": body}
+            yield json.dumps({**signed, "checksum": files._checksum(signed)}).encode() + b"\n"
+    else:
+        start, length = FIXED.unpack(raw[: FIXED.size])[3:]
+        for document in hostile(json.loads(raw[start : start + length]), count, chooser):
+            yield resealed(raw, document)
+
+
+def use_all(folder: Path) -> None:
+    """What a person does with an index and a code file."""
+    use(folder / "index")
+    index = Index.open(folder / "index")
+    index.info()
+    if (encoder := index.text_encoder()) is not None:
+        encoder.verify()
+    opened = SearchableCodeFile(folder / "a.hcq")
+    search_levels(opened, [""], random_levels(1), 3)
+    opened.rows_of("v3.mp4")
+    open_codes(folder / "a.hcq").verify()
+
+
+@listed
+def test_hostile_headers_with_right_checksums_give_only_our_errors(tmp_path: Path, lists: int) -> None:
+    """300 of each kind of file; in none of them more memory or time than the file itself would need."""
+    index = small_index(tmp_path, lists, planted)
+    body = Index.open(index).manifest.to_json()
+    del body["digests"]  # or they would be refused for that alone
+    generations(index).publish(body)
+    kinds = {path.name.split("-")[0]: path for path in [tmp_path / "a.hcq", *files_of(index)]}
+    assert len(kinds) == (7 if lists else 6)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for path in kinds.values():
+        for content in hostile_versions(path, 300 if SLOW else 60):
+            with changed(path, content):
+                started = time.monotonic()
+                try:
+                    use_all(tmp_path)
+                except HcqError as error:
+                    assert error.exit_code == 4 or isinstance(error, NotFoundError), error.message
+                    assert str(tmp_path) in error.message
+                assert time.monotonic() - started < 5  # a busy machine
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 << 10
+    use_all(tmp_path)
