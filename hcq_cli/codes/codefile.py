@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
 from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.headers import decode
 from hcq_cli.packed_strings import PackedStrings
 
 FORMAT = "hcq-codes"
@@ -68,15 +69,6 @@ class CodeHeader:
         if self.kind not in ("videos", "texts"):
             return f"kind {self.kind!r} is neither videos nor texts"
         return ""
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> CodeHeader:
-        """Read what `asdict` wrote; raises ValueError or KeyError."""
-        # Fields alone: a later version may write more.
-        header = cls(**{field.name: document[field.name] for field in fields(cls)})
-        if problem := header.problem():
-            raise ValueError(problem)
-        return header
 
 
 def relative_to(checkpoint: str, folder: Path) -> str:
@@ -237,10 +229,9 @@ def read_quantizer(container: Container) -> tuple[CodeHeader, np.ndarray, np.nda
     Raises:
         DamagedError: they are damaged or do not fit together.
     """
-    try:
-        header = CodeHeader.from_json(container.meta)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{container.path}: its header makes no sense ({error})", container.remedy) from error
+    header = decode(CodeHeader, container.meta, container.path, container.remedy)
+    if problem := header.problem():
+        raise DamagedError(f"{container.path}: its header makes no sense ({problem})", container.remedy)
     codebooks = container.read("codebooks", "<f4", (header.K, header.d))
     scale = container.read("scale", "<f4")
     if problem := _misfit(header, codebooks, scale):

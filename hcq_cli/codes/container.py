@@ -19,7 +19,6 @@ import json
 import math
 import mmap
 import os
-import re
 import shutil
 import struct
 import tempfile
@@ -28,12 +27,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.files import atomic_path, hold, open_regular, remove_abandoned
+from hcq_cli.headers import Count, decode
 
 MAGIC = b"\x89HCQ\r\n\x1a\n"
 VERSION = 1
@@ -44,9 +44,6 @@ FIXED = struct.Struct("<8sIIQQ")
 PRELUDE_BYTES = FIXED.size + 32
 FIRST_SECTION = -(-PRELUDE_BYTES // ALIGNMENT) * ALIGNMENT
 """Where the section that is written in place begins."""
-DTYPES = ("|u1", "<f4", "<u4", "<u8")
-DIGEST = re.compile("[0-9a-f]{64}")
-"""What a digest looks like."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Section:
     """Where one array lies.
 
     Args:
-        dtype: one of `DTYPES`.
+        dtype: uint8, float32, uint32 or uint64.
         shape: of the array.
         offset: of its first byte in the file.
         checksums: CRC-32 of each block of `BLOCK_BYTES`, the last one shorter.
@@ -75,23 +72,32 @@ class Section:
         crc32 = "".join(f"{value:08x}" for value in self.checksums)
         return {"dtype": self.dtype.str, "shape": list(self.shape), "offset": self.offset, "crc32": crc32}
 
-    @classmethod
-    def from_json(cls, entry: dict[str, Any], end: int) -> Section:
-        """Read a header entry; `end` is where sections must have ended. Raises ValueError, KeyError or TypeError."""
-        if entry["dtype"] not in DTYPES:
-            raise ValueError(f"dtype {entry['dtype']!r}")
-        numbers = [entry["offset"], *entry["shape"]]
-        # A bool is an int to isinstance, and a huge number would overflow the arithmetic below.
-        if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
-            raise ValueError("offset or shape is no length")
-        crc32 = entry["crc32"]
-        checksums = tuple(int(crc32[at : at + 8], 16) for at in range(0, len(crc32), 8))
-        section = cls(np.dtype(entry["dtype"]), tuple(entry["shape"]), entry["offset"], checksums)
-        if section.offset % ALIGNMENT or section.offset < PRELUDE_BYTES or section.offset + section.nbytes > end:
+
+@dataclass(frozen=True)
+class _SectionEntry:
+    """A section as the header holds it."""
+
+    dtype: Literal["|u1", "<f4", "<u4", "<u8"]
+    shape: tuple[Count, ...]
+    offset: Count
+    crc32: str
+
+    def section(self, end: int) -> Section:
+        """The same, checked; `end` is where sections must have ended. Raises ValueError."""
+        checksums = tuple(int(self.crc32[at : at + 8], 16) for at in range(0, len(self.crc32), 8))
+        section = Section(np.dtype(self.dtype), self.shape, self.offset, checksums)
+        if self.offset % ALIGNMENT or self.offset < PRELUDE_BYTES or self.offset + section.nbytes > end:
             raise ValueError("a section lies outside the file")
         if len(checksums) != -(-section.nbytes // BLOCK_BYTES):
             raise ValueError("wrong number of checksums")
         return section
+
+
+@dataclass(frozen=True)
+class _Header:
+    format: str
+    meta: dict[str, Any]
+    sections: dict[str, _SectionEntry]
 
 
 class SectionWriter:
@@ -99,7 +105,7 @@ class SectionWriter:
 
     Args:
         out: where its bytes go.
-        dtype: one of `DTYPES`.
+        dtype: uint8, float32, uint32 or uint64.
         row_shape: shape of one row; the number of rows is what gets written.
     """
 
@@ -236,16 +242,14 @@ class Container:
 
     def __init__(self, path: Path, format_name: str, remedy: str, digest: str = "") -> None:
         self.path, self.remedy = path, remedy
+        header = decode(_Header, self._read_header(), path, remedy)
+        if header.format != format_name:
+            raise self._damaged(f"is of format {header.format[:40]!r}, not {format_name!r}")
+        self.meta = header.meta
         try:
-            document = json.loads(self._read_header())
-            if document["format"] != format_name:
-                raise self._damaged(f"is of format {document['format']!r}, not {format_name!r}")
-            self.meta: dict[str, Any] = document["meta"]
-            entries = document["sections"].items()
-            self.sections = {name: Section.from_json(entry, self._header_offset) for name, entry in entries}
-        # Also what json does not survive: brackets nested by the thousand.
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise self._damaged(f"its header makes no sense ({type(error).__name__}: {error})") from error
+            self.sections = {name: entry.section(self._header_offset) for name, entry in header.sections.items()}
+        except ValueError as error:
+            raise self._damaged(f"its header makes no sense ({error})") from error
         if digest and digest != self.digest:
             raise self._damaged("is sound, but not the file that belongs here: it is of another build")
 

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.headers import Count, between, decode
 from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
 
 FORMAT = "hcq-tower"
 REMEDY = "hcq index build, or hcq query --ckpt CHECKPOINT"
 PRECISIONS = ("float32", "int8")
 TEXTS_AT_ONCE = 64
+MOST_PADDED = 1 << 16
+"""Tokens: far more than any network reads."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,11 @@ class TextReading:
         pad_left: whether what pads comes first.
     """
 
-    max_tokens: int
-    pad_id: int
+    max_tokens: Count
+    pad_id: Count
     cls_id: int | None
-    pad_to: int = 0
+    pad_to: Annotated[int, between(0, MOST_PADDED)] = 0
     pad_left: bool = False
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> TextReading:
-        """Read it out of what `asdict` wrote; raises ValueError or KeyError."""
-        wanted = (known.name for known in fields(cls) if known.default is MISSING or known.name in document)
-        reading = cls(**{name: document[name] for name in wanted})
-        numbers = (reading.max_tokens, reading.pad_id, reading.pad_to)
-        if not all(type(number) is int and number >= 0 for number in numbers) or type(reading.pad_left) is not bool:
-            raise ValueError(f"a text side of {document}")
-        return reading
 
     def padded(self, tokens: TokenIds) -> dict[str, np.ndarray]:
         """Ids, mask and special [B, T], at least `pad_to` long."""
@@ -84,21 +77,27 @@ class TextEncoderHeader:
     precision: str = "float32"
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> TextEncoderHeader:
-        """Read what `to_json` wrote; raises ValueError, KeyError or TypeError."""
-        own = {name: document[name] for name in ("model_hash", "levels", "width", "precision") if name in document}
-        readings = tuple(TextReading.from_json(each) for each in [document, *document.get("more", [])])
-        side = cls(readings=readings, **own)
-        numbers = (side.levels, side.width)
-        if not all(type(number) is int and number >= 0 for number in numbers) or side.precision not in PRECISIONS:
-            raise ValueError(f"a text side of {document}")
-        return side
+    def from_json(cls, document: dict[str, Any], source: Path) -> TextEncoderHeader:
+        """Read what `to_json` wrote. Raises DamagedError."""
+        own, first = decode(_Meta, document, source, REMEDY), decode(TextReading, document, source, REMEDY)
+        return cls(own.model_hash, own.levels, own.width, (first, *own.more), own.precision)
 
     def to_json(self) -> dict[str, Any]:
         """The first network's reading stands where it always stood; others, if there are any, under `more`."""
         document = asdict(self)
         first, *others = document.pop("readings")
         return {**document, **first, **({"more": others} if others else {})}
+
+
+@dataclass(frozen=True)
+class _Meta:
+    """What the header says beside the first network's reading."""
+
+    model_hash: str
+    levels: Annotated[int, between(1, 1 << 16)]
+    width: Annotated[int, between(1, 1 << 20)]
+    precision: Literal["float32", "int8"] = "float32"
+    more: list[TextReading] = field(default_factory=list)
 
 
 def write_text_encoder(
@@ -142,12 +141,10 @@ class ExportedTextEncoder:
 
     def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1, digest: str = "") -> None:
         self._container, self.source = Container(path, FORMAT, REMEDY, digest), path
-        try:
-            self.header = TextEncoderHeader.from_json(self._container.meta)
-            if self._container.sections["weights"].offset != FIRST_SECTION:
-                raise ValueError("its weights lie elsewhere")
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
+        self.header = TextEncoderHeader.from_json(self._container.meta, path)
+        weights = self._container.sections.get("weights")
+        if weights is None or weights.offset != FIRST_SECTION:
+            raise DamagedError(f"{path}: its weights lie elsewhere", REMEDY)
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
         self._networks: list[tuple[TextReading, CaptionTokenizer, Any]] = []
 

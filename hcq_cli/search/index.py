@@ -22,14 +22,15 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
-from hcq_cli.codes.container import DIGEST, Container
+from hcq_cli.codes.container import Container
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest, need_regular, plain_name
+from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
@@ -39,6 +40,10 @@ from hcq_cli.search.segment import REMEDY, IndexSegment, read_tombstones
 FORMAT = "hcq-index"
 VERSION = 1
 QUANTIZER = "hcq-quantizer"
+
+
+NameOrNone = Annotated[Any, lambda name: plain_name(name) if name else ""]
+"""The name of a file in the folder; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,14 @@ class SegmentEntry:
         tombstones: name of the file that lists them, or empty.
     """
 
-    file: str
-    videos: int
-    removed: int = 0
-    tombstones: str = ""
+    file: FileName
+    videos: Count
+    removed: Count = 0
+    tombstones: NameOrNone = ""
+
+    def __post_init__(self) -> None:
+        if self.removed > self.videos:
+            raise ValueError(f"{self.removed} of {self.videos} videos are removed")
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class TextEncoderEntry:
         checked: what was measured against the model when it was exported (`model.export.Checked`).
     """
 
-    file: str
+    file: FileName
     precision: str
     checked: dict[str, float]
 
@@ -89,47 +98,27 @@ class IndexManifest:
 
     header: CodeHeader
     checkpoint_relative: str
-    quantizer: str
+    quantizer: FileName
     segments: tuple[SegmentEntry, ...]
-    ivf: str = ""
-    text_encoder: TextEncoderEntry | None = None
-    digests: dict[str, str] = field(default_factory=dict)
+    # The format's own names are older than the code's.
+    ivf: NameOrNone = field(default="", metadata={JSON: "partition"})
+    text_encoder: TextEncoderEntry | None = field(default=None, metadata={JSON: "tower"})
+    digests: dict[str, Digest] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if problem := self.header.problem():
+            raise ValueError(problem)
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
         document = asdict(self)
-        # The format's own names are older than the code's.
         document["partition"], document["tower"] = document.pop("ivf"), document.pop("text_encoder")
         return document
 
     @classmethod
     def from_json(cls, body: dict[str, Any], source: Path) -> IndexManifest:
         """Read a manifest's body. Raises DamagedError."""
-        try:
-            manifest = cls(
-                CodeHeader.from_json(body["header"]),
-                checkpoint_relative=str(body["checkpoint_relative"]),
-                quantizer=body["quantizer"],
-                segments=tuple(SegmentEntry(**entry) for entry in body["segments"]),
-                ivf=body.get("partition", ""),
-                text_encoder=TextEncoderEntry(**body["tower"]) if body.get("tower") else None,
-                digests=dict(body.get("digests", {})),
-            )
-            manifest._check()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedError(f"{source}: the manifest makes no sense ({error})", REMEDY) from error
-        return manifest
-
-    def _check(self) -> None:
-        """Raise ValueError where a name leads out of the folder, which may come from anywhere, or a count is none."""
-        encoders = [self.text_encoder.file] if self.text_encoder else []
-        for name in (self.quantizer, *(entry.file for entry in self.segments), *encoders, *self.files()):
-            plain_name(name)
-        counts = [count for entry in self.segments for count in (entry.videos, entry.removed)]
-        if not all(type(count) is int and count >= 0 for count in counts):
-            raise ValueError("a segment's number of videos is none")
-        if not all(isinstance(digest, str) and DIGEST.fullmatch(digest) for digest in self.digests.values()):
-            raise ValueError("a digest is none")
+        return decode(cls, body, source, REMEDY)
 
     def files(self) -> list[str]:
         """Every file the generation is made of."""

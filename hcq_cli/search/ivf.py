@@ -13,15 +13,16 @@ alike there are many. The lists are made, and the gap is chosen, by ivf_training
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.errors import DamagedError
+from hcq_cli.headers import JSON, LARGEST, Count, between, decode
 from hcq_cli.scan.topk import best
 
 FORMAT = "hcq-partition"
@@ -49,34 +50,19 @@ class Tuning:
         gap: how far below the leaders' expected score a list may lie; None: an earlier hcq chose a number of them.
     """
 
-    nprobe: int
+    nprobe: Annotated[int, between(1, LARGEST)] = field(metadata={JSON: "probe"})
     recall: float
-    hits: int
-    queries: int
+    hits: Count
+    queries: Count
     source: str
     scanned: float
-    videos: int = 0
+    videos: Count = 0
     gap: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the file holds it, under the format's own names."""
         document = asdict(self)
         return {"probe": document.pop("nprobe"), **document}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any], lists: int) -> Tuning:
-        """Read what `to_json` wrote. Raises ValueError, KeyError or TypeError."""
-        nprobe, source = document["probe"], document["source"]
-        if not (type(nprobe) is int and 1 <= nprobe <= lists and isinstance(source, str)):
-            raise ValueError(f"probe {nprobe!r} of {lists} lists")
-        numbers = {name: document[name] for name in ("recall", "hits", "queries", "scanned")}
-        # What earlier versions did not write; a gap may be null.
-        optional = {name: document[name] for name in ("videos", "gap") if name in document}
-        numbers |= {name: value for name, value in optional.items() if (name, value) != ("gap", None)}
-        # By type, not isinstance: a bool is an int, too.
-        if not all(type(number) in (int, float) and np.isfinite(number) for number in numbers.values()):
-            raise ValueError("recall and its like are no numbers")
-        return cls(nprobe=nprobe, source=source, **numbers)
 
 
 @dataclass(frozen=True)
@@ -196,6 +182,14 @@ def level_weights(scale: np.ndarray) -> np.ndarray:
     return np.sqrt(np.abs(scale)).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _Meta:
+    """What the file of the lists says of them."""
+
+    dimensions: Count
+    tuning: Tuning
+
+
 def write_lists(path: Path, ivf: InvertedLists) -> None:
     """Write tuned lists."""
     assert ivf.tuning is not None
@@ -213,14 +207,12 @@ def read_lists(path: Path, header: CodeHeader, scale: np.ndarray, digest: str = 
         DamagedError: damaged, or of another model.
     """
     container = Container(path, FORMAT, REMEDY, digest)
-    try:
-        dimensions = int(container.meta["dimensions"])
-        directions = container.read("directions", "<f4", (dimensions,))
-        centroids = container.read("centroids", "<f4", (dimensions,))
-        tuning = Tuning.from_json(container.meta["tuning"], len(centroids))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DamagedError(f"{path}: its header makes no sense ({error})", REMEDY) from error
+    meta = decode(_Meta, container.meta, path, REMEDY)
+    directions = container.read("directions", "<f4", (meta.dimensions,))
+    centroids = container.read("centroids", "<f4", (meta.dimensions,))
+    if meta.tuning.nprobe > len(centroids):
+        raise DamagedError(f"{path}: looks into {meta.tuning.nprobe} of {len(centroids)} lists", REMEDY)
     if len(directions) != header.S * header.d or not (np.isfinite(directions).all() and np.isfinite(centroids).all()):
         raise DamagedError(f"{path}: belongs to another model than its index", REMEDY)
     # The weights are not in the file: they follow from the index's quantizer.
-    return replace(InvertedLists(directions, centroids, level_weights(scale)), tuning=tuning)
+    return replace(InvertedLists(directions, centroids, level_weights(scale)), tuning=meta.tuning)

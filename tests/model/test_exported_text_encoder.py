@@ -11,6 +11,8 @@ from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.model.export import export_text_encoder
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, TextReading
 
+WHERE = Path("tower.hcq")
+
 
 def test_damage_is_named(tmp_path: Path) -> None:
     path = tmp_path / "tower.hcq"
@@ -52,12 +54,12 @@ def test_graph_and_weights_are_of_one_file(tmp_path: Path) -> None:
 
 def test_what_it_says_of_itself_is_checked() -> None:
     side = TextEncoderHeader("a" * 64, 4, 32, (TextReading(30, 0, 2),))
-    assert TextEncoderHeader.from_json(side.to_json()) == side
+    assert TextEncoderHeader.from_json(side.to_json(), WHERE) == side
     for wrong in ({"levels": -1}, {"width": "x"}, {"precision": "int1"}, {"max_tokens": -3}, {"pad_left": 1}):
-        with pytest.raises(ValueError):
-            TextEncoderHeader.from_json({**side.to_json(), **wrong})
+        with pytest.raises(DamagedError, match=next(iter(wrong))):
+            TextEncoderHeader.from_json({**side.to_json(), **wrong}, WHERE)
     two = TextEncoderHeader("a" * 64, 4, 32, (TextReading(30, 0, 2), TextReading(64, 1, None, 64, True)))
-    assert TextEncoderHeader.from_json(two.to_json()) == two and two.to_json()["max_tokens"] == 30
-    with pytest.raises((TypeError, KeyError, ValueError)):
-        TextEncoderHeader.from_json({**two.to_json(), "more": [{}]})
+    assert TextEncoderHeader.from_json(two.to_json(), WHERE) == two and two.to_json()["max_tokens"] == 30
+    with pytest.raises(DamagedError, match="more"):
+        TextEncoderHeader.from_json({**two.to_json(), "more": [{}]}, WHERE)
     assert config().text.max_tokens == 32

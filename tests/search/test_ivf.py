@@ -13,6 +13,8 @@ from handmade import (
     random_levels,
 )
 
+from hcq_cli.errors import DamagedError
+from hcq_cli.headers import decode
 from hcq_cli.scan.table import tables
 from hcq_cli.search.ivf import (
     LEADERS,
@@ -66,9 +68,9 @@ def test_lists_near_the_leaders_are_looked_into() -> None:
 def test_a_tuning_is_read_back_or_refused() -> None:
     tuning = Tuning(7, 0.99, 10, 50, "captions", 0.1, 3000, 0.75)
     document = tuning.to_json()
-    assert Tuning.from_json(document, 40) == tuning
+    assert decode(Tuning, document, "partition") == tuning
     earlier = {name: value for name, value in document.items() if name not in ("gap", "videos")}
-    assert Tuning.from_json(earlier, 40) == replace(tuning, gap=None, videos=0)
-    for name, value in [("gap", ""), ("gap", []), ("gap", True), ("gap", np.nan), ("recall", None), ("probe", 41)]:
-        with pytest.raises(ValueError, match=r"probe|numbers"):
-            Tuning.from_json({**document, name: value}, 40)
+    assert decode(Tuning, earlier, "partition") == replace(tuning, gap=None, videos=0)
+    for name, value in [("gap", ""), ("gap", []), ("gap", True), ("gap", np.nan), ("recall", None), ("probe", 0)]:
+        with pytest.raises(DamagedError, match=name):
+            decode(Tuning, {**document, name: value}, "partition")
