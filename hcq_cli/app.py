@@ -23,6 +23,7 @@ from hcq_cli.settings import Settings, read_settings
 COMMANDS: list[str] = [
     "extract",
     "train",
+    "fit",
     "encode",
     "index",
     "query",

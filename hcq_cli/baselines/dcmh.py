@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig
-from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.hcq import TwoTowers
 from hcq_cli.model.quantizer import Coder
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
@@ -52,7 +52,7 @@ class SignCoder(nn.Module, Coder):
         return ((x > 0).unflatten(-1, (-1, BITS_A_CODE)) * self.place_values).sum(-1)
 
 
-class DCMH(DualEncoder):
+class DCMH(TwoTowers):
     """The coarse level through a layer a side to as many numbers as the code has bits, each between −1 and 1.
 
     Until `hashes` is set the layers only turn the coarse level, with angles as they are (where there are at least D

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 
 from hcq_cli.model.config import ModelConfig
-from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.hcq import DualEncoder, TwoTowers
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.training.config import Recipe
 from hcq_cli.training.losses import BatchEmbeddings, Pairs, StepResult, batch_R1, contrast
 from hcq_cli.training.method import TrainingMethod
 
 
-class HCT(DualEncoder):
+class HCT(TwoTowers):
     """The towers alone, (L+1)·D floats a video; its vectors are what post-compression starts from.
 
     Args:

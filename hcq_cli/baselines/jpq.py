@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hcq_cli.baselines.hct import contrastive_step, dense_epochs
 from hcq_cli.model.config import ModelConfig, QuantizerConfig
-from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.hcq import TwoTowers
 from hcq_cli.model.quantizer import Coder, ProductQuantizer
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
@@ -65,7 +65,7 @@ class EuclideanQuantizer(nn.Module, Coder):
         return hard + x - x.detach()
 
 
-class JPQ(DualEncoder):
+class JPQ(TwoTowers):
     """The coarse level, turned by a rotation that spreads its variance over the sub-codebooks (OPQ's), quantized.
 
     Args:

@@ -24,6 +24,7 @@ from hcq_cli.features.records import Ragged
 from hcq_cli.model import registry, text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ExpertConfig
+from hcq_cli.model.hcq import TwoTowers
 from hcq_cli.model.hubness import BANK
 from hcq_cli.model.text import text_tensors
 from hcq_cli.model.video import video_tensors
@@ -168,6 +169,7 @@ def measure_training(data: TrainingData, recipe: Recipe, folder: Path, rounds: i
     trainer = Trainer(data, recipe, folder, TrainingObserver(), device)
     trainer.start(must_resume=False)
     network = trainer.network.train()
+    assert isinstance(network, TwoTowers)
     sample = trainer.empty_sample(recipe.codebook.sample)
     # From the second epoch on: in the first the loss is dense alone, and costs less than all that follow.
     plans = [plan for epoch in range(1, rounds + 2) for plan in trainer.sampler.epoch(epoch)][: rounds + 1]
@@ -217,9 +219,12 @@ def measure_encoding(model: Model, data: TrainingData, batch_size: int, rounds: 
     def encode(at: int) -> None:
         model.encode_codes(batches[at % len(batches)])
 
+    towers = model.network
+    assert isinstance(towers, TwoTowers)
+
     def encoder(at: int) -> None:
         with torch.inference_mode():
-            model.network.video_encoder(video_tensors(batches[at % len(batches)], model.config, model.device))
+            towers.video_encoder(video_tensors(batches[at % len(batches)], model.config, model.device))
         _wait(model.device)
 
     return _time_in_turn(encode, encoder, rounds, len(batches[0]))

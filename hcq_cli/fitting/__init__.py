@@ -1,4 +1,9 @@
-"""Models without captions: pretrained parts, and quantizers fitted on a person's own videos.
+"""Models without captions: pretrained networks, fitted to a person's own videos.
+
+    hcq fit --concepts onnx:classifier.onnx      a classifier's classes and the sentence vectors of their names
+
+sources.py finds what a classifier has written into the feature store and what its classes are called; network.py is
+the model; sentences.py is what people ask in general; fitting.py puts them together and fits the quantizer.
 
 A dual encoder looks or listens as the expert `dual` (experts/neural/dual.py); what reads in it is written to a file
 that a query runs without torch: dual_text.py, and dual_onnx.py for what a person brings as ONNX.

@@ -20,6 +20,10 @@ MOST_LAYERS = 1024
 MOST_TOKENS = 1 << 14
 """Of a caption, or of an expert's tokens of a video: a batch may be padded to it."""
 
+READS = ("", "probabilities", "softmax", "sigmoid", "sentences")
+"""What a fitted model takes an expert's features for: probabilities of classes, or what softmax or the sigmoid makes
+such of; or sentence vectors. Trained models learn it."""
+
 Table = TypeVar("Table")
 
 
@@ -96,10 +100,14 @@ class ExpertConfig:
     Args:
         dim: width of its features.
         identity: expert, version, weights and sampling of those features, as the store names them.
+        reads: of a fitted model, what the features are: one of `READS`; else empty.
+        weight: of a fitted model, how much the expert counts.
     """
 
     dim: int
     identity: str = ""
+    reads: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class ModelConfig:
 
     Args:
         kind: `hcq`, or a baseline: `hct` (dense), `jpq` (coarse level alone, one product quantizer), `dcmh` (coarse
-            level alone, binary codes).
+            level alone, binary codes); or `fitted`, which was not trained (hcq_cli/fitting).
         width: D.
         levels: L, fine levels (active clusters).
         text_gates: gated units mixed into the coarse text embedding; 0 means one an expert.
@@ -182,6 +190,7 @@ class ModelConfig:
             ("model.fine_norm", self.fine_norm, ("l2", "batch")),
             ("quantizer.gradient", self.quantizer.gradient, ("identity", "soft")),
             ("quantizer.rotation", self.quantizer.rotation, ("all", "none")),
+            *((f"experts.{name}.reads", expert.reads, READS) for name, expert in self.experts.items()),
         ):
             if text not in known:
                 raise UsageError(f"{name} = {text!r}, known are {' and '.join(known)}", f"--set {name}={known[0]}")
@@ -223,6 +232,7 @@ def _ranges(config: ModelConfig) -> list[tuple[str, float, float, float]]:
         ("model.levels", config.levels, 0, 4096),
         ("model.experts", len(config.experts), 0, 1024),
         *((f"experts.{name}.dim", expert.dim, 1, big) for name, expert in config.experts.items()),
+        *((f"experts.{name}.weight", expert.weight, 0.0, 100.0) for name, expert in config.experts.items()),
         ("model.text_gates", config.text_gates, 0, 1024),
         ("model.coarse_weight", config.coarse_weight, 0.0, 1.0),
         ("quantizer.codewords", config.quantizer.codewords, 1, MAX_CODEWORDS),

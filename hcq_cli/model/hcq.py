@@ -15,7 +15,7 @@ from hcq_cli.model.video import VideoEncoder, VideoTensors
 
 
 class DualEncoder(nn.Module):
-    """The two towers: text and video as unit vectors, one a level. What stands for them in few bytes is the kind's.
+    """Texts and videos as vectors of one space, one a level. How, and what stands for them in codes, is the kind's.
 
     Args:
         config: its shape.
@@ -30,15 +30,8 @@ class DualEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__()
-        self.config, width = config, config.width
+        self.config, self.text_encoder = config, text_encoder
         self.hubness = None
-        self.text_encoder = text_encoder
-        self.text_coarse = GatedMixture(text_encoder.hidden, width, config.text_gates or max(len(config.experts), 1))
-        if config.levels:
-            self.text_tokens = nn.Linear(text_encoder.hidden, width)
-        self.video_encoder = VideoEncoder(config.video, width, config.experts)
-        if config.levels:
-            self.fine = GhostVLAD(width, config.levels, config.fine_norm)
         # Not in the checkpoint: it follows from the config.
         self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
 
@@ -50,8 +43,41 @@ class DualEncoder(nn.Module):
             mask, special: bool [B, T], as in `tokenizer.TokenIds`.
 
         Returns:
-            [B, L+1, D]: coarse, then the fine levels; each L2-normalised.
+            [B, L+1, D]: coarse, then the fine levels.
         """
+        raise NotImplementedError
+
+    def embed_videos(self, videos: VideoTensors) -> Tensor:
+        """Videos → levels, [B, L+1, D]: coarse, then the fine levels."""
+        raise NotImplementedError
+
+    def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
+        """What the vectors of texts in the space of the expert `name` [Q, dim] add to their levels: [Q, L+1, D].
+
+        A linear map. Only fitted models have texts read by more than their text encoder.
+        """
+        raise NotImplementedError
+
+
+class TwoTowers(DualEncoder):
+    """The two towers that training makes: text and video as unit vectors, one a level.
+
+    Args:
+        config, text_encoder: as `DualEncoder`.
+    """
+
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
+        super().__init__(config, text_encoder)
+        width = config.width
+        self.text_coarse = GatedMixture(text_encoder.hidden, width, config.text_gates or max(len(config.experts), 1))
+        if config.levels:
+            self.text_tokens = nn.Linear(text_encoder.hidden, width)
+        self.video_encoder = VideoEncoder(config.video, width, config.experts)
+        if config.levels:
+            self.fine = GhostVLAD(width, config.levels, config.fine_norm)
+
+    def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
+        """See `DualEncoder.embed_texts`; each level is L2-normalised."""
         text = self.text_encoder(ids, mask, special)
         if not self.config.levels:
             return self.text_coarse(text.sentence)[:, None]
@@ -74,15 +100,8 @@ class DualEncoder(nn.Module):
         fine = self.fine(encoded.tokens, encoded.mask, "video")
         return torch.cat([coarse[:, None], fine], 1)
 
-    def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
-        """What the vectors of texts in the space of the expert `name` [Q, dim] add to their levels: [Q, L+1, D].
 
-        A linear map. Only fitted models have texts read by more than their text encoder.
-        """
-        raise NotImplementedError
-
-
-class HCQ(DualEncoder):
+class HCQ(TwoTowers):
     """Hybrid contrastive quantization: the towers, and a product quantizer a level.
 
     Args:

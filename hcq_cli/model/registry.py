@@ -21,7 +21,8 @@ class ModelKind:
 
     Args:
         network: a `DualEncoder`, made from a configuration and a text encoder.
-        training_method: a `training.method.TrainingMethod`, made from the network and a recipe.
+        training_method: a `training.method.TrainingMethod`, made from the network and a recipe; empty for a kind that
+            is not trained.
     """
 
     network: str
@@ -33,6 +34,7 @@ KINDS: dict[str, ModelKind] = {
     "hct": ModelKind("hcq_cli.baselines.hct:HCT", "hcq_cli.baselines.hct:HCTMethod"),
     "jpq": ModelKind("hcq_cli.baselines.jpq:JPQ", "hcq_cli.baselines.jpq:JPQMethod"),
     "dcmh": ModelKind("hcq_cli.baselines.dcmh:DCMH", "hcq_cli.baselines.dcmh:DCMHMethod"),
+    "fitted": ModelKind("hcq_cli.fitting.network:FittedEncoder", ""),
 }
 """By the name that `model.kind` has in recipes and in config.json."""
 

@@ -25,7 +25,7 @@ from hcq_cli.files import digest_bytes, writer_lock
 from hcq_cli.model import checkpoint, registry, text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import training_vectors
-from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.hcq import DualEncoder, TwoTowers
 from hcq_cli.model.text import CaptionEncoder, text_tensors
 from hcq_cli.model.video import FeatureScale, video_tensors
 from hcq_cli.training import resume
@@ -189,6 +189,7 @@ class Trainer:
     def _set_feature_scales(self) -> None:
         widths = {name: expert.dim for name, expert in self.data.experts.items()}
         found = feature_statistics(self.features, self.data.train.rows, widths)
+        assert isinstance(self.network, TwoTowers)  # what is trained has towers
         encoder = self.network.video_encoder
         for name, scale in zip(encoder.names, encoder.scales, strict=True):
             if isinstance(scale, FeatureScale):

@@ -14,6 +14,7 @@ from typing import Any
 from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 from hcq_cli.files import read_regular
 from hcq_cli.model.config import from_table
+from hcq_cli.model.registry import KINDS
 from hcq_cli.training.config import Recipe
 
 MODEL_TABLES = ("text", "video", "quantizer")
@@ -50,6 +51,8 @@ def load(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     if "experts" in model:
         raise UsageError("model.experts cannot be set", "the experts are those of the feature store")
     recipe = from_table(Recipe, {"name": name, "model": model, **tables}, "recipe")
+    if recipe.model.kind in KINDS and not KINDS[recipe.model.kind].training_method:
+        raise UsageError(f"a model of kind {recipe.model.kind} is not trained", "hcq fit makes one, without captions")
     return dataclasses.replace(recipe, model=recipe.model.at_equal_bytes()).check()
 
 

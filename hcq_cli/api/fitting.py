@@ -1,0 +1,123 @@
+"""Videos without captions -> a checkpoint: `hcq fit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.errors import UsageError
+from hcq_cli.workspace import Workspace
+
+CODE_BYTES = 64
+"""S by default: a sentence vector and some classes hold less than what training learns."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted model.
+
+    Args:
+        checkpoint: its folder.
+        model: its hash.
+        seconds: it took.
+        experts: it is made of, and how much each counts.
+        videos: it was fitted to.
+        error: share of a video's vector that its codes do not give back, the mean.
+        bytes_per_video: S.
+        warnings: what is doubtful, a sentence each.
+    """
+
+    checkpoint: Path
+    model: str
+    seconds: float
+    experts: dict[str, float]
+    videos: int
+    error: float
+    bytes_per_video: int
+    warnings: list[str]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured."""
+        return {"videos": self.videos, "quantization_error": round(self.error, 4)}
+
+
+def fit(
+    workspace: Workspace,
+    *,
+    concepts: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    text_encoder: str = "minilm",
+    code_bytes: int = CODE_BYTES,
+    features: Path | None = None,
+    output: Path | None = None,
+    progress: Progress = SILENT,
+) -> FitResult:
+    """Make a checkpoint of pretrained networks and the workspace's videos, without captions.
+
+    Args:
+        workspace: whose features are fitted to, and where the checkpoint goes.
+        concepts: classifiers whose classes have names, `onnx:FILE` each; they have looked at the videos before.
+        weights: `EXPERT=NUMBER` each, how much an expert counts.
+        text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
+        code_bytes: S, bytes a video.
+        features, output: other places than the workspace's.
+        progress: told of videos and doubts.
+
+    Raises:
+        NotFoundError: there are no features of a source, its classes have no names, or there is no text encoder.
+        UsageError: there is no source, or a number is none.
+        LockedError: another process writes the checkpoint.
+    """
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.fitting.sources import classifier, weights_of, words
+    from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
+    from hcq_cli.model.text_source import find_text_encoder
+
+    started = time.monotonic()
+    if not 1 <= code_bytes <= 4096:
+        raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
+    store = FeatureStore.open(features or workspace.features)
+    sources = [classifier(store, source) for source in concepts]
+    if text_encoder == "minilm":  # the words that were said and shown are its vectors
+        sources += words(store)
+    if not sources:
+        raise UsageError("no source given", "hcq fit --concepts onnx:FILE")
+    counted = weights_of(sources, weights)
+    find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
+    progress.note("loading torch…")
+
+    from hcq_cli.fitting import fitting
+
+    place, warnings = output or workspace.model, list(store.warnings)
+    with progress.progress("fitting", total=2 * min(len(store), fitting.FIT_VECTORS), unit="videos") as bar:
+        done = fitting.fit(
+            store,
+            sources,
+            place,
+            weights=counted,
+            encoder=TextConfig(encoder=text_encoder, max_tokens=64),
+            code_bytes=code_bytes,
+            about={"concepts": list(concepts)},
+            done=bar.advance,
+        )
+    if done.videos < MAX_CODEWORDS:
+        progress.note(
+            f"{done.videos} videos are fewer than {MAX_CODEWORDS} codewords: each has its own, nothing is lost"
+        )
+    for warning in warnings:
+        progress.warn(warning)
+    return FitResult(
+        checkpoint=place,
+        model=done.hash,
+        seconds=time.monotonic() - started,
+        experts=counted,
+        videos=done.videos,
+        error=done.error,
+        bytes_per_video=code_bytes,
+        warnings=warnings,
+    )

@@ -1,0 +1,223 @@
+"""Puts a model without captions together and fits its quantizer to a person's videos, a batch at a time.
+
+Whatever the number of videos, `FIT_VECTORS` of them, evenly spread, are looked at, so that memory and time are
+bounded; codewords of far fewer videos than there are codewords are filled up with generic sentences, and then each
+video is a codeword of its own. Letters: n videos, C classes, D width of the vectors, K codewords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hcq_cli.datasets.batches import collate, in_order
+from hcq_cli.datasets.dataset import has_tokens
+from hcq_cli.errors import HcqError
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.files import writer_lock
+from hcq_cli.fitting.network import COMMON, Concepts, FittedEncoder
+from hcq_cli.fitting.sentences import generic_sentences
+from hcq_cli.fitting.sources import Source
+from hcq_cli.model import checkpoint, text
+from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
+from hcq_cli.model.encoding import FIT_VECTORS, VIDEOS_AT_ONCE
+from hcq_cli.model.text import CaptionEncoder, text_tensors
+from hcq_cli.model.video import VideoTensors, video_tensors
+from hcq_cli.training.codebooks import fit_codewords
+
+MAX_TOKENS = 128
+"""Frames or windows of a video that are looked at, evenly spread over it."""
+HUBNESS = 0.25
+"""λ: how much is taken from videos that are near to all sentences."""
+ITERATIONS = 20
+"""Of k-means."""
+SENTENCES_AT_ONCE = 128
+SEED = 0
+
+Progress = Callable[[int], None]
+"""Called with the number of videos looked at since the last call."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    Args:
+        hash: of the model.
+        videos: it was fitted to.
+        error: share of the length of a video's vector that its codes do not give back, the mean.
+    """
+
+    hash: str
+    videos: int
+    error: float
+
+
+def fit(
+    store: FeatureStore,
+    sources: Sequence[Source],
+    run: Path,
+    *,
+    weights: Mapping[str, float],
+    encoder: TextConfig,
+    code_bytes: int,
+    about: Mapping[str, Any],
+    done: Progress = lambda count: None,
+) -> Fitted:
+    """Write a checkpoint that needs no captions.
+
+    Args:
+        store: of the features.
+        sources: what the model is made of.
+        run: the checkpoint folder.
+        weights: of each source, by its expert.
+        encoder: of the sentences.
+        code_bytes: S, bytes a video.
+        about: more to write into config.json.
+        done: told of progress; each video counts twice.
+
+    Raises:
+        HcqError: no video has any of the features.
+        NotFoundError: the text encoder is not on this machine.
+        LockedError: another process writes there.
+    """
+    checkpoint.need_own(run)
+    rows = fit_rows(store, [source.expert for source in sources])
+    torch.manual_seed(SEED)
+    caption_encoder = text.build(encoder, [])
+    network = FittedEncoder(
+        _shape(sources, weights, encoder, caption_encoder.transformer.hidden, code_bytes), caption_encoder.transformer
+    ).eval()
+    with torch.inference_mode():
+        _name_classes(network, caption_encoder, sources)
+        _learn_rarity(network, store, rows, done)
+        sentences = _read(network, caption_encoder, generic_sentences())
+        _balance(network, sentences)
+        asked = network.query(sentences)
+        vectors = torch.cat([network.embed_videos(batch) for batch in _batches(network, store, rows, done)])
+        error = _fit_quantizer(network, vectors, asked)
+    with writer_lock(run):
+        fitted = {"sources": [source.expert for source in sources], "videos": len(rows), "error": error}
+        identity = checkpoint.save(run, network, caption_encoder, {**about, "fitted": fitted})
+    return Fitted(identity, len(rows), error)
+
+
+def fit_rows(store: FeatureStore, experts: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of the store that have any token, at most `FIT_VECTORS` of them, evenly spread.
+
+    Raises:
+        HcqError: there is none.
+    """
+    every = np.arange(len(store))
+    there = np.concatenate([has_tokens(store, rows, experts).any(1) for rows in in_order(len(store), 4096)])
+    found = every[there]
+    if not len(found):
+        raise HcqError(f"{store.folder}: no video has any token of {', '.join(experts)}", "hcq features info")
+    return found[np.linspace(0, len(found) - 1, min(len(found), FIT_VECTORS)).round().astype(np.int64)]
+
+
+def _shape(
+    sources: Sequence[Source], weights: Mapping[str, float], encoder: TextConfig, hidden: int, code_bytes: int
+) -> ModelConfig:
+    """The config of the model: as wide as all parts together, and a multiple of the code's bytes."""
+    experts = {
+        source.expert: ExpertConfig(
+            source.info.dim, source.info.identity, reads=source.reads, weight=weights[source.expert]
+        )
+        for source in sources
+    }
+    axes = hidden + sum(Concepts(each, 1).axes for each in experts.values() if each.reads != "sentences")
+    return ModelConfig(
+        kind="fitted",
+        width=-(-axes // code_bytes) * code_bytes,
+        levels=0,
+        text=encoder,
+        video=VideoConfig(layers=0, heads=1, max_tokens=MAX_TOKENS, standardize=False),
+        quantizer=QuantizerConfig(codebooks=code_bytes, rotation="all", hubness=HUBNESS),
+        experts=experts,
+    ).check()
+
+
+def _read(network: FittedEncoder, caption_encoder: CaptionEncoder, texts: Sequence[str]) -> Tensor:
+    """Texts → sentence vectors [n, E], some at a time."""
+    device = torch.device("cpu")
+    parts = [texts[at : at + SENTENCES_AT_ONCE] for at in range(0, len(texts), SENTENCES_AT_ONCE)]
+    read = [network.embed_sentences(*text_tensors(caption_encoder.tokenizer(part), device)) for part in parts]
+    return torch.cat(read)
+
+
+def _name_classes(network: FittedEncoder, caption_encoder: CaptionEncoder, sources: Sequence[Source]) -> None:
+    """Give each class the mean of the sentence vectors of its names."""
+    for source in sources:
+        if source.reads == "sentences":
+            continue
+        # Sorted by length, so that short names are not padded to the longest.
+        names = sorted({name for synonyms in source.names for name in synonyms}, key=lambda name: (len(name), name))
+        vectors = dict(zip(names, _read(network, caption_encoder, names), strict=True))
+        nothing = torch.zeros(caption_encoder.transformer.hidden)
+        means = [torch.stack([vectors[name] for name in each] or [nothing]).mean(0) for each in source.names]
+        network.parts()[source.expert].names.copy_(F.normalize(torch.stack(means), dim=1))
+
+
+def _batches(
+    network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: Progress
+) -> Iterator[VideoTensors]:
+    config = network.config
+    for at in in_order(len(rows), VIDEOS_AT_ONCE):
+        batch = collate(store.read(rows[at], list(config.experts)), config.video.max_tokens)
+        yield video_tensors(batch, config, torch.device("cpu"))
+        done(len(at))
+
+
+def _learn_rarity(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: Progress) -> None:
+    """What a whole collection shows tells its videos apart by little: such classes count less."""
+    sums = {name: torch.zeros(part.rarity.shape, dtype=torch.float64) for name, part in network.parts().items()}
+    counts = dict.fromkeys(sums, 0)
+    for batch in _batches(network, store, rows, done):
+        for name, concepts in network.parts().items():
+            sums[name] += concepts.seen(batch.features[name], batch.mask[name]).sum(0)
+            counts[name] += int(batch.mask[name].any(1).sum())
+    for name, concepts in network.parts().items():
+        mean = sums[name] / max(counts[name], 1)
+        concepts.rarity.copy_(1 / (1 + mean / COMMON))
+
+
+def _balance(network: FittedEncoder, sentences: Tensor) -> None:
+    """Scale classes against sentence vectors by how much queries use an axis of each.
+
+    A quantizer errs alike in all directions of what it quantizes, and what an error costs is the query's part.
+
+    Args:
+        network: changed.
+        sentences: [n, E], of generic queries.
+    """
+    for name, concepts in network.parts().items():
+        used = network.config.experts[name].weight * concepts.nearest(sentences)
+        per_axis = used.square().sum(1).mean() / used.shape[1]
+        concepts.balance.copy_((per_axis * sentences.shape[1]).sqrt().clamp_min(1e-3))
+
+
+def _fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:
+    """Correct hubs, then fit rotation and codewords; returns the mean relative error of the codes."""
+    count, quantizer = len(vectors), network.quantizer
+    nobody = torch.full((len(asked),), -1)
+    if network.hubness is not None:
+        vectors = network.hubness.videos.fit(vectors, torch.arange(count), asked, nobody)
+        network.hubness.texts.fit(asked, nobody, vectors, torch.arange(count))
+    # As many points as codewords at least: then each video is one of them, and its codes give it back whole.
+    points = torch.cat([vectors, asked[: max(quantizer.config.codewords - count, 0)]])
+    quantizer.active.fill_(min(quantizer.config.codewords, len(points)))
+    fit_codewords(quantizer, points, ITERATIONS, torch.Generator().manual_seed(SEED))
+    errors = [
+        (part - quantizer(part).vectors).square().sum((1, 2)) / part.square().sum((1, 2)).clamp_min(1e-12)
+        for part in vectors.split(SENTENCES_AT_ONCE)
+    ]
+    return float(torch.cat(errors).mean())

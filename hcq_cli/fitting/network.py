@@ -1,0 +1,156 @@
+"""A dual encoder that needs no captions: a classifier's classes weigh the sentence vectors of their names.
+
+ConSE (Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings", ICLR 2014): a video is the
+mean of the sentence vectors of what a classifier sees in it, a query the sentence vector of its words. A mean blurs
+what a single class says clearly, so beside it stand the classes themselves: how much of each is seen in a video, and
+how near each is to the query, the nearest counting by far the most. Both are inner products, so one vector holds
+both, and a product quantizer takes it as it takes any.
+
+Letters: B texts or videos, T tokens, C classes, E width of a sentence vector, D of the whole vector.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hcq_cli.errors import DamagedError
+from hcq_cli.model.config import ExpertConfig, ModelConfig
+from hcq_cli.model.hcq import DualEncoder
+from hcq_cli.model.hubness import Hubness
+from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.text import TextTransformer
+from hcq_cli.model.video import VideoTensors
+
+MOST_CLASSES = 2048
+"""Most axes that the classes of a classifier take; of more, several share one."""
+BEST_CLASSES = 30
+"""Classes that count in a video, the others are noise."""
+COMMON = 0.05
+"""A class that is seen as much as this in the average video of a collection counts half."""
+TEMPERATURE = 0.05
+"""Of the softmax over a query's likeness to the classes: towards 0 the nearest class counts alone."""
+
+
+class Concepts(nn.Module):
+    """The classes of one classifier.
+
+    Args:
+        config: of the expert; its `dim` is C.
+        hidden: E.
+    """
+
+    names: Tensor
+    rarity: Tensor
+    balance: Tensor
+
+    def __init__(self, config: ExpertConfig, hidden: int) -> None:
+        super().__init__()
+        self.reads, classes = config.reads, config.dim
+        self.axes = min(classes, MOST_CLASSES)
+        self.register_buffer("names", torch.zeros(classes, hidden))
+        self.register_buffer("rarity", torch.ones(classes))
+        self.register_buffer("balance", torch.ones(()))
+
+    def seen(self, features: Tensor, mask: Tensor) -> Tensor:
+        """How much of each class a video shows: [B, T, C], bool [B, T] → [B, C] in 0..1.
+
+        The geometric mean of the mean over its tokens and of the largest: what is clear for a moment counts, too.
+        """
+        if self.reads == "softmax":
+            features = features.softmax(-1)
+        elif self.reads == "sigmoid":
+            features = features.sigmoid()
+        shown = features.clamp(0, 1) * mask[..., None]
+        return (shown.sum(1) / mask.sum(1, keepdim=True).clamp_min(1) * shown.amax(1)).sqrt()
+
+    def activations(self, seen: Tensor) -> Tensor:
+        """What of it counts: the best classes alone, by the root, so that one sure class leaves others room.
+
+        [B, C] → [B, C]; the length is what it happens to be.
+        """
+        strength = (seen * self.rarity).sqrt()
+        best = strength.topk(min(BEST_CLASSES, strength.shape[1]), 1)
+        return torch.zeros_like(strength).scatter(1, best.indices, best.values)
+
+    def nearest(self, sentences: Tensor) -> Tensor:
+        """How near each class is to a text, the nearest first of all: [B, E] → [B, C]."""
+        likeness = sentences @ self.names.T
+        return likeness * (likeness / TEMPERATURE).softmax(1)
+
+    def fold(self, classes: Tensor) -> Tensor:
+        """[B, C] → [B, axes]: of more than `MOST_CLASSES` several share an axis, with signs, so that inner products
+        stay what they were on average (feature hashing, Weinberger et al., ICML 2009).
+        """
+        count = classes.shape[1]
+        if count <= MOST_CLASSES:
+            return classes
+        # Any fixed mixing of the number's bits will do for a sign; this is the multiplier of Knuth's hash.
+        number = torch.arange(count, device=classes.device)
+        signs = 1.0 - 2.0 * ((number * 2654435761 >> 16) & 1).to(classes.dtype)
+        padded = F.pad(classes * signs, (0, -count % MOST_CLASSES))
+        return padded.unflatten(1, (-1, MOST_CLASSES)).sum(1)
+
+
+class FittedEncoder(DualEncoder):
+    """Sentence vectors on one side, what classifiers and listeners found on the other, in one vector.
+
+    Args:
+        config: its shape; no fine levels, and `reads` said of each expert.
+        text_encoder: a sentence encoder, whose vector is the mean over all tokens.
+
+    Raises:
+        DamagedError: the shape is none that it can have.
+    """
+
+    quantizer: ProductQuantizer
+
+    def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
+        super().__init__(config, text_encoder)
+        concepts = {name: expert for name, expert in config.experts.items() if expert.reads != "sentences"}
+        self.concepts = nn.ModuleDict({name: Concepts(each, text_encoder.hidden) for name, each in concepts.items()})
+        used = text_encoder.hidden + sum(part.axes for part in self.parts().values())
+        if config.levels or used > config.width or not all(expert.reads for expert in config.experts.values()):
+            raise DamagedError(f"a fitted model of width {config.width} cannot hold {used} axes", "hcq fit")
+        self.spare = config.width - used
+        self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
+        if config.quantizer.hubness and self.quantizer.rotates:
+            self.hubness = Hubness(config.quantizer.hubness, config.level_weights, config.width)
+
+    def parts(self) -> dict[str, Concepts]:
+        """Its classifiers, by expert."""
+        return {name: part for name, part in self.concepts.items() if isinstance(part, Concepts)}
+
+    def embed_sentences(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
+        """Texts → their sentence vectors [B, E], of length 1: the mean over all tokens, as MiniLM was trained."""
+        states = self.text_encoder(ids, mask, special).tokens
+        return F.normalize((states * mask[..., None].to(states.dtype)).sum(1), dim=-1)
+
+    def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
+        """See `DualEncoder.embed_texts`; [B, 1, D]."""
+        return self.query(self.embed_sentences(ids, mask, special))
+
+    def query(self, sentences: Tensor) -> Tensor:
+        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D]."""
+        parts = [sentences]
+        for name, concepts in self.parts().items():
+            # Balanced: where queries vary less, so may the codes err more; what is taken here is given to the videos.
+            near = concepts.nearest(sentences) * (self.config.experts[name].weight / concepts.balance)
+            parts.append(concepts.fold(near))
+        return F.pad(torch.cat(parts, 1), (0, self.spare))[:, None]
+
+    def embed_videos(self, videos: VideoTensors) -> Tensor:
+        """See `DualEncoder.embed_videos`; [B, 1, D]. Of an expert that a video lacks nothing is known: zeros."""
+        meaning, shares = torch.zeros(()), []
+        for name, expert in self.config.experts.items():
+            features, mask = videos.features[name], videos.mask[name]
+            if name in self.concepts:
+                concepts = self.parts()[name]
+                active = concepts.activations(concepts.seen(features, mask))
+                vector = active @ concepts.names
+                shares.append(concepts.fold(F.normalize(active, dim=1)) * concepts.balance)
+            else:
+                vector = (F.normalize(features, dim=-1) * mask[..., None]).sum(1)
+            meaning = meaning + expert.weight * F.normalize(vector, dim=1)
+        return F.pad(torch.cat([F.normalize(meaning, dim=1), *shares], 1), (0, self.spare))[:, None]

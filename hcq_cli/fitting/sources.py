@@ -1,0 +1,119 @@
+"""What a model without captions is made of: classifiers that have looked at the videos, and what their classes are
+called; the words that were said and shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from hcq_cli.features.records import ExpertInfo
+    from hcq_cli.features.store import FeatureStore
+
+WORDS = ("speech", "ocr")
+"""Experts whose tokens are sentence vectors of MiniLM."""
+WEIGHTS = {"objects": 1.0, "sounds": 0.5, "speech": 0.5, "ocr": 0.5}
+"""Of an expert in a video's vector; pictures tell more of what people ask for than sound and words do."""
+LOOKED_AT = 64
+"""Videos whose features are looked at to see whether a classifier gives probabilities."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One expert of the model.
+
+    Args:
+        expert: as the store names its features.
+        info: of these features.
+        reads: what they are: "probabilities", or "softmax" or "sigmoid" for what makes probabilities of them; or
+            "sentences", vectors of the text encoder.
+        names: of a classifier's classes, of synonyms all; else empty.
+    """
+
+    expert: str
+    info: ExpertInfo
+    reads: str
+    names: list[list[str]]
+
+
+def classifier(store: FeatureStore, source: str) -> Source:
+    """A classifier whose classes have names, and the features that it wrote.
+
+    Args:
+        store: of the features.
+        source: `onnx:FILE`.
+
+    Raises:
+        NotFoundError: there is no such file, its classes have no names, or it has not looked at the videos; the hint
+            says what to run.
+    """
+    from experts.neural.classes import class_names, expert_of
+    from experts.neural.onnx_network import onnx_identity
+    from experts.neural.weights import WeightsError, onnx_file
+
+    try:
+        path = onnx_file(source)
+        if path is None:
+            raise WeightsError(f"{source}: is no onnx:FILE", "give a classifier as onnx:FILE, with a labels file")
+        digest = onnx_identity(path)
+        found = next((info for info in store.experts.values() if digest in info.identity), None)
+        if found is None:
+            hint = f"hcq extract VIDEOS --experts {expert_of(path)}={source}"
+            raise NotFoundError(f"{store.folder}: {path.name} has not looked at the videos", hint)
+        names = class_names(path, found.dim)
+    except WeightsError as error:
+        raise NotFoundError(str(error), error.hint) from error
+    return Source(found.name, found, _probabilities(path, store, found.name), names)
+
+
+def words(store: FeatureStore) -> list[Source]:
+    """What was said and shown, where the store has it."""
+    return [Source(name, info, "sentences", []) for name, info in store.experts.items() if name in WORDS]
+
+
+def _probabilities(path: Path, store: FeatureStore, expert: str) -> str:
+    """What makes probabilities of a classifier's features: its sidecar says it, or the features themselves do."""
+    from experts.neural.sidecar import read_sidecar
+
+    told = read_sidecar(path).activation
+    if told is not None:
+        return "probabilities" if told == "none" else told
+    tokens = store.read(np.arange(min(len(store), LOOKED_AT)), [expert])[expert].features
+    within = not tokens.size or (float(tokens.min()) >= 0 and float(tokens.max()) <= 1)
+    return "probabilities" if within else "softmax"
+
+
+def weights_of(sources: Sequence[Source], asked: Sequence[str]) -> dict[str, float]:
+    """How much each expert counts.
+
+    Args:
+        sources: the experts.
+        asked: `EXPERT=NUMBER` each.
+
+    Raises:
+        UsageError: one of them names no expert, or no number.
+        HcqError: an expert comes twice.
+    """
+    known = [source.expert for source in sources]
+    if twice := sorted({name for name in known if known.count(name) > 1}):
+        raise HcqError(f"two sources are the expert {twice[0]}", "give each network once")
+    found = {name: WEIGHTS.get(name, 1.0) for name in known}
+    for ask in asked:
+        name, _, text = ask.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if name not in found or not 0 < value <= 100:
+            raise UsageError(
+                f"--weight {ask}: not EXPERT=NUMBER", f"--weight {known[0]}=1, one of {', '.join(known)}"
+            )
+        found[name] = value
+    return found

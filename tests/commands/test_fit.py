@@ -1,0 +1,78 @@
+"""hcq fit from outside: features, a model without captions, codes, an index and answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from concept_features import classifiers, sentence_encoder, write_store
+from in_process import run_here
+
+from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything was done; its workspace is `.hcq`."""
+    folder = tmp_path_factory.mktemp("fitted")
+    paths, workspace = classifiers(folder), folder / ".hcq"
+    write_store(workspace / "features", paths)
+    sources = ",".join(f"onnx:{path}" for path in paths.values())
+    encoder = ["--text-encoder", str(sentence_encoder(folder)), "--bytes", "8"]
+    done = run_here("fit", "--concepts", sources, *encoder, "-w", workspace, "--json").json
+    assert done["epochs"] == 0 and done["metrics"]["videos"] == 3 and done["bytes_per_video"] == 8
+    assert done["checkpoint"] == str(workspace / "model") and done["experts"] == {"objects": 1.0, "sounds": 0.5}
+    run_here("encode", "-w", workspace, "--json")
+    run_here("index", "build", "-w", workspace, "--json")
+    return folder
+
+
+def test_the_chain_runs_without_a_caption(fitted: Path) -> None:
+    workspace = fitted / ".hcq"
+    for word, video in (("dog", "dog.mp4"), ("ball", "ball.mp4"), ("the red", "red.mkv")):
+        answer = run_here("query", word, "-w", workspace, "--json").json
+        assert answer["hits"][0]["id"] == video and answer["videos_searched"] == 3
+    captions = fitted / "captions.jsonl"
+    captions.write_text("\n".join(json.dumps({"video": f"{n}.mp4", "caption": n}) for n in ("dog", "ball")))
+    measured = run_here("eval", "--captions", captions, "-w", workspace, "--json").json
+    assert measured["t2v"]["R1"] == 100.0 and measured["bytes_per_video"] == 8 and measured["dense"]["t2v"]
+
+
+def test_a_query_loads_no_torch(fitted: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from hcq_cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "query", "dog", "-w", str(fitted / ".hcq"), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["hits"][0]["id"] == "dog.mp4"
+
+
+def test_what_is_missing_is_said_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    workspace, paths = tmp_path / ".hcq", classifiers(tmp_path)
+    assert "hcq extract VIDEOS" in run_here("fit", "-w", workspace, code=EXIT_NOT_FOUND).err
+    write_store(workspace / "features", paths)
+    assert "hcq fit --concepts onnx:FILE" in run_here("fit", "-w", workspace, code=EXIT_USAGE).err
+    wrong = ["--concepts", f"onnx:{paths['objects']}", "--bytes", "0", "-w", workspace]
+    assert "--bytes 0" in run_here("fit", *wrong, code=EXIT_USAGE).err
+    unknown = ["--concepts", f"onnx:{paths['objects']}", "--text-encoder", "minilmm", "-w", workspace]
+    assert "--text-encoder minilm" in run_here("fit", *unknown, code=EXIT_NOT_FOUND).err
+
+
+def test_a_fitted_model_is_not_trained(tmp_path: Path) -> None:
+    write_store(tmp_path / ".hcq" / "features", classifiers(tmp_path))
+    (tmp_path / "captions.jsonl").write_text('{"video": "dog.mp4", "caption": "a dog"}\n')
+    asked = [
+        "train",
+        "--captions",
+        tmp_path / "captions.jsonl",
+        "--set",
+        "model.kind=fitted",
+        "-w",
+        tmp_path / ".hcq",
+    ]
+    assert "hcq fit" in run_here(*asked, code=EXIT_USAGE).err
