@@ -442,7 +442,7 @@ class Generations:
         except FileExistsError:
             raise another_writer(self.folder) from None
         for old in numbers[: -(KEPT_GENERATIONS - 1)]:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # gone already; or the disk fails, but what was to be done is done
                 self.path(old).unlink()
         return Manifest(generation, body)
 

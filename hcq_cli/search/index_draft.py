@@ -186,7 +186,8 @@ class IndexDraft:
         if not all((self.folder / name).is_file() for name in digests):
             held.path(published.generation).unlink()
             raise another_writer(self.folder)
-        clear_unnamed(self.folder)
+        with suppress(OSError):  # it is done; what is left goes with the next
+            clear_unnamed(self.folder)
         return IndexChange(
             self.folder,
             published.generation,
