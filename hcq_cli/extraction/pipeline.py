@@ -228,6 +228,8 @@ def _summarize(
         told.append(f"only {reached_s:.1f} s of {said_s:.1f} s could be decoded")
     if assembler.late_sound_s:
         told.append(f"{assembler.late_sound_s:.2g} s of sound lie too far from their pictures and were left out")
+    if assembler.not_converted:
+        told.append(f"{len(assembler.not_converted)} frames have no pixels: {assembler.not_converted[0]}")
     return ExtractedVideo(
         error=_reason_for_nothing(media, assembler, collectors),
         lasting=every_track and not broken,  # another expert may do better, or ask for the other track

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import SEGMENT_S, Clip, Frames, Sampling, Waveform
-from hcq_cli.media.decoder import Picture, Sound
+from hcq_cli.media.decoder import CannotConvertError, Picture, Sound
 
 ROUNDING_S = 0.001
 """Containers round times to as little as a millisecond: a frame counts as shown from this much earlier on."""
@@ -80,7 +80,7 @@ class _OpenClip:
         frames = {}
         for sampling, images in self.images.items():
             shape = images[0].shape  # a stream that changes its size in the middle: the first size holds
-            same = [image if image.shape == shape else _resize(image, shape) for image in images]
+            same = [image if image.shape == shape else _fitted(image, shape) for image in images]
             frames[sampling] = Frames(np.stack(same), np.asarray(self.times[sampling], np.float32))
         start_s = float(self.number * SEGMENT_S)
         sound = {
@@ -91,11 +91,20 @@ class _OpenClip:
         return Clip(start_s, end_s, has_picture, has_sound, frames_by_sampling=frames, sound_by_hz=sound)
 
 
-def _resize(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
+def _fitted(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
+    """The image in another size; black at its sides where its own shape is another, so that nothing is distorted."""
     import cv2
 
-    resized: NDArray[np.uint8] = cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-    return resized
+    height, width = shape[:2]
+    scale = min(height / image.shape[0], width / image.shape[1])
+    high, wide = round(image.shape[0] * scale), round(image.shape[1] * scale)
+    if height - high <= 1 and width - wide <= 1:  # the same shape, but for rounding
+        high, wide = height, width
+    fitted = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - high) // 2, (width - wide) // 2
+    inner = cv2.resize(image, (max(1, wide), max(1, high)), interpolation=cv2.INTER_AREA)
+    fitted[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return fitted
 
 
 class ClipAssembler:
@@ -122,6 +131,8 @@ class ClipAssembler:
         self._sound_s = {sampling.audio_hz: 0.0 for sampling in samplings if sampling.audio_hz}
         self.late_sound_s = 0.0
         """Sound that came after its clip had been handed on, seconds."""
+        self.not_converted: list[str] = []
+        """Why, of each frame of which no pixels could be had."""
         self._grids = {rate: FrameGrid(rate) for rate in (s.frames_per_second for s in self._visual) if rate}
         self._on_screen: Picture | None = None
         self._begun = False
@@ -181,7 +192,11 @@ class ClipAssembler:
         for sampling in self._visual:
             if sampling.frames_per_second in chosen:
                 if sampling.max_side not in images:  # converted once a size: that is what costs
-                    images[sampling.max_side] = picture.rgb(sampling.max_side)
+                    try:
+                        images[sampling.max_side] = picture.rgb(sampling.max_side)
+                    except CannotConvertError as error:
+                        self.not_converted.append(str(error))
+                        return
                 clip.images.setdefault(sampling, []).append(images[sampling.max_side])
                 clip.times.setdefault(sampling, []).append(picture.time_s)
 

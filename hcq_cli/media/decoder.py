@@ -41,6 +41,10 @@ class CannotOpenError(Exception):
     """The decoder cannot make anything of the file; the message is the reason, without the file's name."""
 
 
+class CannotConvertError(Exception):
+    """A decoded frame has no pixels that can be shown; the message is the reason."""
+
+
 class Picture(Protocol):
     """One decoded frame, not converted yet: most frames are never asked for their pixels.
 
@@ -53,7 +57,11 @@ class Picture(Protocol):
     duration_s: float
 
     def rgb(self, max_side: int) -> NDArray[np.uint8]:
-        """Pixels [height, width, 3], upright and square, shrunk until the longer side is at most `max_side`."""
+        """Pixels [height, width, 3], upright and square, shrunk until the longer side is at most `max_side`.
+
+        Raises:
+            CannotConvertError: of this frame there are none.
+        """
         ...
 
 

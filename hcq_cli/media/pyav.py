@@ -1,4 +1,4 @@
-"""The PyAV decoder: picture and sound in one pass over the file, with FFmpeg's own times, rotation and pixel shape.
+"""The PyAV decoder: picture and sound in one pass over the file, with FFmpeg's own times.
 
 Every frame is decoded (skipping some would spoil those that refer to them), in one thread: the workers are what
 runs in parallel, and one thread gives the same bytes every time. After a broken packet pictures are left out until
@@ -15,13 +15,12 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import numpy as np
 from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import FileClock
-from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
+from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
+from hcq_cli.media.pixels import PyAVPicture, mend_tags
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, sound_tracks
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
@@ -81,36 +80,6 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-@dataclass
-class PyAVPicture:
-    """A frame as FFmpeg decoded it; see `Picture`.
-
-    Args:
-        frame: av.VideoFrame.
-        time_s: seconds.
-        duration_s: seconds; 0 if unknown.
-        pixel_aspect: width of a pixel over its height.
-        reformatters: one a size, kept for the whole file (they hold libswscale's tables).
-    """
-
-    frame: Any
-    time_s: float
-    duration_s: float
-    pixel_aspect: Fraction | None
-    reformatters: dict[int, VideoReformatter]
-
-    def rgb(self, max_side: int) -> NDArray[np.uint8]:
-        """See `Picture.rgb`."""
-        frame = self.frame
-        width, height = upright_size(frame.width, frame.height, self.pixel_aspect, max_side)
-        reformatter = self.reformatters.setdefault(max_side, VideoReformatter())
-        # AREA takes the mean of the pixels that fall together; where single ones are picked, thin lines come and go.
-        small = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA", threads=1)
-        # FFmpeg gives the angle counterclockwise, as rot90 takes it.
-        turns = round((frame.rotation or 0) / 90) % 4
-        return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
-
-
 class PyAVMedia:
     """A file opened with PyAV; see `Media`.
 
@@ -154,6 +123,7 @@ class PyAVMedia:
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
         self._last: PyAVPicture | None = None
+        self._first_aspect: Fraction | None = None
         self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
@@ -321,9 +291,19 @@ class PyAVMedia:
         if time_s is None or (self._last is not None and time_s < self._last.time_s):
             time_s = self._reached_s["picture"]
         self._reached_s["picture"] = time_s + duration_s
-        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-        self._last = PyAVPicture(frame, time_s, duration_s, aspect, self._reformatters)
+        odd = mend_tags(frame)
+        if odd is not None and odd not in self.warnings:
+            self.warnings.append(odd)
+        self._last = PyAVPicture(frame, time_s, duration_s, self._pixel_aspect(stream), self._reformatters)
         return self._last
+
+    def _pixel_aspect(self, stream: Any) -> Fraction | None:
+        """Width of a pixel over its height: what the container says, until the pictures say something new."""
+        coded: Fraction | None = stream.codec_context.sample_aspect_ratio
+        if self._first_aspect is None:
+            self._first_aspect = coded
+        said: Fraction | None = stream.sample_aspect_ratio
+        return coded if coded != self._first_aspect else said or coded
 
     def _stamp_by_order(self, frame: Any, stream: Any) -> int | None:
         """When a frame is shown, where the file has no presentation times: frames come out of the decoder in the

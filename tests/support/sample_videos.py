@@ -101,19 +101,23 @@ def remux(source: Path, path: Path, contents: Callable[[int, bytes], bytes]) -> 
     return path
 
 
-MATRICES = {
+MATRICES: dict[int | str, tuple[int, int, int, int]] = {
     90: (0, 1, -1, 0),
     180: (-1, 0, 0, -1),
     270: (0, -1, 1, 0),
+    "left and right": (-1, 0, 0, 1),
+    "top and bottom": (1, 0, 0, -1),
+    "transposed": (0, 1, 1, 0),
+    "transposed the other way": (0, -1, -1, 0),
 }
-"""Display matrices (a, b, c, d) of QuickTime's track header that turn a picture clockwise by so many degrees."""
+"""Display matrices (a, b, c, d) of QuickTime's track header: turns clockwise by degrees, and mirrors."""
 
 
-def turn(path: Path, clockwise: int) -> Path:
+def turn(path: Path, way: int | str) -> Path:
     """Write a display matrix into the track header of an mp4, as a telephone held on its side does."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
-    a, b, c, d = MATRICES[clockwise]
+    a, b, c, d = MATRICES[way]
     one = 1 << 16
     data[at : at + 36] = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
