@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Outcome, run_hcq
 from hypothesis import settings
 
 # A busy machine is no failure; what takes too long is told by its own test.
@@ -21,9 +19,6 @@ settings.load_profile("hcq")
 # Under nohup, or as a shell's background job, interrupts are ignored, and so they would be in every command run here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# The models of the tests are small: where cores are few, a second thread costs more in waiting than it saves.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PLUGINS = REPOSITORY / "tests" / "support" / "sample_plugins"
@@ -46,47 +41,13 @@ def shared() -> Path:
     return folder
 
 
-class Outcome:
-    """What a run of hcq printed and returned."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
 def hcq(tmp_path: Path) -> Callable[..., Outcome]:
     """Run `hcq ARGUMENTS` as a person would, in an empty folder; gives exit code, stdout and stderr."""
 
-    def run(
-        *arguments: str | os.PathLike[str],
-        code: int | None = 0,
-        cwd: Path | None = None,
-        stdin: str | None = None,
-        env: dict[str, str] | None = None,
-        timeout: float = 300,
-    ) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-m", "hcq_cli", *map(os.fspath, arguments)],
-            cwd=cwd or tmp_path,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=timeout,
-            env={**os.environ, "NO_COLOR": "1", "XDG_CONFIG_HOME": str(tmp_path / ".config"), **(env or {})},
-        )
-        outcome = Outcome(done)
-        if code is not None:
-            assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return outcome
+    def run(*arguments: str | os.PathLike[str], cwd: Path | None = None, **how: Any) -> Outcome:
+        how["env"] = {"XDG_CONFIG_HOME": str(tmp_path / ".config"), **(how.get("env") or {})}
+        return run_hcq(*arguments, cwd=cwd or tmp_path, **how)
 
     return run
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run_hcq
 from trained import AWKWARD, CAPTIONS, save_workspace
 
 Run = Callable[..., Any]
@@ -21,8 +22,7 @@ HEAVY = {"torch", "transformers", "h5py", "onnx", "av", "cv2", "decord", "safete
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = save_workspace(tmp_path_factory.mktemp("ws") / ".hcq")
-    command = [sys.executable, "-m", "hcq_cli", "index", "build", "-w", str(root)]
-    subprocess.run(command, check=True, capture_output=True)
+    run_hcq("index", "build", cwd=root.parent)
     return root
 
 
@@ -35,8 +35,7 @@ def complete(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "captions.jsonl").write_text("\n".join(lines) + "\n")
     steps = ["index build --partitions 4", "encode --texts .hcq/captions.jsonl", "index build .hcq/texts.hcq"]
     for step in steps:
-        command = [sys.executable, "-m", "hcq_cli", *step.split()]
-        subprocess.run(command, check=True, capture_output=True, cwd=root.parent)
+        run_hcq(*step.split(), cwd=root.parent)
     return root
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command import run_hcq
 from handmade import names, random_codes, write_codes
 
 from hcq_cli.codes.codefile import open_codes
@@ -26,8 +25,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     root = tmp_path_factory.mktemp("ws") / ".hcq"
 
     def run(*arguments: str) -> None:
-        command = [sys.executable, "-m", "hcq_cli", *arguments, "-w", str(root)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        run_hcq(*arguments, "-w", root, cwd=root.parent)
 
     run("extract", str(clips), "--experts", ",".join(EXPERTS), "--sample-fps", "2")
     save_checkpoint(root)

@@ -1,32 +1,21 @@
 """`hcq demo` as a person runs it: a tiny one always, the whole one (with the figures it promises) when asked."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
+from command import run_hcq
 
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.journey import STAGES
 
 TINY = ["--videos", "24", "--set", "training.epochs=1", "--set", "model.width=64"]
-ENV = {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
-
-
-def run(*arguments, cwd, code=0, env=ENV):
-    done = subprocess.run(
-        [sys.executable, "-m", "hcq_cli", *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    return done
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     place = tmp_path_factory.mktemp("demo")
-    return place, json.loads(run("demo", "tiny", "--json", *TINY, cwd=place).stdout)
+    return place, run_hcq("demo", "tiny", "--json", *TINY, cwd=place).json
 
 
 def shown(workspace):
@@ -70,10 +59,10 @@ def test_a_tiny_demo_goes_all_the_way(tiny):
 def test_the_workspace_it_leaves_answers_queries_and_evaluates_to_the_same_recall(tiny):
     place, report = tiny
     shown_query = report["queries"][0]
-    answer = json.loads(run("query", "-w", report["workspace"], shown_query["query"], "--json", cwd=place).stdout)
+    answer = run_hcq("query", "-w", report["workspace"], shown_query["query"], "--json", cwd=place).json
     assert [hit["id"] for hit in answer["hits"]] == [hit["id"] for hit in shown_query["hits"]]
     assert all((place / hit["path"]).is_file() for hit in answer["hits"])
-    measured = json.loads(run("eval", "-w", report["workspace"], "--split", "test", "--json", cwd=place).stdout)
+    measured = run_hcq("eval", "-w", report["workspace"], "--split", "test", "--json", cwd=place).json
     assert measured["videos"] == report["test_videos"]
     assert measured["t2v"]["R1"] == pytest.approx(report["R1"])
     assert measured["t2v"]["R10"] == pytest.approx(report["R10"])
@@ -91,7 +80,7 @@ def test_the_score_is_the_hybrid_score_of_the_float_codewords(tiny):
 
     place, report = tiny
     workspace = place / report["workspace"]
-    found = json.loads(run("query", "-w", workspace, "a red ball bounces", "-k", "24", "--json", cwd=place).stdout)
+    found = run_hcq("query", "-w", workspace, "a red ball bounces", "-k", "24", "--json", cwd=place).json
     model, file = checkpoint.load(workspace / "model"), open_codes(workspace / "codes.hcq")
     query = model.encode_texts(["a red ball bounces"])[0].astype(np.float64)
     levels, M = file.header.levels, file.header.M
@@ -113,7 +102,7 @@ def test_run_again_it_keeps_what_is_done_and_says_the_same(tiny):
     place, report = tiny
     clips = place / "tiny" / "clips"
     before = {path.name: path.stat().st_mtime_ns for path in clips.iterdir()}
-    again = run("demo", "tiny", *TINY, cwd=place).stdout
+    again = run_hcq("demo", "tiny", *TINY, cwd=place).out
     assert {path.name: path.stat().st_mtime_ns for path in clips.iterdir()} == before
     assert f"R@1 {report['R1']:.1f} %" in again and f"R@10 {report['R10']:.1f} %" in again
     for answer in report["queries"]:
@@ -123,8 +112,8 @@ def test_run_again_it_keeps_what_is_done_and_says_the_same(tiny):
 
 def test_another_demo_is_not_mixed_in(tiny):
     place, _ = tiny
-    other = run("demo", "tiny", *TINY, "--seed", "1", cwd=place, code=2)
-    assert "--fresh" in other.stderr
+    other = run_hcq("demo", "tiny", *TINY, "--seed", "1", cwd=place, code=2)
+    assert "--fresh" in other.err
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
@@ -133,14 +122,14 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     (mine / "clips").mkdir()
     (mine / "clips" / "wedding.mp4").write_bytes(b"precious")
     for flags in ([], ["--fresh"]):
-        run("demo", "mine", *TINY, *flags, cwd=tmp_path, code=2)
+        run_hcq("demo", "mine", *TINY, *flags, cwd=tmp_path, code=2)
     assert (mine / "clips" / "wedding.mp4").read_bytes() == b"precious"
     assert sorted(path.name for path in mine.iterdir()) == ["clips"]
 
 
 def test_too_few_clips_are_refused_before_anything_is_made(tmp_path):
-    done = run("demo", "few", "--videos", "5", cwd=tmp_path, code=2)
-    assert "--videos 24" in done.stderr
+    done = run_hcq("demo", "few", "--videos", "5", cwd=tmp_path, code=2)
+    assert "--videos 24" in done.err
     assert not (tmp_path / "few").exists()
 
 
@@ -148,7 +137,7 @@ def test_too_few_clips_are_refused_before_anything_is_made(tmp_path):
 def test_the_whole_demo_keeps_its_promises(tmp_path):
     """Recall, the sound and the motion query, and the time, as the README promises them. Alone on 2 cores."""
     started = time.monotonic()
-    report = json.loads(run("demo", "--json", cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}).stdout)
+    report = run_hcq("demo", "--json", cwd=tmp_path, fresh=True, timeout=1800).json
     assert time.monotonic() - started < 240
     assert report["videos"] >= 480 and report["test_videos"] >= 100
     assert report["R10"] >= 65 and report["R1"] >= 25
