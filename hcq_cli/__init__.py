@@ -30,6 +30,7 @@ _HOME = {
     "open_index": "hcq_cli.api.indexing",
     "verify_index": "hcq_cli.api.indexing",
     "export_index": "hcq_cli.api.indexing",
+    "update": "hcq_cli.api.updating",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
     "evaluate": "hcq_cli.api.evaluation",
@@ -37,6 +38,7 @@ _HOME = {
     "open_features": "hcq_cli.api.features",
     "verify_features": "hcq_cli.api.features",
     "export_features": "hcq_cli.api.features",
+    "remove_features": "hcq_cli.api.features",
 }
 """Where each name of the Python API is defined."""
 
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.encoding import encode, encode_texts
     from hcq_cli.api.evaluation import check_captions, evaluate
     from hcq_cli.api.extraction import extract, plan_extraction
-    from hcq_cli.api.features import export_features, open_features, verify_features
+    from hcq_cli.api.features import export_features, open_features, remove_features, verify_features
     from hcq_cli.api.fitting import fit
     from hcq_cli.api.indexing import (
         add_to_index,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.searching import Searcher, SearchSettings
     from hcq_cli.api.training import train
+    from hcq_cli.api.updating import update
     from hcq_cli.errors import HcqError
     from hcq_cli.workspace import Workspace
 

@@ -22,6 +22,7 @@ from hcq_cli.settings import Settings, read_settings
 
 COMMANDS: list[str] = [
     "extract",
+    "update",
     "train",
     "fit",
     "encode",

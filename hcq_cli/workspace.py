@@ -40,5 +40,18 @@ class Workspace:
         self.texts_index = self.root / "texts-index"
         self.captions = self.root / "captions.jsonl"
 
+    def next_step(self) -> str:
+        """The command that makes the first of what a query needs and is not there yet; that of a query otherwise.
+
+        Only names are looked at: what is there may be damaged, or older than what it was made from.
+        """
+        steps = [
+            (self.features, "manifest-*.json", "hcq extract VIDEOS"),
+            (self.model, "*", "hcq train --captions captions.jsonl"),
+            (self.codes.parent, self.codes.name, "hcq encode"),
+            (self.index, "manifest-*.json", "hcq index build"),
+        ]
+        return next((step for folder, name, step in steps if not any(folder.glob(name))), 'hcq query "a man cooking"')
+
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

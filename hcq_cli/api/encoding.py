@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.collection import read_collection
 from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
 
@@ -58,7 +59,7 @@ def encode(
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> EncodeResult:
-    """Turn every video's features into its codes, one byte a sub-quantizer.
+    """Turn every video's features into its codes, one byte a sub-quantizer; videos that were removed get none.
 
     Args:
         workspace: whose features and checkpoint are used, and where the codes go.
@@ -78,12 +79,13 @@ def encode(
     folder = checkpoint or workspace.model
     read_header(folder)  # a missing or damaged checkpoint is told before the features are opened and torch loaded
     store = FeatureStore.open(features or workspace.features)
+    removed = read_collection(store.folder).removed
     model = load(folder, device)
 
     from hcq_cli.model.encoding import encode_store
 
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
-        done = encode_store(model, store, output or workspace.codes, bar.advance, segment_s)
+        done = encode_store(model, store, output or workspace.codes, bar.advance, segment_s, removed)
     return _result("videos", done, model.hash, model.config, progress)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.collection import RemovedVideo, change_collection
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
@@ -29,24 +33,68 @@ def open_features(workspace: Workspace, features: Path | None = None) -> Feature
 
 
 def find_video(store: FeatureStore, name: str) -> int:
-    """The row of a video by its id, its path, or its file name where that is unambiguous.
+    """The row of a video by its id, its path, or where that is unambiguous its name without folder or ending.
 
     Raises:
         UsageError: several videos may be meant.
         NotFoundError: none is.
     """
+    from hcq_cli.codes.ids import did_you_mean, ids_called, several_meant, similar_ids
+    from hcq_cli.packed_strings import PackedStrings
+
     row = store.row(name)
     if row is not None:
         return row
-    found = list(store.catalog.rows_at_path(str(Path(name).absolute())))
-    if not found:
-        found = [row for row, id in enumerate(store.ids) if id.rsplit("/", 1)[-1] == name or id.endswith(f"/{name}")]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(store.ids[row] for row in found[:5])
-        raise UsageError(f"{name!r} may be any of {len(found)} videos: {ids}", "give the whole id")
-    raise NotFoundError(f"{store.folder}: has no video {name!r}", f"hcq extract {name}")
+    ids = PackedStrings.of(list(store.ids))
+    at_path = store.catalog.rows_at_path(os.path.normpath(Path(name).absolute()))
+    called = [store.ids[row] for row in at_path] or ids_called([ids], name)
+    if len(called) == 1 and (row := store.row(called[0])) is not None:
+        return row
+    if called:
+        raise UsageError(several_meant(name, called), "give the whole id")
+    near = did_you_mean(similar_ids([ids], name))
+    raise NotFoundError(f"{store.folder}: has no video {name!r}{near}", f"hcq extract {shlex.quote(name)}")
+
+
+def remove_features(
+    workspace: Workspace, names: Sequence[str], *, features: Path | None = None, progress: Progress = SILENT
+) -> list[str]:
+    """Take videos out of a feature store, and out of the collection until their files are named to `extract`.
+
+    Args:
+        workspace: whose store it is.
+        names: ids, paths or names as `find_video` takes them.
+        features: another store.
+        progress: told of names that mean no video.
+
+    Returns:
+        the ids of those that were taken out.
+
+    Raises:
+        NotFoundError: there is no store, or none of the names means a video.
+        UsageError: a name may mean several.
+        LockedError: another process writes to the store.
+    """
+    from hcq_cli.features.writer import FeatureWriter
+
+    store = open_features(workspace, features)
+    found: dict[str, RemovedVideo] = {}
+    unknown: list[NotFoundError] = []
+    for name in names:
+        try:
+            facts = store.catalog.facts(find_video(store, name))
+            found[facts.id] = RemovedVideo(facts.path, facts.content_hash)
+        except NotFoundError as error:
+            unknown.append(error)
+    if not found and unknown:
+        raise unknown[0]
+    for missing in unknown:
+        progress.warn(missing.message)
+    with FeatureWriter(store.folder) as writer:
+        # Noted first: a kill between the two leaves features of a video that is out, not one that comes back.
+        change_collection(store.folder, lambda before: replace(before, removed={**before.removed, **found}))
+        writer.remove(found)
+    return list(found)
 
 
 def verify_features(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.errors import HcqError, UsageError
+from hcq_cli.collection import RemovedVideo, change_collection, read_collection
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -81,20 +82,51 @@ def remove_from_index(
 ) -> IndexChange:
     """Make videos unfindable; ids that are not there are in the result's `unknown`, and warned of with what is near.
 
+    A video that is removed from the workspace's own index is out of its collection: it comes back neither by `encode`
+    and `build_index` nor by `extract` of its folder, but by `extract` of its file.
+
+    Args:
+        workspace: whose index it is.
+        ids: of videos; or their paths, or names without folder or ending.
+        index: another index than the workspace's.
+        progress: told of ids that are not there.
+
     Raises:
         NotFoundError: there is no index.
+        UsageError: a name may mean several videos.
         LockedError: another writer is at work.
     """
-    from hcq_cli.codes.ids import did_you_mean, similar_ids
+    from hcq_cli.codes.ids import did_you_mean, similar_ids, video_of
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import remove
+    from hcq_cli.search.query import locate
 
-    change = remove(index or workspace.index, ids)
-    opened = Index.open(change.index) if change.unknown else None
-    for at, unknown in enumerate(change.unknown):
-        near = similar_ids(opened.ids(), unknown) if opened is not None and at < GUESSED else []
-        progress.warn(f"{change.index}: holds no {unknown!r}{did_you_mean(near)}")
+    opened = Index.open(index or workspace.index)
+    found = {id: opened.name(rows[0])[1] for id, rows in (locate(opened, name) for name in ids) if rows}
+    unknown = [name for name in dict.fromkeys(ids) if not locate(opened, name)[1]]
+    change = replace(remove(opened.path, found), unknown=tuple(unknown))
+    if index is None and opened.header.kind == "videos":
+        _note_removed(workspace, {video_of(id): path for id, path in found.items()})
+    for at, name in enumerate(unknown):
+        near = similar_ids(opened.ids(), name) if at < GUESSED else []
+        progress.warn(f"{change.index}: holds no {name!r}{did_you_mean(near)}")
     return change
+
+
+def _note_removed(workspace: Workspace, paths: dict[str, str]) -> None:
+    """Note that videos, by id their paths, are out of the collection of the workspace, if it has one."""
+    from hcq_cli.features.store import FeatureStore
+
+    try:
+        store = FeatureStore.open(workspace.features)
+    except NotFoundError:  # the index came from elsewhere
+        return
+    removed = {}
+    for id, path in paths.items():
+        row = store.row(id)
+        known = store.catalog.facts(row) if row is not None else None
+        removed[id] = RemovedVideo(known.path, known.content_hash) if known else RemovedVideo(path)
+    change_collection(workspace.features, lambda before: replace(before, removed={**before.removed, **removed}))
 
 
 def compact_index(workspace: Workspace, *, index: Path | None = None, progress: Progress = SILENT) -> IndexChange:
@@ -195,6 +227,8 @@ def _write(
     files = [open_codes(path) for path in paths]
     header = files[0].header
     folder = index or (workspace.texts_index if header.kind == "texts" else workspace.index)
+    # Codes of the workspace's own videos; what other files hold was put there on purpose.
+    own = paths == [workspace.codes] and header.kind == "videos"
     exporter = text_encoder_exporter(
         header,
         [*files[0].checkpoints, workspace.model],
@@ -203,10 +237,31 @@ def _write(
         warn=progress.warn,
     )
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
-        change = replace(action(folder, paths, progress=bar.advance, text_encoder=exporter), kind=header.kind)
-    if paths == [workspace.codes]:
+        without = read_collection(workspace.features).removed if own else ()
+        change = action(folder, paths, progress=bar.advance, text_encoder=exporter, without=without)
+    if own:
         _warn_of_another_model(workspace, header.model_hash, progress)
-    return change
+        if not codes_are_current(workspace, files[0]):
+            progress.warn(
+                f"{workspace.codes}: made of other features than {workspace.features} holds now: hcq update, or "
+                "hcq encode and then hcq index build"
+            )
+    return replace(change, kind=header.kind)
+
+
+def codes_are_current(workspace: Workspace, codes: CodeFile) -> bool:
+    """Whether the codes of a workspace were made of the features that it holds, as far as that is known: codes of
+    an earlier hcq do not say, and there may be no features any more."""
+    from hcq_cli.features.store import FeatureStore
+
+    made_of = codes.source.get("features")
+    if made_of is None:
+        return True
+    try:
+        store = FeatureStore.open(workspace.features)
+    except NotFoundError:
+        return True
+    return bool(store.digest() == made_of)
 
 
 def _warn_of_another_model(workspace: Workspace, model: str, progress: Progress) -> None:

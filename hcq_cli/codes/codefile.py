@@ -7,7 +7,7 @@ be searched as it is (`hcq query --codes FILE`) or indexed (`hcq index build`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
 from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.files import digest_bytes
 from hcq_cli.headers import decode
 from hcq_cli.packed_strings import PackedStrings
 
@@ -76,6 +77,18 @@ def relative_to(checkpoint: str, folder: Path) -> str:
     return os.path.relpath(Path(checkpoint).resolve(), folder.resolve())
 
 
+def source_of(features: str, segment_s: float | None, without: Iterable[str]) -> dict[str, Any]:
+    """What a code file of videos notes of what it was made of; where another would note the same, none need be made.
+
+    Args:
+        features: `FeatureStore.digest`.
+        segment_s: how long the time segments of a video may be; None for whole videos.
+        without: ids of videos that were left out because they are removed from the collection.
+    """
+    left_out = b"\0".join(id.encode("utf-8", "surrogateescape") for id in sorted(without))
+    return {"features": features, "segment_s": segment_s, "without": digest_bytes(left_out)}
+
+
 class NamesWriter:
     """Streams the ids and paths of a container's rows.
 
@@ -123,23 +136,32 @@ class CodeWriter:
         header: the model that made the codes, and their sizes.
         codebooks: float32 [S, K, d], s = level·M + m; unit codewords.
         scale: float32 [S]; a score is Σ_s scale[s] · ⟨chunk s of the query, codeword code[s]⟩.
+        source: what the codes were made of, see `CodeFile.source`.
 
     Raises:
         HcqError: the parts do not fit together.
     """
 
-    def __init__(self, path: Path, header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: CodeHeader,
+        codebooks: np.ndarray,
+        scale: np.ndarray,
+        source: Mapping[str, Any] | None = None,
+    ) -> None:
         problem = header.problem() or _misfit(header, codebooks, scale)
         if problem:
             raise HcqError(f"{path}: cannot write such codes: {problem}", "train a checkpoint anew: hcq train")
         self.path, self.header, self.videos = path, header, 0
-        self._codebooks, self._scale = codebooks, scale
+        self._codebooks, self._scale, self._source = codebooks, scale, dict(source or {})
 
     def __enter__(self) -> CodeWriter:
         with ExitStack() as stack:
             meta = {
                 **asdict(self.header),
                 "checkpoint_relative": relative_to(self.header.checkpoint, self.path.parent),
+                "source": self._source,
             }
             writer = stack.enter_context(ContainerWriter(self.path, FORMAT, meta))
             writer.add("codebooks", self._codebooks, "<f4")
@@ -211,6 +233,17 @@ class CodeFile:
         relative = self._container.meta.get("checkpoint_relative")
         beside = [self.path.parent / relative] if isinstance(relative, str) and relative else []
         return [*beside, Path(self.header.checkpoint)]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What the codes were made of, as `source_of` says it; empty in files of earlier versions."""
+        source = self._container.meta.get("source")
+        return source if isinstance(source, dict) else {}
+
+    @property
+    def digest(self) -> str:
+        """Of the file, as hex; known without reading it."""
+        return self._container.digest
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""

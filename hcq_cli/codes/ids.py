@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import PurePath
 
@@ -65,6 +65,23 @@ def spellings(wanted: str) -> list[str]:
     return list(dict.fromkeys([wanted, unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFD", wanted)]))
 
 
+def ids_called(ids: Iterable[PackedStrings], name: str) -> list[str]:
+    """The videos of `ids` that may be called `name` for short, without folder, without ending, or both; at most
+    `MOST_SUGGESTIONS` and one more, so that it is seen that there are too many."""
+    wanted = video_of(name).encode("utf-8", "surrogateescape").removeprefix(b"./")
+    needle, found = re.compile(re.escape(wanted)), dict[str, None]()
+    whole = re.compile(rb"(?:.*/)?" + re.escape(wanted) + rb"(?:\.[^./]+)?(?:#t=[^/#]*)?", re.DOTALL)
+    for part in ids if wanted else ():
+        # Through the bytes of all ids at once, as the few that hold the name need to be looked at one by one.
+        for match in needle.finditer(part.blob.data):
+            row = int(part.offsets.searchsorted(match.start(), "right")) - 1
+            if 0 <= row < len(part) and whole.fullmatch(part.raw(row)):
+                found[video_of(part[row])] = None
+                if len(found) > MOST_SUGGESTIONS:
+                    return list(found)
+    return list(found)
+
+
 def similar_ids(ids: Iterable[PackedStrings], wanted: str) -> list[str]:
     """At most `MOST_SUGGESTIONS` videos or captions of `ids` that are nearly `wanted`, the nearest first.
 
@@ -97,6 +114,12 @@ def _with_pattern(ids: PackedStrings, pattern: re.Pattern[bytes]) -> list[str]:
         if len(found) == MOST_CANDIDATES:
             break
     return list(found)
+
+
+def several_meant(name: str, called: Sequence[str]) -> str:
+    """A sentence that says which videos a short name may mean, as `ids_called` found them."""
+    many, more = (len(called), "") if len(called) <= MOST_SUGGESTIONS else ("several", ", …")
+    return f"{name!r} may be any of {many} videos: {', '.join(map(repr, called[:MOST_SUGGESTIONS]))}{more}"
 
 
 def did_you_mean(suggestions: list[str]) -> str:

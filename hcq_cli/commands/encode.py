@@ -72,10 +72,11 @@ def register(app: typer.Typer) -> None:
             done = api.encode_texts(
                 workspace, texts, checkpoint=ckpt, output=output, device=device, progress=progress
             )
-        session.console.result(_document(done), lambda: _print(session.console, done))
+        session.console.result(encoding_document(done), lambda: _print(session.console, done))
 
 
-def _document(done: EncodeResult) -> dict[str, Any]:
+def encoding_document(done: EncodeResult) -> dict[str, Any]:
+    """What was encoded, as --json prints it."""
     quantizer = done.config.quantizer
     return {
         done.kind: done.items,

@@ -114,7 +114,16 @@ def _listed(source: str | None) -> list[str]:
 def _extract(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> int:
     console, store = session.console, asked["store"]
     report = api.extract(session.workspace, paths, progress=console, **asked)
-    console.result(extraction_document(report, store), lambda: print_extraction(console, report, store))
+    step = session.workspace.next_step() if store == session.workspace.features else ""
+    if step.startswith("hcq query"):  # codes and index are there, and may be of other videos now
+        step = "hcq update" if report.new or report.changed or report.vanished.ids else ""
+
+    def show() -> None:
+        print_extraction(console, report, store)
+        if step:
+            console.note(f"next: {step}")
+
+    console.result({**extraction_document(report, store), "next": step}, show)
     return report.exit_code
 
 

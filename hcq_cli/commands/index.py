@@ -107,30 +107,35 @@ def add(session: Session, codes: CodesArgument = None, index: IndexOption = None
 
 def _report(session: Session, change: IndexChange, seconds: float) -> None:
     kind = change.kind
-    document = {
-        "index": change.index,
-        "generation": change.generation,
-        "videos": change.videos,
-        "added": change.added,
-        "removed": change.removed,
-        "segments": change.segments,
-        "seconds": seconds,
-    }
     replaced = f", {change.removed:,} replaced" if change.removed else ""
 
     def human() -> None:
         session.console.text(f"{change.index}: {change.videos:,} {kind} ({change.added:,} added{replaced})")
         session.console.note('search it: hcq query "…"' if kind == "videos" else SEARCH_TEXTS)
 
-    session.console.result(document, human)
+    session.console.result({**index_document(change), "seconds": seconds}, human)
+
+
+def index_document(change: IndexChange) -> dict[str, Any]:
+    """What a writer of an index did, as --json prints it."""
+    return {
+        "index": change.index,
+        "generation": change.generation,
+        "videos": change.videos,
+        "added": change.added,
+        "removed": change.removed,
+        "segments": change.segments,
+    }
 
 
 def remove(
     session: Session,
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids as `hcq query` prints them.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID…", help="Ids or paths as `hcq query` prints them, or short names.")
+    ],
     index: IndexOption = None,
 ) -> None:
-    """Make videos unfindable."""
+    """Make videos unfindable, for good: neither encode nor index build brings them back, but extract of the file."""
     change = api.remove_from_index(session.workspace, ids, index=index, progress=session.console)
     document = {
         "index": change.index,

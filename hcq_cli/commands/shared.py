@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from hcq_cli.console import Console
-from hcq_cli.errors import HcqError
+from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.settings import Settings
 from hcq_cli.workspace import Workspace
 
@@ -93,6 +93,16 @@ def _session(context: typer.Context, needs_settings: bool) -> Session:
     return Session(console, Workspace(root), settings.error)
 
 
+def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundError:
+    """An error about something of the workspace that is not there, with the first command that it waits for: where
+    there are no features, it helps nobody to be sent from the index to the codes and from there to the model."""
+    parts = (workspace.features, workspace.model, workspace.codes, workspace.index)
+    step = workspace.next_step()
+    if step.startswith("hcq query") or not error.message.startswith(tuple(f"{part}:" for part in parts)):
+        return error
+    return NotFoundError(error.message, step)
+
+
 def shared_options(
     context: typer.Context,
     workspace: WorkspaceOption = None,
@@ -130,7 +140,11 @@ def command(
             own_arguments = {key: value for key, value in arguments.items() if key not in ("context", *SHARED)}
             if offline:  # read when the client is imported, which no command does before it runs
                 os.environ["HF_HUB_OFFLINE"] = "1"
-            function(_session(arguments["context"], needs_settings), **own_arguments)
+            session = _session(arguments["context"], needs_settings)
+            try:
+                function(session, **own_arguments)
+            except NotFoundError as error:
+                raise _with_first_step(error, session.workspace) from error
 
         # Typer reads options off a function's signature. The wrapper gets one that has the command's own options and
         # the shared ones, so that no command need name these.

@@ -185,7 +185,12 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
     def change(before: Collection) -> Collection:
         if not inputs.folders:  # files alone: no folder was asked anything
             return before
-        asked = {"experts": list(names), "sample_fps": options.sample_fps, "max_seconds": options.max_seconds}
+        asked = {
+            "experts": list(names),
+            "everything": inputs.everything,
+            "sample_fps": options.sample_fps,
+            "max_seconds": options.max_seconds,
+        }
         return replace(before, roots=tuple(dict.fromkeys([*before.roots, *inputs.roots])), asked=asked)
 
     return change_collection(options.store, change)

@@ -16,6 +16,7 @@ only some experts, and then the others are taken from older rows of the same con
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -31,7 +32,7 @@ from hcq_cli.features.hdf5_layout import ExpertKey, as_bytes
 from hcq_cli.features.incoming import list_incoming, open_incoming
 from hcq_cli.features.manifest import entries_of, generations, need_folders, open_shards
 from hcq_cli.features.open_files import OpenFiles
-from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord
+from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord, text_key
 from hcq_cli.features.shard import Shard, TokenRange
 from hcq_cli.features.transcripts import Transcript, read_transcripts
 from hcq_cli.files import Manifest
@@ -191,6 +192,20 @@ class FeatureStore:
         """
         rows = np.array([row for row in map(self.row, ids) if row is not None], np.int64)
         return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
+
+    def digest(self) -> str:
+        """What says whether codes were made of these very features, as hex: of which videos, where their files lie,
+        of what content and identity; in whatever shards and order they are."""
+        catalog, state = self.catalog, hashlib.blake2b(digest_size=16)
+        rows = np.argsort(catalog.column("videos/key")[catalog.newest])
+        for name in ("key", "path_key", "content_key"):
+            state.update(catalog.column(f"videos/{name}")[catalog.newest][rows].astype("<u8").tobytes())
+        for name in self.experts:
+            latest = self.latest(name)
+            kinds = np.array([text_key(f"{name} {kind.dim} {kind.identity}") for kind in latest.kinds], np.uint64)
+            held = np.where(latest.kind >= 0, kinds[latest.kind], np.uint64(0))
+            state.update(held[rows].astype("<u8").tobytes() + latest.state[rows].tobytes())
+        return state.hexdigest()
 
     # Features
 

@@ -111,6 +111,7 @@ class Inputs:
         folders: those searched that hold any video, as the collection calls them, each with what of it could not be
             listed.
         roots: of the collection, with the folders that were named.
+        everything: whether trash and previews were taken in.
     """
 
     videos: list[InputVideo] = field(default_factory=list)
@@ -119,6 +120,7 @@ class Inputs:
     named: frozenset[str] = frozenset()
     folders: dict[str, list[str]] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
+    everything: bool = False
 
 
 def read_list(data: bytes) -> list[str]:
@@ -156,7 +158,13 @@ def find_inputs(
             told if every_name else "the list of videos is empty", "give a folder of videos, a file, or --from LIST"
         )
     return Inputs(
-        _distinct(search.found), unusable, search.passed_over, named, search.folders, tuple(search.roots.folders)
+        _distinct(search.found),
+        unusable=unusable,
+        passed_over=search.passed_over,
+        named=named,
+        folders=search.folders,
+        roots=tuple(search.roots.folders),
+        everything=everything,
     )
 
 

@@ -7,14 +7,14 @@ measured by.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.codes.codefile import CodeHeader, CodeWriter
+from hcq_cli.codes.codefile import CodeHeader, CodeWriter, source_of
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.dataset import has_tokens
@@ -79,6 +79,7 @@ def encode_store(
     path: Path,
     done: Progress = lambda count: None,
     segment_s: float | None = None,
+    without: Collection[str] = (),
 ) -> Written:
     """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
 
@@ -88,6 +89,7 @@ def encode_store(
         path: of the code file.
         done: told of progress.
         segment_s: longer videos are cut into time segments of at most so many seconds, each with codes of its own.
+        without: ids of videos that were taken out of the collection.
 
     Raises:
         HcqError: the store lacks every expert of the model, or has features of another width.
@@ -97,9 +99,11 @@ def encode_store(
     warnings, left_out, items = [*store.warnings, *expert_warnings(model, store)], 0, 0
     # By id, not as they lie in the store, which depends on which worker was done first: then the same features give
     # the same batches, and with them the same file to the last bit.
-    by_id = np.array(sorted(range(len(store)), key=list(store.ids).__getitem__), np.int64)
-    with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale) as writer:
-        for at in in_order(len(store), VIDEOS_AT_ONCE):
+    ids = list(store.ids)
+    by_id = np.array(sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__), np.int64)
+    source = source_of(store.digest(), segment_s, without)
+    with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source) as writer:
+        for at in in_order(len(by_id), VIDEOS_AT_ONCE):
             rows = by_id[at]
             there = has_tokens(store, rows, experts).any(1)
             left_out += int((~there).sum())

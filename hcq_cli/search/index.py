@@ -94,6 +94,8 @@ class IndexManifest:
         ivf: name of the file with the inverted lists that all segments lie by, or empty.
         text_encoder: the exported text encoder of the model, if there is one.
         digests: of the files, by name (`Container.digest`); empty in what an earlier hcq wrote.
+        sources: the code files that it was made of, as seen from the index folder, each with its digest; empty in
+            what an earlier hcq wrote.
     """
 
     header: CodeHeader
@@ -104,6 +106,7 @@ class IndexManifest:
     ivf: NameOrNone = field(default="", metadata={JSON: "partition"})
     text_encoder: TextEncoderEntry | None = field(default=None, metadata={JSON: "tower"})
     digests: dict[str, Digest] = field(default_factory=dict)
+    sources: dict[str, Digest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if problem := self.header.problem():

@@ -35,6 +35,7 @@ def build(
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
     text_encoder: TextEncoderExporter = lambda folder, suffix: None,
+    without: Iterable[str] = (),
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -48,6 +49,7 @@ def build(
         progress: told the videos written.
         wait_s: how long to wait for another writer, seconds.
         text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
+        without: ids of videos that shall not be found though the files hold them.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -72,7 +74,7 @@ def build(
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
         manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
-        return draft.publish(manifest)
+        return _publish(draft, manifest, files, without)
 
 
 def add(
@@ -82,6 +84,7 @@ def add(
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
     text_encoder: TextEncoderExporter = lambda folder, suffix: None,
+    without: Iterable[str] = (),
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
     the two was cut. The arguments are those of `build`.
@@ -102,7 +105,20 @@ def add(
         manifest = index.manifest
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
             manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
-        return draft.publish(manifest)
+        return _publish(draft, manifest, files, without)
+
+
+def _publish(
+    draft: IndexDraft, manifest: IndexManifest, files: Sequence[CodeFile], without: Iterable[str]
+) -> IndexChange:
+    """Publish what was made of code files, and name these."""
+    replaced = draft.removed
+    for video_id in without:
+        draft.remove(video_id)
+    sources = {relative_to(str(file.path), draft.folder): file.digest for file in files}
+    change = draft.publish(replace(manifest, sources={**manifest.sources, **sources}))
+    # Rows that shall not be found count as never added, not as replaced by others.
+    return replace(change, added=change.added - (change.removed - replaced), removed=replaced)
 
 
 def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> IndexChange:

@@ -7,10 +7,11 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.codes.ids import did_you_mean, segment_start, similar_ids, spellings, video_of
+from hcq_cli.codes.ids import did_you_mean, ids_called, segment_start, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
@@ -182,9 +183,30 @@ def _best_hits(collection: SearchableCodes, found: TopK, query: int, k: int) -> 
 
 
 def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
-    """An id as the collection spells its accents, and its rows; no rows where it is not there."""
-    looked_up = ((spelling, collection.rows_of(spelling)) for spelling in spellings(item_id))
-    return next((found for found in looked_up if found[1]), (item_id, []))
+    """An id as the collection has it, and its rows; no rows where it is not there.
+
+    Args:
+        collection: to look in.
+        item_id: as a person may give it: with other accents, as the path of its file, without folder or ending.
+
+    Raises:
+        UsageError: several videos may be meant.
+    """
+    # A path ends in the id: each of its ends that is an id is looked up, and counts if that video lies there.
+    path, parts = os.path.normpath(Path(item_id).absolute()), Path(item_id).parts
+    ends = ["/".join(parts[at:]) for at in range(1, len(parts))]
+    for name in [*spellings(item_id), *(spelling for end in ends for spelling in spellings(end))]:
+        rows = collection.rows_of(name)
+        if rows and (name not in ends or _lies_at(collection.name(rows[0])[1], path, item_id)):
+            return name, rows
+    called = [] if segment_start(item_id) is not None else ids_called(collection.ids(), item_id)
+    if len(called) > 1:
+        raise UsageError(several_meant(item_id, called), "give the whole id")
+    return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
+
+
+def _lies_at(path: str, *wanted: str) -> bool:
+    return any(path == name or path.endswith("/" + name.removeprefix("./")) for name in wanted)
 
 
 def search_like(

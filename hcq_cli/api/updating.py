@@ -1,0 +1,168 @@
+"""A collection brought up to date in one go: `hcq update`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from hcq_cli.api.encoding import EncodeResult, encode
+from hcq_cli.api.extraction import ExtractionSettings, extract
+from hcq_cli.api.indexing import add_to_index, build_index
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.collection import Collection, read_collection
+from hcq_cli.errors import NotFoundError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.codes.codefile import CodeFile
+    from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.search.index_writer import IndexChange
+
+TRAIN = "hcq train --captions captions.jsonl"
+"""What a collection without a model needs next."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What was done at each step.
+
+    Args:
+        extracted: report of the extraction: what is new, changed, renamed, gone, failed.
+        encoded: of the codes made anew; None where they were current, or there is no model.
+        indexed: of the index made anew; None where it was current, or there are no codes.
+        next: the command that is to be run before the rest can be done; empty where all is done.
+    """
+
+    extracted: ExtractReport
+    encoded: EncodeResult | None
+    indexed: IndexChange | None
+    next: str = ""
+
+
+def update(
+    workspace: Workspace,
+    folders: Iterable[str | PathLike[str]] = (),
+    *,
+    experts: str | Sequence[str] | None = None,
+    preset: str | None = None,
+    everything: bool | None = None,
+    segment_s: float | None = None,
+    progress: Progress = SILENT,
+    **settings: Unpack[ExtractionSettings],
+) -> Updated:
+    """Bring features, codes and index up to date with the files; only what is needed is done.
+
+    Without a model only features are brought up to date, and `next` says what makes one: call it again then.
+
+    Args:
+        workspace: whose collection it is.
+        folders: to look at; default: all that were extracted before.
+        experts, preset: as `extract` takes them; default: those that folders were last extracted with.
+        everything: take in trash and previews; default: as last time.
+        segment_s: cut longer videos in segments of at most so many seconds; default: as the codes are cut now.
+        progress: told of every step.
+        settings: see `ExtractionSettings`; the store is the workspace's.
+
+    Raises:
+        NotFoundError: no folder was extracted yet, or none of them can be reached.
+        LockedError: another process writes to the workspace.
+        HcqError: as `extract`, `encode` and `build_index`.
+    """
+    collection = read_collection(workspace.features)
+    asked = _asked(workspace, collection)
+    if experts is None and preset is None:
+        experts = asked["experts"]
+    settings["store"] = workspace.features
+    settings["sample_fps"] = settings.get("sample_fps") or asked["sample_fps"]
+    settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
+    report = extract(
+        workspace,
+        [fspath(folder) for folder in folders] or _reachable(collection, progress),
+        experts=experts,
+        preset=preset or "classic",
+        everything=asked["everything"] if everything is None else everything,
+        progress=progress,
+        **settings,
+    )
+    codes, encoded = _bring_codes(workspace, segment_s, progress)
+    if codes is None:
+        return Updated(report, None, None, TRAIN)
+    return Updated(report, encoded, _bring_index(workspace, codes, progress))
+
+
+def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
+    """How folders were last extracted; of a store that does not say so, by the experts that it has."""
+    asked: dict[str, Any] = {"sample_fps": None, "max_seconds": None, "everything": False, **collection.asked}
+    if "experts" not in asked:
+        from experts.registry import presets
+        from hcq_cli.features.store import FeatureStore
+
+        held = FeatureStore.snapshot(workspace.features).experts
+        asked["experts"] = [name for name in presets["classic"] if name in held] or None
+    return asked
+
+
+def _reachable(collection: Collection, progress: Progress) -> list[str]:
+    """The folders of a collection that are there; of the others it is said that they stay as they are."""
+    if not collection.roots:
+        raise NotFoundError("no folder has been extracted yet", "hcq update FOLDER")
+    there = [root for root in collection.roots if Path(root).is_dir()]
+    for root in collection.roots:
+        if root not in there:
+            progress.warn(f"{root}: is not there (a drive that is not plugged in?); its videos stay as they are")
+    if not there:
+        raise NotFoundError("none of the collection's folders is there", "plug in their drive, or hcq update FOLDER")
+    return there
+
+
+def _bring_codes(
+    workspace: Workspace, segment_s: float | None, progress: Progress
+) -> tuple[CodeFile | None, EncodeResult | None]:
+    """The codes of the features as they are now, and what was done for that; no codes where there is no model."""
+    from hcq_cli.codes.codefile import open_codes, source_of
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import model_hash
+
+    try:
+        model = model_hash(workspace.model)
+    except NotFoundError:
+        return None, None
+    try:
+        codes: CodeFile | None = open_codes(workspace.codes)
+    except NotFoundError:
+        codes = None
+    if codes is not None:
+        segment_s = segment_s or codes.source.get("segment_s")
+        store = FeatureStore.open(workspace.features)
+        wanted = source_of(store.digest(), segment_s, read_collection(workspace.features).removed)
+        if (codes.header.model_hash, codes.source) == (model, wanted):
+            return codes, None
+    encoded = encode(workspace, segment_s=segment_s, progress=progress)
+    return open_codes(encoded.codes), encoded
+
+
+def _bring_index(workspace: Workspace, codes: CodeFile, progress: Progress) -> IndexChange | None:
+    """Make the index anew, unless it was made of these codes; codes of other files that are in it stay in it."""
+    from hcq_cli.codes.codefile import relative_to
+    from hcq_cli.search.index import Index
+
+    try:
+        index = Index.open(workspace.index)
+    except NotFoundError:
+        return build_index(workspace, progress=progress)
+    sources, own = index.manifest.sources, relative_to(str(codes.path), workspace.index)
+    if sources.get(own) == codes.digest and index.header.model_hash == codes.header.model_hash:
+        return None
+    others = [workspace.index / name for name in sources if name != own]
+    if all(path.is_file() for path in others):
+        text_side = index.manifest.text_encoder.precision if index.manifest.text_encoder else "float32"
+        every = [workspace.codes, *others] if others else []
+        return build_index(workspace, every, text_side=text_side, progress=progress)
+    progress.warn(
+        f"{workspace.index}: also holds codes of files that are no longer there, so it is added to, and what is gone "
+        "from the collection stays in it: hcq index build"
+    )
+    return add_to_index(workspace, progress=progress)

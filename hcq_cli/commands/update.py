@@ -1,0 +1,101 @@
+"""`hcq update`: features, codes and index brought up to date in one go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import hcq_cli as api
+from hcq_cli.commands.encode import encoding_document
+from hcq_cli.commands.extract import (
+    Device,
+    KeepMissing,
+    RetryFailed,
+    Timeout,
+    Workers,
+    extraction_document,
+    print_extraction,
+)
+from hcq_cli.commands.index import index_document
+from hcq_cli.commands.shared import VERBS, Session, command
+
+if TYPE_CHECKING:
+    from hcq_cli.api.updating import Updated
+
+EXAMPLES = ["hcq update", "hcq update videos/", "hcq update --keep-missing --json"]
+
+Folders = Annotated[
+    list[str] | None, typer.Argument(metavar="[FOLDER]…", help="Default: all that were extracted before.")
+]
+Experts = Annotated[str | None, typer.Option(metavar="LIST", help="Default: those of the last time.")]
+Preset = Annotated[str | None, typer.Option(metavar="classic|neural", help="Default: the experts of the last time.")]
+Segment = Annotated[
+    float | None, typer.Option("--segment-s", min=1, help="As hcq encode; default: as the codes are.")
+]
+Everything = Annotated[
+    bool | None,
+    typer.Option("--everything/--no-everything", help="Trash, previews, systems' copies; default: as last time."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq update` to the command line."""
+
+    @command(app, "update", panel=VERBS, examples=EXAMPLES)
+    def update(
+        session: Session,
+        folders: Folders = None,
+        experts: Experts = None,
+        preset: Preset = None,
+        workers: Workers = None,
+        device: Device = "auto",
+        timeout_s: Timeout = None,
+        segment_s: Segment = None,
+        retry_failed: RetryFailed = False,
+        keep_missing: KeepMissing = False,
+        everything: Everything = None,
+    ) -> None:
+        """Bring features, codes and index up to date with what is new, changed, renamed and gone, in one go.
+
+        Only what is needed is done, so it may run every night. Exit codes are those of hcq extract.
+        """
+        done = api.update(
+            session.workspace,
+            folders or (),
+            experts=experts,
+            preset=preset,
+            everything=everything,
+            segment_s=segment_s,
+            progress=session.console,
+            workers=workers,
+            device=device,
+            timeout_s=timeout_s,
+            retry_failed=retry_failed,
+            keep_missing=keep_missing,
+        )
+        found = extraction_document(done.extracted, session.workspace.features)
+        document = {
+            **{key: found[key] for key in ("new", "changed", "renamed", "deleted", "missing", "failed", "warnings")},
+            "extract": found,
+            "encode": encoding_document(done.encoded) if done.encoded else None,
+            "index": index_document(done.indexed) if done.indexed else None,
+            "next": done.next,
+        }
+        session.console.result(document, lambda: _print(session, done))
+        if done.extracted.exit_code:
+            raise typer.Exit(done.extracted.exit_code)
+
+
+def _print(session: Session, done: Updated) -> None:
+    console, report = session.console, done.extracted
+    print_extraction(console, report, session.workspace.features)
+    counts = {"new": report.new, "changed": report.changed, "renamed": len(report.vanished.renamed)}
+    counts["gone"] = len(report.vanished.deleted)
+    console.text(" · ".join(f"{count:,} {name}" for name, count in counts.items()))
+    if done.next:
+        console.note(f"next: {done.next}, then hcq update")
+        return
+    console.text(f"codes {f'made anew: {done.encoded.items:,} videos' if done.encoded else 'as they were'}")
+    console.text(f"index {f'made anew: {done.indexed.videos:,} rows' if done.indexed else 'as it was'}")
+    console.note('search it: hcq query "…"')

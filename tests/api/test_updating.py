@@ -1,0 +1,199 @@
+"""A folder that changes, brought up to date day by day, ends as if it had been made at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from followed_folder import FollowedFolder
+from store_contents import contents
+
+import hcq_cli as hcq
+from hcq_cli.codes.codefile import open_codes
+from hcq_cli.errors import NotFoundError
+from hcq_cli.workspace import Workspace
+
+
+class Serial:
+    """Stands for the pool of workers: the experts run in this process, which need not be started."""
+
+    def __init__(self, experts, names, options, videos) -> None:
+        from serial_executor import SerialExecutor
+
+        for expert in experts:
+            expert.prepare("cpu")
+        self._executor = SerialExecutor(experts, options)
+
+    def __enter__(self):
+        return self._executor
+
+    def __exit__(self, *failure) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcq_cli.extraction.extract.WorkerPool", Serial)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights that knows the expert audio."""
+    import torch
+
+    from hcq_cli.extraction.options import load_experts
+    from hcq_cli.model import checkpoint, text
+    from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig
+    from hcq_cli.model.hcq import HCQ
+
+    torch.manual_seed(0)
+    config = ModelConfig(
+        width=16,
+        levels=2,
+        text=TextConfig(layers=1, heads=2, width=16, ffn=16),
+        quantizer=QuantizerConfig(codebooks=2, codewords=16),
+        experts={"audio": ExpertConfig(load_experts(["audio"])[0].dim)},
+    )
+    encoder = text.build(config.text, ["a dog barks", "a man cooks"])
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    checkpoint.save(folder, HCQ(config, encoder.transformer), encoder)
+    return folder
+
+
+class Life(FollowedFolder):
+    """A workspace beside the folder."""
+
+    def __init__(self, place: Path, model: Path) -> None:
+        super().__init__(place)
+        self.workspace = Workspace(place / ".hcq")
+        self.store = self.workspace.features
+        self.workspace.root.mkdir()
+        self.workspace.model.symlink_to(model)
+
+    def update(self, *names: str, **options):
+        options.setdefault("experts", ["audio"])
+        return hcq.update(self.workspace, [self.place / name for name in names], **options)
+
+    def answers(self) -> list[tuple[str, float, str]]:
+        hits = hcq.Searcher(self.workspace).text("a dog barks", k=100).hits
+        return sorted((hit.id, round(hit.score, 6), hit.path) for hit in hits)
+
+
+def as_if_made_at_once(life: Life, tmp_path: Path) -> None:
+    fresh = Workspace(tmp_path / "fresh")
+    fresh.root.mkdir()
+    fresh.model.symlink_to(life.workspace.model.resolve())
+    hcq.update(fresh, [life.place / "in"], experts=["audio"])
+    assert contents(life.workspace.features) == contents(fresh.features)
+    day, once = open_codes(life.workspace.codes), open_codes(fresh.codes)
+    assert list(day.ids) == list(once.ids) and list(day.paths) == list(once.paths)
+    assert np.array_equal(day.codes, once.codes)
+    made_at_once = replace_workspace(life, fresh)
+    assert life.answers() == made_at_once.answers() and len(life.answers()) == len(day)
+
+
+def replace_workspace(life: Life, workspace: Workspace) -> Life:
+    other = object.__new__(Life)
+    other.workspace = workspace
+    return other
+
+
+@pytest.fixture
+def life(tmp_path: Path, model: Path) -> Life:
+    return Life(tmp_path, model)
+
+
+def test_a_week(life: Life, tmp_path: Path) -> None:
+    life.add(*(f"in/clip{at}.mp4" for at in range(4)))
+    first = life.update("in")
+    assert (first.extracted.new, first.encoded.items, first.indexed.videos, first.next) == (4, 4, 4, "")
+    nothing = life.update(experts=None)
+    assert (nothing.extracted.skipped, nothing.encoded, nothing.indexed) == (4, None, None)
+    life.add("in/new.mp4", "in/june/a.mp4", "in/june/b.mp4")
+    assert life.update().indexed.videos == 7
+    (tmp_path / "in/clip0.mp4").rename(tmp_path / "in/renamed.mp4")
+    (tmp_path / "in/clip1.mp4").unlink()
+    (tmp_path / "in/june").rename(tmp_path / "in/summer")
+    last = life.update(experts=None).extracted
+    assert (len(last.vanished.renamed), last.vanished.deleted, last.extracted) == (3, ["clip1.mp4"], 0)
+    as_if_made_at_once(life, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_month(life: Life, tmp_path: Path) -> None:
+    life.add(*(f"in/start{at:02}.mp4" for at in range(20)))
+    life.update("in")
+    for day in range(1, 31):
+        life.add(f"in/day{day:02}.mp4")
+        if day == 5:
+            for at in range(3):
+                (tmp_path / f"in/start{at:02}.mp4").rename(tmp_path / f"in/best-of-{at}.mp4")
+        if day == 12:
+            (tmp_path / "in/holiday").mkdir()
+            for at in range(8, 12):
+                (tmp_path / f"in/day{at:02}.mp4").rename(tmp_path / f"in/holiday/{at}.mp4")
+        if day == 17:
+            (tmp_path / "in/start07.mp4").unlink()
+            (tmp_path / "in/day16.mp4").unlink()
+        if day == 23:
+            (tmp_path / "in/holiday").rename(tmp_path / "in/alps")
+        report = life.update(experts=None).extracted
+        assert (report.extracted, report.failed) == (1, [])
+    as_if_made_at_once(life, tmp_path)
+
+
+def test_what_is_removed_stays_out_until_it_is_named(life: Life, tmp_path: Path) -> None:
+    life.add(*(f"in/clip{at}.mp4" for at in range(4)))
+    life.update("in")
+    hcq.remove_from_index(life.workspace, [str(tmp_path / "in/clip2.mp4")])
+    hcq.remove_features(life.workspace, ["clip3"])
+    hcq.build_index(life.workspace)
+    assert [id for id, *_ in life.answers()] == ["clip0.mp4", "clip1.mp4"]
+    assert life.update().extracted.removed == 2
+    assert [id for id, *_ in life.answers()] == ["clip0.mp4", "clip1.mp4"]
+    hcq.extract(life.workspace, [tmp_path / "in/clip2.mp4"], experts=["audio"])
+    life.update()
+    assert [id for id, *_ in life.answers()] == ["clip0.mp4", "clip1.mp4", "clip2.mp4"]
+
+
+def test_codes_of_other_files_stay_in_the_index(life: Life, tmp_path: Path) -> None:
+    life.add("in/a.mp4", "other/b.mp4")
+    life.update("in")
+    other = Workspace(tmp_path / "w2")
+    hcq.extract(other, [tmp_path / "other"], experts=["audio"])
+    more = hcq.encode(other, checkpoint=life.workspace.model, output=tmp_path / "more.hcq").codes
+    hcq.add_to_index(life.workspace, [more])
+    life.add("in/c.mp4")
+    life.update()
+    assert [id for id, *_ in life.answers()] == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+def test_older_codes_are_warned_of(life: Life, told) -> None:
+    life.add("in/a.mp4")
+    life.update("in")
+    life.add("in/b.mp4")
+    hcq.extract(life.workspace, [life.place / "in"], experts=["audio"])
+    hcq.build_index(life.workspace, progress=told)
+    assert any("made of other features" in warning for warning in told.warnings)
+
+
+def test_without_a_model_features_are_brought_and_what_is_next_is_said(life: Life) -> None:
+    life.workspace.model.unlink()
+    life.add("in/a.mp4")
+    done = life.update("in")
+    assert (done.extracted.new, done.encoded, done.indexed) == (1, None, None)
+    assert done.next.startswith("hcq train")
+
+
+def test_folders_that_are_away(life: Life, tmp_path: Path, told) -> None:
+    with pytest.raises(NotFoundError, match="no folder has been extracted"):
+        life.update()
+    life.add("in/a.mp4", "drive/b.mp4")
+    life.update("in", "drive")
+    (tmp_path / "drive").rename(tmp_path / "away")
+    assert life.update(progress=told).extracted.videos == 1 and "drive" in told.warnings[0]
+    assert [id for id, *_ in life.answers()] == ["a.mp4", "b.mp4"]
+    (tmp_path / "in").rename(tmp_path / "gone")
+    with pytest.raises(NotFoundError, match="none of the"):
+        life.update()
