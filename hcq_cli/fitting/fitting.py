@@ -102,7 +102,9 @@ def fit(
         sentences = _read(network, caption_encoder, generic_sentences())
         _balance(network, sentences)
         asked = network.query(sentences)
-        vectors = torch.cat([network.embed_videos(batch) for batch in _batches(network, store, rows, done)])
+        found = torch.cat([network.found(batch) for batch in _batches(network, store, rows, done)])
+        network.centre.copy_(found.mean(0))
+        vectors = (found - network.centre)[:, None]
         error = _fit_quantizer(network, vectors, asked)
     with writer_lock(run):
         fitted = {"sources": [source.expert for source in sources], "videos": len(rows), "error": error}

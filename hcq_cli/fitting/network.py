@@ -6,6 +6,9 @@ what a single class says clearly, so beside it stand the classes themselves: how
 how near each is to the query, the nearest counting by far the most. Both are inner products, so one vector holds
 both, and a product quantizer takes it as it takes any.
 
+The mean video is taken from every video, and queries are brought to length 1. Neither changes what comes first, and
+it makes scores of different queries comparable: how far a video stands out of the collection (`confidence.py`).
+
 Letters: B texts or videos, T tokens, C classes, E width of a sentence vector, D of the whole vector.
 """
 
@@ -105,9 +108,11 @@ class FittedEncoder(DualEncoder):
     """
 
     quantizer: ProductQuantizer
+    centre: Tensor
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
+        self.register_buffer("centre", torch.zeros(config.width))
         concepts = {name: expert for name, expert in config.experts.items() if expert.reads != "sentences"}
         self.concepts = nn.ModuleDict({name: Concepts(each, text_encoder.hidden) for name, each in concepts.items()})
         used = text_encoder.hidden + sum(part.axes for part in self.parts().values())
@@ -132,16 +137,20 @@ class FittedEncoder(DualEncoder):
         return self.query(self.embed_sentences(ids, mask, special))
 
     def query(self, sentences: Tensor) -> Tensor:
-        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D]."""
+        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1."""
         parts = [sentences]
         for name, concepts in self.parts().items():
             # Balanced: where queries vary less, so may the codes err more; what is taken here is given to the videos.
             near = concepts.nearest(sentences) * (self.config.experts[name].weight / concepts.balance)
             parts.append(concepts.fold(near))
-        return F.pad(torch.cat(parts, 1), (0, self.spare))[:, None]
+        return F.pad(F.normalize(torch.cat(parts, 1), dim=1), (0, self.spare))[:, None]
 
     def embed_videos(self, videos: VideoTensors) -> Tensor:
-        """See `DualEncoder.embed_videos`; [B, 1, D]. Of an expert that a video lacks nothing is known: zeros."""
+        """See `DualEncoder.embed_videos`; [B, 1, D], less the mean video."""
+        return (self.found(videos) - self.centre)[:, None]
+
+    def found(self, videos: VideoTensors) -> Tensor:
+        """What the experts found in videos: [B, D]. Of an expert that a video lacks nothing is known: zeros."""
         meaning, shares = torch.zeros(()), []
         for name, expert in self.config.experts.items():
             features, mask = videos.features[name], videos.mask[name]
@@ -153,4 +162,4 @@ class FittedEncoder(DualEncoder):
             else:
                 vector = (F.normalize(features, dim=-1) * mask[..., None]).sum(1)
             meaning = meaning + expert.weight * F.normalize(vector, dim=1)
-        return F.pad(torch.cat([F.normalize(meaning, dim=1), *shares], 1), (0, self.spare))[:, None]
+        return F.pad(torch.cat([F.normalize(meaning, dim=1), *shares], 1), (0, self.spare))

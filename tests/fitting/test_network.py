@@ -62,6 +62,8 @@ def test_a_video_is_what_its_classes_mean_and_which_they_are() -> None:
         assert row[HIDDEN : HIDDEN + CLASSES] == pytest.approx(0.5 * unit(strength), abs=1e-5)
         assert not row[HIDDEN + CLASSES :].any()
     assert not videos(network, features, [0, 0]).any()
+    network.centre.fill_(0.25)
+    assert videos(network, features, [3, 2]) == pytest.approx(found - 0.25)
 
 
 def test_a_query_is_its_sentence_and_the_classes_it_is_near_to() -> None:
@@ -71,8 +73,9 @@ def test_a_query_is_its_sentence_and_the_classes_it_is_near_to() -> None:
     found = network.query(sentences)[:, 0].numpy()
     likeness = sentences.numpy() @ part.names.numpy().T
     shares = np.exp(likeness / TEMPERATURE) / np.exp(likeness / TEMPERATURE).sum(1, keepdims=True)
-    assert found[:, :HIDDEN] == pytest.approx(sentences.numpy())
-    assert found[:, HIDDEN : HIDDEN + CLASSES] == pytest.approx(0.7 * likeness * shares / 0.5, abs=1e-5)
+    whole = np.concatenate([sentences.numpy(), 0.7 * likeness * shares / 0.5], 1)
+    assert found[:, : HIDDEN + CLASSES] == pytest.approx(unit(whole), abs=1e-5)
+    assert not found[:, HIDDEN + CLASSES :].any()
 
 
 def test_a_sentence_is_the_mean_over_all_its_tokens() -> None:
