@@ -7,9 +7,10 @@
                  every 1 MiB block
 
 The header comes last so that sections of unknown length can be streamed; the prelude, written after everything
-else, ties it together. Any truncation and any changed bit of prelude or header is refused on opening; the sections
-are checked by `verify`, block by block in bounded memory, or when one is `read` whole. It is the one container of
-hcq: code files, exported text encoders and all files of an index are such files, each of a format name of its own.
+else, ties it together. Any truncation is refused on opening, and any changed bit of prelude, header or a section of
+a single block; larger sections are checked by `verify`, in bounded memory, or when one is `read` whole. It is the one
+container of hcq: code files, exported text encoders and all files of an index are such files, each of a format name
+of its own.
 """
 
 from __future__ import annotations
@@ -252,6 +253,11 @@ class Container:
             raise self._damaged(f"its header makes no sense ({error})") from error
         if digest and digest != self.digest:
             raise self._damaged("is sound, but not the file that belongs here: it is of another build")
+        # A wrong name or number is a wrong answer: what takes no time to check is not left to `verify`.
+        self._checked: set[str] = set()
+        for name, section in self.sections.items():
+            if section.nbytes <= BLOCK_BYTES:
+                self.check(name)
 
     @property
     def nbytes(self) -> int:
@@ -308,12 +314,14 @@ class Container:
     def read(self, name: str, dtype: str, row_shape: tuple[int, ...] = ()) -> np.ndarray:
         """A verified copy of a (small) section."""
         array = self.map(name, dtype, row_shape)
-        self._verify_section(name, lambda _: None)
+        self.check(name)
         return array.copy()
 
     def check(self, name: str) -> None:
-        """Check every byte of one section. Raises DamagedError."""
-        self._verify_section(name, lambda _: None)
+        """Check every byte of one section, if it has not been yet. Raises DamagedError."""
+        if name not in self._checked:
+            self._verify_section(name, lambda _: None)
+            self._checked.add(name)
 
     def is_in_place(self) -> bool:
         """Whether the file that is open here still lies at its path, and no other that took its place."""

@@ -104,6 +104,38 @@ def test_flipped_bits_of_a_body_are_found_by_verify(tmp_path: Path, lists: int) 
     Index.open(index).verify()
 
 
+def answers(folder: Path) -> list[object]:
+    """What a person sees of an index and a code file."""
+    index, file = Index.open(folder / "index"), SearchableCodeFile(folder / "a.hcq")
+    found = [search_levels(each, ["", ""], random_levels(2), 60)[0].hits for each in (index, file)]
+    return [*found, index.rows_of("v3.mp4"), file.rows_of("v3.mp4"), index.videos, index.info().video_segments]
+
+
+@listed
+def test_a_flipped_bit_is_refused_on_opening_or_changes_no_answer(tmp_path: Path, lists: int) -> None:
+    """Padding alone is left to `verify`, in files as small as these."""
+    index, rng = small_index(tmp_path, lists, planted), np.random.default_rng(1)
+    right, refused = answers(tmp_path), 0
+    kinds = {path.name.split("-")[0]: path for path in [tmp_path / "a.hcq", *files_of(index)]}
+    flips = 200 if SLOW else 20
+    for path in kinds.values():
+        raw = path.read_bytes()
+        for _ in range(flips):
+            with changed(path, flipped(raw, int(rng.integers(len(raw))), int(rng.integers(8)))):
+                try:
+                    found = answers(tmp_path)
+                    encoder = Index.open(index).text_encoder()  # which opens its file
+                    assert found == right and encoder is not None
+                except DamagedError as error:
+                    assert path.name in error.message
+                    refused += 1
+                    continue
+                with pytest.raises(DamagedError, match=path.name):
+                    Index.open(index).verify()
+                    open_codes(tmp_path / "a.hcq").verify()
+    assert refused > 0.8 * flips * len(kinds)
+
+
 @listed
 def test_every_truncation_is_a_named_error(tmp_path: Path, lists: int) -> None:
     index = small_index(tmp_path, lists)
