@@ -188,7 +188,10 @@ def open_media(decoders: Sequence[Decoder], path: str, see: bool, hear_hz: Seque
     reasons: list[CannotOpenError] = []
     for decoder in decoders:
         try:
-            return decoder.name, decoder.open(path, see, hear_hz)
+            media = decoder.open(path, see, hear_hz)
+            if reasons:
+                media.warnings.append(f"read by {decoder.name}: {reasons[0]}")
+            return decoder.name, media
         except CannotOpenError as error:
             reasons.append(error)
     raise reasons[0]  # the others are only a second opinion

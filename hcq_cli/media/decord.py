@@ -78,12 +78,16 @@ class DecordMedia:
         self.has_picture = self._sound is None or self._sound.has_picture
         self.has_sound = self._sound is not None and self._sound.has_sound
         self.duration_s = self._sound.duration_s if self._sound is not None else None
+        odd = self._oddities(path) if see and self._sound is not None and self.has_picture else []
         self._frames: Any = None
         self._aspect: Any = None
         self._shown: list[tuple[float, float]] = []
         if self._sound is not None and self._sound.container.format.name in LOST_IN:
             self.close()
             raise CannotOpenError(f"decord loses frames of {self._sound.container.format.long_name}")
+        if odd:
+            self.close()
+            raise CannotOpenError(f"decord does not know {', '.join(odd)}")
         if see and self.has_picture:
             try:
                 # One thread, on the CPU: see pyav.py. What else it may fail on is asked for now, while another
@@ -93,6 +97,15 @@ class DecordMedia:
             except Exception as error:  # DECORDError, RuntimeError and others
                 self.close()
                 raise CannotOpenError(reason or f"decord: {type(error).__name__}") from error
+
+    def _oddities(self, path: str) -> list[str]:
+        whole = PyAVMedia(path, True, [])
+        try:
+            odd = whole.oddities()
+            self.duration_s = whole.duration_s
+            return odd
+        finally:
+            whole.close()
 
     def close(self) -> None:
         """See `Media.close`."""

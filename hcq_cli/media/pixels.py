@@ -63,13 +63,23 @@ class PyAVPicture:
     pixel_aspect: Fraction | None
     reformatters: dict[int, VideoReformatter]
 
+    @property
+    def is_hdr(self) -> bool:
+        """Whether it has one of the two curves of HDR."""
+        return self.frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether it is not only to be turned."""
+        a, b, c, d = display_matrix(self.frame)
+        return a * d - b * c < 0
+
     def rgb(self, max_side: int) -> NDArray[np.uint8]:
         """See `Picture.rgb`."""
         frame = self.frame
         width, height = upright_size(frame.width, frame.height, self.pixel_aspect, max_side)
         reformatter = self.reformatters.setdefault(max_side, VideoReformatter())
-        hdr = frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-        pixels = "rgb48le" if hdr else "rgb24"
+        pixels = "rgb48le" if self.is_hdr else "rgb24"
         try:
             # AREA takes the mean of the pixels that fall together; where single ones are picked, thin lines come and
             # go.
@@ -79,7 +89,7 @@ class PyAVPicture:
                 raise
             raise CannotConvertError(str(getattr(error, "strerror", None) or error)) from error
         small: NDArray[Any] = converted.to_ndarray()
-        if hdr:
+        if self.is_hdr:
             small = tone_mapped(small, frame.color_trc, frame.color_primaries)
         return np.ascontiguousarray(upright(small, display_matrix(frame)))
 

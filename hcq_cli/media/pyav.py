@@ -156,6 +156,20 @@ class PyAVMedia:
                 self.duration_s = None
             self.warnings += [damage.describe(kind) for kind, damage in self._damage.items()]
 
+    def oddities(self) -> list[str]:
+        """What of the picture a plainer decoder would get wrong, for people; reads the file to its end."""
+        pictures = (frame for packet in self._packets([self.video]) for frame in self._decode(packet))
+        first = next((picture for picture in pictures if isinstance(picture, PyAVPicture)), None)
+        for _ in self._packets([self.video]):  # from here on packets alone: that takes a hundredth of the time
+            pass
+        found = {
+            "several recordings behind one another": self._clock.mended,
+            "packets of no bytes": self._repeated_s > 0,
+            "a picture that is mirrored": first is not None and first.is_mirrored,
+            "HDR": first is not None and first.is_hdr,
+        }
+        return [name for name, is_there in found.items() if is_there]
+
     def _packets(self, streams: list[Any]) -> Iterator[Any]:
         """The packets of `streams` on the one clock, then an empty one each: decoders give what they hold back."""
         wanted = {stream.index for stream in streams}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from decoded_clips import decoder
-from sample_videos import film, tone
+from sample_videos import film, numbered, tone, turn
 
-from hcq_cli.media.decoder import CannotOpenError, Sound
+from hcq_cli.media.decoder import CannotOpenError, Sound, decoders_for, open_media
 
 
 def test_a_transport_stream_is_left_to_another_decoder(tmp_path: Path) -> None:
@@ -32,3 +32,17 @@ def test_sound_comes_before_the_picture_that_it_begins_with(tmp_path: Path) -> N
     starts = [piece.start_s if isinstance(piece, Sound) else piece.time_s for piece in media]
     media.close()
     assert starts == sorted(starts) and len(starts) > 20
+
+
+def test_what_decord_gets_wrong_it_leaves_to_another_and_that_is_said(tmp_path: Path) -> None:
+    image = [numbered(at) for at in range(5)]
+    mirrored = turn(film(tmp_path / "mirrored.mp4", np.arange(5) / 5, image), "left and right")
+    hdr = film(tmp_path / "hdr.mkv", np.arange(5) / 5, image, options={"x264-params": "transfer=smpte2084"})
+    joined = tmp_path / "joined.mkv"
+    joined.write_bytes(2 * film(tmp_path / "part.mkv", np.arange(20) / 10, sound=tone(2.0)).read_bytes())
+    for path, what in ((mirrored, "mirrored"), (hdr, "HDR"), (joined, "several recordings")):
+        with pytest.raises(CannotOpenError, match=what):
+            decoder("decord")[0].open(str(path), True, [])
+        name, media = open_media(decoders_for("decord"), str(path), True, [])
+        assert name == "pyav" and media.warnings[0].startswith("read by pyav: decord does not know")
+        media.close()

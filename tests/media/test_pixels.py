@@ -70,7 +70,11 @@ def coded(curve: int, light: np.ndarray) -> np.ndarray:
         power = (light * 203 / 10_000) ** (2610 / 16384)
         return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
     scene = (light * 203 / 1000) ** (1 / 1.2)
-    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(12 * scene - 0.28466892) + 0.55991073)
+    return np.where(
+        scene <= 1 / 12,
+        np.sqrt(3 * scene),
+        0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073,
+    )
 
 
 def in_bt2020(colours: np.ndarray) -> np.ndarray:
