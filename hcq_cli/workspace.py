@@ -45,13 +45,15 @@ class Workspace:
 
         Only names are looked at: what is there may be damaged, or older than what it was made from.
         """
+        resume = " --resume" if (self.model / "resume").is_dir() else " --captions captions.jsonl"
         steps = [
-            (self.features, "manifest-*.json", "hcq extract VIDEOS"),
-            (self.model, "*", "hcq train --captions captions.jsonl"),
-            (self.codes.parent, self.codes.name, "hcq encode"),
-            (self.index, "manifest-*.json", "hcq index build"),
+            (["features/manifest-*.json"], "hcq extract VIDEOS"),
+            (["model/config.json", "model/next/config.json"], f"hcq train{resume}"),
+            (["codes.hcq"], "hcq encode"),
+            (["index/manifest-*.json"], "hcq index build"),
         ]
-        return next((step for folder, name, step in steps if not any(folder.glob(name))), 'hcq query "a man cooking"')
+        missing = (step for names, step in steps if not any(any(self.root.glob(name)) for name in names))
+        return next(missing, 'hcq query "a man cooking"')
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

@@ -20,3 +20,21 @@ def test_each_verb_finds_what_the_one_before_left():
         "texts_index": "texts-index",
         "captions": "captions.jsonl",
     }
+
+
+def test_the_first_missing_step_is_named(tmp_path):
+    places = Workspace(tmp_path)
+    made = {
+        "features/manifest-00000001.json": "hcq extract VIDEOS",
+        "model/config.json": "hcq train --captions captions.jsonl",
+        "codes.hcq": "hcq encode",
+        "index/manifest-00000001.json": "hcq index build",
+    }
+    for name, step in made.items():
+        assert places.next_step() == step
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert places.next_step().startswith("hcq query")
+    (tmp_path / "model/config.json").unlink()
+    (tmp_path / "model/resume").mkdir()
+    assert places.next_step() == "hcq train --resume"

@@ -39,7 +39,7 @@ def find_video(store: FeatureStore, name: str) -> int:
         UsageError: several videos may be meant.
         NotFoundError: none is.
     """
-    from hcq_cli.codes.ids import did_you_mean, ids_called, several_meant, similar_ids
+    from hcq_cli.codes.ids import did_you_mean, ids_meant, several_meant, similar_ids
     from hcq_cli.packed_strings import PackedStrings
 
     row = store.row(name)
@@ -47,13 +47,18 @@ def find_video(store: FeatureStore, name: str) -> int:
         return row
     ids = PackedStrings.of(list(store.ids))
     at_path = store.catalog.rows_at_path(os.path.normpath(Path(name).absolute()))
-    called = [store.ids[row] for row in at_path] or ids_called([ids], name)
+    called = [store.ids[row] for row in at_path] or ids_meant(lambda: [ids], name, lambda id: _path(store, id))
     if len(called) == 1 and (row := store.row(called[0])) is not None:
         return row
     if called:
         raise UsageError(several_meant(name, called), "give the whole id")
     near = did_you_mean(similar_ids([ids], name))
     raise NotFoundError(f"{store.folder}: has no video {name!r}{near}", f"hcq extract {shlex.quote(name)}")
+
+
+def _path(store: FeatureStore, id: str) -> str:
+    row = store.row(id)
+    return store.catalog.facts(row).path if row is not None else ""
 
 
 def remove_features(

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -114,6 +115,33 @@ def _with_pattern(ids: PackedStrings, pattern: re.Pattern[bytes]) -> list[str]:
         if len(found) == MOST_CANDIDATES:
             break
     return list(found)
+
+
+def ids_meant(ids: Callable[[], Iterable[PackedStrings]], name: str, path_of: Callable[[str], str]) -> list[str]:
+    """The videos that a person may mean by `name`, which is no id: a short name (`ids_called`), or the path of a file
+    with or without its ending.
+
+    Args:
+        ids: gives all ids, as often as it is asked.
+        name: as given.
+        path_of: where the file of a video lies.
+    """
+    called = ids_called(ids(), name)
+    parts = PurePath(name).parts
+    # A path ends in the id: of its ends the longest that is one, if that video lies there.
+    for at in range(1, len(parts)) if not called else ():
+        ends = ids_called(ids(), "/".join(parts[at:]))
+        called = [id for id in ends if lies_at(path_of(id), name)]
+        if called:
+            break
+    return called
+
+
+def lies_at(path: str, name: str) -> bool:
+    """Whether a person may have meant the file at `path` by the path `name`, from here or from any folder above it,
+    with or without its ending."""
+    whole, short = os.path.normpath(Path(name).absolute()), "/" + name.removeprefix("./")
+    return any(there == whole or there.endswith(short) for there in (path, str(PurePath(path).with_suffix(""))))
 
 
 def several_meant(name: str, called: Sequence[str]) -> str:

@@ -235,13 +235,14 @@ def _print_vanished(console: Console, report: ExtractReport) -> None:
         console.text(f"{len(vanished.deleted)} gone, no longer in the store: {_some(vanished.deleted)}")
         console.note("where a drive is not plugged in: --keep-missing")
     if vanished.doubles:
-        console.text(f"{len(vanished.doubles)} second names of one file dropped: {_some(vanished.doubles)}")
+        console.text(f"dropped, because a file has one id: {_some(vanished.doubles)}")
     if report.removed:
         console.note(f"{report.removed} passed over that were removed; name a file itself to have it back")
     for reason in dict.fromkeys(item.reason for item in report.passed_over):
         paths = [item.path for item in report.passed_over if item.reason == reason]
         how = "rename it, or name it itself" if "looks" in reason else "--everything takes them in"
-        console.note(f"passed over, {reason}: {len(paths)} ({_some([Path(path).name for path in paths])}); {how}")
+        names = _some([Path(path).name for path in paths])
+        console.note(f"{len(paths)} passed over, {reason}: {names}; {how}")
 
 
 def _some(names: Sequence[str]) -> str:

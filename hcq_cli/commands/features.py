@@ -11,7 +11,7 @@ import typer
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command, size_text
 from hcq_cli.console import printable
-from hcq_cli.errors import EXIT_DAMAGED, DamagedError
+from hcq_cli.errors import EXIT_DAMAGED, EXIT_SOME_FAILED, DamagedError
 
 if TYPE_CHECKING:
     from hcq_cli.features.records import VideoRecord
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     command(group, "info", examples=["hcq features info", "hcq features info runs/features --json"])(info)
     command(group, "show", examples=["hcq features show clips/cat.mp4"])(show)
     command(group, "verify", examples=["hcq features verify", "hcq features verify --mend"])(verify)
+    command(group, "remove", examples=["hcq features remove clips/cat.mp4", "hcq features remove cat"])(remove)
     command(group, "export", examples=["hcq features export -o features.npz", EXPORT_SOME])(export)
     app.add_typer(group, name="features", rich_help_panel=LOOKING)
 
@@ -159,6 +160,27 @@ def verify(
         raise DamagedError(
             f"{len(damaged)} of {found.files} files of {folder} are damaged", "hcq features verify --mend"
         )
+
+
+def remove(
+    session: Session,
+    videos: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, paths, or unique names of videos.")],
+    features: Annotated[
+        Path | None, typer.Option("--features", metavar="FEATURES", help="The store (default: the workspace's).")
+    ] = None,
+) -> None:
+    """Take videos out of the store, for good: extract brings one back only where its file is named itself."""
+    removed = api.remove_features(session.workspace, videos, features=features, progress=session.console)
+    folder = features or session.workspace.features
+    document = {"store": folder, "removed": removed, "unknown": len(set(videos)) - len(removed)}
+
+    def human() -> None:
+        session.console.text(f"{folder}: {len(removed)} removed")
+        session.console.note("codes and index follow: hcq update")
+
+    session.console.result(document, human)
+    if len(removed) < len(set(videos)):
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def export(

@@ -44,6 +44,8 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", show_envvar=False, h
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", show_envvar=False, help="More details on stderr.")]
 PRECEDENCE = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
 """Where an option's value can come from, as the option parser names it; the later ones win."""
+MAKERS = ("hcq extract VIDEOS", "hcq train --captions", "hcq encode", "hcq index build")
+"""Hints of errors about what one of the verbs makes."""
 SHARED = {
     "workspace": (WorkspaceOption, None),
     "json_mode": (JsonOption, False),
@@ -98,9 +100,8 @@ def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundErro
     there are no features, it helps nobody to be sent from the index to the codes and from there to the model."""
     parts = (workspace.features, workspace.model, workspace.codes, workspace.index)
     step = workspace.next_step()
-    if step.startswith("hcq query") or not error.message.startswith(tuple(f"{part}:" for part in parts)):
-        return error
-    return NotFoundError(error.message, step)
+    of_the_workspace = error.message.startswith(tuple(f"{part}:" for part in parts)) and error.hint.startswith(MAKERS)
+    return NotFoundError(error.message, step) if of_the_workspace and not step.startswith("hcq query") else error
 
 
 def shared_options(

@@ -7,11 +7,10 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.codes.ids import did_you_mean, ids_called, segment_start, several_meant, similar_ids, spellings, video_of
+from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_start, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
@@ -192,21 +191,15 @@ def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
     Raises:
         UsageError: several videos may be meant.
     """
-    # A path ends in the id: each of its ends that is an id is looked up, and counts if that video lies there.
-    path, parts = os.path.normpath(Path(item_id).absolute()), Path(item_id).parts
-    ends = ["/".join(parts[at:]) for at in range(1, len(parts))]
-    for name in [*spellings(item_id), *(spelling for end in ends for spelling in spellings(end))]:
-        rows = collection.rows_of(name)
-        if rows and (name not in ends or _lies_at(collection.name(rows[0])[1], path, item_id)):
+    for name in spellings(item_id):
+        if rows := collection.rows_of(name):
             return name, rows
-    called = [] if segment_start(item_id) is not None else ids_called(collection.ids(), item_id)
+    called = []
+    if segment_start(item_id) is None:
+        called = ids_meant(collection.ids, item_id, lambda id: collection.name(collection.rows_of(id)[0])[1])
     if len(called) > 1:
         raise UsageError(several_meant(item_id, called), "give the whole id")
     return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
-
-
-def _lies_at(path: str, *wanted: str) -> bool:
-    return any(path == name or path.endswith("/" + name.removeprefix("./")) for name in wanted)
 
 
 def search_like(

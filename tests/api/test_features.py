@@ -44,3 +44,15 @@ def test_features_are_exported(workspace, told, tmp_path):
     done = hcq.export_features(workspace, tmp_path / "f.npz", experts=["audio"], progress=told)
     assert (done.videos, list(done.tokens)) == (15, ["audio"])
     assert np.load(tmp_path / "f.npz")["audio.features"].shape == (35, 618)
+
+
+def test_removed_videos_are_named_short_or_whole(workspace, told):
+    ids = list(hcq.open_features(workspace).ids)
+    path = hcq.open_features(workspace).video(1).path
+    removed = hcq.remove_features(
+        workspace, [ids[0].removesuffix(".mp4"), path.removesuffix(".mp4"), "nothing"], progress=told
+    )
+    assert removed == ids[:2] and "has no video 'nothing'" in told.warnings[0]
+    assert list(hcq.open_features(workspace).ids) == ids[2:]
+    with pytest.raises(NotFoundError, match="has no video"):
+        hcq.remove_features(workspace, ids[:1])

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from handmade import names
 
-from hcq_cli.codes.ids import find_segments, segment_id, segment_start, similar_ids, video_of
+from hcq_cli.codes.ids import (
+    find_segments,
+    ids_called,
+    segment_id,
+    segment_start,
+    several_meant,
+    similar_ids,
+    video_of,
+)
 from hcq_cli.packed_strings import PackedStrings
 
 
@@ -60,3 +68,35 @@ def test_ids_that_were_perhaps_meant(wanted: str, near: str | None) -> None:
     parts = [PackedStrings.of(ids[:100]), PackedStrings.of([]), PackedStrings.of(ids[100:])]
     found = similar_ids(parts, wanted)
     assert found[:1] == ([near] if near else []) and len(found) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("beach.mp4", ["a/beach.mp4"]),
+        ("beach", ["a/beach.mp4"]),
+        ("a/beach", ["a/beach.mp4"]),
+        ("./a/beach.mp4", ["a/beach.mp4"]),
+        ("x", ["x.mp4", "a/x.mkv", "b/x.mp4", "c/x"]),
+        ("cut", ["cut.mp4"]),
+        ("each.mp4", []),
+        ("a", []),
+        ("", []),
+        ("odd\udcff", ["odd\udcff.mp4"]),
+    ],
+)
+def test_short_names(name: str, meant: list[str]) -> None:
+    ids = [
+        "a/beach.mp4",
+        "x.mp4",
+        "a/x.mkv",
+        "b/x.mp4",
+        "c/x",
+        "d/x.mp4",
+        "cut.mp4#t=0,5",
+        "cut.mp4#t=5,9",
+        "odd\udcff.mp4",
+    ]
+    assert ids_called([PackedStrings.of(ids[:3]), PackedStrings.of(ids[3:])], name) == meant
+    assert several_meant("x", ["1", "2"]) == "'x' may be any of 2 videos: '1', '2'"
+    assert several_meant("x", list("1234")).endswith("any of several videos: '1', '2', '3', …")

@@ -12,7 +12,7 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes, SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.query import NONE_KNOWN, search_levels, search_like, search_texts
+from hcq_cli.search.query import NONE_KNOWN, locate, search_levels, search_like, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 
@@ -107,6 +107,26 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
     with pytest.raises(NotFoundError, match=r"near it are 'cut\.mp4'") as caught:
         search_like(collection, "cut.mp4#t=0,30", 3)
     assert caught.value.hint == "hcq query --like cut.mp4"
+
+
+def test_a_video_is_found_by_its_path_and_by_short_names(tmp_path: Path) -> None:
+    path = write_codes(tmp_path / "c", ["sub/a.mp4", "sub/b.mp4", "other/b.mkv"], random_codes(3))
+    collection = SearchableCodeFile(path)
+    lies_at = collection.name(0)[1]
+    for name in (
+        "sub/a.mp4",
+        lies_at,
+        "a.mp4",
+        "sub/a",
+        "./sub/a.mp4",
+        lies_at.lstrip("/"),
+        lies_at[:-4],
+        lies_at[1:-4],
+    ):
+        assert locate(collection, name) == ("sub/a.mp4", [0]), name
+    assert locate(collection, "/elsewhere/sub/a.mp4")[1] == locate(collection, "c.mp4")[1] == []
+    with pytest.raises(UsageError, match=r"may be any of 2 videos: 'sub/b\.mp4', 'other/b\.mkv'"):
+        locate(collection, "b")
 
 
 def test_what_is_refused(collection: SearchableCodes) -> None:
