@@ -13,7 +13,16 @@ import pytest
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ELSEWHERE = ("pip install", "models fetch", "--preset neural", "--experts appearance=", "=onnx:", "--concepts onnx:")
+ELSEWHERE = (
+    "pip install",
+    "models fetch",
+    "--preset neural",
+    "--experts appearance=",
+    "=onnx:",
+    "--concepts onnx:",
+    "dual=",
+    "--dual ",
+)
 """What needs an index of packages, a network, or weights that were fetched."""
 SMALL_DEMO = '[demo]\nvideos = 24\nset = ["training.epochs=1", "model.width=64"]\n'
 SMALL_TRAINING = '[train]\nset = ["training.epochs=1", "model.width=64", "training.min_steps=0"]\n'

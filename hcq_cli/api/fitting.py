@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hcq_cli.api.progress import SILENT, Progress
@@ -50,6 +51,7 @@ def fit(
     workspace: Workspace,
     *,
     concepts: Sequence[str] = (),
+    dual: Sequence[str] = (),
     weights: Sequence[str] = (),
     text_encoder: str = "minilm",
     code_bytes: int = CODE_BYTES,
@@ -62,6 +64,7 @@ def fit(
     Args:
         workspace: whose features are fitted to, and where the checkpoint goes.
         concepts: classifiers whose classes have names, `onnx:FILE` each; they have looked at the videos before.
+        dual: dual encoders, a folder, an id or `onnx:FOLDER` each; they have looked at the videos before.
         weights: `EXPERT=NUMBER` each, how much an expert counts.
         text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
         code_bytes: S, bytes a video.
@@ -74,6 +77,7 @@ def fit(
         LockedError: another process writes the checkpoint.
     """
     from hcq_cli.features.store import FeatureStore
+    from hcq_cli.fitting.dual import dual_source, write_towers
     from hcq_cli.fitting.sources import classifier, weights_of, words
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
     from hcq_cli.model.text_source import find_text_encoder
@@ -82,27 +86,34 @@ def fit(
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     store = FeatureStore.open(features or workspace.features)
+    joint = [dual_source(store, given) for given in dual]
     sources = [classifier(store, source) for source in concepts]
     if text_encoder == "minilm":  # the words that were said and shown are its vectors
         sources += words(store)
-    if not sources:
-        raise UsageError("no source given", "hcq fit --concepts onnx:FILE")
-    counted = weights_of(sources, weights)
-    find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
+    if not sources and not joint:
+        raise UsageError("no source given", "hcq fit --concepts onnx:FILE, or --dual FOLDER")
+    counted = weights_of([*sources, *joint], weights)
+    if sources:
+        find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
     progress.note("loading torch…")
 
     from hcq_cli.fitting import fitting
 
+    encoder = text_encoder if sources else fitting.NO_ENCODER
     place, warnings = output or workspace.model, list(store.warnings)
-    with progress.progress("fitting", total=2 * min(len(store), fitting.FIT_VECTORS), unit="videos") as bar:
+    with (
+        TemporaryDirectory(prefix="hcq-towers-") as folder,
+        progress.progress("fitting", total=2 * min(len(store), fitting.FIT_VECTORS), unit="videos") as bar,
+    ):
         done = fitting.fit(
             store,
-            sources,
+            [*sources, *joint],
             place,
             weights=counted,
-            encoder=TextConfig(encoder=text_encoder, max_tokens=64),
+            encoder=TextConfig(encoder=encoder, max_tokens=64),
             code_bytes=code_bytes,
-            about={"concepts": list(concepts)},
+            about={"concepts": list(concepts), "dual": list(dual)},
+            towers=write_towers(joint, Path(folder)),
             done=bar.advance,
         )
     if done.videos < MAX_CODEWORDS:

@@ -18,6 +18,7 @@ EXAMPLES = [
     "hcq extract videos/ --experts objects=onnx:mobilenet.onnx,sounds=onnx:yamnet.onnx",
     "hcq fit --concepts onnx:mobilenet.onnx,onnx:yamnet.onnx",
     "hcq fit --concepts onnx:mobilenet.onnx --bytes 128 -o runs/a",
+    "hcq fit --dual google/siglip2-base-patch16-224",
 ]
 
 Sources = Annotated[
@@ -27,6 +28,15 @@ Sources = Annotated[
         metavar="SOURCE",
         help="A classifier whose classes have names: onnx:FILE with a labels file beside it. Several with commas, or "
         "by giving the option again.",
+    ),
+]
+Duals = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dual",
+        metavar="SOURCE",
+        help="A dual encoder: a folder or id of CLIP, SigLIP, X-CLIP, CLAP and the like, or onnx:FOLDER. Several as "
+        "with --concepts.",
     ),
 ]
 Weights = Annotated[
@@ -48,6 +58,7 @@ def register(app: typer.Typer) -> None:
     def fit(
         session: Session,
         concepts: Sources = None,
+        dual: Duals = None,
         weight: Weights = None,
         text_encoder: TextEncoder = "minilm",
         code_bytes: Bytes = 64,
@@ -57,7 +68,8 @@ def register(app: typer.Typer) -> None:
         """Make a model without captions: of classifiers that have looked at the videos, and a sentence encoder."""
         done = api.fit(
             session.workspace,
-            concepts=[part.strip() for each in concepts or () for part in each.split(",") if part.strip()],
+            concepts=_listed(concepts),
+            dual=_listed(dual),
             weights=weight or (),
             text_encoder=text_encoder,
             code_bytes=code_bytes,
@@ -76,6 +88,11 @@ def register(app: typer.Typer) -> None:
             "warnings": done.warnings,
         }
         session.console.result(document, lambda: _print(session.console, done))
+
+
+def _listed(given: list[str] | None) -> list[str]:
+    """The sources of an option that may come again, and hold several with commas."""
+    return [part.strip() for each in given or () for part in each.split(",") if part.strip()]
 
 
 def _print(console: Console, done: FitResult) -> None:

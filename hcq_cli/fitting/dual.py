@@ -1,26 +1,99 @@
-"""A dual encoder among the sources of a model without captions: what reads in it."""
+"""Dual encoders among the sources of a model without captions: what they looked at, and what reads in them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experts.neural.dual import onnx_folder
-from experts.neural.weights import locate
-from hcq_cli.fitting.dual_onnx import write_onnx_text
-from hcq_cli.fitting.dual_text import DualText, write_network_text
+from experts.neural.weights import RefusedError, WeightsError, locate
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.fitting.sources import Source
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
+
+if TYPE_CHECKING:
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.fitting.dual_text import DualText
+
+PICTURES, SOUND = 2.0, 0.5
+"""How much a dual encoder counts beside classifiers, whose classes say less; people ask for sound less often."""
 
 
-def write_dual_text(source: str, path: Path) -> DualText:
+def dual_source(store: FeatureStore, given: str) -> Source:
+    """A dual encoder and the features that it wrote.
+
+    Args:
+        store: of the features.
+        given: a folder, an id, or `onnx:FOLDER`.
+
+    Raises:
+        NotFoundError: it is not on this machine, is no dual encoder, or has not looked at the videos; the hint says
+            what to run.
+        DamagedError: its folder asks for code or for another file.
+    """
+    from experts.registry import load
+
+    with _errors():
+        expert = load([f"dual={given}"])[0]
+        weights = expert.weights
+    # By its weights, under whatever name: `appearance=CLIP` and `audio=CLAP` write the same vectors.
+    found = [info for info in store.experts.values() if weights in info.identity]
+    if not found:
+        name = "dual" if "dual" not in store.experts else f"dual-{len(store.experts)}"
+        hint = f"hcq extract VIDEOS --experts {name}={given}"
+        raise NotFoundError(f"{given} has not looked at the videos of {store.folder}", hint)
+    info = min(found, key=lambda each: not each.name.startswith("dual"))
+    counts = PICTURES if expert.sampling.frames_per_second else SOUND
+    return Source(info.name, info, "joint", [], weight=counts, given=given)
+
+
+def write_towers(sources: Sequence[Source], folder: Path) -> dict[str, ExportedTextEncoder]:
+    """Write what reads in each dual encoder among the sources into a folder; by expert.
+
+    Raises:
+        NotFoundError, DamagedError: as `dual_source`.
+        HcqError: it cannot be exported, or its texts are not as wide as what it looked at.
+    """
+    from hcq_cli.model.checkpoint import tower_file
+
+    found = {}
+    for source in (each for each in sources if each.reads == "joint"):
+        with _errors():
+            text = write_dual_text(source.given, folder / tower_file(source.expert))
+        if text.width != source.info.dim:
+            widths = f"vectors of width {text.width}, what it sees or hears of {source.info.dim}"
+            raise HcqError(f"{source.given}: its texts are {widths}", "give both sides of one network")
+        found[source.expert] = ExportedTextEncoder(text.path, lasting=True)
+    return found
+
+
+def write_dual_text(given: str, path: Path) -> DualText:
     """Write the side of a dual encoder that reads.
 
     Args:
-        source: a folder, an id, or `onnx:FOLDER`, as the expert `dual` takes it.
+        given: a folder, an id, or `onnx:FOLDER`, as the expert `dual` takes it.
         path: of the file; its name must stay, since the graph holds it.
 
     Raises:
         WeightsError: the network is not there, or cannot be read.
         HcqError: it cannot be exported, or the export does not do what the network does.
     """
-    if folder := onnx_folder(source):
-        return write_onnx_text(source, folder, path)
-    return write_network_text(source, locate(source), path)
+    from hcq_cli.fitting.dual_onnx import write_onnx_text
+    from hcq_cli.fitting.dual_text import write_network_text
+
+    if folder := onnx_folder(given):
+        return write_onnx_text(given, folder, path)
+    return write_network_text(given, locate(given), path)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What is wrong with weights as hcq's own errors."""
+    try:
+        yield
+    except RefusedError as error:
+        raise DamagedError(str(error), error.hint) from error
+    except WeightsError as error:
+        raise NotFoundError(str(error), error.hint) from error

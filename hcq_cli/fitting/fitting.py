@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,14 @@ from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.files import writer_lock
+from hcq_cli.fitting.dual_space import spread_of
 from hcq_cli.fitting.network import COMMON, Concepts, FittedEncoder
 from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.fitting.sources import Source
 from hcq_cli.model import checkpoint, text
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
 from hcq_cli.model.encoding import FIT_VECTORS, VIDEOS_AT_ONCE
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.model.text import CaptionEncoder, text_tensors
 from hcq_cli.model.video import VideoTensors, video_tensors
 from hcq_cli.training.codebooks import fit_codewords
@@ -37,6 +40,10 @@ MAX_TOKENS = 128
 """Frames or windows of a video that are looked at, evenly spread over it."""
 HUBNESS = 0.25
 """λ: how much is taken from videos that are near to all sentences."""
+NO_ENCODER = "none"
+"""The text encoder of a model whose texts are read by dual encoders alone."""
+SPREAD = 0.1
+"""Standard deviation of a query's scores over the videos, where no other part gives one to bring dual encoders to."""
 ITERATIONS = 20
 """Of k-means."""
 SENTENCES_AT_ONCE = 128
@@ -70,6 +77,7 @@ def fit(
     encoder: TextConfig,
     code_bytes: int,
     about: Mapping[str, Any],
+    towers: Mapping[str, ExportedTextEncoder] = MappingProxyType({}),
     done: Progress = lambda count: None,
 ) -> Fitted:
     """Write a checkpoint that needs no captions.
@@ -79,9 +87,10 @@ def fit(
         sources: what the model is made of.
         run: the checkpoint folder.
         weights: of each source, by its expert.
-        encoder: of the sentences.
+        encoder: of the sentences; `NO_ENCODER` where dual encoders are all that the model is made of.
         code_bytes: S, bytes a video.
         about: more to write into config.json.
+        towers: what reads texts into the space of each dual encoder, by its expert.
         done: told of progress; each video counts twice.
 
     Raises:
@@ -92,7 +101,7 @@ def fit(
     checkpoint.need_own(run)
     rows = fit_rows(store, [source.expert for source in sources])
     torch.manual_seed(SEED)
-    caption_encoder = text.build(encoder, [])
+    caption_encoder = text.no_encoder() if encoder.encoder == NO_ENCODER else text.build(encoder, [])
     network = FittedEncoder(
         _shape(sources, weights, encoder, caption_encoder.transformer.hidden, code_bytes), caption_encoder.transformer
     ).eval()
@@ -101,14 +110,15 @@ def fit(
         _learn_rarity(network, store, rows, done)
         sentences = _read(network, caption_encoder, generic_sentences())
         _balance(network, sentences)
-        asked = network.query(sentences)
         found = torch.cat([network.found(batch) for batch in _batches(network, store, rows, done)])
+        asked = _learn_spaces(network, found, sentences, towers)
         network.centre.copy_(found.mean(0))
         vectors = (found - network.centre)[:, None]
         error = _fit_quantizer(network, vectors, asked)
     with writer_lock(run):
         fitted = {"sources": [source.expert for source in sources], "videos": len(rows), "error": error}
-        identity = checkpoint.save(run, network, caption_encoder, {**about, "fitted": fitted})
+        files = [tower.source for tower in towers.values()]
+        identity = checkpoint.save(run, network, caption_encoder, {**about, "fitted": fitted}, towers=files)
     return Fitted(identity, len(rows), error)
 
 
@@ -136,7 +146,9 @@ def _shape(
         )
         for source in sources
     }
-    axes = hidden + sum(Concepts(each, 1).axes for each in experts.values() if each.reads != "sentences")
+    named = (each for each in experts.values() if each.reads not in ("sentences", "joint"))
+    joint = (each.dim for each in experts.values() if each.reads == "joint")
+    axes = hidden + sum(Concepts(each, 1).axes for each in named) + sum(joint)
     return ModelConfig(
         kind="fitted",
         width=-(-axes // code_bytes) * code_bytes,
@@ -159,7 +171,7 @@ def _read(network: FittedEncoder, caption_encoder: CaptionEncoder, texts: Sequen
 def _name_classes(network: FittedEncoder, caption_encoder: CaptionEncoder, sources: Sequence[Source]) -> None:
     """Give each class the mean of the sentence vectors of its names."""
     for source in sources:
-        if source.reads == "sentences":
+        if source.reads in ("sentences", "joint"):
             continue
         # Sorted by length, so that short names are not padded to the longest.
         names = sorted({name for synonyms in source.names for name in synonyms}, key=lambda name: (len(name), name))
@@ -205,6 +217,34 @@ def _balance(network: FittedEncoder, sentences: Tensor) -> None:
         used = network.config.experts[name].weight * concepts.nearest(sentences)
         per_axis = used.square().sum(1).mean() / used.shape[1]
         concepts.balance.copy_((per_axis * sentences.shape[1]).sqrt().clamp_min(1e-3))
+
+
+def _learn_spaces(
+    network: FittedEncoder, found: Tensor, sentences: Tensor, towers: Mapping[str, ExportedTextEncoder]
+) -> Tensor:
+    """Learn what dual encoders make of the collection.
+
+    Args:
+        network: changed.
+        found: [n, D], what the experts found; changed where dual encoders have their axes.
+        sentences: [Q, E], of generic queries.
+        towers: read them for the dual encoders.
+
+    Returns:
+        [Q, 1, D], the whole vectors of the generic queries.
+    """
+    own, usual = network.query(sentences)[:, 0, : network.named_axes], SPREAD
+    if network.named_axes:
+        usual = spread_of(own, found[:, : network.named_axes])
+    read = {name: torch.from_numpy(tower.encode(generic_sentences())[:, 0]) for name, tower in towers.items()}
+    for name, space in network.joint_spaces().items():
+        place, weight = network.places[name], network.config.experts[name].weight
+        axes = sentences.shape[1]
+        per_axis = float(own[:, :axes].square().mean()) if axes else 1 / read[name].shape[1]
+        space.learn(found[:, place], read[name], usual * weight, per_axis)
+        found[:, place] = space.centred(found[:, place])
+    parts = [network.tower_levels(name, vectors) for name, vectors in read.items()]
+    return sum(parts, network.query(sentences))
 
 
 def _fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:

@@ -14,11 +14,13 @@ Letters: B texts or videos, T tokens, C classes, E width of a sentence vector, D
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcq_cli.errors import DamagedError
+from hcq_cli.fitting.dual_space import DualSpace
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.hubness import Hubness
@@ -113,12 +115,16 @@ class FittedEncoder(DualEncoder):
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.register_buffer("centre", torch.zeros(config.width))
-        concepts = {name: expert for name, expert in config.experts.items() if expert.reads != "sentences"}
-        self.concepts = nn.ModuleDict({name: Concepts(each, text_encoder.hidden) for name, each in concepts.items()})
-        used = text_encoder.hidden + sum(part.axes for part in self.parts().values())
+        named = {name: each for name, each in config.experts.items() if each.reads not in ("sentences", "joint")}
+        self.concepts = nn.ModuleDict({name: Concepts(each, text_encoder.hidden) for name, each in named.items()})
+        self.named_axes = text_encoder.hidden + sum(part.axes for part in self.parts().values())
+        joint = {name: each.dim for name, each in config.experts.items() if each.reads == "joint"}
+        self.spaces = nn.ModuleDict({name: DualSpace(dim) for name, dim in joint.items()})
+        ends = np.cumsum([self.named_axes, *joint.values()]).tolist()
+        self.places = {name: slice(*ends[at : at + 2]) for at, name in enumerate(joint)}
+        used = ends[-1]
         if config.levels or used > config.width or not all(expert.reads for expert in config.experts.values()):
             raise DamagedError(f"a fitted model of width {config.width} cannot hold {used} axes", "hcq fit")
-        self.spare = config.width - used
         self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
         if config.quantizer.hubness and self.quantizer.rotates:
             self.hubness = Hubness(config.quantizer.hubness, config.level_weights, config.width)
@@ -126,6 +132,24 @@ class FittedEncoder(DualEncoder):
     def parts(self) -> dict[str, Concepts]:
         """Its classifiers, by expert."""
         return {name: part for name, part in self.concepts.items() if isinstance(part, Concepts)}
+
+    def joint_spaces(self) -> dict[str, DualSpace]:
+        """Its dual encoders, by expert."""
+        return {name: part for name, part in self.spaces.items() if isinstance(part, DualSpace)}
+
+    def _query_length(self) -> Tensor:
+        """Of a text's vector: that of what the text encoder reads is 1, to which the dual encoders add theirs."""
+        own = torch.tensor(1.0 if self.text_encoder.hidden else 0.0)
+        return (own + sum(space.reach().square() for space in self.joint_spaces().values())).sqrt()
+
+    def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
+        """See `DualEncoder.tower_levels`; with what the others add, the whole query is of length 1."""
+        read = self.joint_spaces()[name].texts(vectors) / self._query_length()
+        return self._whole(F.pad(read, (self.places[name].start, 0)))
+
+    def _whole(self, filled: Tensor) -> Tensor:
+        """Vectors with zeros behind them: [B, axes] → [B, 1, D]."""
+        return F.pad(filled, (0, self.config.width - filled.shape[1]))[:, None]
 
     def embed_sentences(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Texts → their sentence vectors [B, E], of length 1: the mean over all tokens, as MiniLM was trained."""
@@ -137,13 +161,16 @@ class FittedEncoder(DualEncoder):
         return self.query(self.embed_sentences(ids, mask, special))
 
     def query(self, sentences: Tensor) -> Tensor:
-        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1."""
+        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1.
+
+        But for the part of dual encoders, whose towers read texts by themselves (`tower_levels`).
+        """
         parts = [sentences]
         for name, concepts in self.parts().items():
             # Balanced: where queries vary less, so may the codes err more; what is taken here is given to the videos.
             near = concepts.nearest(sentences) * (self.config.experts[name].weight / concepts.balance)
             parts.append(concepts.fold(near))
-        return F.pad(F.normalize(torch.cat(parts, 1), dim=1), (0, self.spare))[:, None]
+        return self._whole(F.normalize(torch.cat(parts, 1), dim=1) / self._query_length())
 
     def embed_videos(self, videos: VideoTensors) -> Tensor:
         """See `DualEncoder.embed_videos`; [B, 1, D], less the mean video."""
@@ -151,7 +178,7 @@ class FittedEncoder(DualEncoder):
 
     def found(self, videos: VideoTensors) -> Tensor:
         """What the experts found in videos: [B, D]. Of an expert that a video lacks nothing is known: zeros."""
-        meaning, shares = torch.zeros(()), []
+        meaning, shares, joint = torch.zeros(()), [], []
         for name, expert in self.config.experts.items():
             features, mask = videos.features[name], videos.mask[name]
             if name in self.concepts:
@@ -159,7 +186,11 @@ class FittedEncoder(DualEncoder):
                 active = concepts.activations(concepts.seen(features, mask))
                 vector = active @ concepts.names
                 shares.append(concepts.fold(F.normalize(active, dim=1)) * concepts.balance)
+            elif name in self.spaces:
+                joint.append(self.joint_spaces()[name].videos(features, mask))
+                continue
             else:
                 vector = (F.normalize(features, dim=-1) * mask[..., None]).sum(1)
             meaning = meaning + expert.weight * F.normalize(vector, dim=1)
-        return F.pad(torch.cat([F.normalize(meaning, dim=1), *shares], 1), (0, self.spare))
+        own = [F.normalize(meaning, dim=1), *shares] if self.named_axes else []
+        return self._whole(torch.cat([*own, *joint], 1))[:, 0]

@@ -33,14 +33,18 @@ class Source:
         expert: as the store names its features.
         info: of these features.
         reads: what they are: "probabilities", or "softmax" or "sigmoid" for what makes probabilities of them; or
-            "sentences", vectors of the text encoder.
+            "sentences", vectors of the text encoder; or "joint", vectors in the space of a dual encoder.
         names: of a classifier's classes, of synonyms all; else empty.
+        weight: how much it counts where nothing is said; 0 for what is usual for such an expert.
+        given: the source of a dual encoder as a person gave it, from which its texts are read; else empty.
     """
 
     expert: str
     info: ExpertInfo
     reads: str
     names: list[list[str]]
+    weight: float = 0.0
+    given: str = ""
 
 
 def classifier(store: FeatureStore, source: str) -> Source:
@@ -66,7 +70,7 @@ def classifier(store: FeatureStore, source: str) -> Source:
         found = next((info for info in store.experts.values() if digest in info.identity), None)
         if found is None:
             hint = f"hcq extract VIDEOS --experts {expert_of(path)}={source}"
-            raise NotFoundError(f"{store.folder}: {path.name} has not looked at the videos", hint)
+            raise NotFoundError(f"{path.name} has not looked at the videos of {store.folder}", hint)
         names = class_names(path, found.dim)
     except WeightsError as error:
         raise NotFoundError(str(error), error.hint) from error
@@ -104,7 +108,7 @@ def weights_of(sources: Sequence[Source], asked: Sequence[str]) -> dict[str, flo
     known = [source.expert for source in sources]
     if twice := sorted({name for name in known if known.count(name) > 1}):
         raise HcqError(f"two sources are the expert {twice[0]}", "give each network once")
-    found = {name: WEIGHTS.get(name, 1.0) for name in known}
+    found = {source.expert: source.weight or WEIGHTS.get(source.expert, 1.0) for source in sources}
     for ask in asked:
         name, _, text = ask.partition("=")
         try:

@@ -20,9 +20,9 @@ MOST_LAYERS = 1024
 MOST_TOKENS = 1 << 14
 """Of a caption, or of an expert's tokens of a video: a batch may be padded to it."""
 
-READS = ("", "probabilities", "softmax", "sigmoid", "sentences")
+READS = ("", "probabilities", "softmax", "sigmoid", "sentences", "joint")
 """What a fitted model takes an expert's features for: probabilities of classes, or what softmax or the sigmoid makes
-such of; or sentence vectors. Trained models learn it."""
+such of; or sentence vectors; or vectors in the space of a dual encoder's texts. Trained models learn it."""
 
 Table = TypeVar("Table")
 

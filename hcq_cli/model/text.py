@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -84,6 +85,15 @@ class TextTransformer(nn.Module):
         return TextTokens(states[torch.arange(ids.shape[0]), at], states, words)
 
 
+class _ReadsNothing(nn.Module):
+    """In the place of a transformers model where towers alone read: vectors of width 0."""
+
+    config = SimpleNamespace(hidden_size=0, max_position_embeddings=0)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(last_hidden_state=torch.zeros((*input_ids.shape, 0), device=input_ids.device))
+
+
 @dataclass
 class CaptionEncoder:
     """Network, tokenizer, and what a checkpoint must hold to build both again without any other file.
@@ -104,6 +114,14 @@ class CaptionEncoder:
         (folder / TOKENIZER_FILE).write_text(self.tokenizer.tokenizer.to_str(), "utf-8")
         (folder / ENCODER_FILE).write_text(json.dumps(self.architecture, indent=1, sort_keys=True), "utf-8")
         (folder / RULES_FILE).write_text(json.dumps(rules), "utf-8")
+
+
+def no_encoder() -> CaptionEncoder:
+    """For a model whose texts are read by towers alone (`checkpoint.tower_file`)."""
+    from tokenizers import Tokenizer, models
+
+    tokenizer = CaptionTokenizer(Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]")), 1, 0, None)
+    return CaptionEncoder(TextTransformer(_ReadsNothing(), None), tokenizer, {})
 
 
 def text_tensors(tokens: TokenIds, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,6 +163,8 @@ def read(folder: Path, max_tokens: int, held: WeightSizes) -> CaptionEncoder:
         check_vocabulary(folder / TOKENIZER_FILE)
         architecture = read_settings(folder / ENCODER_FILE)
         rules = read_settings(folder / RULES_FILE)
+        if not architecture:
+            return no_encoder()
         network = network_from_settings(architecture, held, folder / ENCODER_FILE)
         # The library's own form: it needs no transformers, and the exported text encoder reads the same.
         tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text("utf-8"))

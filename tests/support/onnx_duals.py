@@ -43,7 +43,7 @@ def save(root: Path, kind: str = "clip") -> Path:
 
     with torch.no_grad():
         export(Pictures(), torch.zeros(1, 3, 32, 32), "image.onnx", ["pixel_values"], "image_embeds", {0: "B"})
-        ids = torch.tensor([[512, 5, 513]])
+        ids = torch.tensor([[7, 5, 1]])
         names = ["input_ids", "attention_mask"]
         export(Texts(), (ids, ids * 0 + 1), "text.onnx", names, "text_embeds", {0: "B", 1: "T"})
     shutil.copy(source / "tokenizer.json", folder)
