@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.api.training import find_checkpoint
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
@@ -76,7 +77,7 @@ def encode(
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load, read_header
 
-    folder = checkpoint or workspace.model
+    folder = find_checkpoint(workspace, checkpoint)
     read_header(folder)  # a missing or damaged checkpoint is told before the features are opened and torch loaded
     store = FeatureStore.open(features or workspace.features)
     removed = read_collection(store.folder).removed
@@ -114,7 +115,7 @@ def encode_texts(
     """
     from hcq_cli.model.checkpoint import load, read_header
 
-    folder = checkpoint or workspace.model
+    folder = find_checkpoint(workspace, checkpoint)
     read_header(folder)
     ids, lines = _sentences(Path(texts))
     model = load(folder, device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.training import caption_file
+from hcq_cli.api.training import caption_file, find_checkpoint
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
@@ -84,7 +84,7 @@ def evaluate(
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
     methods = _methods(compress, plot)
-    folder = checkpoint or workspace.model
+    folder = find_checkpoint(workspace, checkpoint)
     trained_on = str(read_header(folder).about.get("captions", ""))
     given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
     store = FeatureStore.open(features or workspace.features)

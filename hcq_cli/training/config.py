@@ -34,6 +34,8 @@ class TrainingConfig:
         accumulate: micro-batches that a step's batch is cut into, to fit a small device; their gradients are added
             up. The negatives of a micro-batch are its own.
         cache_mb: features up to this size are kept in memory, MB; larger sets are read batch by batch.
+        hold_outs: where no videos validate, so many models are trained beforehand, each without its part of the
+            videos, to tell what to expect of videos that no model has seen; 0 for none.
     """
 
     epochs: int = 30
@@ -53,6 +55,7 @@ class TrainingConfig:
     amp: str = "auto"
     accumulate: int = 1
     cache_mb: int = 1024
+    hold_outs: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ class Recipe:
             ("training.accumulate", training.accumulate, training.accumulate >= 1),
             ("training.amp", training.amp, training.amp in ("auto", "on", "off")),
             ("training.seed", training.seed, training.seed >= 0),
+            ("training.hold_outs", training.hold_outs, training.hold_outs >= 0 and training.hold_outs != 1),
             ("training.schedule", training.schedule, training.schedule in ("cosine", "exponential")),
             ("training.warmup", training.warmup, 0 <= training.warmup < 1),
             ("loss.temperature", loss.temperature, loss.temperature > 0),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +14,9 @@ from hcq_cli.datasets.features import Features
 from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
+from hcq_cli.files import digest_bytes
 from hcq_cli.model.config import ExpertConfig
+from hcq_cli.training.config import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class TrainingData:
         train, validation: splits; validation may be empty. Test videos are not here at all.
         explanation: where the validation videos come from, a sentence.
         warnings: what is doubtful, a sentence each.
+        contents: a digest of what the videos hold, by which a run knows that they are the same.
     """
 
     features: Features
@@ -32,11 +38,26 @@ class TrainingData:
     validation: Split
     explanation: str = ""
     warnings: list[str] = field(default_factory=list)
+    contents: str = ""
 
     @property
     def rows(self) -> np.ndarray:
         """int64: rows of the training and validation videos."""
         return np.concatenate([self.train.rows, self.validation.rows])
+
+    def fingerprint(self, recipe: Recipe) -> str:
+        """Of everything that the outcome of a run depends on: settings, captions, and what the videos hold.
+
+        Not their rows in the store, which move when other videos come or go.
+        """
+        settings = dataclasses.replace(recipe, model=recipe.model.with_experts(self.experts)).to_dict()
+        body: list[Any] = [{**settings, "name": "", "description": ""}, self.contents]
+        for split in (self.train, self.validation):
+            body.append([list(captions) for captions in split.captions])
+        # Numbers of equal contents: which one a content has depends on what else there is.
+        groups = np.concatenate([self.train.groups, self.validation.groups])
+        alike = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+        return digest_bytes(json.dumps(body, sort_keys=True).encode(), alike.tobytes())
 
 
 def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
@@ -61,4 +82,6 @@ def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
         for name in names
         if name not in silent
     }
-    return TrainingData(store, experts, train, dataset.splits["val"], dataset.explanation, warnings=warnings)
+    rows = [*train.rows, *dataset.splits["val"].rows]
+    contents = digest_bytes(*(store.video(int(row)).content_hash.encode() for row in rows))
+    return TrainingData(store, experts, train, dataset.splits["val"], dataset.explanation, warnings, contents)

@@ -21,7 +21,7 @@ from hcq_cli.datasets.batches import BatchPlan, BatchSampler, collate
 from hcq_cli.datasets.features import cached_in_memory, feature_statistics
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
-from hcq_cli.files import digest_bytes, writer_lock
+from hcq_cli.files import writer_lock
 from hcq_cli.model import checkpoint, registry, text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import training_vectors
@@ -100,14 +100,14 @@ def train(
         trainer.start(must_resume)
         while trainer.epoch < recipe.training.epochs:
             trainer.run_epoch()
-        return trainer.finish(about or {})
+        return trainer.finish(run, about or {})
 
 
 class Trainer:
-    """One run; `train` says what the arguments are."""
+    """One run; `train` says what the arguments are. Without a folder it leaves nothing behind."""
 
     def __init__(
-        self, data: TrainingData, recipe: Recipe, run: Path, observer: TrainingObserver, device: str
+        self, data: TrainingData, recipe: Recipe, run: Path | None, observer: TrainingObserver, device: str
     ) -> None:
         self.data, self.run, self.observer, self.device = data, run, observer, torch.device(device)
         self.recipe = dataclasses.replace(recipe, model=recipe.model.with_experts(data.experts))
@@ -133,18 +133,20 @@ class Trainer:
         """Build the model, or read the state of an interrupted run."""
         names = list(self.data.experts)
         self.features = cached_in_memory(self.data.features, self.data.rows, names, self.recipe.training.cache_mb)
-        found = resume.latest_state(self.run)
+        found = resume.latest_state(self.run) if self.run else None
         if must_resume and found is None:
             raise NotFoundError(f"{self.run}: no interrupted training there", "hcq train")
-        if found is not None and found[1].fingerprint != self.fingerprint:
+        if found is not None and found[1].fingerprint != self.data.fingerprint(self.recipe):
             if must_resume:
                 raise HcqError(
                     f"{self.run}: the interrupted training had another recipe or other data",
                     "give the same recipe, settings, captions and features, or leave --resume out to start anew",
                 )
-            resume.clear(self.run)
+            self.observer.note("the interrupted training had another recipe or other data: a new one starts")
             found = None
         if found is None:
+            if self.run:
+                resume.clear(self.run)
             self._build()
         else:
             self._load(*found)
@@ -153,14 +155,6 @@ class Trainer:
             [self.caption_encoder.tokenizer.cut(caption) for caption in captions]
             for captions in self.data.train.captions
         ]
-
-    @property
-    def fingerprint(self) -> str:
-        """Of everything that the outcome depends on."""
-        train, val = self.data.train, self.data.validation
-        body = [self.recipe.to_dict(), list(map(list, train.captions)), list(map(list, val.captions))]
-        arrays = (train.rows.tobytes(), train.groups.tobytes(), val.rows.tobytes())
-        return digest_bytes(json.dumps(body, sort_keys=True).encode(), *arrays)
 
     def _build(self) -> None:
         """A new model: vocabulary and feature statistics from the training videos, weights from the seed."""
@@ -207,22 +201,28 @@ class Trainer:
         self.best_epoch, self.seconds = state.best_epoch, state.seconds
         self.observer.note(f"going on after epoch {self.epoch} of {self.recipe.training.epochs}")
 
-    def finish(self, about: dict[str, Any]) -> TrainingResult:
-        """Fit the kept epoch's codewords once more, write its checkpoint, and forget the unfinished state."""
+    def fitted(self) -> tuple[Model, dict[str, Any]]:
+        """The model of the epoch to keep, its codewords fitted once more, and that epoch's figures."""
         kept = self.history[self.best_epoch - 1 if self.best_epoch else -1]
         model = Model(self.network, self.caption_encoder, "")
-        if self.best_epoch and self.best_epoch != self.epoch:
+        if self.run and self.best_epoch and self.best_epoch != self.epoch:
             model = checkpoint.load(resume.best_folder(self.run, self.best_epoch), str(self.device))
         method = registry.training_method(self.config.kind)(model.network, self.recipe)
         used = method.on_train_end(lambda limit: training_vectors(model, self.features, self.data.train, limit))
         if used is not None:  # other codewords than were measured after that epoch
             kept = {**kept, "used_codewords": used.share, "validation": self._validate(model)}
+        return model, kept
+
+    def finish(self, run: Path, about: dict[str, Any]) -> TrainingResult:
+        """Write the checkpoint, and forget the unfinished state."""
+        model, kept = self.fitted()
         about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
+        about |= {"fingerprint": self.data.fingerprint(self.recipe), "epochs": self.epoch, "seconds": self.seconds}
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
-        checkpoint.save(self.run, model.network, model.caption_encoder, about, metrics=lines)
+        checkpoint.save(run, model.network, model.caption_encoder, about, metrics=lines)
         # Last: a run killed before this line goes on from its state and ends in the same checkpoint.
-        resume.clear(self.run)
-        return TrainingResult(self.run, self.epoch, self.seconds, kept)
+        resume.clear(run)
+        return TrainingResult(run, self.epoch, self.seconds, kept)
 
     # -- an epoch ---------------------------------------------------------------------------------------------
 
@@ -251,10 +251,10 @@ class Trainer:
             HcqError: some value is infinite or not a number.
         """
         if not torch.isfinite(values).all():
-            found = " (the one before it is kept)" if (self.run / checkpoint.CONFIG_FILE).is_file() else ""
+            found = self.run is not None and (self.run / checkpoint.CONFIG_FILE).is_file()
             raise HcqError(
-                f"{self.run}: the training has diverged: in epoch {epoch} the loss or a weight is no finite number; "
-                f"no checkpoint was written{found}",
+                f"{self.run or 'hold-outs'}: the training has diverged: in epoch {epoch} the loss or a weight is no "
+                f"finite number; no checkpoint was written{' (the one before it is kept)' if found else ''}",
                 f"take smaller steps: --set training.optimizer_lr={self.recipe.training.optimizer_lr / 10:g}",
             )
 
@@ -333,7 +333,8 @@ class Trainer:
             best=best,
         )
         self.history.append(report.to_dict())
-        self._save()
+        if self.run:
+            self._save(self.run)
         self.observer.on_epoch_end(report)
 
     def _validate(self, model: Model) -> dict[str, Any]:
@@ -353,16 +354,16 @@ class Trainer:
         before = [figure(line["validation"]) for line in self.history]
         return not before or figure(validation) >= max(before)
 
-    def _save(self) -> None:
+    def _save(self, run: Path) -> None:
         state = resume.ResumeState(
             epoch=self.epoch,
-            fingerprint=self.fingerprint,
+            fingerprint=self.data.fingerprint(self.recipe),
             history=self.history,
             best_epoch=self.best_epoch,
             seconds=self.seconds,
         )
         resume.save_state(
-            self.run,
+            run,
             state,
             write_model=lambda folder: checkpoint.write(folder, self.network, self.caption_encoder),
             write_optimizer=lambda path: save_optimizer(self.optimizer, path),

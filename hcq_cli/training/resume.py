@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.files import (
     atomic_folder,
     digest_file,
@@ -24,13 +24,18 @@ from hcq_cli.files import (
     read_regular,
     remove_folder,
     remove_leftover_folders,
+    writer_lock,
 )
 from hcq_cli.model.checkpoint import (
     CONFIG_FILE,
     TEXT_FILES,
     WEIGHTS_FILE,
+    CheckpointHeader,
     check_signed,
     model_hash,
+    need_own,
+    read_header,
+    settle,
     write_signed,
 )
 
@@ -143,6 +148,29 @@ def tidy(run: Path) -> None:
     need_folder(run / FOLDER)
     remove_leftover_folders(run / FOLDER, "epoch-*", "best*")
     remove_leftover_folders(run, FOLDER)
+
+
+def finished(run: Path, fingerprint: str) -> CheckpointHeader | None:
+    """The checkpoint in `run`, if a run of that fingerprint ended in it and it is whole; leftovers are removed.
+
+    Raises:
+        DamagedError: what lies there is another program's, or a newer hcq's.
+        LockedError: another run writes there.
+    """
+    if not run.is_dir():
+        return None
+    need_own(run)
+    with writer_lock(run):
+        settle(run)
+        try:
+            header = read_header(run)
+            if header.about.get("fingerprint") != fingerprint:
+                return None
+            header.verify()
+        except (NotFoundError, DamagedError):
+            return None
+        clear(run)  # killed between publishing and this, the run left its state
+    return header
 
 
 def clear(run: Path) -> None:

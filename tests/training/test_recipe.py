@@ -71,3 +71,13 @@ def test_a_config_survives_json() -> None:
     config = recipes.load().model
     assert ModelConfig.from_dict(config.to_dict()) == config
     assert sum(config.level_weights) == pytest.approx(1)
+
+
+def test_without_a_name_the_number_of_videos_and_what_is_installed_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recipes.suited(500)[:2] == ("default", [])
+    for found, chosen in ((object(), ["text.encoder=minilm"]), (None, [])):
+        monkeypatch.setattr(recipes, "find_spec", lambda name, found=found: found)
+        name, settings, why = recipes.suited(47, ["training.epochs=3"])
+        assert (name, settings) == ("few", chosen) and "47 captioned videos are few" in why
+        assert ("hcq[offline]" in why) == (found is None)
+        assert recipes.suited(47, ["text.encoder=scratch"])[:2] == ("few", [])
