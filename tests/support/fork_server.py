@@ -45,10 +45,15 @@ def import_everything() -> None:
 
 def warm_up() -> None:
     """Run a command that ends at once, because much is imported and compiled at the first use only."""
-    sys.argv[1:], arguments = ["recipes", "show", "none of this name"], sys.argv[1:]
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing), suppress(SystemExit):
-        sys.modules["hcq_cli.app"].main()
-    sys.argv[1:] = arguments
+    from typer.main import get_command
+
+    app, console, errors = (sys.modules[f"hcq_cli.{name}"] for name in ("app", "console", "errors"))
+    arguments = ["recipes", "show", "none of this name"]
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        try:  # not `main`, which starts a thread
+            get_command(app.build()).main(arguments, prog_name="hcq", standalone_mode=False)
+        except Exception as error:
+            console.Console().error(errors.HcqError(str(error), "a hint"))
 
 
 def become_command(request: dict[str, Any], streams: list[int]) -> None:
