@@ -89,7 +89,7 @@ def extract(
         def on_video(report: ExtractReport, path: str) -> None:
             nonlocal before
             speed = report.media_s / max(time.monotonic() - begun, 1e-3)
-            bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {Path(path).name[:40]}")
+            bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {path.rpartition('/')[2][:40]}")
             before = report.done
 
         return run(inputs, names, options, on_video)

@@ -161,11 +161,14 @@ def extract(
         report.warn_of_store(options.store, [*writer.warnings, *writer.compact().warnings])
         pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
         with pool as running:
-            for done, (path, settled) in enumerate(run_plan(inputs.videos, plan, running), 1):
+            done = 0
+            for path, settled in run_plan(inputs.videos, plan, running):
                 if settled is not None:
                     count(settled)
                 on_video(report, path)
-                if done % COMPACT_EVERY == 0:
+                done += settled is None or settled.status is not Status.FINISHED
+                if done >= COMPACT_EVERY:
+                    done = 0
                     copy(plan.copy_stored())
                     report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s

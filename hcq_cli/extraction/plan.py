@@ -7,6 +7,7 @@ is not decoded again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -112,20 +113,26 @@ class ExtractionPlan:
 
     def judge(self, video: InputVideo) -> Step:
         """What is to be done with a file: at first often to hash it, if it is new or has changed."""
-        facts = VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0)
         if video.path in self._removed_paths and not self._comes_back(self._removed_paths[video.path], video.path):
-            return Settled(Status.REMOVED, facts)
+            return Settled(Status.REMOVED, VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0))
         try:
-            found = Path(video.path).stat()
+            found = os.stat(video.path)  # noqa: PTH116 - a Path costs more than the question
         except OSError as error:
+            facts = VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0)
             return Settled(Status.FAILED, facts, Outcome(error=error.strerror or str(error)))
-        facts = replace(facts, size=found.st_size, mtime_ns=found.st_mtime_ns)
+        facts = VideoFacts(video.id, video.path, content_hash="", size=found.st_size, mtime_ns=found.st_mtime_ns)
         # Size and time of the last change stand for the content: reading terabytes again for their hash takes hours.
         failure = self._writer.known_failure(facts.path, facts.size, facts.mtime_ns)
         if failure is not None and not self._retry_failed:
             return Settled(Status.FAILED, facts, Outcome(error=failure.error), known=True)
         if not facts.size:
             return Settled(Status.FAILED, facts, Outcome(error="the file is empty"))
+        # The ordinary case of a later run, and there may be a million of it: all is as it was.
+        if self._path_of_id.get(facts.id, facts.path) == facts.path and self._writer.is_finished(
+            facts, self._identities, retry_failed=self._retry_failed
+        ):
+            self._path_of_id[facts.id] = facts.path
+            return Settled(Status.FINISHED, facts)
         known = self._writer.facts_at(facts.path)
         same = (other.content_hash for other in known if (other.size, other.mtime_ns) == (facts.size, facts.mtime_ns))
         known_hash = next(same, None) or self._writer.remembered_hash(facts.path, facts.size, facts.mtime_ns)

@@ -7,7 +7,7 @@ row's newest slot. Everything here is whole-column arithmetic on 64-bit keys: no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -108,7 +108,7 @@ class Catalog:
 
     def _place(self, slot: int) -> tuple[Shard, int]:
         """The shard a slot is in, and its place there."""
-        at = int(np.searchsorted(self.starts, slot, "right")) - 1
+        at = int(self.starts.searchsorted(slot, "right")) - 1
         return self.shards[at], slot - int(self.starts[at])
 
     def facts(self, row: int) -> VideoFacts:
@@ -124,11 +124,20 @@ class Catalog:
     def row(self, id: str) -> int | None:
         """The row of an id; None if the store lacks it."""
         key = np.uint64(text_key(id))
-        at = int(np.searchsorted(self._keys, key))
+        at = int(self._keys.searchsorted(key))
         if at == len(self._keys) or self._keys[at] != key:
             return None
         row = int(self._row_of_key[at])
         return row if self.id(row) == id else None
+
+    def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """The rows of many ids, int64 [n], by their keys alone; those that the store lacks are left out."""
+        keys = np.fromiter(map(text_key, ids), np.uint64)
+        at = self._keys.searchsorted(keys)
+        there = at < len(self._keys)
+        at, keys = at[there], keys[there]
+        found: NDArray[np.int64] = self._row_of_key[at[self._keys[at] == keys]]
+        return found
 
     def rows_at_path(self, path: str) -> Iterator[int]:
         """The rows whose file lay at `path` when last seen."""
@@ -146,10 +155,10 @@ class Catalog:
             self._sorted_rows[column] = of_rows[order], order
         keys, rows = self._sorted_rows[column]
         key = np.uint64(text_key(text))
-        for at in range(int(np.searchsorted(keys, key)), int(np.searchsorted(keys, key, "right"))):
-            shard, place = self._place(int(self.newest[rows[at]]))
+        for row in rows[keys.searchsorted(key) : keys.searchsorted(key, "right")].tolist():
+            shard, place = self._place(int(self.newest[row]))
             if shard.text(f"videos/{column}")[place] == text:
-                yield int(rows[at])
+                yield row
 
     # Results of experts
 
@@ -185,6 +194,22 @@ class Catalog:
                 slot[rows], state[rows] = begin + here, states[here]
                 kind[rows] = np.array(numbers, np.int32)[shard.column(f"{key.prefix}identity")[here]]
         return LatestResults(slot, state, kind, list(kinds))
+
+    def finished(self, identities: Mapping[str, str], *, failed_too: bool) -> NDArray[np.bool_]:
+        """Which rows have a valid result of every one of these experts, bool [N].
+
+        Args:
+            identities: what the features of each expert shall depend on.
+            failed_too: whether it is a result, too, that the expert broke.
+        """
+        done = np.ones(len(self), bool)
+        for expert, wanted in identities.items():
+            latest = self.latest(expert)
+            right = [number for number, kind in enumerate(latest.kinds) if kind.identity == wanted]
+            done &= np.isin(latest.kind, right)
+            if not failed_too:
+                done &= latest.state != state_number(State.FAILED)
+        return done
 
     def locate(self, expert: str, latest: LatestResults, row: int) -> tuple[Shard, ExpertKey, int]:
         """Where the features of `expert` for `row` are, which `latest` must have: shard, columns, place in them."""

@@ -190,7 +190,7 @@ class FeatureStore:
             ids: those that the store lacks are passed over.
             experts: by name.
         """
-        rows = np.array([row for row in map(self.row, ids) if row is not None], np.int64)
+        rows = self.catalog.rows(ids)
         return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
 
     def digest(self) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hcq_cli import files
 from hcq_cli.collection import FOLDER as COLLECTION
 from hcq_cli.errors import UsageError
@@ -103,6 +106,7 @@ class FeatureWriter:
     def refresh(self) -> None:
         """Look at the store again, with what has come in since."""
         self.store = FeatureStore.snapshot(self.folder)
+        self._finished: tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]] | None = None
 
     # What is still to do
 
@@ -127,6 +131,26 @@ class FeatureWriter:
             if latest.identity(row) != wanted or (retry_failed and latest.failed(row)):
                 missing.add(expert)
         return missing
+
+    def is_finished(self, facts: VideoFacts, identities: Mapping[str, str], *, retry_failed: bool = False) -> bool:
+        """Whether a file is as the store knows it, under the same id and nowhere else, and lacks nothing.
+
+        What `facts_at`, `facts` and `todo` say together, in a tenth of the time: most files of most runs are so.
+
+        Args:
+            facts: id, path, size and modification time of the file as it is now.
+            identities, retry_failed: as for `todo`; the same in every call between two of `refresh`.
+        """
+        catalog = self.store.catalog
+        if self._finished is None:
+            done = catalog.finished(identities, failed_too=not retry_failed)
+            sizes, times = (catalog.column(f"videos/{name}")[catalog.newest] for name in ("size", "mtime_ns"))
+            self._finished = done, sizes, times
+        done, sizes, times = self._finished
+        rows = list(catalog.rows_at_path(facts.path))
+        if len(rows) != 1 or not done[rows[0]] or catalog.id(rows[0]) != facts.id:
+            return False
+        return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
 
     def facts(self, id: str) -> VideoFacts | None:
         """What the store knows of the file of a video; None if it has no such video."""

@@ -12,9 +12,11 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from hcq_cli.collection import Roots
@@ -290,11 +292,15 @@ class _Search:
         return False
 
     def _left_out(self, entry: os.DirEntry[str], patterns: Sequence[str]) -> bool:
-        name = entry.name.lower()
-        if self.everything or not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+        if self.everything or not _pattern(tuple(patterns)).match(entry.name.lower()):
             return False
         self.passed_over.append(PassedOver(entry.path, "trash, a preview or a system's own copy"))
         return True
+
+
+@cache
+def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, patterns)))  # one for all: it is asked of every file
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

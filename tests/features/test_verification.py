@@ -45,6 +45,20 @@ def test_every_flip_in_a_shard_is_found(store: Path) -> None:
     assert verify(store).damaged == [] and read_everything(store) == len(STORED)
 
 
+def test_every_flip_in_a_manifest_is_refused_or_harmless(store: Path) -> None:
+    (path,) = store.glob("manifest-*.json")
+    whole, refused = path.read_bytes(), 0
+    for _, damaged in flips(whole, 200, seed=3):
+        path.write_bytes(damaged)
+        try:
+            assert len(FeatureStore.open(store)) == len(STORED)
+            assert verify(store).damaged == []
+        except DamagedError as error:
+            assert str(path) in error.message and error.hint
+            refused += 1
+    assert refused > 200
+
+
 def test_a_manifest_that_is_damaged_is_mended_from_the_shards(store: Path) -> None:
     with FeatureWriter(store) as writer:
         writer.add_videos([video("late")])
