@@ -31,6 +31,7 @@ _HOME = {
     "verify_index": "hcq_cli.api.indexing",
     "export_index": "hcq_cli.api.indexing",
     "update": "hcq_cli.api.updating",
+    "watch": "hcq_cli.api.watching",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
     "evaluate": "hcq_cli.api.evaluation",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.searching import Searcher, SearchSettings
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update
+    from hcq_cli.api.watching import watch
     from hcq_cli.errors import HcqError
     from hcq_cli.workspace import Workspace
 

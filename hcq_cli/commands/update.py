@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ from hcq_cli.commands.shared import VERBS, Session, command
 if TYPE_CHECKING:
     from hcq_cli.api.updating import Updated
 
-EXAMPLES = ["hcq update", "hcq update videos/", "hcq update --keep-missing --json"]
+EXAMPLES = ["hcq update", "hcq update videos/", "hcq update videos/ --watch", "hcq update --keep-missing --json"]
 
 Folders = Annotated[
     list[str] | None, typer.Argument(metavar="[FOLDER]…", help="Default: all that were extracted before.")
@@ -37,6 +37,7 @@ Everything = Annotated[
     bool | None,
     typer.Option("--everything/--no-everything", help="Trash, previews, systems' copies; default: as last time."),
 ]
+Watch = Annotated[bool, typer.Option("--watch", help="Stay, and do it again after every change; Ctrl-C ends it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,36 +56,44 @@ def register(app: typer.Typer) -> None:
         retry_failed: RetryFailed = False,
         keep_missing: KeepMissing = False,
         everything: Everything = None,
+        watch: Watch = False,
     ) -> None:
         """Bring features, codes and index up to date with what is new, changed, renamed and gone, in one go.
 
-        Only what is needed is done, so it may run every night. Exit codes are those of hcq extract.
+        Only what is needed is done, so it may run every night; or it stays (--watch), and waits for files that are
+        still being written. Exit codes are those of hcq extract.
         """
-        done = api.update(
-            session.workspace,
-            folders or (),
-            experts=experts,
-            preset=preset,
-            everything=everything,
-            segment_s=segment_s,
-            progress=session.console,
-            workers=workers,
-            device=device,
-            timeout_s=timeout_s,
-            retry_failed=retry_failed,
-            keep_missing=keep_missing,
-        )
-        found = extraction_document(done.extracted, session.workspace.features)
-        document = {
-            **{key: found[key] for key in ("new", "changed", "renamed", "deleted", "missing", "failed", "warnings")},
-            "extract": found,
-            "encode": encoding_document(done.encoded) if done.encoded else None,
-            "index": index_document(done.indexed) if done.indexed else None,
-            "next": done.next,
+        how: dict[str, Any] = {
+            "experts": experts,
+            "preset": preset,
+            "everything": everything,
+            "segment_s": segment_s,
+            "workers": workers,
+            "device": device,
+            "timeout_s": timeout_s,
+            "retry_failed": retry_failed,
+            "keep_missing": keep_missing,
         }
-        session.console.result(document, lambda: _print(session, done))
+        if watch:
+            for done in api.watch(session.workspace, folders or (), progress=session.console, **how):
+                _show(session, done)
+            return
+        done = api.update(session.workspace, folders or (), progress=session.console, **how)
+        _show(session, done)
         if done.extracted.exit_code:
             raise typer.Exit(done.extracted.exit_code)
+
+
+def _show(session: Session, done: Updated) -> None:
+    found = extraction_document(done.extracted, session.workspace.features)
+    document = {
+        **{key: found[key] for key in ("new", "changed", "renamed", "deleted", "missing", "failed", "warnings")},
+        "extract": found,
+        "encode": encoding_document(done.encoded) if done.encoded else None,
+        "index": index_document(done.indexed) if done.indexed else None,
+        "next": done.next,
+    }
+    session.console.result(document, lambda: _print(session, done))
 
 
 def _print(session: Session, done: Updated) -> None:
