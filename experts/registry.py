@@ -11,6 +11,7 @@ with the source).
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -128,7 +129,9 @@ def load(names: Iterable[str]) -> list[Expert]:
     if twice := sorted({name for name in only if only.count(name) > 1}):
         raise ValueError(f"expert {twice[0]!r} is asked for more than once")
     if missing := [name for name in only if name not in known]:
-        raise LookupError(f"no expert is called {missing[0]!r}; there are: {', '.join(known)}")
+        near = difflib.get_close_matches(missing[0], known, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise LookupError(f"no expert is called {missing[0]!r}; {meant}there are: {', '.join(known)}")
     return [_make(name, known[name], source) for name, source in wanted]
 
 

@@ -6,6 +6,8 @@ messages and exit codes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -14,6 +16,15 @@ EXIT_DAMAGED = 4
 EXIT_NOT_FOUND = 10
 EXIT_LOCKED = 11
 EXIT_INTERRUPTED = 130
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """That of the `known` names that a misspelt word most likely means, whatever its capitals; "" if none is near."""
+    import difflib
+
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), names, 1)
+    return names[found[0]] if found else ""
 
 
 class HcqError(Exception):

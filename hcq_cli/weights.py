@@ -26,7 +26,7 @@ from experts.neural.hub import (
 )
 from experts.neural.weights import PICKLED, WeightsError, locate
 from hcq_cli import files
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError, near
 
 BESIDE = {".json", ".txt", ".model"}
 """Endings of what goes with the weights: configuration, processors, tokenizers."""
@@ -68,9 +68,12 @@ def networks_asked_for(names: Sequence[str]) -> list[HubId]:
         for part in (part for source in sources for part in source.split("+")):
             hub = parse_hub_id(part)
             if hub is None:
-                known = ", ".join(["neural", *PRESET, *ON_REQUEST])
+                known = ["neural", *PRESET, *ON_REQUEST]
+                meant = near(part, [*known, *SHORT_IDS])
+                hint = f"give {', '.join(known)}, or an id as OWNER/NAME[@REVISION]"
                 raise UsageError(
-                    f"{part!r} is no Hugging Face id", f"give {known}, or an id as OWNER/NAME[@REVISION]"
+                    f"{part!r} is no Hugging Face id",
+                    f"did you mean {meant}? hcq models fetch {meant}" if meant else hint,
                 )
             found.append(hub)
     return list(dict.fromkeys(found))

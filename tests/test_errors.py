@@ -22,3 +22,8 @@ def test_exit_codes():
     assert (errors.EXIT_SOME_FAILED, errors.EXIT_INTERRUPTED) == (3, 130)
     error = errors.NotFoundError("no index there", "hcq index build")
     assert (error.message, error.hint, str(error)) == ("no index there", "hcq index build", "no index there")
+
+
+def test_the_near_name_is_found_whatever_its_capitals() -> None:
+    assert errors.near("Neurl", ["classic", "neural"]) == "neural"
+    assert errors.near("bert", ["classic", "neural"]) == ""

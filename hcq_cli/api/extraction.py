@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import UsageError, near
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def expert_names(experts: str | Sequence[str] | None, preset: str = "classic") -
     from experts.registry import presets, with_default_sources
 
     if preset not in presets:
-        raise UsageError(f"there is no preset {preset!r}", f"--preset {'|'.join(presets)}")
+        meant = near(preset, presets)
+        hint = f"did you mean {meant}? --preset {meant}" if meant else f"--preset {'|'.join(presets)}"
+        raise UsageError(f"there is no preset {preset!r}", hint)
     if experts is None:
         return presets[preset]
     wanted = experts.split(",") if isinstance(experts, str) else experts

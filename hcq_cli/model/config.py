@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import UsageError, near
 from hcq_cli.model.registry import KINDS
 
 MAX_CODEWORDS = 256
@@ -193,7 +192,10 @@ class ModelConfig:
             *((f"experts.{name}.reads", expert.reads, READS) for name, expert in self.experts.items()),
         ):
             if text not in known:
-                raise UsageError(f"{name} = {text!r}, known are {' and '.join(known)}", f"--set {name}={known[0]}")
+                raise UsageError(
+                    f"{name} = {text!r}, known are {' and '.join(known)}",
+                    f"--set {name}={near(text, known) or known[0]}",
+                )
         return self
 
     def with_experts(self, experts: Mapping[str, ExpertConfig]) -> ModelConfig:
@@ -269,8 +271,8 @@ def from_table(kind: type[Table], table: Mapping[str, Any], name: str) -> Table:
     values = {}
     for key, value in table.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {name}.{near[0]}?" if near else f"known: {', '.join(known)}"
+            meant = near(key, known)
+            hint = f"did you mean {name}.{meant}?" if meant else f"known: {', '.join(known)}"
             raise UsageError(f"unknown setting {name}.{key}", hint)
         values[key] = _value(known[key], value, f"{name}.{key}")
     return kind(**values)

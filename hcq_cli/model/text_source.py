@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from experts.neural.hub import SHORT_IDS, HubId, hub_folder, parse_hub_id
+from experts.neural.hub import SHORT_IDS, HubId, hub_folder, parse_hub_id, read_lock
 from experts.neural.weights import RefusedError, Weights, WeightsError, look_up, look_up_id
-from hcq_cli.errors import DamagedError, NotFoundError
+from hcq_cli.errors import DamagedError, NotFoundError, near
 from hcq_cli.files import digest_file
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -36,6 +35,8 @@ def find_text_encoder(name: str, revision: str = "", option: str = SETTING, othe
             return look_up(str(_minilm_folder()))
         if Path(name).expanduser().is_dir():
             return look_up(name)
+        if name.startswith((".", "/", "~")):
+            raise NotFoundError(f"text encoder {name!r}: there is no such folder", f"give a folder, or {otherwise}")
         missing = None
         for hub in _ids(name, revision):
             try:
@@ -49,13 +50,24 @@ def find_text_encoder(name: str, revision: str = "", option: str = SETTING, othe
     except RefusedError as error:
         raise DamagedError(f"text encoder {name!r} is refused: {error}", error.hint) from error
     except WeightsError as error:
-        raise NotFoundError(f"text encoder {name!r}: {error}", f"{error.hint}, or {otherwise}") from error
-    near = difflib.get_close_matches(name, [*NAMES, *SHORT_IDS], 1)
+        # An id may be right and not fetched, or nearly one that is known or fetched.
+        ids = {*SHORT_IDS.values(), *(key.partition("@")[0] for key in _fetched())}
+        meant = near(name, ids - {name.partition("@")[0]})
+        hint = f"{error.hint}{f' (did you mean {meant}?)' if meant else ''}, or {otherwise}"
+        raise NotFoundError(f"text encoder {name!r}: {error}", hint) from error
+    meant = near(name, [*NAMES, *SHORT_IDS, "all-MiniLM-L6-v2"]).replace("all-MiniLM-L6-v2", "minilm")
     other = f"a folder, or an id as OWNER/NAME that hcq models fetch has brought, or {otherwise}"
-    hint = f"did you mean {near[0]}? {option}{near[0]}" if near else f"give {other}"
+    hint = f"did you mean {meant}? {option}{meant}" if meant else f"give {other}"
     raise NotFoundError(
         f"there is no text encoder {name!r}: no folder, no Hugging Face id, no name that hcq knows", hint
     )
+
+
+def _fetched() -> Collection[str]:
+    try:
+        return read_lock().keys()
+    except ValueError:  # damaged, which a guess need not tell
+        return ()
 
 
 def _ids(name: str, revision: str) -> Iterator[HubId]:

@@ -121,17 +121,24 @@ def _shared_pieces(words: Iterable[str]) -> list[str]:
 
 
 def word_piece(captions: Sequence[str], size: int) -> Tokenizer:
-    """A tokenizer with BERT's rules (lower case, accents dropped) and a vocabulary learned from `captions`.
+    """A tokenizer with BERT's rules, lower case, and a vocabulary learned from `captions`.
+
+    Accents are dropped where they are accents: from Latin and Greek letters. BERT drops the marks of all scripts, the
+    vowels of Hindi and Thai with them, and takes ga for ka and the Cyrillic short i for i.
 
     Args:
         captions: the training captions.
         size: most entries of the vocabulary.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     # Not the library's own trainer: it breaks ties by the order of a hash table, so the same captions gave different
     # vocabularies, and with them models, on two machines.
-    normalizer, cutter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    accents = normalizers.Replace(Regex(r"(?<=[\p{Latin}\p{Greek}])\p{Mn}+"), "")
+    plain = normalizers.BertNormalizer(strip_accents=False)
+    # Composed again, so that a letter and its mark are one character, as keyboards write it.
+    normalizer = normalizers.Sequence([plain, normalizers.NFD(), accents, normalizers.NFC()])
+    cutter = pre_tokenizers.BertPreTokenizer()
     cut = (cutter.pre_tokenize_str(normalizer.normalize_str(caption)) for caption in captions)
     entries = learn_vocabulary((word for parts in cut for word, _ in parts), size)
     ids = {entry: at for at, entry in enumerate(entries)}

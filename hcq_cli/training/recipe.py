@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli.datasets.splits import MIN_VIDEOS_TO_HOLD_OUT
-from hcq_cli.errors import DamagedError, NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, NotFoundError, UsageError, near
 from hcq_cli.files import read_regular
 from hcq_cli.model.config import from_table
 from hcq_cli.model.registry import KINDS
@@ -47,8 +46,9 @@ def load(name: str = "default", settings: Sequence[str] = ()) -> Recipe:
     tables.pop("sweep", None)  # values to try, not to train with: see `sweep`
     for key in tables:
         if key not in TABLES:
-            near = difflib.get_close_matches(key, TABLES, 1)
-            raise UsageError(f"unknown table {key!r}", f"did you mean {near[0]}?" if near else f"known: {TABLES}")
+            meant = near(key, TABLES)
+            hint = f"did you mean {meant}?" if meant else f"known: {', '.join(TABLES)}"
+            raise UsageError(f"unknown table {key!r}", hint)
     model = {**tables.pop("model", {}), **{key: tables.pop(key) for key in MODEL_TABLES if key in tables}}
     if "experts" in model:
         raise UsageError("model.experts cannot be set", "the experts are those of the feature store")
@@ -133,8 +133,8 @@ def _read(name: str) -> tuple[str, Path | None]:
             raise NotFoundError(f"recipe {name}: cannot be read ({error})", "hcq recipes") from error
     known = names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}; or give a .toml file"
+        meant = near(name, known)
+        hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}; or give a .toml file"
         raise NotFoundError(f"no recipe {name!r}", hint)
     return (resources.files("hcq_cli.training") / "recipes" / f"{name}.toml").read_text("utf-8"), None
 

@@ -26,3 +26,27 @@ def test_an_id_that_was_not_fetched_says_how_to(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(NotFoundError) as caught:
         find_text_encoder("nobody/nothing")
     assert "hcq models fetch nobody/nothing" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("minlm", "minilm"),
+        ("MiniLM", "minilm"),
+        ("all-minilm-l6-v2", "minilm"),
+        ("scrach", "scratch"),
+        ("bert-base-casd", "bert-base-cased"),
+        ("google-bert/bert-base-casd", "google-bert/bert-base-cased"),
+    ],
+)
+def test_a_misspelt_name_names_the_near_one(name: str, meant: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        find_text_encoder(name)
+    assert f"did you mean {meant}?" in caught.value.hint
+
+
+def test_a_path_is_no_id_of_a_hub() -> None:
+    for name in ("./bert", "/no/bert", "~/bert"):
+        with pytest.raises(NotFoundError, match="there is no such folder") as caught:
+            find_text_encoder(name)
+        assert "fetch" not in caught.value.hint

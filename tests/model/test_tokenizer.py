@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
+
+import pytest
 
 from hcq_cli.model.tokenizer import SPECIAL, CaptionTokenizer, learn_vocabulary, word_piece
 
@@ -65,3 +68,29 @@ def test_tokens_are_counted_and_those_that_the_vocabulary_knows() -> None:
         "\u200b\u0001": (0, 0),
         "\ud800": (1, 0),
     }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("कमल", "कमाल"),  # Devanagari: lotus, wonder; they differ by a vowel sign
+        ("ตา", "ตี"),  # Thai: eye, hit
+        ("かき", "がき"),  # kana: persimmon, brat
+        ("はは", "ぱぱ"),
+        ("мои", "мой"),  # Cyrillic: my (several), my (one)
+        ("все", "всё"),
+        ("كَتَبَ", "كُتُبِ"),  # Arabic, with its vowels: he wrote, of books
+    ],
+)
+def test_words_that_differ_by_a_mark_that_is_no_accent_are_two(one: str, other: str) -> None:
+    tokenizer = word_piece([f"{one} {other} a"], 500)
+    first, second, unknown = (tokenizer.encode(word, add_special_tokens=False).ids for word in (one, other, "?"))
+    assert first != second and unknown[0] not in (*first, *second)
+    decomposed = tokenizer.encode(unicodedata.normalize("NFD", other), add_special_tokens=False).ids
+    assert decomposed == second  # file names on a Mac are written so
+
+
+def test_accents_of_latin_and_greek_letters_are_dropped_as_before() -> None:
+    tokenizer = word_piece(["cafe resume ελλαδα a"], 500)
+    for word, plain in (("Café", "cafe"), ("résumé", "resume"), ("Ελλάδα", "ελλαδα")):
+        assert tokenizer.encode(word).ids == tokenizer.encode(plain).ids
