@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,20 @@ from pathlib import Path
 import numpy as np
 import onnx_duals
 import pytest
+import small_clip
 import tiny_duals
 from concept_features import classifiers, sentence_encoder
 from concept_features import write_store as write_concepts
 from dual_features import NAMES, write_store
 from in_process import run_here
 
+from experts.base import Clip, Frames
+from experts.registry import load
+from hcq_cli.demo.clips import compose
+from hcq_cli.demo.grammar import captions
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND
+from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.fitting.dual import write_dual_text
 from hcq_cli.model import checkpoint
@@ -140,3 +148,33 @@ def test_a_dual_encoder_that_needs_code_of_its_own_is_refused(root, tmp_path):
     (tmp_path / "mine" / "config.json").write_text('{"auto_map": {"AutoModel": "mine.Model"}}')
     said = run_here("fit", "--dual", tmp_path / "mine", "-w", tmp_path / ".hcq", code=EXIT_DAMAGED).err
     assert "custom code (auto_map), which hcq never loads" in said
+
+
+@pytest.fixture(scope="session")
+def small_clip_folder(tmp_path_factory):
+    """A dual encoder that has learned from the demo's captioned clips; HCQ_SMALL_CLIP names one made before."""
+    made = os.environ.get("HCQ_SMALL_CLIP")
+    return Path(made) if made else small_clip.train(tmp_path_factory.mktemp("learned") / "small-clip")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collection", ["the test clips", "more clips than codewords"])
+def test_codes_of_a_dual_encoder_that_has_learned_find_what_its_vectors_find(collection, small_clip_folder, tmp_path):
+    """Clips without captions: recall at 10 by 64 bytes within 3 points of that by its dense vectors."""
+    clips = compose(small_clip.CLIPS, small_clip.SEED) if collection == "the test clips" else compose(1600, 8)
+    clips = [clip for clip in clips if clip.split == "test"]
+    assert len(clips) == (60 if collection == "the test clips" else 266)
+    workspace, expert = tmp_path / ".hcq", load([f"dual={small_clip_folder}"])[0]
+    for clip in clips:
+        seen = {expert.sampling: Frames(small_clip.frames(clip), np.arange(3, dtype=np.float32))}
+        tokens = {"dual": expert.extract(Clip(0.0, 3.0, True, False, seen))}
+        facts = (clip.file, f"/videos/{clip.file}", f"c-{clip.number}", 100, 1, 3.0, "pyav", [])
+        write_incoming(workspace / "features", VideoFeatures(*facts, tokens, {"dual": f"dual|1|{expert.weights}||"}))
+    lines = [{"video": clip.file, "captions": captions(clip, small_clip.SEED)} for clip in clips]
+    (tmp_path / "captions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run_here("fit", "--dual", small_clip_folder, "--bytes", "64", "-w", workspace)
+    run_here("encode", "-w", workspace)
+    measured = run_here("eval", "--captions", tmp_path / "captions.jsonl", "-w", workspace, "--json").json
+    by_codes, dense = measured["t2v"]["R10"], measured["dense"]["t2v"]["R10"]
+    assert dense > (80 if collection == "the test clips" else 30)
+    assert by_codes > dense - 3

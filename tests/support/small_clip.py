@@ -19,11 +19,15 @@ FRAMES = 10
 SHAPE = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
 
 
-def pictures(clip: DemoClip, count: int = 3) -> np.ndarray:
-    """A few frames of a clip as the processor of the network would have them: float32 [count, 3, SIDE, SIDE]."""
-    frames = list(draw_frames(clip, np.random.default_rng([SEED, clip.number]), FRAMES))
-    shown = [frames[at] for at in np.linspace(0, FRAMES - 1, count).astype(int)]
-    small = [cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in shown]
+def frames(clip: DemoClip, count: int = 3) -> np.ndarray:
+    """A few frames of a clip, uint8 [count, height, width, 3]."""
+    drawn = list(draw_frames(clip, np.random.default_rng([SEED, clip.number]), FRAMES))
+    return np.stack([drawn[at] for at in np.linspace(0, FRAMES - 1, count).astype(int)])
+
+
+def pictures(clip: DemoClip) -> np.ndarray:
+    """Frames as the processor of the network would have them: float32 [3, 3, SIDE, SIDE]."""
+    small = [cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in frames(clip)]
     return ((np.stack(small).astype(np.float32) / 255 - 0.5) / 0.25).transpose(0, 3, 1, 2)
 
 
