@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from experts.base import Expert
-from experts.neural.hub import PRESET, default_source
+from experts.neural.hub import PRESET, WITHOUT_CAPTIONS, default_source
 from experts.neural.weights import WeightsError
 
 GROUP = "hcq.experts"
@@ -25,6 +25,10 @@ GROUP = "hcq.experts"
 presets: dict[str, list[str]] = {
     "classic": ["appearance", "motion", "audio", "face"],
     "neural": [f"{name}={source}" for name, source in PRESET.items()],
+    **{
+        preset: [f"{name}={source}" for name, source in sources.items()]
+        for preset, sources in WITHOUT_CAPTIONS.items()
+    },
 }
 """Named sets of experts, each in the order in which it is run."""
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from experts.neural.hub import (
+    ABOUT_MB,
     LICENCES,
     ON_REQUEST,
     PRESET,
     SHORT_IDS,
+    WITHOUT_CAPTIONS,
     HubId,
     LockedNetwork,
     lock_path,
@@ -28,6 +30,8 @@ from experts.neural.weights import PICKLED, WeightsError, locate
 from hcq_cli import files
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError, near
 
+PRESETS = {"neural": PRESET, **WITHOUT_CAPTIONS}
+"""The presets that are networks: sources by expert."""
 BESIDE = {".json", ".txt", ".model"}
 """Endings of what goes with the weights: configuration, processors, tokenizers."""
 TRY_AGAIN = "check the connection and run the same command again; what has arrived is kept"
@@ -56,19 +60,20 @@ def networks_asked_for(names: Sequence[str]) -> list[HubId]:
     """Presets, experts and ids as ids of the hub, each once.
 
     Args:
-        names: `neural`, the name of an expert that a preset or a request gives a network (`face`), `id` or
-            `id@revision`, or a text encoder by the name that papers give it (`bert-base-cased`).
+        names: a preset (`neural`, `laptop`, `gpu`); an expert that a preset or a request gives a network (`face`);
+            `id` or `id@revision`; or a text encoder by the name that papers give it (`bert-base-cased`).
 
     Raises:
         UsageError: it is none of these.
     """
     found: list[HubId] = []
     for name in names or ["neural"]:
-        sources = list(PRESET.values()) if name == "neural" else [(PRESET | ON_REQUEST | SHORT_IDS).get(name, name)]
+        preset = PRESETS.get(name)
+        sources = list(preset.values()) if preset else [(PRESET | ON_REQUEST | SHORT_IDS).get(name, name)]
         for part in (part for source in sources for part in source.split("+")):
             hub = parse_hub_id(part)
             if hub is None:
-                known = ["neural", *PRESET, *ON_REQUEST]
+                known = [*PRESETS, *PRESET, *ON_REQUEST]
                 meant = near(part, [*known, *SHORT_IDS])
                 hint = f"give {', '.join(known)}, or an id as OWNER/NAME[@REVISION]"
                 raise UsageError(
@@ -171,17 +176,21 @@ class KnownNetwork:
     Args:
         hub: id and revision.
         experts: the experts that take it where nothing else is said.
+        presets: that it belongs to.
         commit: what is on this machine; empty if nothing is.
         licence: of the weights, as far as it is known.
         nbytes: of its files; 0 if it is not here.
+        about_bytes: of its files, before it is here; 0 if that is not known.
         hint: what to run if it is not here or cannot be used.
     """
 
     hub: HubId
     experts: list[str]
+    presets: list[str]
     commit: str
     licence: str
     nbytes: int
+    about_bytes: int
     hint: str
 
 
@@ -192,7 +201,8 @@ def list_models() -> list[KnownNetwork]:
         DamagedError: the lock cannot be read.
     """
     used: dict[HubId, list[str]] = {}
-    for name, source in (PRESET | ON_REQUEST).items():
+    taken = [*(PRESET | ON_REQUEST).items(), *(pair for each in WITHOUT_CAPTIONS.values() for pair in each.items())]
+    for name, source in dict.fromkeys(taken):
         for part in source.split("+"):
             hub = parse_hub_id(part)
             if hub is not None:
@@ -209,10 +219,15 @@ def list_models() -> list[KnownNetwork]:
 
 
 def _describe(hub: HubId, experts: list[str]) -> KnownNetwork:
-    licence = LICENCES.get(hub.id, "")
+    licence, about = LICENCES.get(hub.id, ""), ABOUT_MB.get(hub.id, 0) * 1_000_000
+    presets = [preset for preset, sources in PRESETS.items() if hub.id in sources.values()]
     try:
         found = locate(f"{hub.id}@{hub.revision}")
     except WeightsError as error:
-        return KnownNetwork(hub, experts, commit="", licence=licence, nbytes=0, hint=error.hint)
+        return KnownNetwork(
+            hub, experts, presets, commit="", licence=licence, nbytes=0, about_bytes=about, hint=error.hint
+        )
     size = folder_bytes(found.folder)
-    return KnownNetwork(hub, experts, commit=found.commit, licence=found.licence, nbytes=size, hint="")
+    return KnownNetwork(
+        hub, experts, presets, commit=found.commit, licence=found.licence, nbytes=size, about_bytes=about, hint=""
+    )

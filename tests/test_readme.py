@@ -17,6 +17,7 @@ ELSEWHERE = (
     "pip install",
     "models fetch",
     "--preset neural",
+    "--preset laptop",
     "--experts appearance=",
     "=onnx:",
     "--concepts onnx:",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experts.neural.hub import ON_REQUEST, PRESET, HubId
+from experts.neural.hub import ON_REQUEST, PRESET, WITHOUT_CAPTIONS, HubId
 from hcq_cli.errors import DamagedError, HcqError, UsageError
 from hcq_cli.weights import chosen_files, fetch, list_models, networks_asked_for
 
@@ -27,6 +27,8 @@ def test_presets_experts_and_ids_become_ids_each_once() -> None:
     assert [hub.id for hub in networks_asked_for(["face"])] == ON_REQUEST["face"].split("+")
     twice = networks_asked_for(["a/b@v1", "neural", "a/b@v1", "motion"])
     assert twice[0] == HubId("a/b", "v1") and len(twice) == 1 + len(PRESET)
+    laptop = [hub.id for hub in networks_asked_for(["laptop"])]
+    assert laptop == list(WITHOUT_CAPTIONS["laptop"].values())
     with pytest.raises(UsageError, match="'no id' is no Hugging Face id") as caught:
         networks_asked_for(["no id"])
     assert "neural" in caught.value.hint and "face" in caught.value.hint
@@ -51,6 +53,9 @@ def test_safetensors_go_before_onnx_and_pickles_are_never_chosen(names: list[str
 def test_what_is_not_here_says_how_to_get_it(nothing_here: Path) -> None:
     known = {network.hub.id: network for network in list_models()}
     assert set(PRESET.values()) <= set(known)
+    assert known["laion/clap-htsat-unfused"].presets == ["laptop", "gpu"]
+    for network in (known[source] for sources in WITHOUT_CAPTIONS.values() for source in sources.values()):
+        assert network.licence and network.about_bytes > 100_000_000 and network.experts
     for network in known.values():
         assert not network.commit and not network.nbytes and network.hint == f"hcq models fetch {network.hub.id}"
 

@@ -26,6 +26,16 @@ PRESET: dict[str, str] = {
 }
 """The experts of the preset `neural`, in the order in which they are run."""
 
+WITHOUT_CAPTIONS: dict[str, dict[str, str]] = {
+    "laptop": {"dual": "google/siglip2-base-patch16-224", "dual-sound": "laion/clap-htsat-unfused"},
+    "gpu": {
+        "dual": "google/siglip2-so400m-patch14-384",
+        "dual-clips": "google/videoprism-lvt-base-f16r288",
+        "dual-sound": "laion/clap-htsat-unfused",
+    },
+}
+"""Presets of models without captions (`hcq fit --preset`), by what machine runs them: sources by expert."""
+
 ON_REQUEST: dict[str, str] = {
     "dual": "google/siglip2-base-patch16-224",
     "face": "opencv/face_detection_yunet+opencv/face_recognition_sface",
@@ -56,6 +66,8 @@ LICENCES: dict[str, str] = {
     "facebook/dinov2-large": "Apache-2.0",
     "openai/clip-vit-base-patch32": "MIT",
     "google/siglip2-base-patch16-224": "Apache-2.0",
+    "google/siglip2-so400m-patch14-384": "Apache-2.0",
+    "google/videoprism-lvt-base-f16r288": "Apache-2.0",
     "facebook/vjepa2-vitl-fpc64-256": "MIT",
     "MCG-NJU/videomae-base": "CC-BY-NC-4.0",
     "facebook/timesformer-base-finetuned-k400": "CC-BY-NC-4.0",
@@ -66,6 +78,15 @@ LICENCES: dict[str, str] = {
     "opencv/face_recognition_sface": "Apache-2.0",
 }
 """Licence of the weights, as their authors state it; the model card on the hub has the last word."""
+
+ABOUT_MB: dict[str, int] = {
+    "google/siglip2-base-patch16-224": 1500,
+    "google/siglip2-so400m-patch14-384": 4500,
+    "google/videoprism-lvt-base-f16r288": 1000,
+    "laion/clap-htsat-unfused": 610,
+}
+"""How large a network is that is not here yet, by its published number of parameters at four bytes each, in MB; what
+fetches it says the exact size before it begins."""
 
 DEFAULT_REVISION = "main"
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")

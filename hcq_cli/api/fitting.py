@@ -52,6 +52,7 @@ def fit(
     *,
     concepts: Sequence[str] = (),
     dual: Sequence[str] = (),
+    preset: str | None = None,
     weights: Sequence[str] = (),
     text_encoder: str = "minilm",
     code_bytes: int = CODE_BYTES,
@@ -65,6 +66,7 @@ def fit(
         workspace: whose features are fitted to, and where the checkpoint goes.
         concepts: classifiers whose classes have names, `onnx:FILE` each; they have looked at the videos before.
         dual: dual encoders, a folder, an id or `onnx:FOLDER` each; they have looked at the videos before.
+        preset: `laptop` or `gpu`: further sources, that suit such a machine.
         weights: `EXPERT=NUMBER` each, how much an expert counts.
         text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
         code_bytes: S, bytes a video.
@@ -73,19 +75,21 @@ def fit(
 
     Raises:
         NotFoundError: there are no features of a source, its classes have no names, or there is no text encoder.
-        UsageError: there is no source, or a number is none.
+        UsageError: there is no source, no such preset, or a number is none.
         LockedError: another process writes the checkpoint.
     """
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.fitting.dual import dual_source, write_towers
+    from hcq_cli.fitting.dual import dual_source, preset_sources, write_towers
     from hcq_cli.fitting.sources import classifier, weights_of, words
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
+    from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
     from hcq_cli.model.text_source import find_text_encoder
 
     started = time.monotonic()
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     store = FeatureStore.open(features or workspace.features)
+    dual = [*dual, *preset_sources(preset)]
     joint = [dual_source(store, given) for given in dual]
     sources = [classifier(store, source) for source in concepts]
     if text_encoder == "minilm":  # the words that were said and shown are its vectors
@@ -105,6 +109,11 @@ def fit(
         TemporaryDirectory(prefix="hcq-towers-") as folder,
         progress.progress("fitting", total=2 * min(len(store), fitting.FIT_VECTORS), unit="videos") as bar,
     ):
+        written = {source.expert: text for source, text in zip(joint, write_towers(joint, Path(folder)), strict=True)}
+        towers = {name: ExportedTextEncoder(text.path, lasting=True) for name, text in written.items()}
+        # What a dual encoder makes probabilities of its cosines with: they are not needed to search, and cannot be
+        # had again where the network is gone.
+        logits = {name: {"scale": text.scale, "bias": text.bias} for name, text in written.items()}
         done = fitting.fit(
             store,
             [*sources, *joint],
@@ -112,8 +121,8 @@ def fit(
             weights=counted,
             encoder=TextConfig(encoder=encoder, max_tokens=64),
             code_bytes=code_bytes,
-            about={"concepts": list(concepts), "dual": list(dual)},
-            towers=write_towers(joint, Path(folder)),
+            about={"concepts": list(concepts), "dual": list(dual), "logits": logits},
+            towers=towers,
             done=bar.advance,
         )
     if done.videos < MAX_CODEWORDS:

@@ -19,6 +19,7 @@ EXAMPLES = [
     "hcq fit --concepts onnx:mobilenet.onnx,onnx:yamnet.onnx",
     "hcq fit --concepts onnx:mobilenet.onnx --bytes 128 -o runs/a",
     "hcq fit --dual google/siglip2-base-patch16-224",
+    "hcq fit --preset laptop",
 ]
 
 Sources = Annotated[
@@ -38,6 +39,10 @@ Duals = Annotated[
         help="A dual encoder: a folder or id of CLIP, SigLIP, X-CLIP, CLAP and the like, or onnx:FOLDER. Several as "
         "with --concepts.",
     ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="Sources that suit a machine: laptop or gpu (hcq models list)."),
 ]
 Weights = Annotated[
     list[str] | None,
@@ -59,6 +64,7 @@ def register(app: typer.Typer) -> None:
         session: Session,
         concepts: Sources = None,
         dual: Duals = None,
+        preset: Preset = None,
         weight: Weights = None,
         text_encoder: TextEncoder = "minilm",
         code_bytes: Bytes = 64,
@@ -70,6 +76,7 @@ def register(app: typer.Typer) -> None:
             session.workspace,
             concepts=_listed(concepts),
             dual=_listed(dual),
+            preset=preset,
             weights=weight or (),
             text_encoder=text_encoder,
             code_bytes=code_bytes,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FETCH_EXAMPLES = [
     "hcq models fetch neural",
+    "hcq models fetch laptop",
     "hcq models fetch face",
     "hcq models fetch google/siglip2-base-patch16-224",
     "hcq models fetch bert-base-cased",
@@ -90,9 +91,11 @@ def _listed(each: KnownNetwork) -> dict[str, Any]:
         "id": each.hub.id,
         "revision": each.hub.revision,
         "experts": each.experts,
+        "presets": each.presets,
         "commit": each.commit,
         "licence": each.licence,
         "bytes": each.nbytes,
+        "about_bytes": each.about_bytes,
         "missing": each.hint,
     }
 
@@ -102,13 +105,21 @@ def _show(session: Session, found: list[KnownNetwork]) -> None:
         [
             each.hub.id,
             ", ".join(each.experts),
+            ", ".join(each.presets),
             each.licence or "see its model card",
             each.commit[:12] or "not here",
-            round(each.nbytes / 1e6, 1) if each.nbytes else "",
+            _megabytes(each),
         ]
         for each in found
     ]
-    session.console.table(["network", "expert", "licence", "commit", "MB"], rows)
+    session.console.table(["network", "expert", "preset", "licence", "commit", "MB"], rows)
     for each in found:
         if each.hint:
             session.console.note(each.hint)
+
+
+def _megabytes(each: KnownNetwork) -> str:
+    """How large it is; about, where it is not here, and nothing where that is not known."""
+    if each.nbytes:
+        return f"{each.nbytes / 1e6:.1f}"
+    return f"about {each.about_bytes / 1e6:.0f}" if each.about_bytes else ""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from experts.neural.dual import onnx_folder
 from experts.neural.weights import RefusedError, WeightsError, locate
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.fitting.sources import Source
-from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
 if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
@@ -49,8 +48,19 @@ def dual_source(store: FeatureStore, given: str) -> Source:
     return Source(info.name, info, "joint", [], weight=counts, given=given)
 
 
-def write_towers(sources: Sequence[Source], folder: Path) -> dict[str, ExportedTextEncoder]:
-    """Write what reads in each dual encoder among the sources into a folder; by expert.
+def preset_sources(preset: str | None) -> list[str]:
+    """The dual encoders of a preset; none without one. Raises UsageError."""
+    from experts.neural.hub import WITHOUT_CAPTIONS
+
+    if preset is None:
+        return []
+    if preset not in WITHOUT_CAPTIONS:
+        raise UsageError(f"there is no preset {preset!r} to fit", f"--preset {'|'.join(WITHOUT_CAPTIONS)}")
+    return list(WITHOUT_CAPTIONS[preset].values())
+
+
+def write_towers(sources: Sequence[Source], folder: Path) -> list[DualText]:
+    """Write what reads in dual encoders into a folder.
 
     Raises:
         NotFoundError, DamagedError: as `dual_source`.
@@ -58,14 +68,14 @@ def write_towers(sources: Sequence[Source], folder: Path) -> dict[str, ExportedT
     """
     from hcq_cli.model.checkpoint import tower_file
 
-    found = {}
-    for source in (each for each in sources if each.reads == "joint"):
+    found = []
+    for source in sources:
         with _errors():
             text = write_dual_text(source.given, folder / tower_file(source.expert))
         if text.width != source.info.dim:
             widths = f"vectors of width {text.width}, what it sees or hears of {source.info.dim}"
             raise HcqError(f"{source.given}: its texts are {widths}", "give both sides of one network")
-        found[source.expert] = ExportedTextEncoder(text.path, lasting=True)
+        found.append(text)
     return found
 
 

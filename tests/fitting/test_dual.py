@@ -22,7 +22,7 @@ from experts.base import Clip, Frames
 from experts.registry import load
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.grammar import captions
-from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND
+from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
@@ -95,6 +95,8 @@ def test_two_at_once_and_concepts_beside_them(root, tmp_path):
         "fit", "--concepts", f"onnx:{paths['objects']}", "--dual", ",".join(sources.values()), *encoder, "--json"
     ).json
     assert made["experts"] == {"objects": 1.0, "dual": 2.0, "dual-sound": 0.5}
+    logits = checkpoint.read_header(workspace / "model").about["logits"]
+    assert logits["dual"] == {"scale": pytest.approx(14.28, abs=0.01), "bias": 0.0} and "dual-sound" in logits
     run_here("encode", "-w", workspace)
     run_here("index", "build", "-w", workspace)
     code = "import sys; sys.modules['torch'] = None; from hcq_cli.app import main; main()"
@@ -128,6 +130,9 @@ def test_what_does_not_fit_is_named(root, tmp_path):
     other = str(tiny_duals.save("siglip", root))
     said = run_here("fit", "--dual", other, "-w", workspace, code=EXIT_NOT_FOUND).err
     assert "has not looked at the videos" in said and f"--experts dual-1={other}" in said
+    said = run_here("fit", "--preset", "laptop", "-w", workspace, code=EXIT_NOT_FOUND).err
+    assert "hcq models fetch google/siglip2-base-patch16-224" in said
+    assert "laptop|gpu" in run_here("fit", "--preset", "phone", "-w", workspace, code=EXIT_USAGE).err
     folder = onnx_duals.save(root)
     (tmp_path / "wide").mkdir()
     for name in ("image.onnx", "image.json"):
