@@ -73,6 +73,8 @@ class DecordMedia:
         try:
             self._sound = PyAVMedia(path, False, hear_hz)
         except CannotOpenError as error:  # decord's own FFmpeg, which is another one, may yet open the picture
+            if not see:  # nothing else is wanted of it: a web page under the name of a video has no silent sound
+                raise
             reason = str(error)
             self.warnings.append(f"no sound: {error}")
         self.has_picture = self._sound is None or self._sound.has_picture

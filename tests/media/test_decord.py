@@ -46,3 +46,10 @@ def test_what_decord_gets_wrong_it_leaves_to_another_and_that_is_said(tmp_path: 
         name, media = open_media(decoders_for("decord"), str(path), True, [])
         assert name == "pyav" and media.warnings[0].startswith("read by pyav: decord does not know")
         media.close()
+
+
+def test_what_is_no_video_is_no_silent_sound_either(tmp_path: Path) -> None:
+    page = tmp_path / "page.mp4"
+    page.write_text("<!DOCTYPE html><html>")
+    with pytest.raises(CannotOpenError, match="no video"):
+        open_media(decoders_for("auto"), str(page), False, [16_000])
