@@ -8,11 +8,10 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 - store.py: what lies where in the folder; reading
 - writer.py: what is still to do; writing
 - catalog.py: which row counts where an id was written more than once
-- shard.py, shard_writer.py: thousands of videos in one immutable file; hdf5_layout.py: its bytes
+- shard.py, shard_writer.py: thousands of videos in one immutable file, read and written; hdf5_layout.py: its bytes
 - incoming.py: a finished video before it is in a shard
 - manifest.py: which shards there are; compaction.py: keeping them few
 - verification.py: finding damage, and taking it out
 - transcripts.py, failures.py: recognised words, and files that gave nothing, for people to read
 - export.py: the store for NumPy and pandas
-- open_files.py: never more open files than the system allows
 """

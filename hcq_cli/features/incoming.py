@@ -11,9 +11,8 @@ from pathlib import Path
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.manifest import INCOMING, SET_ASIDE
-from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import VideoFeatures
-from hcq_cli.features.shard import Shard
+from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.features.shard_writer import ShardRow, write_shard
 from hcq_cli.files import disk_errors, need_folder, need_regular
 

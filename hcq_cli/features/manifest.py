@@ -15,8 +15,7 @@ from typing import Any
 from hcq_cli import files
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.hdf5_layout import REPAIR_HINT
-from hcq_cli.features.open_files import OpenFiles
-from hcq_cli.features.shard import Shard
+from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.files import Generations, Manifest, need_folder
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 

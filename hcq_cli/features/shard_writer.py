@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.base import State, Tokens
+from experts.base import State
 from hcq_cli import files
 from hcq_cli.errors import HcqError
 from hcq_cli.features.hdf5_layout import (
@@ -31,8 +31,8 @@ from hcq_cli.features.records import STATES, VideoFacts, VideoFeatures, state_nu
 from hcq_cli.features.shard import Shard
 from hcq_cli.packed_strings import PackedStrings
 
-TokenArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Features [n, dim] and times [n] of one video."""
+Columns = dict[str, NDArray[Any]]
+"""Arrays by the names of their datasets."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,7 @@ class ExpertResult:
     n: int
     state: int
     identity: str
-    read: Callable[[], TokenArrays]
-
-    @classmethod
-    def of_tokens(cls, expert: str, tokens: Tokens, identity: str) -> ExpertResult:
-        """What an expert has just found.
-
-        Raises:
-            ValueError: its shapes or its state do not fit.
-        """
-        features, times = np.ascontiguousarray(tokens.features, "<f4"), np.ascontiguousarray(tokens.times, "<f4")
-        # A name is a part of the names of datasets in HDF5, which a slash would cut.
-        if features.ndim != 2 or times.shape != features.shape[:1] or not expert or "/" in expert:
-            raise ValueError(f"tokens of {expert!r}: features {features.shape} and times {times.shape} do not fit")
-        if (len(times) > 0) != (tokens.state == State.TOKENS):
-            raise ValueError(f"tokens of {expert!r}: the state {tokens.state} does not fit")
-        key = ExpertKey(expert, features.shape[1])
-        return cls(key, len(times), state_number(tokens.state), identity, read=lambda: (features, times))
+    read: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
     @classmethod
     def in_shard(cls, shard: Shard, key: ExpertKey, at: int) -> ExpertResult:
@@ -105,13 +89,25 @@ class ShardRow:
         """A finished video as a row.
 
         Raises:
-            ValueError: shapes do not fit, or an identity is missing.
+            ValueError: shapes or a state do not fit, or an identity is missing.
         """
-        missing = [expert for expert in video.tokens if expert not in video.identities]
-        if missing:
-            raise ValueError(f"tokens of {missing[0]!r}: without an identity")
-        found = sorted(video.tokens.items())
-        return cls(video, tuple(ExpertResult.of_tokens(e, tokens, video.identities[e]) for e, tokens in found))
+        results = []
+        for expert, tokens in sorted(video.tokens.items()):
+            found = np.ascontiguousarray(tokens.features, "<f4"), np.ascontiguousarray(tokens.times, "<f4")
+            features, times = found
+            # A name is a part of the names of datasets in HDF5, which a slash would cut.
+            if features.ndim != 2 or times.shape != features.shape[:1] or not expert or "/" in expert:
+                raise ValueError(
+                    f"tokens of {expert!r}: features {features.shape} and times {times.shape} do not fit"
+                )
+            if (len(times) > 0) != (tokens.state == State.TOKENS) or expert not in video.identities:
+                raise ValueError(
+                    f"tokens of {expert!r}: without an identity, or the state {tokens.state} does not fit"
+                )
+            key, number = ExpertKey(expert, features.shape[1]), state_number(tokens.state)
+            identity = video.identities[expert]
+            results.append(ExpertResult(key, len(times), number, identity, lambda found=found: found))  # type: ignore[misc]
+        return cls(video, tuple(results))
 
 
 def write_shard(path: Path, rows: Sequence[ShardRow], *, durable: bool = True) -> None:
@@ -142,24 +138,27 @@ def write_shard(path: Path, rows: Sequence[ShardRow], *, durable: bool = True) -
 
 
 def _write(handle: int, rows: Sequence[ShardRow]) -> None:
-    experts, columns = _expert_columns(rows), _video_columns(rows)
-    for own in experts.values():
-        columns |= own.columns()
+    columns, streamed = _video_columns([row.facts for row in rows]), dict[str, Extent]()
+    results: dict[ExpertKey, dict[int, ExpertResult]] = {}
+    for at, row in enumerate(rows):
+        for result in row.results:
+            results.setdefault(result.key, {})[at] = result
+    for key, found in sorted(results.items()):
+        columns |= _expert_columns(key, found, len(rows))
+        tokens = sum(result.n for result in found.values())
+        streamed[f"{key.prefix}features"] = Extent(0, "<f4", (tokens, key.dim))
+        streamed[f"{key.prefix}times"] = Extent(0, "<f4", (tokens,))
+    extents = {}
+    for name, values in columns.items():
+        kind = values.dtype.str.replace("|", "<")  # single bytes have no order, and NumPy calls them "|u1"
+        extents[name] = Extent(0, cast(Dtype, kind), values.shape)
     states = ",".join(f"{number}={state}" for number, state in enumerate(STATES, 1))
     about = {"format": FORMAT, "version": VERSION, "states": f"0=not extracted,{states}"}
-    # Single bytes have no order, and NumPy calls them "|u1".
-    extents = {
-        name: Extent(0, cast(Dtype, values.dtype.str.replace("|", "<")), values.shape)
-        for name, values in columns.items()
-    }
-    for key, own in experts.items():
-        tokens = int(own.counts.sum())
-        extents[f"{key.prefix}features"] = Extent(0, "<f4", (tokens, key.dim))
-        extents[f"{key.prefix}times"] = Extent(0, "<f4", (tokens,))
-    placed = create_layout(handle, extents, about)
-    _write_tokens(handle, rows, experts, placed)
-    for own in experts.values():
-        columns |= own.columns()  # once more: the checksums are known now
+    placed = create_layout(handle, extents | streamed, about)
+    for at, row in enumerate(rows):
+        for result in row.results:
+            _write_tokens(handle, at, result, columns, placed)
+    # Now that the columns `crc` are filled in.
     for name, values in columns.items():
         data = as_bytes(values)
         write_at(handle, data, placed[name].offset)
@@ -168,9 +167,8 @@ def _write(handle: int, rows: Sequence[ShardRow]) -> None:
     write_at(handle, memoryview(encode_header(len(rows), os.fstat(handle).st_size, placed)), 0)
 
 
-def _video_columns(rows: Sequence[ShardRow]) -> dict[str, NDArray[Any]]:
-    facts = [row.facts for row in rows]
-    columns: dict[str, NDArray[Any]] = {
+def _video_columns(facts: Sequence[VideoFacts]) -> Columns:
+    columns: Columns = {
         "videos/key": np.array([text_key(f.id) for f in facts], "<u8"),
         "videos/path_key": np.array([text_key(f.path) for f in facts], "<u8"),
         "videos/content_key": np.array([text_key(f.content_hash) for f in facts], "<u8"),
@@ -178,67 +176,39 @@ def _video_columns(rows: Sequence[ShardRow]) -> dict[str, NDArray[Any]]:
         "videos/mtime_ns": np.array([f.mtime_ns for f in facts], "<i8"),
         "videos/duration_s": np.array([f.duration_s for f in facts], "<f8"),
     }
-    texts = {
-        "id": [f.id for f in facts],
-        "path": [f.path for f in facts],
-        "content": [f.content_hash for f in facts],
-        "decoder": [f.decoder for f in facts],
-        "warnings": [json.dumps(f.warnings) for f in facts],
-    }
-    for name, column in texts.items():
-        columns |= _text_column(f"videos/{name}", column)
-    return columns
+    columns |= _text_column("videos/id", [f.id for f in facts])
+    columns |= _text_column("videos/path", [f.path for f in facts])
+    columns |= _text_column("videos/content", [f.content_hash for f in facts])
+    columns |= _text_column("videos/decoder", [f.decoder for f in facts])
+    return columns | _text_column("videos/warnings", [json.dumps(f.warnings) for f in facts])
 
 
-def _text_column(name: str, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _text_column(name: str, texts: Sequence[str]) -> Columns:
     packed = PackedStrings.of(texts)
     return {f"{name}.bytes": packed.blob, f"{name}.offsets": packed.offsets.astype("<i8")}
 
 
-class _ExpertColumns:
-    """The small columns of one expert, filled while its tokens stream through."""
-
-    def __init__(self, key: ExpertKey, videos: int) -> None:
-        self.key = key
-        self.counts = np.zeros(videos, np.int64)
-        self.state = np.zeros(videos, np.uint8)
-        self.identity = np.zeros(videos, "<u2")
-        self.crc = np.zeros(videos, "<u4")
-        self.identities: dict[str, int] = {}
-
-    def add(self, at: int, result: ExpertResult) -> None:
-        self.counts[at], self.state[at] = result.n, result.state
-        self.identity[at] = self.identities.setdefault(result.identity, len(self.identities))
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        named: dict[str, NDArray[Any]] = {"offsets": self.offsets, "state": self.state}
-        named |= {"identity": self.identity, "crc": self.crc, **_text_column("identities", list(self.identities))}
-        return {self.key.prefix + name: values for name, values in named.items()}
+def _expert_columns(key: ExpertKey, found: dict[int, ExpertResult], videos: int) -> Columns:
+    """The small columns of one expert, by where its videos stand in the shard; `crc` is filled in with the tokens."""
+    counts, state, identity = np.zeros(videos, np.int64), np.zeros(videos, np.uint8), np.zeros(videos, "<u2")
+    identities: dict[str, int] = {}
+    for at, result in found.items():
+        counts[at], state[at] = result.n, result.state
+        identity[at] = identities.setdefault(result.identity, len(identities))
+    columns: Columns = {
+        f"{key.prefix}offsets": np.append(0, np.cumsum(counts)),
+        f"{key.prefix}state": state,
+        f"{key.prefix}identity": identity,
+        f"{key.prefix}crc": np.zeros(videos, "<u4"),
+    }
+    return columns | _text_column(f"{key.prefix}identities", list(identities))
 
 
-def _expert_columns(rows: Sequence[ShardRow]) -> dict[ExpertKey, _ExpertColumns]:
-    experts: dict[ExpertKey, _ExpertColumns] = {}
-    for at, row in enumerate(rows):
-        for result in row.results:
-            experts.setdefault(result.key, _ExpertColumns(result.key, len(rows))).add(at, result)
-    return dict(sorted(experts.items()))
-
-
-def _write_tokens(
-    handle: int, rows: Sequence[ShardRow], experts: dict[ExpertKey, _ExpertColumns], placed: dict[str, Extent]
-) -> None:
-    offsets = {key: own.offsets for key, own in experts.items()}
-    for at, row in enumerate(rows):
-        for result in row.results:
-            if not result.n:
-                continue
-            # Tokens of one video at a time are in memory, whether they come from an expert or from another shard.
-            features, times = map(as_bytes, result.read())
-            begin, key = int(offsets[result.key][at]), result.key
-            write_at(handle, features, placed[f"{key.prefix}features"].offset + begin * 4 * key.dim)
-            write_at(handle, times, placed[f"{key.prefix}times"].offset + begin * 4)
-            experts[key].crc[at] = zlib.crc32(times, zlib.crc32(features))
+def _write_tokens(handle: int, at: int, result: ExpertResult, columns: Columns, placed: dict[str, Extent]) -> None:
+    """Write what an expert found in video `at`: one at a time is in memory, wherever it comes from."""
+    if result.n:
+        prefix, (features, times) = result.key.prefix, map(as_bytes, result.read())
+        begin = int(columns[f"{prefix}offsets"][at])
+        write_at(handle, features, placed[f"{prefix}features"].offset + begin * 4 * result.key.dim)
+        write_at(handle, times, placed[f"{prefix}times"].offset + begin * 4)
+        columns[f"{prefix}crc"][at] = zlib.crc32(times, zlib.crc32(features))

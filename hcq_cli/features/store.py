@@ -31,9 +31,8 @@ from hcq_cli.features.failures import FAILURES, FailureRecord, PathLog
 from hcq_cli.features.hdf5_layout import ExpertKey, as_bytes
 from hcq_cli.features.incoming import list_incoming, open_incoming
 from hcq_cli.features.manifest import entries_of, generations, need_folders, open_shards
-from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord, text_key
-from hcq_cli.features.shard import Shard, TokenRange
+from hcq_cli.features.shard import OpenFiles, Shard, TokenRange
 from hcq_cli.features.transcripts import Transcript, read_transcripts
 from hcq_cli.files import Manifest
 

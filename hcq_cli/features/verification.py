@@ -18,8 +18,7 @@ from hcq_cli.features.compaction import WritableShards
 from hcq_cli.features.hdf5_layout import REPAIR_HINT
 from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders
-from hcq_cli.features.open_files import OpenFiles
-from hcq_cli.features.shard import Shard
+from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.files import Generations, Manifest, NotRegularError
 
 
