@@ -34,6 +34,7 @@ _HOME = {
     "watch": "hcq_cli.api.watching",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
+    "CUT_OFF": "hcq_cli.api.searching",
     "evaluate": "hcq_cli.api.evaluation",
     "check_captions": "hcq_cli.api.evaluation",
     "open_features": "hcq_cli.api.features",
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
         verify_index,
     )
     from hcq_cli.api.planning import plan_collection
-    from hcq_cli.api.searching import Searcher, SearchSettings
+    from hcq_cli.api.searching import CUT_OFF, Searcher, SearchSettings
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update
     from hcq_cli.api.watching import watch

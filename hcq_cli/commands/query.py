@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,8 +29,11 @@ EXAMPLES = [
     "hcq query --video new.mp4 --find texts",
     'hcq query "a red ball" --codes codes.hcq',
     'hcq query "a red ball" --exact',
+    'hcq query "a volcano" --min-confidence 0.5',
 ]
 QUERIES_AT_ONCE = 64
+BEST_OF_NOTHING = 3
+"""Hits that are shown where nothing fits well."""
 
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
@@ -68,6 +72,11 @@ Probe = Annotated[
     ),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option("--min-confidence", metavar="X", min=0, max=1, help="Leave out hits that are less sure than this."),
+]
+All = Annotated[bool, typer.Option("--all", help="Show all hits, also where nothing fits well.")]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
 ]
@@ -93,10 +102,13 @@ def query(
     probe: Probe = None,
     exact: Exact = False,
     device: Device = None,
+    min_confidence: MinConfidence = None,
+    all_hits: All = False,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
-    Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model.
+    Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model. A model that
+    hcq fit made says how sure each hit is, and where nothing fits well the best three are shown alone.
     """
     words = text or []
     _check(words, like, video)
@@ -116,18 +128,17 @@ def query(
     if probe is not None and not searcher.lists:
         session.console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
     if like is not None:
-        _print(session, searcher, searcher.like(like, k), {"like": like})
+        print_answer(session, searcher, searcher.like(like, k), {"like": like})
     elif video is not None:
         asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
         answer, seen = searcher.video(video, k, experts=asks, progress=session.console)
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-        _print(session, searcher, answer, {"video": video}, timing)
-    elif waiting:
-        for queries in _lines():
-            for answer in searcher.texts(queries, k):
-                _print(session, searcher, answer, heading=True)
+        print_answer(session, searcher, answer, {"video": video}, timing)
     else:
-        _print(session, searcher, searcher.text(" ".join(words), k))
+        for queries in _lines() if waiting else [[" ".join(words)]]:
+            for answer in searcher.texts(queries, k):
+                kept = sure_enough(answer, min_confidence)
+                print_answer(session, searcher, kept, heading=waiting, everything=all_hits)
 
 
 def _check(words: list[str], like: str | None, video: Path | None) -> None:
@@ -164,7 +175,21 @@ def _lines() -> Iterator[list[str]]:
         raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')
 
 
-def _print(
+def sure_enough(answer: QueryResult, least: float | None) -> QueryResult:
+    """An answer without the hits that are less sure than `least`.
+
+    Raises:
+        UsageError: the model does not say how sure they are.
+    """
+    if least is None or not answer.hits:
+        return answer
+    if answer.hits[0].confidence is None:
+        raise UsageError("--min-confidence: this model does not say how sure hits are", "hcq fit makes one that does")
+    kept = tuple(hit for hit in answer.hits if (hit.confidence or 0.0) >= least)
+    return replace(answer, hits=kept, note=answer.note if kept else f"no hit is as sure as {least:g}")
+
+
+def print_answer(
     session: Session,
     searcher: Searcher,
     answer: QueryResult,
@@ -172,38 +197,76 @@ def _print(
     timing: dict[str, float] | None = None,
     *,
     heading: bool = False,
+    everything: bool = False,
 ) -> None:
-    kind = searcher.kind
-    document = {
+    """Print what was found.
+
+    Args:
+        session, searcher: of the command.
+        answer: to print.
+        more: further fields of the JSON, behind the query.
+        timing: what took how long, milliseconds, in place of the text's.
+        heading: whether the query is printed first.
+        everything: print all hits where nothing fits, too.
+    """
+    document = answer_document(searcher, answer, more, timing)
+    session.console.result(document, lambda: _print(session, searcher, answer, timing, heading, everything))
+
+
+def answer_document(
+    searcher: Searcher,
+    answer: QueryResult,
+    more: dict[str, Any] | None = None,
+    timing: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """An answer as JSON has it, all hits in it, whatever they are worth; arguments are those of `print_answer`."""
+    return {
         "query": answer.query,
         **(more or {}),
         "index": searcher.collection.path,
-        "find": kind,
+        "find": searcher.kind,
         "videos_searched": answer.videos_searched,
         "ms": {"text": round(answer.text_ms, 3), "scan": round(answer.scan_ms, 3), **(timing or {})},
-        "hits": [_hit(hit, kind) for hit in answer.hits],
+        "hits": [_hit(hit, searcher.kind) for hit in answer.hits],
         **({"note": answer.note} if answer.note else {}),
     }
 
-    def human() -> None:
-        if heading:
-            session.console.text(printable(answer.query), style="bold")
-        if kind == "texts":
-            rows = [(hit.rank, f"{hit.score:.3f}", hit.path, hit.id) for hit in answer.hits]
-            session.console.table(["rank", "score", "sentence", "caption"], rows)
-        else:
-            rows = [(hit.rank, f"{hit.score:.3f}", hit.id, _shortened(hit.path)) for hit in answer.hits]
-            session.console.table(["rank", "score", "video", "path"], rows)
-        if answer.note:
-            session.console.note(answer.note)
-        took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
-        session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
 
-    session.console.result(document, human)
+def _print(
+    session: Session,
+    searcher: Searcher,
+    answer: QueryResult,
+    timing: dict[str, float] | None,
+    heading: bool,
+    everything: bool,
+) -> None:
+    kind, hits = searcher.kind, answer.hits
+    if heading:
+        session.console.text(printable(answer.query), style="bold")
+    unsure = bool(hits) and all(hit.confidence is not None and hit.confidence < api.CUT_OFF for hit in hits)
+    if unsure and not everything:
+        session.console.text(f"{answer.note}; the best {min(len(hits), BEST_OF_NOTHING)} of it (--all shows more):")
+        hits = hits[:BEST_OF_NOTHING]
+    elif answer.note:
+        session.console.note(answer.note)
+    sure = [f"{hit.confidence:.2f}" for hit in hits if hit.confidence is not None]
+    if kind == "texts":
+        columns, rows = ["sentence", "caption"], [(hit.path, hit.id) for hit in hits]
+    else:
+        columns, rows = ["video", "path"], [(hit.id, _shortened(hit.path)) for hit in hits]
+    found = [
+        (hit.rank, f"{hit.score:.3f}", *sure[at : at + 1], *row)
+        for at, (hit, row) in enumerate(zip(hits, rows, strict=True))
+    ]
+    session.console.table(["rank", "score", *["confidence"][: len(sure)], *columns], found)
+    took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
+    session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
 
 
 def _hit(hit: Hit, kind: str) -> dict[str, Any]:
     document: dict[str, Any] = {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path}
+    if hit.confidence is not None:
+        document["confidence"] = round(hit.confidence, 4)
     if kind == "texts":
         document["text"] = hit.path
     elif hit.time_s is not None:

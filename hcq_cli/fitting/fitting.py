@@ -248,7 +248,7 @@ def _learn_spaces(
 
 
 def _fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:
-    """Correct hubs, then fit rotation and codewords; returns the mean relative error of the codes."""
+    """Correct hubs, fit rotation and codewords, measure the null; returns the mean relative error of the codes."""
     count, quantizer = len(vectors), network.quantizer
     nobody = torch.full((len(asked),), -1)
     if network.hubness is not None:
@@ -258,8 +258,10 @@ def _fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> fl
     points = torch.cat([vectors, asked[: max(quantizer.config.codewords - count, 0)]])
     quantizer.active.fill_(min(quantizer.config.codewords, len(points)))
     fit_codewords(quantizer, points, ITERATIONS, torch.Generator().manual_seed(SEED))
-    errors = [
-        (part - quantizer(part).vectors).square().sum((1, 2)) / part.square().sum((1, 2)).clamp_min(1e-12)
-        for part in vectors.split(SENTENCES_AT_ONCE)
-    ]
+    best, errors = torch.full((len(asked),), -torch.inf), []
+    for part in vectors.split(SENTENCES_AT_ONCE):
+        coded = quantizer(part).vectors
+        best = torch.maximum(best, (asked[:, 0] @ coded[:, 0].T).amax(1))
+        errors.append((part - coded).square().sum((1, 2)) / part.square().sum((1, 2)).clamp_min(1e-12))
+    network.chance.copy_(torch.stack([best.mean(), best.std()]))
     return float(torch.cat(errors).mean())

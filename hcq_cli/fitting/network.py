@@ -7,7 +7,7 @@ how near each is to the query, the nearest counting by far the most. Both are in
 both, and a product quantizer takes it as it takes any.
 
 The mean video is taken from every video, and queries are brought to length 1. Neither changes what comes first, and
-it makes scores of different queries comparable: how far a video stands out of the collection (`confidence.py`).
+it makes scores of different queries comparable: how far a video stands out of the collection (model/confidence.py).
 
 Letters: B texts or videos, T tokens, C classes, E width of a sentence vector, D of the whole vector.
 """
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.fitting.dual_space import DualSpace
+from hcq_cli.model.confidence import Null
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.hubness import Hubness
@@ -111,10 +112,12 @@ class FittedEncoder(DualEncoder):
 
     quantizer: ProductQuantizer
     centre: Tensor
+    chance: Tensor
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.register_buffer("centre", torch.zeros(config.width))
+        self.register_buffer("chance", torch.zeros(2))
         named = {name: each for name, each in config.experts.items() if each.reads not in ("sentences", "joint")}
         self.concepts = nn.ModuleDict({name: Concepts(each, text_encoder.hidden) for name, each in named.items()})
         self.named_axes = text_encoder.hidden + sum(part.axes for part in self.parts().values())
@@ -132,6 +135,11 @@ class FittedEncoder(DualEncoder):
     def parts(self) -> dict[str, Concepts]:
         """Its classifiers, by expert."""
         return {name: part for name, part in self.concepts.items() if isinstance(part, Concepts)}
+
+    def null(self) -> Null | None:
+        """See `DualEncoder.null`."""
+        mean, deviation = self.chance.tolist()
+        return Null(mean, deviation)
 
     def joint_spaces(self) -> dict[str, DualSpace]:
         """Its dual encoders, by expert."""

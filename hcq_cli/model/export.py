@@ -120,6 +120,7 @@ def export_text_encoder(
         width=model.config.embedding_width,
         readings=tuple(readings),
         precision=precision,
+        null=model.network.null(),
     )
     bodies, weights = packed(graphs, path.name)
     write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights)

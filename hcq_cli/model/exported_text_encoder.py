@@ -20,6 +20,7 @@ import numpy as np
 from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.headers import Count, between, decode
+from hcq_cli.model.confidence import Null
 from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
 
 FORMAT = "hcq-tower"
@@ -68,6 +69,7 @@ class TextEncoderHeader:
         width: D.
         readings: of each network in it, in their order.
         precision: of its weights, one of `PRECISIONS`.
+        null: what scores chance reaches; None where the model does not say.
     """
 
     model_hash: str
@@ -75,17 +77,20 @@ class TextEncoderHeader:
     width: int
     readings: tuple[TextReading, ...]
     precision: str = "float32"
+    null: Null | None = None
 
     @classmethod
     def from_json(cls, document: dict[str, Any], source: Path) -> TextEncoderHeader:
         """Read what `to_json` wrote. Raises DamagedError."""
         own, first = decode(_Meta, document, source, REMEDY), decode(TextReading, document, source, REMEDY)
-        return cls(own.model_hash, own.levels, own.width, (first, *own.more), own.precision)
+        return cls(own.model_hash, own.levels, own.width, (first, *own.more), own.precision, own.null)
 
     def to_json(self) -> dict[str, Any]:
         """The first network's reading stands where it always stood; others, if there are any, under `more`."""
         document = asdict(self)
         first, *others = document.pop("readings")
+        if self.null is None:
+            del document["null"]
         return {**document, **first, **({"more": others} if others else {})}
 
 
@@ -98,6 +103,7 @@ class _Meta:
     width: Annotated[int, between(1, 1 << 20)]
     precision: Literal["float32", "int8"] = "float32"
     more: list[TextReading] = field(default_factory=list)
+    null: Null | None = None
 
 
 def write_text_encoder(
@@ -146,6 +152,7 @@ class ExportedTextEncoder:
         if weights is None or weights.offset != FIRST_SECTION:
             raise DamagedError(f"{path}: its weights lie elsewhere", REMEDY)
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
+        self.null = self.header.null
         self._networks: list[tuple[TextReading, CaptionTokenizer, Any]] = []
 
     @property

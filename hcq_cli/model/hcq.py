@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hcq_cli.model.confidence import Null
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.pooling import GatedMixture, GhostVLAD
@@ -50,6 +51,10 @@ class DualEncoder(nn.Module):
     def embed_videos(self, videos: VideoTensors) -> Tensor:
         """Videos → levels, [B, L+1, D]: coarse, then the fine levels."""
         raise NotImplementedError
+
+    def null(self) -> Null | None:
+        """What scores chance reaches, for confidences; None where nothing is known of it."""
+        return None
 
     def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
         """What the vectors of texts in the space of the expert `name` [Q, dim] add to their levels: [Q, L+1, D].

@@ -12,12 +12,14 @@ import numpy as np
 
 from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_start, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.model.confidence import CUT_OFF, Null
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.collection import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 
 NO_WORD = "the query holds no word"
+NOTHING_FITS = "nothing here fits well"
 NONE_KNOWN = "no word of the query is known to this model: what it finds has nothing to do with the query"
 
 
@@ -30,12 +32,14 @@ class Hit:
         score: the hybrid score, higher is better.
         id: of the video, the segment or the caption.
         path: where the video was when it was extracted; of a caption the sentence.
+        confidence: that it fits, 0 to 1; None where the model does not say.
     """
 
     rank: int
     score: float
     id: str
     path: str
+    confidence: float | None = None
 
     @property
     def time_s(self) -> float | None:
@@ -120,7 +124,16 @@ def search_texts(
             results[at] = replace(results[at], hits=(), note=NO_WORD)
         elif not known:
             results[at] = replace(results[at], note=NONE_KNOWN)
+        elif encoder.null is not None and collection.header.kind == "videos":
+            results[at] = _with_confidence(results[at], encoder.null)
     return results
+
+
+def _with_confidence(result: QueryResult, null: Null) -> QueryResult:
+    """A result whose hits say how sure they are, and whose note says if none is."""
+    hits = tuple(replace(hit, confidence=null.confidence(hit.score)) for hit in result.hits)
+    best = max((hit.confidence or 0.0 for hit in hits), default=1.0)
+    return replace(result, hits=hits, note=NOTHING_FITS if best < CUT_OFF else result.note)
 
 
 def search_levels(

@@ -27,6 +27,7 @@ from hcq_cli.search.index import IndexManifest, TextEncoderEntry, TextEncoderExp
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
+    from hcq_cli.model.confidence import Null
 
 MOST_SENTENCES = 200
 """Captions that int8 weights are measured on."""
@@ -38,10 +39,16 @@ class TextEncoder(Protocol):
     Attributes:
         hash: of the model, as code files and indexes name it.
         source: where it was loaded from, for messages.
+        null: what scores chance reaches; None where the model does not say. Known once it is prepared.
     """
 
     hash: str
     source: Path
+
+    @property
+    def null(self) -> Null | None:
+        """As above."""
+        ...
 
     def prepare(self) -> None:
         """Load what `encode` needs; done once."""
@@ -71,6 +78,11 @@ class CheckpointTextEncoder:
 
         self.hash, self.source = model_hash(checkpoint), checkpoint
         self._model: Model | None = None
+
+    @property
+    def null(self) -> Null | None:
+        """See `TextEncoder.null`."""
+        return self.model.network.null()
 
     @property
     def model(self) -> Model:

@@ -35,10 +35,28 @@ def test_the_chain_runs_without_a_caption(fitted: Path) -> None:
     for word, video in (("dog", "dog.mp4"), ("ball", "ball.mp4"), ("the red", "red.mkv")):
         answer = run_here("query", word, "-w", workspace, "--json").json
         assert answer["hits"][0]["id"] == video and answer["videos_searched"] == 3
+        sure = [hit["confidence"] for hit in answer["hits"]]
+        assert sure == sorted(sure, reverse=True) and 0 <= sure[-1] < sure[0] <= 1
     captions = fitted / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"video": f"{n}.mp4", "caption": n}) for n in ("dog", "ball")))
     measured = run_here("eval", "--captions", captions, "-w", workspace, "--json").json
     assert measured["t2v"]["R1"] == 100.0 and measured["bytes_per_video"] == 8 and measured["dense"]["t2v"]
+
+
+def test_where_nothing_fits_it_is_said(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = fitted / ".hcq"
+    asked = ["query", "dog", "-w", workspace]
+    best = run_here(*asked, "--json").json["hits"][0]["confidence"]
+    monkeypatch.setattr("hcq_cli.search.query.CUT_OFF", best + 0.01)
+    monkeypatch.setattr("hcq_cli.api.searching.CUT_OFF", best + 0.01)
+    answer = run_here(*asked, "--json").json
+    assert answer["note"] == "nothing here fits well" and len(answer["hits"]) == 3
+    monkeypatch.setattr("hcq_cli.commands.query.BEST_OF_NOTHING", 1)
+    shown = run_here(*asked).out
+    assert "nothing here fits well; the best 1 of it" in shown and "dog.mp4" in shown and "ball" not in shown
+    assert "ball.mp4" in run_here(*asked, "--all").out
+    kept = run_here(*asked, "--min-confidence", "0.9", "--json").json
+    assert [hit["id"] for hit in kept["hits"]] == ["dog.mp4"]
 
 
 def test_a_query_loads_no_torch(fitted: Path) -> None:

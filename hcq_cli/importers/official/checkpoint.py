@@ -87,6 +87,9 @@ class ImportedNetwork(nn.Module):
         self.register_buffer(MARK, to_bytes(options))
         self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
 
+    def null(self) -> None:
+        """See `DualEncoder.null`."""
+
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Captions → levels, [B, L+1, D], each of unit length, and its chunks equally long.
 

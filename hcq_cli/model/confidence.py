@@ -1,0 +1,36 @@
+"""How sure a hit is, calibrated without labels.
+
+A search ranks everything, also where nothing fits. What a score is worth is told by a bank of sentences that nobody
+asked for because of this collection (fitting/sentences.py): the best scores that they reach in it are its null. A hit
+as good as the average of them is as likely chance as not; one far above is none. Where between the two confidence
+rises, and how fast, was found with 40 queries that fit 56 real clips and 60 that do not, none of them in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+MIDDLE = -0.3
+"""Deviations from the null's mean at which a hit is as likely right as wrong: some of the bank fits, too."""
+SLOPE = 2.0
+"""How fast confidence rises with a deviation."""
+CUT_OFF = 0.35
+"""Below this the best hit of a query means that nothing fits."""
+
+
+@dataclass(frozen=True)
+class Null:
+    """The best scores of a bank of sentences in a collection.
+
+    Args:
+        mean, deviation: of them.
+    """
+
+    mean: float
+    deviation: float
+
+    def confidence(self, score: float) -> float:
+        """Of a hit with such a score, 0 to 1."""
+        z = (score - self.mean) / max(self.deviation, 1e-6)
+        return 1 / (1 + math.exp(-max(min(SLOPE * (z - MIDDLE), 50.0), -50.0)))
