@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
         session: Session,
         file: Annotated[
             Path,
-            typer.Argument(help="JSON Lines, CSV, MSR-VTT JSON or Hugging Face metadata.jsonl.", show_default=False),
+            typer.Argument(
+                help="JSON Lines, CSV, or the JSON of MSR-VTT, ActivityNet, VATEX, DiDeMo.", show_default=False
+            ),
         ],
         features: Annotated[
             Path | None,

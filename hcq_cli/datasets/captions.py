@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.datasets.formats import CaptionRow, Problem, recognise
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.datasets.formats import recognise
+from hcq_cli.datasets.rows import CaptionRow, Problem
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 
 __all__ = ["CaptionLengths", "CaptionedVideo", "Captions", "Problem", "read_captions"]
 
@@ -64,7 +65,7 @@ class Captions:
 
     Args:
         path: the file.
-        format: "jsonl", "metadata", "msrvtt" or "csv".
+        format: "jsonl", "metadata", "csv", "msrvtt", "activitynet", "vatex", "didemo", or "json" for other documents.
         videos: in the order in which the file first names them.
         problems: lines that are wrong (left out) or doubtful (kept, `warning`), in the file's order.
     """
@@ -102,13 +103,14 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
     """Read a caption file of any known format; lines of one video are put together.
 
     Args:
-        path: JSON Lines, CSV, MSR-VTT JSON or a Hugging Face metadata.jsonl; told apart by content.
+        path: JSON Lines, a table (CSV or tab-separated), a Hugging Face metadata.jsonl, or the JSON of MSR-VTT,
+            ActivityNet Captions, VATEX or DiDeMo; told apart by content.
         max_words: captions of more words get a warning.
 
     Raises:
         NotFoundError: there is no such file.
         UsageError: it is a folder.
-        DamagedError: it is of no known format.
+        DamagedError: it is of no known format, or holds nothing but a header.
     """
     try:
         name, reader = recognise(path)
@@ -120,6 +122,8 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
         raise UsageError(f"{path}: is a folder, not a caption file", "give the file inside it") from None
     except OSError as error:
         raise HcqError(f"{path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
+    if not captions.videos and not captions.problems:
+        raise DamagedError(f"{path}: holds no captions ({name} without an entry)", "write a line for each video")
     return captions
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcq_cli.datasets.captions import read_captions
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,9 @@ def test_real_caption_files(shared: Path) -> None:
     synth = read_captions(shared / "synth" / "captions.jsonl")
     assert synth.split_counts() == {"train": 2000, "test": 500}
     assert synth.errors == []
+
+
+@pytest.mark.parametrize("text", ["video,caption\n", "video\tcaption\r\n\r\n", '{"videos": [], "sentences": []}'])
+def test_a_file_without_an_entry_is_no_clean_one(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DamagedError, match="holds no captions"):
+        read_captions(put(tmp_path, text))

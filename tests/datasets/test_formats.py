@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -38,84 +36,6 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_byte_order_mark_is_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, b'\xef\xbb\xbf{"video": "a", "caption": "x"}\n') == ({"a": (["x"], None)}, [])
     assert read(tmp_path, b"\xef\xbb\xbfvideo,caption\na,x\n") == ({"a": (["x"], None)}, [])
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_csv(tmp_path: Path, delimiter: str) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=delimiter)
-    writer.writerows(
-        [
-            ["Video", "extra", "Caption", "split"],
-            ["a.mp4", "1", 'says "hi", then; goes | on\tthere', "test"],
-            [],
-            ["b.mp4", "2", "two\nlines", ""],
-            ["a.mp4", "3", "again", "test"],
-        ]
-    )
-    videos, problems = read(tmp_path, out.getvalue())
-    assert problems == []
-    assert videos == {
-        "a.mp4": (['says "hi", then; goes | on there', "again"], "test"),
-        "b.mp4": (["two lines"], None),
-    }
-
-
-def test_csv_problems_name_the_line_they_begin_on(tmp_path: Path) -> None:
-    videos, problems = read(
-        tmp_path,
-        b'video,caption\na,"two\nlines"\nb,\nc,x,y\n,nameless\nd,\xff\ne\nf,good\n',
-    )
-    assert list(videos) == ["a", "f"]
-    assert [line for line, _ in problems] == [4, 5, 6, 7, 8]
-    wanted = ["empty caption", "3 fields", 'no "video"', "not UTF-8", 'no "caption"']
-    assert all(want in message for want, (_, message) in zip(wanted, problems, strict=True)), problems
-
-
-MSRVTT = {
-    "info": {"year": "2016"},
-    "videos": [
-        {"video_id": "video0", "split": "train", "url": "x"},
-        {"video_id": "video1", "split": "validate"},
-        {"video_id": "video2", "split": "test"},
-    ],
-    "sentences": [
-        {"video_id": "video1", "caption": "a car", "sen_id": 0},
-        {"video_id": "video0", "caption": "a man", "sen_id": 1},
-        {"video_id": "video1", "caption": "a red car", "sen_id": 2},
-        {"video_id": "video2", "caption": "a dog", "sen_id": 3},
-    ],
-}
-
-
-@pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("order", [["info", "videos", "sentences"], ["sentences", "videos"], ["sentences", "info"]])
-def test_msrvtt(tmp_path: Path, indent: int | None, order: list[str]) -> None:
-    videos, problems = read(tmp_path, json.dumps({key: MSRVTT[key] for key in order}, indent=indent))
-    assert problems == []
-    splits = ["val", "train", "test"] if "videos" in order else [None] * 3
-    assert list(videos.items()) == [
-        ("video1", (["a car", "a red car"], splits[0])),
-        ("video0", (["a man"], splits[1])),
-        ("video2", (["a dog"], splits[2])),
-    ]
-
-
-def test_msrvtt_problems_name_line_and_sentence(tmp_path: Path) -> None:
-    text = (
-        '{"videos": [{"video_id": "v0", "split": "train"}, 7],\n"sentences": [\n{"video_id": "v0", "caption": 5},\n'
-        '{"caption": "x"},\n"no object", {"video_id": "v0", "caption": " "},\n{"video_id": "v0", "caption": "good"}]}'
-    )
-    videos, problems = read(tmp_path, text)
-    assert videos == {"v0": (["good"], "train")}
-    assert [line for line, _ in problems] == [1, 3, 4, 5, 5]
-    assert "video 2" in problems[0][1] and "sentence 1" in problems[1][1] and "sentence 3" in problems[3][1]
-
-
-def test_a_broken_msrvtt_file_is_damaged_and_names_the_line(tmp_path: Path) -> None:
-    path = put(tmp_path, json.dumps(MSRVTT, indent=1)[:-40])
-    with pytest.raises(DamagedError, match=r"not JSON from line \d+"):
-        read_captions(path)
 
 
 def test_a_first_line_that_is_wrong_does_not_hide_the_format(tmp_path: Path) -> None:
