@@ -149,6 +149,7 @@ class _Import:
         self.chosen: dict[str, int] = {}  # by test video, the number of the caption that counts
         self.ids: set[str] = set()
         self.videos_with_warning: dict[str, list[str]] = {}
+        self.videos_of_width: dict[str, dict[int, list[str]]] = {}  # by expert
 
     def new_videos(self, source: MmtSource, writer: FeatureWriter) -> Iterator[VideoFeatures]:
         """The videos that the store lacks, while captions and split files are put aside."""
@@ -191,7 +192,12 @@ class _Import:
         self.spool.add(name, found.captions)
         for warning in found.warnings:
             self.videos_with_warning.setdefault(warning, []).append(name)
-        self.widths |= {expert: t.features.shape[1] for expert, t in found.tokens.items() if len(t)}
+        there = {expert: t.features.shape[1] for expert, t in found.tokens.items() if len(t)}
+        self.widths |= there
+        for expert, width in there.items():
+            self.videos_of_width.setdefault(expert, {}).setdefault(width, []).append(name)
+        if new and not there and not found.left_out:
+            self.videos_with_warning.setdefault("no expert has any rows", []).append(name)
         if not new:
             return None
         return VideoFeatures(
@@ -248,8 +254,14 @@ class _Import:
                 write_captions(self.spool, own, split, listed=self.lists, chosen=self.chosen),
             )
         report.warnings += [warning for file in report.captions for warning in file.warnings]
+        for expert, by_width in self.videos_of_width.items():
+            usual = max(by_width, key=lambda width: len(by_width[width]))
+            for width in sorted(set(by_width) - {usual}):
+                warning = f"{expert}: {width} wide, where others are {usual} wide and a model takes one width alone"
+                self.videos_with_warning[warning] = by_width[width]
         for warning, names in self.videos_with_warning.items():
-            report.warnings.append(f"{warning}: {len(names):,} videos, the first {names[0]}")
+            some = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+            report.warnings.append(f"{warning}: {len(names):,} video{'s' * (len(names) != 1)}: {some}")
 
     def _complete_splits(self, dataset: MmtDataset | None) -> list[MmtSplit]:
         """The splits whose lists are there, the one asked for first.

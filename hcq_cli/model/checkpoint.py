@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +36,7 @@ from hcq_cli.files import (
     remove_leftover_folders,
     sync_folder,
 )
+from hcq_cli.headers import Digest, decode
 from hcq_cli.model.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -451,39 +452,33 @@ def read_header(folder: Path) -> CheckpointHeader:
 
 
 def _header(folder: Path) -> CheckpointHeader:
-    path = folder / CONFIG_FILE
-    try:
-        document = json.loads(read_regular(path, links=True))
-        name, version = document["format"], document["version"]
-        shape, files, identity = document["model"], document["files"], document["hash"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedError(f"{path}: not the config of an hcq checkpoint ({error})", "hcq train") from error
-    if name != FORMAT:
-        raise DamagedError(f"{path}: is of format {name!r}, not {FORMAT!r}", "give a folder that hcq train wrote")
-    if not isinstance(version, int) or version > VERSION:
-        raise DamagedError(f"{path}: format version {version}, this hcq reads up to {VERSION}", "upgrade hcq")
-    _check_names(path, files)
-    if identity != _hash(shape, files):
+    path, text = folder / CONFIG_FILE, read_regular(folder / CONFIG_FILE, links=True)
+    remedy = "give a folder that hcq train wrote"
+    said = decode(_Config, text, path, remedy, format_name=FORMAT, version=VERSION)
+    if said.hash != _hash(said.model, said.files):
         raise DamagedError(f"{path}: its hash does not match, the file is damaged", "hcq train")
-    check_signed(path, document, ("format", "version", "hash", "files", "model", "about"))
-    about = document.get("about", {})
+    check_signed(path, json.loads(text), ("format", "version", "hash", "files", "model", "about"))
     try:
-        config = ModelConfig.from_dict(shape)
-        if not isinstance(about, dict):
-            raise TypeError("about is no table")
+        config = ModelConfig.from_dict(said.model)
     except (UsageError, TypeError, AttributeError, ValueError) as error:
-        raise DamagedError(f"{path}: describes no model that there can be ({error})", "hcq train") from error
-    return CheckpointHeader(identity, files, config, about, folder)
+        reason = "".join(c if c.isprintable() else "?" for c in str(error)[:300])
+        raise DamagedError(f"{path}: describes no model that there can be ({reason})", "hcq train") from error
+    return CheckpointHeader(said.hash, said.files, config, said.about, folder)
 
 
-def _check_names(path: Path, files: Any) -> None:
-    """Raise DamagedError where config.json names a file elsewhere, or not all that belong to a model."""
-    try:
-        lacking = {WEIGHTS_FILE, *TEXT_FILES} - {plain_name(name) for name in files}
+@dataclass(frozen=True)
+class _Config:
+    """config.json as it is written; `CheckpointHeader` says what it means."""
+
+    hash: Digest
+    files: dict[str, Digest]
+    model: dict[str, Any]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lacking = {WEIGHTS_FILE, *TEXT_FILES} - {plain_name(name) for name in self.files}
         if lacking:
             raise ValueError(f"it names no {min(lacking)}")
-    except (ValueError, TypeError) as error:
-        raise DamagedError(f"{path}: makes no sense ({error})", "give a folder that hcq train wrote") from error
 
 
 def model_hash(folder: Path) -> str:

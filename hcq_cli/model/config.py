@@ -286,10 +286,10 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if typing.get_origin(kind) in (dict, types.UnionType):
         return value
     # TOML and --set write 1 where 1.0 is meant; a bool is an int to Python, but no number to a person.
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise UsageError(f"{name} = {value!r} must be of type {kind.__name__}", f"--set {_key(name)}=…")
+        raise UsageError(f"{name} = {repr(value)[:60]} must be of type {kind.__name__}", f"--set {_key(name)}=…")
     return value
 
 

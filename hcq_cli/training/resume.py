@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from hcq_cli.files import (
     remove_leftover_folders,
     writer_lock,
 )
+from hcq_cli.headers import decode
 from hcq_cli.model.checkpoint import (
     CONFIG_FILE,
     TEXT_FILES,
@@ -42,7 +43,6 @@ from hcq_cli.model.checkpoint import (
 FOLDER, PROGRESS = "resume", "progress.json"
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_PATTERN = re.compile(r"(epoch|best)-(\d{4,})")
-FIELDS = {"epoch": int, "fingerprint": str, "history": list, "best_epoch": int, "seconds": float}
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class ResumeState:
     history: list[dict[str, Any]]
     best_epoch: int
     seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.best_epoch <= self.epoch == len(self.history):
+            raise ValueError("it has not as many epochs as it says")
 
 
 def _folders(run: Path, kind: str) -> Iterator[tuple[int, Path]]:
@@ -89,19 +93,13 @@ def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
 def _read(path: Path) -> ResumeState:
     try:
         document = json.loads(read_regular(path / PROGRESS))
-        check_signed(path / PROGRESS, document, FIELDS)
+        check_signed(path / PROGRESS, document, [each.name for each in fields(ResumeState)])
+        state = decode(ResumeState, document, path / PROGRESS)
         if "checksum" in document:  # earlier versions wrote neither of these
             if document["optimizer"] != digest_file(path / OPTIMIZER_FILE):
                 raise ValueError(f"{OPTIMIZER_FILE} is damaged")
             if document["model"] != model_hash(path):
                 raise ValueError("its checkpoint is that of another epoch")
-        values = {name: document[name] for name in FIELDS}
-        for name, kind in FIELDS.items():
-            if not isinstance(values[name], (int, kind) if kind is float else kind):
-                raise ValueError(f"{name} is no {kind.__name__}")
-        state = ResumeState(**values)
-        if not 0 <= state.best_epoch <= state.epoch == len(state.history):
-            raise ValueError("it has not as many epochs as it says")
     except (OSError, ValueError, TypeError, KeyError, HcqError, RecursionError) as error:
         hint = f"remove {path.parent} and train anew"
         raise DamagedError(f"{path}: cannot be resumed from ({error})", hint) from error

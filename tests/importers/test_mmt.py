@@ -151,3 +151,13 @@ def test_odd_names(tmp_path: Path) -> None:
     assert done.imported == len(odd) and not done.failed
     assert set(FeatureStore.open(tmp_path / "store").ids) == set(odd)
     assert {line["video"] for line in json_lines(tmp_path / "captions.jsonl")} == set(odd)
+
+
+def test_files_of_another_width_and_without_rows_are_named(tmp_path: Path) -> None:
+    files = {f"v{n}.h5": video_bytes(n, experts=["s3d", "vggish"], widths={"s3d": 4, "vggish": 3}) for n in range(3)}
+    files["odd.h5"] = video_bytes(3, experts=["s3d", "vggish"], widths={"s3d": 6, "vggish": 3})
+    files["bare.h5"] = h5_bytes({"features.s3d": np.zeros((0, 4), np.float32), "raw_captions.0": ["a", "dog"]})
+    report = imported(unpack(files, tmp_path / "in"), tmp_path)
+    assert report.imported == 5  # both are in the store: vggish of the one is as good as any
+    assert "s3d: 6 wide, where others are 4 wide and a model takes one width alone: 1 video: odd" in report.warnings
+    assert "no expert has any rows: 1 video: bare" in report.warnings

@@ -7,6 +7,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,3 +228,42 @@ def test_undecodable_bytes_in_a_query_are_encoded(saved: tuple[Model, Path]) -> 
     found = saved[0].encode_texts(["a \udcff dog", "", "漢字 🎬"])
     assert np.isfinite(found).all()
     assert saved[0].encode_texts([]).shape == (0, 4, 32)
+
+
+ODD = (None, True, -1, 0, 1, 2**31, 2**62, 10**400, 0.5, -1e308, "", "x", "../x", "\x1b[2J", [], [[]], {}, {"a": 1})
+
+
+def spoiled(document: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """A config of which some value is another one, is missing, or has one more beside it; hash and checksum right."""
+    changed = json.loads(json.dumps(document))
+    where: Any = changed
+    while True:
+        key = list(where)[rng.integers(len(where))] if isinstance(where, dict) else int(rng.integers(len(where)))
+        if not isinstance(where[key], dict | list) or not where[key] or rng.random() < 0.15:
+            break
+        where = where[key]
+    way = rng.integers(8)
+    if way == 0 and isinstance(where, dict):
+        del where[key]
+    elif way == 1 and isinstance(where, dict):
+        where["more"] = ODD[rng.integers(len(ODD))]
+    else:
+        where[key] = ODD[rng.integers(len(ODD))]
+    if isinstance(changed.get("model"), dict) and isinstance(changed.get("files"), dict) and "hash" in changed:
+        changed["hash"] = checkpoint._hash(changed["model"], changed["files"])
+    return changed
+
+
+def test_hostile_values_with_right_checksums_are_hcqs_own_error(saved: tuple[Model, Path]) -> None:
+    path, rng, refused = saved[1] / "config.json", np.random.default_rng(7), 0
+    document = {name: value for name, value in json.loads(path.read_text()).items() if name != "checksum"}
+    for _ in range(300):
+        checkpoint.write_signed(path, spoiled(document, rng))
+        try:
+            checkpoint.load(saved[1])
+        except DamagedError as error:
+            refused += 1
+            assert error.exit_code == 4 and error.hint and "\x1b" not in error.message, error.message
+        except HcqError as error:
+            assert "upgrade" in error.hint, error
+    assert refused > 150  # the others are harmless: another dropout, a word more about the training
