@@ -60,8 +60,8 @@ def networks_asked_for(names: Sequence[str]) -> list[HubId]:
     """Presets, experts and ids as ids of the hub, each once.
 
     Args:
-        names: a preset (`neural`, `laptop`, `gpu`); an expert that a preset or a request gives a network (`face`);
-            `id` or `id@revision`; or a text encoder by the name that papers give it (`bert-base-cased`).
+        names: a preset (`neural`, `light`, `laptop`, `gpu`); an expert that a preset or a request gives a network
+            (`face`); `id` or `id@revision`; or a text encoder by the name that papers give it (`bert-base-cased`).
 
     Raises:
         UsageError: it is none of these.

@@ -2,7 +2,8 @@
 
 Such an expert is the appearance or audio expert of the same network, under a name of its own: its tokens are what the
 network gives for each class, so that a store can hold them beside the vectors of another network. What a class is
-called stands in a labels file beside `onnx:FILE`, a class a line, synonyms with commas between them.
+called stands in a labels file beside `onnx:FILE`, a class a line, synonyms with commas between them; networks of
+transformers say it themselves (hub_classes.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from experts.neural.appearance import OnnxAppearance
 from experts.neural.audio import OnnxAudio
 from experts.neural.expert import NetworkExpert
+from experts.neural.hub_classes import hub_classifier
 from experts.neural.onnx_network import open_session
 from experts.neural.sidecar import read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, onnx_file
@@ -34,21 +36,24 @@ class OnnxSounds(OnnxAudio):
 
 
 def objects(source: str = "") -> NetworkExpert:
-    """The expert for `onnx:FILE`, a classifier of pictures. Raises WeightsError."""
-    return OnnxObjects(source, _classifier(source, "objects"))
+    """The expert for `onnx:FILE`, a folder or an id: a classifier of pictures. Raises WeightsError."""
+    path = _classifier(source, "objects")
+    return hub_classifier(source, "objects") if path is None else OnnxObjects(source, path)
 
 
 def sounds(source: str = "") -> NetworkExpert:
-    """The expert for `onnx:FILE`, a classifier of sound. Raises WeightsError."""
-    return OnnxSounds(source, _classifier(source, "sounds"))
+    """The expert for `onnx:FILE`, a folder or an id: a classifier of sound. Raises WeightsError."""
+    path = _classifier(source, "sounds")
+    return hub_classifier(source, "sounds") if path is None else OnnxSounds(source, path)
 
 
-def _classifier(source: str, expert: str) -> Path:
-    path = onnx_file(source)
-    if path is None:
-        given = f", not {source}" if source else ""
-        raise WeightsError(f"{expert} takes a classifier as onnx:FILE{given}", f"--experts {expert}=onnx:FILE")
-    return path
+def _classifier(source: str, expert: str) -> Path | None:
+    """The file of `onnx:FILE`; None for a folder or id."""
+    if not source:
+        raise WeightsError(
+            f"{expert} takes a classifier as onnx:FILE, a folder or an id", f"--experts {expert}=onnx:FILE"
+        )
+    return onnx_file(source)
 
 
 def expert_of(path: Path) -> str:

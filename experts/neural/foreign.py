@@ -313,6 +313,5 @@ def network_from_settings(settings: Mapping[str, Any], held: WeightSizes, place:
 
 
 def _untrained(kind: Any, shape: Any) -> Any:
-    from transformers import AutoModel
-
-    return AutoModel.from_config(shape, trust_remote_code=False) if kind is AutoModel else kind(shape)
+    # Of transformers' classes those that choose a network have it, networks themselves have not.
+    return kind.from_config(shape, trust_remote_code=False) if hasattr(kind, "from_config") else kind(shape)

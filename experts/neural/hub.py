@@ -27,6 +27,7 @@ PRESET: dict[str, str] = {
 """The experts of the preset `neural`, in the order in which they are run."""
 
 WITHOUT_CAPTIONS: dict[str, dict[str, str]] = {
+    "light": {"objects": "microsoft/resnet-18"},
     "laptop": {"dual": "google/siglip2-base-patch16-224", "dual-sound": "laion/clap-htsat-unfused"},
     "gpu": {
         "dual": "google/siglip2-so400m-patch14-384",
@@ -61,6 +62,7 @@ SHORT_IDS: dict[str, str] = {
 """Text encoders that papers name without an owner, and what the hub calls them now."""
 
 LICENCES: dict[str, str] = {
+    "microsoft/resnet-18": "Apache-2.0",
     "facebook/dinov2-small": "Apache-2.0",
     "facebook/dinov2-base": "Apache-2.0",
     "facebook/dinov2-large": "Apache-2.0",
@@ -80,6 +82,7 @@ LICENCES: dict[str, str] = {
 """Licence of the weights, as their authors state it; the model card on the hub has the last word."""
 
 ABOUT_MB: dict[str, int] = {
+    "microsoft/resnet-18": 47,
     "google/siglip2-base-patch16-224": 1500,
     "google/siglip2-so400m-patch14-384": 4500,
     "google/videoprism-lvt-base-f16r288": 1000,

@@ -79,15 +79,18 @@ class TorchNetwork:
         reader: calls it.
         rows_at_once: how many rows a pass takes on a processor; a GPU takes eight times as many, or fewer if its
             memory does not hold them.
+        head: what transformers calls such networks.
 
     Raises:
         WeightsError: the folder does not hold the whole network.
     """
 
-    def __init__(self, weights: Weights, device: str, reader: Reader, rows_at_once: int) -> None:
+    def __init__(
+        self, weights: Weights, device: str, reader: Reader, rows_at_once: int, head: str = "AutoModel"
+    ) -> None:
         self.device = choose_device(device)
         self._reader = reader
-        self._model = load_model(weights, self.device)
+        self._model = load_model(weights, self.device, head)
         self._rows = rows_at_once if self.device == "cpu" else rows_at_once * 8
 
     def run(self, inputs: Inputs) -> NDArray[np.float32]:
@@ -150,8 +153,8 @@ def read_config(found: Weights) -> Any:
         raise WeightsError(what, "hcq models list") from error
 
 
-def load_model(weights: Weights, device: str) -> Any:
-    """The network of a folder as `AutoModel` knows it, ready to run.
+def load_model(weights: Weights, device: str, head: str = "AutoModel") -> Any:
+    """The network of a folder as `AutoModel`, or another such class, knows it, ready to run.
 
     Returns:
         The network; its `lacks_pooler` tells whether the folder has no weights for its pooler.
@@ -159,14 +162,14 @@ def load_model(weights: Weights, device: str) -> Any:
     Raises:
         WeightsError: it cannot be loaded, or numbers are missing.
     """
-    from transformers import AutoModel
+    import transformers
 
     if not any(weights.folder.glob("*.safetensors")):
         raise WeightsError(f"{weights.source}: holds no *.safetensors, which this expert needs", "hcq models list")
     options = {"dtype": choose_precision(device), "output_loading_info": True}
     try:
         with quiet_transformers():
-            model, report = network_from_folder(AutoModel, weights.folder, **options)
+            model, report = network_from_folder(getattr(transformers, head), weights.folder, **options)
     except Exception as error:  # safetensors and transformers have no common base
         raise WeightsError(f"{weights.source}: cannot be loaded: {first_line(error)}", "hcq models list") from error
     # transformers fills what is missing with random numbers and goes on. A pooler that was never trained can be left

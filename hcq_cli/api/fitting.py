@@ -64,9 +64,10 @@ def fit(
 
     Args:
         workspace: whose features are fitted to, and where the checkpoint goes.
-        concepts: classifiers whose classes have names, `onnx:FILE` each; they have looked at the videos before.
+        concepts: classifiers whose classes have names, `onnx:FILE`, a folder or an id each; they have looked at the
+            videos before.
         dual: dual encoders, a folder, an id or `onnx:FOLDER` each; they have looked at the videos before.
-        preset: `laptop` or `gpu`: further sources, that suit such a machine.
+        preset: `light`, `laptop` or `gpu`: further sources, that suit such a machine.
         weights: `EXPERT=NUMBER` each, how much an expert counts.
         text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
         code_bytes: S, bytes a video.
@@ -89,7 +90,8 @@ def fit(
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     store = FeatureStore.open(features or workspace.features)
-    dual = [*dual, *preset_sources(preset)]
+    named, seen_or_heard = preset_sources(preset)
+    concepts, dual = [*concepts, *named], [*dual, *seen_or_heard]
     joint = [dual_source(store, given) for given in dual]
     sources = [classifier(store, source) for source in concepts]
     if text_encoder == "minilm":  # the words that were said and shown are its vectors

@@ -27,8 +27,8 @@ Sources = Annotated[
     typer.Option(
         "--concepts",
         metavar="SOURCE",
-        help="A classifier whose classes have names: onnx:FILE with a labels file beside it. Several with commas, or "
-        "by giving the option again.",
+        help="A classifier whose classes have names: a folder, an id, or onnx:FILE with a labels file beside it. "
+        "Several with commas, or by giving the option again.",
     ),
 ]
 Duals = Annotated[
@@ -42,7 +42,9 @@ Duals = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="Sources that suit a machine: laptop or gpu (hcq models list)."),
+    typer.Option(
+        "--preset", metavar="NAME", help="Sources that suit a machine: light, laptop or gpu (hcq models list)."
+    ),
 ]
 Weights = Annotated[
     list[str] | None,

@@ -48,15 +48,17 @@ def dual_source(store: FeatureStore, given: str) -> Source:
     return Source(info.name, info, "joint", [], weight=counts, given=given)
 
 
-def preset_sources(preset: str | None) -> list[str]:
-    """The dual encoders of a preset; none without one. Raises UsageError."""
+def preset_sources(preset: str | None) -> tuple[list[str], list[str]]:
+    """The classifiers and the dual encoders of a preset; none without one. Raises UsageError."""
     from experts.neural.hub import WITHOUT_CAPTIONS
 
     if preset is None:
-        return []
+        return [], []
     if preset not in WITHOUT_CAPTIONS:
         raise UsageError(f"there is no preset {preset!r} to fit", f"--preset {'|'.join(WITHOUT_CAPTIONS)}")
-    return list(WITHOUT_CAPTIONS[preset].values())
+    sources = WITHOUT_CAPTIONS[preset].items()
+    joint = [source for name, source in sources if name.startswith("dual")]
+    return [source for name, source in sources if not name.startswith("dual")], joint
 
 
 def write_towers(sources: Sequence[Source], folder: Path) -> list[DualText]:

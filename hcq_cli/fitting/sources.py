@@ -4,16 +4,17 @@ called; the words that were said and shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from experts.neural.weights import Weights
     from hcq_cli.features.records import ExpertInfo
     from hcq_cli.features.store import FeatureStore
 
@@ -21,6 +22,8 @@ WORDS = ("speech", "ocr")
 """Experts whose tokens are sentence vectors of MiniLM."""
 WEIGHTS = {"objects": 1.0, "sounds": 0.5, "speech": 0.5, "ocr": 0.5}
 """Of an expert in a video's vector; pictures tell more of what people ask for than sound and words do."""
+CLASSIFIERS = ("objects", "sounds")
+"""Experts whose tokens are a number a class."""
 LOOKED_AT = 64
 """Videos whose features are looked at to see whether a classifier gives probabilities."""
 
@@ -52,29 +55,48 @@ def classifier(store: FeatureStore, source: str) -> Source:
 
     Args:
         store: of the features.
-        source: `onnx:FILE`.
+        source: `onnx:FILE`, a folder or an id.
 
     Raises:
         NotFoundError: there is no such file, its classes have no names, or it has not looked at the videos; the hint
             says what to run.
     """
-    from experts.neural.classes import class_names, expert_of
-    from experts.neural.onnx_network import onnx_identity
-    from experts.neural.weights import WeightsError, onnx_file
+    from experts.neural.weights import RefusedError, WeightsError, locate, onnx_file
 
     try:
         path = onnx_file(source)
-        if path is None:
-            raise WeightsError(f"{source}: is no onnx:FILE", "give a classifier as onnx:FILE, with a labels file")
-        digest = onnx_identity(path)
-        found = next((info for info in store.experts.values() if digest in info.identity), None)
-        if found is None:
-            hint = f"hcq extract VIDEOS --experts {expert_of(path)}={source}"
-            raise NotFoundError(f"{path.name} has not looked at the videos of {store.folder}", hint)
-        names = class_names(path, found.dim)
+        return _of_graph(store, source, path) if path else _of_network(store, source, locate(source))
+    except RefusedError as error:
+        raise DamagedError(str(error), error.hint) from error
     except WeightsError as error:
         raise NotFoundError(str(error), error.hint) from error
-    return Source(found.name, found, _probabilities(path, store, found.name), names)
+
+
+def _of_graph(store: FeatureStore, source: str, path: Path) -> Source:
+    """An ONNX file with its labels file."""
+    from experts.neural.classes import class_names, expert_of
+    from experts.neural.onnx_network import onnx_identity
+
+    found = _seen_by(store, onnx_identity(path), source, lambda: expert_of(path))
+    return Source(found.name, found, _probabilities(path, store, found.name), class_names(path, found.dim))
+
+
+def _of_network(store: FeatureStore, source: str, weights: Weights) -> Source:
+    """A network of transformers, whose configuration names its classes."""
+    from experts.neural.hub_classes import expert_of_hub, hub_class_names, probabilities_of_hub
+
+    found = _seen_by(store, weights.identity, source, lambda: expert_of_hub(weights))
+    return Source(found.name, found, probabilities_of_hub(weights), hub_class_names(weights))
+
+
+def _seen_by(store: FeatureStore, weights: str, source: str, expert: Callable[[], str]) -> ExpertInfo:
+    """The features that a classifier wrote. Raises NotFoundError."""
+    # By the network and the expert: an appearance expert of the same network writes other vectors.
+    for info in store.experts.values():
+        if weights in info.identity and info.name in CLASSIFIERS:
+            return info
+    hint = f"hcq extract VIDEOS --experts {expert()}={source}"
+    raise NotFoundError(f"{source} has not looked at the videos of {store.folder}", hint)
 
 
 def words(store: FeatureStore) -> list[Source]:

@@ -33,7 +33,7 @@ def test_one_that_has_not_looked_at_the_videos_says_what_to_run(tmp_path: Path) 
     paths["objects"].with_suffix(".labels.txt").write_text("dog\n")
     with pytest.raises(NotFoundError, match="names 1 classes"):
         classifier(store, f"onnx:{paths['objects']}")
-    with pytest.raises(NotFoundError, match=r"is no onnx:FILE"):
+    with pytest.raises(NotFoundError, match=r"not on this machine"):
         classifier(store, "google/vit")
 
 

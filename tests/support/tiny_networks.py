@@ -66,6 +66,24 @@ def _vit() -> tuple[Any, Any]:
     return t.ViTModel(config, add_pooling_layer=False), t.ViTImageProcessor(size={"height": SIDE, "width": SIDE})
 
 
+def _named(*names: str) -> dict[str, Any]:
+    return {"id2label": dict(enumerate(names)), "label2id": {name: at for at, name in enumerate(names)}}
+
+
+def _classifier() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.ViTConfig(**SEEN, image_size=SIDE, patch_size=8, **_named("dog, hound", "red ball", "pancake"))
+    return t.ViTForImageClassification(config), t.ViTImageProcessor(size={"height": SIDE, "width": SIDE})
+
+
+def _sound_classifier() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = t.ASTConfig(**SEEN, max_length=1024, **_named("siren", "bell"))
+    return t.ASTForAudioClassification(config), t.ASTFeatureExtractor()
+
+
 def _convnext() -> tuple[Any, Any]:
     import transformers as t
 
@@ -202,6 +220,8 @@ KINDS = {
     "clip": _clip,
     "siglip2": _siglip2,
     "vit": _vit,
+    "classifier": _classifier,
+    "sound-classifier": _sound_classifier,
     "convnext": _convnext,
     "videomae": _videomae,
     "timesformer": _timesformer,
