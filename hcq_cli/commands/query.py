@@ -134,11 +134,14 @@ def query(
         answer, seen = searcher.video(video, k, experts=asks, progress=session.console)
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
         print_answer(session, searcher, answer, {"video": video}, timing)
-    else:
-        for queries in _lines() if waiting else [[" ".join(words)]]:
+    elif waiting:
+        for queries in _lines():
             for answer in searcher.texts(queries, k):
                 kept = sure_enough(answer, min_confidence)
-                print_answer(session, searcher, kept, heading=waiting, everything=all_hits)
+                print_answer(session, searcher, kept, heading=True, everything=all_hits)
+    else:
+        kept = sure_enough(searcher.text(" ".join(words), k), min_confidence)
+        print_answer(session, searcher, kept, everything=all_hits)
 
 
 def _check(words: list[str], like: str | None, video: Path | None) -> None:
