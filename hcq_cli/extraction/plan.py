@@ -144,7 +144,7 @@ class ExtractionPlan:
             facts = replace(job.facts, content_hash=outcome.content_hash)
             return self._compare(facts, self._writer.facts_at(facts.path))
         if outcome.error is None:
-            self._forget_failure(job)
+            self._writer.forget_failure(job.facts.path)
         elif not job.only_hash:
             self._count(job.facts, -1)
         if outcome.error is not None and outcome.lasting:
@@ -174,9 +174,9 @@ class ExtractionPlan:
         job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
         key = text_key(facts.content_hash)  # an int takes a third of the memory of the text: there may be a million
         begun = self._begun.get(key, frozenset())
-        stored_elsewhere = self._writer.experts_of_content(
+        stored_elsewhere = self._writer.store.catalog.results_of_content(
             facts.content_hash, job.identities, failed_too=not self._retry_failed
-        )
+        ).keys()
         # What another file has begun counts as found: should it fail, this one fails with its reason.
         if missing <= begun | stored_elsewhere:
             (self.copies if missing <= stored_elsewhere else self.duplicates).append(job)
@@ -281,7 +281,7 @@ class ExtractionPlan:
         for job, found in zip(jobs, copied, strict=True):
             error = self._errors.get(text_key(job.facts.content_hash))
             if found:
-                self._forget_failure(job)
+                self._writer.forget_failure(job.facts.path)
                 yield Settled(Status.COPIED, job.facts)
                 continue
             self._count(job.facts, -1)
@@ -294,10 +294,6 @@ class ExtractionPlan:
         facts = job.facts
         self._errors[text_key(facts.content_hash)] = error
         self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
-
-    def _forget_failure(self, job: Job) -> None:
-        if self._writer.known_failure(job.facts.path, job.facts.size, job.facts.mtime_ns) is not None:
-            self._writer.forget_failure(job.facts.path)
 
 
 def root_of(facts: VideoFacts) -> str:

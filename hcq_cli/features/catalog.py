@@ -175,11 +175,8 @@ class Catalog:
 
     def latest(self, expert: str) -> LatestResults:
         """The newest valid result of `expert` for every row, whatever its identity."""
-        if expert not in self._latest:
-            self._latest[expert] = self._find_latest(expert)
-        return self._latest[expert]
-
-    def _find_latest(self, expert: str) -> LatestResults:
+        if expert in self._latest:
+            return self._latest[expert]
         slot, state = np.full(len(self), -1, np.int64), np.zeros(len(self), np.uint8)
         kind, kinds = np.full(len(self), -1, np.int32), dict[FeatureKind, int]()
         # Oldest first: a newer result is assigned over an older one.
@@ -193,7 +190,8 @@ class Catalog:
                 numbers = [kinds.setdefault(FeatureKind(key.dim, name), len(kinds)) for name in identities]
                 slot[rows], state[rows] = begin + here, states[here]
                 kind[rows] = np.array(numbers, np.int32)[shard.column(f"{key.prefix}identity")[here]]
-        return LatestResults(slot, state, kind, list(kinds))
+        self._latest[expert] = LatestResults(slot, state, kind, list(kinds))
+        return self._latest[expert]
 
     def finished(self, identities: Mapping[str, str], *, failed_too: bool) -> NDArray[np.bool_]:
         """Which rows have a valid result of every one of these experts, bool [N].

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,15 +50,22 @@ class WritableShards:
         need_folders(folder)
         self.folder = folder
         self._generations = generations(folder)
+        self._seen: int | None = None
         self.warnings: list[str] = []
 
     def entries(self) -> list[ShardEntry]:
         """The shards of the newest generation, oldest first."""
-        return entries_of(self._generations.read(), self.folder)
+        manifest = self._generations.read()
+        self._seen = manifest.generation
+        return entries_of(manifest, self.folder)
 
     def publish(self, entries: Sequence[ShardEntry]) -> None:
-        """Make `entries` the newest generation. Raises HcqError where the disk is full."""
-        self._generations.publish({"shards": [entry.to_json() for entry in entries]})
+        """Make `entries` the newest generation. Raises HcqError where the disk is full.
+
+        Raises LockedError where there is a newer one than `entries` told last: two writers that no lock kept apart.
+        """
+        body = {"shards": [entry.to_json() for entry in entries]}
+        self._seen = self._generations.publish(body, after=self._seen).generation
 
     def append(self, rows: Iterable[ShardRow], max_bytes: int | None = None) -> int:
         """Write rows to new shards, a generation each; they override whatever the store has of the same ids.
@@ -117,19 +124,29 @@ class WritableShards:
 
     def drop(self, ids: Collection[str]) -> None:
         """Write the shards that hold any of these videos anew, without them."""
-        manifest = self._generations.read()
-        entries = entries_of(manifest, self.folder)
-        catalog = Catalog(open_shards(self.folder, entries, generation=manifest.generation))
+        entries, catalog = self._opened()
         dropped = np.isin(catalog.column("videos/key"), np.array([text_key(id) for id in ids], np.uint64))
-        kept = []
-        for number, entry in enumerate(entries):
+        anew = {}
+        for number in range(len(entries)):
             # Older rows of an id count again where the newest is gone: each of its shards is written anew.
-            if not dropped[catalog.starts[number] : catalog.starts[number + 1]].any():
+            if dropped[catalog.starts[number] : catalog.starts[number + 1]].any():
+                anew[number] = [row for row in live_rows(catalog, number) if row.facts.id not in ids]
+        self._rewrite(entries, anew)
+
+    def _opened(self) -> tuple[list[ShardEntry], Catalog]:
+        entries = self.entries()
+        return entries, Catalog(open_shards(self.folder, entries, generation=self._seen or 0))
+
+    def _rewrite(self, entries: Sequence[ShardEntry], anew: Mapping[int, Sequence[ShardRow]]) -> None:
+        """Publish the same shards, some of them written anew, with rows that may be none."""
+        kept: list[ShardEntry] = []
+        for number, entry in enumerate(entries):
+            if number not in anew:
                 kept.append(entry)
-                continue
-            rows = [row for row in live_rows(catalog, number) if row.facts.id not in ids]
-            kept += [self._write(rows)] if rows else []
-        self.publish(kept)
+            elif anew[number]:
+                kept.append(self._write(anew[number]))
+        if anew:
+            self.publish(kept)
 
     def _write(self, rows: Sequence[ShardRow]) -> ShardEntry:
         path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
@@ -137,31 +154,18 @@ class WritableShards:
         return ShardEntry.of(path, len(rows))
 
     def _merge_tail(self) -> None:
-        manifest = self._generations.read()
-        entries = entries_of(manifest, self.folder)
+        entries = self.entries()
         begin = tail_to_merge(entries)
-        if begin == len(entries):
-            return
-        tail = open_shards(self.folder, entries[begin:], generation=manifest.generation)
-        merged = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(tail)))]
-        self.publish([*entries[:begin], *merged])
+        if begin < len(entries):
+            tail = open_shards(self.folder, entries[begin:], generation=self._seen or 0)
+            merged = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(tail)))]
+            self.publish([*entries[:begin], *merged])
 
     def _drop_overridden(self) -> None:
-        manifest = self._generations.read()
-        entries = entries_of(manifest, self.folder)
-        catalog = Catalog(open_shards(self.folder, entries, generation=manifest.generation))
-        if len(catalog) == len(catalog.row_of_slot):  # no id is there twice
-            return
-        kept, changed = [], False
-        for number, entry in enumerate(entries):
-            if live_share(catalog, number) >= MIN_LIVE_SHARE:
-                kept.append(entry)
-                continue
-            changed = True
-            rows = live_rows(catalog, number)
-            kept += [self._write(rows)] if rows else []
-        if changed:
-            self.publish(kept)
+        entries, catalog = self._opened()
+        if len(catalog) < len(catalog.row_of_slot):  # else no id is there twice
+            numbers = [n for n in range(len(entries)) if live_share(catalog, n) < MIN_LIVE_SHARE]
+            self._rewrite(entries, {number: live_rows(catalog, number) for number in numbers})
 
     def _delete_unnamed(self) -> None:
         named = set()

@@ -56,7 +56,7 @@ class FeatureStore:
         self.folder, self.manifest, self.incoming = folder, manifest, incoming
         self.catalog = Catalog(shards)
         self._warnings = warnings
-        self._current: dict[str, tuple[int, LatestResults]] = {}
+        self._current: dict[str, LatestResults] = {}
 
     @classmethod
     def open(cls, folder: Path) -> FeatureStore:
@@ -141,17 +141,13 @@ class FeatureStore:
         Features of different identities (another network, another sampling) must not be mixed. The current one
         is that which most videos have, of equals the one seen last.
         """
-        return self._resolved(expert)[1]
-
-    def _resolved(self, expert: str) -> tuple[int, LatestResults]:
-        """The current kind of an expert's features, and its results of this kind."""
         if expert not in self._current:
             every = self.catalog.latest(expert)
             counts = np.bincount(every.kind[every.kind >= 0], minlength=len(every.kinds))
-            # argmax finds the first of equals; backwards that is the last.
-            current = len(counts) - 1 - int(np.argmax(counts[::-1])) if len(counts) else -1
-            single = np.count_nonzero(counts) <= 1
-            self._current[expert] = (current, every if single else every.only(current))
+            if np.count_nonzero(counts) > 1:
+                # argmax finds the first of equals; backwards that is the last.
+                every = every.only(len(counts) - 1 - int(np.argmax(counts[::-1])))
+            self._current[expert] = every
         return self._current[expert]
 
     @cached_property
@@ -159,11 +155,11 @@ class FeatureStore:
         """Every expert of the store, by name."""
         found = {}
         for name in self.catalog.experts:
-            every = self.catalog.latest(name)
-            current, latest = self._resolved(name)
-            videos, everywhere = int(np.count_nonzero(latest.state)), int(np.count_nonzero(every.state))
-            if everywhere:
-                kind = every.kinds[current]
+            latest = self.latest(name)
+            videos = int(np.count_nonzero(latest.state))
+            if videos:
+                kind = latest.kinds[latest.kind.max()]  # the only one that is left
+                everywhere = int(np.count_nonzero(self.catalog.latest(name).state))
                 found[name] = ExpertInfo(name, kind.dim, kind.identity, videos=videos, left_out=everywhere - videos)
         return found
 

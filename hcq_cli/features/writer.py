@@ -158,16 +158,6 @@ class FeatureWriter:
         row = catalog.row(id)
         return None if row is None else catalog.facts(row)
 
-    def experts_of_content(self, content_hash: str, identities: Mapping[str, str], *, failed_too: bool) -> set[str]:
-        """The experts that have results for a content, under whatever id.
-
-        Args:
-            content_hash: of the file.
-            identities: the experts in question, with the identity that each shall have.
-            failed_too: whether it is a result, too, that the expert broke.
-        """
-        return set(self.store.catalog.results_of_content(content_hash, identities, failed_too=failed_too))
-
     def facts_at(self, path: str) -> list[VideoFacts]:
         """What the store knows of the file that lay at `path`; more than one where an earlier hcq gave it two ids."""
         catalog = self.store.catalog
@@ -205,8 +195,7 @@ class FeatureWriter:
     def record_failure(self, path: str, error: str, content_hash: str = "", size: int = 0, mtime_ns: int = 0) -> None:
         """Note that a file could not be extracted."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        record = FailureRecord(path, error, when, content_hash, size=size, mtime_ns=mtime_ns)
-        self._failures.put(record)
+        self._failures.put(FailureRecord(path, error, when, content_hash, size=size, mtime_ns=mtime_ns))
 
     def known_failure(self, path: str, size: int, mtime_ns: int) -> FailureRecord | None:
         """How this very file failed last time; None if it did not, or has changed since."""
@@ -214,7 +203,7 @@ class FeatureWriter:
         return record if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns) else None
 
     def forget_failure(self, path: str) -> None:
-        """Forget that a file failed."""
+        """Forget that a file failed, if it did."""
         self._failures.drop(path)
 
     # Shards

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from feature_samples import STORED, all_files, same, video
 
+from hcq_cli.errors import LockedError
 from hcq_cli.features import compaction
+from hcq_cli.features.compaction import WritableShards
 from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.shard_writer import ShardRow
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
@@ -55,3 +58,15 @@ def test_a_damaged_shard_does_not_stop_a_fold(store: Path) -> None:
     found = FeatureStore.open(store)
     assert len(found) == 24
     same(found, video("new3"))
+
+
+def test_a_writer_that_no_lock_kept_out_loses_nothing(tmp_path: Path) -> None:
+    with FeatureWriter(tmp_path) as writer:
+        writer.add_videos([video("a")])
+    one, other = WritableShards(tmp_path), WritableShards(tmp_path)
+    entries = one.entries()
+    assert other.entries() == entries
+    one.append([ShardRow.of(video("b"))])
+    with pytest.raises(LockedError):
+        other.publish(entries)
+    assert list(FeatureStore.open(tmp_path).ids) == ["a", "b"]
