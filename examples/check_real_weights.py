@@ -3,10 +3,12 @@
     python examples/check_real_weights.py                                fetches and checks all that are listed below
     python examples/check_real_weights.py audio=laion/clap-htsat-unfused only this one
     python examples/check_real_weights.py appearance=/data/my-network    a folder of one's own; nothing is fetched
+    python examples/check_real_weights.py laptop                         a preset
 
 It draws two of the demo's clips, with the face of a person or without, runs each network on them, and checks the
 width of the vectors, how many there are and when, that each clip is more like itself than like the other, and, where
-a network compares with words, that each clip is nearest to its own. A line for each; exit code 1 if one is wrong.
+a network compares with words, that each clip is nearest to its own (of a dual encoder by the text side that hcq fit
+writes), or, where its classes have names, that there are as many. A line for each; exit code 1 if one is wrong.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
 from experts.neural.hub import ON_REQUEST
-from experts.neural.weights import WeightsError
-from experts.registry import load, split_source
+from experts.neural.hub_classes import hub_class_names
+from experts.neural.weights import WeightsError, locate
+from experts.registry import load, presets, split_source
 from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
 from hcq_cli.errors import HcqError
 from hcq_cli.extraction.pipeline import extract_video
+from hcq_cli.fitting.dual import write_dual_text
 from hcq_cli.media.decoder import decoders_for
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.weights import fetch, networks_asked_for
 
 WIDTHS = {
@@ -41,6 +46,17 @@ WIDTHS = {
     "audio=laion/clap-htsat-unfused": 512,
     "audio=openai/whisper-base": 512,
     f"face={ON_REQUEST['face']}": 128,
+    "dual=openai/clip-vit-base-patch32": 512,
+    "dual=google/siglip-base-patch16-224": 768,
+    "dual=google/siglip2-base-patch16-224": 768,
+    "dual=google/siglip2-base-patch16-naflex": 768,
+    "dual=google/siglip2-so400m-patch14-384": 1152,
+    "dual=facebook/metaclip-2-worldwide-huge-quickgelu": 1024,
+    "dual=microsoft/xclip-base-patch32": 512,
+    "dual=google/videoprism-lvt-base-f16r288": 768,
+    "dual=laion/clap-htsat-unfused": 512,
+    "objects=microsoft/resnet-18": 1000,
+    "sounds=MIT/ast-finetuned-audioset-10-10-0.4593": 527,
 }
 """Every network that is checked, and how wide its vectors are."""
 SECONDS = 3.0
@@ -92,6 +108,14 @@ def faults(ask: str, expert: Expert, tokens: list[Tokens]) -> Iterator[str]:
 
 def wrong_words(name: str, source: str, tokens: list[Tokens]) -> Iterator[str]:
     """For a network that compares with words: whether each clip is nearest to its own."""
+    if name.startswith("dual"):
+        yield from wrong_texts(source, tokens)
+        return
+    if name in ("objects", "sounds") and not source.startswith("onnx:"):
+        names = hub_class_names(locate(source))
+        if len(names) != tokens[0].features.shape[1]:
+            yield f"{len(names)} names for {tokens[0].features.shape[1]} classes"
+        return
     kind = next((kind for kind in ("clip", "siglip", "clap") if kind in source.split("/")[-1]), None)
     if kind is None or Path(source).is_dir():
         return
@@ -99,7 +123,6 @@ def wrong_words(name: str, source: str, tokens: list[Tokens]) -> Iterator[str]:
     from transformers import AutoModel, AutoProcessor
 
     from experts.neural.foreign import from_folder, network_from_folder
-    from experts.neural.weights import locate
 
     folder = locate(source).folder
     words = HEARD if name == "audio" else SEEN
@@ -110,6 +133,21 @@ def wrong_words(name: str, source: str, tokens: list[Tokens]) -> Iterator[str]:
     texts = unit(getattr(found, "pooler_output", found).numpy())
     nearest = (unit(np.stack([each.features.mean(0) for each in tokens])) @ texts.T).argmax(1).tolist()
     if nearest != [0, 1]:
+        yield f"the clips are nearest to {[words[at] for at in nearest]}"
+
+
+def wrong_texts(source: str, tokens: list[Tokens]) -> Iterator[str]:
+    """For a dual encoder: whether what hcq fit writes to read texts puts each clip nearest to its own words."""
+    words = HEARD if load([f"dual={source}"])[0].sampling.audio_hz else SEEN
+    with tempfile.TemporaryDirectory() as folder:
+        text = write_dual_text(source, Path(folder) / "text.hcq")
+        texts = ExportedTextEncoder(text.path).encode(words)[:, 0]
+    print(f"      reads as the network to {text.deviation:.1g}; logit scale {text.scale}, bias {text.bias}")
+    if texts.shape[1] != tokens[0].features.shape[1]:
+        yield f"texts are {texts.shape[1]} wide"
+        return
+    nearest = (unit(np.stack([unit(each.features).mean(0) for each in tokens])) @ texts.T).argmax(1).tolist()
+    if nearest != [0, 1] and not Path(source).is_dir():
         yield f"the clips are nearest to {[words[at] for at in nearest]}"
 
 
@@ -141,7 +179,7 @@ def main(asks: list[str]) -> int:
         paths = [Path(folder) / scene.file for scene in SCENES]
         for scene, path in zip(SCENES, paths, strict=True):
             render_clip(scene, 0, path)
-        well = [check(ask, paths) for ask in asks or WIDTHS]
+        well = [check(ask, paths) for each in asks or WIDTHS for ask in presets.get(each, [each])]
         return 0 if all(well) else 1
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tiny_duals
 import tiny_networks
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "check_real_weights.py"
@@ -18,10 +19,14 @@ def run(*asks: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
 def test_networks_of_ones_own(tmp_path: Path) -> None:
     kinds = ["dinov2", "videomae", "ast"]
     asks = [f"{tiny_networks.expert_name(kind)}={tiny_networks.save(kind, tmp_path)}" for kind in kinds]
+    asks += [f"dual={tiny_duals.save('clip', tmp_path)}", f"dual-sound={tiny_duals.save('clap', tmp_path)}"]
+    asks.append(f"objects={tiny_networks.save('classifier', tmp_path)}")
     done = run(*asks)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.split("=")[0] for line in lines] == ["ok    appearance", "ok    motion", "ok    audio"]
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    named = ["appearance", "motion", "audio", "dual", "dual-sound", "objects"]
+    assert [line.split("=")[0] for line in lines] == [f"ok    {name}" for name in named]
+    assert done.stdout.count("reads as the network to ") == 2
     assert "3 × 32, 3 × 32" in lines[0] and "5 × 32, 5 × 32" in lines[1] and "1 × 32, 1 × 32" in lines[2]
 
 
