@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import each_fault, faulty, no_sync  # noqa: F401
 from stopped_training import Stop, StopAfter
 from toy_dataset import SMALL, video, write_captions, write_store
 
@@ -20,6 +24,7 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.training import recipe as recipes
+from hcq_cli.training import resume
 from hcq_cli.training.data import TrainingData, training_data
 from hcq_cli.training.loop import TrainingResult, train
 from hcq_cli.training.progress import TrainingObserver
@@ -225,3 +230,33 @@ def test_a_last_step_that_spoils_the_weights_is_noticed(place: Path, tmp_path: P
     with pytest.raises(HcqError, match="diverged"):
         run(place, tmp_path / "a", *settings, "training.optimizer_lr=1e39", "training.clip_norm=0")
     assert not (tmp_path / "a" / "config.json").exists()
+
+
+@pytest.mark.parametrize("stride", [pytest.param(149, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("no_sync")
+def test_a_fault_at_any_call_of_a_training_leaves_the_old_or_the_new_model(
+    place: Path, tmp_path: Path, stride: int
+) -> None:
+    """Killed before or after any write, sync, rename and removal, or with the disk full there; then run again."""
+    collection, recipe = data(place), recipes.load("default", [*SMALL, "training.epochs=2", "training.min_steps=2"])
+    other = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, seed=1))
+    train(collection, other, tmp_path / "old")
+    old = checkpoint.model_hash(tmp_path / "old")
+
+    def files(folder: Path) -> set[str]:
+        return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+    def work() -> None:
+        train(collection, recipe, shutil.copytree(tmp_path / "old", tmp_path / "new", dirs_exist_ok=True))
+
+    faults = list(each_fault(work, stride))
+    new, after = checkpoint.model_hash(tmp_path / "new"), files(tmp_path / "new")
+    for at, kind in faults:
+        folder = shutil.copytree(tmp_path / "old", tmp_path / "run")
+        with suppress(OSError), faulty(at, kind):
+            train(collection, recipe, folder)
+        assert checkpoint.load(folder).hash in (old, new), (at, kind)
+        if resume.finished(folder, collection.fingerprint(recipe)) is None:
+            train(collection, recipe, folder)
+        assert (checkpoint.load(folder).hash, files(folder)) == (new, after), (at, kind)
+        shutil.rmtree(folder)
