@@ -91,7 +91,7 @@ def evaluate_vectors(model: Model, encoded: Encoded) -> RetrievalResult:
     scores = DenseScores(texts, videos, model.config.level_weights)
     dense = both_directions(scores, scores.T, owner)
     quantized = dense
-    if model.config.kind != "hct":
+    if model.config.known_kind.has_codes:
         # Asymmetric, as a search is: queries stay floats, what they are compared with are codes. Unlike the dense
         # scores the two directions are not each other's transpose, for each has its own side quantized.
         books, scale = model.codebooks, model.scale

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hcq_cli.errors import UsageError, near
-from hcq_cli.model.registry import KINDS
+from hcq_cli.model.registry import KINDS, ModelKind
 
 MAX_CODEWORDS = 256
 """A code is one byte."""
@@ -136,6 +136,11 @@ class ModelConfig:
     experts: dict[str, ExpertConfig] = field(default_factory=dict)
 
     @property
+    def known_kind(self) -> ModelKind:
+        """What its kind has and has not; of an unknown one, which `check` refuses, what HCQ has."""
+        return KINDS.get(self.kind, KINDS["hcq"])
+
+    @property
     def code_bytes(self) -> int:
         """S: one byte a code."""
         return (self.levels + 1) * self.quantizer.codebooks
@@ -143,12 +148,12 @@ class ModelConfig:
     @property
     def bytes_per_video(self) -> int:
         """Of what is stored and searched: S; of HCT the float vectors."""
-        return self.dense_bytes_per_video if self.kind == "hct" else self.code_bytes
+        return self.code_bytes if self.known_kind.has_codes else self.dense_bytes_per_video
 
     @property
     def embedding_width(self) -> int:
         """Width of a level's vector: D; DCMH's are as wide as its code has bits."""
-        return 8 * self.quantizer.codebooks if self.kind == "dcmh" else self.width
+        return 8 * self.quantizer.codebooks if self.known_kind.is_binary else self.width
 
     @property
     def dense_bytes_per_video(self) -> int:
@@ -168,11 +173,11 @@ class ModelConfig:
             UsageError: they do not; the message names the setting.
         """
         # Kinds come first: their hint names one setting, where the ranges below would complain of its consequences.
-        if self.kind in ("jpq", "dcmh") and self.levels:
+        if self.levels and not self.known_kind.has_levels:
             raise UsageError(
                 f"model.levels = {self.levels}: {self.kind} has the coarse level alone", "--set model.levels=0"
             )
-        if self.kind == "dcmh" and self.quantizer.codewords != MAX_CODEWORDS:
+        if self.known_kind.is_binary and self.quantizer.codewords != MAX_CODEWORDS:
             raise UsageError("dcmh's codewords are the 256 patterns of 8 bits", "--set quantizer.codewords=256")
         for name, value, low, high in _ranges(self):
             if not low <= value <= high:
@@ -203,10 +208,10 @@ class ModelConfig:
         return dataclasses.replace(self, experts=dict(experts))
 
     def at_equal_bytes(self) -> ModelConfig:
-        """Itself with what its kind needs: for `jpq` and `dcmh` one level that has all the bytes."""
-        if self.kind not in ("jpq", "dcmh"):
+        """Itself with what its kind needs: where it has no fine levels, the coarse one with all the bytes."""
+        if self.known_kind.has_levels:
             return self
-        words = MAX_CODEWORDS if self.kind == "dcmh" else self.quantizer.codewords
+        words = MAX_CODEWORDS if self.known_kind.is_binary else self.quantizer.codewords
         quantizer = dataclasses.replace(self.quantizer, codebooks=self.code_bytes, codewords=words)
         return dataclasses.replace(self, levels=0, quantizer=quantizer)
 

@@ -23,17 +23,25 @@ class ModelKind:
         network: a `DualEncoder`, made from a configuration and a text encoder.
         training_method: a `training.method.TrainingMethod`, made from the network and a recipe; empty for a kind that
             is not trained.
+        has_codes: whether its videos become codes; else they are float vectors.
+        has_levels: whether it has fine levels besides the coarse one.
+        is_binary: whether its codes are signs: 8 bits are a codeword, and its vectors are as wide as its bits.
     """
 
     network: str
     training_method: str
+    has_codes: bool = True
+    has_levels: bool = True
+    is_binary: bool = False
 
 
 KINDS: dict[str, ModelKind] = {
     "hcq": ModelKind("hcq_cli.model.hcq:HCQ", "hcq_cli.training.method:HCQMethod"),
-    "hct": ModelKind("hcq_cli.baselines.hct:HCT", "hcq_cli.baselines.hct:HCTMethod"),
-    "jpq": ModelKind("hcq_cli.baselines.jpq:JPQ", "hcq_cli.baselines.jpq:JPQMethod"),
-    "dcmh": ModelKind("hcq_cli.baselines.dcmh:DCMH", "hcq_cli.baselines.dcmh:DCMHMethod"),
+    "hct": ModelKind("hcq_cli.baselines.hct:HCT", "hcq_cli.baselines.hct:HCTMethod", has_codes=False),
+    "jpq": ModelKind("hcq_cli.baselines.jpq:JPQ", "hcq_cli.baselines.jpq:JPQMethod", has_levels=False),
+    "dcmh": ModelKind(
+        "hcq_cli.baselines.dcmh:DCMH", "hcq_cli.baselines.dcmh:DCMHMethod", has_levels=False, is_binary=True
+    ),
     "fitted": ModelKind("hcq_cli.fitting.network:FittedEncoder", ""),
 }
 """By the name that `model.kind` has in recipes and in config.json."""

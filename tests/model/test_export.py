@@ -18,7 +18,7 @@ from hcq_cli.errors import HcqError
 from hcq_cli.importers.official.checkpoint import ImportedNetwork, model_config
 from hcq_cli.importers.official.description import OfficialModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
-from hcq_cli.model import text
+from hcq_cli.model import checkpoint, text
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig, TextConfig
 from hcq_cli.model.encoding import header
@@ -174,3 +174,17 @@ def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
     export_text_encoder(trained, tmp_path / "tower.hcq")
     assert not trained.network.training
     assert (trained.encode_texts(CAPTIONS) == before).all()
+
+
+def test_an_encoder_without_a_sentence_token_goes_through_checkpoint_and_export(tmp_path: Path) -> None:
+    """The mean of the words stands for the sentence; that there is no such token lies in text.json."""
+    made = model()
+    marked = made.encode_texts(SENTENCES)
+    made.caption_encoder.transformer.cls_id = made.caption_encoder.tokenizer.cls_id = None
+    checkpoint.save(tmp_path / "run", made.network, made.caption_encoder)
+    loaded = checkpoint.load(tmp_path / "run")
+    assert loaded.caption_encoder.transformer.cls_id is None
+    np.testing.assert_array_equal(loaded.encode_texts(SENTENCES), made.encode_texts(SENTENCES))
+    assert not np.allclose(marked, made.encode_texts(SENTENCES), atol=1e-3)
+    export_text_encoder(loaded, tmp_path / "tower.hcq", sentences=CAPTIONS)
+    assert_equal(loaded, ExportedTextEncoder(tmp_path / "tower.hcq"))
