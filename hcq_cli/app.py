@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from typer.core import TyperGroup
 
 from hcq_cli import __version__, interrupts
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
-from hcq_cli.console import Console
+from hcq_cli.console import Console, discard, standard_output
 from hcq_cli.cores import yield_while_waiting
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
 from hcq_cli.settings import Settings, read_settings
@@ -116,7 +117,8 @@ def _run() -> int:
     # Precedence: flag > environment HCQ_* > hcq.toml > default, all of it done by the option parser.
     options: dict[str, Any] = {"auto_envvar_prefix": "HCQ", "default_map": settings.defaults, "obj": settings}
     code = program.main(prog_name="hcq", standalone_mode=False, **options)
-    sys.stdout.flush()
+    with standard_output():
+        sys.stdout.flush()
     return code if isinstance(code, int) else EXIT_OK
 
 
@@ -129,6 +131,16 @@ def _understood(error: Exception) -> HcqError:
         place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "input or output"
         return HcqError(f"{place}: {error.strerror}", OS_HINTS.get(error.errno or 0, HOW_TO_TRACE))
     return HcqError(f"{type(error).__name__}: {error}", HOW_TO_TRACE)
+
+
+def _open_closed_streams() -> None:
+    """Services may start hcq without standard streams: what is printed goes nowhere, and no file is theirs."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # The lowest number that is free, which is the stream's own.
+            stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _print_any_name() -> None:
@@ -157,6 +169,7 @@ def main() -> None:
     interrupts.end_in_time()
     # Whatever a library may start (a pool, a compiler) leaves the current folder alone; ours do so anyway.
     os.environ["PYTHONSAFEPATH"] = "1"
+    _open_closed_streams()
     _print_any_name()
     yield_while_waiting()
     console = Console(json_mode="--json" in sys.argv[1:])
@@ -165,7 +178,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read has gone, as `head` does; what is still buffered goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         code = EXIT_FAILED
     except Exception as error:
         # After an interrupt: a library may turn what it does not expect into an error of its own.

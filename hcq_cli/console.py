@@ -11,13 +11,13 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
+
+from hcq_cli.errors import HcqError
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-
-    from hcq_cli.errors import HcqError
 
 
 PIPE_WIDTH = 4096
@@ -57,6 +57,33 @@ def _harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else _escaped(c) for c in text)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is printed from now on go nowhere: the last flush, when Python ends, must not fail again."""
+    with suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Print within it: a stdout that takes nothing more is an error of its own, not one of some file.
+
+    Raises:
+        HcqError: nothing can be written there; whatever follows goes nowhere.
+    """
+    try:
+        yield
+    except BrokenPipeError:  # whoever read has gone; see `app.main`
+        raise
+    except OSError as error:
+        discard(sys.stdout)
+        reason = error.strerror or str(error)
+        raise HcqError(
+            f"standard output: {reason}", "free some space (hcq doctor says how much there is), or print elsewhere"
+        ) from error
 
 
 class Task:
@@ -124,13 +151,15 @@ class Console:
 
     def json_line(self, document: dict[str, Any]) -> None:
         """Print one JSON document on one line of stdout."""
-        sys.stdout.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
-        sys.stdout.flush()
+        with standard_output():
+            sys.stdout.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
+            sys.stdout.flush()
 
     def text(self, line: str = "", style: str | None = None) -> None:
         """Print a line of data for people; nothing in JSON mode. `line` is not markup."""
         if not self.json_mode:
-            self.out.print(_harmless(line), style=style, markup=False)
+            with standard_output():
+                self.out.print(_harmless(line), style=style, markup=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""
@@ -146,28 +175,38 @@ class Console:
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(str(cell))) for cell in row))
-        self.out.print(table)
+        with standard_output():
+            self.out.print(table)
+
+    def _tell(self, line: str, style: str | None = None) -> None:
+        """Print a line to stderr; where nobody can be told, the command goes on all the same."""
+        try:
+            self.err.print(line, style=style, markup=False)
+        except OSError:
+            discard(sys.stderr)
 
     def note(self, line: str) -> None:
         """Tell something that may be skipped (stderr; not with --quiet)."""
         if not self.quiet:
-            self.err.print(printable(line), style="dim", markup=False)
+            self._tell(printable(line), style="dim")
 
     def detail(self, line: str) -> None:
         """Tell something for -v only (stderr)."""
         if self.verbose and not self.quiet:
-            self.err.print(printable(line), style="dim", markup=False)
+            self._tell(printable(line), style="dim")
 
     def warn(self, line: str) -> None:
         """Tell something the user should know (stderr; also with --quiet)."""
-        self.err.print(f"warning: {printable(line)}", style="yellow", markup=False)
+        self._tell(f"warning: {printable(line)}", style="yellow")
 
     def error(self, error: HcqError) -> None:
         """Tell what failed, and what to run next (stderr; in JSON mode also as a document on stdout)."""
-        self.err.print(f"error: {printable(error.message)}", style="bold red", markup=False)
+        self._tell(f"error: {printable(error.message)}", style="bold red")
         if error.hint:
-            self.err.print(f"  → {printable(error.hint)}", markup=False)
-        if self.json_mode:
+            self._tell(f"  → {printable(error.hint)}")
+        if not self.json_mode:
+            return
+        with suppress(HcqError, BrokenPipeError):  # where stdout takes nothing, stderr and the exit code have told
             self.json_line({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
 
     @contextmanager

@@ -256,3 +256,25 @@ def test_printable_and_plain() -> None:
 
     document = {"a": np.float32("nan"), "b": np.arange(2), "c": Path("x"), 1: float("inf"), "d": VERBS}
     assert plain(document) == {"a": None, "b": [0, 1], "c": "x", "1": None, "d": VERBS}
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "told"),
+    [
+        (">&-", 0, ""),
+        (">&- 2>&- <&-", 0, None),
+        ("2>&-", 0, None),
+        ("2>/dev/full", 0, None),
+        (">/dev/full", 1, "standard output: No space left on device"),
+        ("--json >/dev/full", 1, "standard output: No space left on device"),
+        ("--json nowhere.jsonl >/dev/full", 2, "error"),  # a second file is one too many
+        (">/dev/full 2>/dev/full", 1, None),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full(tmp_path: Path, streams: str, code: int, told: str | None) -> None:
+    (tmp_path / "c.jsonl").write_text('{"video": "a", "caption": "x"}\n')
+    command = f"exec '{sys.executable}' -m hcq_cli captions check c.jsonl {streams}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert told is None or told in done.stderr
