@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,40 +13,7 @@ from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.model.config import ModelConfig
-    from hcq_cli.model.encoding import Written
-
-
-@dataclass(frozen=True)
-class EncodeResult:
-    """A written code file.
-
-    Args:
-        codes: the file.
-        kind: "videos" or "texts".
-        items: videos or captions in it.
-        rows: their codes; more than items where long videos were cut in segments.
-        seconds: it took.
-        without_features: videos left out because no expert of the model has tokens of them.
-        warnings: what is doubtful, a sentence each.
-        model: hash of the model.
-        config: the model's shape.
-    """
-
-    codes: Path
-    kind: str
-    items: int
-    rows: int
-    seconds: float
-    without_features: int
-    warnings: list[str]
-    model: str
-    config: ModelConfig
-
-    @property
-    def items_per_second(self) -> float:
-        """Videos or captions encoded a second."""
-        return self.items / max(self.seconds, 1e-9)
+    from hcq_cli.model.encoding import EncodeResult
 
 
 def encode(
@@ -75,19 +41,19 @@ def encode(
         HcqError: the store has no expert that the model knows.
     """
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.model.checkpoint import load, read_header
+    from hcq_cli.model.checkpoint import load
 
-    folder = find_checkpoint(workspace, checkpoint)
-    read_header(folder)  # a missing or damaged checkpoint is told before the features are opened and torch loaded
     store = FeatureStore.open(features or workspace.features)
     removed = read_collection(store.folder).removed
-    model = load(folder, device)
+    model = load(find_checkpoint(workspace, checkpoint), device)
 
     from hcq_cli.model.encoding import encode_store
 
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
         done = encode_store(model, store, output or workspace.codes, bar.advance, segment_s, removed)
-    return _result("videos", done, model.hash, model.config, progress)
+    for warning in done.warnings:
+        progress.warn(warning)
+    return done
 
 
 def encode_texts(
@@ -113,34 +79,15 @@ def encode_texts(
         UsageError: the file holds no caption.
         DamagedError: a file is damaged.
     """
-    from hcq_cli.model.checkpoint import load, read_header
+    from hcq_cli.model.checkpoint import load
 
-    folder = find_checkpoint(workspace, checkpoint)
-    read_header(folder)
     ids, lines = _sentences(Path(texts))
-    model = load(folder, device)
+    model = load(find_checkpoint(workspace, checkpoint), device)
 
     from hcq_cli.model import encoding
 
     with progress.progress("encoding", total=len(lines), unit="captions") as bar:
-        done = encoding.encode_texts(model, ids, lines, output or workspace.texts, bar.advance)
-    return _result("texts", done, model.hash, model.config, progress)
-
-
-def _result(kind: str, done: Written, model: str, config: ModelConfig, progress: Progress) -> EncodeResult:
-    for warning in done.warnings:
-        progress.warn(warning)
-    return EncodeResult(
-        codes=done.path,
-        kind=kind,
-        items=done.items,
-        rows=done.rows,
-        seconds=done.seconds,
-        without_features=done.without_features,
-        warnings=done.warnings,
-        model=model,
-        config=config,
-    )
+        return encoding.encode_texts(model, ids, lines, output or workspace.texts, bar.advance)
 
 
 def _sentences(path: Path) -> tuple[list[str], list[str]]:

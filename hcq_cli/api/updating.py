@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from hcq_cli.api.encoding import EncodeResult, encode
+from hcq_cli.api.encoding import encode
 from hcq_cli.api.extraction import ExtractionSettings, extract
 from hcq_cli.api.indexing import add_to_index, build_index
 from hcq_cli.api.progress import SILENT, Progress
@@ -19,6 +19,7 @@ from hcq_cli.workspace import Workspace
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.model.encoding import EncodeResult
     from hcq_cli.search.index_writer import IndexChange
 
 TRAIN = "hcq train --captions captions.jsonl"

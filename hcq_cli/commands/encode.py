@@ -13,7 +13,7 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.api.encoding import EncodeResult
+    from hcq_cli.model.encoding import EncodeResult
 
 EXAMPLES = [
     "hcq encode",

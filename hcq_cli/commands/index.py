@@ -160,14 +160,14 @@ def compact(session: Session, index: IndexOption = None) -> None:
 def info(session: Session, index: IndexOption = None) -> None:
     """Say what the index holds."""
     opened = api.open_index(session.workspace, index)
-    known, header, partition = opened.info(), opened.header, opened.ivf
+    header, partition = opened.header, opened.ivf
     document = {
         "index": opened.path,
-        "videos": known.videos,
-        "stretches": known.video_segments,
-        "removed": known.removed,
-        "segments": known.segments,
-        "bytes_per_video": known.bytes_per_video,
+        "videos": opened.videos,
+        "stretches": opened.video_segments,
+        "removed": opened.removed,
+        "segments": len(opened.segments),
+        "bytes_per_video": header.S,
         "partitions": partition.lists if partition else 0,
         "model": header.model_hash,
         "format": opened.format_version,
@@ -177,8 +177,8 @@ def info(session: Session, index: IndexOption = None) -> None:
         "codewords": header.K,
         "width": header.D,
         "checkpoint": header.checkpoint,
-        "generation": known.generation,
-        "disk_bytes": known.disk_bytes,
+        "generation": opened.generation,
+        "disk_bytes": opened.disk_bytes,
         **_tuning(partition),
         "text_side": _text_side(opened),
     }
@@ -192,7 +192,7 @@ def info(session: Session, index: IndexOption = None) -> None:
         rows += [(f"text side {name}".replace("_", " "), value) for name, value in _text_side(opened).items()]
         session.console.table(["", ""], rows)
         measured = partition.tuning.videos if partition and partition.tuning else 0
-        if measured and known.videos > OUTGROWN * measured:
+        if measured and opened.videos > OUTGROWN * measured:
             session.console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
 
     session.console.result(document, human)

@@ -101,8 +101,8 @@ def _index(folder: Path, hashes: dict[str, str]) -> str:
     index = Index.open(folder)
     index.verify()
     _expect_same_model(folder, index.header.model_hash, hashes, "hcq index build")
-    info = index.info()
-    return f"{info.videos:,} videos × {info.bytes_per_video} bytes in {info.segments} segments, checksums right"
+    videos, segments = index.videos, len(index.segments)
+    return f"{videos:,} videos × {index.header.S} bytes in {segments} segments, checksums right"
 
 
 def _expect_same_model(path: Path, model_hash: str, hashes: dict[str, str], make: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.config import ModelConfig
 
 VIDEOS_AT_ONCE = 64
 CAPTIONS_AT_ONCE = 256
@@ -34,24 +35,35 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written.
+class EncodeResult:
+    """A written code file.
 
     Args:
-        path: the code file.
+        codes: the file.
+        kind: "videos" or "texts".
         items: videos or captions in it.
         rows: their codes; more than items where long videos were cut into time segments.
         seconds: it took.
+        model: hash of the model.
+        config: the model's shape.
         without_features: videos left out because no expert of the model has tokens of them.
         warnings: what is doubtful, a sentence each.
     """
 
-    path: Path
+    codes: Path
+    kind: str
     items: int
     rows: int
     seconds: float
-    without_features: int
-    warnings: list[str]
+    model: str
+    config: ModelConfig
+    without_features: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def items_per_second(self) -> float:
+        """Videos or captions encoded a second."""
+        return self.items / max(self.seconds, 1e-9)
 
 
 def header(model: Model, kind: str) -> CodeHeader:
@@ -80,7 +92,7 @@ def encode_store(
     done: Progress = lambda count: None,
     segment_s: float | None = None,
     without: Collection[str] = (),
-) -> Written:
+) -> EncodeResult:
     """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
 
     Args:
@@ -120,11 +132,14 @@ def encode_store(
     # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
     if left_out:
         warnings.append(f"{left_out} videos have no tokens of any expert and cannot be found; they are left out")
-    return Written(
-        path=path,
+    return EncodeResult(
+        path,
+        "videos",
         items=items,
         rows=writer.videos,
         seconds=time.monotonic() - started,
+        model=model.hash,
+        config=model.config,
         without_features=left_out,
         warnings=warnings,
     )
@@ -172,7 +187,7 @@ def expert_warnings(model: Model, store: FeatureStore) -> list[str]:
 
 def encode_texts(
     model: Model, ids: Sequence[str], sentences: Sequence[str], path: Path, done: Progress = lambda count: None
-) -> Written:
+) -> EncodeResult:
     """Write the codes of captions, for video-to-text search.
 
     Args:
@@ -188,14 +203,9 @@ def encode_texts(
             part = [sentences[i] for i in at]
             writer.append([ids[i] for i in at], part, model.quantize(model.encode_texts(part), "texts"))
             done(len(part))
-    return Written(
-        path=path,
-        items=len(sentences),
-        rows=len(sentences),
-        seconds=time.monotonic() - started,
-        without_features=0,
-        warnings=[],
-    )
+    seconds = time.monotonic() - started
+    rows = len(sentences)
+    return EncodeResult(path, "texts", items=rows, rows=rows, seconds=seconds, model=model.hash, config=model.config)
 
 
 @dataclass(frozen=True)

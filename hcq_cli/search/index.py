@@ -139,29 +139,6 @@ def generations(folder: Path) -> Generations:
     return Generations(folder, FORMAT, VERSION, REMEDY)
 
 
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index holds, in numbers.
-
-    Args:
-        videos: that can be found; of a video in time segments every segment counts.
-        video_segments: how many of them are such.
-        removed: rows that cannot be found any more and go with the next `compact`.
-        segments: files they lie in.
-        bytes_per_video: S.
-        disk_bytes: of all files.
-        generation: of the manifest.
-    """
-
-    videos: int
-    video_segments: int
-    removed: int
-    segments: int
-    bytes_per_video: int
-    disk_bytes: int
-    generation: int
-
-
 class Index:
     """One generation of an index, open for searching.
 
@@ -202,21 +179,21 @@ class Index:
         self.ivf: InvertedLists | None = None
         if ivf:
             self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
-        self.segments = [self._open_segment(entry) for entry in self.manifest.segments]
+        self.segments: list[tuple[IndexSegment, np.ndarray | None]] = []
+        for entry in self.manifest.segments:
+            lists = self.ivf.lists if self.ivf else 0
+            segment, dead = IndexSegment(folder / entry.file, self.header.S, lists, digest(entry.file, "")), None
+            if segment.videos != entry.videos:
+                found = f"{segment.videos} videos, the manifest says {entry.videos}"
+                raise DamagedError(f"{segment.path}: {found}", REMEDY)
+            if entry.tombstones:
+                path = folder / entry.tombstones
+                dead = read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
+            self.segments.append((segment, dead))
         self.videos = sum(entry.videos - entry.removed for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
-
-    def _open_segment(self, entry: SegmentEntry) -> tuple[IndexSegment, np.ndarray | None]:
-        digest, lists = self.manifest.digests.get, self.ivf.lists if self.ivf else 0
-        segment = IndexSegment(self.path / entry.file, self.header.S, lists, digest(entry.file, ""))
-        if segment.videos != entry.videos:
-            raise DamagedError(f"{segment.path}: {segment.videos} videos, the manifest says {entry.videos}", REMEDY)
-        if not entry.tombstones:
-            return segment, None
-        path = self.path / entry.tombstones
-        return segment, read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -314,14 +291,17 @@ class Index:
         """Bytes of the segments: what `verify` will tell its progress, nearly."""
         return sum(segment.nbytes for segment, _ in self.segments)
 
-    def info(self) -> IndexInfo:
-        """What it holds, in numbers."""
-        return IndexInfo(
-            videos=self.videos,
-            video_segments=sum(segment.video_segments(dead) for segment, dead in self.segments),
-            removed=sum(entry.removed for entry in self.manifest.segments),
-            segments=len(self.segments),
-            bytes_per_video=self.header.S,
-            disk_bytes=sum((self.path / name).stat().st_size for name in self.manifest.files()),
-            generation=self.generation,
-        )
+    @property
+    def removed(self) -> int:
+        """Rows that cannot be found any more and go with the next `compact`."""
+        return sum(entry.removed for entry in self.manifest.segments)
+
+    @property
+    def video_segments(self) -> int:
+        """How many of the videos that can be found are time segments of one."""
+        return sum(segment.video_segments(dead) for segment, dead in self.segments)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum((self.path / name).stat().st_size for name in self.manifest.files())

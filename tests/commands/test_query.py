@@ -132,8 +132,7 @@ def test_probing_an_index_without_lists_says_that_it_searches_everything(ask: Ru
 
 def test_without_an_index_or_a_checkpoint(hcq: Run, tmp_path: Path) -> None:
     missing = hcq("query", "x", "--json", code=10)
-    assert "hcq index build" in missing.err
-    assert missing.json["hint"] == "hcq index build"
+    assert "hcq extract" in missing.err and missing.json["hint"] == "hcq extract VIDEOS"
     write_codes(tmp_path / "codes.hcq", names(3), random_codes(3))
     assert "no checkpoint" in hcq("query", "x", "--codes", "codes.hcq", code=10).err
     assert "hcq query --codes codes.hcq" in hcq("query", "x", "--index", "codes.hcq", code=10).err

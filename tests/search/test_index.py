@@ -86,7 +86,7 @@ def test_build_add_remove_and_compact_follow_a_dictionary(tmp_path: Path, folder
     expected = {video_id: row for video_id, row in expected.items() if video_id not in gone}
     index = Index.open(folder)
     assert_holds(index, expected)
-    assert (index.info().videos, index.info().removed) == (len(expected), 5)
+    assert (index.videos, index.removed) == (len(expected), 5)
     assert index.rows_of("v0.mp4") == []
     assert [index.name(row)[0] for row in index.rows_of("v7.mp4")] == ["v7.mp4"]
 
@@ -94,7 +94,7 @@ def test_build_add_remove_and_compact_follow_a_dictionary(tmp_path: Path, folder
     assert (change.segments, change.videos) == (1, len(expected))
     compacted = Index.open(folder)
     assert_holds(compacted, expected)
-    assert compacted.info().removed == 0
+    assert compacted.removed == 0
     compacted.verify()
     assert_holds(index, expected)  # the older generation, still mapped
 

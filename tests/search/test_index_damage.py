@@ -108,7 +108,7 @@ def answers(folder: Path) -> list[object]:
     """What a person sees of an index and a code file."""
     index, file = Index.open(folder / "index"), SearchableCodeFile(folder / "a.hcq")
     found = [search_levels(each, ["", ""], random_levels(2), 60)[0].hits for each in (index, file)]
-    return [*found, index.rows_of("v3.mp4"), file.rows_of("v3.mp4"), index.videos, index.info().video_segments]
+    return [*found, index.rows_of("v3.mp4"), file.rows_of("v3.mp4"), index.videos, index.video_segments]
 
 
 @listed
@@ -296,7 +296,7 @@ def test_hostile_headers_with_right_checksums_give_only_our_errors(tmp_path: Pat
     for path in kinds.values():
         for content in hostile_versions(path, 300 if SLOW else 20):
             with changed(path, content):
-                started = time.monotonic()
+                started = time.process_time()
                 try:
                     use_all(tmp_path)
                 except HcqError as error:
@@ -304,6 +304,6 @@ def test_hostile_headers_with_right_checksums_give_only_our_errors(tmp_path: Pat
                     assert str(tmp_path) in error.message
                 except AssertionError as failure:
                     assert str(failure).startswith(("exit 4\n", "exit 10\n")), failure
-                assert time.monotonic() - started < 5  # a busy machine
+                assert time.process_time() - started < 1  # of the processor: the machine may be busy
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 << 10
     use_all(tmp_path)

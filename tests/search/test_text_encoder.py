@@ -54,7 +54,7 @@ def test_it_goes_through_the_life_of_an_index(tmp_path: Path) -> None:
     index = Index.open(folder)
     assert file_of(folder) == exported
     index.verify()
-    assert index.info().disk_bytes > exported.stat().st_size
+    assert index.disk_bytes > exported.stat().st_size
     found = open_text_encoder(index)
     assert isinstance(found, ExportedTextEncoder) and found.hash == HEADER.model_hash
     kept = text_encoder_exporter(HEADER, [])
