@@ -95,10 +95,9 @@ def test_damage_exits_4_and_names_the_file(hcq: Run, indexed: Path) -> None:
 
 
 def test_nothing_there_yet(hcq: Run) -> None:
-    assert "hcq encode" in hcq("index", "build", code=10).err
-    for verb in ("info", "verify", "compact"):
-        assert "hcq index build" in hcq("index", verb, code=10).err
-    assert "hcq index build" in hcq("index", "remove", "x", code=10).err
+    """The hint is the first step that is missing."""
+    for verb in (["build"], ["info"], ["verify"], ["compact"], ["remove", "x"]):
+        assert "hcq extract VIDEOS" in hcq("index", *verb, code=10).err
 
 
 def test_models_do_not_mix(hcq: Run, indexed: Path, tmp_path: Path) -> None:
