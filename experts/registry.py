@@ -56,7 +56,7 @@ WITH_SOURCE: dict[str, str] = {
 """What makes an expert of a source, by the expert's name. As text: a query must not wait for torch to be imported."""
 
 
-FAMILIES = ("dual",)
+FAMILIES = ("dual", "objects", "sounds")
 """Experts of which several may look at a video, each under a name of its own: `dual=SOURCE,dual-sound=SOURCE`."""
 
 

@@ -22,6 +22,7 @@ from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, H
 from hcq_cli.settings import Settings, read_settings
 
 COMMANDS: list[str] = [
+    "find",
     "extract",
     "update",
     "train",

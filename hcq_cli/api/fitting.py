@@ -81,7 +81,7 @@ def fit(
     """
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.fitting.dual import dual_source, preset_sources, write_towers
-    from hcq_cli.fitting.sources import classifier, weights_of, words
+    from hcq_cli.fitting.sources import absolute, classifier, weights_of, words
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
     from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
     from hcq_cli.model.text_source import find_text_encoder
@@ -91,7 +91,7 @@ def fit(
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     store = FeatureStore.open(features or workspace.features)
     named, seen_or_heard = preset_sources(preset)
-    concepts, dual = [*concepts, *named], [*dual, *seen_or_heard]
+    concepts, dual = ([absolute(each) for each in both] for both in ([*concepts, *named], [*dual, *seen_or_heard]))
     joint = [dual_source(store, given) for given in dual]
     sources = [classifier(store, source) for source in concepts]
     if text_encoder == "minilm":  # the words that were said and shown are its vectors
@@ -123,7 +123,7 @@ def fit(
             weights=counted,
             encoder=TextConfig(encoder=encoder, max_tokens=64),
             code_bytes=code_bytes,
-            about={"concepts": list(concepts), "dual": list(dual), "logits": logits},
+            about={"concepts": concepts, "dual": dual, "logits": logits},
             towers=towers,
             done=bar.advance,
         )

@@ -76,8 +76,8 @@ def register(app: typer.Typer) -> None:
         """Make a model without captions: of classifiers that have looked at the videos, and a sentence encoder."""
         done = api.fit(
             session.workspace,
-            concepts=_listed(concepts),
-            dual=_listed(dual),
+            concepts=listed_sources(concepts),
+            dual=listed_sources(dual),
             preset=preset,
             weights=weight or (),
             text_encoder=text_encoder,
@@ -99,7 +99,7 @@ def register(app: typer.Typer) -> None:
         session.console.result(document, lambda: _print(session.console, done))
 
 
-def _listed(given: list[str] | None) -> list[str]:
+def listed_sources(given: list[str] | None) -> list[str]:
     """The sources of an option that may come again, and hold several with commas."""
     return [part.strip() for each in given or () for part in each.split(",") if part.strip()]
 

@@ -77,7 +77,9 @@ def _of_graph(store: FeatureStore, source: str, path: Path) -> Source:
     from experts.neural.classes import class_names, expert_of
     from experts.neural.onnx_network import onnx_identity
 
-    found = _seen_by(store, onnx_identity(path), source, lambda: expert_of(path))
+    # The appearance or audio expert of the same file gives the same numbers under another name.
+    names = (*CLASSIFIERS, "appearance", "audio")
+    found = _seen_by(store, onnx_identity(path), source, lambda: expert_of(path), names)
     return Source(found.name, found, _probabilities(path, store, found.name), class_names(path, found.dim))
 
 
@@ -89,14 +91,73 @@ def _of_network(store: FeatureStore, source: str, weights: Weights) -> Source:
     return Source(found.name, found, probabilities_of_hub(weights), hub_class_names(weights))
 
 
-def _seen_by(store: FeatureStore, weights: str, source: str, expert: Callable[[], str]) -> ExpertInfo:
+def _seen_by(
+    store: FeatureStore, weights: str, source: str, expert: Callable[[], str], names: Sequence[str] = CLASSIFIERS
+) -> ExpertInfo:
     """The features that a classifier wrote. Raises NotFoundError."""
     # By the network and the expert: an appearance expert of the same network writes other vectors.
     for info in store.experts.values():
-        if weights in info.identity and info.name in CLASSIFIERS:
+        if weights in info.identity and family(info.name) in names:
             return info
     hint = f"hcq extract VIDEOS --experts {expert()}={source}"
     raise NotFoundError(f"{source} has not looked at the videos of {store.folder}", hint)
+
+
+def family(expert: str) -> str:
+    """`objects` of `objects-2`: what an expert is of which there are several."""
+    return expert.partition("-")[0]
+
+
+def absolute(source: str) -> str:
+    """A source that means the same whatever the current folder is."""
+    kind, colon, place = source.partition(":")
+    if kind == "onnx" and colon:
+        return f"onnx:{Path(place).expanduser().absolute()}"
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.is_dir() else source
+
+
+def expert_asks(concepts: Sequence[str], dual: Sequence[str]) -> list[str]:
+    """The experts that have to look at videos before a model can be made of sources, as `hcq extract` takes them.
+
+    All that can be wrong with the sources is found here, before anything long begins.
+
+    Args:
+        concepts: classifiers, `onnx:FILE`, a folder or an id each.
+        dual: dual encoders.
+
+    Raises:
+        NotFoundError: a network is not on this machine, or its classes have no names; the hint says what to do.
+        DamagedError: a folder asks for code or for another file.
+    """
+    from experts.neural.classes import class_names, expert_of
+    from experts.neural.hub_classes import expert_of_hub, hub_class_names
+    from experts.neural.weights import RefusedError, WeightsError, locate, onnx_file
+    from experts.registry import load
+
+    asks: list[str] = []
+    try:
+        for source in concepts:
+            path = onnx_file(source)
+            ask = _ask(asks, expert_of(path) if path else expert_of_hub(locate(source)), source)
+            if path:
+                class_names(path, load([ask])[0].dim)
+            else:
+                hub_class_names(locate(source))
+        for source in dual:
+            load([_ask(asks, "dual", source)])
+    except RefusedError as error:
+        raise DamagedError(str(error), error.hint) from error
+    except WeightsError as error:
+        raise NotFoundError(str(error), error.hint) from error
+    return asks
+
+
+def _ask(asks: list[str], expert: str, source: str) -> str:
+    """Add `NAME=SOURCE`, under a name that is still free."""
+    count = sum(family(ask.partition("=")[0]) == expert for ask in asks)
+    asks.append(f"{expert}-{count + 1}={source}" if count else f"{expert}={source}")
+    return asks[-1]
 
 
 def words(store: FeatureStore) -> list[Source]:
@@ -130,7 +191,7 @@ def weights_of(sources: Sequence[Source], asked: Sequence[str]) -> dict[str, flo
     known = [source.expert for source in sources]
     if twice := sorted({name for name in known if known.count(name) > 1}):
         raise HcqError(f"two sources are the expert {twice[0]}", "give each network once")
-    found = {source.expert: source.weight or WEIGHTS.get(source.expert, 1.0) for source in sources}
+    found = {source.expert: source.weight or WEIGHTS.get(family(source.expert), 1.0) for source in sources}
     for ask in asked:
         name, _, text = ask.partition("=")
         try:

@@ -1,0 +1,93 @@
+"""`hcq find`: from a folder of videos to the answer in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import hcq_cli as api
+from hcq_cli.commands.extract import Device, Workers, extraction_document
+from hcq_cli.commands.fit import Duals, Preset, Sources, TextEncoder, listed_sources
+from hcq_cli.commands.query import All, Hits, MinConfidence, answer_document, print_answer, sure_enough
+from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from hcq_cli.api.finding import Prepared
+
+EXAMPLES = [
+    'hcq find videos/ "a man cooking" --concepts onnx:mobilenet.onnx,onnx:yamnet.onnx',
+    'hcq find videos/ "a man cooking"',
+    'hcq find videos/ "a man cooking" --preset laptop',
+]
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Of videos, with all folders in it.")]
+Words = Annotated[list[str], typer.Argument(metavar="TEXT…", help="What to look for.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `hcq find` to the command line."""
+
+    @command(app, "find", panel=VERBS, examples=EXAMPLES)
+    def find(
+        session: Session,
+        folder: Folder,
+        text: Words,
+        k: Hits = 10,
+        concepts: Sources = None,
+        dual: Duals = None,
+        preset: Preset = None,
+        text_encoder: TextEncoder = "minilm",
+        min_confidence: MinConfidence = None,
+        all_hits: All = False,
+        workers: Workers = None,
+        device: Device = "auto",
+    ) -> None:
+        """Find videos in a folder: what is new is looked at, a model is fitted if there is none, the answer comes.
+
+        No captions are needed. The networks to make the model of are named once; after that the folder and the text
+        are enough, and only what has changed is looked at. It can be interrupted and run again at any moment.
+        """
+        query = " ".join(text)
+        if not query.strip():
+            raise UsageError("the query is empty", 'hcq find videos/ "a man cooking"')
+        done = api.prepare(
+            session.workspace,
+            folder,
+            concepts=listed_sources(concepts),
+            dual=listed_sources(dual),
+            preset=preset,
+            text_encoder=text_encoder,
+            workers=workers,
+            device=device,
+            progress=session.console,
+        )
+        searcher = api.Searcher(session.workspace)
+        answer = sure_enough(searcher.text(query, k), min_confidence)
+        document = _document(session, done, answer_document(searcher, answer))
+        session.console.result(document, lambda: _print(session, done, searcher, answer, all_hits))
+        if done.updated.extracted.exit_code:
+            raise typer.Exit(done.updated.extracted.exit_code)
+
+
+def _document(session: Session, done: Prepared, answer: dict[str, Any]) -> dict[str, Any]:
+    extracted = extraction_document(done.updated.extracted, session.workspace.features)
+    return {
+        "query": answer,
+        "extract": extracted,
+        **{key: extracted[key] for key in ("new", "changed", "renamed", "deleted")},
+        "fitted": done.fitted.metrics if done.fitted else None,
+    }
+
+
+def _print(session: Session, done: Prepared, searcher: Any, answer: Any, everything: bool) -> None:
+    report = done.updated.extracted
+    counts = {"new": report.new, "changed": report.changed, "renamed": len(report.vanished.renamed)}
+    counts["gone"] = len(report.vanished.deleted)
+    if any(counts.values()):
+        session.console.note(" · ".join(f"{count:,} {name}" for name, count in counts.items()))
+    for failed in report.failed:
+        session.console.warn(f"{failed.path}: {failed.error}")
+    print_answer(session, searcher, answer, everything=everything)

@@ -1,0 +1,73 @@
+"""hcq find: from a folder to the answer, and again when the folder has changed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from concept_features import sentence_encoder
+from followed_folder import FollowedFolder
+from in_process import run_here
+from tiny_classifiers import colour_classifier
+
+from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `in` of two clips, and a classifier beside it."""
+    folder = tmp_path_factory.mktemp("find")
+    colour_classifier(folder).with_suffix(".labels.txt").write_text("red\ndog\nball\n", "utf-8")
+    FollowedFolder(folder).add("in/a.mp4", "in/b.mp4")
+    return folder
+
+
+def test_the_same_line_again_looks_only_at_what_changed(place: Path) -> None:
+    def find(*options: str | Path) -> dict:
+        return run_here(
+            "find", place / "in", "the red ball", "-w", place / "w", "--workers", "1", "--json", *options
+        ).json
+
+    sources = ["--concepts", f"onnx:{place / 'colours.onnx'}", "--text-encoder", str(sentence_encoder(place))]
+    first = find(*sources)
+    assert (first["new"], first["extract"]["extracted"], first["fitted"]["videos"]) == (2, 2, 2)
+    assert {hit["id"] for hit in first["query"]["hits"]} == {"a.mp4", "b.mp4"}
+    again = find()
+    assert (
+        again["fitted"] is None
+        and again["extract"]["skipped"] == 2
+        and again["query"]["hits"] == first["query"]["hits"]
+    )
+    FollowedFolder(place).add("in/c.mp4")
+    (place / "in/a.mp4").rename(place / "in/z.mp4")
+    (place / "in/b.mp4").unlink()
+    changed = find(*sources)
+    assert [changed[key] for key in ("new", "changed", "renamed", "deleted")] == [1, 0, 1, 1]
+    assert changed["fitted"] is None and changed["extract"]["extracted"] == 1
+    assert {hit["id"] for hit in changed["query"]["hits"]} == {"c.mp4", "z.mp4"}
+    FollowedFolder(place).add(*(f"in/more{at}.mp4" for at in range(3)))
+    grown = find()
+    assert grown["new"] == 3 and grown["fitted"]["videos"] == 5 and grown["query"]["videos_searched"] == 5
+    _no_torch_where_nothing_changed(place)
+
+
+def _no_torch_where_nothing_changed(place: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from hcq_cli.app import main; main()"
+    command = [sys.executable, "-c", code, "find", str(place / "in"), "dog", "-w", str(place / "w"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)["query"]["hits"]) == 5
+
+
+def test_what_is_missing_is_said_before_anything_long(place: Path, tmp_path: Path) -> None:
+    def find(*options: str | Path, code: int) -> str:
+        return run_here("find", place / "in", "dog", "-w", tmp_path / "w", *options, code=code).err
+
+    assert "hcq models fetch light" in find(code=EXIT_NOT_FOUND)
+    assert "no such file" in find("--concepts", f"onnx:{tmp_path / 'none.onnx'}", code=EXIT_NOT_FOUND)
+    nameless = colour_classifier(tmp_path)
+    assert "have no names" in find("--concepts", f"onnx:{nameless}", code=EXIT_NOT_FOUND)
+    assert "no preset" in find("--preset", "huge", code=EXIT_USAGE)
+    assert not (tmp_path / "w").exists()
