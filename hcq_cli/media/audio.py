@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from hcq_cli.media.decoder import Sound
 
@@ -92,7 +93,7 @@ class _Output:
         self._decoded_s = 0.0
         self._resampler: Any = None
         self._form: tuple[str, str, int] | None = None
-        self._power: Any = 0.0  # of each channel lately
+        self._powers: list[float] = []  # of each channel lately
         self._mean_power = 0.0
 
     def convert(self, frame: Any, time_s: float | None) -> Iterator[Sound]:
@@ -118,24 +119,27 @@ class _Output:
 
     def _resample(self, frame: Any) -> Iterator[Sound]:
         for piece in self._resampler.resample(frame):
-            channels = piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T
-            # A damaged file decodes to NaN and to samples far beyond 1, which no expert is made for.
-            samples = np.clip(np.nan_to_num(self._mix(channels)), -1, 1).astype(np.float32)
+            samples = self._mix(piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T)
             start_s = self._next_s or 0.0
             self._next_s = start_s + len(samples) / self.hz
             yield Sound(samples, self.hz, start_s)
 
-    def _mix(self, channels: Any) -> Any:
-        """[channels, n] -> [n]: their mean; or the loudest, where channels of opposite phase would cancel out."""
-        mean = channels.mean(axis=0)
-        if len(channels) == 1:
-            return mean
-        if np.shape(self._power) != (len(channels),):
-            self._power, self._mean_power = np.zeros(len(channels)), 0.0
-        fades = math.exp(-channels.shape[1] / (self.hz * MEMORY_S))
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._power = fades * self._power + np.square(channels).sum(axis=1, dtype=np.float64)
-            self._mean_power = fades * self._mean_power + float(np.square(mean).sum(dtype=np.float64))
+    def _mix(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[channels, n] -> [n] in -1..1: their mean; or the loudest, where channels of opposite phase cancel out."""
+        mixed: NDArray[np.float32] = np.add.reduce(channels, axis=0) / len(channels)
+        power = float(np.einsum("i,i->", mixed, mixed))
+        if len(channels) > 1:
+            powers = np.einsum("ij,ij->i", channels, channels).tolist()
+            if len(powers) != len(self._powers):
+                self._powers, self._mean_power = [0.0] * len(powers), 0.0
+            fades = math.exp(-channels.shape[1] / (self.hz * MEMORY_S))
+            self._powers = [fades * before + now for before, now in zip(self._powers, powers, strict=True)]
+            self._mean_power = fades * self._mean_power + power
             # What the mean of channels has that know nothing of each other.
-            independent = self._power.sum() / len(channels) ** 2
-            return channels[self._power.argmax()] if self._mean_power < CANCELLED * independent else mean
+            independent = sum(self._powers) / len(powers) ** 2
+            if self._mean_power < CANCELLED * independent:
+                mixed = channels[self._powers.index(max(self._powers))]
+        # A damaged file decodes to NaN and to samples far beyond 1, which no expert is made for.
+        if not math.isfinite(power):
+            mixed = np.nan_to_num(mixed)
+        return np.minimum(np.maximum(mixed, -1), 1)

@@ -32,11 +32,13 @@ class _Track:
 
     Args:
         part: which part its last packet belonged to.
+        base_s: seconds a tick of its times.
         clock_s: of that packet, on the file's own clock, seconds.
         reached_s: how far its packets have come on the mended clock, seconds.
     """
 
     part: int
+    base_s: float
     clock_s: float | None = None
     reached_s: float = 0.0
 
@@ -67,39 +69,44 @@ class FileClock:
         Returns:
             when it ends, seconds from the start of the file; None if it has no times: it follows the one before it.
         """
-        times = [time for time in (packet.dts, packet.pts) if time is not None]
-        if not times:
-            return None
-        base_s = float(packet.time_base)
-        if self._is_stream and abs(times[-1] - times[0]) * base_s > LEAP_S:
+        decoded, shown, track = packet.dts, packet.pts, self._tracks.get(packet.stream_index)
+        if track is None:
+            # As a fraction, for every packet anew, the length of a tick would take time.
+            track = _Track(len(self._shifts_s) - 1, float(packet.time_base))
+            self._tracks[packet.stream_index] = track
+        if shown is None or decoded is None:
+            decoded = shown = decoded if shown is None else shown
+            if shown is None:
+                return None
+        elif self._is_stream and abs(shown - decoded) * track.base_s > LEAP_S:
             packet.pts = None  # the last packet before a leap: FFmpeg guesses its time from the next one's
-            times = times[:1]
-        shown = times[-1]
+            shown = decoded
         # Streams have times of decoding, which never go back. Elsewhere FFmpeg makes them up, and not always so: but
         # no key picture is shown before one that came earlier.
-        clock = times[0] if self._is_stream else shown if packet.is_keyframe else None
-        shift_s = self.shift_s(packet.stream_index, None if clock is None else clock * base_s, shown * base_s)
+        if self._is_stream:
+            self._follow(track, decoded * track.base_s, shown * track.base_s)
+        elif packet.is_keyframe:
+            self._follow(track, shown * track.base_s, shown * track.base_s)
+        shift_s = self._shifts_s[track.part]
         if shift_s:
-            ticks = round(shift_s / base_s)
+            ticks = round(shift_s / track.base_s)
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
-        end_s = (shown + (packet.duration or 0)) * base_s + shift_s - self._start_s
-        track = self._tracks[packet.stream_index]
-        track.reached_s = max(track.reached_s, end_s)
-        self.reached_s = max(self.reached_s, end_s)
+        end_s: float = (shown + (packet.duration or 0)) * track.base_s + shift_s - self._start_s
+        if end_s > track.reached_s:
+            track.reached_s = end_s
+            if end_s > self.reached_s:
+                self.reached_s = end_s
         return end_s
 
-    def shift_s(self, index: int, clock_s: float | None, shown_s: float) -> float:
-        """How far a packet must be moved on, seconds.
+    def _follow(self, track: _Track, clock_s: float, shown_s: float) -> None:
+        """Have a track take another part where its next packet says so.
 
         Args:
-            index: of its track.
-            clock_s: a time that cannot go back within a part, on the file's own clock, seconds; None if it has none.
+            track: of the packet.
+            clock_s: its time that cannot go back within a part, on the file's own clock, seconds.
             shown_s: when it is shown or heard, on the file's own clock, seconds.
         """
-        track = self._tracks.setdefault(index, _Track(len(self._shifts_s) - 1))
-        if clock_s is None:
-            return self._shifts_s[track.part]
         before_s, track.clock_s = track.clock_s, clock_s
         back = before_s is not None and clock_s < before_s - BACK_S
         pause_s = clock_s + self._shifts_s[track.part] - self._start_s - self.reached_s
@@ -111,7 +118,6 @@ class FileClock:
         elif back or leaps:
             known = self._part_that_goes_on(track, shown_s)
             track.part = known if known is not None else self._begin_part(shown_s)
-        return self._shifts_s[track.part]
 
     @property
     def mended(self) -> bool:

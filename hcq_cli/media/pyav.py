@@ -123,7 +123,7 @@ class PyAVMedia:
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
         self._last: PyAVPicture | None = None
-        self._first_aspect: Fraction | None = None
+        self._aspects: tuple[Fraction | None, Fraction | None] | None = None
         self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
@@ -174,14 +174,16 @@ class PyAVMedia:
         """The packets of `streams` on the one clock, then an empty one each: decoders give what they hold back."""
         wanted = {stream.index for stream in streams}
         timed = {stream.index for stream in (self.video, self.audio) if stream is not None and not self._untimed}
-        others_s, read_bytes = 0.0, 0
+        silent = {stream.index for stream in self.container.streams if stream.type not in ("video", "audio")}
+        others_s, last_byte = 0.0, 0
         try:
             # Of all tracks, asked for or not: the clock of what is decoded must not depend on what is asked for.
             for packet in self._demux():
                 index = packet.stream_index
-                read_bytes = max(read_bytes, (packet.pos or 0) + packet.size)
+                if packet.pos is not None:
+                    last_byte = packet.pos + packet.size
                 end_s = self._clock.put_on(packet) if index in timed else None
-                if packet.stream.type not in ("video", "audio") and packet.pts is not None:
+                if index in silent and packet.pts is not None:
                     others_s = max(others_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if index not in wanted:
                     continue
@@ -192,7 +194,7 @@ class PyAVMedia:
                     # No bytes: the picture before it stays, by the specification of Theora, and in QuickTime too.
                     self._repeated_s = end_s
             self._leave_out_others(others_s - self._zero_s)
-            self._warn_of_rest(read_bytes)
+            self._warn_of_rest(last_byte)
         except (av.FFmpegError, OSError) as error:
             self.warnings.append(f"the file breaks off: {reason(error)}")
         for stream in streams:
@@ -314,10 +316,10 @@ class PyAVMedia:
     def _pixel_aspect(self, stream: Any) -> Fraction | None:
         """Width of a pixel over its height: what the container says, until the pictures say something new."""
         coded: Fraction | None = stream.codec_context.sample_aspect_ratio
-        if self._first_aspect is None:
-            self._first_aspect = coded
-        said: Fraction | None = stream.sample_aspect_ratio
-        return coded if coded != self._first_aspect else said or coded
+        if self._aspects is None:
+            self._aspects = coded, stream.sample_aspect_ratio or coded
+        first, said = self._aspects
+        return said if coded == first else coded
 
     def _stamp_by_order(self, frame: Any, stream: Any) -> int | None:
         """When a frame is shown, where the file has no presentation times: frames come out of the decoder in the
