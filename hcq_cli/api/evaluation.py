@@ -107,10 +107,15 @@ def evaluate(
         encoded = encode_both(model, store, part, bar.advance)
     measured = evaluate_vectors(model, encoded)
     wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
-    compressed = _compressed(model, store, dataset, test=encoded, wanted=wanted, progress=progress) if wanted else []
+    compressed: list[CompressionResult] = []
+    if wanted:
+        compressed = _compressed(
+            model, store, dataset, test=encoded, wanted=wanted, warnings=warnings, progress=progress
+        )
     points = [*measured.points(), *(found.point() for found in compressed)]
     if plot is not None:
-        plot_recall(points, plot, f"{measured.videos:,} videos, {measured.texts:,} captions ({name})")
+        title = f"{measured.videos:,} videos, {measured.texts:,} captions ({name})"
+        plot_recall(points, plot, title, notes=warnings)
     return Evaluation(
         split=name,
         kind=model.config.kind,
@@ -190,6 +195,7 @@ def _compressed(
     dataset: Dataset,
     test: Encoded,
     wanted: Sequence[tuple[str, int]],
+    warnings: list[str],
     progress: Progress,
 ) -> list[CompressionResult]:
     """The dense vectors of the test videos by other methods, each fitted on the training split."""
@@ -207,7 +213,8 @@ def _compressed(
             try:
                 done.append(compress(train, test, model.config.level_weights, method, size))
             except HcqError as error:  # too few videos to fit this one on: the others can still be compared
-                progress.warn(f"left out: {error.message}")
+                warnings.append(f"left out: {error.message}")
+                progress.warn(warnings[-1])
             bar.advance(1)
     if not done:
         raise HcqError("--compress: none of the methods can do it", "hcq eval --compress opq")

@@ -92,6 +92,7 @@ def _document(done: Evaluation, plot: Path | None) -> dict[str, Any]:
         "model": done.kind,
         "plot": str(plot) if plot is not None else None,
         "compress": [row.to_dict() for row in done.compressed],
+        "warnings": done.warnings,
     }
 
 

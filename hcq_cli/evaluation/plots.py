@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,14 @@ def require_matplotlib() -> Any:
     return Figure
 
 
-def plot_recall(points: Sequence[RecallPoint], path: Path, title: str = "") -> None:
+def plot_recall(points: Sequence[RecallPoint], path: Path, title: str = "", notes: Sequence[str] = ()) -> None:
     """Draw recall at 1 and at 10 against bytes a video, both ways, and write the picture.
 
     Args:
         points: what to draw; those of the same name are joined by a line.
         path: its ending says the format (png, svg, pdf).
         title: over the picture.
+        notes: under it, a line each: what whoever is shown the picture alone should know.
 
     Raises:
         NotFoundError: matplotlib is not installed.
@@ -51,6 +53,10 @@ def plot_recall(points: Sequence[RecallPoint], path: Path, title: str = "") -> N
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     if title:
         figure.suptitle(title)
+    if notes:
+        # A "$" would begin a formula. Three lines at most: a picture is no log.
+        lines = [textwrap.shorten(note, 130, placeholder=" …").replace("$", r"\$") for note in notes[:3]]
+        figure.supxlabel("\n".join(lines), fontsize="small", color="#a04020")
     _write(figure, path, dpi=150)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from command import run_hcq
 
 import hcq_cli as hcq
 from hcq_cli.errors import NotFoundError, UsageError
@@ -19,6 +20,8 @@ def test_recall_by_codes_and_by_dense_vectors(workspace, told):
 def test_videos_that_were_trained_on_are_warned_of(workspace, told):
     done = hcq.evaluate(workspace, progress=told)
     assert done.split == "all" and any("those trained on included" in warning for warning in done.warnings)
+    said = run_hcq("eval", "--json", "-w", workspace.root, cwd=workspace.root)
+    assert said.json["warnings"] == done.warnings and done.warnings[0] in said.err
 
 
 @pytest.mark.parametrize(

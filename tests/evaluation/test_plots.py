@@ -26,6 +26,15 @@ def test_the_picture_is_written_in_the_format_its_name_says(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.svg", "c.pdf"]
 
 
+def test_what_is_doubtful_stands_in_the_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    one = Metrics(20, 30, 40, 50, 3.0, 9.0, 20)
+    points = [RecallPoint("codes", 64, RetrievalMetrics(one, one))]
+    plot_recall(points, tmp_path / "a.svg", notes=["measured on $5 videos that were trained on", "word " * 200])
+    picture = (tmp_path / "a.svg").read_text()
+    assert "videos that were trained on" in picture and "word …" in picture
+
+
 def test_bars_need_an_ending_that_can_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     draw_bars(tmp_path / "a.svg", "a title", "ms", [("one", 1.0), ("two", 20.0)], ("floor", 0.5))
