@@ -30,7 +30,7 @@ def build_index(
     *,
     index: Path | None = None,
     partitions: int | None = None,
-    text_side: str = "float32",
+    text_side: str = "auto",
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Make an index of code files, in place of the old one.
@@ -40,7 +40,8 @@ def build_index(
         codes: code files of one model; default: the workspace's.
         index: its folder; default: the workspace's, of videos or of texts as the codes are.
         partitions: lists that videos lie by, so that a query looks into a few; 0 for none, None for what suits.
-        text_side: what queries will be encoded with, without torch: float32, int8 (a quarter of the size) or none.
+        text_side: what queries will be encoded with, without torch: float32, int8 (a quarter of the size) or none;
+            auto: int8 where it would be large, float32 where not.
         progress: told of every batch.
 
     Raises:
@@ -74,7 +75,7 @@ def add_to_index(
     """
     from hcq_cli.search.index_writer import add
 
-    return _write(workspace, add, codes, index=index, text_side="float32", progress=progress)
+    return _write(workspace, add, codes, index=index, text_side="auto", progress=progress)
 
 
 def remove_from_index(
@@ -221,8 +222,8 @@ def _write(
     from hcq_cli.model.exported_text_encoder import PRECISIONS
     from hcq_cli.search.text_encoder import text_encoder_exporter
 
-    if text_side not in (*PRECISIONS, "none"):
-        raise UsageError(f"--text-side {text_side}: known are {', '.join(PRECISIONS)} and none")
+    if text_side not in ("auto", *PRECISIONS, "none"):
+        raise UsageError(f"--text-side {text_side}: known are auto, {', '.join(PRECISIONS)} and none")
     paths = list(codes) or [workspace.codes]
     files = [open_codes(path) for path in paths]
     header = files[0].header

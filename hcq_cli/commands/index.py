@@ -28,8 +28,9 @@ TextSideOption = Annotated[
     str,
     typer.Option(
         "--text-side",
-        metavar="float32|int8|none",
-        help="What queries are encoded with, without torch: exact, a quarter of the size, or nothing.",
+        metavar="auto|float32|int8|none",
+        help="What queries are encoded with, without torch: exact, a quarter of the size, or nothing (auto: exact, "
+        "but for the large networks of dual encoders).",
     ),
 ]
 IndexOption = Annotated[
@@ -72,7 +73,7 @@ def build(
             help="Lists that videos lie by, so that a query looks into a few (auto: from 100,000 videos on).",
         ),
     ] = "auto",
-    text_side: TextSideOption = "float32",
+    text_side: TextSideOption = "auto",
 ) -> None:
     """Make a searchable index of code files, in place of the old one."""
     started = time.perf_counter()

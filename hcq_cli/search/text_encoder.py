@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.confidence import Null
 
+LARGE_TOWERS_BYTES = 600 << 20
+"""From here on the text side of an index is int8 where nothing is said; CLIP's and CLAP's together are smaller."""
 MOST_SENTENCES = 200
 """Captions that int8 weights are measured on."""
 
@@ -170,7 +172,8 @@ def text_encoder_exporter(
     Args:
         header: of the codes that are indexed.
         candidates: where the checkpoint may lie.
-        precision: of the weights: float32, int8; or none, for no text encoder at all.
+        precision: of the weights: float32, int8; auto, for int8 where towers are larger than `LARGE_TOWERS_BYTES` and
+            float32 where not; or none, for no text encoder at all.
         codes: of the collection; int8 weights are measured on them.
         captions: where the sentences for that come from; default: what the checkpoint was trained on.
         warn: told why there will be no text encoder, a sentence.
@@ -181,9 +184,10 @@ def text_encoder_exporter(
             return None
         # An export takes seconds; codes that are added or indexed again are mostly of the same model.
         known = _entry_of_newest(folder)
-        if known is not None and known.precision == precision and _belongs(folder / known.file, header):
-            return known
         checkpoint = _find_checkpoint(candidates, header.model_hash)
+        wanted = _usual_precision(checkpoint) if precision == "auto" else precision
+        if known is not None and known.precision == wanted and _belongs(folder / known.file, header):
+            return known
         if checkpoint is None:
             warn(
                 f"no checkpoint of model {header.model_hash[:12]} was found, so the index holds no text side: "
@@ -191,13 +195,24 @@ def text_encoder_exporter(
             )
             return None
         try:
-            return _export(checkpoint, folder / f"tower-{suffix}.hcq", precision, codes, captions)
+            return _export(checkpoint, folder / f"tower-{suffix}.hcq", wanted, codes, captions)
         except HcqError as error:
             # Worth a warning, not a failure: the index can be searched all the same, only its first query is slower.
             warn(f"{error.message}: queries will load the whole checkpoint {checkpoint}")
             return None
 
     return bring
+
+
+def _usual_precision(checkpoint: Path | None) -> str:
+    """int8 where the towers of a checkpoint are large: a vocabulary of 256,000 words takes a gigabyte in float32."""
+    from hcq_cli.model.checkpoint import read_header, tower_file
+
+    if checkpoint is None:
+        return "float32"
+    header = read_header(checkpoint)
+    towers = [header.place / name for name in map(tower_file, header.config.experts) if name in header.files]
+    return "int8" if sum(tower.stat().st_size for tower in towers) > LARGE_TOWERS_BYTES else "float32"
 
 
 def _entry_of_newest(folder: Path) -> TextEncoderEntry | None:

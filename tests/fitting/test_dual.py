@@ -124,6 +124,16 @@ def test_smaller_weights_find_much_the_same(root, tmp_path):
     assert likeness.min() > 0.95
 
 
+def test_a_large_text_side_is_made_small_by_itself(root, tmp_path, monkeypatch):
+    workspace = tmp_path / ".hcq"
+    fit(workspace, {"dual": str(tiny_duals.save("clip", root))})
+    run_here("encode", "-w", workspace)
+    for largest, precision in ((1 << 40, "float32"), (1000, "int8")):
+        monkeypatch.setattr("hcq_cli.search.text_encoder.LARGE_TOWERS_BYTES", largest)
+        run_here("index", "build", "-w", workspace)
+        assert run_here("index", "info", "-w", workspace, "--json").json["text_side"]["precision"] == precision
+
+
 def test_what_does_not_fit_is_named(root, tmp_path):
     workspace, clip = tmp_path / ".hcq", str(tiny_duals.save("clip", root))
     write_store(workspace / "features", {"dual": clip})
