@@ -145,6 +145,24 @@ def read_regular(path: Path, *, links: bool = False) -> bytes:
         return source.read()
 
 
+def append_lines(path: Path, data: bytes) -> bool:
+    """Append to a file in one write, so that the lines of several processes do not mix; it is made if missing.
+
+    Returns:
+        whether all of it was taken: a full disk may take half a line.
+
+    Raises:
+        HcqError: the disk is full or fails, or the file cannot be written.
+        NotRegularError: it is a link, a pipe, a device…
+    """
+    with disk_errors(path, len(data)):
+        handle = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            return os.write(handle, data) == len(data)
+        finally:
+            os.close(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

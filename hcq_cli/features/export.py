@@ -162,8 +162,10 @@ def _write_parquet(store: FeatureStore, out: IO[bytes], names: Sequence[str], ob
             about = [(_escaped(fact.id), _escaped(fact.path)) for fact in facts]
             for name, read in store.read(rows, names).items():
                 tokens[name] += len(read.times)
-                owner, empty = _owners(np.diff(read.offsets), _states(store, name, rows) != "")
-                states = _states(store, name, rows)[owner]
+                # A video without tokens has one row, that says why, if the expert has looked at it.
+                counts, states = np.diff(read.offsets), _states(store, name, rows)
+                rows_each = np.where((counts == 0) & (states != ""), 1, counts)
+                owner, empty = np.repeat(np.arange(len(counts)), rows_each), np.repeat(counts == 0, rows_each)
                 times = np.zeros(len(owner), np.float32)
                 times[~empty] = read.times
                 widths = np.where(empty, 0, read.features.shape[1])
@@ -172,7 +174,7 @@ def _write_parquet(store: FeatureStore, out: IO[bytes], names: Sequence[str], ob
                     pa.array([about[at][0] for at in owner], text),
                     pa.array([about[at][1] for at in owner], text),
                     pa.array([name] * len(owner), text).dictionary_encode(),
-                    pa.array(states.tolist(), text).dictionary_encode(),
+                    pa.array(states[owner].tolist(), text).dictionary_encode(),
                     pa.array(times, mask=empty),
                     pa.ListArray.from_arrays(offsets, read.features.reshape(-1), mask=pa.array(empty)),
                 ]
@@ -184,14 +186,3 @@ def _write_parquet(store: FeatureStore, out: IO[bytes], names: Sequence[str], ob
 def _escaped(text: str) -> str:
     """Arrow takes UTF-8 alone: bytes of a file name that are none are spelled out."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _owners(counts: NDArray[np.int64], looked: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The videos of the rows of a table, and which rows stand for a video without tokens.
-
-    Args:
-        counts: [B] tokens of each video.
-        looked: [B] whether the expert has looked at it.
-    """
-    rows = np.where((counts == 0) & looked, 1, counts)
-    return np.repeat(np.arange(len(counts)), rows), np.repeat(counts == 0, rows)

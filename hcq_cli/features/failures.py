@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +87,8 @@ class PathLog:
             self.rewrite()
             return
         line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
-        self._rewrite_next = True  # until the whole line is there: a full disk may take half of it
-        with files.disk_errors(self._path):
-            handle = files.open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                self._rewrite_next = os.write(handle, line) != len(line)
-            finally:
-                os.close(handle)
+        self._rewrite_next = True  # until the whole line is there
+        self._rewrite_next = not files.append_lines(self._path, line)
 
     def rewrite(self) -> None:
         """Write the file anew with only what still counts."""

@@ -155,15 +155,6 @@ def write_at(handle: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-def read_at(handle: int, into: memoryview, offset: int) -> None:
-    """Fill `into` with what lies at `offset` bytes of an open file. Raises EOFError where the file ends before."""
-    while len(into):
-        got = os.preadv(handle, [into], offset)
-        if not got:
-            raise EOFError
-        into, offset = into[got:], offset + got
-
-
 def create_layout(handle: int, wanted: Mapping[str, Extent], attributes: Mapping[str, Any]) -> dict[str, Extent]:
     """Lay out an HDF5 file with a dataset for each of `wanted` (offsets ignored), all bytes still to be filled in.
 

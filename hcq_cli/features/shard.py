@@ -16,7 +16,6 @@ import resource
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.hdf5_layout import REPAIR_HINT, ExpertKey, as_bytes, read_at, read_header
+from hcq_cli.features.hdf5_layout import REPAIR_HINT, ExpertKey, as_bytes, read_header
 from hcq_cli.features.records import STATES, VideoFacts
 from hcq_cli.files import open_regular
 from hcq_cli.headers import decode
@@ -114,29 +113,16 @@ class TokenColumns:
     Features and times are never held in memory: a batch reads the rows of its videos from where they lie.
 
     Args:
+        shard: they lie in.
         key: expert and width.
-        open_file: gives the open file.
-        damage: makes the error that says that a video of the shard is damaged; None: the file is cut short.
-        features_at: where in the file the features begin.
-        times_at: where the times begin.
-        offsets: int64 [V+1], where the tokens of each video begin.
-        crc: uint32 [V], CRC-32 of each video's features, then times.
     """
 
-    def __init__(
-        self,
-        key: ExpertKey,
-        open_file: Callable[[], OpenFile],
-        damage: Callable[[str, int | None], Exception],
-        *,
-        features_at: int,
-        times_at: int,
-        offsets: NDArray[np.int64],
-        crc: NDArray[np.uint32],
-    ) -> None:
-        self.key, self._open_file, self._damage = key, open_file, damage
-        self._features_at, self._times_at, self._row_bytes = features_at, times_at, 4 * key.dim
-        self._offsets, self._crc = offsets, crc
+    def __init__(self, shard: Shard, key: ExpertKey) -> None:
+        self._shard, self._expert, self._row_bytes = shard, key.expert, 4 * key.dim
+        self._features_at = shard.extents[f"{key.prefix}features"].offset
+        self._times_at = shard.extents[f"{key.prefix}times"].offset
+        # int64 [V+1], where the tokens of each video begin; uint32 [V], CRC-32 of its features, then times.
+        self._offsets, self._crc = shard.column(f"{key.prefix}offsets"), shard.column(f"{key.prefix}crc")
         self._times_prefetched = False
 
     def range(self, first: int, last: int) -> TokenRange:
@@ -149,7 +135,7 @@ class TokenColumns:
 
     def prefetch(self, begin: int, end: int) -> None:
         """Say that tokens begin:end will be read, so that the reads of a batch wait for the disk all at once."""
-        file = self._open_file()
+        file = self._shard.open_file()
         file.prefetch(self._features_at + begin * self._row_bytes, (end - begin) * self._row_bytes)
         if not self._times_prefetched:  # small: all of them cost one wait, instead of one a video
             self._times_prefetched = True
@@ -169,12 +155,9 @@ class TokenColumns:
         _, first, last, begin, end = wanted
         if begin == end:
             return
-        file, row_bytes = self._open_file(), self._row_bytes
-        try:
-            read_at(file.number, features, self._features_at + begin * row_bytes)
-            read_at(file.number, times, self._times_at + begin * 4)
-        except EOFError:
-            raise self._damage(self.key.expert, None) from None
+        row_bytes = self._row_bytes
+        self._shard.fill(features, self._features_at + begin * row_bytes)
+        self._shard.fill(times, self._times_at + begin * 4)
         # Videos that lie side by side are read in one go and checked one by one: each has a checksum of its own, so
         # that a random batch need not read whole blocks of the file to check a few rows.
         a = 0
@@ -182,7 +165,8 @@ class TokenColumns:
             b = end - begin if video == last - 1 else int(self._offsets[video + 1]) - begin
             found = zlib.crc32(times[4 * a : 4 * b], zlib.crc32(features[a * row_bytes : b * row_bytes]))
             if b > a and found != self._crc[video]:
-                raise self._damage(self.key.expert, video)
+                name = self._shard.text("videos/id")[video]
+                raise self._shard.damaged(f"the {self._expert} features of {name!r} are damaged")
             a = b
 
 
@@ -202,17 +186,31 @@ class Shard:
         self.path, self._open_files, self._name = path, open_files, os.fspath(path)
         file = open_files.get(self._name)  # held while it is read: it may be closed as soon as nobody holds it
         header = read_header(file.number, path)
-        self.videos, self.nbytes, self._extents = header.videos, header.nbytes, header.extents
-        self.experts = header.experts
+        self.videos, self.nbytes = header.videos, header.nbytes
+        self.extents, self.experts = header.extents, header.experts
         self._columns: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, PackedStrings] = {}
         self._tokens: dict[ExpertKey, TokenColumns] = {}
 
-    def _open_file(self) -> OpenFile:
+    def damaged(self, reason: str) -> DamagedError:
+        """The error that says so of this file."""
+        return DamagedError(f"{self.path}: {reason}", REPAIR_HINT)
+
+    def open_file(self) -> OpenFile:
+        """The open file; hold it as long as its number is used. Raises HcqError where it is gone by now."""
         try:
             return self._open_files.get(self._name)
         except FileNotFoundError:
             raise HcqError(f"{self.path}: was merged into a newer shard while being read", "run it again") from None
+
+    def fill(self, into: memoryview, offset: int) -> None:
+        """Fill `into` with what lies at `offset`. Raises DamagedError where the file ends before."""
+        file = self.open_file()
+        while len(into):
+            got = os.preadv(file.number, [into], offset)
+            if not got:
+                raise self.damaged("is cut short")
+            into, offset = into[got:], offset + got
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column by its name in the file; kept in memory.
@@ -223,17 +221,13 @@ class Shard:
         known = self._columns.get(name)
         if known is not None:
             return known
-        extent = self._extents[name]
+        extent = self.extents[name]
         values = np.empty(extent.shape, extent.dtype)
-        file = self._open_file()
-        try:
-            read_at(file.number, as_bytes(values), extent.offset)
-        except EOFError:
-            raise DamagedError(f"{self.path}: is cut short", REPAIR_HINT) from None
+        self.fill(as_bytes(values), extent.offset)
         if zlib.crc32(as_bytes(values)) != extent.crc:
-            raise DamagedError(f"{self.path}: the column {name} is damaged", REPAIR_HINT)
+            raise self.damaged(f"the column {name} is damaged")
         if not self._makes_sense(name, values):
-            raise DamagedError(f"{self.path}: the column {name} makes no sense", REPAIR_HINT)
+            raise self.damaged(f"the column {name} makes no sense")
         values.flags.writeable = False  # the same array is handed to everyone who asks
         self._columns[name] = values
         return values
@@ -243,12 +237,12 @@ class Shard:
         group, _, column = name.rpartition("/")
         if column.endswith("offsets"):
             of = f"{group}/{'features' if column == 'offsets' else column.replace('offsets', 'bytes')}"
-            end = self._extents[of].shape[0] if of in self._extents else values[-1:]
+            end = self.extents[of].shape[0] if of in self.extents else values[-1:]
             return bool(len(values) and values[0] == 0 and values[-1] == end and (np.diff(values) >= 0).all())
         if column == "state":
             return bool(values.max(initial=0) <= len(STATES))
         if column == "identity":
-            return bool(values.max(initial=0) < self._extents[f"{group}/identities.offsets"].shape[0] - 1)
+            return bool(values.max(initial=0) < self.extents[f"{group}/identities.offsets"].shape[0] - 1)
         return True
 
     def text(self, name: str) -> PackedStrings:
@@ -278,22 +272,8 @@ class Shard:
             KeyError: the shard has none.
         """
         if key not in self._tokens:
-            self._tokens[key] = TokenColumns(
-                key,
-                self._open_file,
-                self._damage,
-                features_at=self._extents[f"{key.prefix}features"].offset,
-                times_at=self._extents[f"{key.prefix}times"].offset,
-                offsets=self.column(f"{key.prefix}offsets"),
-                crc=self.column(f"{key.prefix}crc"),
-            )
+            self._tokens[key] = TokenColumns(self, key)
         return self._tokens[key]
-
-    def _damage(self, expert: str, video: int | None) -> DamagedError:
-        if video is None:
-            return DamagedError(f"{self.path}: is cut short", REPAIR_HINT)
-        name = self.text("videos/id")[video]
-        return DamagedError(f"{self.path}: the {expert} features of {name!r} are damaged", REPAIR_HINT)
 
     def tokens(self, key: ExpertKey, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features [n, dim] and times [n] of one video."""
@@ -310,7 +290,7 @@ class Shard:
         Raises:
             DamagedError: something does not match its checksum.
         """
-        for name, extent in self._extents.items():
+        for name, extent in self.extents.items():
             if extent.crc is not None:
                 self.column(name)
         for key in self.experts:

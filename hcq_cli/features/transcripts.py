@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.records import VideoFeatures
-from hcq_cli.files import disk_errors, open_regular
+from hcq_cli.files import append_lines, open_regular
 from hcq_cli.headers import decode
 
 TRANSCRIPTS = "words.jsonl"
@@ -45,15 +45,8 @@ def write_transcripts(folder: Path, video: VideoFeatures) -> None:
             about = {"id": video.id, "content_hash": video.content_hash, "expert": expert}
             lines.append(json.dumps({**about, "identity": video.identities.get(expert, ""), "words": words}))
     if lines:
-        # One write call to a file opened for appending: lines of several processes do not mix. A line break before,
-        # too: a process that was killed may have left half a line.
-        text = "".join(f"\n{line}\n" for line in lines).encode()
-        with disk_errors(folder / TRANSCRIPTS, len(text)):
-            handle = open_regular(folder / TRANSCRIPTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            try:
-                os.write(handle, text)
-            finally:
-                os.close(handle)
+        # A line break before, too: a process that was killed may have left half a line.
+        append_lines(folder / TRANSCRIPTS, "".join(f"\n{line}\n" for line in lines).encode())
 
 
 def read_transcripts(folder: Path, content_hash: str) -> dict[str, Transcript]:
