@@ -15,7 +15,6 @@ the newest generation and never sees half of anything; a kill at any instant lea
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -512,7 +511,13 @@ def remove_abandoned(path: Path) -> None:
     """Delete temporary files of `path` that killed writers left, for files that are written without a writer lock."""
     import fcntl
 
-    for left in path.parent.glob(f".{glob.escape(path.name[:20])}.*.tmp"):
+    begin = f".{path.name[:20]}."
+    if not path.parent.is_dir():
+        return
+    for name in os.listdir(path.parent):
+        left = path.parent / name
+        if not (name.startswith(begin) and name.endswith(".tmp")):
+            continue
         with suppress(OSError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer is alive
             left.unlink()
