@@ -152,6 +152,15 @@ def names_in_list(data: bytes) -> list[str]:
     return read_list(data)
 
 
+def known_roots(store: Path) -> tuple[str, ...]:
+    """The folders that the ids of a feature store count from."""
+    from hcq_cli.collection import read_collection
+    from hcq_cli.extraction.plan import roots_of
+    from hcq_cli.features.store import FeatureStore
+
+    return read_collection(store).roots or tuple(roots_of(FeatureStore.snapshot(store)))
+
+
 def _request(
     workspace: Workspace,
     wanted: tuple[Iterable[str | PathLike[str]], Iterable[str | PathLike[str]], bool],
@@ -160,15 +169,16 @@ def _request(
     settings: ExtractionSettings,
 ) -> tuple[list[str], Inputs, ExtractionOptions]:
     """What was asked for, checked: experts, videos, and how."""
-    from hcq_cli.collection import read_collection
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import find_inputs
 
     names = expert_names(experts, preset)
     how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
     paths, listed, everything = wanted
-    roots = read_collection(how["store"]).roots
     inputs = find_inputs(
-        [fspath(path) for path in paths], roots, listed=[fspath(path) for path in listed], everything=everything
+        [fspath(path) for path in paths],
+        known_roots(how["store"]),
+        listed=[fspath(path) for path in listed],
+        everything=everything,
     )
     return names, inputs, ExtractionOptions(**how)

@@ -163,6 +163,20 @@ class Searcher:
         )
         return answers[0], seen
 
+    @property
+    def outdated(self) -> str:
+        """What is to be said where the workspace's codes were made anew since its index was; empty where not."""
+        from hcq_cli.codes.codefile import relative_to
+        from hcq_cli.codes.container import read_digest
+        from hcq_cli.search.index import Index
+
+        codes, index = self.workspace.codes, self.collection
+        if not isinstance(index, Index) or index.path != self.workspace.index or not codes.is_file():
+            return ""
+        made_of = index.manifest.sources.get(relative_to(str(codes), index.path))
+        same = made_of is None or read_digest(codes) == made_of
+        return "" if same else f"{index.path}: made of older codes than {codes} holds now: hcq index build"
+
     def refresh(self) -> bool:
         """Open the index's newest generation, and its text side, if there is a newer one than that which is open.
 

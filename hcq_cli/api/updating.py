@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from hcq_cli.api.encoding import encode
-from hcq_cli.api.extraction import ExtractionSettings, extract
+from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
 from hcq_cli.api.indexing import add_to_index, build_index
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import Collection, read_collection
@@ -81,7 +81,7 @@ def update(
     settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
     report = extract(
         workspace,
-        [fspath(folder) for folder in folders] or _reachable(collection, progress),
+        [fspath(folder) for folder in folders] or _reachable(known_roots(workspace.features), progress),
         experts=experts,
         preset=preset or "classic",
         everything=asked["everything"] if everything is None else everything,
@@ -106,12 +106,12 @@ def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
     return asked
 
 
-def _reachable(collection: Collection, progress: Progress) -> list[str]:
+def _reachable(roots: Sequence[str], progress: Progress) -> list[str]:
     """The folders of a collection that are there; of the others it is said that they stay as they are."""
-    if not collection.roots:
+    if not roots:
         raise NotFoundError("no folder has been extracted yet", "hcq update FOLDER")
-    there = [root for root in collection.roots if Path(root).is_dir()]
-    for root in collection.roots:
+    there = [root for root in roots if Path(root).is_dir()]
+    for root in roots:
         if root not in there:
             progress.warn(f"{root}: is not there (a drive that is not plugged in?); its videos stay as they are")
     if not there:

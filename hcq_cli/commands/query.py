@@ -125,6 +125,8 @@ def query(
         many=waiting,
     )
     searcher = api.Searcher(session.workspace, settings)
+    if searcher.outdated:
+        session.console.warn(searcher.outdated)
     if probe is not None and not searcher.lists:
         session.console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
     if like is not None:

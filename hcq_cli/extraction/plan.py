@@ -20,6 +20,7 @@ from hcq_cli.extraction.executor import Job, Outcome, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.vanished import Vanished, find_vanished, is_gone, same_place
 from hcq_cli.features.records import VideoFacts, identity, text_key
+from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
 from hcq_cli.media.sniffing import read_head, what_instead
@@ -294,6 +295,13 @@ class ExtractionPlan:
         facts = job.facts
         self._errors[text_key(facts.content_hash)] = error
         self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
+
+
+def roots_of(store: FeatureStore) -> list[str]:
+    """The folders that ids with folders in them count from: those extracted, as far as a store of an earlier
+    hcq, which does not note them, tells."""
+    names = ((id, store.catalog.facts(row).path) for row, id in enumerate(store.ids) if "/" in id)
+    return list(dict.fromkeys(path.removesuffix(f"/{id}") for id, path in names if path.endswith(f"/{id}")))
 
 
 def root_of(facts: VideoFacts) -> str:

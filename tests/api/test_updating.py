@@ -176,6 +176,10 @@ def test_older_codes_are_warned_of(life: Life, told) -> None:
     hcq.extract(life.workspace, [life.place / "in"], experts=["audio"])
     hcq.build_index(life.workspace, progress=told)
     assert any("made of other features" in warning for warning in told.warnings)
+    assert hcq.Searcher(life.workspace).outdated == ""
+    hcq.encode(life.workspace)
+    assert hcq.Searcher(life.workspace).outdated.endswith("hcq index build")
+    assert life.update(experts=None).indexed.videos == 2 and not hcq.Searcher(life.workspace).outdated
 
 
 def test_without_a_model_features_are_brought_and_what_is_next_is_said(life: Life) -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 from feature_samples import video
-from followed_folder import FollowedFolder
+from followed_folder import NAMES, FollowedFolder
 
+from hcq_cli.api.extraction import known_roots
 from hcq_cli.collection import RemovedVideo, change_collection, read_collection
 from hcq_cli.errors import NotFoundError
+from hcq_cli.extraction.options import ExtractionOptions
+from hcq_cli.extraction.plan import plan
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.media.inputs import find_inputs
 
 
 @pytest.fixture
@@ -161,3 +165,25 @@ def test_a_removal_lasts_until_the_file_is_named(folder: FollowedFolder, tmp_pat
     assert (folder.extract("in").new, folder.ids) == (1, ["b.mp4", "copy.mp4"])
     assert folder.extract("in/z.mp4").duplicates == 1
     assert (read_collection(folder.store).removed, folder.ids) == ({}, ["b.mp4", "copy.mp4", "z.mp4"])
+
+
+def test_a_store_that_notes_no_roots_tells_them_by_its_ids(folder: FollowedFolder, tmp_path: Path) -> None:
+    folder.add("arch/2023/a.mp4", "arch/top.mp4")
+    folder.extract("arch")
+    shutil.rmtree(folder.store / "collection")
+    folder.add("arch/2023/b.mp4")
+    assert known_roots(folder.store) == (str(tmp_path / "arch"),)
+    folder.extract("arch/2023")
+    assert folder.ids == ["2023/a.mp4", "2023/b.mp4", "top.mp4"]
+
+
+def test_a_dry_run_tells_what_would_go_and_does_nothing(folder: FollowedFolder, tmp_path: Path) -> None:
+    folder.add("in/a.mp4", "in/b.mp4", "in/c.mp4")
+    folder.extract("in")
+    (tmp_path / "in/a.mp4").rename(tmp_path / "in/z.mp4")
+    (tmp_path / "in/b.mp4").unlink()
+    inputs = find_inputs([str(tmp_path / "in")], known_roots(folder.store))
+    told = plan(inputs, NAMES, ExtractionOptions(folder.store))
+    assert (told.vanished.renamed, told.vanished.deleted) == ({"a.mp4": "z.mp4"}, ["b.mp4"])
+    assert plan(inputs, NAMES, ExtractionOptions(folder.store, keep_missing=True)).vanished.ids == []
+    assert folder.ids == ["a.mp4", "b.mp4", "c.mp4"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from sample_videos import clip
 from serial_executor import SerialExecutor
 
-from hcq_cli.collection import read_collection
+from hcq_cli.api.extraction import known_roots
 from hcq_cli.extraction.extract import ExtractReport, extract
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.features.store import FeatureStore
@@ -37,7 +37,7 @@ class FollowedFolder:
     def extract(self, *names: str, everything: bool = False, **options) -> ExtractReport:
         """Extract what `names` below the place stand for; the report remembers what was decoded."""
         inputs = find_inputs(
-            [str(self.place / name) for name in names], read_collection(self.store).roots, everything=everything
+            [str(self.place / name) for name in names], known_roots(self.store), everything=everything
         )
         experts = load_experts(NAMES)
         for expert in experts:
