@@ -40,20 +40,22 @@ class Workspace:
         self.texts_index = self.root / "texts-index"
         self.captions = self.root / "captions.jsonl"
 
-    def next_step(self) -> str:
-        """The command that makes the first of what a query needs and is not there yet; that of a query otherwise.
+    def has(self, part: Path) -> bool:
+        """Whether features, model, codes or index are there, by the names of their files; they may be damaged."""
+        names = {self.features: ["manifest-*.json"], self.model: ["config.json", "next/config.json"]}
+        names |= {self.index: ["manifest-*.json"]}
+        return part.is_file() if part == self.codes else any(any(part.glob(name)) for name in names[part])
 
-        Only names are looked at: what is there may be damaged, or older than what it was made from.
-        """
-        resume = " --resume" if (self.model / "resume").is_dir() else " --captions captions.jsonl"
-        steps = [
-            (["features/manifest-*.json"], "hcq extract VIDEOS"),
-            (["model/config.json", "model/next/config.json"], f"hcq train{resume}"),
-            (["codes.hcq"], "hcq encode"),
-            (["index/manifest-*.json"], "hcq index build"),
-        ]
-        missing = (step for names, step in steps if not any(any(self.root.glob(name)) for name in names))
-        return next(missing, 'hcq query "a man cooking"')
+    def step_towards(self, part: Path) -> str:
+        """The first command that is still to be run for features, model, codes or index to be there."""
+        if part == self.index:
+            return "hcq index build" if self.has(self.codes) else self.step_towards(self.codes)
+        if not self.has(self.features):
+            return "hcq extract VIDEOS"
+        if part == self.model or not self.has(self.model):
+            resume = (self.model / "resume").is_dir()
+            return "hcq train --resume" if resume else "hcq train --captions captions.jsonl"
+        return "hcq encode"
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"

@@ -31,10 +31,12 @@ def test_the_first_missing_step_is_named(tmp_path):
         "index/manifest-00000001.json": "hcq index build",
     }
     for name, step in made.items():
-        assert places.next_step() == step
+        assert places.step_towards(places.index) == step and not places.has(places.index)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert places.next_step().startswith("hcq query")
+    assert all(map(places.has, (places.features, places.model, places.codes, places.index)))
     (tmp_path / "model/config.json").unlink()
     (tmp_path / "model/resume").mkdir()
-    assert places.next_step() == "hcq train --resume"
+    assert places.step_towards(places.model) == places.step_towards(places.codes) == "hcq train --resume"
+    assert places.step_towards(places.index) == "hcq index build"  # codes may come without the model
+    assert Workspace(tmp_path / "new").step_towards(places.model) == "hcq extract VIDEOS"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.extraction import ExtractionSettings
     from hcq_cli.extraction.extract import ExtractReport
     from hcq_cli.extraction.vanished import Vanished
+    from hcq_cli.workspace import Workspace
 
 SHOWN = 20
 """Warnings and failures printed in full; --json holds all of them."""
@@ -114,9 +115,7 @@ def _listed(source: str | None) -> list[str]:
 def _extract(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> int:
     console, store = session.console, asked["store"]
     report = api.extract(session.workspace, paths, progress=console, **asked)
-    step = session.workspace.next_step() if store == session.workspace.features else ""
-    if step.startswith("hcq query"):  # codes and index are there, and may be of other videos now
-        step = "hcq update" if report.new or report.changed or report.vanished.ids else ""
+    step = _next_step(session.workspace, report) if store == session.workspace.features else ""
 
     def show() -> None:
         print_extraction(console, report, store)
@@ -125,6 +124,14 @@ def _extract(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> i
 
     console.result({**extraction_document(report, store), "next": step}, show)
     return report.exit_code
+
+
+def _next_step(workspace: Workspace, report: ExtractReport) -> str:
+    """What is to be run after an extraction; empty where codes and index are of these very videos."""
+    if not workspace.has(workspace.model):
+        return workspace.step_towards(workspace.model)
+    changed = report.new or report.changed or report.vanished.ids
+    return "hcq update" if changed or not workspace.has(workspace.index) else ""
 
 
 def _plan(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> int:

@@ -44,7 +44,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", show_envvar=False, h
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", show_envvar=False, help="More details on stderr.")]
 PRECEDENCE = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
 """Where an option's value can come from, as the option parser names it; the later ones win."""
-MAKERS = ("hcq extract VIDEOS", "hcq train --captions", "hcq encode", "hcq index build")
+MAKERS = ("hcq train --captions", "hcq encode", "hcq index build")
 """Hints of errors about what one of the verbs makes."""
 SHARED = {
     "workspace": (WorkspaceOption, None),
@@ -98,10 +98,10 @@ def _session(context: typer.Context, needs_settings: bool) -> Session:
 def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundError:
     """An error about something of the workspace that is not there, with the first command that it waits for: where
     there are no features, it helps nobody to be sent from the index to the codes and from there to the model."""
-    parts = (workspace.features, workspace.model, workspace.codes, workspace.index)
-    step = workspace.next_step()
-    of_the_workspace = error.message.startswith(tuple(f"{part}:" for part in parts)) and error.hint.startswith(MAKERS)
-    return NotFoundError(error.message, step) if of_the_workspace and not step.startswith("hcq query") else error
+    for part in (workspace.model, workspace.codes, workspace.index):
+        if error.message.startswith(f"{part}:") and error.hint.startswith(MAKERS):
+            return NotFoundError(error.message, workspace.step_towards(part))
+    return error
 
 
 def shared_options(

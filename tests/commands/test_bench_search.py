@@ -51,4 +51,4 @@ def test_the_picture(hcq: Run, tmp_path: Path) -> None:
 
 
 def test_nothing_to_start_from(hcq: Run) -> None:
-    assert "hcq encode" in hcq("bench", "search", code=10).err
+    assert "hcq extract" in hcq("bench", "search", code=10).err

@@ -97,12 +97,16 @@ def test_damage_exits_4_and_names_the_file(hcq: Run, indexed: Path) -> None:
 def test_nothing_there_yet(hcq: Run, tmp_path: Path) -> None:
     for verb in (["build"], ["info"], ["verify"], ["compact"], ["remove", "x"]):  # the first step that is missing
         assert "→ hcq extract VIDEOS" in hcq("index", *verb, code=10).err
-    write_codes(tmp_path / ".hcq" / "codes.hcq", ["x"], random_codes(1))
-    for made, step in (("features/manifest-00000001.json", "hcq train --captions"), ("model/config.json", "index build")):
+    for made, step in (
+        ("features/manifest-00000001.json", "hcq train --captions"),
+        ("model/config.json", "hcq encode"),
+    ):
         path = tmp_path / ".hcq" / made
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True)
         path.touch()
-        assert step in hcq("index", "info", code=10).err
+        assert f"→ {step}" in hcq("index", "info", code=10).err
+    write_codes(tmp_path / ".hcq" / "codes.hcq", ["x"], random_codes(1))
+    assert "→ hcq index build" in hcq("index", "info", code=10).err
 
 
 def test_models_do_not_mix(hcq: Run, indexed: Path, tmp_path: Path) -> None:
