@@ -109,7 +109,7 @@ def fit(
     place, warnings = output or workspace.model, list(store.warnings)
     with (
         TemporaryDirectory(prefix="hcq-towers-") as folder,
-        progress.progress("fitting", total=2 * min(len(store), fitting.FIT_VECTORS), unit="videos") as bar,
+        progress.progress("fitting", total=2 * min(len(store), fitting.MOST_VIDEOS), unit="videos") as bar,
     ):
         written = {source.expert: text for source, text in zip(joint, write_towers(joint, Path(folder)), strict=True)}
         towers = {name: ExportedTextEncoder(text.path, lasting=True) for name, text in written.items()}

@@ -1,6 +1,6 @@
 """Puts a model without captions together and fits its quantizer to a person's videos, a batch at a time.
 
-Whatever the number of videos, `FIT_VECTORS` of them, evenly spread, are looked at, so that memory and time are
+Whatever the number of videos, `MOST_VIDEOS` of them, evenly spread, are looked at, so that memory and time are
 bounded; codewords of far fewer videos than there are codewords are filled up with generic sentences, and then each
 video is a codeword of its own. Letters: n videos, C classes, D width of the vectors, K codewords.
 """
@@ -30,12 +30,14 @@ from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.fitting.sources import Source
 from hcq_cli.model import checkpoint, text
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
-from hcq_cli.model.encoding import FIT_VECTORS, VIDEOS_AT_ONCE
+from hcq_cli.model.encoding import VIDEOS_AT_ONCE
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.model.text import CaptionEncoder, text_tensors
 from hcq_cli.model.video import VideoTensors, video_tensors
 from hcq_cli.training.codebooks import fit_codewords
 
+MOST_VIDEOS = 16_384
+"""That are looked at: 64 for each codeword."""
 MAX_TOKENS = 128
 """Frames or windows of a video that are looked at, evenly spread over it."""
 HUBNESS = 0.25
@@ -123,7 +125,7 @@ def fit(
 
 
 def fit_rows(store: FeatureStore, experts: Sequence[str]) -> NDArray[np.int64]:
-    """Rows of the store that have any token, at most `FIT_VECTORS` of them, evenly spread.
+    """Rows of the store that have any token, at most `MOST_VIDEOS` of them, evenly spread.
 
     Raises:
         HcqError: there is none.
@@ -133,7 +135,7 @@ def fit_rows(store: FeatureStore, experts: Sequence[str]) -> NDArray[np.int64]:
     found = every[there]
     if not len(found):
         raise HcqError(f"{store.folder}: no video has any token of {', '.join(experts)}", "hcq features info")
-    return found[np.linspace(0, len(found) - 1, min(len(found), FIT_VECTORS)).round().astype(np.int64)]
+    return found[np.linspace(0, len(found) - 1, min(len(found), MOST_VIDEOS)).round().astype(np.int64)]
 
 
 def _shape(

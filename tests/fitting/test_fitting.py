@@ -62,7 +62,7 @@ def test_one_video_is_enough(tmp_path: Path) -> None:
 def test_more_videos_than_codewords_are_quantized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     many = {f"v{at}.mp4": rng.dirichlet([0.3] * 3, size=2).tolist() for at in range(300)}
-    monkeypatch.setattr(fitting, "FIT_VECTORS", 290)  # and not all of them are looked at
+    monkeypatch.setattr(fitting, "MOST_VIDEOS", 290)  # and not all of them are looked at
     model, done, videos = fitted(tmp_path, many)
     assert done.videos == 290 and 0 < done.error < 0.05
     dense = model.encode_texts(["dog", "ball", "red"])[:, 0] @ videos[:, 0].T
