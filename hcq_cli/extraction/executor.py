@@ -25,10 +25,12 @@ class Job:
     Args:
         facts: of the file; its content hash is empty where the job is to find it, its duration is not known yet.
         identities: of the experts that are to look at it, what their features depend on.
+        deaf: whether its sound is left alone, because the decoder has crashed with it.
     """
 
     facts: VideoFacts
     identities: dict[str, str] = field(default_factory=dict)
+    deaf: bool = False
 
     @property
     def only_hash(self) -> bool:
@@ -42,7 +44,7 @@ class Job:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Job:
         """The job that `to_json` described."""
-        return cls(VideoFacts(**document["facts"]), document["identities"])
+        return cls(VideoFacts(**document["facts"]), document["identities"], document.get("deaf", False))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -136,10 +137,15 @@ class WorkerProcess:
             process.send({"job": job.to_json(), "number": self._jobs})
             return self._outcome(process, job)
         except ChildDied as death:
-            self._process = None
+            self._process, death_signal = None, death.signal
             # Whoever killed it, the file is not to blame: the kernel's killer for want of memory, or the user.
             by_others = self._stopped or death.signal in ("SIGKILL", "SIGTERM")
-            return Outcome(error=_reason(death), lasting=not by_others)
+            crashed = Outcome(error=_reason(death), lasting=not by_others)
+        if by_others or not death_signal or job.deaf or self._settings["decode_only"]:
+            return crashed
+        # A sound that crashes the decoder is not to cost the pictures: where they come without it, it was the sound.
+        deaf = self.run(replace(job, deaf=True))
+        return deaf if deaf.error is None else crashed
 
     def _outcome(self, process: ChildProcess, job: Job) -> Outcome:
         """Wait for the outcome; the deadline moves as the worker says more."""

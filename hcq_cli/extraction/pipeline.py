@@ -138,6 +138,7 @@ def extract_video(
     decoders: Sequence[Decoder],
     max_seconds: float | None = None,
     opened: Callable[[float], None] = lambda duration_s: None,
+    deaf: bool = False,
 ) -> ExtractedVideo:
     """Decode a video once and let every expert look and listen.
 
@@ -147,6 +148,7 @@ def extract_video(
         decoders: tried in this order.
         max_seconds: what lies later is left out.
         opened: told the duration in seconds, as soon as it is known that the file can be opened.
+        deaf: whether the sound is left alone, because the decoder has crashed with it; that is told.
 
     Raises:
         MemoryError: it needs more memory than the process may have.
@@ -154,7 +156,7 @@ def extract_video(
     """
     samplings = [expert.sampling for expert in experts]
     see = any(sampling.frames_per_second for sampling in samplings)
-    hear_hz = list(dict.fromkeys(sampling.audio_hz for sampling in samplings if sampling.audio_hz))
+    hear_hz = list(dict.fromkeys(s.audio_hz for s in samplings if s.audio_hz and not deaf))
     try:
         name, media = open_media(decoders, path, see, hear_hz)
     except CannotOpenError as error:
@@ -164,11 +166,17 @@ def extract_video(
         # From here on the deadline goes by the duration, which a file may lie about: what is left out does not count.
         opened(min(media.duration_s or 0.0, max_seconds or math.inf))
         assembler = ClipAssembler(samplings, media.has_picture, media.has_sound, max_seconds)
+        if deaf:
+            assembler.hears = False  # there is sound, and none will come: nobody waits for it
+            media.warnings.append("the decoder crashed; without its sound the pictures could be decoded")
         for clip in clips_of(media, assembler):
             for collector in collectors:
                 collector.show(clip)
         every_track = (see or not media.has_picture) and (bool(hear_hz) or not media.has_sound)
-        return _summarize(name, media, assembler, collectors, every_track)
+        found = _summarize(name, media, assembler, collectors, every_track)
+        if deaf and not found.frames:
+            found.error = found.error or "there is nothing in it but a sound that crashes the decoder"
+        return found
     finally:
         media.close()
         for collector in collectors:

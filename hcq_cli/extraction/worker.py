@@ -125,7 +125,9 @@ def extract_job(
     from hcq_cli.features.transcripts import write_transcripts
 
     facts = job.facts
-    found = extract_video(facts.path, experts, decoders, max_seconds=options.max_seconds, opened=opened)
+    found = extract_video(
+        facts.path, experts, decoders, max_seconds=options.max_seconds, opened=opened, deaf=job.deaf
+    )
     now = Path(facts.path).stat()
     if (now.st_size, now.st_mtime_ns) != (facts.size, facts.mtime_ns):
         # What was decoded belongs to neither the old content nor, for sure, the new one.

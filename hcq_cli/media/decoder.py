@@ -8,8 +8,8 @@ Two are built in. Measured on the 56 real clips (478 s, one core, one thread): P
 sound in 8.4 s and takes 11.1 s with every third frame converted at two sizes; decord with sound through PyAV takes
 14.8 s for half of that conversion. PyAV also has the right times where decord has none (AVI), honours edit lists
 (decord shows 74 of 56 frames of one clip) and opens AV1; of a transport stream decord loses the first pictures, and
-is refused it. So `auto` is PyAV, on every platform; decord stays as the alternative, and is tried where PyAV cannot
-open a file (and the other way round).
+is refused it, as it is joined recordings, mirrors, HDR and packets of no bytes. So `auto` is PyAV, on every platform;
+decord stays as the alternative, and is tried where PyAV cannot open a file (and the other way round).
 
 Any other decoder is named by `package.module:Class`; the class is called without arguments and must follow
 `Decoder`. It is imported in the worker process, from PYTHONPATH. A minimal one:

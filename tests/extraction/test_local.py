@@ -49,7 +49,7 @@ def test_hang_crash_greed_and_chatter_cost_only_themselves(
 ) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(clips, bad)
-    for n, name in enumerate(("spin", "hold", "crash", "greedy", "leave", "chatter")):
+    for n, name in enumerate(("spin", "hold", "crash", "greedy", "leave", "chatter", "deafening")):
         clip(bad / f"{name}.mp4", seed=20 + n)
     env = {**planted, "HCQ_MEMORY_LIMIT_GIB": "3", "HCQ_TEST_STORE": str(tmp_path)}
     run = ("extract", bad, "--experts", "colour,audio", "--decoder", "planted:Mischief", "--json")
@@ -62,7 +62,11 @@ def test_hang_crash_greed_and_chatter_cost_only_themselves(
     assert workers_of(tmp_path) == []
     hcq("extract", clips, "--experts", "colour,audio", "-o", "clean", env=planted)
     found, clean = contents(tmp_path / ".hcq/features"), contents(tmp_path / "clean")
-    assert set(found) == {*clean, "chatter.mp4"} and {id: found[id] for id in clean} == clean
+    assert set(found) == {*clean, "chatter.mp4", "deafening.mp4"} and {id: found[id] for id in clean} == clean
+    # A sound that crashes the decoder costs the sound.
+    assert found["deafening.mp4"]["colour"][0] == "tokens" and found["deafening.mp4"]["audio"][0] == "no_frames"
+    (told,) = [w["message"] for w in done["warnings"] if "deafening" in w["path"]]
+    assert "crashed" in told and "sound" in told
 
 
 def test_an_expert_that_cannot_be_prepared_ends_the_run_with_its_reason(hcq, clips: Path, planted) -> None:

@@ -30,6 +30,8 @@ class Mischief(PyAVDecoder):
             ctypes.PyDLL(None).sleep(1000)
         if name.startswith("crash"):
             ctypes.string_at(0)
+        if name.startswith("deafening") and hear_hz:
+            ctypes.string_at(0)
         if name.startswith("greedy"):
             bytearray(1 << 33)
         if name.startswith("leave"):
