@@ -130,7 +130,7 @@ def _next_step(workspace: Workspace, report: ExtractReport) -> str:
     """What is to be run after an extraction; empty where codes and index are of these very videos."""
     if not workspace.has(workspace.model):
         return workspace.step_towards(workspace.model)
-    changed = report.new or report.changed or report.vanished.ids
+    changed = report.new or report.changed or report.restored or report.vanished.ids
     return "hcq update" if changed or not workspace.has(workspace.index) else ""
 
 
@@ -190,6 +190,7 @@ def extraction_document(report: ExtractReport, store: Path | None) -> dict[str, 
         "deleted": len(report.vanished.deleted),
         "missing": report.missing,
         "removed_before": report.removed,
+        "restored": report.restored,
         "passed_over": [{"path": item.path, "reason": item.reason} for item in report.passed_over],
         **_vanished(report.vanished),
     }
@@ -243,6 +244,8 @@ def _print_vanished(console: Console, report: ExtractReport) -> None:
         console.note("where a drive is not plugged in: --keep-missing")
     if vanished.doubles:
         console.text(f"dropped, because a file has one id: {_some(vanished.doubles)}")
+    if report.restored:
+        console.text(f"{report.restored} back in the collection")
     if report.removed:
         console.note(f"{report.removed} passed over that were removed; name a file itself to have it back")
     for reason in dict.fromkeys(item.reason for item in report.passed_over):

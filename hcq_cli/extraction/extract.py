@@ -49,6 +49,7 @@ class ExtractReport:
         new: videos that the store did not know.
         changed: known files with other bytes than before.
         removed: passed over, because they were taken out of the collection.
+        restored: videos that had been taken out, and are in again because their files were named.
         vanished: videos whose files are no longer there, taken out of the store.
         missing: ids of such that were to be left in the store.
         passed_over: what looked like a video, and trash and previews.
@@ -70,6 +71,7 @@ class ExtractReport:
     new: int = 0
     changed: int = 0
     removed: int = 0
+    restored: int = 0
     vanished: Vanished = field(default_factory=Vanished)
     missing: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
@@ -204,6 +206,7 @@ def _note_changes(
 ) -> None:
     """Take out of the store what is no longer there, and note what was removed or came back."""
     report.vanished = plan.vanished(inputs.folders)
+    report.restored = len(plan.restored) - len(plan.removed_anew)
     report.new, report.changed = plan.new - len(report.vanished.renamed), plan.changed
     if options.keep_missing:
         report.missing = [*report.vanished.deleted, *report.vanished.renamed]

@@ -163,7 +163,8 @@ def test_a_removal_lasts_until_the_file_is_named(folder: FollowedFolder, tmp_pat
     assert list(read_collection(folder.store).removed) == ["z.mp4"]
     shutil.copy(tmp_path / "in/z.mp4", tmp_path / "in/copy.mp4")  # another video, which nobody removed
     assert (folder.extract("in").new, folder.ids) == (1, ["b.mp4", "copy.mp4"])
-    assert folder.extract("in/z.mp4").duplicates == 1
+    back = folder.extract("in/z.mp4")
+    assert (back.duplicates, back.restored, back.removed) == (1, 1, 0)
     assert (read_collection(folder.store).removed, folder.ids) == ({}, ["b.mp4", "copy.mp4", "z.mp4"])
 
 
