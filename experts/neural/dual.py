@@ -11,6 +11,7 @@ Letters: n frames or windows, T frames of a window, dim the width of a vector.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,17 @@ from experts.neural.weights import ONNX, Weights, WeightsError, locate
 Sense = Literal["video", "image", "audio"]
 SENSES: tuple[Sense, ...] = ("video", "image", "audio")
 """What a dual encoder may take beside texts; one that takes clips is given clips, not their frames alone."""
+USUAL: dict[str, Sense] = {
+    "clip": "image",
+    "clap": "audio",
+    "metaclip_2": "image",
+    "siglip": "image",
+    "siglip2": "image",
+    "videoprism": "video",
+    "xclip": "video",
+}
+"""What the commonest take, by `model_type`: whoever looks whether there are new videos need not wait seconds until
+transformers is there to be asked. All others are asked by their class."""
 TAKES = "CLIP, SigLIP, X-CLIP, CLAP and the like, or onnx:FOLDER"
 WINDOW_S = 8.0
 """Longest window of frames, seconds. Such networks were trained on clips of a few seconds, their frames spread evenly
@@ -71,11 +83,16 @@ def onnx_folder(source: str) -> Path | None:
 
 
 def sense_of(found: Weights) -> Sense:
-    """What a dual encoder takes beside texts, by the methods of its class; the network is not built.
+    """What a dual encoder takes beside texts; the network is not built.
 
     Raises:
         WeightsError: it is none, or transformers does not know it.
     """
+    return USUAL.get(found.model_type) or sense_by_class(found)
+
+
+def sense_by_class(found: Weights) -> Sense:
+    """What a dual encoder takes beside texts, by the methods of its class. Raises WeightsError."""
     network = network_class(read_config(found))
     if hasattr(network, "get_text_features"):
         for sense in SENSES:
@@ -145,16 +162,16 @@ class DualClips(HubMotion):
     name = "dual"
 
     def __init__(self, source: str, found: Weights) -> None:
-        config = read_config(found)
-        vision, method = config.vision_config, network_class(config).get_video_features
-        length = int(vision.num_frames)
-        side = vision.image_size if isinstance(vision.image_size, int) else max(vision.image_size)
+        told = found.config.get("vision_config") or {}
+        if not {"num_frames", "image_size"} <= set(told):  # what is usual is left out; transformers knows it
+            told = read_config(found).vision_config.to_dict()
+        length, size = int(told["num_frames"]), told["image_size"]
+        side = size if isinstance(size, int) else max(size)
         how = VideoFormat(
             length / WINDOW_S,
             "num_frames",
             length,
             reader=lambda model, inputs: pooled(model.get_video_features(**inputs)),
-            argument=list(inspect.signature(method).parameters)[1],  # behind self; X-CLIP and VideoPrism differ
             usual_side=side,
             spread=True,
         )
@@ -166,6 +183,9 @@ class DualClips(HubMotion):
 
     def load_preprocessor(self) -> None:
         """Load the image processor; where there is one for videos alone, which wants torchvision, its settings do."""
+        # The argument behind self: X-CLIP and VideoPrism call their pixels differently.
+        method = network_class(read_config(self._found)).get_video_features
+        self._format = replace(self._format, argument=list(inspect.signature(method).parameters)[1])
         try:
             self._processor = image_processor(self._found)
         except WeightsError:

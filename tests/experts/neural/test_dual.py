@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from decoded_clips import clips_of
 from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoModel, VideoMAEImageProcessor
 
 from experts.base import Clip, State, Waveform
-from experts.neural.weights import RefusedError, WeightsError
+from experts.neural.dual import USUAL, sense_by_class
+from experts.neural.weights import RefusedError, WeightsError, locate
 from experts.registry import load
 
 CLOSE = dict(rtol=0, atol=1e-4)
@@ -94,6 +97,18 @@ def test_a_longest_window_of_its_own_is_kept_to(duals, tmp_path):
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"max_length_s": 5}))
     assert "windows of 5 s" in load([f"dual={folder}"])[0].about
+
+
+def test_what_is_known_of_the_usual_ones_is_what_their_classes_say(duals):
+    found = [locate(str(duals(kind))) for kind in tiny_duals.KINDS]
+    assert {each.model_type: sense_by_class(each) for each in found} == USUAL
+
+
+def test_whoever_only_asks_for_the_identity_waits_for_no_transformers(duals):
+    asks = [f"dual={duals('clip')}", f"dual-sound={duals('clap')}", f"dual-clips={duals('xclip')}"]
+    code = f"import sys; from experts.registry import load; [each.weights for each in load({asks!r})]; "
+    code += "assert not {'torch', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_several_look_at_once_each_under_a_name_of_its_own(duals):
