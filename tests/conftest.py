@@ -25,11 +25,14 @@ PLUGINS = REPOSITORY / "tests" / "support" / "sample_plugins"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("HCQ_TEST_SLOW") == "1":
-        return
+    # Three tiers: all but the long ones, those of some seconds to a minute too, and those of many minutes.
+    slow = os.environ.get("HCQ_TEST_SLOW") == "1"
+    long = slow or os.environ.get("HCQ_TEST_LONG") == "1"
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") and not slow:
             item.add_marker(pytest.mark.skip(reason="slow: set HCQ_TEST_SLOW=1"))
+        elif item.get_closest_marker("long") and not long:
+            item.add_marker(pytest.mark.skip(reason="long: set HCQ_TEST_LONG=1"))
 
 
 @pytest.fixture(scope="session")

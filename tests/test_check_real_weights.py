@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tiny_duals
 import tiny_networks
 
@@ -16,6 +17,7 @@ def run(*asks: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
     return subprocess.run([sys.executable, SCRIPT, *asks], capture_output=True, text=True, timeout=300, env=env)
 
 
+@pytest.mark.long
 def test_networks_of_ones_own(tmp_path: Path) -> None:
     kinds = ["dinov2", "videomae", "ast"]
     asks = [f"{tiny_networks.expert_name(kind)}={tiny_networks.save(kind, tmp_path)}" for kind in kinds]

@@ -55,7 +55,10 @@ def info(session: Session, features: StoreArgument = None) -> None:
     }
 
     def human() -> None:
-        shards = f"{document['shards']} shards and {store.incoming} incoming files"
+        number = document["shards"]
+        shards = f"{number} shard{'' if number == 1 else 's'}"
+        if store.incoming:  # files of single videos, which the next extraction puts together
+            shards += f" and {store.incoming} file{'' if store.incoming == 1 else 's'} of single videos"
         console.text(f"{folder}: {len(store)} videos, {size_text(document['bytes'])} in {shards}")
         names = [state for state in next(iter(states.values()), {}) if any(row[state] for row in states.values())]
         rows = [[e.name, e.dim, e.version, *(states[e.name][s] for s in names)] for e in store.experts.values()]

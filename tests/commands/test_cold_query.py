@@ -85,6 +85,7 @@ def processor_s(*command: str) -> float:
     return (after.children_user + after.children_system) - (before.children_user + before.children_system)
 
 
+@pytest.mark.long
 def test_it_answers_before_torch_would_be_there(workspace: Path) -> None:
     """At most 0.35 of the time that importing takes, in the same run; processor time, so that a busy machine may."""
     query, imports = [], []

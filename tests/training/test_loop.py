@@ -112,6 +112,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), observer=Kill())
 """
 
 
+@pytest.mark.long
 def test_sigkill_inside_an_epoch(place: Path, tmp_path: Path, whole: bytes) -> None:
     here = Path(__file__).parent
     paths = os.pathsep.join(map(str, [here.parent, here.parent / "support", here.parents[1]]))
