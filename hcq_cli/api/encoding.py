@@ -47,10 +47,13 @@ def encode(
     removed = read_collection(store.folder).removed
     model = load(find_checkpoint(workspace, checkpoint), device)
 
+    from hcq_cli.model.drift import drift_warning
     from hcq_cli.model.encoding import encode_store
 
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
         done = encode_store(model, store, output or workspace.codes, bar.advance, segment_s, removed)
+    if drift := drift_warning(model, store):
+        done.warnings.append(drift)
     for warning in done.warnings:
         progress.warn(warning)
     return done

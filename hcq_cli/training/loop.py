@@ -251,10 +251,11 @@ class Trainer:
             HcqError: some value is infinite or not a number.
         """
         if not torch.isfinite(values).all():
-            found = self.run is not None and (self.run / checkpoint.CONFIG_FILE).is_file()
+            kept = self.run is not None and (self.run / checkpoint.CONFIG_FILE).is_file()
+            place = f"{self.run}: " if self.run else ""
             raise HcqError(
-                f"{self.run or 'hold-outs'}: the training has diverged: in epoch {epoch} the loss or a weight is no "
-                f"finite number; no checkpoint was written{' (the one before it is kept)' if found else ''}",
+                f"{place}the training has diverged: in epoch {epoch} the loss or a weight is no finite number; "
+                f"no checkpoint was written{' (the one before it is kept)' if kept else ''}",
                 f"take smaller steps: --set training.optimizer_lr={self.recipe.training.optimizer_lr / 10:g}",
             )
 

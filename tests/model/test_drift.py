@@ -1,0 +1,60 @@
+"""Videos that a model was not made for lie together in it, and that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_dataset import SMALL, video, write_captions, write_store
+
+from experts.base import Tokens
+from hcq_cli.datasets.captions import read_captions
+from hcq_cli.datasets.dataset import load_dataset
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.model import checkpoint
+from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.drift import _nearness, drift_warning
+from hcq_cli.training import recipe as recipes
+from hcq_cli.training.data import training_data
+from hcq_cli.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, FeatureStore]:
+    folder = tmp_path_factory.mktemp("trained")
+    store = FeatureStore.open(write_store(folder / "features", [video(n) for n in range(40)]))
+    data = training_data(store, load_dataset(store, read_captions(write_captions(folder / "c.jsonl", range(40)))))
+    settings = [*SMALL, "training.epochs=8", "training.min_steps=80"]
+    train(data, recipes.load("default", settings), folder / "run")
+    return checkpoint.load(folder / "run"), store
+
+
+def test_nearness_is_the_mean_over_pairs() -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    flat = vectors.reshape(5, 6) / np.linalg.norm(vectors.reshape(5, 6), axis=1, keepdims=True)
+    pairs = [flat[i] @ flat[j] for i in range(5) for j in range(5) if i != j]
+    assert _nearness(vectors) == pytest.approx(np.mean(pairs), abs=1e-6)
+
+
+def test_videos_of_the_training_and_new_ones_like_them_are_known(
+    trained: tuple[Model, FeatureStore], tmp_path: Path
+) -> None:
+    model, store = trained
+    assert drift_warning(model, store) == ""
+    like = write_store(tmp_path / "features", [video(n) for n in range(100, 130)])
+    assert drift_warning(model, FeatureStore.open(like)) == ""
+
+
+def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore], tmp_path: Path) -> None:
+    others = []
+    for n in range(20):
+        other = video(n, absent=("audio",))
+        rng = np.random.default_rng(n)
+        far = (40 + rng.normal(size=(3, 12))).astype(np.float32)  # all far away, in one direction
+        other.tokens["appearance"] = Tokens(far, np.arange(3, dtype=np.float32))
+        others.append(other)
+    said = drift_warning(trained[0], FeatureStore.open(write_store(tmp_path / "features", others)))
+    assert "trained on other videos than these" in said and "hcq fit" in said
+    few = FeatureStore.open(write_store(tmp_path / "few", others[:5]))
+    assert drift_warning(trained[0], few) == ""
