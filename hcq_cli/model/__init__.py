@@ -15,6 +15,6 @@ In the order to open them: `config` (what shapes a model), `hcq` (the whole netw
 `text` (captions to token vectors), `video` (experts' features to token vectors), `pooling` (tokens to one vector a
 level), `quantizer` (vectors to codes), `hubness`. `registry` is the table of all kinds of model, `checkpoint` the
 model in a folder, `encoding` whole collections through it, `drift` whether it knows videos like these. `text_source`
-finds pretrained text encoders; `export` writes the text encoder as ONNX, and `exported_text_encoder` runs that without
-torch.
+finds pretrained text encoders; `export` writes the text encoder as ONNX, and `exported_text_encoder` runs that
+without torch.
 """
