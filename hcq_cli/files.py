@@ -35,6 +35,8 @@ MANIFEST_PATTERN = re.compile(r"manifest-(\d{8,})\.json")
 """Eight digits, and as many as it takes after the 99,999,999th."""
 KEPT_GENERATIONS = 3
 """Generations kept for readers that opened the folder before the last write."""
+LARGEST_MANIFEST = 1 << 26
+"""Bytes; a few hundred thousand files can be named in so many, and reading them takes no memory to speak of."""
 LONGEST_NAME = 255
 """Bytes of a file's name, as file systems have it."""
 KINDS = {
@@ -415,6 +417,8 @@ class Generations:
 
     def _parse(self, path: Path) -> dict[str, Any]:
         try:
+            if path.lstat().st_size > LARGEST_MANIFEST:
+                raise ValueError("it is far too large")
             text = read_regular(path).decode("utf-8")
             if not text.endswith("}\n"):
                 raise ValueError("truncated")

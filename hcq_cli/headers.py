@@ -135,7 +135,10 @@ def _reader(kind: Any) -> Reader:
     if kind is Any:
         return lambda value: value
     if origin is Annotated:
-        return _checked(_reader(arguments[0]), arguments[1:])
+        read = _reader(arguments[0])
+        for check in arguments[1:]:
+            read = partial(_checked, read, check)
+        return read
     if origin is Literal:
         return partial(_one_of, arguments)
     if origin in (Union, UnionType):
@@ -144,7 +147,7 @@ def _reader(kind: Any) -> Reader:
     if origin is list:
         return partial(_list, _reader(arguments[0]))
     if origin is tuple and arguments[-1] is ...:
-        return _checked(partial(_list, _reader(arguments[0])), (tuple,))
+        return partial(_checked, partial(_list, _reader(arguments[0])), tuple)
     if origin is tuple:
         return partial(_tuple, [_reader(each) for each in arguments])
     if origin is dict:
@@ -153,7 +156,7 @@ def _reader(kind: Any) -> Reader:
         return _object(kind)
     if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
         parts = [_reader(each) for each in get_type_hints(kind, include_extras=True).values()]
-        return _checked(partial(_tuple, parts), (kind._make,))  # type: ignore[attr-defined]
+        return partial(_checked, partial(_tuple, parts), kind._make)  # type: ignore[attr-defined]
     return partial(_plain, kind, _PLAIN[kind])
 
 
@@ -166,17 +169,12 @@ def _plain(kind: Any, name: str, value: Any) -> Any:
     return value
 
 
-def _checked(read: Reader, checks: tuple[Reader, ...]) -> Reader:
-    def checked(value: Any) -> Any:
-        found = read(value)
-        for check in checks:
-            try:
-                found = check(found)
-            except ValueError as error:
-                raise ValueError(f": {error}") from None
-        return found
-
-    return checked
+def _checked(read: Reader, check: Reader, value: Any) -> Any:
+    found = read(value)
+    try:
+        return check(found)
+    except ValueError as error:
+        raise ValueError(f": {error}") from None
 
 
 def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
@@ -189,6 +187,8 @@ def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
 def _first_that_fits(none: bool, readers: list[Reader], value: Any) -> Any:
     if value is None and none:
         return None
+    if len(readers) == 1:
+        return readers[0](value)
     reasons = []
     for read in readers:
         try:

@@ -214,6 +214,9 @@ def test_every_truncation_and_every_flipped_bit_is_found(tmp_path: Path) -> None
     path.write_bytes(b'{"body":' + b"[" * 100_000)
     with pytest.raises(DamagedError):
         held.read()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(DamagedError, match="too large"):
+        held.read()
 
 
 def test_a_foreign_and_a_newer_folder_are_refused_by_name(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ class Shard:
         if column.endswith("offsets"):
             of = f"{group}/{'features' if column == 'offsets' else column.replace('offsets', 'bytes')}"
             end = self.extents[of].shape[0] if of in self.extents else values[-1:]
-            return bool(len(values) and values[0] == 0 and values[-1] == end and (np.diff(values) >= 0).all())
+            return bool(len(values) and values[0] == 0 and values[-1] == end and (values[1:] >= values[:-1]).all())
         if column == "state":
             return bool(values.max(initial=0) <= len(STATES))
         if column == "identity":

@@ -118,7 +118,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_killed_at_some_calls(tmp_path: Path) -> None:
-    assert crash_everywhere(tmp_path, 97) > 500
+    assert crash_everywhere(tmp_path, 193) > 500
 
 
 @pytest.mark.slow
