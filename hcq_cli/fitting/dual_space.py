@@ -61,7 +61,8 @@ class DualSpace(nn.Module):
             per_axis: mean square that an axis of the texts shall have, so that the codes err where it costs little.
         """
         there = videos[videos.any(1)]
-        self.mean.copy_(there.mean(0))
+        if len(there):  # else nothing was seen or heard anywhere, and the texts find nothing to compare with
+            self.mean.copy_(there.mean(0))
         deviation = spread_of(asked, there)
         # Of one video nothing can be said; nor of copies of one.
         self.gain.fill_(spread / deviation if deviation > 1e-6 else 1.0)
@@ -69,5 +70,7 @@ class DualSpace(nn.Module):
 
 
 def spread_of(texts: Tensor, videos: Tensor) -> float:
-    """Standard deviation of a text's scores over the videos, the mean over texts: [Q, dim], [N, dim]."""
+    """Standard deviation of a text's scores over the videos, the mean over texts: [Q, dim], [N, dim]; 0 of none."""
+    if not len(videos):
+        return 0.0
     return float((texts @ (videos - videos.mean(0)).T).std(1, correction=0).mean())

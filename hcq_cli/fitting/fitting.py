@@ -46,6 +46,8 @@ NO_ENCODER = "none"
 """The text encoder of a model whose texts are read by dual encoders alone."""
 SPREAD = 0.1
 """Standard deviation of a query's scores over the videos, where no other part gives one to bring dual encoders to."""
+LEAST_SPREAD = 0.01
+"""That of parts that tell videos apart at all."""
 ITERATIONS = 20
 """Of k-means."""
 SENTENCES_AT_ONCE = 128
@@ -237,7 +239,8 @@ def _learn_spaces(
     """
     own, usual = network.query(sentences)[:, 0, : network.named_axes], SPREAD
     if network.named_axes:
-        usual = spread_of(own, found[:, : network.named_axes])
+        # Where classifiers tell no video from another, dual encoders must not count as little.
+        usual = max(spread_of(own, found[:, : network.named_axes]), LEAST_SPREAD)
     read = {name: torch.from_numpy(tower.encode(generic_sentences())[:, 0]) for name, tower in towers.items()}
     for name, space in network.joint_spaces().items():
         place, weight = network.places[name], network.config.experts[name].weight
