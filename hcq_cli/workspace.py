@@ -2,7 +2,7 @@
 
 .hcq/
   features/      the feature store           (hcq extract)
-  model/         the checkpoint folder       (hcq train)
+  model/         the checkpoint folder       (hcq train), with those it has replaced in earlier/
   codes.hcq      the code file of the videos (hcq encode)
   texts.hcq      the code file of captions   (hcq encode --texts)
   index/         the searchable index        (hcq index build)

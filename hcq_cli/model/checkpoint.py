@@ -304,8 +304,9 @@ def settle(folder: Path) -> None:
         return
     # Readers take `next` for the checkpoint as long as it is there, so the files beside it may change one by one.
     names = set(os.listdir(folder / NEXT)) - {CONFIG_FILE}
-    if METRICS_FILE not in names:
-        (folder / METRICS_FILE).unlink(missing_ok=True)  # of the model before
+    for path in (folder / METRICS_FILE, *folder.glob(tower_file("*"))):
+        if path.name not in names:
+            path.unlink(missing_ok=True)  # of the model before
     for name in (*sorted(names), CONFIG_FILE):
         _place(folder / NEXT / name, folder / name)
     sync_folder(folder)

@@ -62,14 +62,17 @@ def files(folder: Path) -> set[str]:
 def test_another_model_keeps_the_earlier_one_beside_it(saved: tuple[Model, Path]) -> None:
     made, folder = saved
     old = checkpoint.model_hash(folder)
+    (folder.parent / "tower-x.hcq").write_text("a tower")
+    fitted = checkpoint.save(folder, made.network, made.caption_encoder, towers=[folder.parent / "tower-x.hcq"])
     for seed in (1, 1, 2):
         other = model(seed)
         checkpoint.save(folder, other.network, other.caption_encoder, metrics="{}\n" if seed == 1 else "")
-    assert len(checkpoint.earlier(folder)) == 2 and folder / "earlier" / old[:12] in checkpoint.earlier(folder)
+    assert len(checkpoint.earlier(folder)) == 3 and folder / "earlier" / old[:12] in checkpoint.earlier(folder)
     found = checkpoint.load(folder / "earlier" / old[:12])
     assert found.hash == old
     np.testing.assert_array_equal(found.encode_texts(CAPTIONS), made.encode_texts(CAPTIONS))
-    assert "metrics.jsonl" not in files(folder)  # those of the earlier model went with it
+    assert not {"metrics.jsonl", "tower-x.hcq"} & files(folder)  # those of the earlier models went with them
+    assert (folder / "earlier" / fitted[:12] / "tower-x.hcq").read_text() == "a tower"
 
 
 @pytest.mark.parametrize("stride", STRIDES)
