@@ -245,6 +245,8 @@ class FeatureWriter:
             DamagedError: a shard that holds one is damaged.
             HcqError: the disk is full.
         """
+        if not (ids := list(ids)):
+            return 0
         self.compact()  # an incoming file of theirs would bring them back
         there = {id for id in ids if self.store.row(id) is not None}
         if there:
