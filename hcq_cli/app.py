@@ -108,8 +108,22 @@ def build() -> typer.Typer:
     return app
 
 
+def _offer_values(command: Any) -> None:
+    """Let completion offer the values that the help page of an option lists (auto|cpu|cuda)."""
+    for parameter in command.params:
+        values = [value for value in (parameter.metavar or "").split("|") if value.islower()]
+        if len(values) > 1:
+            parameter._custom_shell_complete = lambda _context, _parameter, begun, known=values: [
+                value for value in known if value.startswith(begun)
+            ]
+    for each in getattr(command, "commands", {}).values():
+        _offer_values(each)
+
+
 def _run() -> int:
     program: Any = typer.main.get_command(build())
+    if "_HCQ_COMPLETE" in os.environ:
+        _offer_values(program)
     try:
         settings = read_settings(program)
     except HcqError as error:  # raised by the command, so that --help and doctor work all the same

@@ -278,3 +278,17 @@ def test_standard_streams_that_are_closed_or_full(tmp_path: Path, streams: str, 
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
     assert told is None or told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("query --find ", {"videos", "texts"}),
+        ("extract --preset ne", {"neural"}),
+        ("eval --split t", {"train", "test"}),
+    ],
+)
+def test_completion_offers_the_values_of_an_option(hcq, typed: str, offered: set[str]) -> None:
+    words = f"hcq {typed}"
+    asked = {"_HCQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    assert set(hcq(env=asked, code=None).out.split()) == offered
