@@ -200,6 +200,7 @@ def forge(trained: Path, folder: Path, model: dict[str, Any] | None = None, **en
         (document["model"][table] if table else document["model"])[name] = value
     document["files"] = {name: checkpoint.digest_file(folder / name) for name in document["files"]}
     document["hash"] = checkpoint._hash(document["model"], document["files"])
+    document["checksum"] = checkpoint._checksum({key: value for key, value in document.items() if key != "checksum"})
     (folder / "config.json").write_text(json.dumps(document), "utf-8")
     return folder
 
