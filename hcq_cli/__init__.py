@@ -1,4 +1,4 @@
-"""hcq: search a folder of videos by plain text, at 256 bytes a video.
+"""hcq: search a folder of videos by plain text, at 64 to 256 bytes a video.
 
     import hcq_cli as hcq
     hcq.Searcher(hcq.Workspace(".hcq")).text("a man cooking")

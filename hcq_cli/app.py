@@ -56,12 +56,12 @@ OS_HINTS = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
-HELP = """Search a folder of videos by plain text, at 256 bytes a video.
+HELP = """Search a folder of videos by plain text, at 64 to 256 bytes a video.
 
 [cyan]hcq extract videos/[/] · [cyan]hcq train --captions captions.jsonl[/] · [cyan]hcq encode[/] ·
 [cyan]hcq index build[/] · [cyan]hcq query "a man cooking"[/]
 
-No videos at hand? [cyan]hcq demo[/] makes some and runs all five, offline."""
+No videos at hand? [cyan]hcq demo[/] makes some and runs all of these, offline."""
 
 
 def _version(wanted: bool) -> None:

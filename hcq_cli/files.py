@@ -1,6 +1,6 @@
 """Files that last: atomic writes, checksums, manifest generations and writer locks.
 
-The only place that renames, and the one protocol that the feature store and the index are built on:
+The place for renames that last, and the one protocol that the feature store and the index are built on:
 
     folder/
       manifest-00000007.json   the newest generation: what the folder holds, with its own checksum

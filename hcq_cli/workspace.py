@@ -1,8 +1,9 @@
-"""Where things live by default, so that the five verbs need no paths.
+"""Where things live by default, so that the verbs need no paths.
 
 .hcq/
   features/      the feature store           (hcq extract)
-  model/         the checkpoint folder       (hcq train), with those it has replaced in earlier/
+  model/         the checkpoint folder       (hcq train, or without captions hcq fit), with those it has replaced in
+                 earlier/
   codes.hcq      the code file of the videos (hcq encode)
   texts.hcq      the code file of captions   (hcq encode --texts)
   index/         the searchable index        (hcq index build)
@@ -17,7 +18,7 @@ from pathlib import Path
 
 
 class Workspace:
-    """The default places of everything the five verbs hand to each other; none of them need be there.
+    """The default places of everything that the verbs hand to each other; none of them need be there.
 
     Args:
         root: the workspace folder (`-w`, `HCQ_WORKSPACE`, default `.hcq`).

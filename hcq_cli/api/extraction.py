@@ -67,7 +67,7 @@ def extract(
         listed: more of them, from a list.
         everything: take in trash, previews and systems' own copies, too.
         experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
-        preset: classic or neural.
+        preset: classic, neural, light, laptop or gpu.
         progress: told of every video.
         settings: see `ExtractionSettings`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +26,8 @@ SAMPLED_VIDEOS = 6
 SAMPLED_S = 10.0
 """What is extracted to measure the pace: so many videos, so many seconds of each."""
 CODE_BYTES = 256
-"""Bytes of a video's codes, as the paper has them (S = 256); an index adds its id."""
+"""Bytes of a video's codes, as the paper has them (S = 256); an index adds its id. The presets that `hcq fit` takes
+have fewer."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ExtractionCost:
         seconds: what extracting them takes on this machine, as measured on some of them; None if nothing was left,
             or nothing of the sample could be decoded.
         feature_bytes: what their features take on the disk.
+        code_bytes: what the codes of the whole collection take, by the model that this choice is for.
         missing: why it cannot run, and what mends that; empty if it can.
     """
 
@@ -50,6 +52,7 @@ class ExtractionCost:
     media_s: float = 0.0
     seconds: float | None = None
     feature_bytes: int = 0
+    code_bytes: int = 0
     missing: str = ""
 
 
@@ -61,7 +64,7 @@ class CollectionPlan:
         videos: how many there are, finished ones included.
         media_s: their duration, seconds; what cannot be opened counts as nothing.
         bytes: of the files.
-        code_bytes: of all codes.
+        code_bytes: of all codes, by a model that was trained with captions.
         costs: one a preset, or one alone for experts that were named.
     """
 
@@ -97,13 +100,15 @@ def plan_collection(
         NotFoundError: there are no videos.
         UsageError: no such expert.
     """
+    from experts.neural.hub import WITHOUT_CAPTIONS
     from experts.registry import presets
+    from hcq_cli.api.fitting import CODE_BYTES as FITTED_BYTES
     from hcq_cli.media.inputs import find_inputs
 
     given = [fspath(path) for path in paths]
     found = find_inputs(given)
     sizes = {video.path: _size(video.path) for video in found.videos}
-    media_s = _durations(list(sizes), sizes, progress)
+    videos, media_s = len(found.videos), _durations(list(sizes), sizes, progress)
     choices = {"": expert_names(experts)} if experts is not None else presets
     costs = []
     for preset, names in choices.items():
@@ -116,8 +121,8 @@ def plan_collection(
             cost = ExtractionCost(
                 preset, names, missing=f"{error.message} → {error.hint}" if error.hint else error.message
             )
-        costs.append(cost)
-    videos = len(found.videos)
+        a_video = FITTED_BYTES if preset in WITHOUT_CAPTIONS else CODE_BYTES
+        costs.append(replace(cost, code_bytes=a_video * videos))
     return CollectionPlan(videos, sum(media_s.values()), sum(sizes.values()), CODE_BYTES * videos, costs)
 
 

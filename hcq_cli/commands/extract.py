@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, Session, command, with_choice
 from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError
 
@@ -120,7 +120,7 @@ def _extract(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> i
     def show() -> None:
         print_extraction(console, report, store)
         if step:
-            console.note(f"next: {step}")
+            console.note(f"next: {with_choice(step)}")
 
     console.result({**extraction_document(report, store), "next": step}, show)
     return report.exit_code

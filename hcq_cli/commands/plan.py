@@ -44,16 +44,16 @@ def _print(console: Console, planned: CollectionPlan) -> None:
             _duration(cost.media_s),
             _time(cost.seconds),
             size_text(cost.feature_bytes),
+            size_text(cost.code_bytes),
         ]
         for cost in planned.costs
         if not cost.missing
     ]
     if rows:
-        console.table(["preset", "to extract", "of video", "takes about", "features"], rows)
+        console.table(["preset", "to extract", "of video", "takes about", "features", "codes"], rows)
     for cost in planned.costs:
         if cost.missing:
             console.text(f"{cost.preset}: {cost.missing}")
-    console.text(f"codes: {size_text(planned.code_bytes)}")
 
 
 def _time(seconds: float | None) -> str:

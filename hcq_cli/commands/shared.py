@@ -23,7 +23,7 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.settings import Settings
 from hcq_cli.workspace import Workspace
 
-VERBS = "The five verbs"
+VERBS = "Verbs"
 LOOKING = "Looking into things"
 MACHINE = "This machine"
 
@@ -100,8 +100,13 @@ def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundErro
     there are no features, it helps nobody to be sent from the index to the codes and from there to the model."""
     for part in (workspace.model, workspace.codes, workspace.index):
         if error.message.startswith(f"{part}:") and error.hint.startswith(MAKERS):
-            return NotFoundError(error.message, workspace.step_towards(part))
+            return NotFoundError(error.message, with_choice(workspace.step_towards(part)))
     return error
+
+
+def with_choice(step: str) -> str:
+    """A next step as people read it: a model is trained where there are captions, and fitted where there are none."""
+    return f"{step}, or without captions: hcq fit" if step.startswith("hcq train --captions") else step
 
 
 def shared_options(

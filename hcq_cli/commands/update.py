@@ -18,7 +18,7 @@ from hcq_cli.commands.extract import (
     print_extraction,
 )
 from hcq_cli.commands.index import index_document
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, Session, command, with_choice
 
 if TYPE_CHECKING:
     from hcq_cli.api.updating import Updated
@@ -103,7 +103,7 @@ def _print(session: Session, done: Updated) -> None:
     counts["gone"] = len(report.vanished.deleted)
     console.text(" · ".join(f"{count:,} {name}" for name, count in counts.items()))
     if done.next:
-        console.note(f"next: {done.next}, then hcq update")
+        console.note(f"next: {with_choice(done.next)}; then hcq update")
         return
     console.text(f"codes {f'made anew: {done.encoded.items:,} videos' if done.encoded else 'as they were'}")
     console.text(f"index {f'made anew: {done.indexed.videos:,} rows' if done.indexed else 'as it was'}")

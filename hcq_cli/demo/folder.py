@@ -53,7 +53,7 @@ class DemoFolder:
 
     @property
     def workspace(self) -> Workspace:
-        """What the five verbs share."""
+        """What the verbs share."""
         return Workspace(self.root / ".hcq")
 
     def open(self, wanted: Identity, fresh: bool) -> None:

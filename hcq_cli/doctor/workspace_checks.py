@@ -25,7 +25,7 @@ def check_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Fin
 
 
 def check_workspace(workspace: Workspace, store_works: bool = True) -> list[Finding]:
-    """Everything that the five verbs leave behind.
+    """Everything that the verbs leave behind.
 
     Args:
         workspace: where to look.

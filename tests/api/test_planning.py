@@ -29,10 +29,11 @@ def test_finished_videos_cost_nothing(clips, tmp_path):
 
 def test_a_preset_whose_networks_are_missing_says_what_fetches_them(clips, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
-    monkeypatch.setattr("experts.registry.presets", {"classic": ["audio"], "neural": ["appearance=nobody/nothing"]})
-    classic, neural = hcq.plan_collection(hcq.Workspace(tmp_path / "work"), [clips], workers=1).costs
+    monkeypatch.setattr("experts.registry.presets", {"classic": ["audio"], "light": ["appearance=nobody/nothing"]})
+    classic, light = hcq.plan_collection(hcq.Workspace(tmp_path / "work"), [clips], workers=1).costs
     assert classic.seconds and not classic.missing
-    assert "hcq models fetch nobody/nothing" in neural.missing and neural.seconds is None
+    assert "hcq models fetch nobody/nothing" in light.missing and light.seconds is None
+    assert (classic.code_bytes, light.code_bytes) == (6 * 256, 6 * 64)  # of a trained model, of a fitted one
 
 
 def test_many_files_are_counted_by_their_bytes(clips, tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_nothing_there_yet(hcq: Run, tmp_path: Path) -> None:
     for verb in (["build"], ["info"], ["verify"], ["compact"], ["remove", "x"]):  # the first step that is missing
         assert "→ hcq extract VIDEOS" in hcq("index", *verb, code=10).err
     for made, step in (
-        ("features/manifest-00000001.json", "hcq train --captions"),
+        ("features/manifest-00000001.json", "hcq train --captions captions.jsonl, or without captions: hcq fit"),
         ("model/config.json", "hcq encode"),
     ):
         path = tmp_path / ".hcq" / made

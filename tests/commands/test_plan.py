@@ -11,7 +11,7 @@ from hcq_cli.commands.plan import _duration
 def test_table_and_json(clips, tmp_path):
     place = ("-w", tmp_path / "work", "--experts", "audio", "--workers", "1")
     shown = run_here("plan", clips, *place).out
-    assert shown.startswith("6 videos, 9 s, ") and "as asked" in shown and "codes: 1.5 KB" in shown
+    assert shown.startswith("6 videos, 9 s, ") and "as asked" in shown and " 1.5 KB" in shown
     document = run_here("plan", clips, *place, "--json").json
     assert document["videos"] == 6 and document["costs"][0]["experts"] == ["audio"]
 

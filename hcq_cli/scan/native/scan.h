@@ -14,7 +14,7 @@
  * without AVX-512 VBMI, and has sixteen bits for an entry: bounds so close that hardly a video is scored twice.
  *
  * sums.c      how the bounds are added up: the one thing that differs by processor
- * query.c     a query: its table, the k best so far
+ * query.c     a query: its table, the canonical score, the k best so far
  * search.c    bounds in bytes, and the way through the codes
  * together.c  bounds in 16 bits, and the way of many queries together
  * module.c    the Python module

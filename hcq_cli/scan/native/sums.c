@@ -1,4 +1,5 @@
-/* Sums of table entries over a block of videos. AVX-512 VBMI holds a table of 256 in four registers (vpermi2b), AVX2
+/* Sums of rounded table entries over a block of videos: upper bounds of scores alone; the scores themselves are added in
+ * query.c. AVX-512 VBMI holds a table of 256 in four registers (vpermi2b), AVX2
  * looks up in sixteen tables of 16 (pshufb), NEON in four of 64 (tbl), portable C looks up in memory.
  */
 #include "scan.h"
