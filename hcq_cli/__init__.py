@@ -21,7 +21,7 @@ _HOME = {
     "plan_collection": "hcq_cli.api.planning",
     "train": "hcq_cli.api.training",
     "fit": "hcq_cli.api.fitting",
-    "prepare": "hcq_cli.api.finding",
+    "make_searchable": "hcq_cli.api.finding",
     "encode": "hcq_cli.api.encoding",
     "encode_texts": "hcq_cli.api.encoding",
     "build_index": "hcq_cli.api.indexing",
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.evaluation import check_captions, evaluate
     from hcq_cli.api.extraction import extract, plan_extraction
     from hcq_cli.api.features import export_features, open_features, remove_features, verify_features
-    from hcq_cli.api.finding import prepare
+    from hcq_cli.api.finding import make_searchable
     from hcq_cli.api.fitting import fit
     from hcq_cli.api.indexing import (
         add_to_index,

@@ -11,11 +11,13 @@ from hcq_cli.api.extraction import extract
 from hcq_cli.api.fitting import CODE_BYTES, FitResult, fit
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 GROWN = 2
 """A collection that is more than so many times what its model was fitted to gets a new one."""
+USUAL = {"text_encoder": "minilm", "code_bytes": CODE_BYTES}
+"""What `fit` is asked for where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,14 @@ class Prepared:
     fitted: FitResult | None
 
 
-def prepare(
+def make_searchable(
     workspace: Workspace,
     folder: str | PathLike[str],
     *,
     concepts: Sequence[str] = (),
     dual: Sequence[str] = (),
     preset: str | None = None,
-    text_encoder: str = "minilm",
+    text_encoder: str | None = None,
     code_bytes: int | None = None,
     workers: int | None = None,
     device: str = "auto",
@@ -47,64 +49,113 @@ def prepare(
     """Bring a folder to where it can be searched; only what is new is looked at, and only what is needed is done.
 
     Without a model one is fitted, of the sources given; so it is where the sources are others than those of the
-    model that is there, and where the collection has outgrown it. Each step can be interrupted and is gone on with.
+    model that is there. Where the collection has outgrown it, or another text encoder or other bytes are asked for,
+    it is fitted anew and stays what it was in all else. Each step can be interrupted and is gone on with.
 
     Args:
         workspace: where everything is kept.
         folder: of videos.
-        concepts, dual, preset, text_encoder, code_bytes: what to make a model of, as `fit` takes them; none of them
-            for the model that is there.
+        concepts, dual, preset: sources to make a model of, as `fit` takes them; none for those of the model that is
+            there.
+        text_encoder, code_bytes: as `fit` takes them; default: the model's, of a new one `fit`'s.
         workers, device: as `extract` takes them.
         progress: told of every step.
 
     Raises:
         NotFoundError: there are no videos; or no model, and nothing to make one of; or a network is missing.
+        UsageError: another text encoder or other bytes for a model that was trained.
         LockedError: another process writes to the workspace.
         HcqError: as `extract`, `fit` and `update`.
     """
     from hcq_cli.fitting.dual import preset_sources
-    from hcq_cli.fitting.sources import absolute, expert_asks
+    from hcq_cli.fitting.sources import absolute, absolute_encoder, expert_asks
     from hcq_cli.model.text_source import find_text_encoder
 
     named, joint = preset_sources(preset)
-    asked: dict[str, Any] = {
+    sources = {
         "concepts": [absolute(source) for source in [*concepts, *named]],
         "dual": [absolute(source) for source in [*dual, *joint]],
     }
-    made_of, fitted_to = _model(workspace)
-    if made_of is None and not any(asked.values()):
-        raise NotFoundError(
-            f"{workspace.model}: no model yet, and no network named to make one of",
-            f'hcq models fetch light, then: hcq find {fspath(folder)} "…" --preset light; or --concepts onnx:FILE',
-        )
+    given: dict[str, Any] = {} if text_encoder is None else {"text_encoder": absolute_encoder(text_encoder)}
+    given |= {} if code_bytes is None else {"code_bytes": code_bytes}
+    there = _model(workspace)
+    if not any(sources.values()):
+        _need_model_for(workspace, there, folder, given)
+    stays = not any(sources.values()) or (there is not None and sources.items() <= there.made_of.items())
+    made_of = {**(there.made_of if there is not None and stays else {**USUAL, **sources}), **given}
+    if there is None or made_of != there.made_of:
+        asks = [] if stays else expert_asks(made_of["concepts"], made_of["dual"])
+        if made_of["concepts"]:
+            find_text_encoder(made_of["text_encoder"], option="--text-encoder ", otherwise="--text-encoder minilm")
     how: dict[str, Any] = {"workers": workers, "device": device, "progress": progress}
-    model: dict[str, Any] = {"text_encoder": text_encoder, "code_bytes": code_bytes or CODE_BYTES}
-    if any(asked.values()) and made_of != asked:
-        experts = expert_asks(asked["concepts"], asked["dual"])
-        if asked["concepts"]:
-            find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
-        report = extract(workspace, [folder], experts=experts, **how)
-        fitted = fit(workspace, **asked, **model, progress=progress)
+    if there is None or not stays:
+        report = extract(workspace, [folder], experts=asks, **how)
+        fitted = fit(workspace, **made_of, progress=progress)
         return Prepared(replace(update(workspace, [folder], **how), extracted=report), fitted)
     done = update(workspace, [folder], **how)
-    videos = done.extracted.videos
-    if fitted_to is None or videos <= GROWN * fitted_to or made_of is None:
+    if made_of == there.made_of and not _outgrown(there, done.extracted.videos, progress):
         return Prepared(done, None)
-    progress.note(f"the collection has grown from {fitted_to:,} videos to {videos:,}: its model is fitted anew")
-    fitted = fit(workspace, **made_of, **model, progress=progress)
+    fitted = fit(workspace, **made_of, usual_weights=there.weights, progress=progress)
     return Prepared(replace(update(workspace, [folder], **how), extracted=done.extracted), fitted)
 
 
-def _model(workspace: Workspace) -> tuple[Mapping[str, Any] | None, int | None]:
-    """What the workspace's model was made of, and how many videos it was fitted to; None for what is not known."""
+@dataclass(frozen=True)
+class _Model:
+    """The model of a workspace.
+
+    Args:
+        made_of: what `fit` was asked for; empty of a trained one.
+        weights: of its experts.
+        videos: it was fitted to; 0 where that is not known.
+    """
+
+    made_of: Mapping[str, Any]
+    weights: Mapping[str, float]
+    videos: int
+
+
+def _model(workspace: Workspace) -> _Model | None:
+    """What is known of the workspace's model; None without one."""
+    from hcq_cli.fitting.sources import absolute_encoder
     from hcq_cli.model.checkpoint import read_header
 
     try:
         header = read_header(workspace.model)
     except NotFoundError:
-        return None, None
+        return None
     if header.config.kind != "fitted":
-        return {}, None
-    about = header.about
-    made_of = {name: list(about.get(name, [])) for name in ("concepts", "dual")}
-    return made_of, int(about.get("fitted", {}).get("videos", 0)) or None
+        return _Model({}, {}, 0)
+    about, config = header.about, header.config
+    made_of: dict[str, Any] = {name: list(about.get(name, [])) for name in ("concepts", "dual")}
+    # A model of dual encoders alone has no text encoder of its own, whatever was asked for.
+    encoder = config.text.encoder if made_of["concepts"] else USUAL["text_encoder"]
+    made_of["text_encoder"] = absolute_encoder(str(about.get("text_encoder", encoder)))
+    made_of["code_bytes"] = config.code_bytes
+    weights = {name: expert.weight for name, expert in config.experts.items()}
+    return _Model(made_of, weights, int(about.get("fitted", {}).get("videos", 0)))
+
+
+def _need_model_for(
+    workspace: Workspace, there: _Model | None, folder: str | PathLike[str], given: Mapping[str, Any]
+) -> None:
+    """Raise where no source is named and the model that is there cannot do what is asked."""
+    if there is None:
+        raise NotFoundError(
+            f"{workspace.model}: no model yet, and no network named to make one of",
+            f'hcq models fetch light, then: hcq find {fspath(folder)} "…" --preset light; or --concepts onnx:FILE',
+        )
+    if given and not there.made_of:
+        raise UsageError(
+            f"{workspace.model} was trained with captions: it keeps its text encoder and its bytes",
+            "leave them out, or name what to fit a model of: --preset light",
+        )
+
+
+def _outgrown(there: _Model, videos: int, progress: Progress) -> bool:
+    """Whether a collection is that much larger than what its model was fitted to."""
+    grown = bool(there.videos) and videos > GROWN * there.videos
+    if grown:
+        progress.note(
+            f"the collection has grown from {there.videos:,} videos to {videos:,}: its model is fitted anew"
+        )
+    return grown

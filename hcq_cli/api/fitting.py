@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from hcq_cli.api.progress import SILENT, Progress
@@ -54,6 +55,7 @@ def fit(
     dual: Sequence[str] = (),
     preset: str | None = None,
     weights: Sequence[str] = (),
+    usual_weights: Mapping[str, float] = MappingProxyType({}),
     text_encoder: str = "minilm",
     code_bytes: int = CODE_BYTES,
     features: Path | None = None,
@@ -69,6 +71,7 @@ def fit(
         dual: dual encoders, a folder, an id or `onnx:FOLDER` each; they have looked at the videos before.
         preset: `light`, `laptop` or `gpu`: further sources, that suit such a machine.
         weights: `EXPERT=NUMBER` each, how much an expert counts.
+        usual_weights: of experts where `weights` says nothing, as an earlier model had them.
         text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
         code_bytes: S, bytes a video.
         features, output: other places than the workspace's.
@@ -81,7 +84,7 @@ def fit(
     """
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.fitting.dual import dual_source, preset_sources, write_towers
-    from hcq_cli.fitting.sources import absolute, classifier, weights_of, words
+    from hcq_cli.fitting.sources import absolute, absolute_encoder, classifier, weights_of, words
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
     from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
     from hcq_cli.model.text_source import find_text_encoder
@@ -92,13 +95,14 @@ def fit(
     store = FeatureStore.open(features or workspace.features)
     named, seen_or_heard = preset_sources(preset)
     concepts, dual = ([absolute(each) for each in both] for both in ([*concepts, *named], [*dual, *seen_or_heard]))
+    text_encoder = absolute_encoder(text_encoder)
     joint = [dual_source(store, given) for given in dual]
     sources = [classifier(store, source) for source in concepts]
     if text_encoder == "minilm":  # the words that were said and shown are its vectors
         sources += words(store)
     if not sources and not joint:
         raise UsageError("no source given", "hcq fit --concepts onnx:FILE, or --dual FOLDER")
-    counted = weights_of([*sources, *joint], weights)
+    counted = weights_of([*sources, *joint], weights, usual_weights)
     if sources:
         find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
     progress.note("loading torch…")
@@ -123,7 +127,7 @@ def fit(
             weights=counted,
             encoder=TextConfig(encoder=encoder, max_tokens=64),
             code_bytes=code_bytes,
-            about={"concepts": concepts, "dual": dual, "logits": logits},
+            about={"concepts": concepts, "dual": dual, "text_encoder": text_encoder, "logits": logits},
             towers=towers,
             done=bar.advance,
         )

@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.extract import Device, Workers, extraction_document
-from hcq_cli.commands.fit import Duals, Preset, Sources, TextEncoder, listed_sources
+from hcq_cli.commands.fit import Duals, Preset, Sources, listed_sources
 from hcq_cli.commands.query import All, Hits, MinConfidence, answer_document, print_answer, sure_enough
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.errors import UsageError
@@ -25,6 +25,14 @@ EXAMPLES = [
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Of videos, with all folders in it.")]
 Words = Annotated[list[str], typer.Argument(metavar="TEXT…", help="What to look for.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--text-encoder",
+        metavar="NAME|ID|FOLDER",
+        help="The sentence encoder; default: the model's, else minilm.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +47,7 @@ def register(app: typer.Typer) -> None:
         concepts: Sources = None,
         dual: Duals = None,
         preset: Preset = None,
-        text_encoder: TextEncoder = "minilm",
+        text_encoder: Encoder = None,
         min_confidence: MinConfidence = None,
         all_hits: All = False,
         workers: Workers = None,
@@ -53,7 +61,7 @@ def register(app: typer.Typer) -> None:
         query = " ".join(text)
         if not query.strip():
             raise UsageError("the query is empty", 'hcq find videos/ "a man cooking"')
-        done = api.prepare(
+        done = api.make_searchable(
             session.workspace,
             folder,
             concepts=listed_sources(concepts),

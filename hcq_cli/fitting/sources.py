@@ -4,9 +4,10 @@ called; the words that were said and shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,6 +118,11 @@ def absolute(source: str) -> str:
     return str(path.absolute()) if path.is_dir() else source
 
 
+def absolute_encoder(name: str) -> str:
+    """A text encoder that means the same whatever the current folder is."""
+    return name if name == "minilm" else absolute(name)
+
+
 def expert_asks(concepts: Sequence[str], dual: Sequence[str]) -> list[str]:
     """The experts that have to look at videos before a model can be made of sources, as `hcq extract` takes them.
 
@@ -177,12 +183,15 @@ def _probabilities(path: Path, store: FeatureStore, expert: str) -> str:
     return "probabilities" if within else "softmax"
 
 
-def weights_of(sources: Sequence[Source], asked: Sequence[str]) -> dict[str, float]:
+def weights_of(
+    sources: Sequence[Source], asked: Sequence[str], usual: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, float]:
     """How much each expert counts.
 
     Args:
         sources: the experts.
         asked: `EXPERT=NUMBER` each.
+        usual: of experts where nothing is asked, in place of `WEIGHTS`; it may know others than these.
 
     Raises:
         UsageError: one of them names no expert, or no number.
@@ -192,6 +201,7 @@ def weights_of(sources: Sequence[Source], asked: Sequence[str]) -> dict[str, flo
     if twice := sorted({name for name in known if known.count(name) > 1}):
         raise HcqError(f"two sources are the expert {twice[0]}", "give each network once")
     found = {source.expert: source.weight or WEIGHTS.get(family(source.expert), 1.0) for source in sources}
+    found |= {name: usual[name] for name in known if name in usual}
     for ask in asked:
         name, _, text = ask.partition("=")
         try:

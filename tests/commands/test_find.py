@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_networks
 from concept_features import sentence_encoder
 from followed_folder import FollowedFolder
 from in_process import run_here
 from tiny_classifiers import colour_classifier
 
 from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE
+from hcq_cli.model.checkpoint import read_header
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,27 @@ def test_what_is_missing_is_said_before_anything_long(place: Path, tmp_path: Pat
     assert "have no names" in find("--concepts", f"onnx:{nameless}", code=EXIT_NOT_FOUND)
     assert "no preset" in find("--preset", "huge", code=EXIT_USAGE)
     assert not (tmp_path / "w").exists()
+
+
+def test_a_model_stays_of_its_kind_when_it_is_fitted_anew(place: Path, tmp_path: Path) -> None:
+    videos, encoder, at = tmp_path / "in", str(sentence_encoder(place)), ("-w", tmp_path / "w")
+    FollowedFolder(tmp_path).add("in/a.mp4", "in/b.mp4")
+    source = f"onnx:{place / 'colours.onnx'}"
+
+    def find(*options: str | Path) -> dict | None:
+        return run_here("find", videos, "dog", *at, "--workers", "1", "--json", *options).json["fitted"]
+
+    def kind() -> tuple[str, int, float]:
+        config = read_header(tmp_path / "w/model").config
+        return config.text.encoder, config.code_bytes, config.experts["objects"].weight
+
+    run_here("extract", videos, *at, "--workers", "1", "--experts", f"objects={source}")
+    ask = ("--concepts", source, "--text-encoder", encoder, "--bytes", "16", "--weight", "objects=0.3")
+    run_here("fit", *ask, *at)
+    assert kind() == (encoder, 16, 0.3)
+    assert find("--concepts", source, "--text-encoder", encoder) is None  # named once more, it is the same model
+    FollowedFolder(tmp_path).add("in/c.mp4", "in/d.mp4", "in/e.mp4")
+    assert find("--concepts", source) is not None and kind() == (encoder, 16, 0.3)
+    other = str(tiny_networks.save("bert", tmp_path / "other"))
+    assert find("--text-encoder", other) is not None and kind() == (other, 16, 0.3)
+    assert find("--text-encoder", other) is None
