@@ -1,4 +1,4 @@
-"""What sees and hears: an expert turns a `Clip`, a segment of a video, into `Tokens`, vectors with their times.
+"""What sees and hears: an expert turns a `Clip`, a piece of a video, into `Tokens`, vectors with their times.
 
 In the order to read: base.py (all that the author of an expert needs), contract.py (its promises, put to the test),
 registry.py (which experts there are, by name), classic/ (hand-made descriptors), neural/ (pretrained networks),

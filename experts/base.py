@@ -1,8 +1,8 @@
 """The expert contract: the only file that the author of an expert must read.
 
-A video is decoded once, in segments of at most `SEGMENT_S` seconds so that a two-hour film needs no more memory
-than a short video. Each segment reaches every expert as a `Clip`; the expert answers with `Tokens`: feature vectors
-and the second of the video that each one speaks of. Tokens of successive segments are concatenated.
+A video is decoded once, in pieces of at most `SEGMENT_S` seconds so that a two-hour film needs no more memory
+than a short video. Each piece reaches every expert as a `Clip`; the expert answers with `Tokens`: feature vectors
+and the second of the video that each one speaks of. Tokens of successive pieces are concatenated.
 
 A minimal expert:
 
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEGMENT_S = 30
-"""Longest segment of a video handed to an expert at once, in whole seconds (windows of whole seconds align)."""
+"""Longest piece of a video handed to an expert at once, in whole seconds (windows of whole seconds align)."""
 STRETCH_S = SEGMENT_S  # its former name; experts in other packages may import it
 
 
@@ -68,7 +68,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Frames:
-    """Sampled frames of a segment, upright (rotation applied) and with square pixels.
+    """Sampled frames of a piece, upright (rotation applied) and with square pixels.
 
     Args:
         images: uint8 [n, height, width, 3], RGB.
@@ -85,7 +85,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class Waveform:
-    """The mono sound of a segment.
+    """The mono sound of a piece.
 
     Args:
         samples: float32 [n] in -1..1.
@@ -100,10 +100,10 @@ class Waveform:
 
 @dataclass(frozen=True)
 class Clip:
-    """A segment of one video, decoded once for all experts.
+    """A piece of one video, decoded once for all experts.
 
     Args:
-        start_s: where the segment begins in the video, seconds.
+        start_s: where the piece begins in the video, seconds.
         end_s: where it ends, seconds.
         has_picture: whether the file has a video track at all.
         has_sound: whether the file has a sound track at all.
@@ -189,5 +189,5 @@ class Expert(Protocol):
         ...
 
     def extract(self, clip: Clip) -> Tokens:
-        """Turn a segment into tokens, or into none with the reason."""
+        """Turn a piece into tokens, or into none with the reason."""
         ...

@@ -20,7 +20,7 @@ from experts.base import Clip, Expert, Frames, Sampling, State, Tokens, Waveform
 
 HOUR_S = 3600.0
 LATEST_S = 1.0
-"""A token may lie this far outside its segment (frames of low-rate videos do)."""
+"""A token may lie this far outside its piece (frames of low-rate videos do)."""
 
 
 class BrokenContract(AssertionError):
@@ -49,7 +49,7 @@ def check_expert(expert: Expert, device: str = "cpu") -> None:
 def example_clip(
     sampling: Sampling, seconds: float = 3.0, size: tuple[int, int] = (90, 160), start_s: float = 0.0, seed: int = 0
 ) -> Clip:
-    """A made-up segment: a bright square crosses a coloured, grainy ground while a tone rises in pulses.
+    """A made-up piece: a bright square crosses a coloured, grainy ground while a tone rises in pulses.
 
     Args:
         sampling: what the expert asks for.
@@ -93,7 +93,7 @@ def _moving_square(count: int, height: int, width: int, seed: int) -> NDArray[np
 
 
 def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
-    """What is wrong with the tokens of a segment; nothing if all is well.
+    """What is wrong with the tokens of a piece; nothing if all is well.
 
     Args:
         tokens: what the expert answered.
@@ -115,7 +115,7 @@ def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
         yield "features and times are finite"
     elif count and not clip.start_s - LATEST_S <= tokens.times.min() <= tokens.times.max() <= clip.end_s + LATEST_S:
         span = f"{tokens.times.min()}..{tokens.times.max()}"
-        yield f"times lie in the segment {clip.start_s}..{clip.end_s} s, not {span}"
+        yield f"times lie in the piece {clip.start_s}..{clip.end_s} s, not {span}"
 
 
 def _attribute_faults(expert: Expert) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _edge_clips(sampling: Sampling) -> dict[str, Clip]:
     return {
         "a clip of three seconds": example_clip(sampling),
         "an upright clip": example_clip(sampling, 2.4, (160, 90)),
-        "a segment of thirty seconds": example_clip(sampling, 30.0, (45, 80)),
+        "a piece of thirty seconds": example_clip(sampling, 30.0, (45, 80)),
         "a tenth of a second": example_clip(sampling, 0.1),
         "frames of one pixel": example_clip(sampling, 2.0, (1, 1)),
         "frames one pixel high": example_clip(sampling, 2.0, (1, 300)),
@@ -211,13 +211,13 @@ def _repetition_faults(expert: Expert) -> Iterator[str]:
 
 
 def _clock_faults(expert: Expert) -> Iterator[str]:
-    """Times count from the start of the video, not of the segment."""
+    """Times count from the start of the video, not of the piece."""
     early, _ = _attempt(expert, example_clip(expert.sampling))
     late, _ = _attempt(expert, example_clip(expert.sampling, start_s=HOUR_S))
     if early is None or late is None:
         return
     if len(early) != len(late) or not np.allclose(early.times + HOUR_S, late.times, atol=0.01):
-        yield "the same segment an hour later has the same tokens an hour later"
+        yield "the same piece an hour later has the same tokens an hour later"
     elif not np.allclose(early.features, late.features, atol=0.02):
         # Not bit for bit: float32 times an hour into a video are coarser, and so are speeds computed from them.
-        yield "the same segment an hour later has the same features"
+        yield "the same piece an hour later has the same features"

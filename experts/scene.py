@@ -1,6 +1,6 @@
 """Shots: one token each, the mean of how its frames look. Cuts are found by PySceneDetect (its content detector).
 
-A shot that lasts over the end of a segment gives a token in each: an expert sees one segment at a time. How frames
+A shot that lasts over the end of a piece gives a token in each: an expert sees one piece at a time. How frames
 look is told by the classic appearance, or by any network that the appearance expert takes (`scene=SOURCE`).
 Letters: H and W height and width of a frame in pixels.
 """
@@ -96,7 +96,7 @@ class Scene:
             self._describe = lambda images: np.stack([describe_frame(image) for image in images])
 
     def extract(self, clip: Clip) -> Tokens:
-        """One token for each shot of the segment."""
+        """One token for each shot of the piece."""
         if self._describe is None:
             self.prepare("cpu")
         assert self._describe is not None

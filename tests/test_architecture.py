@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -27,3 +28,11 @@ def test_every_room_stands_in_the_tree_of_the_readme() -> None:
     named = re.findall(r"^  ((?:[\w.]+[ /]*?/?  ?)+)  ", tree, re.MULTILINE)
     for name in " ".join(named).split():
         assert any((REPOSITORY / package / name).exists() for package in ("hcq_cli", "experts")), name
+
+
+def test_the_docstring_of_every_room_names_its_files() -> None:
+    for package in ("hcq_cli", "experts"):
+        for room in sorted((REPOSITORY / package).glob("*/**/__init__.py")):
+            docstring = ast.get_docstring(ast.parse(room.read_text("utf-8"))) or ""
+            files = {path.stem for path in room.parent.glob("*.py")} - {"__init__"}
+            assert not {file for file in files if not re.search(rf"\b{file}\b", docstring)}, room

@@ -76,7 +76,7 @@ class Motion:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def extract(self, clip: Clip) -> Tokens:
-        """One token for each second of the segment in which at least two frames follow each other."""
+        """One token for each second of the piece in which at least two frames follow each other."""
         if self._flow is None:
             self.prepare("cpu")
         frames = clip.seen(self.sampling)
@@ -140,7 +140,7 @@ def describe_window(
     """The descriptor of one window: float32 [dim].
 
     Args:
-        pairs: of the whole segment.
+        pairs: of the whole piece.
         chosen: which of them lie in the window.
         start_s: of the window, seconds.
         end_s: of the window, seconds.

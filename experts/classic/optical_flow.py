@@ -61,7 +61,7 @@ def measure_pairs(frames: Frames, flow: Any) -> PairMotion:
     light = np.empty((len(step_s), FIELD, FIELD), np.float32)
     small = [cv2.resize(image, (FIELD, FIELD), interpolation=cv2.INTER_AREA).astype(np.float32) for image in gray]
     for at, dt in enumerate(step_s):
-        # No flow is handed on as a start for the next pair: a token must not depend on where a segment begins.
+        # No flow is handed on as a start for the next pair: a token must not depend on where a piece begins.
         dense = flow.calc(gray[at], gray[at + 1], None)
         fields[at] = cv2.resize(dense, (FIELD, FIELD), interpolation=cv2.INTER_AREA) / (side * dt)
         light[at] = (small[at + 1] - small[at]) / 255

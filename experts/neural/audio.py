@@ -265,7 +265,7 @@ def cut(sound: Waveform, start_s: float, window_s: float) -> NDArray[np.float32]
     """The samples of a window, free of NaN; the last one may be shorter.
 
     Args:
-        sound: of the segment.
+        sound: of the piece.
         start_s: from its first sample, seconds.
         window_s: seconds.
     """

@@ -20,7 +20,7 @@ from experts.neural.weights import Weights
 
 @dataclass(frozen=True)
 class PreparedInputs:
-    """What a segment gives the network to look at.
+    """What a piece gives the network to look at.
 
     Args:
         inputs: n rows.
@@ -89,7 +89,7 @@ class NetworkExpert(ABC):
 
     @abstractmethod
     def preprocess(self, clip: Clip) -> PreparedInputs | State:
-        """The rows of a segment, or why there are none."""
+        """The rows of a piece, or why there are none."""
 
     def prepare(self, device: str) -> None:
         """Load everything; "auto" takes the best device there is."""

@@ -6,7 +6,7 @@
 
 How many frames a clip has is in the configuration, how far they lie apart is not: that is `VIDEO_FORMATS`. A clip is
 laid on times, not on numbers of frames, so a video of any rate shows the network the speed it knows. Clips are spread
-evenly over a segment; a video shorter than a clip is held at its last frame.
+evenly over a piece; a video shorter than a clip is held at its last frame.
 
 Letters: n clips, T frames of a clip, dim the width of a vector.
 """
@@ -61,7 +61,7 @@ class VideoFormat:
         reader: takes the vectors out.
         argument: what the network calls its pixels.
         usual_side: longer side of its pictures, pixels, where nothing in the folder says.
-        spread: whether the frames of a clip lie evenly over a segment that is shorter than it; else the last is held.
+        spread: whether the frames of a clip lie evenly over a piece that is shorter than it; else the last is held.
     """
 
     frames_per_second: float
@@ -112,7 +112,7 @@ class HubMotion(HubExpert):
         # One clip a pass: with all its frames it is as large as sixteen pictures and more.
         super().__init__(source, found, reader=self._format.reader, rows_at_once=1, runs=runs)
         self._settings = processor_settings(found)
-        # Of a segment shorter than a clip the frames lie closer together; four times: down to a quarter of a clip.
+        # Of a piece shorter than a clip the frames lie closer together; four times: down to a quarter of a clip.
         rate = self._format.frames_per_second * (4 if self._format.spread else 1)
         self.sampling = Sampling(rate, max_side=side_for(self._settings))
         self.about = f"sees movement as {found.model_type} does, in clips of {self.window_s:.1f} s"

@@ -93,18 +93,18 @@ def processor_settings(weights: Weights) -> dict[str, Any]:
 
 
 def even_windows(length_s: float, window_s: float, step_s: float) -> NDArray[np.float64]:
-    """Starts of windows spread evenly over a segment: as many as fit best, overlapping or apart by a little.
+    """Starts of windows spread evenly over a piece: as many as fit best, overlapping or apart by a little.
 
     Args:
-        length_s: of the segment, seconds.
+        length_s: of the piece, seconds.
         window_s: of a window, seconds.
         step_s: starts are whole multiples of this, so that windows lie on the grid of the frames.
 
     Returns:
-        float64 [n], n at least 1, seconds from the start of the segment. The first is 0; the last ends with the
-        segment if that is as long as a window.
+        float64 [n], n at least 1, seconds from the start of the piece. The first is 0; the last ends with the
+        piece if that is as long as a window.
     """
-    # Rounded, not cut off: no part of the segment goes unseen, and windows overlap rather than leave gaps.
+    # Rounded, not cut off: no part of the piece goes unseen, and windows overlap rather than leave gaps.
     count = max(1, math.floor(length_s / window_s + 0.5))
     last = max(0.0, length_s - window_s)
     starts = np.linspace(0.0, last, count) if count > 1 else np.zeros(1)
@@ -112,13 +112,13 @@ def even_windows(length_s: float, window_s: float, step_s: float) -> NDArray[np.
 
 
 def window_middles(starts: NDArray[np.float64], window_s: float, start_s: float, end_s: float) -> NDArray[np.float32]:
-    """The middle of what each window shows, seconds of the video; a window longer than the segment ends with it.
+    """The middle of what each window shows, seconds of the video; a window longer than the piece ends with it.
 
     Args:
-        starts: [n], seconds from the start of the segment.
+        starts: [n], seconds from the start of the piece.
         window_s: seconds.
-        start_s: of the segment, seconds of the video.
-        end_s: of the segment.
+        start_s: of the piece, seconds of the video.
+        end_s: of the piece.
     """
     ends = np.minimum(starts + window_s, max(end_s - start_s, 0.0))
     return (start_s + (starts + np.maximum(ends, starts)) / 2).astype(np.float32)

@@ -1,7 +1,7 @@
 """What is said: recognised by Whisper (Radford et al., ICML 2023), one token a phrase, as its own time marks cut it.
 
 A phrase and not a word, because the embedder (MiniLM by default) is one of sentences: a word alone tells it little.
-The text itself is kept beside the vector, for people. A segment of 30 s is exactly what Whisper hears at once.
+The text itself is kept beside the vector, for people. A piece of 30 s is exactly what Whisper hears at once.
 Whisper is known to make up words where music or noise is loud; about silence it is not asked at all.
 """
 

@@ -1,4 +1,4 @@
-"""The verbs as functions: what `hcq extract`, `train`, `encode`, `index`, `query` and `eval` do, to call.
+"""The verbs as functions: what the commands do, to call.
 
     import hcq_cli as hcq
 
@@ -14,8 +14,10 @@ Every function takes the workspace first, then what the verb is about; what it d
 verb before left it in. Results are dataclasses, errors are `HcqError` with a hint, and nothing is printed: who wants
 to see how far a verb has come passes a `progress` (progress.py). Heavy libraries are imported when a verb runs.
 
-Files, in the order of the verbs: extraction, training, encoding, indexing, searching; then evaluation, features
-(looking into a store), and progress (what all of them report to).
+Files, in the order of the verbs: extraction, training or fitting (with captions, without), encoding, indexing,
+searching; then what joins several of them: updating, watching (updating after every change), finding (all of it, from
+a folder to the answer); then planning (what extraction would take), evaluation, features (looking into a store and
+taking videos out), and progress (what all of them report to).
 """
 
 from hcq_cli.cores import yield_while_waiting

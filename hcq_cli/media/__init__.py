@@ -5,6 +5,7 @@ In: names of files and folders, and what is wanted of them (frames a second, siz
 and sound, all times in seconds from the start of the file. In the order in which to read it:
 
     inputs.py     folders, globs and lists -> the files, each with its id
+    sniffing.py   what a file is by its first bytes, whatever its name
     decoder.py    the decoder protocol, and which decoder opens a file
     pyav.py       the first choice: picture and sound through FFmpeg
     clock.py      the times of all its tracks and parts, on one clock that only goes forward

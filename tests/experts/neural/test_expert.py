@@ -17,7 +17,7 @@ class Doubling:
 
 
 class Counting(NetworkExpert):
-    """Two rows a segment; of the second only the first vector counts."""
+    """Two rows a piece; of the second only the first vector counts."""
 
     name, sampling, dim, weights = "counting", Sampling(1.0), 3, ""
     licence = cost = ""

@@ -1,4 +1,4 @@
-"""Odd frames become presentable, and windows lie evenly over a segment."""
+"""Odd frames become presentable, and windows lie evenly over a piece."""
 
 from __future__ import annotations
 
@@ -37,4 +37,4 @@ def test_windows_lie_on_the_grid_and_within_the_segment(length_s, window_s, step
 
 def test_the_middle_of_a_window_is_that_of_what_it_shows():
     middles = window_middles(np.array([0.0, 4.0]), window_s=5.0, start_s=60.0, end_s=67.0)
-    assert middles.tolist() == [62.5, 65.5]  # the second window ends with the segment, at 67 s
+    assert middles.tolist() == [62.5, 65.5]  # the second window ends with the piece, at 67 s
