@@ -200,7 +200,7 @@ def _vanished(vanished: Vanished) -> dict[str, Any]:
     return {
         "renames": [{"from": old, "to": new} for old, new in vanished.renamed.items()],
         "deletions": vanished.deleted,
-        "second_names": vanished.doubles,
+        "second_names": vanished.second_ids,
     }
 
 
@@ -242,8 +242,8 @@ def _print_vanished(console: Console, report: ExtractReport) -> None:
     if vanished.deleted:
         console.text(f"{len(vanished.deleted)} gone, no longer in the store: {_some(vanished.deleted)}")
         console.note("where a drive is not plugged in: --keep-missing")
-    if vanished.doubles:
-        console.text(f"dropped, because a file has one id: {_some(vanished.doubles)}")
+    if vanished.second_ids:
+        console.text(f"dropped, because a file has one id: {_some(vanished.second_ids)}")
     if report.restored:
         console.text(f"{report.restored} back in the collection")
     if report.removed:

@@ -210,7 +210,7 @@ def _note_changes(
     report.new, report.changed = plan.new - len(report.vanished.renamed), plan.changed
     if options.keep_missing:
         report.missing = [*report.vanished.deleted, *report.vanished.renamed]
-        report.vanished = Vanished(doubles=report.vanished.doubles)
+        report.vanished = Vanished(second_ids=report.vanished.second_ids)
 
     def change(now: Collection) -> Collection:
         kept = {id: video for id, video in now.removed.items() if id not in plan.restored}

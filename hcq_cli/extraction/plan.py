@@ -80,7 +80,7 @@ class ExtractionPlan:
         copies: files put aside whose bytes others in the store have, each with what would have had to be done.
         duplicates: the same, of bytes that others of this run have.
         moved: ids of the store whose files are gone, each with the new id of a file with the same bytes.
-        doubles: ids of the store that were a second name of a file.
+        second_ids: of the store, of files that have another id there, too.
         changed: how many known files have other bytes than before.
         new: how many had no id in the store.
         restored: ids that were taken out and are no longer, because their files were named, or renamed.
@@ -105,7 +105,7 @@ class ExtractionPlan:
         self.copies: list[Job] = []
         self.duplicates: list[Job] = []
         self.moved: dict[str, str] = {}
-        self.doubles: set[str] = set()
+        self.second_ids: set[str] = set()
         self.changed = self.new = 0
         self.restored, self.removed_anew = set[str](), dict[str, RemovedVideo]()
         self._removed, self._named = removed, named
@@ -194,7 +194,7 @@ class ExtractionPlan:
             folders: that were searched, each with what of it could not be listed.
         """
         return find_vanished(
-            self._writer.store, self._path_of_id.keys(), folders, moved=self.moved, doubles=self.doubles
+            self._writer.store, self._path_of_id.keys(), folders, moved=self.moved, second_ids=self.second_ids
         )
 
     def _with_own_id(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> tuple[VideoFacts, VideoFacts | None]:
@@ -225,7 +225,7 @@ class ExtractionPlan:
             known = [other for other in self._same_bytes(facts) if same_place(other.path, facts.path)]
         ids = [other.id for other in known]
         kept = [facts.id] if facts.id in ids else ids[:1]
-        self.doubles.update(id for id in ids if id not in kept)
+        self.second_ids.update(id for id in ids if id not in kept)
         return kept
 
     def _same_bytes(self, facts: VideoFacts) -> list[VideoFacts]:

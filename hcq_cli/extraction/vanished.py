@@ -1,4 +1,4 @@
-"""Videos of the store whose files are no longer there: deleted, or renamed and in the store under a new id.
+"""Ids that leave the store: of deleted files, of renamed files (in the store under a new id), second ids of one file.
 
 Features are dear, so a file is taken for deleted only where a folder that holds it was searched and its place is seen
 to be empty: a drive that is not plugged in, a link that leads nowhere or a folder that cannot be read proves nothing.
@@ -16,22 +16,22 @@ from hcq_cli.features.store import FeatureStore
 
 @dataclass
 class Vanished:
-    """Videos whose files are no longer where they were.
+    """Ids that leave the store.
 
     Args:
-        deleted: ids of those that are gone.
-        renamed: ids of those whose bytes lie elsewhere now, each with the new id.
-        doubles: ids that were a second name of a file.
+        deleted: of files that are gone.
+        renamed: of files whose bytes lie elsewhere now, each with the new id.
+        second_ids: of files that have another id, too.
     """
 
     deleted: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
-    doubles: list[str] = field(default_factory=list)
+    second_ids: list[str] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
         """All of them: what a store should no longer hold."""
-        return [*self.deleted, *self.renamed, *self.doubles]
+        return [*self.deleted, *self.renamed, *self.second_ids]
 
 
 def find_vanished(
@@ -40,21 +40,21 @@ def find_vanished(
     folders: Mapping[str, Sequence[str]],
     *,
     moved: Mapping[str, str],
-    doubles: Set[str],
+    second_ids: Set[str],
 ) -> Vanished:
-    """What a store holds of files that are no longer there.
+    """The ids of a store that are to leave it.
 
     Args:
         store: as it is after a run.
         seen: ids of the files of the run.
         folders: that were searched, each with what of it could not be listed.
         moved: ids whose files are gone, each with the id of a new file with the same bytes.
-        doubles: ids that were a second name of a file.
+        second_ids: of files that have another id, too.
     """
-    found = Vanished(doubles=sorted(doubles - seen))
+    found = Vanished(second_ids=sorted(second_ids - seen))
     found.renamed = {old: new for old, new in moved.items() if old not in seen}
     for row, id in enumerate(store.ids):
-        if id in seen or id in doubles or id in found.renamed:
+        if id in seen or id in second_ids or id in found.renamed:
             continue
         path = store.catalog.facts(row).path
         searched = next((folder for folder in folders if _is_below(path, folder)), None)

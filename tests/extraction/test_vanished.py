@@ -65,7 +65,7 @@ def test_a_store_in_which_one_file_has_two_names_keeps_one(folder: FollowedFolde
         writer.add_videos([twin])
     shutil.rmtree(folder.store / "collection")
     report = folder.extract("arch")
-    assert (report.vanished.doubles, report.extracted, folder.ids) == (["a.mp4"], 0, ["2023/a.mp4"])
+    assert (report.vanished.second_ids, report.extracted, folder.ids) == (["a.mp4"], 0, ["2023/a.mp4"])
 
 
 def test_renamed_moved_and_deleted_files_are_followed(folder: FollowedFolder, tmp_path: Path) -> None:
