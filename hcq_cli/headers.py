@@ -37,7 +37,7 @@ T = TypeVar("T")
 Reader = Callable[[Any], Any]
 """From a part of a document to what stands for it; raises ValueError."""
 LARGEST = 2**62
-"""Sums and products of two smaller numbers by an item's size are found out as too large, and never overflow int64."""
+"""Largest count accepted: sums and products of two such are checked against a file's size without overflow."""
 _INT64 = 2**63
 JSON = "json"
 """In the metadata of a field: its name in the JSON, where that is another one: field(metadata={JSON: "bytes"})."""
@@ -46,7 +46,7 @@ _SHOWN = 60
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
-def between(low: int, high: int) -> Reader:
+def between(low: float, high: float) -> Reader:
     """A check for `Annotated`: a number from `low` to `high`, both included."""
 
     def check(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Looking into a feature store: `hcq features info`, `show`, `verify`, `export`."""
+"""Looking into a feature store: `hcq features info`, `show`, `verify`, `export`, `remove`."""
 
 from __future__ import annotations
 

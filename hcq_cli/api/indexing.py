@@ -1,4 +1,4 @@
-"""Codes -> a searchable index, and its life: `hcq index build`, `add`, `remove`, `compact`, `verify`, `export`."""
+"""Codes -> an index, and its life: `hcq index build`, `add`, `remove`, `compact`, `info`, `verify`, `export`."""
 
 from __future__ import annotations
 

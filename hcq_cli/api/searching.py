@@ -157,7 +157,7 @@ class Searcher:
         from hcq_cli.search.query import search_levels
 
         self.refresh()
-        seen = self._watch(Path(path), experts, progress)
+        seen = self._encode_video(Path(path), experts, progress)
         answers = search_levels(
             self.collection, [str(path)], seen.levels, k, threads=self._threads, params=self._params
         )
@@ -265,7 +265,7 @@ class Searcher:
                     return other
         return self.collection
 
-    def _watch(self, path: Path, experts: Sequence[str], progress: Progress) -> VideoQuery:
+    def _encode_video(self, path: Path, experts: Sequence[str], progress: Progress) -> VideoQuery:
         """The vectors of a video, by the model of the collection."""
         from hcq_cli.search.query import check_model
         from hcq_cli.search.text_encoder import open_checkpoint_encoder

@@ -21,9 +21,9 @@ LEAP_S = 10.0
 OVERLAP_S = 1.0
 """How far the sound of a part may reach into the next one's, where recordings were cut between packets, seconds."""
 LAST_PARTS = 8
-"""A track looks for its place among so many parts: a damaged file may have thousands."""
+"""How many of the newest parts a track is matched with: a damaged file may have thousands."""
 LIVE = {"flv", "live_flv"}
-"""Streams whose clock may leap, beside those of which FFmpeg knows it."""
+"""Formats whose clock may leap though FFmpeg does not say so."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class FileClock:
         self._steps: list[str] = []
         self._pauses: list[str] = []
 
-    def put_on(self, packet: Any) -> float | None:
+    def mend_times(self, packet: Any) -> float | None:
         """Change the times of a packet to those of the one clock; call for every packet of picture and sound.
 
         Returns:
@@ -84,9 +84,9 @@ class FileClock:
         # Streams have times of decoding, which never go back. Elsewhere FFmpeg makes them up, and not always so: but
         # no key picture is shown before one that came earlier.
         if self._is_stream:
-            self._follow(track, decoded * track.base_s, shown * track.base_s)
+            self._choose_part(track, decoded * track.base_s, shown * track.base_s)
         elif packet.is_keyframe:
-            self._follow(track, shown * track.base_s, shown * track.base_s)
+            self._choose_part(track, shown * track.base_s, shown * track.base_s)
         shift_s = self._shifts_s[track.part]
         if shift_s:
             ticks = round(shift_s / track.base_s)
@@ -99,7 +99,7 @@ class FileClock:
                 self.reached_s = end_s
         return end_s
 
-    def _follow(self, track: _Track, clock_s: float, shown_s: float) -> None:
+    def _choose_part(self, track: _Track, clock_s: float, shown_s: float) -> None:
         """Have a track take another part where its next packet says so.
 
         Args:

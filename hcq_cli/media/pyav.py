@@ -182,7 +182,7 @@ class PyAVMedia:
                 index = packet.stream_index
                 if packet.pos is not None:
                     last_byte = packet.pos + packet.size
-                end_s = self._clock.put_on(packet) if index in timed else None
+                end_s = self._clock.mend_times(packet) if index in timed else None
                 if index in silent and packet.pts is not None:
                     others_s = max(others_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if index not in wanted:
