@@ -1,9 +1,10 @@
-"""The side of a dual encoder that looks or listens: vectors in the space that its texts lie in.
+"""The video encoder of a dual encoder, which looks or listens: vectors in the space that its texts lie in.
 
 A network of transformers whose class has `get_text_features` and one of `get_video_features`, `get_image_features`
 and `get_audio_features`, whatever it is called: CLIP, SigLIP, SigLIP 2, MetaCLIP 2, ALIGN, BLIP see pictures, one
 vector a frame; X-CLIP and VideoPrism see windows of frames; CLAP hears windows of at most 10 s. Or `onnx:FOLDER`,
-which holds image.onnx or audio.onnx with its sidecar (sidecar.py), and what reads (hcq_cli/fitting/dual_text.py).
+which holds image.onnx or audio.onnx with its sidecar (sidecar.py), and the text encoder
+(hcq_cli/fitting/dual_text.py).
 
 Letters: n frames or windows, T frames of a window, dim the width of a vector.
 """
@@ -44,7 +45,7 @@ over them, whatever the rate; no configuration says more than how many frames th
 LONGEST_SOUND_S = 10.0
 """Longest window of sound, seconds: of a longer one CLAP's extractor takes a part by chance."""
 IMAGE_FILE, AUDIO_FILE = "image.onnx", "audio.onnx"
-"""The side that sees or hears, in the folder of an `onnx:FOLDER`."""
+"""The video encoder, in the folder of an `onnx:FOLDER`."""
 
 
 def dual(source: str) -> NetworkExpert:

@@ -83,7 +83,7 @@ def fit(
         LockedError: another process writes the checkpoint.
     """
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.fitting.dual import dual_source, preset_sources, write_towers
+    from hcq_cli.fitting.dual import dual_source, preset_sources, write_text_encoders
     from hcq_cli.fitting.sources import absolute, absolute_encoder, classifier, weights_of, words
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
     from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
@@ -115,7 +115,8 @@ def fit(
         TemporaryDirectory(prefix="hcq-towers-") as folder,
         progress.progress("fitting", total=2 * min(len(store), fitting.MOST_VIDEOS), unit="videos") as bar,
     ):
-        written = {source.expert: text for source, text in zip(joint, write_towers(joint, Path(folder)), strict=True)}
+        texts = write_text_encoders(joint, Path(folder))
+        written = {source.expert: text for source, text in zip(joint, texts, strict=True)}
         towers = {name: ExportedTextEncoder(text.path, lasting=True) for name, text in written.items()}
         # What a dual encoder makes probabilities of its cosines with: they are not needed to search, and cannot be
         # had again where the network is gone.

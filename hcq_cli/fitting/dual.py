@@ -1,4 +1,4 @@
-"""Dual encoders among the sources of a model without captions: what they looked at, and what reads in them."""
+"""Dual encoders among the sources of a model without captions: what they looked at, and their text encoders."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def preset_sources(preset: str | None) -> tuple[list[str], list[str]]:
     return [source for name, source in sources if not name.startswith("dual")], joint
 
 
-def write_towers(sources: Sequence[Source], folder: Path) -> list[DualText]:
-    """Write what reads in dual encoders into a folder.
+def write_text_encoders(sources: Sequence[Source], folder: Path) -> list[DualText]:
+    """Write the text encoders of dual encoders into a folder.
 
     Raises:
         NotFoundError, DamagedError: as `dual_source`.
@@ -82,7 +82,7 @@ def write_towers(sources: Sequence[Source], folder: Path) -> list[DualText]:
 
 
 def write_dual_text(given: str, path: Path) -> DualText:
-    """Write the side of a dual encoder that reads.
+    """Write the text encoder of a dual encoder.
 
     Args:
         given: a folder, an id, or `onnx:FOLDER`, as the expert `dual` takes it.

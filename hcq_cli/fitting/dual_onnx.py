@@ -1,4 +1,4 @@
-"""The side that reads of a dual encoder that a person brings as ONNX, `onnx:FOLDER`.
+"""The text encoder of a dual encoder that a person brings as ONNX, `onnx:FOLDER`.
 
     image.onnx      pictures → vectors; image.json says how pictures are prepared (experts/neural/sidecar.py)
     audio.onnx      or windows of sound, with audio.json
@@ -45,7 +45,7 @@ HINT = "hcq_cli/fitting/dual_onnx.py lists what the file may say"
 
 
 def write_onnx_text(source: str, folder: Path, path: Path) -> DualText:
-    """Write the side that reads of an `onnx:FOLDER`; see `dual.write_dual_text`.
+    """Write the text encoder of an `onnx:FOLDER`; see `dual.write_dual_text`.
 
     Args:
         source: as a person gave it.
@@ -60,7 +60,7 @@ def write_onnx_text(source: str, folder: Path, path: Path) -> DualText:
 
     for name in (TEXT_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
-            raise WeightsError(f"{source}: {folder} holds no {name}", "export the side that reads into it, too")
+            raise WeightsError(f"{source}: {folder} holds no {name}", "export the text encoder into it, too")
     check_external_data(folder / TEXT_FILE)
     rules = _rules(folder / RULES_FILE, source)
     try:

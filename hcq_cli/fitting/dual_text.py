@@ -1,4 +1,4 @@
-"""The side of a dual encoder that reads: tokenizer and network in one file that a query runs without torch.
+"""The text encoder of a dual encoder: tokenizer and network in one file that a query runs without torch.
 
 What `get_text_features` gives of a network of transformers, or text.onnx of an `onnx:FOLDER`, brought to length 1.
 The file is that of any exported text encoder (hcq_cli/model/exported_text_encoder.py), with one level as wide as the
@@ -55,7 +55,7 @@ PADDING_COUNTS = 1e-3
 
 @dataclass(frozen=True)
 class DualText:
-    """The side that reads, as it was written.
+    """The text encoder of a dual encoder, as it was written.
 
     Args:
         path: the file; `ExportedTextEncoder` opens it and gives float32 [B, 1, dim] of length 1.
@@ -110,7 +110,7 @@ class _TextFeatures(nn.Module):
 
 
 def write_network_text(source: str, found: Weights, path: Path) -> DualText:
-    """Write what reads in a network of transformers; see `dual.write_dual_text`.
+    """Write the text encoder of a dual encoder of transformers; see `dual.write_dual_text`.
 
     Args:
         source: as a person gave it.
@@ -132,7 +132,7 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
         try:
             _trace(features, reading, traced)
         except Exception as error:  # whatever a tracer meets in a network that nobody here has seen
-            raise HcqError(f"{source}: what reads in it cannot be exported ({first_line(error)})") from error
+            raise HcqError(f"{source}: its text encoder cannot be exported ({first_line(error)})") from error
         scale, bias = _calibration(network)
         deviation = write_checked(traced, reading, path, found.identity, exact)
     return DualText(path, exact.shape[-1], scale, bias, deviation)

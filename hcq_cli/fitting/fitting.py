@@ -53,7 +53,7 @@ ITERATIONS = 20
 SENTENCES_AT_ONCE = 128
 SEED = 0
 
-Progress = Callable[[int], None]
+OnVideos = Callable[[int], None]
 """Called with the number of videos looked at since the last call."""
 
 
@@ -82,7 +82,7 @@ def fit(
     code_bytes: int,
     about: Mapping[str, Any],
     towers: Mapping[str, ExportedTextEncoder] = MappingProxyType({}),
-    done: Progress = lambda count: None,
+    done: OnVideos = lambda count: None,
 ) -> Fitted:
     """Write a checkpoint that needs no captions.
 
@@ -94,7 +94,7 @@ def fit(
         encoder: of the sentences; `NO_ENCODER` where dual encoders are all that the model is made of.
         code_bytes: S, bytes a video.
         about: more to write into config.json.
-        towers: what reads texts into the space of each dual encoder, by its expert.
+        towers: the text encoder of each dual encoder, by its expert.
         done: told of progress; each video counts twice.
 
     Raises:
@@ -146,7 +146,7 @@ def _shape(
     """The config of the model: as wide as all parts together, and a multiple of the code's bytes."""
     experts = {
         source.expert: ExpertConfig(
-            source.info.dim, source.info.identity, reads=source.reads, weight=weights[source.expert]
+            source.info.dim, source.info.identity, reads=source.kind, weight=weights[source.expert]
         )
         for source in sources
     }
@@ -175,7 +175,7 @@ def _read(network: FittedEncoder, caption_encoder: CaptionEncoder, texts: Sequen
 def _name_classes(network: FittedEncoder, caption_encoder: CaptionEncoder, sources: Sequence[Source]) -> None:
     """Give each class the mean of the sentence vectors of its names."""
     for source in sources:
-        if source.reads in ("sentences", "joint"):
+        if source.kind in ("sentences", "joint"):
             continue
         # Sorted by length, so that short names are not padded to the longest.
         names = sorted({name for synonyms in source.names for name in synonyms}, key=lambda name: (len(name), name))
@@ -186,7 +186,7 @@ def _name_classes(network: FittedEncoder, caption_encoder: CaptionEncoder, sourc
 
 
 def _batches(
-    network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: Progress
+    network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: OnVideos
 ) -> Iterator[VideoTensors]:
     config = network.config
     for at in in_order(len(rows), VIDEOS_AT_ONCE):
@@ -195,7 +195,7 @@ def _batches(
         done(len(at))
 
 
-def _learn_rarity(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: Progress) -> None:
+def _learn_rarity(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: OnVideos) -> None:
     """What a whole collection shows tells its videos apart by little: such classes count less."""
     sums = {name: torch.zeros(part.rarity.shape, dtype=torch.float64) for name, part in network.parts().items()}
     counts = dict.fromkeys(sums, 0)
@@ -232,7 +232,7 @@ def _learn_spaces(
         network: changed.
         found: [n, D], what the experts found; changed where dual encoders have their axes.
         sentences: [Q, E], of generic queries.
-        towers: read them for the dual encoders.
+        towers: the text encoder of each dual encoder, by its expert.
 
     Returns:
         [Q, 1, D], the whole vectors of the generic queries.
@@ -253,7 +253,7 @@ def _learn_spaces(
 
 
 def _fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:
-    """Correct hubs, fit rotation and codewords, measure the null; returns the mean relative error of the codes."""
+    """Correct hubs, fit rotation and codewords, measure the chance scores; returns the mean error of the codes."""
     count, quantizer = len(vectors), network.quantizer
     nobody = torch.full((len(asked),), -1)
     if network.hubness is not None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.fitting.dual_space import DualSpace
-from hcq_cli.model.confidence import Null
+from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.hubness import Hubness
@@ -136,10 +136,10 @@ class FittedEncoder(DualEncoder):
         """Its classifiers, by expert."""
         return {name: part for name, part in self.concepts.items() if isinstance(part, Concepts)}
 
-    def null(self) -> Null | None:
-        """See `DualEncoder.null`."""
+    def chance_scores(self) -> ChanceScores | None:
+        """See `DualEncoder.chance_scores`."""
         mean, deviation = self.chance.tolist()
-        return Null(mean, deviation)
+        return ChanceScores(mean, deviation)
 
     def joint_spaces(self) -> dict[str, DualSpace]:
         """Its dual encoders, by expert."""
@@ -171,7 +171,7 @@ class FittedEncoder(DualEncoder):
     def query(self, sentences: Tensor) -> Tensor:
         """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1.
 
-        But for the part of dual encoders, whose towers read texts by themselves (`tower_levels`).
+        But for the part of dual encoders, whose text encoders read texts by themselves (`tower_levels`).
         """
         parts = [sentences]
         for name, concepts in self.parts().items():

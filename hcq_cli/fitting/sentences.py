@@ -1,4 +1,4 @@
-"""What people ask of videos in general: a bank of plain sentences that stands in for captions.
+"""What people ask of videos in general: generic sentences, which stand in for captions.
 
 It tells a fitted model which videos are near to everything that is asked (`model.hubness`), and which scores a query
 reaches that has nothing to do with a collection. Drawn up by combining; no data set is behind it.

@@ -36,7 +36,7 @@ class Source:
     Args:
         expert: as the store names its features.
         info: of these features.
-        reads: what they are: "probabilities", or "softmax" or "sigmoid" for what makes probabilities of them; or
+        kind: what they are: "probabilities", or "softmax" or "sigmoid" for what makes probabilities of them; or
             "sentences", vectors of the text encoder; or "joint", vectors in the space of a dual encoder.
         names: of a classifier's classes, of synonyms all; else empty.
         weight: how much it counts where nothing is said; 0 for what is usual for such an expert.
@@ -45,7 +45,7 @@ class Source:
 
     expert: str
     info: ExpertInfo
-    reads: str
+    kind: str
     names: list[list[str]]
     weight: float = 0.0
     given: str = ""

@@ -3,7 +3,7 @@
 config.json          format, version, the model's shape, its hash, how it was trained; a checksum over all of it
 model.safetensors    every weight, the text encoder's included
 tokenizer.json  text_encoder.json  text.json   what builds the text encoder again, with no other file
-tower-EXPERT.hcq     of a fitted model: what reads in a dual encoder, one file each (model/exported_text_encoder.py)
+tower-EXPERT.hcq     of a fitted model: the text encoder of a dual encoder (model/exported_text_encoder.py)
 metrics.jsonl        one line an epoch
 earlier/HASH/        the models that later ones have replaced, each a checkpoint folder
 next/                for the instant of publishing: the new checkpoint, whole, while its files are put beside it
@@ -65,7 +65,7 @@ class Model:
         caption_encoder: the network that reads captions, and its tokenizer.
         model_hash: see `model_hash`.
         folder: where it was loaded from.
-        towers: what else reads texts, by the expert in whose space its vectors lie.
+        towers: the text encoders of dual encoders, by the expert in whose space their vectors lie.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Model:
             yield name, tower.encode(captions)
 
     def tower_levels(self, name: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What a tower's vectors of texts, float32 [Q, 1, dim], add to their levels: float32 [Q, L+1, D]; linear."""
+        """What vectors by a dual encoder's text encoder [Q, 1, dim] add to levels: float32 [Q, L+1, D]; linear."""
         import torch
 
         with torch.inference_mode():
@@ -234,7 +234,7 @@ def save(
         network, caption_encoder: the model.
         about: how it was trained (recipe, epochs, figures); not part of the hash.
         metrics: what metrics.jsonl shall hold.
-        towers: files of towers, each called as in the checkpoint: `tower_file`.
+        towers: files of text encoders of dual encoders, each called as in the checkpoint: `tower_file`.
 
     Returns:
         The model's hash.
@@ -275,7 +275,7 @@ def write(
 
 
 def tower_file(expert: str) -> str:
-    """The file of what reads texts into the space of an expert's vectors."""
+    """The file of the text encoder of a dual encoder."""
     return f"tower-{expert}.hcq"
 
 
@@ -535,7 +535,7 @@ def _load(header: CheckpointHeader, folder: Path, device: str) -> Model:
 
 
 def _towers(header: CheckpointHeader) -> dict[str, ExportedTextEncoder]:
-    """The towers of a fitted model. Raises DamagedError where one is not as wide as its expert's vectors."""
+    """The text encoders of a fitted model's dual encoders. Raises DamagedError where a width is not its expert's."""
     from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
     found = {}

@@ -1,9 +1,10 @@
 """How sure a hit is, calibrated without labels.
 
-A search ranks everything, also where nothing fits. What a score is worth is told by a bank of sentences that nobody
-asked for because of this collection (fitting/sentences.py): the best scores that they reach in it are its null. A hit
-as good as the average of them is as likely chance as not; one far above is none. Where between the two confidence
-rises, and how fast, was found on 56 real clips, with one of two halves of tests/fitting/paraphrases.jsonl.
+A search ranks everything, also where nothing fits. What a score is worth is told by generic sentences, which nobody
+wrote for this collection (fitting/sentences.py): the best scores that they reach in it are its chance scores. A hit
+0.3 deviations below their average is as likely right as wrong, one at the average is right about two times of three,
+one far above nearly always. Where confidence rises, and how fast, was found on 56 real clips, with one of two halves
+of tests/fitting/paraphrases.jsonl.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 MIDDLE = -0.3
-"""Deviations from the null's mean at which a hit is as likely right as wrong: some of the bank fits, too."""
+"""Deviations from the average chance score at which a hit is as likely right as wrong: some generic sentences fit."""
 SLOPE = 2.0
 """How fast confidence rises with a deviation."""
 CUT_OFF = 0.25
@@ -20,8 +21,8 @@ CUT_OFF = 0.25
 
 
 @dataclass(frozen=True)
-class Null:
-    """The best scores of a bank of sentences in a collection.
+class ChanceScores:
+    """The best score in a collection of each generic sentence.
 
     Args:
         mean, deviation: of them.

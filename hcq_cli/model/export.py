@@ -120,7 +120,7 @@ def export_text_encoder(
         width=model.config.embedding_width,
         readings=tuple(readings),
         precision=precision,
-        null=model.network.null(),
+        null=model.network.chance_scores(),
     )
     bodies, weights = packed(graphs, path.name)
     write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights)
@@ -166,7 +166,7 @@ def _trace(model: Model, pad_to: int, path: Path) -> None:
 
 
 def _tower_graph(model: Model, name: str, precision: str) -> Any:
-    """A tower of the checkpoint, and behind it what turns its vectors into levels: an optimised `onnx.ModelProto`."""
+    """A dual encoder's text encoder, and behind it what turns vectors into levels: an optimised `onnx.ModelProto`."""
     import onnx
     from onnx import helper, numpy_helper
     from onnx.external_data_helper import load_external_data_for_model

@@ -20,7 +20,7 @@ import numpy as np
 from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.headers import Count, between, decode
-from hcq_cli.model.confidence import Null
+from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
 
 FORMAT = "hcq-tower"
@@ -69,7 +69,7 @@ class TextEncoderHeader:
         width: D.
         readings: of each network in it, in their order.
         precision: of its weights, one of `PRECISIONS`.
-        null: what scores chance reaches; None where the model does not say.
+        null: its chance scores, under the name that files give them; None where the model does not say.
     """
 
     model_hash: str
@@ -77,7 +77,7 @@ class TextEncoderHeader:
     width: int
     readings: tuple[TextReading, ...]
     precision: str = "float32"
-    null: Null | None = None
+    null: ChanceScores | None = None
 
     @classmethod
     def from_json(cls, document: dict[str, Any], source: Path) -> TextEncoderHeader:
@@ -103,7 +103,7 @@ class _Meta:
     width: Annotated[int, between(1, 1 << 20)]
     precision: Literal["float32", "int8"] = "float32"
     more: list[TextReading] = field(default_factory=list)
-    null: Null | None = None
+    null: ChanceScores | None = None
 
 
 def write_text_encoder(
@@ -152,7 +152,7 @@ class ExportedTextEncoder:
         if weights is None or weights.offset != FIRST_SECTION:
             raise DamagedError(f"{path}: its weights lie elsewhere", REMEDY)
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
-        self.null = self.header.null
+        self.chance_scores = self.header.null
         self._networks: list[tuple[TextReading, CaptionTokenizer, Any]] = []
 
     @property

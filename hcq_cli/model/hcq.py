@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.model.confidence import Null
+from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.pooling import GatedMixture, GhostVLAD
@@ -52,8 +52,8 @@ class DualEncoder(nn.Module):
         """Videos → levels, [B, L+1, D]: coarse, then the fine levels."""
         raise NotImplementedError
 
-    def null(self) -> Null | None:
-        """What scores chance reaches, for confidences; None where nothing is known of it."""
+    def chance_scores(self) -> ChanceScores | None:
+        """What scores generic sentences reach, for confidences; None where nothing is known of it."""
         return None
 
     def tower_levels(self, name: str, vectors: Tensor) -> Tensor:

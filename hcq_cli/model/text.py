@@ -86,7 +86,7 @@ class TextTransformer(nn.Module):
 
 
 class _ReadsNothing(nn.Module):
-    """In the place of a transformers model where towers alone read: vectors of width 0."""
+    """In the place of a transformers model where dual encoders alone read texts: vectors of width 0."""
 
     config = SimpleNamespace(hidden_size=0, max_position_embeddings=0)
 
@@ -117,7 +117,7 @@ class CaptionEncoder:
 
 
 def no_encoder() -> CaptionEncoder:
-    """For a model whose texts are read by towers alone (`checkpoint.tower_file`)."""
+    """For a model whose texts are read by dual encoders alone (`checkpoint.tower_file`)."""
     from tokenizers import Tokenizer, models
 
     tokenizer = CaptionTokenizer(Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]")), 1, 0, None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_start, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.model.confidence import CUT_OFF, Null
+from hcq_cli.model.confidence import CUT_OFF, ChanceScores
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.collection import SearchableCodes, SearchParams, find
@@ -124,14 +124,14 @@ def search_texts(
             results[at] = replace(results[at], hits=(), note=NO_WORD)
         elif not known:
             results[at] = replace(results[at], note=NONE_KNOWN)
-        elif encoder.null is not None and collection.header.kind == "videos":
-            results[at] = _with_confidence(results[at], encoder.null)
+        elif encoder.chance_scores is not None and collection.header.kind == "videos":
+            results[at] = _with_confidence(results[at], encoder.chance_scores)
     return results
 
 
-def _with_confidence(result: QueryResult, null: Null) -> QueryResult:
+def _with_confidence(result: QueryResult, chance: ChanceScores) -> QueryResult:
     """A result whose hits say how sure they are, and whose note says if none is."""
-    hits = tuple(replace(hit, confidence=null.confidence(hit.score)) for hit in result.hits)
+    hits = tuple(replace(hit, confidence=chance.confidence(hit.score)) for hit in result.hits)
     best = max((hit.confidence or 0.0 for hit in hits), default=1.0)
     return replace(result, hits=hits, note=NOTHING_FITS if best < CUT_OFF else result.note)
 

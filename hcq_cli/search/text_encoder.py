@@ -27,7 +27,7 @@ from hcq_cli.search.index import IndexManifest, TextEncoderEntry, TextEncoderExp
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
-    from hcq_cli.model.confidence import Null
+    from hcq_cli.model.confidence import ChanceScores
 
 LARGE_TOWERS_BYTES = 600 << 20
 """From here on the text side of an index is int8 where nothing is said; CLIP's and CLAP's together are smaller."""
@@ -41,14 +41,14 @@ class TextEncoder(Protocol):
     Attributes:
         hash: of the model, as code files and indexes name it.
         source: where it was loaded from, for messages.
-        null: what scores chance reaches; None where the model does not say. Known once it is prepared.
+        chance_scores: for confidences; None where the model does not say. Known once it is prepared.
     """
 
     hash: str
     source: Path
 
     @property
-    def null(self) -> Null | None:
+    def chance_scores(self) -> ChanceScores | None:
         """As above."""
         ...
 
@@ -82,9 +82,9 @@ class CheckpointTextEncoder:
         self._model: Model | None = None
 
     @property
-    def null(self) -> Null | None:
-        """See `TextEncoder.null`."""
-        return self.model.network.null()
+    def chance_scores(self) -> ChanceScores | None:
+        """See `TextEncoder.chance_scores`."""
+        return self.model.network.chance_scores()
 
     @property
     def model(self) -> Model:
@@ -172,8 +172,8 @@ def text_encoder_exporter(
     Args:
         header: of the codes that are indexed.
         candidates: where the checkpoint may lie.
-        precision: of the weights: float32, int8; auto, for int8 where towers are larger than `LARGE_TOWERS_BYTES` and
-            float32 where not; or none, for no text encoder at all.
+        precision: of the weights: float32, int8; auto, for int8 where the text encoders of dual encoders are larger
+            than `LARGE_TOWERS_BYTES` and float32 where not; or none, for no text encoder at all.
         codes: of the collection; int8 weights are measured on them.
         captions: where the sentences for that come from; default: what the checkpoint was trained on.
         warn: told why there will be no text encoder, a sentence.
@@ -205,7 +205,7 @@ def text_encoder_exporter(
 
 
 def _usual_precision(checkpoint: Path | None) -> str:
-    """int8 where the towers of a checkpoint are large: a vocabulary of 256,000 words takes a gigabyte in float32."""
+    """int8 where dual encoders' text encoders are large: 256,000 words take a gigabyte in float32."""
     from hcq_cli.model.checkpoint import read_header, tower_file
 
     if checkpoint is None:

@@ -1,4 +1,4 @@
-"""The side of a dual encoder that reads: without torch, and equal to the model called directly."""
+"""The text encoder of a dual encoder: without torch, and equal to the model called directly."""
 
 from __future__ import annotations
 

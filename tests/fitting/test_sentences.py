@@ -1,4 +1,4 @@
-"""The bank of generic sentences."""
+"""The generic sentences."""
 
 from __future__ import annotations
 

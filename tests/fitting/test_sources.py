@@ -16,10 +16,10 @@ def test_a_classifier_is_found_by_what_it_wrote(tmp_path: Path) -> None:
     paths = classifiers(tmp_path)
     store = write_store(tmp_path / "features", paths)
     found = classifier(store, f"onnx:{paths['objects']}")
-    assert (found.expert, found.reads, found.names) == ("objects", "probabilities", [n.split(", ") for n in NAMES])
+    assert (found.expert, found.kind, found.names) == ("objects", "probabilities", [n.split(", ") for n in NAMES])
     assert words(store) == []
     logits = write_store(tmp_path / "other", paths, {"a.mp4": [[-3.0, 0.5, 9.0]]}, {})
-    assert classifier(logits, f"onnx:{paths['objects']}").reads == "softmax"
+    assert classifier(logits, f"onnx:{paths['objects']}").kind == "softmax"
 
 
 def test_one_that_has_not_looked_at_the_videos_says_what_to_run(tmp_path: Path) -> None:

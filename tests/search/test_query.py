@@ -19,7 +19,7 @@ from hcq_cli.search.text_encoder import open_checkpoint_encoder
 class WordEncoder:
     """Every text has a vector of its own, drawn from its letters: an encoder without a network."""
 
-    null = None
+    chance_scores = None
 
     def __init__(self, model_hash: str = HEADER.model_hash) -> None:
         self.hash, self.source = model_hash, Path("word encoder")

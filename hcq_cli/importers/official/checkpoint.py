@@ -87,8 +87,8 @@ class ImportedNetwork(nn.Module):
         self.register_buffer(MARK, to_bytes(options))
         self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
 
-    def null(self) -> None:
-        """See `DualEncoder.null`."""
+    def chance_scores(self) -> None:
+        """See `DualEncoder.chance_scores`."""
 
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Captions → levels, [B, L+1, D], each of unit length, and its chunks equally long.
