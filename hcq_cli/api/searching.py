@@ -19,9 +19,9 @@ from hcq_cli.model.confidence import CUT_OFF as CUT_OFF
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.search.collection import SearchableCodes, SearchParams
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import QueryResult
+    from hcq_cli.search.searchable import SearchableCodes, SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
 
@@ -199,15 +199,15 @@ class Searcher:
 
     @property
     def _params(self) -> SearchParams:
-        from hcq_cli.search.collection import SearchParams
+        from hcq_cli.search.searchable import SearchParams
 
         device = self.settings.device
         return SearchParams(self.settings.nprobe, self.settings.exact, f"torch:{device}" if device else None)
 
     def _open(self) -> SearchableCodes:
         """The code file or index asked for; of texts the workspace's other index."""
-        from hcq_cli.search.collection import SearchableCodeFile
         from hcq_cli.search.index import Index
+        from hcq_cli.search.searchable import SearchableCodeFile
 
         wanted = self.settings
         opened: SearchableCodes

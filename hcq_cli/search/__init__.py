@@ -5,7 +5,7 @@ of reading, first a query:
 
     query.py           texts, vectors or an id -> hits
     text_encoder.py    what makes vectors of a text, and how it comes into an index
-    collection.py      what can be searched, and the search for the best rows in it
+    searchable.py      what can be searched, and the search for the best rows in it
     index.py           the index as readers see it
     segment.py         a file of it: codes, ids, paths, and how an id is found
     ivf.py             its inverted lists: which videos lie together, which lists a query looks into

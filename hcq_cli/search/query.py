@@ -15,7 +15,7 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
-from hcq_cli.search.collection import SearchableCodes, SearchParams, find
+from hcq_cli.search.searchable import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 
 NO_WORD = "the query holds no word"

@@ -22,8 +22,8 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes
 from hcq_cli.search.index import IndexManifest, TextEncoderEntry, TextEncoderExporter, generations
+from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model

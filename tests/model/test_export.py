@@ -28,7 +28,7 @@ from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.tokenizer import word_piece
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.collection import SearchableCodeFile
+from hcq_cli.search.searchable import SearchableCodeFile
 from hcq_cli.search.text_encoder import hits_kept
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]

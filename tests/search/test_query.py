@@ -9,10 +9,10 @@ import pytest
 from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
 
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.search.collection import SearchableCodeFile, SearchableCodes, SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import NONE_KNOWN, locate, search_levels, search_like, search_texts
+from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes, SearchParams
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 

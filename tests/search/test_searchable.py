@@ -18,10 +18,10 @@ from handmade import (
 )
 
 from hcq_cli.scan.table import tables
-from hcq_cli.search.collection import SearchableCodeFile, SearchParams, find
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import search_levels
+from hcq_cli.search.searchable import SearchableCodeFile, SearchParams, find
 
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
