@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.fitting.sources import Source
+    from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
 CODE_BYTES = 64
 """S by default: a sentence vector and some classes hold less than what training learns."""
@@ -83,10 +88,9 @@ def fit(
         LockedError: another process writes the checkpoint.
     """
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.fitting.dual import dual_source, preset_sources, write_text_encoders
-    from hcq_cli.fitting.sources import absolute, absolute_encoder, classifier, weights_of, words
+    from hcq_cli.fitting.dual import preset_sources
+    from hcq_cli.fitting.sources import absolute, absolute_encoder, weights_of
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
-    from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
     from hcq_cli.model.text_source import find_text_encoder
 
     started = time.monotonic()
@@ -96,12 +100,7 @@ def fit(
     named, seen_or_heard = preset_sources(preset)
     concepts, dual = ([absolute(each) for each in both] for both in ([*concepts, *named], [*dual, *seen_or_heard]))
     text_encoder = absolute_encoder(text_encoder)
-    joint = [dual_source(store, given) for given in dual]
-    sources = [classifier(store, source) for source in concepts]
-    if text_encoder == "minilm":  # the words that were said and shown are its vectors
-        sources += words(store)
-    if not sources and not joint:
-        raise UsageError("no source given", "hcq fit --concepts onnx:FILE, or --dual FOLDER")
+    sources, joint = _sources(store, concepts, dual, text_encoder)
     counted = weights_of([*sources, *joint], weights, usual_weights)
     if sources:
         find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
@@ -115,12 +114,7 @@ def fit(
         TemporaryDirectory(prefix="hcq-towers-") as folder,
         progress.progress("fitting", total=2 * min(len(store), fitting.MOST_VIDEOS), unit="videos") as bar,
     ):
-        texts = write_text_encoders(joint, Path(folder))
-        written = {source.expert: text for source, text in zip(joint, texts, strict=True)}
-        towers = {name: ExportedTextEncoder(text.path, lasting=True) for name, text in written.items()}
-        # What a dual encoder makes probabilities of its cosines with: they are not needed to search, and cannot be
-        # had again where the network is gone.
-        logits = {name: {"scale": text.scale, "bias": text.bias} for name, text in written.items()}
+        towers, logits = _text_encoders(joint, Path(folder))
         done = fitting.fit(
             store,
             [*sources, *joint],
@@ -148,3 +142,33 @@ def fit(
         bytes_per_video=code_bytes,
         warnings=warnings,
     )
+
+
+def _sources(
+    store: FeatureStore, concepts: Sequence[str], dual: Sequence[str], text_encoder: str
+) -> tuple[list[Source], list[Source]]:
+    """The sources whose words the sentence encoder reads, and the dual encoders, which read for themselves."""
+    from hcq_cli.fitting.dual import dual_source
+    from hcq_cli.fitting.sources import classifier, words
+
+    joint = [dual_source(store, given) for given in dual]
+    sources = [classifier(store, source) for source in concepts]
+    if text_encoder == "minilm":  # the words that were said and shown are its vectors
+        sources += words(store)
+    if not sources and not joint:
+        raise UsageError("no source given", "hcq fit --concepts onnx:FILE, or --dual FOLDER")
+    return sources, joint
+
+
+def _text_encoders(
+    joint: Sequence[Source], folder: Path
+) -> tuple[dict[str, ExportedTextEncoder], dict[str, dict[str, float | None]]]:
+    """The text encoders of dual encoders, written into `folder`, and their logit scales and biases."""
+    from hcq_cli.fitting.dual import write_text_encoders
+    from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
+
+    written = {source.expert: text for source, text in zip(joint, write_text_encoders(joint, folder), strict=True)}
+    # What a dual encoder makes probabilities of its cosines with: not needed to search, and not to be had again where
+    # the network is gone.
+    logits = {name: {"scale": text.scale, "bias": text.bias} for name, text in written.items()}
+    return {name: ExportedTextEncoder(text.path, lasting=True) for name, text in written.items()}, logits
