@@ -40,6 +40,8 @@ def test_one_that_has_not_looked_at_the_videos_says_what_to_run(tmp_path: Path) 
 def test_weights_are_numbers_of_experts() -> None:
     sources = [SimpleNamespace(expert=name, weight=0.0) for name in ("objects", "sounds")]
     assert weights_of(sources, ["sounds=0.25"]) == {"objects": 1.0, "sounds": 0.25}
+    before = {"objects": 0.3, "sounds": 0.4, "speech": 2.0}  # of a model that had an expert more
+    assert weights_of(sources, ["sounds=0.25"], before) == {"objects": 0.3, "sounds": 0.25}
     for ask in ("faces=1", "sounds=much", "sounds", "sounds=0", "sounds=nan"):
         with pytest.raises(UsageError, match="not EXPERT=NUMBER"):
             weights_of(sources, [ask])
