@@ -51,6 +51,7 @@ def extract(
     *,
     listed: Iterable[str | PathLike[str]] = (),
     everything: bool = False,
+    exclude: Sequence[str] = (),
     experts: str | Sequence[str] | None = None,
     preset: str = "classic",
     progress: Progress = SILENT,
@@ -66,6 +67,7 @@ def extract(
         paths: folders (recursive), files or globs.
         listed: more of them, from a list.
         everything: take in trash, previews and systems' own copies, too.
+        exclude: patterns of what to leave out of folders; what of it is in the store already stays there.
         experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
         preset: classic, neural, light, laptop or gpu.
         progress: told of every video.
@@ -81,7 +83,7 @@ def extract(
     """
     from hcq_cli.extraction.extract import extract as run
 
-    names, inputs, options = _request(workspace, (paths, listed, everything), experts, preset, settings)
+    names, inputs, options = _request(workspace, (paths, listed, everything, exclude), experts, preset, settings)
     begun = time.monotonic()
     with progress.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as bar:
         before = 0
@@ -101,6 +103,7 @@ def plan_extraction(
     *,
     listed: Iterable[str | PathLike[str]] = (),
     everything: bool = False,
+    exclude: Sequence[str] = (),
     experts: str | Sequence[str] | None = None,
     preset: str = "classic",
     **settings: Unpack[ExtractionSettings],
@@ -108,7 +111,7 @@ def plan_extraction(
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
     from hcq_cli.extraction.plan import plan
 
-    names, inputs, options = _request(workspace, (paths, listed, everything), experts, preset, settings)
+    names, inputs, options = _request(workspace, (paths, listed, everything, exclude), experts, preset, settings)
     return plan(inputs, names, options)
 
 
@@ -163,7 +166,7 @@ def known_roots(store: Path) -> tuple[str, ...]:
 
 def _request(
     workspace: Workspace,
-    wanted: tuple[Iterable[str | PathLike[str]], Iterable[str | PathLike[str]], bool],
+    wanted: tuple[Iterable[str | PathLike[str]], Iterable[str | PathLike[str]], bool, Sequence[str]],
     experts: str | Sequence[str] | None,
     preset: str,
     settings: ExtractionSettings,
@@ -174,11 +177,12 @@ def _request(
 
     names = expert_names(experts, preset)
     how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
-    paths, listed, everything = wanted
+    paths, listed, everything, exclude = wanted
     inputs = find_inputs(
         [fspath(path) for path in paths],
         known_roots(how["store"]),
         listed=[fspath(path) for path in listed],
         everything=everything,
+        exclude=exclude,
     )
     return names, inputs, ExtractionOptions(**how)

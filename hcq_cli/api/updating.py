@@ -50,6 +50,7 @@ def update(
     experts: str | Sequence[str] | None = None,
     preset: str | None = None,
     everything: bool | None = None,
+    exclude: Sequence[str] | None = None,
     segment_s: float | None = None,
     progress: Progress = SILENT,
     **settings: Unpack[ExtractionSettings],
@@ -62,7 +63,7 @@ def update(
         workspace: whose collection it is.
         folders: to look at; default: all that were extracted before.
         experts, preset: as `extract` takes them; default: those that folders were last extracted with.
-        everything: take in trash and previews; default: as last time.
+        everything, exclude: as `extract` takes them; default: as last time.
         segment_s: cut longer videos in segments of at most so many seconds; default: as the codes are cut now.
         progress: told of every step.
         settings: see `ExtractionSettings`; the store is the workspace's.
@@ -85,6 +86,7 @@ def update(
         experts=experts,
         preset=preset or "classic",
         everything=asked["everything"] if everything is None else everything,
+        exclude=asked["exclude"] if exclude is None else exclude,
         progress=progress,
         **settings,
     )
@@ -96,7 +98,8 @@ def update(
 
 def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
     """How folders were last extracted; of a store that does not say so, by the experts that it has."""
-    asked: dict[str, Any] = {"sample_fps": None, "max_seconds": None, "everything": False, **collection.asked}
+    usual = {"sample_fps": None, "max_seconds": None, "everything": False, "exclude": ()}
+    asked: dict[str, Any] = {**usual, **collection.asked}
     if "experts" not in asked:
         from experts.registry import presets
         from hcq_cli.features.store import FeatureStore

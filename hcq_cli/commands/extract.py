@@ -26,6 +26,7 @@ NAMED = 3
 """Names that stand for many."""
 EXAMPLES = [
     "hcq extract videos/",
+    "hcq extract videos/ --exclude 'raw/*' --exclude '*.proxy.mp4'",
     "hcq extract talks/*.mkv --experts appearance,audio",
     "hcq extract videos/ --preset neural",
     "hcq extract videos/ --experts appearance=onnx:squeezenet.onnx,motion,audio=openai/whisper-base",
@@ -48,6 +49,10 @@ KeepMissing = Annotated[
 ]
 Everything = Annotated[
     bool, typer.Option("--everything", help="Take in trash, previews and systems' own copies, too.")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Leave out of folders, by name or path below the root; may be repeated."),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
@@ -72,6 +77,7 @@ def register(app: typer.Typer) -> None:
         retry_failed: RetryFailed = False,
         keep_missing: KeepMissing = False,
         everything: Everything = False,
+        exclude: Exclude = None,
         dry_run: DryRunOption = False,
         output: Output = None,
     ) -> None:
@@ -92,7 +98,8 @@ def register(app: typer.Typer) -> None:
             "retry_failed": retry_failed,
             "keep_missing": keep_missing,
         }
-        wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "experts": experts}
+        wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "exclude": exclude or ()}
+        wanted["experts"] = experts
         run = _plan if dry_run else _extract
         if code := run(session, paths or [], {**wanted, "preset": preset, **settings}):
             raise typer.Exit(code)
@@ -250,9 +257,10 @@ def _print_vanished(console: Console, report: ExtractReport) -> None:
         console.note(f"{report.removed} passed over that were removed; name a file itself to have it back")
     for reason in dict.fromkeys(item.reason for item in report.passed_over):
         paths = [item.path for item in report.passed_over if item.reason == reason]
-        how = "rename it, or name it itself" if "looks" in reason else "--everything takes them in"
+        how = "; rename it, or name it itself" if "looks" in reason else "; --everything takes them in"
+        how = "" if reason == "excluded" else how  # by a pattern of the person's own
         names = _some([Path(path).name for path in paths])
-        console.note(f"{len(paths)} passed over, {reason}: {names}; {how}")
+        console.note(f"{len(paths)} passed over, {reason}: {names}{how}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import hcq_cli as api
 from hcq_cli.commands.encode import encoding_document
 from hcq_cli.commands.extract import (
     Device,
+    Exclude,
     KeepMissing,
     RetryFailed,
     Timeout,
@@ -56,6 +57,7 @@ def register(app: typer.Typer) -> None:
         retry_failed: RetryFailed = False,
         keep_missing: KeepMissing = False,
         everything: Everything = None,
+        exclude: Exclude = None,
         watch: Watch = False,
     ) -> None:
         """Bring features, codes and index up to date with what is new, changed, renamed and gone, in one go.
@@ -67,6 +69,7 @@ def register(app: typer.Typer) -> None:
             "experts": experts,
             "preset": preset,
             "everything": everything,
+            "exclude": exclude,
             "segment_s": segment_s,
             "workers": workers,
             "device": device,

@@ -193,6 +193,7 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
         asked = {
             "experts": list(names),
             "everything": inputs.everything,
+            "exclude": list(inputs.exclude),
             "sample_fps": options.sample_fps,
             "max_seconds": options.max_seconds,
         }

@@ -59,6 +59,9 @@ LEFT_OUT_FOLDERS = (
 LEFT_OUT_FILES = ("._*", ".trashed-*", ".pending-*", "*.lrv", "*.lrf")
 """Files of that kind: what macOS keeps beside a file, what a telephone has in its bin, previews of action cameras."""
 
+EXCLUDED = "excluded"
+"""Why something is passed over that a person's own pattern leaves out."""
+
 
 @dataclass(frozen=True)
 class InputVideo:
@@ -114,6 +117,7 @@ class Inputs:
             listed.
         roots: of the collection, with the folders that were named.
         everything: whether trash and previews were taken in.
+        exclude: patterns of what was left out.
     """
 
     videos: list[InputVideo] = field(default_factory=list)
@@ -123,6 +127,7 @@ class Inputs:
     folders: dict[str, list[str]] = field(default_factory=dict)
     roots: tuple[str, ...] = ()
     everything: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 def read_list(data: bytes) -> list[str]:
@@ -133,7 +138,12 @@ def read_list(data: bytes) -> list[str]:
 
 
 def find_inputs(
-    names: Iterable[str], roots: Iterable[str] = (), *, listed: Iterable[str] = (), everything: bool = False
+    names: Iterable[str],
+    roots: Iterable[str] = (),
+    *,
+    listed: Iterable[str] = (),
+    everything: bool = False,
+    exclude: Iterable[str] = (),
 ) -> Inputs:
     """Find the videos that names (folders, files, globs) stand for.
 
@@ -142,11 +152,13 @@ def find_inputs(
         roots: of the collection so far.
         listed: more names, from a list: what is removed from a collection is not brought back by them.
         everything: take in trash and previews, too.
+        exclude: patterns of files and folders to leave out of folders: `*.proxy.mp4` by the name, `raw/*` by the path
+            below the root.
 
     Raises:
         NotFoundError: there is nothing at all.
     """
-    names, search = list(names), _Search(Roots(roots), everything)
+    names, search = list(names), _Search(Roots(roots), everything, tuple(each.rstrip("/") for each in exclude))
     for name in names:
         search.find(name)
     named = frozenset(item.video.path for item in search.found if item.named)
@@ -167,6 +179,7 @@ def find_inputs(
         folders=search.folders,
         roots=tuple(search.roots.folders),
         everything=everything,
+        exclude=search.exclude,
     )
 
 
@@ -186,10 +199,11 @@ class _Search:
     Args:
         roots: of the collection; folders that are named join them.
         everything: whether trash and previews are taken in.
+        exclude: patterns of what is left out of folders.
     """
 
-    def __init__(self, roots: Roots, everything: bool) -> None:
-        self.roots, self.everything = roots, everything
+    def __init__(self, roots: Roots, everything: bool, exclude: tuple[str, ...] = ()) -> None:
+        self.roots, self.everything, self.exclude = roots, everything, exclude
         self.found: list[_Found] = []
         self.unusable: list[FailedFile] = []
         self.passed_over: list[PassedOver] = []
@@ -259,6 +273,8 @@ class _Search:
             folder, below = self._place(place, real)
             folders = list[str]()
             for entry in entries:
+                if self._excluded(entry, below):
+                    continue
                 if _is_folder(entry):
                     if self._left_out(entry, LEFT_OUT_FOLDERS):
                         continue
@@ -290,6 +306,14 @@ class _Search:
         if suffix not in OTHER_SUFFIXES and _is_file(entry) and is_video(read_head(entry.path, 1 << 12)):
             self.passed_over.append(PassedOver(entry.path, "looks like a video and is not named like one"))
         return False
+
+    def _excluded(self, entry: os.DirEntry[str], below: str) -> bool:
+        """Whether a pattern that was given leaves an entry out, by its name or by its path below the root."""
+        matches = _pattern(self.exclude).match if self.exclude else None
+        if matches is None or not (matches(entry.name) or matches(os.path.join(below, entry.name))):
+            return False
+        self.passed_over.append(PassedOver(entry.path, EXCLUDED))
+        return True
 
     def _left_out(self, entry: os.DirEntry[str], patterns: Sequence[str]) -> bool:
         if self.everything or not _pattern(tuple(patterns)).match(entry.name.lower()):

@@ -201,3 +201,20 @@ def test_folders_that_are_away(life: Life, tmp_path: Path, told) -> None:
     (tmp_path / "in").rename(tmp_path / "gone")
     with pytest.raises(NotFoundError, match="none of the"):
         life.update()
+
+
+def test_what_is_excluded_stays_out_at_every_update_and_nothing_leaves_the_store(clips, tmp_path):
+    import shutil
+
+    folder = tmp_path / "videos"
+    (folder / "raw").mkdir(parents=True)
+    shutil.copy(clips / "clip0.mp4", folder / "a.mp4")
+    shutil.copy(clips / "clip1.mp4", folder / "raw" / "b.mp4")
+    workspace = Workspace(tmp_path / ".hcq")
+    hcq.extract(workspace, [folder], experts=["audio"], exclude=["raw/*"])
+    assert list(hcq.open_features(workspace).ids) == ["a.mp4"]
+    shutil.copy(clips / "clip2.mp4", folder / "raw" / "c.mp4")
+    assert hcq.update(workspace).extracted.new == 0
+    assert hcq.update(workspace, exclude=()).extracted.new == 2
+    assert hcq.update(workspace, exclude=["raw/*"]).extracted.vanished.ids == []
+    assert len(hcq.open_features(workspace)) == 3

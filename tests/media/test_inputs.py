@@ -38,6 +38,18 @@ def test_a_file_named_itself_may_have_any_name(tmp_path: Path) -> None:
     assert ids(tmp_path / "song.mp3", tmp_path / "x") == ["song.mp3", "x"]
 
 
+def test_patterns_leave_out_of_folders_by_name_or_by_path_below_the_root(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", "a.proxy.mp4", "raw/b.mp4", "raw/deep/c.mp4", "kept/raw.mp4", "kept/d.proxy.mp4")
+    found = find_inputs([str(tmp_path)], exclude=["*.proxy.mp4", "raw/"])
+    assert [item.id for item in found.videos] == ["a.mp4", "kept/raw.mp4"]
+    assert sorted(os.path.relpath(item.path, tmp_path) for item in found.passed_over) == [
+        *("a.proxy.mp4", "kept/d.proxy.mp4", "raw")
+    ]
+    below = find_inputs([str(tmp_path), str(tmp_path / "raw" / "b.mp4")], exclude=["raw/*"])
+    assert "raw/b.mp4" in {item.id for item in below.videos}  # named itself
+    assert "raw/deep/c.mp4" not in {item.id for item in below.videos}
+
+
 def test_globs(tmp_path: Path) -> None:
     make(tmp_path, "a1.mp4", "a2.mp4", "b.mp4", "deep/er/a3.mp4", "[odd].mp4")
     assert ids(tmp_path / "a*.mp4") == ["a1.mp4", "a2.mp4"]
