@@ -108,6 +108,7 @@ def test_several_sizes_share_one_dense_model(folder: Path) -> None:
     assert found == [("hct", 1024), ("posthoc-pq", 32), ("posthoc-pq", 16), ("hcq", 32), ("hcq", 16)]
 
 
+@pytest.mark.long
 def test_what_makes_no_sense_is_said(folder: Path) -> None:
     assert "unknown models" in compare("--data", str(folder), "--models", "hqc", code=2).stderr
     for wrong in ("60", "64,60", "0", "many"):

@@ -65,6 +65,7 @@ def prepare_own_videos(place: Path) -> None:
     shutil.copy(place / "hcq-demo" / ".hcq" / "captions.jsonl", place / "captions.jsonl")
 
 
+@pytest.mark.long
 def test_every_command_works_and_prints_what_the_readme_says(reader: Path) -> None:
     asked = [(command, printed) for command, printed in commands() if not any(part in command for part in ELSEWHERE)]
     assert len(asked) >= 10

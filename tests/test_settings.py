@@ -177,8 +177,9 @@ def options(command: Any = PROGRAM, words: tuple[str, ...] = ()) -> Iterator[tup
 
 READ = {
     *("codes", "ckpt", "features", "captions", "texts", "video", "file", "lists", "from_list", "path", "index"),
+    "find folder",
 }
-"""Options that name a file or folder which is only read."""
+"""Options that name a file or folder which is only read, in every command or in one."""
 
 
 def test_of_every_place_it_is_decided_whether_it_is_written() -> None:
@@ -187,7 +188,7 @@ def test_of_every_place_it_is_decided_whether_it_is_written() -> None:
     for name, option in options():
         is_path = "Path" in str(option.type_descriptor.annotation)
         written = option.name in WRITTEN or name in WRITTEN
-        assert not is_path or written or option.name in READ, f"{name}: is it read or written?"
+        assert not is_path or written or option.name in READ or name in READ, f"{name}: is it read or written?"
         assert ("module:" in (option.help or "")) <= (option.name in NAMES_CODE), f"{name}: names code"
     for known in WRITTEN | DESTROYS | NAMES_CODE:
         assert known in names or any(name.endswith(f" {known}") for name in names), f"{known}: no such option"

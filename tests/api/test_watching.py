@@ -34,6 +34,7 @@ def write_slowly(path: Path, pieces: int, every_s: float) -> None:
             time.sleep(every_s)
 
 
+@pytest.mark.long
 def test_a_file_being_written_is_waited_for_and_our_own_files_count_for_nothing(tmp_path):
     own, stop = tmp_path / ".hcq", threading.Event()
     own.mkdir()
@@ -77,6 +78,7 @@ def test_nothing_to_watch(tmp_path, monkeypatch):
     assert "hcq[watch]" in caught.value.hint
 
 
+@pytest.mark.long
 def test_a_video_that_is_copied_in_is_extracted_and_an_interrupt_ends_the_command(clips, tmp_path):
     folder = tmp_path / "videos"
     folder.mkdir()

@@ -69,6 +69,7 @@ def test_a_collection_of_one_video_trains_with_a_warning_and_answers(hcq: Run, t
     assert [hit["id"] for hit in hcq("query", caption(0), "--json").json["hits"]] == ["v000.mp4"]
 
 
+@pytest.mark.long
 def test_a_model_of_other_experts_says_what_it_misses(hcq: Run, tmp_path: Path) -> None:
     write_store(tmp_path / "both", [video(n) for n in range(4)])
     fewer = [dataclasses.replace(video(n), tokens={"audio": video(n).tokens["audio"]}) for n in range(4)]

@@ -1,9 +1,12 @@
 """`hcq bench train` and `hcq bench encode` on shapes small enough to be over at once."""
 
+import pytest
+
 SMALL = ["--set", "model.width=32", "--set", "text.width=32", "--set", "quantizer.codebooks=4"]
 SHAPES = ["--experts", "look:8,sound:6", "--tokens", "3", "--rounds", "2", "--threads", "1"]
 
 
+@pytest.mark.long
 def test_both_print_what_the_model_costs_beside_its_encoders(hcq) -> None:
     shown = hcq("bench", "train", *SMALL, "--set", "training.batch_size=8", *SHAPES, "--words", "5", "--json").json
     assert shown["batch_size"] == 8 and shown["whole_s"] > 0 and shown["bare_s"] > 0

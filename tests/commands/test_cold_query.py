@@ -118,6 +118,7 @@ def test_what_the_index_says_of_it(hcq: Run, workspace: Path) -> None:
     assert again.err == ""
 
 
+@pytest.mark.long
 def test_eight_bits_on_request(hcq: Run, workspace: Path, tmp_path: Path) -> None:
     index = tmp_path / "small"
     captions = tmp_path / "captions.jsonl"
@@ -133,6 +134,7 @@ def test_eight_bits_on_request(hcq: Run, workspace: Path, tmp_path: Path) -> Non
     assert "known are" in hcq("index", "build", "-w", workspace, "--text-side", "int1", code=2).err
 
 
+@pytest.mark.long
 def test_without_the_checkpoint(hcq: Run, workspace: Path, tmp_path: Path) -> None:
     """It may have moved: the index is built all the same, and tells what queries will need."""
     away = tmp_path / ".hcq"

@@ -47,6 +47,7 @@ def test_train_takes_a_kind(hcq: Run, place: Path, tmp_path: Path) -> None:
     assert "known are hcq and hct and jpq and dcmh" in hcq(*arguments, "--model", "abc", cwd=place, code=2).err
 
 
+@pytest.mark.long
 def test_hct_is_dense_everywhere(hcq: Run, place: Path) -> None:
     measured = hcq("eval", "--ckpt", "hct", "--json", cwd=place).json
     assert measured["bytes_per_video"] == measured["dense_bytes_per_video"] == 4 * 4 * 32
@@ -79,6 +80,7 @@ def test_jpq_is_measured_by_its_codes(hcq: Run, place: Path) -> None:
     assert [row["method"] for row in measured.json["compress"]] == ["lsh"] and "left out: itq" in measured.err
 
 
+@pytest.mark.long
 def test_post_compression_side_by_side(hcq: Run, place: Path, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     picture = tmp_path / "recall.png"

@@ -35,6 +35,7 @@ def hybrid_score(model: Model, file: CodeFile, video_id: str, query: np.ndarray)
     return (query * rebuilt).sum(1).mean()
 
 
+@pytest.mark.long
 def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: Path) -> None:
     trained = hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--json")
     assert Path(trained.json["checkpoint"]) == Path(".hcq/model") and trained.json["epochs"] == 3

@@ -143,6 +143,7 @@ def test_another_model_or_other_experts_are_refused(hcq: Run, workspace: Path, c
     assert "no expert 'smell'" in hcq(*ask, "--experts", "smell=x", code=2).err
 
 
+@pytest.mark.long
 def test_long_videos_in_stretches(hcq: Run, workspace: Path, tmp_path: Path) -> None:
     codes, index = tmp_path / "stretches.hcq", tmp_path / "stretches"
     done = hcq("encode", "-w", workspace, "--segment-s", "1.1", "-o", codes, "--json").json

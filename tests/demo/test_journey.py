@@ -98,6 +98,7 @@ def test_the_score_is_the_hybrid_score_of_the_float_codewords(tiny):
     assert len({round(score, 6) for score in scores.values()}) > 12
 
 
+@pytest.mark.long
 def test_run_again_it_keeps_what_is_done_and_says_the_same(tiny):
     place, report = tiny
     clips = place / "tiny" / "clips"

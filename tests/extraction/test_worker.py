@@ -60,6 +60,7 @@ def extract_long(folder: Path, minutes: int, timeout_s: float):
     return ended
 
 
+@pytest.mark.long
 def test_three_minutes_in_bounded_memory(tmp_path: Path) -> None:
     extract_long(tmp_path, 3, 240)
 

@@ -72,6 +72,7 @@ def test_the_index_and_the_code_files_answer_the_same(hcq, old):
     assert found.json["videos_searched"] == 98
 
 
+@pytest.mark.long
 def test_the_checkpoint_encodes_and_retrieves_the_same(hcq, old, tmp_path):
     measured = hcq("eval", "-w", old, "--captions", old / "captions.jsonl", "--split", "all", "--json").json
     t2v, v2t = measured["t2v"], measured["v2t"]

@@ -49,6 +49,7 @@ def test_sums_beyond_float32_and_small_portions(monkeypatch: pytest.MonkeyPatch)
         assert found.rows[query].tolist() == plain_scan(codes, table, 20)[1].tolist()
 
 
+@pytest.mark.long
 def test_from_outside(hcq: Callable[..., Any], tmp_path: Path) -> None:
     write_codes(tmp_path / ".hcq" / "codes.hcq", names(300), random_codes(300))
     hcq("index", "build", "--partitions", "6")

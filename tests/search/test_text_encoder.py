@@ -102,6 +102,7 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
     return os.waitpid(child, 0)[1] != 0
 
 
+@pytest.mark.long
 def test_a_kill_leaves_the_last_generation_and_no_litter(tmp_path: Path) -> None:
     folder, codes = tmp_path / "index", write_codes(tmp_path / "codes", names(40), random_codes(40))
     build(folder, [codes], text_encoder=planted)
