@@ -51,7 +51,9 @@ def encode(
     from hcq_cli.model.encoding import encode_store
 
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
-        done = encode_store(model, store, output or workspace.codes, bar.advance, segment_s, removed)
+        done = encode_store(
+            model, store, output or workspace.codes, bar.advance, segment_s=segment_s, without=removed
+        )
     if drift := drift_warning(model, store):
         done.warnings.append(drift)
     for warning in done.warnings:

@@ -114,7 +114,7 @@ def plan_collection(
     for preset, names in choices.items():
         try:
             planned = plan_extraction(workspace, given, experts=names, workers=workers, device=device)
-            cost = _cost(preset, names, planned.todo, media_s, (workers, device), progress)
+            cost = _cost(preset, names, planned.todo, media_s, how=(workers, device), progress=progress)
         except HcqError as error:
             if experts is not None:
                 raise

@@ -215,7 +215,9 @@ def print_answer(
         everything: print all hits where nothing fits, too.
     """
     document = answer_document(searcher, answer, more, timing)
-    session.console.result(document, lambda: _print(session, searcher, answer, timing, heading, everything))
+    session.console.result(
+        document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
+    )
 
 
 def answer_document(

@@ -83,7 +83,7 @@ class TextEncoderHeader:
     def from_json(cls, document: dict[str, Any], source: Path) -> TextEncoderHeader:
         """Read what `to_json` wrote. Raises DamagedError."""
         own, first = decode(_Meta, document, source, REMEDY), decode(TextReading, document, source, REMEDY)
-        return cls(own.model_hash, own.levels, own.width, (first, *own.more), own.precision, own.null)
+        return cls(own.model_hash, own.levels, own.width, (first, *own.more), precision=own.precision, null=own.null)
 
     def to_json(self) -> dict[str, Any]:
         """The first network's reading stands where it always stood; others, if there are any, under `more`."""

@@ -97,7 +97,7 @@ class IndexDraft:
             DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones)
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
-        return cls(index.path, after, suffix, index.header.S, index.ivf, segments)
+        return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments)
 
     def path(self, kind: str, number: int | None = None) -> Path:
         """The path of a new file of a kind: the one of that kind, or one of several, counted from 0."""

@@ -84,4 +84,6 @@ def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
     }
     rows = [*train.rows, *dataset.splits["val"].rows]
     contents = digest_bytes(*(store.video(int(row)).content_hash.encode() for row in rows))
-    return TrainingData(store, experts, train, dataset.splits["val"], dataset.explanation, warnings, contents)
+    return TrainingData(
+        store, experts, train, dataset.splits["val"], dataset.explanation, warnings=warnings, contents=contents
+    )
