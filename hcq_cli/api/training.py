@@ -224,15 +224,19 @@ def recipe_names() -> list[str]:
     return recipe.names()
 
 
-def describe_recipe(name: str) -> dict[str, Any]:
+def describe_recipe(name: str, settings: Sequence[str] = ()) -> dict[str, Any]:
     """All that a recipe sets, its bytes a video, and the runs of its sweep.
 
+    Args:
+        name: of the recipe, or its file.
+        settings: "table.key=value" each, on top of it.
+
     Raises:
-        NotFoundError, UsageError: there is no such recipe, or its file makes no sense.
+        NotFoundError, UsageError: there is no such recipe or setting, or its file makes no sense.
     """
     from hcq_cli.training.recipe import load, sweep, variants
 
-    found = load(name)
+    found = load(name, settings)
     return {
         **found.to_dict(),
         "bytes_per_video": found.model.bytes_per_video,

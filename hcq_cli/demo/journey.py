@@ -130,8 +130,10 @@ class Journey:
             UsageError: the folder is somebody else's, or too few clips were asked for.
             HcqError: a stage failed.
         """
+        from hcq_cli.api.training import describe_recipe
         from hcq_cli.demo.render import RENDERER
 
+        describe_recipe(RECIPE, self.options.settings)  # a mistake in a setting is told before anything is drawn
         self.folder.open(Identity(self.options.videos, self.options.seed, RENDERER), self.options.fresh)
         for stage in STAGES:
             with self._timed(stage):

@@ -1,0 +1,28 @@
+"""`hcq eval` on a kept workspace: recall of codes beside that of their vectors, with what it warns of."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from in_process import run_here
+
+KEPT = Path(__file__).parent.parent / "golden" / "workspace"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(KEPT, tmp_path_factory.mktemp("kept") / "w"))
+
+
+def test_codes_and_vectors_side_by_side(kept: Path) -> None:
+    document = run_here("eval", "-w", kept, "--captions", kept / "captions.jsonl", "--split", "all", "--json").json
+    assert document["split"] == "all" and document["bytes_per_video"] == 12 and document["plot"] is None
+    for side in (document, document["dense"]):
+        assert 0 <= side["t2v"]["R1"] <= side["t2v"]["R5"] <= side["t2v"]["R10"] <= 100
+    assert isinstance(document["warnings"], list)
+
+
+def test_a_split_that_there_is_not(kept: Path) -> None:
+    assert "--split" in run_here("eval", "-w", kept, "--split", "mine", code=2).err
