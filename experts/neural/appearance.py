@@ -12,16 +12,12 @@ Letters: n frames, dim the width of a vector.
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from experts.base import Clip, Sampling, State
-from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
-from experts.neural.network import Network
-from experts.neural.onnx_network import OnnxNetwork, onnx_identity
+from experts.neural.expert import HubExpert, NetworkExpert, OnnxExpert, PreparedInputs
+from experts.neural.onnx_network import OnnxNetwork
 from experts.neural.preprocessing import USUAL_SIDE, as_images, image_processor, processor_settings, side_for
 from experts.neural.sidecar import read_sidecar
 from experts.neural.weights import Weights, WeightsError, locate, onnx_file
@@ -79,8 +75,8 @@ class HubAppearance(HubExpert):
         return PreparedInputs(rows, frames.times)
 
 
-class OnnxAppearance(NetworkExpert):
-    """Expert for still appearance, by an ONNX file; sidecar.py tells how frames are prepared.
+class OnnxAppearance(OnnxExpert[OnnxNetwork]):
+    """Expert for still appearance, by an ONNX file.
 
     Args:
         source: as a person gave it.
@@ -90,47 +86,18 @@ class OnnxAppearance(NetworkExpert):
         WeightsError: its sidecar makes no sense.
     """
 
-    name = "appearance"
+    name, graph = "appearance", OnnxNetwork
 
     def __init__(self, source: str, path: Path) -> None:
-        self.source, self._path = source, path
+        super().__init__(source, path)
         size = read_sidecar(path).size or (0, 0)
         self.sampling = Sampling(FRAMES_PER_SECOND, max_side=max(USUAL_SIDE, 2 * max(size)))
         self.about = f"sees frames as {path.name} does"
-
-    @cached_property
-    def _on_processor(self) -> OnnxNetwork:
-        """Tells how frames are prepared, and the width; where the features are made may be another device."""
-        return OnnxNetwork(self._path)
-
-    @cached_property
-    def dim(self) -> int:
-        """Width of a vector: what the network gives for a black frame, because a graph may leave its output open."""
-        network = self._on_processor
-        return int(network.run(network.prepare([np.zeros((32, 32, 3), np.uint8)])).shape[1])
-
-    @cached_property
-    def weights(self) -> str:
-        """Digest of the file and its sidecar."""
-        return onnx_identity(self._path)
-
-    @property
-    def licence(self) -> str:
-        """What is known of a file that somebody brings: nothing."""
-        return "that of your file"
 
     @property
     def cost(self) -> str:
         """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._path.stat().st_size / 1e6:.1f} MB a frame"
-
-    def load_preprocessor(self) -> None:
-        """Open the file: its input says how large pictures are."""
-        _ = self.dim
-
-    def load_network(self, device: str) -> Network:
-        """The file as a network on `device`. Raises WeightsError."""
-        return OnnxNetwork(self._path, device)
 
     def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +24,9 @@ from numpy.typing import NDArray
 from experts.base import Clip, Sampling, State, Waveform
 from experts.classic.spectrogram import is_heard
 from experts.neural.appearance import pooled
-from experts.neural.expert import HubExpert, NetworkExpert, PreparedInputs
-from experts.neural.network import Inputs, Network, Reader, load_pretrained
-from experts.neural.onnx_network import OnnxSoundNetwork, onnx_identity
+from experts.neural.expert import HubExpert, NetworkExpert, OnnxExpert, PreparedInputs
+from experts.neural.network import Inputs, Reader, load_pretrained
+from experts.neural.onnx_network import OnnxSoundNetwork
 from experts.neural.preprocessing import even_windows
 from experts.neural.sidecar import read_sidecar
 from experts.neural.weights import Weights, WeightsError, first_line, locate_kind, onnx_file
@@ -201,7 +200,7 @@ class HubAudio(HubExpert, WindowedAudio):
         return inputs
 
 
-class OnnxAudio(WindowedAudio):
+class OnnxAudio(OnnxExpert[OnnxSoundNetwork], WindowedAudio):
     """Expert for sound, by an ONNX file; sidecar.py tells the rate, and the length where the graph leaves it open.
 
     Args:
@@ -212,14 +211,12 @@ class OnnxAudio(WindowedAudio):
         WeightsError: its sidecar makes no sense.
     """
 
+    graph = OnnxSoundNetwork
+
     def __init__(self, source: str, path: Path) -> None:
-        self.source, self._path = source, path
+        super().__init__(source, path)
         self.sampling = Sampling(None, audio_hz=read_sidecar(path).hz)
         self.about = f"hears as {path.name} does"
-
-    @cached_property
-    def _on_processor(self) -> OnnxSoundNetwork:
-        return OnnxSoundNetwork(self._path)
 
     @property
     def windows(self) -> Windows:
@@ -227,34 +224,10 @@ class OnnxAudio(WindowedAudio):
         network = self._on_processor
         return Windows(network.hz, network.samples / network.hz)
 
-    @cached_property
-    def dim(self) -> int:
-        """Width of a vector: what the network gives for silence."""
-        network = self._on_processor
-        return int(network.run(network.prepare([np.zeros(network.samples, np.float32)])).shape[1])
-
-    @cached_property
-    def weights(self) -> str:
-        """Digest of the file and its sidecar."""
-        return onnx_identity(self._path)
-
-    @property
-    def licence(self) -> str:
-        """What is known of a file that somebody brings: nothing."""
-        return "that of your file"
-
     @property
     def cost(self) -> str:
         """How large it is and how often it runs."""
         return f"{self._path.stat().st_size / 1e6:.1f} MB every {self.windows.window_s:.3g} s"
-
-    def load_preprocessor(self) -> None:
-        """Open the file: its input says how long windows are."""
-        _ = self.dim
-
-    def load_network(self, device: str) -> Network:
-        """The file as a network on `device`. Raises WeightsError."""
-        return OnnxSoundNetwork(self._path, device)
 
     def rows(self, pieces: Sequence[NDArray[np.float32]]) -> Inputs:
         """See `WindowedAudio.rows`."""

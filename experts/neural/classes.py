@@ -13,7 +13,7 @@ from pathlib import Path
 from experts.neural.appearance import OnnxAppearance
 from experts.neural.audio import OnnxAudio
 from experts.neural.expert import NetworkExpert
-from experts.neural.hub_classes import hub_classifier
+from experts.neural.hub_classes import hub_classifier, synonyms
 from experts.neural.onnx_network import open_session
 from experts.neural.sidecar import read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, onnx_file
@@ -118,7 +118,7 @@ def _names(lines: list[str], count: int) -> list[list[str]] | None:
         lines = lines[1:]
     if len(lines) != count:
         return None
-    return [[name.strip() for name in line.split(",") if name.strip()] for line in lines]
+    return [synonyms(line) for line in lines]
 
 
 def _fitting(lines: list[str], place: Path, path: Path, count: int) -> list[list[str]]:

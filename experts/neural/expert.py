@@ -8,14 +8,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.neural.network import Inputs, Network, Reader, TorchNetwork, read_config
+from experts.neural.onnx_network import OnnxNetwork, OnnxSoundNetwork, onnx_identity
 from experts.neural.weights import Weights
+
+Graph = TypeVar("Graph", OnnxNetwork, OnnxSoundNetwork)
 
 
 @dataclass(frozen=True)
@@ -155,3 +159,48 @@ class HubExpert(NetworkExpert):
     def load_network(self, device: str) -> Network:
         """The network of transformers on `device`. Raises WeightsError."""
         return TorchNetwork(self._found, device, self._reader, self._rows_at_once)
+
+
+class OnnxExpert(NetworkExpert, Generic[Graph]):
+    """An expert whose network is an ONNX file that a person brings; sidecar.py tells how its input is prepared.
+
+    Args:
+        source: as a person gave it.
+        path: the file.
+
+    Attributes:
+        graph: what opens the file.
+    """
+
+    graph: type[Graph]
+
+    def __init__(self, source: str, path: Path) -> None:
+        self.source, self._path = source, path
+
+    @cached_property
+    def _on_processor(self) -> Graph:
+        """Tells how inputs are prepared, and the width; where the features are made may be another device."""
+        return self.graph(self._path)
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of a vector, as the network gives it."""
+        return self._on_processor.width()
+
+    @cached_property
+    def weights(self) -> str:
+        """Digest of the file and its sidecar."""
+        return onnx_identity(self._path)
+
+    @property
+    def licence(self) -> str:
+        """What is known of a file that somebody brings: nothing."""
+        return "that of your file"
+
+    def load_preprocessor(self) -> None:
+        """Open the file: its input says how large pictures, or how long windows, are."""
+        _ = self.dim
+
+    def load_network(self, device: str) -> Network:
+        """The file as a network on `device`. Raises WeightsError."""
+        return self.graph(self._path, device)

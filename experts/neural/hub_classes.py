@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from experts.neural.appearance import HubAppearance
 from experts.neural.audio import HubAudio
-from experts.neural.expert import NetworkExpert
+from experts.neural.expert import HubExpert, NetworkExpert
 from experts.neural.network import Network, TorchNetwork, read_config
 from experts.neural.weights import Weights, WeightsError, locate
 
@@ -68,7 +68,12 @@ def hub_class_names(found: Weights) -> list[list[str]]:
     if all(UNNAMED.fullmatch(name) for name in names):
         what = f"{found.source}: its {len(names)} classes have no names (id2label in config.json)"
         raise WeightsError(what, "give a classifier whose classes have names")
-    return [[part.strip() for part in name.split(",") if part.strip()] for name in names]
+    return [synonyms(name) for name in names]
+
+
+def synonyms(name: str) -> list[str]:
+    """The names of one class, which stand with commas between them."""
+    return [part.strip() for part in name.split(",") if part.strip()]
 
 
 def probabilities_of_hub(found: Weights) -> str:
@@ -79,7 +84,19 @@ def probabilities_of_hub(found: Weights) -> str:
     return "sigmoid" if several else "softmax"
 
 
-class HubObjects(HubAppearance):
+class _HubClassifier(HubExpert):
+    """What a network of transformers gives with its head; a subclass looks or listens."""
+
+    def width(self, config: Any) -> int:
+        """How many classes."""
+        return int(config.num_labels)
+
+    def load_network(self, device: str) -> Network:
+        """The network with its head. Raises WeightsError."""
+        return TorchNetwork(self._found, device, read_logits, self._rows_at_once, HEADS[self.name])
+
+
+class HubObjects(_HubClassifier, HubAppearance):
     """What is seen in a frame, a number a class.
 
     Args:
@@ -89,16 +106,8 @@ class HubObjects(HubAppearance):
 
     name = "objects"
 
-    def width(self, config: Any) -> int:
-        """How many classes."""
-        return int(config.num_labels)
 
-    def load_network(self, device: str) -> Network:
-        """The network with its head. Raises WeightsError."""
-        return TorchNetwork(self._found, device, read_logits, self._rows_at_once, HEADS["objects"])
-
-
-class HubSounds(HubAudio):
+class HubSounds(_HubClassifier, HubAudio):
     """What is heard in a window, a number a class.
 
     Args:
@@ -107,11 +116,3 @@ class HubSounds(HubAudio):
     """
 
     name = "sounds"
-
-    def width(self, config: Any) -> int:
-        """How many classes."""
-        return int(config.num_labels)
-
-    def load_network(self, device: str) -> Network:
-        """The network with its head. Raises WeightsError."""
-        return TorchNetwork(self._found, device, read_logits, self._rows_at_once, HEADS["sounds"])

@@ -115,6 +115,10 @@ class OnnxNetwork(OnnxGraph):
         rows = np.stack([prepare(frame) for frame in frames])
         return {asked.name: rows.astype(np.float16) if asked.type == "tensor(float16)" else rows}
 
+    def width(self) -> int:
+        """dim: what it gives for a black frame, because a graph may leave its output open."""
+        return int(self.run(self.prepare([np.zeros((32, 32, 3), np.uint8)])).shape[1])
+
 
 class OnnxSoundNetwork(OnnxGraph):
     """An ONNX file that takes windows of mono sound, float32 [n, samples] in -1..1.
@@ -144,6 +148,10 @@ class OnnxSoundNetwork(OnnxGraph):
         for row, window in zip(rows, windows, strict=True):
             row[: len(window)] = window[: self.samples]
         return {self.inputs[0].name: rows}
+
+    def width(self) -> int:
+        """dim: what it gives for silence, because a graph may leave its output open."""
+        return int(self.run(self.prepare([np.zeros(self.samples, np.float32)])).shape[1])
 
 
 def vectors(found: NDArray[np.float32]) -> NDArray[np.float32]:
