@@ -10,13 +10,14 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from hcq_cli.api.extraction import expert_names, plan_extraction
+from hcq_cli.api.extraction import expert_names, known_roots
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.errors import HcqError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.extraction.plan import PlannedVideo
 
 T = TypeVar("T")
@@ -103,18 +104,21 @@ def plan_collection(
     from experts.neural.hub import WITHOUT_CAPTIONS
     from experts.registry import presets
     from hcq_cli.api.fitting import CODE_BYTES as FITTED_BYTES
+    from hcq_cli.extraction.options import ExtractionOptions
+    from hcq_cli.extraction.plan import plan
     from hcq_cli.media.inputs import find_inputs
 
-    given = [fspath(path) for path in paths]
-    found = find_inputs(given)
+    # The folders are gone through once, whatever the number of presets.
+    found = find_inputs([fspath(path) for path in paths], known_roots(workspace.features))
+    options = ExtractionOptions(workspace.features, workers=workers, device=device)
     sizes = {video.path: _size(video.path) for video in found.videos}
     videos, media_s = len(found.videos), _durations(list(sizes), sizes, progress)
     choices = {"": expert_names(experts)} if experts is not None else presets
     costs = []
     for preset, names in choices.items():
         try:
-            planned = plan_extraction(workspace, given, experts=names, workers=workers, device=device)
-            cost = _cost(preset, names, planned.todo, media_s, how=(workers, device), progress=progress)
+            todo = plan(found, names, options).todo
+            cost = _cost(preset, names, todo, media_s, options, progress=progress)
         except HcqError as error:
             if experts is not None:
                 raise
@@ -153,7 +157,7 @@ def _cost(
     names: list[str],
     todo: Sequence[PlannedVideo],
     media_s: dict[str, float],
-    how: tuple[int | None, str],
+    options: ExtractionOptions,
     progress: Progress,
 ) -> ExtractionCost:
     """Extract a sample into a store that is thrown away, and multiply."""
@@ -162,7 +166,8 @@ def _cost(
         return ExtractionCost(preset, names)
     sample = [video.path for video in _spread(list(todo), SAMPLED_VIDEOS)]
     with tempfile.TemporaryDirectory(prefix="hcq-plan-") as scratch:
-        sampled_s, seconds = _measure(sample, names, Path(scratch), how, progress)
+        of_sample = replace(options, store=Path(scratch), max_seconds=SAMPLED_S)
+        sampled_s, seconds = _measure(sample, names, of_sample, progress)
         # The manifest and empty tables, which do not grow with the videos, are in there: of few it is an upper bound.
         stored = sum(file.stat().st_size for file in Path(scratch).rglob("*") if file.is_file())
     if not sampled_s:
@@ -174,7 +179,7 @@ def _cost(
 
 
 def _measure(
-    sample: Sequence[str], names: list[str], store: Path, how: tuple[int | None, str], progress: Progress
+    sample: Sequence[str], names: list[str], options: ExtractionOptions, progress: Progress
 ) -> tuple[float, float]:
     """Extract the beginning of each video of the sample.
 
@@ -182,7 +187,6 @@ def _measure(
         seconds of video, and seconds that they took, the start of the workers left out where that can be told.
     """
     from hcq_cli.extraction.extract import extract
-    from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import find_inputs
 
     marks: list[tuple[float, float]] = []
@@ -192,7 +196,6 @@ def _measure(
             marks.append((time.monotonic(), report.media_s))
             bar.advance(1, detail=Path(path).name[:40])
 
-        options = ExtractionOptions(store, workers=how[0], device=how[1], max_seconds=SAMPLED_S)
         report = extract(find_inputs(list(sample)), names, options, on_video)
     # Workers import and load for seconds before their first video is done: of long extractions that is nothing.
     workers = options.worker_count(len(sample))

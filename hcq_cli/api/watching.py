@@ -9,9 +9,9 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from hcq_cli.api.extraction import known_roots
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update
-from hcq_cli.collection import read_collection
 from hcq_cli.errors import LockedError, NotFoundError
 from hcq_cli.workspace import Workspace
 
@@ -51,8 +51,11 @@ def watch(
         HcqError: as `update`.
     """
     asked = [fspath(folder) for folder in folders]
+    watched = asked or known_roots(workspace.features)
+    if not watched:
+        raise NotFoundError("no folder has been extracted yet", "hcq update FOLDER --watch")
     told = False
-    for _ in changes(asked or _roots(workspace), ignore=workspace.root, stop=stop):
+    for _ in changes(watched, ignore=workspace.root, stop=stop):
         try:
             done = update(workspace, asked, progress=progress, **how)
         except (LockedError, NotFoundError) as error:
@@ -102,10 +105,3 @@ def changes(folders: Iterable[str], *, ignore: Path, stop: threading.Event | Non
         if found or time.monotonic() - looked > LOOK_AGAIN_S:
             yield None
             looked = time.monotonic()
-
-
-def _roots(workspace: Workspace) -> list[str]:
-    roots = list(read_collection(workspace.features).roots)
-    if not roots:
-        raise NotFoundError("no folder has been extracted yet", "hcq update FOLDER --watch")
-    return roots

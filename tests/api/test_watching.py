@@ -94,3 +94,9 @@ def test_a_video_that_is_copied_in_is_extracted_and_an_interrupt_ends_the_comman
             assert running.wait(20) == 130
         finally:
             running.kill()
+
+
+def test_a_store_of_an_earlier_version_tells_its_folders_by_its_ids(workspace):
+    """They are not on this machine; that they are known is what counts."""
+    with pytest.raises(NotFoundError, match="no folder to watch"):
+        next(hcq.watch(workspace))
