@@ -103,8 +103,9 @@ def remove_from_index(
     from hcq_cli.search.query import locate
 
     opened = Index.open(index or workspace.index)
-    found = {id: opened.name(rows[0])[1] for id, rows in (locate(opened, name) for name in ids) if rows}
-    unknown = [name for name in dict.fromkeys(ids) if not locate(opened, name)[1]]
+    located = {name: locate(opened, name) for name in dict.fromkeys(ids)}
+    found = {id: opened.name(rows[0])[1] for id, rows in located.values() if rows}
+    unknown = [name for name, (_, rows) in located.items() if not rows]
     change = replace(remove(opened.path, found), unknown=tuple(unknown))
     if index is None and opened.header.kind == "videos":
         _note_removed(workspace, {video_of(id): path for id, path in found.items()})
