@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
 from hcq_cli.api.extraction import extract
 from hcq_cli.api.fitting import CODE_BYTES, FitResult, fit
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.updating import Updated, update
+from hcq_cli.api.updating import Updated, update, update_codes
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
@@ -88,15 +88,16 @@ def make_searchable(
         if made_of["concepts"]:
             find_text_encoder(made_of["text_encoder"], option="--text-encoder ", otherwise="--text-encoder minilm")
     how: dict[str, Any] = {"workers": workers, "device": device, "progress": progress}
+    weights: Mapping[str, float] = {}
     if there is None or not stays:
         report = extract(workspace, [folder], experts=asks, **how)
-        fitted = fit(workspace, **made_of, progress=progress)
-        return Prepared(replace(update(workspace, [folder], **how), extracted=report), fitted)
-    done = update(workspace, [folder], **how)
-    if made_of == there.made_of and not _outgrown(there, done.extracted.videos, progress):
-        return Prepared(done, None)
-    fitted = fit(workspace, **made_of, usual_weights=there.weights, progress=progress)
-    return Prepared(replace(update(workspace, [folder], **how), extracted=done.extracted), fitted)
+    else:
+        done = update(workspace, [folder], **how)
+        report, weights = done.extracted, there.weights
+        if made_of == there.made_of and not _outgrown(there, report.videos, progress):
+            return Prepared(done, None)
+    fitted = fit(workspace, **made_of, usual_weights=weights, progress=progress)
+    return Prepared(update_codes(workspace, report, progress=progress), fitted)
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,26 @@ def update(
         progress=progress,
         **settings,
     )
+    return update_codes(workspace, report, segment_s=segment_s, progress=progress)
+
+
+def update_codes(
+    workspace: Workspace, extracted: ExtractReport, *, segment_s: float | None = None, progress: Progress = SILENT
+) -> Updated:
+    """Bring codes and index up to date with the features as they are now: the rest of `update` after an extraction.
+
+    Args:
+        workspace: whose collection it is.
+        extracted: report of that extraction.
+        segment_s, progress: as `update` takes them.
+
+    Raises:
+        HcqError: as `encode` and `build_index`.
+    """
     codes, encoded = _bring_codes(workspace, segment_s, progress)
     if codes is None:
-        return Updated(report, None, None, TRAIN)
-    return Updated(report, encoded, _bring_index(workspace, codes, progress))
+        return Updated(extracted, None, None, TRAIN)
+    return Updated(extracted, encoded, _bring_index(workspace, codes, progress))
 
 
 def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
