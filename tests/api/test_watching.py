@@ -96,7 +96,12 @@ def test_a_video_that_is_copied_in_is_extracted_and_an_interrupt_ends_the_comman
             running.kill()
 
 
-def test_a_store_of_an_earlier_version_tells_its_folders_by_its_ids(workspace):
-    """They are not on this machine; that they are known is what counts."""
-    with pytest.raises(NotFoundError, match="no folder to watch"):
-        next(hcq.watch(workspace))
+def test_a_store_of_an_earlier_version_tells_its_folders_by_its_ids(clips, tmp_path, monkeypatch):
+    (tmp_path / "videos" / "day").mkdir(parents=True)
+    shutil.copy(clips / "clip0.mp4", tmp_path / "videos" / "day")
+    workspace = hcq.Workspace(tmp_path / ".hcq")
+    hcq.extract(workspace, [tmp_path / "videos"], experts="audio", workers=1)
+    shutil.rmtree(workspace.features / "collection")
+    watched = []
+    monkeypatch.setattr(watching, "changes", lambda folders, ignore, stop: watched.extend(folders) or iter(()))
+    assert list(hcq.watch(workspace)) == [] and watched == [str(tmp_path / "videos")]
