@@ -80,13 +80,13 @@ class DecordMedia:
         self.has_picture = self._sound is None or self._sound.has_picture
         self.has_sound = self._sound is not None and self._sound.has_sound
         self.duration_s = self._sound.duration_s if self._sound is not None else None
-        odd = self._oddities(path) if see and self._sound is not None and self.has_picture else []
         self._frames: Any = None
         self._aspect: Any = None
         self._shown: list[tuple[float, float]] = []
         if self._sound is not None and self._sound.container.format.name in LOST_IN:
             self.close()
             raise CannotOpenError(f"decord loses frames of {self._sound.container.format.long_name}")
+        odd = self._oddities(path) if see and self._sound is not None and self.has_picture else []
         if odd:
             self.close()
             raise CannotOpenError(f"decord does not know {', '.join(odd)}")
