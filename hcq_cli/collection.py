@@ -100,10 +100,7 @@ class Roots:
 
     def __init__(self, folders: Iterable[str] = ()) -> None:
         self.folders = list(dict.fromkeys(folders))
-        # The innermost first: a root below another was there before it, and ids once given stay.
-        self._innermost = sorted(
-            ((os.path.realpath(root), root) for root in self.folders), key=lambda pair: -len(pair[0])
-        )
+        self._innermost = _innermost_first((os.path.realpath(root), root) for root in self.folders)
 
     def place(self, folder: str, real: str) -> tuple[str, str] | None:
         """Where a folder lies in the collection.
@@ -126,8 +123,19 @@ class Roots:
 
     def with_folder(self, folder: str) -> Roots:
         """These roots and `folder`, an absolute one, if it lies in none of them."""
-        known = self.place(folder, os.path.realpath(folder)) is not None
-        return self if known else Roots([*self.folders, folder])
+        real = os.path.realpath(folder)
+        if self.place(folder, real) is not None:
+            return self
+        # Not anew from all folders: a thousand may be named, and where each really lies is asked of the disk.
+        more = Roots()
+        more.folders = [*self.folders, folder]
+        more._innermost = _innermost_first([*self._innermost, (real, folder)])
+        return more
+
+
+def _innermost_first(roots: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Roots, each behind where it really lies: one below another was there before it, and ids once given stay."""
+    return sorted(roots, key=lambda pair: -len(pair[0]))
 
 
 def _below(path: str, folder: str) -> str | None:

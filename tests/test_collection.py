@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -70,3 +71,13 @@ def test_a_place_is_named_through_its_innermost_root(tmp_path: Path) -> None:
         expected = None if place is None else (str(tmp_path / place[0]), place[1])
         assert roots.place(str(path), str(path.resolve())) == expected, name
     assert Roots(["/"]).place("/a/b", "/a/b") == ("/a/b", "a/b")
+
+
+def test_of_many_folders_each_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, asked = os.path.realpath, list[str]()
+    monkeypatch.setattr(os.path, "realpath", lambda path: asked.append(path) or resolve(path))
+    roots = Roots()
+    for at in range(20):
+        roots = roots.with_folder(f"{tmp_path}/{at}")
+    assert asked == roots.folders and len(asked) == 20
+    assert roots.place(f"{tmp_path}/7/x", f"{tmp_path}/7/x") == (f"{tmp_path}/7/x", "x")
