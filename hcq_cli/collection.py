@@ -114,10 +114,10 @@ class Roots:
         """
         # By where it really lies, so that a link to a place in the collection is that place.
         for real_root, root in self._innermost:
-            if (below := _below(real, real_root)) is not None:
+            if (below := path_below(real, real_root)) is not None:
                 return f"{root.rstrip('/')}/{below}" if below else root, below
         for _, root in self._innermost:
-            if (below := _below(folder, root)) is not None:
+            if (below := path_below(folder, root)) is not None:
                 return folder, below
         return None
 
@@ -138,7 +138,7 @@ def _innermost_first(roots: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted(roots, key=lambda pair: -len(pair[0]))
 
 
-def _below(path: str, folder: str) -> str | None:
+def path_below(path: str, folder: str) -> str | None:
     """`path` relative to `folder`; None if it does not lie there. Both are absolute and normal."""
     if path == folder:
         return ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hcq_cli.collection import path_below
 from hcq_cli.features.store import FeatureStore
 
 
@@ -57,9 +58,9 @@ def find_vanished(
         if id in seen or id in second_ids or id in found.renamed:
             continue
         path = store.catalog.facts(row).path
-        searched = next((folder for folder in folders if _is_below(path, folder)), None)
+        searched = next((folder for folder in folders if path_below(path, folder) is not None), None)
         unlisted = folders[searched] if searched is not None else [path]
-        if not any(_is_below(path, folder) for folder in unlisted) and _is_deleted(path):
+        if all(path_below(path, folder) is None for folder in unlisted) and _is_deleted(path):
             found.deleted.append(id)
     return found
 
@@ -88,7 +89,3 @@ def _is_deleted(path: str) -> bool:
         if place.is_dir():
             return True
     return False  # a link that leads nowhere, a folder without permission
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
