@@ -300,17 +300,14 @@ class ExtractionPlan:
 def roots_of(store: FeatureStore) -> list[str]:
     """The folders that ids with folders in them count from: those extracted, as far as a store of an earlier
     hcq, which does not note them, tells."""
-    names = ((id, store.catalog.facts(row).path) for row, id in enumerate(store.ids) if "/" in id)
-    return list(dict.fromkeys(path.removesuffix(f"/{id}") for id, path in names if path.endswith(f"/{id}")))
+    known = (store.catalog.facts(row) for row, id in enumerate(store.ids) if "/" in id)
+    return list(dict.fromkeys(root_of(facts) for facts in known if facts.path.endswith(f"/{facts.id}")))
 
 
 def root_of(facts: VideoFacts) -> str:
     """The folder that the id of a video of the store counts from."""
-    return (
-        facts.path.removesuffix(f"/{facts.id}")
-        if facts.path.endswith(f"/{facts.id}")
-        else str(Path(facts.path).parent)
-    )
+    root = facts.path.removesuffix(f"/{facts.id}")
+    return root if root != facts.path else str(Path(facts.path).parent)
 
 
 @dataclass
