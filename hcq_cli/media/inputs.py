@@ -25,7 +25,7 @@ from hcq_cli.media.sniffing import is_moving_gif, is_text, is_video, read_head
 
 SUFFIXES = frozenset(
     {".3g2", ".3gp", ".3gpp", ".amv", ".asf", ".avi", ".avs2", ".divx", ".dv", ".dvr-ms", ".evo"}
-    | {".f4v", ".flv", ".gxf", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".m1v", ".m2t", ".m2ts"}
+    | {".f4v", ".flv", ".gxf", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".lrf", ".lrv", ".m1v", ".m2t", ".m2ts"}
     | {".m2v", ".m4v", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mov", ".mp2v", ".mp4", ".mpe", ".mpeg"}
     | {".mpeg4", ".mpg", ".mpv", ".mxf", ".nsv", ".nut", ".ogm", ".ogv", ".ogx", ".qt", ".rm", ".rmvb"}
     | {".tod", ".tp", ".trp", ".ts", ".mts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
@@ -298,7 +298,7 @@ class _Search:
     def _is_input(self, entry: os.DirEntry[str]) -> bool:
         """Whether a file in a folder is to be extracted; if not, and it looks like a video, that is noted."""
         suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix in SUFFIXES or suffix in SHARED_SUFFIXES or suffix in (".lrv", ".lrf"):
+        if suffix in SUFFIXES or suffix in SHARED_SUFFIXES:
             if self._left_out(entry, LEFT_OUT_FILES):
                 return False
             told_by = SHARED_SUFFIXES.get(suffix)
