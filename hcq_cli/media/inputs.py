@@ -158,18 +158,20 @@ def find_inputs(
     Raises:
         NotFoundError: there is nothing at all.
     """
-    names, search = list(names), _Search(Roots(roots), everything, tuple(each.rstrip("/") for each in exclude))
+    names, listed = list(names), list(listed)
+    search = _Search(Roots(roots), everything, tuple(each.rstrip("/") for each in exclude))
     for name in names:
         search.find(name)
     named = frozenset(item.video.path for item in search.found if item.named)
-    for name in (every_name := [*names, *listed])[len(names) :]:
+    for name in listed:
         search.find(name)
     unusable = list(dict.fromkeys(search.unusable))
     # A file that exists and cannot be read is a failure of that file; what is not there at all is the caller's error.
     if not search.found and not any(os.path.lexists(item.path) and not os.path.isdir(item.path) for item in unusable):
         told = "; ".join(f"{item.path}: {item.error}" for item in unusable[:3])
         raise NotFoundError(
-            told if every_name else "the list of videos is empty", "give a folder of videos, a file, or --from LIST"
+            told if names or listed else "the list of videos is empty",
+            "give a folder of videos, a file, or --from LIST",
         )
     return Inputs(
         _distinct(search.found),
@@ -202,7 +204,7 @@ class _Search:
         exclude: patterns of what is left out of folders.
     """
 
-    def __init__(self, roots: Roots, everything: bool, exclude: tuple[str, ...] = ()) -> None:
+    def __init__(self, roots: Roots, everything: bool, exclude: tuple[str, ...]) -> None:
         self.roots, self.everything, self.exclude = roots, everything, exclude
         self.found: list[_Found] = []
         self.unusable: list[FailedFile] = []
@@ -315,8 +317,8 @@ class _Search:
         self.passed_over.append(PassedOver(entry.path, EXCLUDED))
         return True
 
-    def _left_out(self, entry: os.DirEntry[str], patterns: Sequence[str]) -> bool:
-        if self.everything or not _pattern(tuple(patterns)).match(entry.name.lower()):
+    def _left_out(self, entry: os.DirEntry[str], patterns: tuple[str, ...]) -> bool:
+        if self.everything or not _pattern(patterns).match(entry.name.lower()):
             return False
         self.passed_over.append(PassedOver(entry.path, "trash, a preview or a system's own copy"))
         return True
