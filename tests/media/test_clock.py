@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from decoded_clips import decoder
+from decoded_clips import clips_of, decoder
 from sample_videos import film, numbered, read_number
 
 from experts.base import Clip, Sampling, State, Tokens
@@ -196,16 +196,6 @@ def test_sound_whose_clock_stands_still_is_not_laid_over_itself(tmp_path: Path) 
             for packet in voice.encode(frame):
                 packet.pts = packet.dts = frame.pts
                 container.mux(packet)
-    heard: list[np.ndarray] = []
-
-    class Ear(Witness):
-        sampling = Sampling(None, audio_hz=16_000)
-
-        def extract(self, clip: Clip) -> Tokens:
-            heard.append(clip.sound(16_000).samples)
-            return Tokens.none(1, State.NOTHING_FOUND)
-
-    extract_video(str(path), [Ear()], decoder("pyav"))
-    samples = np.concatenate(heard)
+    samples = np.concatenate([clip.sound(16_000).samples for clip in clips_of(path, Sampling(None, audio_hz=16_000))])
     assert len(samples) == 48_000
     np.testing.assert_allclose(samples[::1600], np.arange(30) / 30, atol=0.01)
