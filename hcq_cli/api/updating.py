@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from hcq_cli.model.encoding import EncodeResult
     from hcq_cli.search.index_writer import IndexChange
 
-TRAIN = "hcq train --captions captions.jsonl"
-"""What a collection without a model needs next."""
-
 
 @dataclass(frozen=True)
 class Updated:
@@ -108,7 +105,7 @@ def update_codes(
     """
     codes, encoded = _bring_codes(workspace, segment_s, progress)
     if codes is None:
-        return Updated(extracted, None, None, TRAIN)
+        return Updated(extracted, None, None, workspace.step_towards(workspace.model))
     return Updated(extracted, encoded, _bring_index(workspace, codes, progress))
 
 

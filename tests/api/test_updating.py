@@ -188,6 +188,8 @@ def test_without_a_model_features_are_brought_and_what_is_next_is_said(life: Lif
     done = life.update("in")
     assert (done.extracted.new, done.encoded, done.indexed) == (1, None, None)
     assert done.next.startswith("hcq train")
+    (life.workspace.model / "resume").mkdir(parents=True)  # of a training that was interrupted
+    assert life.update().next == "hcq train --resume"
 
 
 def test_folders_that_are_away(life: Life, tmp_path: Path, told) -> None:
