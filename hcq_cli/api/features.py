@@ -45,15 +45,17 @@ def find_video(store: FeatureStore, name: str) -> int:
     row = store.row(name)
     if row is not None:
         return row
-    ids = PackedStrings.of(list(store.ids))
     at_path = store.catalog.rows_at_path(os.path.normpath(Path(name).absolute()))
-    called = [store.ids[row] for row in at_path] or ids_meant(lambda: [ids], name, lambda id: _path(store, id))
+    called = [store.ids[row] for row in at_path]
+    if not called:
+        ids = PackedStrings.of(list(store.ids))  # of all videos: read only where the index of paths does not help
+        called = ids_meant(lambda: [ids], name, lambda id: _path(store, id))
+        if not called:
+            near = did_you_mean(similar_ids([ids], name))
+            raise NotFoundError(f"{store.folder}: has no video {name!r}{near}", f"hcq extract {shlex.quote(name)}")
     if len(called) == 1 and (row := store.row(called[0])) is not None:
         return row
-    if called:
-        raise UsageError(several_meant(name, called), "give the whole id")
-    near = did_you_mean(similar_ids([ids], name))
-    raise NotFoundError(f"{store.folder}: has no video {name!r}{near}", f"hcq extract {shlex.quote(name)}")
+    raise UsageError(several_meant(name, called), "give the whole id")
 
 
 def _path(store: FeatureStore, id: str) -> str:
