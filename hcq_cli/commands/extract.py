@@ -239,6 +239,12 @@ def print_extraction(console: Console, report: ExtractReport, store: Path | None
     )
 
 
+def counted_changes(report: ExtractReport) -> dict[str, int]:
+    """How many videos are new, changed, renamed and gone since the last extraction."""
+    counts = {"new": report.new, "changed": report.changed, "renamed": len(report.vanished.renamed)}
+    return {**counts, "gone": len(report.vanished.deleted)}
+
+
 def _print_vanished(console: Console, report: ExtractReport) -> None:
     vanished = report.vanished
     if vanished.renamed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.extract import Device, Workers, extraction_document
+from hcq_cli.commands.extract import Device, Workers, counted_changes, extraction_document
 from hcq_cli.commands.fit import Duals, Preset, Sources, listed_sources
 from hcq_cli.commands.query import All, Hits, MinConfidence, answer_document, print_answer, sure_enough
 from hcq_cli.commands.shared import VERBS, Session, command
@@ -92,8 +92,7 @@ def _document(session: Session, done: Prepared, answer: dict[str, Any]) -> dict[
 
 def _print(session: Session, done: Prepared, searcher: Any, answer: Any, everything: bool) -> None:
     report = done.updated.extracted
-    counts = {"new": report.new, "changed": report.changed, "renamed": len(report.vanished.renamed)}
-    counts["gone"] = len(report.vanished.deleted)
+    counts = counted_changes(report)
     if any(counts.values()):
         session.console.note(" · ".join(f"{count:,} {name}" for name, count in counts.items()))
     for failed in report.failed:

@@ -15,6 +15,7 @@ from hcq_cli.commands.extract import (
     RetryFailed,
     Timeout,
     Workers,
+    counted_changes,
     extraction_document,
     print_extraction,
 )
@@ -102,9 +103,7 @@ def _show(session: Session, done: Updated) -> None:
 def _print(session: Session, done: Updated) -> None:
     console, report = session.console, done.extracted
     print_extraction(console, report, session.workspace.features)
-    counts = {"new": report.new, "changed": report.changed, "renamed": len(report.vanished.renamed)}
-    counts["gone"] = len(report.vanished.deleted)
-    console.text(" · ".join(f"{count:,} {name}" for name, count in counts.items()))
+    console.text(" · ".join(f"{count:,} {name}" for name, count in counted_changes(report).items()))
     if done.next:
         console.note(f"next: {with_choice(done.next)}; then hcq update")
         return
