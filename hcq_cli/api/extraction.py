@@ -83,7 +83,9 @@ def extract(
     """
     from hcq_cli.extraction.extract import extract as run
 
-    names, inputs, options = _request(workspace, (paths, listed, everything, exclude), experts, preset, settings)
+    names, inputs, options = _request(
+        workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
+    )
     begun = time.monotonic()
     with progress.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as bar:
         before = 0
@@ -111,7 +113,9 @@ def plan_extraction(
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
     from hcq_cli.extraction.plan import plan
 
-    names, inputs, options = _request(workspace, (paths, listed, everything, exclude), experts, preset, settings)
+    names, inputs, options = _request(
+        workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
+    )
     return plan(inputs, names, options)
 
 
@@ -166,10 +170,14 @@ def known_roots(store: Path) -> tuple[str, ...]:
 
 def _request(
     workspace: Workspace,
-    wanted: tuple[Iterable[str | PathLike[str]], Iterable[str | PathLike[str]], bool, Sequence[str]],
+    paths: Iterable[str | PathLike[str]],
     experts: str | Sequence[str] | None,
     preset: str,
     settings: ExtractionSettings,
+    *,
+    listed: Iterable[str | PathLike[str]],
+    everything: bool,
+    exclude: Sequence[str],
 ) -> tuple[list[str], Inputs, ExtractionOptions]:
     """What was asked for, checked: experts, videos, and how."""
     from hcq_cli.extraction.options import ExtractionOptions
@@ -177,7 +185,6 @@ def _request(
 
     names = expert_names(experts, preset)
     how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
-    paths, listed, everything, exclude = wanted
     inputs = find_inputs(
         [fspath(path) for path in paths],
         known_roots(how["store"]),
