@@ -82,8 +82,8 @@ def interpret(row: dict[str, Any], line: int, prefix: str = "") -> CaptionRow | 
     if caption_key is None:
         return Problem(line, f'{prefix}no "caption" for {video!r}')
     captions = row[caption_key]
-    if not isinstance(captions, list):
-        captions = [captions] if isinstance(captions, str) or caption_key != "captions" else captions
+    if isinstance(captions, str) or (caption_key != "captions" and not isinstance(captions, list)):
+        captions = [captions]
     if not isinstance(captions, list) or not captions:
         return Problem(line, f'{prefix}"{caption_key}" must be a list of sentences, not {shown(captions)}')
     wrong = [caption for caption in captions if not isinstance(caption, str)]
