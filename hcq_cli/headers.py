@@ -13,7 +13,7 @@ expects as a frozen dataclass, and `decode` gives that, or a DamagedError that n
 
     entry = decode(ShardEntry, text, path, "hcq features verify --mend")
 
-Annotations understood: bool, int (of 64 bits), float (finite; whole numbers too), str, None, Any, Literal, `X | Y`,
+Annotations understood: bool, int (of 64 bits), float (finite; whole numbers too), str, Any, Literal, `X | None`,
 list[X], tuple[X, ...], tuple[X, Y], NamedTuples (written as lists), dict[str, X], dataclasses, and
 Annotated[X, check]: `check` takes a value of type X, and returns what stands for it or raises ValueError. What only
 fields together can say (a section lies inside the file) is said in `__post_init__`, with a ValueError.
@@ -141,9 +141,8 @@ def _reader(kind: Any) -> Reader:
         return read
     if origin is Literal:
         return partial(_one_of, arguments)
-    if origin in (Union, UnionType):
-        others = [_reader(each) for each in arguments if each is not NoneType]
-        return partial(_first_that_fits, NoneType in arguments, others)
+    if origin in (Union, UnionType) and len(arguments) == 2 and arguments[1] is NoneType:
+        return partial(_or_none, _reader(arguments[0]))
     if origin is list:
         return partial(_list, _reader(arguments[0]))
     if origin is tuple and arguments[-1] is ...:
@@ -184,19 +183,8 @@ def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
     return value
 
 
-def _first_that_fits(none: bool, readers: list[Reader], value: Any) -> Any:
-    if value is None and none:
-        return None
-    if len(readers) == 1:
-        return readers[0](value)
-    reasons = []
-    for read in readers:
-        try:
-            return read(value)
-        except ValueError as error:
-            reasons.append(error)
-    # The reason that went deepest is of the kind that was meant.
-    raise max(reasons, key=lambda error: len(str(error).partition(": ")[0]))
+def _or_none(read: Reader, value: Any) -> Any:
+    return None if value is None else read(value)
 
 
 def _list(read: Reader, value: Any) -> list[Any]:
