@@ -316,11 +316,47 @@ def _umask() -> int:
 
 
 @contextmanager
-def atomic_open(path: Path, *, durable: bool = True, exclusive: bool = False) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` for writing bytes; the arguments are those of `atomic_path`."""
+def atomic_open(
+    path: Path, *, durable: bool = True, exclusive: bool = False, unlocked: bool = False
+) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` for writing bytes.
+
+    Args:
+        path, durable, exclusive: as for `atomic_path`.
+        unlocked: whether there need be no writer lock: what killed writers of `path` left is then deleted here,
+            because no `remove_leftovers` does it, and what living ones are writing is left alone.
+    """
+    if unlocked:
+        _remove_abandoned(path)
     with atomic_path(path, durable=durable, exclusive=exclusive) as temporary, temporary.open("wb") as out:
+        if unlocked:
+            _hold(out)
         yield out
         out.flush()
+
+
+def _hold(file: IO[bytes]) -> None:
+    """Mark a temporary file as one that is being written, until it is closed: `_remove_abandoned` leaves it alone."""
+    import fcntl
+
+    with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete temporary files of `path` that killed writers left, for files that are written without a writer lock."""
+    import fcntl
+
+    begin = f".{path.name[:20]}."
+    if not path.parent.is_dir():
+        return
+    for name in os.listdir(path.parent):
+        left = path.parent / name
+        if not (name.startswith(begin) and name.endswith(".tmp")):
+            continue
+        with suppress(OSError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer is alive
+            left.unlink()
 
 
 def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
@@ -501,30 +537,6 @@ def writer_lock(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def hold(file: IO[bytes]) -> None:
-    """Mark a temporary file as one that is being written, until it is closed: `remove_abandoned` leaves it alone."""
-    import fcntl
-
-    with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def remove_abandoned(path: Path) -> None:
-    """Delete temporary files of `path` that killed writers left, for files that are written without a writer lock."""
-    import fcntl
-
-    begin = f".{path.name[:20]}."
-    if not path.parent.is_dir():
-        return
-    for name in os.listdir(path.parent):
-        left = path.parent / name
-        if not (name.startswith(begin) and name.endswith(".tmp")):
-            continue
-        with suppress(OSError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer is alive
-            left.unlink()
 
 
 def remove_leftovers(folder: Path) -> int:

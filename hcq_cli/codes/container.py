@@ -33,7 +33,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
-from hcq_cli.files import atomic_path, hold, open_regular, remove_abandoned
+from hcq_cli.files import atomic_open, open_regular
 from hcq_cli.headers import Count, decode
 
 MAGIC = b"\x89HCQ\r\n\x1a\n"
@@ -162,11 +162,8 @@ class ContainerWriter:
         self._in_place: tuple[str, SectionWriter] | None = None
 
     def __enter__(self) -> ContainerWriter:
-        remove_abandoned(self.path)
         with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
-            self._out = stack.enter_context(temporary.open("wb"))
-            hold(self._out)
+            self._out = stack.enter_context(atomic_open(self.path, unlocked=True))
             # Place for the prelude. Until it is written last of all, this is no hcq file, whatever interrupts us.
             self._out.write(b"\0" * FIRST_SECTION)
             self._stack = stack.pop_all()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.records import STATES
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.files import atomic_path, hold, remove_abandoned
+from hcq_cli.files import atomic_open
 
 VIDEOS_AT_ONCE, BYTES_AT_ONCE = 256, 1 << 26
 """The most that is held in memory (but for a single video that is larger)."""
@@ -73,9 +73,7 @@ def export(
     missing = [name for name in names if name not in store.experts]
     if missing:
         raise UsageError(f"{store.folder}: has no expert {missing[0]!r}, only {', '.join(store.experts)}")
-    remove_abandoned(path)
-    with atomic_path(path) as temporary, temporary.open("wb") as out:
-        hold(out)
+    with atomic_open(path, unlocked=True) as out:
         tokens = writers[path.suffix.lower()](store, out, names, observer)
     return FeatureExport(path, len(store), path.stat().st_size, tokens)
 
