@@ -114,7 +114,9 @@ def fit(
         _learn_rarity(network, store, rows, done)
         sentences = _read(network, caption_encoder, generic_sentences())
         _balance(network, sentences)
-        found = torch.cat([network.found(batch) for batch in _batches(network, store, rows, done)])
+        found = torch.cat(
+            [network.found(batch) for batch in _batches(network, store, rows, list(network.config.experts), done)]
+        )
         asked = _learn_spaces(network, found, sentences, towers)
         network.centre.copy_(found.mean(0))
         vectors = (found - network.centre)[:, None]
@@ -186,11 +188,11 @@ def _name_classes(network: FittedEncoder, caption_encoder: CaptionEncoder, sourc
 
 
 def _batches(
-    network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: OnVideos
+    network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], experts: Sequence[str], done: OnVideos
 ) -> Iterator[VideoTensors]:
     config = network.config
     for at in in_order(len(rows), VIDEOS_AT_ONCE):
-        batch = collate(store.read(rows[at], list(config.experts)), config.video.max_tokens)
+        batch = collate(store.read(rows[at], experts), config.video.max_tokens)
         yield video_tensors(batch, config, torch.device("cpu"))
         done(len(at))
 
@@ -198,8 +200,11 @@ def _batches(
 def _learn_rarity(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], done: OnVideos) -> None:
     """What a whole collection shows tells its videos apart by little: such classes count less."""
     sums = {name: torch.zeros(part.rarity.shape, dtype=torch.float64) for name, part in network.parts().items()}
+    if not sums:
+        done(len(rows))  # without classifiers there is nothing to learn, and nothing to read
+        return
     counts = dict.fromkeys(sums, 0)
-    for batch in _batches(network, store, rows, done):
+    for batch in _batches(network, store, rows, list(sums), done):
         for name, concepts in network.parts().items():
             sums[name] += concepts.seen(batch.features[name], batch.mask[name]).sum(0)
             counts[name] += int(batch.mask[name].any(1).sum())
