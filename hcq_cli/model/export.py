@@ -175,11 +175,8 @@ def _tower_graph(model: Model, name: str, precision: str) -> Any:
     network = onnx.load_model_from_string(tower.section("graph"))
     load_external_data_for_model(network, str(tower.source.parent))
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, silence():
-        whole = Path(folder, "whole.onnx")
-        onnx.save(network, whole, save_as_external_data=True, location="whole.data")  # it may be over 2 GB
         if precision == "int8":
-            whole = _smaller(whole)
-        network = onnx.load(whole)
+            network = onnx.load(_smaller(_saved(network, Path(folder, "whole.onnx"))))
         # A linear map is what it does to the unit vectors. It comes last, and in float32 always.
         units = np.eye(tower.header.width, dtype=np.float32)
         turn = model.search_vectors(model.tower_levels(name, units[:, None]))
@@ -192,9 +189,15 @@ def _tower_graph(model: Model, name: str, precision: str) -> Any:
         body.node.append(helper.make_node("Reshape", ["turned", "levels_shape"], ["levels"]))
         body.output[0].type.tensor_type.shape.dim[1].dim_value = turn.shape[1]
         body.output[0].type.tensor_type.shape.dim[2].dim_value = turn.shape[2]
-        whole = Path(folder, "turned.onnx")
-        onnx.save(network, whole, save_as_external_data=True, location="turned.data")
-        return _optimised(whole)
+        return _optimised(_saved(network, Path(folder, "turned.onnx")))
+
+
+def _saved(network: Any, path: Path) -> Path:
+    """Write an `onnx.ModelProto`, its numbers beside it, since it may be over 2 GB; returns `path`."""
+    import onnx
+
+    onnx.save(network, path, save_as_external_data=True, location=f"{path.stem}.data")
+    return path
 
 
 def _smaller(graph: Path) -> Path:
