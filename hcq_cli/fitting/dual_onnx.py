@@ -22,7 +22,6 @@ Letters: B texts, T tokens, dim the width of the joint space.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,11 +69,9 @@ def write_onnx_text(source: str, folder: Path, path: Path) -> DualText:
     reading, output = _reading(graph, tokenizer, rules), _output(graph, rules, folder)
     exact = _called_directly(folder / TEXT_FILE, reading, output)
     parts = [*sorted(folder.glob("text.*")), folder / TOKENIZER_FILE]
-    with tempfile.TemporaryDirectory(prefix="hcq-export-") as place, silence():
-        whole = Path(place, "whole.onnx")
-        _join(graph, output, exact.shape[-1])
-        onnx.save(graph, whole, save_as_external_data=True, location="whole.data")  # it may be over 2 GB
-        deviation = write_checked(whole, reading, path, f"sha256:{digest(parts)}", exact)
+    _join(graph, output, exact.shape[-1])
+    with silence():
+        deviation = write_checked(graph, reading, path, f"sha256:{digest(parts)}", exact)
     scale = rules.get("logit_scale")
     return DualText(path, exact.shape[-1], scale and float(scale), float(rules.get("logit_bias", 0.0)), deviation)
 
@@ -118,7 +115,7 @@ def _reading(graph: Any, tokenizer: Any, rules: Mapping[str, Any]) -> Reading:
         pad_to=pad_to,
         pad_left=rules.get("pad_left", padding.get("direction") == "left") and bool(pad_to),
     )
-    return Reading(tokenizer, how, any(_role(given.name) == "mask" for given in inputs))
+    return Reading(tokenizer, how)
 
 
 def _output(graph: Any, rules: Mapping[str, Any], folder: Path) -> str:

@@ -79,12 +79,10 @@ class Reading:
     Args:
         tokenizer: of the tokenizers library.
         rules: how long texts are, and how they are padded.
-        masked: whether the network is given a mask.
     """
 
     tokenizer: Any
     rules: TextReading
-    masked: bool
 
     def inputs(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask, each [B, T]; texts of different lengths only where what pads comes last."""
@@ -98,7 +96,7 @@ class Reading:
 
 
 class _TextFeatures(nn.Module):
-    """Texts → [B, 1, dim], of length 1."""
+    """Texts → [B, 1, dim], of length 1; the network is given a mask if `masked`."""
 
     def __init__(self, network: Any, masked: bool) -> None:
         super().__init__()
@@ -121,10 +119,12 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
         WeightsError: it is no dual encoder, or its tokenizer cannot be read.
         HcqError: it cannot be exported.
     """
+    import onnx
+
     sense_of(found)
     network, tokenizer = load_model(found, "cpu"), _tokenizer(found)
-    reading = _reading(found, network, tokenizer)
-    features = _TextFeatures(network, reading.masked).eval()
+    features = _TextFeatures(network, "attention_mask" in tokenizer.model_input_names).eval()
+    reading = _reading(found, features, tokenizer)
     with torch.inference_mode():
         exact = np.concatenate([features(*reading.inputs([text])).numpy() for text in SAMPLE])
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as place, silence():
@@ -134,15 +134,15 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
         except Exception as error:  # whatever a tracer meets in a network that nobody here has seen
             raise HcqError(f"{source}: its text encoder cannot be exported ({first_line(error)})") from error
         scale, bias = _calibration(network)
-        deviation = write_checked(traced, reading, path, found.identity, exact)
+        deviation = write_checked(onnx.load(traced), reading, path, found.identity, exact)
     return DualText(path, exact.shape[-1], scale, bias, deviation)
 
 
-def write_checked(graph: Path, reading: Reading, path: Path, identity: str, exact: NDArray[np.float32]) -> float:
+def write_checked(graph: Any, reading: Reading, path: Path, identity: str, exact: NDArray[np.float32]) -> float:
     """Write the file of a text encoder, and see that it does what its network does.
 
     Args:
-        graph: ONNX; ids and mask → "levels" [B, 1, dim].
+        graph: an `onnx.ModelProto`, which is changed; ids and mask → "levels" [B, 1, dim].
         reading: how texts become its input.
         path: of the file.
         identity: of the network.
@@ -154,10 +154,8 @@ def write_checked(graph: Path, reading: Reading, path: Path, identity: str, exac
     Raises:
         HcqError: it is too large.
     """
-    import onnx
-
     # Not optimised: what is built into an index comes from here, and is then.
-    bodies, weights = packed([onnx.load(graph)], path.name)
+    bodies, weights = packed([graph], path.name)
     header = TextEncoderHeader(identity, 1, exact.shape[-1], (reading.rules,))
     write_text_encoder(path, header, [(reading.tokenizer.to_str(), bodies[0])], weights)
     written = ExportedTextEncoder(path)
@@ -191,17 +189,17 @@ def _tokenizer(found: Weights) -> Any:
     raise WeightsError(f"{found.source}: has no tokenizer that can be used{reason}", "add a tokenizer.json to it")
 
 
-def _reading(found: Weights, network: Any, tokenizer: Any) -> Reading:
+def _reading(found: Weights, features: _TextFeatures, tokenizer: Any) -> Reading:
     """How the network wants its texts, found out by trying."""
-    text_config = getattr(network.config, "text_config", network.config)
+    config = features.network.config
+    text_config = getattr(config, "text_config", config)
     longest = min(getattr(text_config, "max_position_embeddings", None) or LONGEST, tokenizer.model_max_length)
     backend = tokenizer.backend_tokenizer
     if found.model_type.startswith(SMALL_LETTERS):
         make_letters_small(backend, "siglip" in str(tokenizer_class(found)).lower() and "2" not in found.model_type)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     rules = TextReading(longest, pad_id, None, pad_left=tokenizer.padding_side == "left")
-    reading = Reading(backend, rules, "attention_mask" in tokenizer.model_input_names)
-    features = _TextFeatures(network, reading.masked)
+    reading = Reading(backend, rules)
     with torch.inference_mode():
         try:
             features(*reading.inputs(["a dog " * longest]))
