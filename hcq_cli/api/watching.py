@@ -12,6 +12,7 @@ from typing import Any
 from hcq_cli.api.extraction import known_roots
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update
+from hcq_cli.collection import path_below
 from hcq_cli.errors import LockedError, NotFoundError
 from hcq_cli.workspace import Workspace
 
@@ -88,7 +89,7 @@ def changes(folders: Iterable[str], *, ignore: Path, stop: threading.Event | Non
     own = str(ignore.absolute())
 
     def counts(change: watchfiles.Change, path: str) -> bool:
-        return path != own and not path.startswith(own + "/")
+        return path_below(path, own) is None
 
     yield None
     # What changed before the watch began is seen by looking once more as soon as it has begun.

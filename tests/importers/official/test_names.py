@@ -24,7 +24,6 @@ class Small(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_parameter("fine", None)
         self.video = nn.ModuleDict(
             {"transformer": nn.ModuleDict({"layers": nn.ModuleList([nn.ModuleDict({"qkv": nn.Linear(2, 6)})])})}
         )
