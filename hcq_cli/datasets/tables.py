@@ -25,8 +25,8 @@ FIELD_CHARACTERS = 1 << 17
 """As many characters as the csv module takes in a field."""
 
 
-def columns_of(header: str) -> tuple[str, dict[str, int]]:
-    """What separates the fields of a table, and where each column stands, by its name in lower case.
+def columns_of(header: str) -> tuple[str, list[str]]:
+    """What separates the fields of a table, and the names of its columns in lower case.
 
     Raises:
         csv.Error: the line is no header.
@@ -34,8 +34,7 @@ def columns_of(header: str) -> tuple[str, dict[str, int]]:
     # Counted, not sniffed: `csv.Sniffer` guesses from whole rows, and captions are full of commas.
     separator = max(SEPARATORS, key=header.count)
     names = next(csv.reader([header], delimiter=separator), [])
-    # Reversed, so that of two columns of a name the first counts.
-    return separator, {name.strip().lower(): at for at, name in reversed(list(enumerate(names)))}
+    return separator, [name.strip().lower() for name in names]
 
 
 def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
@@ -46,8 +45,10 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
         begin, header = 1, source.readline()
         while not header.strip():
             begin, header = begin + 1, source.readline()
-        separator, columns = columns_of(header)
-        width = len(next(csv.reader([header], delimiter=separator), []))
+        separator, names = columns_of(header)
+        width = len(names)
+        # Reversed, so that of two columns of a name the first counts.
+        columns = {name: at for at, name in reversed(list(enumerate(names)))}
         for line, cells in _TableLines(source, separator, width, begin).rows():
             if isinstance(cells, Problem):
                 yield cells
@@ -98,10 +99,14 @@ class _TableLines:
 
     def _without_quoting(self, line: str, cells: list[str] | None) -> list[str] | None:
         """A tab-separated line cut at its tabs, where that makes a row and the next line does not go on with this."""
-        cut = line.rstrip("\r\n").split("\t")
-        following = self._peek(0)
+        cut, following = self._cut(line), self._peek(0)
         apart = cells is not None or not following or following.count("\t") == self.width - 1
-        return cut if len(cut) == self.width and apart else cells
+        return cut if cut is not None and apart else cells
+
+    def _cut(self, line: str) -> list[str] | None:
+        """A line cut at every separator; None where that gives another number of fields than the header has."""
+        cut = line.rstrip("\r\n").split(self.separator)
+        return cut if len(cut) == self.width else None
 
     def _over_lines(self, line: str) -> list[str] | Problem:
         """The row that begins with `line` and goes on in the next lines; a problem costs `line` alone."""
@@ -116,7 +121,7 @@ class _TableLines:
                 for _ in range(taken + 1):
                     self.ahead.popleft()
                 return cells
-        if self.separator == "\t" and len(cut := line.rstrip("\r\n").split("\t")) == self.width:
+        if self.separator == "\t" and (cut := self._cut(line)) is not None:
             return cut
         message = "has a text whose quotation mark is not closed; where it belongs to the text, quote the text and "
         return Problem(self.line, message + 'double the mark: "a ""word"" in quotes"')
@@ -130,8 +135,8 @@ class _TableLines:
 
     def _looks_like_a_row(self, line: str, first: str) -> bool:
         """Whether a line has as many fields as the header, and a name in its first like that of the row `first`."""
-        cut = line.rstrip("\r\n").split(self.separator)
-        return len(cut) == self.width and _shape(cut[0]) == _shape(first.split(self.separator, 1)[0])
+        cut = self._cut(line)
+        return cut is not None and _shape(cut[0]) == _shape(first.split(self.separator, 1)[0])
 
 
 def _shape(name: str) -> str:
