@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from hcq_cli.api.extraction import extract
-from hcq_cli.api.fitting import CODE_BYTES, FitResult, fit
+from hcq_cli.api.fitting import CODE_BYTES, FitResult, asked_sources, fit
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update, update_codes
 from hcq_cli.errors import NotFoundError, UsageError
@@ -67,15 +67,10 @@ def make_searchable(
         LockedError: another process writes to the workspace.
         HcqError: as `extract`, `fit` and `update`.
     """
-    from hcq_cli.fitting.dual import preset_sources
-    from hcq_cli.fitting.sources import absolute, absolute_encoder, expert_asks
+    from hcq_cli.fitting.sources import absolute_encoder, expert_asks
     from hcq_cli.model.text_source import find_text_encoder
 
-    named, joint = preset_sources(preset)
-    sources = {
-        "concepts": [absolute(source) for source in [*concepts, *named]],
-        "dual": [absolute(source) for source in [*dual, *joint]],
-    }
+    sources = dict(zip(("concepts", "dual"), asked_sources(concepts, dual, preset), strict=True))
     given: dict[str, Any] = {} if text_encoder is None else {"text_encoder": absolute_encoder(text_encoder)}
     given |= {} if code_bytes is None else {"code_bytes": code_bytes}
     there = _model(workspace)

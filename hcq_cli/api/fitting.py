@@ -88,8 +88,7 @@ def fit(
         LockedError: another process writes the checkpoint.
     """
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.fitting.dual import preset_sources
-    from hcq_cli.fitting.sources import absolute, absolute_encoder, weights_of
+    from hcq_cli.fitting.sources import absolute_encoder, weights_of
     from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
     from hcq_cli.model.text_source import find_text_encoder
 
@@ -97,8 +96,7 @@ def fit(
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     store = FeatureStore.open(features or workspace.features)
-    named, seen_or_heard = preset_sources(preset)
-    concepts, dual = ([absolute(each) for each in both] for both in ([*concepts, *named], [*dual, *seen_or_heard]))
+    concepts, dual = asked_sources(concepts, dual, preset)
     text_encoder = absolute_encoder(text_encoder)
     sources, joint = _sources(store, concepts, dual, text_encoder)
     counted = weights_of([*sources, *joint], weights, usual_weights)
@@ -142,6 +140,19 @@ def fit(
         bytes_per_video=code_bytes,
         warnings=warnings,
     )
+
+
+def asked_sources(concepts: Sequence[str], dual: Sequence[str], preset: str | None) -> tuple[list[str], list[str]]:
+    """The classifiers and the dual encoders that are named, and a preset's, as they are called from any folder.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    from hcq_cli.fitting.dual import preset_sources
+    from hcq_cli.fitting.sources import absolute
+
+    named, joint = preset_sources(preset)
+    return [absolute(each) for each in (*concepts, *named)], [absolute(each) for each in (*dual, *joint)]
 
 
 def _sources(
