@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import pytest
 from in_process import run_here
 
 from hcq_cli.codes.codefile import open_codes
-
-KEPT = Path(__file__).parent.parent / "golden" / "workspace"
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(KEPT, tmp_path_factory.mktemp("kept") / "w"))
 
 
 def test_videos_and_segments_become_codes(kept: Path, tmp_path: Path) -> None:

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import pytest
 from in_process import run_here
-
-KEPT = Path(__file__).parent.parent / "golden" / "workspace"
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(shutil.copytree(KEPT, tmp_path_factory.mktemp("kept") / "w"))
 
 
 def test_codes_and_vectors_side_by_side(kept: Path) -> None:

@@ -67,10 +67,7 @@ def test_a_broken_package_is_a_warning_and_the_rest_is_listed(hcq, tmp_path):
     assert "warning: expert 'sorry' of package sorry" in outcome.err
 
 
-def test_an_expert_is_put_to_the_test_of_the_contract(hcq):
-    planted = {
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests" / "support" / "sample_plugins"), str(REPOSITORY)])
-    }
+def test_an_expert_is_put_to_the_test_of_the_contract(hcq, planted):
     assert "audio keeps every promise" in hcq("experts", "--check", "audio").out
     broken = hcq("experts", "--check", "fragile", "--json", env=planted, code=1).json
     assert broken["expert"] == "fragile" and not broken["kept"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,8 @@ from in_process import program, run_here
 
 from hcq_cli.commands.shared import SHARED, size_text
 
-KEPT = Path(__file__).parent.parent / "golden" / "workspace"
 
-
-def test_shared_options_stand_on_either_side_of_the_name(tmp_path: Path) -> None:
-    kept = shutil.copytree(KEPT, tmp_path / "w")
+def test_shared_options_stand_on_either_side_of_the_name(kept: Path, tmp_path: Path) -> None:
     behind = run_here("features", "info", "-w", kept, "--json").json
     assert run_here("-w", kept, "--json", "features", "info").json == behind
     assert run_here("features", "-w", tmp_path / "none", "info", "-w", kept, "--json").json == behind
