@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experts.neural.dual import onnx_folder
-from experts.neural.weights import RefusedError, WeightsError, locate
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
-from hcq_cli.fitting.sources import Source
+from experts.neural.weights import locate
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.fitting.sources import Source, weights_errors
 
 if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
@@ -34,7 +33,7 @@ def dual_source(store: FeatureStore, given: str) -> Source:
     """
     from experts.registry import load
 
-    with _errors():
+    with weights_errors():
         expert = load([f"dual={given}"])[0]
         weights = expert.weights
     # By its weights, under whatever name: `appearance=CLIP` and `audio=CLAP` write the same vectors.
@@ -72,7 +71,7 @@ def write_text_encoders(sources: Sequence[Source], folder: Path) -> list[DualTex
 
     found = []
     for source in sources:
-        with _errors():
+        with weights_errors():
             text = write_dual_text(source.given, folder / tower_file(source.expert))
         if text.width != source.info.dim:
             widths = f"vectors of width {text.width}, what it sees or hears of {source.info.dim}"
@@ -98,14 +97,3 @@ def write_dual_text(given: str, path: Path) -> DualText:
     if folder := onnx_folder(given):
         return write_onnx_text(given, folder, path)
     return write_network_text(given, locate(given), path)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """What is wrong with weights as hcq's own errors."""
-    try:
-        yield
-    except RefusedError as error:
-        raise DamagedError(str(error), error.hint) from error
-    except WeightsError as error:
-        raise NotFoundError(str(error), error.hint) from error

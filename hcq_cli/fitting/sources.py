@@ -4,7 +4,8 @@ called; the words that were said and shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experts.neural.weights import RefusedError, Weights, WeightsError, locate, onnx_file
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from experts.neural.weights import Weights
     from hcq_cli.features.records import ExpertInfo
     from hcq_cli.features.store import FeatureStore
 
@@ -62,11 +63,16 @@ def classifier(store: FeatureStore, source: str) -> Source:
         NotFoundError: there is no such file, its classes have no names, or it has not looked at the videos; the hint
             says what to run.
     """
-    from experts.neural.weights import RefusedError, WeightsError, locate, onnx_file
-
-    try:
+    with weights_errors():
         path = onnx_file(source)
         return _of_graph(store, source, path) if path else _of_network(store, source, locate(source))
+
+
+@contextmanager
+def weights_errors() -> Iterator[None]:
+    """What is wrong with weights as hcq's own errors."""
+    try:
+        yield
     except RefusedError as error:
         raise DamagedError(str(error), error.hint) from error
     except WeightsError as error:
@@ -138,24 +144,19 @@ def expert_asks(concepts: Sequence[str], dual: Sequence[str]) -> list[str]:
     """
     from experts.neural.classes import class_names, expert_of
     from experts.neural.hub_classes import expert_of_hub, hub_class_names
-    from experts.neural.weights import RefusedError, WeightsError, locate, onnx_file
     from experts.registry import load
 
     asks: list[str] = []
-    try:
+    with weights_errors():
         for source in concepts:
-            path = onnx_file(source)
-            ask = _ask(asks, expert_of(path) if path else expert_of_hub(locate(source)), source)
-            if path:
-                class_names(path, load([ask])[0].dim)
+            if path := onnx_file(source):
+                class_names(path, load([_ask(asks, expert_of(path), source)])[0].dim)
             else:
-                hub_class_names(locate(source))
+                weights = locate(source)
+                _ask(asks, expert_of_hub(weights), source)
+                hub_class_names(weights)
         for source in dual:
             load([_ask(asks, "dual", source)])
-    except RefusedError as error:
-        raise DamagedError(str(error), error.hint) from error
-    except WeightsError as error:
-        raise NotFoundError(str(error), error.hint) from error
     return asks
 
 
