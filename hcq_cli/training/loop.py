@@ -11,6 +11,7 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ class Trainer:
         found = resume.latest_state(self.run) if self.run else None
         if must_resume and found is None:
             raise NotFoundError(f"{self.run}: no interrupted training there", "hcq train")
-        if found is not None and found[1].fingerprint != self.data.fingerprint(self.recipe):
+        if found is not None and found[1].fingerprint != self.fingerprint:
             if must_resume:
                 raise HcqError(
                     f"{self.run}: the interrupted training had another recipe or other data",
@@ -155,6 +156,11 @@ class Trainer:
             [self.caption_encoder.tokenizer.cut(caption) for caption in captions]
             for captions in self.data.train.captions
         ]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `TrainingData.fingerprint`; kept, since every epoch writes it and it goes through all captions."""
+        return self.data.fingerprint(self.recipe)
 
     def _build(self) -> None:
         """A new model: vocabulary and feature statistics from the training videos, weights from the seed."""
@@ -217,7 +223,7 @@ class Trainer:
         """Write the checkpoint, and forget the unfinished state."""
         model, kept = self.fitted()
         about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
-        about |= {"fingerprint": self.data.fingerprint(self.recipe), "epochs": self.epoch, "seconds": self.seconds}
+        about |= {"fingerprint": self.fingerprint, "epochs": self.epoch, "seconds": self.seconds}
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
         checkpoint.save(run, model.network, model.caption_encoder, about, metrics=lines)
         # Last: a run killed before this line goes on from its state and ends in the same checkpoint.
@@ -358,7 +364,7 @@ class Trainer:
     def _save(self, run: Path) -> None:
         state = resume.ResumeState(
             epoch=self.epoch,
-            fingerprint=self.data.fingerprint(self.recipe),
+            fingerprint=self.fingerprint,
             history=self.history,
             best_epoch=self.best_epoch,
             seconds=self.seconds,
