@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -138,19 +138,15 @@ class Model:
                 some = captions[first : first + CAPTIONS_AT_ONCE]
                 tokens = self.caption_encoder.tokenizer(some)
                 read = self.network.embed_texts(*text_tensors(tokens, self.device)).float().cpu().numpy()
-                parts.append(sum((self.tower_levels(*each) for each in self._read_by_towers(some)), read))
+                by_towers = (self.tower_levels(name, tower.encode(some)) for name, tower in self.towers.items())
+                parts.append(sum(by_towers, read))
         return np.concatenate(parts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""
-        own = [[self.caption_encoder.tokenizer.count(text)] for text in texts]
-        for tower in self.towers.values():
-            own = [[*each, counted] for each, counted in zip(own, tower.count_tokens(texts), strict=True)]
-        return [max(each, key=lambda tokens_known: tokens_known[1]) for each in own]
-
-    def _read_by_towers(self, captions: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        for name, tower in self.towers.items():
-            yield name, tower.encode(captions)
+        own = [self.caption_encoder.tokenizer.count(text) for text in texts]
+        counted = [own, *(tower.count_tokens(texts) for tower in self.towers.values())]
+        return [max(each, key=lambda tokens_known: tokens_known[1]) for each in zip(*counted, strict=True)]
 
     def tower_levels(self, name: str, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """What vectors by a dual encoder's text encoder [Q, 1, dim] add to levels: float32 [Q, L+1, D]; linear."""

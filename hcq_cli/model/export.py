@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from experts.neural.weights import first_line
 from hcq_cli.codes.container import ALIGNMENT, FIRST_SECTION
 from hcq_cli.errors import HcqError
 from hcq_cli.model.checkpoint import Model
@@ -139,10 +140,8 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
             _trace(model, pad_to, traced)
             return _optimised(_smaller(traced) if precision == "int8" else traced)
         except Exception as error:  # whatever a tracer meets in an encoder that nobody here has seen
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise HcqError(
-                f"the text encoder {model.config.text.encoder} cannot be exported ({reason[0]})"
-            ) from error
+            reason = first_line(error)
+            raise HcqError(f"the text encoder {model.config.text.encoder} cannot be exported ({reason})") from error
 
 
 def _trace(model: Model, pad_to: int, path: Path) -> None:
