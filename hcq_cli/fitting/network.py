@@ -24,7 +24,6 @@ from hcq_cli.fitting.dual_space import DualSpace
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
-from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.video import VideoTensors
@@ -128,9 +127,7 @@ class FittedEncoder(DualEncoder):
         used = ends[-1]
         if config.levels or used > config.width or not all(expert.reads for expert in config.experts.values()):
             raise DamagedError(f"a fitted model of width {config.width} cannot hold {used} axes", "hcq fit")
-        self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
-        if config.quantizer.hubness and self.quantizer.rotates:
-            self.hubness = Hubness(config.quantizer.hubness, config.level_weights, config.width)
+        self.quantize_by_products()
 
     def parts(self) -> dict[str, Concepts]:
         """Its classifiers, by expert."""

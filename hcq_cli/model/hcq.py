@@ -36,6 +36,13 @@ class DualEncoder(nn.Module):
         # Not in the checkpoint: it follows from the config.
         self.register_buffer("level_weights", torch.tensor(config.level_weights), persistent=False)
 
+    def quantize_by_products(self) -> None:
+        """Let product quantizers stand for the vectors; hubs are corrected before them, if the config says so."""
+        quantizer, weights, width = self.config.quantizer, self.config.level_weights, self.config.width
+        self.quantizer = ProductQuantizer(quantizer, weights, width)
+        if quantizer.hubness and self.quantizer.rotates:
+            self.hubness = Hubness(quantizer.hubness, weights, width)
+
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Captions → levels.
 
@@ -117,9 +124,7 @@ class HCQ(TwoTowers):
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
-        self.quantizer = ProductQuantizer(config.quantizer, config.level_weights, config.width)
-        if config.quantizer.hubness and self.quantizer.rotates:
-            self.hubness = Hubness(config.quantizer.hubness, config.level_weights, config.width)
+        self.quantize_by_products()
 
 
 def level_similarities(queries: Tensor, items: Tensor) -> Tensor:
