@@ -34,7 +34,7 @@ from experts.neural.foreign import from_folder
 from experts.neural.network import load_model, quiet_transformers
 from experts.neural.weights import Weights, WeightsError, first_line, read_json
 from hcq_cli.errors import HcqError
-from hcq_cli.model.export import OPSET, SAMPLE, TOLERANCE, packed, silence
+from hcq_cli.model.export import SAMPLE, TOLERANCE, packed, silence, trace
 from hcq_cli.model.exported_text_encoder import (
     ExportedTextEncoder,
     TextEncoderHeader,
@@ -129,8 +129,10 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
         exact = np.concatenate([features(*reading.inputs([text])).numpy() for text in SAMPLE])
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as place, silence():
         traced = Path(place, "traced.onnx")
+        # Of different lengths, so that the mask is traced too; one alone where what pads comes first.
+        arguments = reading.inputs(SAMPLE[:1] if reading.rules.pad_left else SAMPLE[:3])
         try:
-            _trace(features, reading, traced)
+            trace(features, arguments, traced, one_length=bool(reading.rules.pad_to))
         except Exception as error:  # whatever a tracer meets in a network that nobody here has seen
             raise HcqError(f"{source}: its text encoder cannot be exported ({first_line(error)})") from error
         scale, bias = _calibration(network)
@@ -240,20 +242,3 @@ def _calibration(network: Any) -> tuple[float | None, float]:
                 return float(scale.exp()), added
         temperature = getattr(network, "temperature", None)
         return (1 / float(temperature), added) if isinstance(temperature, Tensor) else (None, added)
-
-
-def _trace(features: nn.Module, reading: Reading, path: Path) -> None:
-    # Of different lengths, so that the mask is traced too; one alone where what pads comes first.
-    arguments = reading.inputs(SAMPLE[:1] if reading.rules.pad_left else SAMPLE[:3])
-    axes = {0: "B"} if reading.rules.pad_to else {0: "B", 1: "T"}
-    with torch.no_grad():
-        torch.onnx.export(
-            features,
-            arguments,
-            str(path),
-            input_names=["ids", "mask"],
-            output_names=["levels"],
-            dynamic_axes={"ids": axes, "mask": axes, "levels": {0: "B"}},
-            opset_version=OPSET,
-            dynamo=False,  # as the text encoders of trained models are: see hcq_cli/model/export.py
-        )

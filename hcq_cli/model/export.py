@@ -147,18 +147,31 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
 def _trace(model: Model, pad_to: int, path: Path) -> None:
     tokens = model.caption_encoder.tokenizer(SAMPLE[:3])  # of different lengths, so that the masks are traced too
     arguments = text_tensors(tokens, torch.device("cpu"))
-    length = {} if pad_to else {1: "T"}
     if pad_to:
         spare = (0, max(pad_to - tokens.ids.shape[1], 0))
         arguments = tuple(nn.functional.pad(part, spare) for part in arguments)  # type: ignore[assignment]
+    trace(_TracedTextEncoder(model.network).eval(), arguments, path, one_length=bool(pad_to))
+
+
+def trace(network: nn.Module, arguments: tuple[Tensor, ...], path: Path, one_length: bool) -> None:
+    """Write what a network does with its arguments as ONNX.
+
+    Args:
+        network: gives "levels", [B, levels, width].
+        arguments: the first so many of `INPUTS`, each [B, T].
+        path: of the file.
+        one_length: whether T is always that of the arguments.
+    """
+    names = INPUTS[: len(arguments)]
+    axes = {0: "B"} if one_length else {0: "B", 1: "T"}
     with torch.no_grad():
         torch.onnx.export(
-            _TracedTextEncoder(model.network).eval(),
+            network,
             arguments,
             str(path),
-            input_names=list(INPUTS),
+            input_names=list(names),
             output_names=["levels"],
-            dynamic_axes={**{name: {0: "B", **length} for name in INPUTS}, "levels": {0: "B"}},
+            dynamic_axes={**dict.fromkeys(names, axes), "levels": {0: "B"}},
             opset_version=OPSET,
             dynamo=False,  # TorchScript's exporter: see the head of this file
         )
