@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePath
 
@@ -73,10 +73,8 @@ def ids_called(ids: Iterable[PackedStrings], name: str) -> list[str]:
     needle, found = re.compile(re.escape(wanted)), dict[str, None]()
     whole = re.compile(rb"(?:.*/)?" + re.escape(wanted) + rb"(?:\.[^./]+)?(?:#t=[^/#]*)?", re.DOTALL)
     for part in ids if wanted else ():
-        # Through the bytes of all ids at once, as the few that hold the name need to be looked at one by one.
-        for match in needle.finditer(part.blob.data):
-            row = int(part.offsets.searchsorted(match.start(), "right")) - 1
-            if 0 <= row < len(part) and whole.fullmatch(part.raw(row)):
+        for row, raw in _rows_with(part, needle):
+            if whole.fullmatch(raw):
                 found[video_of(part[row])] = None
                 if len(found) > MOST_SUGGESTIONS:
                     return list(found)
@@ -107,14 +105,24 @@ def similar_ids(ids: Iterable[PackedStrings], wanted: str) -> list[str]:
 def _with_pattern(ids: PackedStrings, pattern: re.Pattern[bytes]) -> list[str]:
     """The first few of `ids` that hold the pattern."""
     found: dict[str, None] = {}
-    for match in pattern.finditer(ids.blob.data):
-        row = int(ids.offsets.searchsorted(match.start(), "right")) - 1
-        # A match may begin in one id and end in the next: it must be found again inside its own.
-        if 0 <= row < len(ids) and pattern.search(ids.raw(row)):
+    for row, raw in _rows_with(ids, pattern):
+        if pattern.search(raw):
             found[video_of(ids[row])] = None
         if len(found) == MOST_CANDIDATES:
             break
     return list(found)
+
+
+def _rows_with(ids: PackedStrings, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The rows of `ids` that a match of the pattern begins in, with their bytes.
+
+    It may end in the next row, so that the pattern must be looked for again inside the row's own bytes.
+    """
+    # Through the bytes of all ids at once, as the few that hold the pattern need to be looked at one by one.
+    for match in pattern.finditer(ids.blob.data):
+        row = int(ids.offsets.searchsorted(match.start(), "right")) - 1
+        if 0 <= row < len(ids):
+            yield row, ids.raw(row)
 
 
 def ids_meant(ids: Callable[[], Iterable[PackedStrings]], name: str, path_of: Callable[[str], str]) -> list[str]:
