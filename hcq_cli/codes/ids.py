@@ -114,15 +114,18 @@ def _with_pattern(ids: PackedStrings, pattern: re.Pattern[bytes]) -> list[str]:
 
 
 def _rows_with(ids: PackedStrings, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The rows of `ids` that a match of the pattern begins in, with their bytes.
+    """The rows of `ids` that a match of the pattern begins in, each once, with their bytes.
 
     It may end in the next row, so that the pattern must be looked for again inside the row's own bytes.
     """
     # Through the bytes of all ids at once, as the few that hold the pattern need to be looked at one by one.
-    for match in pattern.finditer(ids.blob.data):
-        row = int(ids.offsets.searchsorted(match.start(), "right")) - 1
+    at = 0
+    while match := pattern.search(ids.blob.data, at):
+        row, at = int(ids.offsets.searchsorted(match.start(), "right")) - 1, match.end()
         if 0 <= row < len(ids):
             yield row, ids.raw(row)
+            # On from the next row, in which this match may have ended, and hidden another that begins there.
+            at = max(int(ids.offsets[row + 1]), match.start() + 1)
 
 
 def ids_meant(ids: Callable[[], Iterable[PackedStrings]], name: str, path_of: Callable[[str], str]) -> list[str]:

@@ -98,5 +98,8 @@ def test_short_names(name: str, meant: list[str]) -> None:
         "odd\udcff.mp4",
     ]
     assert ids_called([PackedStrings.of(ids[:3]), PackedStrings.of(ids[3:])], name) == meant
+    # "11" stands across the two, too, and that must not hide it in the second one.
+    assert ids_called([PackedStrings.of(["clip1", "11.mp4"])], "11") == ["11.mp4"]
+    assert similar_ids([PackedStrings.of(["clip1", "11.mp4"])], "11") == ["11.mp4"]
     assert several_meant("x", ["1", "2"]) == "'x' may be any of 2 videos: '1', '2'"
     assert several_meant("x", list("1234")).endswith("any of several videos: '1', '2', '3', …")
