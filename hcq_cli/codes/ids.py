@@ -119,9 +119,10 @@ def _rows_with(ids: PackedStrings, pattern: re.Pattern[bytes]) -> Iterator[tuple
     It may end in the next row, so that the pattern must be looked for again inside the row's own bytes.
     """
     # Through the bytes of all ids at once, as the few that hold the pattern need to be looked at one by one.
-    at = 0
+    at, offset = 0, ids.offsets.dtype.type
     while match := pattern.search(ids.blob.data, at):
-        row, at = int(ids.offsets.searchsorted(match.start(), "right")) - 1, match.end()
+        # As a number of the offsets' own type: for any other NumPy converts all of them, at every single match.
+        row, at = int(ids.offsets.searchsorted(offset(match.start()), "right")) - 1, match.end()
         if 0 <= row < len(ids):
             yield row, ids.raw(row)
             # On from the next row, in which this match may have ended, and hidden another that begins there.

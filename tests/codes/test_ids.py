@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from handmade import names
 
@@ -103,3 +105,10 @@ def test_short_names(name: str, meant: list[str]) -> None:
     assert similar_ids([PackedStrings.of(["clip1", "11.mp4"])], "11") == ["11.mp4"]
     assert several_meant("x", ["1", "2"]) == "'x' may be any of 2 videos: '1', '2'"
     assert several_meant("x", list("1234")).endswith("any of several videos: '1', '2', '3', …")
+
+
+def test_a_name_that_every_id_holds_is_looked_for_in_time_that_grows_with_them() -> None:
+    ids = [PackedStrings.of([f"folder/clip-{number}.mp4" for number in range(100_000)])]
+    started = time.process_time()
+    assert ids_called(ids, "clip") == [] and ids_called(ids, "clip-99999") == ["folder/clip-99999.mp4"]
+    assert time.process_time() - started < 2.0
