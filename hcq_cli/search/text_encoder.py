@@ -173,7 +173,8 @@ def text_encoder_exporter(
         header: of the codes that are indexed.
         candidates: where the checkpoint may lie.
         precision: of the weights: float32, int8; auto, for int8 where the text encoders of dual encoders are larger
-            than `LARGE_TOWERS_BYTES` and float32 where not; or none, for no text encoder at all.
+            than `LARGE_TOWERS_BYTES` and float32 where not, and without a checkpoint for whichever is there; or none,
+            for no text encoder at all.
         codes: of the collection; int8 weights are measured on them.
         captions: where the sentences for that come from; default: what the checkpoint was trained on.
         warn: told why there will be no text encoder, a sentence.
@@ -185,7 +186,11 @@ def text_encoder_exporter(
         # An export takes seconds; codes that are added or indexed again are mostly of the same model.
         known = _entry_of_newest(folder)
         checkpoint = _find_checkpoint(candidates, header.model_hash)
-        wanted = _usual_precision(checkpoint) if precision == "auto" else precision
+        wanted = precision
+        if precision == "auto" and checkpoint is not None:
+            wanted = _usual_precision(checkpoint)
+        elif precision == "auto" and known is not None:  # nothing says which is usual, and nothing could be exported
+            wanted = known.precision
         if known is not None and known.precision == wanted and _belongs(folder / known.file, header):
             return known
         if checkpoint is None:
@@ -204,12 +209,10 @@ def text_encoder_exporter(
     return bring
 
 
-def _usual_precision(checkpoint: Path | None) -> str:
+def _usual_precision(checkpoint: Path) -> str:
     """int8 where dual encoders' text encoders are large: 256,000 words take a gigabyte in float32."""
     from hcq_cli.model.checkpoint import read_header, tower_file
 
-    if checkpoint is None:
-        return "float32"
     header = read_header(checkpoint)
     towers = [header.place / name for name in map(tower_file, header.config.experts) if name in header.files]
     return "int8" if sum(tower.stat().st_size for tower in towers) > LARGE_TOWERS_BYTES else "float32"

@@ -68,6 +68,20 @@ def test_it_goes_through_the_life_of_an_index(tmp_path: Path) -> None:
     assert not exported.exists(), "cleared with the generations that named it"
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_without_a_checkpoint_that_says_which_is_usual_the_one_that_is_there_is_kept(
+    precision: str, tmp_path: Path
+) -> None:
+    def smaller(folder: Path, suffix: str) -> TextEncoderEntry:
+        return replace(planted(folder, suffix), precision=precision)
+
+    folder, codes = tmp_path / "index", write_codes(tmp_path / "codes", names(4), random_codes(4))
+    build(folder, [codes], text_encoder=smaller)
+    exported = file_of(folder)
+    build(folder, [codes], text_encoder=text_encoder_exporter(HEADER, [], precision="auto"))
+    assert exported is not None and file_of(folder) == exported
+
+
 def test_a_damaged_one_is_not_kept(tmp_path: Path) -> None:
     folder, codes = tmp_path / "index", write_codes(tmp_path / "codes", names(4), random_codes(4))
     build(folder, [codes], text_encoder=planted)
