@@ -6,7 +6,6 @@ the code under test counts. test_store_crash.py kills real processes.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import Faults, Killed
 from feature_samples import all_files, video
 
 from hcq_cli.errors import HcqError
@@ -27,41 +27,19 @@ from hcq_cli.features.verification import repair_manifest, take_out, verify
 from hcq_cli.features.writer import FeatureWriter
 
 CALLS = ("fsync", "replace", "rename", "link", "unlink", "mkdir", "pwrite", "write", "ftruncate", "posix_fallocate")
-KINDS = ("before", "after", "ENOSPC", "EIO", "EROFS")
+KINDS = ("kill before", "kill after", "ENOSPC", "EIO", "EROFS")
 EXPERTS = ("motion", "face")
 
 
-class Killed(BaseException):
-    """Nothing catches this but the test."""
-
-
 @contextmanager
-def fault(at: int, kind: str) -> Iterator[list[int]]:
-    """Call number `at` of those that change the disk fails (0: none does); how many calls there were."""
-    count, dead = [0], []
-
-    def watched(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **more: Any) -> Any:
-            if dead:
-                raise Killed
-            count[0] += 1
-            if count[0] != at:
-                return call(*arguments, **more)
-            if kind.startswith("E"):
-                place = [os.fspath(arguments[0])] if name in ("replace", "unlink", "mkdir", "link") else []
-                raise OSError(getattr(errno, kind), os.strerror(getattr(errno, kind)), *place)
-            if kind == "after":
-                call(*arguments, **more)
-            dead.append(True)
-            raise Killed
-
-        return counted
-
+def fault(at: int, kind: str) -> Iterator[Faults]:
+    """Call number `at` of those that change the disk fails; 0 for none."""
+    faults = Faults(at, kind)
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
-            patch.setattr(os, name, watched(name, getattr(os, name)))
+            patch.setattr(os, name, faults.watched(getattr(os, name)))
         with suppress(Killed):
-            yield count
+            yield faults
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -156,14 +134,14 @@ def each_fault(case: str, tmp_path: Path, stride: int) -> int:
     begin(tmp_path / "before")
     old = contents(tmp_path / "before") if (tmp_path / "before").exists() else {"error": "NotFoundError"}
     shutil.copytree(tmp_path / "before", tmp_path / "after") if (tmp_path / "before").exists() else None
-    with fault(0, "") as calls:
+    with fault(0, "") as whole:
         work(tmp_path / "after")
     new = contents(tmp_path / "after")
-    for step in range(1, calls[0] + 1):
+    for step in range(1, whole.calls + 1):
         for number, kind in enumerate(KINDS):
             if (step * len(KINDS) + number) % stride == 0:
                 one_fault(tmp_path / f"{step}{kind}", step, kind, work, old, new)
-    return calls[0]
+    return whole.calls
 
 
 def one_fault(place: Path, step: int, kind: str, work: Callable[[Path], None], old: Any, new: Any) -> None:

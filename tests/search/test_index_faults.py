@@ -7,7 +7,6 @@ In the process of the test; test_index_writer.py kills real processes.
 
 from __future__ import annotations
 
-import errno
 import os
 import pathlib
 import shutil
@@ -65,11 +64,7 @@ class Watched:
 def failing(at: int, kind: str) -> Iterator[Disk]:
     """Call number `at` fails; 0 for none."""
     disk = Disk(at, kind)
-    if kind == "EROFS":
-        disk.kind = "EIO"  # what the double knows; the number is put right below
     with pytest.MonkeyPatch.context() as patch:
-        if kind == "EROFS":
-            patch.setattr(errno, "EIO", errno.EROFS)
         for name in CALLS:
             patch.setattr(os, name, disk.watched(getattr(os, name)))
         patch.setattr(pathlib.Path, "open", disk.watched_file(pathlib.Path.open))

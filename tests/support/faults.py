@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 
 CALLS = ("fsync", "replace", "rename", "link", "unlink", "remove", "mkdir", "rmdir")
+NAMED = ("replace", "rename", "link", "unlink", "remove", "mkdir", "rmdir")
+"""Calls whose errors name the file, as the system's own do."""
 KINDS = ("kill before", "kill after", "ENOSPC", "EIO")
 
 
@@ -29,7 +30,7 @@ class Faults:
 
     Args:
         at: which call, from 1; 0 for none.
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or another number of an error by its name.
     """
 
     def __init__(self, at: int = 0, kind: str = "kill before") -> None:
@@ -44,9 +45,10 @@ class Faults:
             self.calls += 1
             if self.calls != self.at:
                 return call(*arguments, **more)
-            if self.kind in ("ENOSPC", "EIO"):
+            if self.kind.startswith("E"):
                 number = getattr(errno, self.kind)
-                raise OSError(number, os.strerror(number))
+                named = [os.fspath(arguments[0])] if call.__name__ in NAMED else []
+                raise OSError(number, os.strerror(number), *named)
             if self.kind == "kill after":
                 call(*arguments, **more)
             elif written is not None:
@@ -61,6 +63,8 @@ class Faults:
 @contextmanager
 def faulty(at: int = 0, kind: str = "kill before") -> Iterator[Faults]:
     """Let call number `at` fail inside the block; the exception leaves the block unless it is `Killed`."""
+    import safetensors.torch  # here, so that tests of what has no weights need not wait for torch
+
     faults = Faults(at, kind)
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
