@@ -36,6 +36,7 @@ _HOME = {
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
     "CUT_OFF": "hcq_cli.api.searching",
+    "answer_document": "hcq_cli.api.answers",
     "evaluate": "hcq_cli.api.evaluation",
     "check_captions": "hcq_cli.api.evaluation",
     "open_features": "hcq_cli.api.features",
@@ -50,6 +51,7 @@ __all__ = ["__version__", *_HOME]  # names come lazily, see __getattr__
 if TYPE_CHECKING:
     from typing import Any
 
+    from hcq_cli.api.answers import answer_document
     from hcq_cli.api.encoding import encode, encode_texts
     from hcq_cli.api.evaluation import check_captions, evaluate
     from hcq_cli.api.extraction import extract, plan_extraction

@@ -19,7 +19,7 @@ from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.api.searching import Searcher
-    from hcq_cli.search.query import Hit, QueryResult
+    from hcq_cli.search.query import QueryResult
 
 EXAMPLES = [
     "hcq query a man cooking",
@@ -214,29 +214,10 @@ def print_answer(
         heading: whether the query is printed first.
         everything: print all hits where nothing fits, too.
     """
-    document = answer_document(searcher, answer, more, timing)
+    document = api.answer_document(searcher, answer, more, timing)
     session.console.result(
         document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
     )
-
-
-def answer_document(
-    searcher: Searcher,
-    answer: QueryResult,
-    more: dict[str, Any] | None = None,
-    timing: dict[str, float] | None = None,
-) -> dict[str, Any]:
-    """An answer as JSON has it, all hits in it, whatever they are worth; arguments are those of `print_answer`."""
-    return {
-        "query": answer.query,
-        **(more or {}),
-        "index": searcher.collection.path,
-        "find": searcher.kind,
-        "videos_searched": answer.videos_searched,
-        "ms": {"text": round(answer.text_ms, 3), "scan": round(answer.scan_ms, 3), **(timing or {})},
-        "hits": [_hit(hit, searcher.kind) for hit in answer.hits],
-        **({"note": answer.note} if answer.note else {}),
-    }
 
 
 def _print(
@@ -268,17 +249,6 @@ def _print(
     session.console.table(["rank", "score", *["confidence"][: len(sure)], *columns], found)
     took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
     session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
-
-
-def _hit(hit: Hit, kind: str) -> dict[str, Any]:
-    document: dict[str, Any] = {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path}
-    if hit.confidence is not None:
-        document["confidence"] = round(hit.confidence, 4)
-    if kind == "texts":
-        document["text"] = hit.path
-    elif hit.time_s is not None:
-        document["time_s"] = hit.time_s
-    return document
 
 
 def _shortened(path: str) -> str:

@@ -1,0 +1,52 @@
+"""An answer as a JSON document: the one form that `hcq query --json`, `hcq find` and pages show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hcq_cli.api.searching import Searcher
+    from hcq_cli.search.query import Hit, QueryResult
+
+
+def answer_document(
+    searcher: Searcher,
+    answer: QueryResult,
+    more: dict[str, Any] | None = None,
+    timing: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """An answer as JSON has it, all hits in it, whatever they are worth.
+
+    Args:
+        searcher: that answered.
+        answer: of it.
+        more: further fields, behind the query.
+        timing: what took how long, milliseconds, beside the text and the scan.
+    """
+    return {
+        "query": answer.query,
+        **(more or {}),
+        "index": searcher.collection.path,
+        "find": searcher.kind,
+        "videos_searched": answer.videos_searched,
+        "ms": {"text": round(answer.text_ms, 3), "scan": round(answer.scan_ms, 3), **(timing or {})},
+        "hits": [hit_document(hit, searcher.kind) for hit in answer.hits],
+        **({"note": answer.note} if answer.note else {}),
+    }
+
+
+def hit_document(hit: Hit, kind: str) -> dict[str, Any]:
+    """A hit as JSON has it.
+
+    Args:
+        hit: of an answer.
+        kind: "videos" or "texts".
+    """
+    document: dict[str, Any] = {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path}
+    if hit.confidence is not None:
+        document["confidence"] = round(hit.confidence, 4)
+    if kind == "texts":
+        document["text"] = hit.path
+    elif hit.time_s is not None:
+        document["time_s"] = hit.time_s
+    return document
