@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -84,6 +85,33 @@ def standard_output() -> Iterator[None]:
         raise HcqError(
             f"standard output: {reason}", "free some space (hcq doctor says how much there is), or print elsewhere"
         ) from error
+
+
+class _Cell:
+    """The text of a table's cell: a line that is too long is broken behind a space or a folder, not within a name.
+
+    A name that is itself longer than its column has to be broken all the same.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text, self.pieces = text, re.findall(r"[^ /]*[ /]*", text)
+
+    def __rich_measure__(self, console: Any, options: Any) -> Any:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        return Measurement(max(map(cell_len, self.pieces)), cell_len(self.text))
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        lines = [""]
+        for piece in self.pieces:
+            if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > options.max_width:
+                lines.append("")
+            lines[-1] += piece
+        yield from (Text(line.rstrip(), overflow="fold") for line in lines)
 
 
 class Task:
@@ -167,14 +195,13 @@ class Console:
             return
         from rich import box
         from rich.table import Table
-        from rich.text import Text
 
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for at, column in enumerate(columns):
             numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(printable(str(cell))) for cell in row))
+            table.add_row(*(_Cell(printable(str(cell))) for cell in row))
         with standard_output():
             self.out.print(table)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,34 @@ def test_no_bar_where_nobody_looks(capsys):
         bar.advance(1, detail="\x1b[31m")
         bar.update(completed=2)
     assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+LONG = "/mnt/nas/family videos/2019/summer-holidays-in-the-mountains/first week/GOPR0123-what-a-day.MP4"
+
+
+def test_in_80_columns_a_path_is_broken_between_folders_and_no_name_is(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns, and nothing but text
+    Console().table(
+        ["rank", "score", "confidence", "video"], [[1, "0.488", "0.70", LONG], [10, "0.1", "0.1", "b.mp4"]]
+    )
+    lines = sys.stdout.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    broken = [line[28:].strip() for line in lines if "/" in line or "GOPR" in line]
+    assert len(broken) >= 2 and "".join(broken) == LONG
+    assert all(line.endswith(("/", " ", ".MP4")) for line in broken)
+    assert any(line.split() == ["10", "0.1", "0.1", "b.mp4"] for line in lines)
+
+
+def test_a_name_longer_than_the_line_loses_no_letter(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    Console().table(["rank", "video"], [[1, "v/" + "x" * 170 + ".mp4"]])
+    shown = sys.stdout.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("x") == 170

@@ -237,18 +237,25 @@ def _print(
         hits = hits[:BEST_OF_NOTHING]
     elif answer.note:
         session.console.note(answer.note)
-    sure = [f"{hit.confidence:.2f}" for hit in hits if hit.confidence is not None]
+    columns = {"rank": [hit.rank for hit in hits], "score": [f"{hit.score:.3f}" for hit in hits]}
+    if any(hit.confidence is not None for hit in hits):
+        columns["confidence"] = [f"{hit.confidence:.2f}" for hit in hits]
     if kind == "texts":
-        columns, rows = ["sentence", "caption"], [(hit.path, hit.id) for hit in hits]
+        columns |= {"sentence": [hit.path for hit in hits], "caption": [hit.id for hit in hits]}
     else:
-        columns, rows = ["video", "path"], [(hit.id, _shortened(hit.path)) for hit in hits]
-    found = [
-        (hit.rank, f"{hit.score:.3f}", *sure[at : at + 1], *row)
-        for at, (hit, row) in enumerate(zip(hits, rows, strict=True))
-    ]
-    session.console.table(["rank", "score", *["confidence"][: len(sure)], *columns], found)
+        if any(hit.time_s is not None for hit in hits):
+            columns["at"] = ["" if hit.time_s is None else _clock(hit.time_s) for hit in hits]
+        columns["video"] = [_shortened(hit.path) if hit.path else hit.id for hit in hits]
+    session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
     took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
     session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
+
+
+def _clock(second: float) -> str:
+    """A second as players show it: 1:02:03."""
+    minutes, seconds = divmod(int(second), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _shortened(path: str) -> str:

@@ -100,6 +100,14 @@ def test_people_see_a_table(ask: Run) -> None:
     assert len([line for line in shown.out.splitlines() if line.strip()]) == 12
 
 
+def test_each_hit_is_shown_in_one_place_with_its_second(hcq: Run, tmp_path: Path) -> None:
+    segments = ["a/long.mp4#t=75.5,90", "a/long.mp4#t=3690,3720", "b/short.mp4"]
+    write_codes(tmp_path / "codes.hcq", segments, random_codes(3))
+    shown = [line.split() for line in hcq("query", "--codes", "codes.hcq", "--like", "b/short.mp4").out.splitlines()]
+    assert ["rank", "score", "at", "video"] in shown
+    assert ["/videos/a/long.mp4"] in [line[3:] for line in shown if line[2:3] in (["1:15"], ["1:01:30"])]
+
+
 def test_like_an_indexed_video(ask: Run, workspace: Path) -> None:
     document = ask("--like", "plain.mp4", "--json", "-k", "5").json
     assert document["like"] == "plain.mp4"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
+from hcq_cli.codes.ids import video_of
 
 HEADER = CodeHeader("videos", "a" * 64, "/nowhere/model", levels=2, M=4, K=16, D=32)
 FOUR_LEVELS = replace(HEADER, levels=4)
@@ -50,7 +51,7 @@ def write_codes(
     with CodeWriter(path, header, codebooks, scale) as writer:
         for at in range(0, len(ids), batch):
             part = list(ids[at : at + batch])
-            writer.append(part, [f"/videos/{video_id}" for video_id in part], codes[at : at + batch])
+            writer.append(part, [f"/videos/{video_of(item_id)}" for item_id in part], codes[at : at + batch])
     return path
 
 
