@@ -15,4 +15,5 @@ and sound, all times in seconds from the start of the file. In the order in whic
     audio.py      the sound, mono, resampled and on the clock of the frames
     durations.py  how long files are, by their headers
     clips.py      which frames an expert gets, how large, and how pieces become clips
+    thumbnails.py the picture at a second, as a small JPEG, for who looks at hits
 """
