@@ -37,6 +37,7 @@ _HOME = {
     "SearchSettings": "hcq_cli.api.searching",
     "CUT_OFF": "hcq_cli.api.searching",
     "answer_document": "hcq_cli.api.answers",
+    "write_gallery": "hcq_cli.api.pages",
     "evaluate": "hcq_cli.api.evaluation",
     "check_captions": "hcq_cli.api.evaluation",
     "open_features": "hcq_cli.api.features",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         remove_from_index,
         verify_index,
     )
+    from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.searching import CUT_OFF, Searcher, SearchSettings
     from hcq_cli.api.training import train

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hcq_cli.errors import HcqError
+from hcq_cli.printable import escaped
+from hcq_cli.printable import printable as printable
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -40,24 +42,11 @@ def plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
-def _escaped(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # an undecodable byte (surrogateescape)
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and undecodable bytes escaped, so that a file name cannot break a line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
 def _harmless(text: str) -> str:
     """`text` with what could steer a terminal escaped; line breaks, tabs and undecodable bytes stay."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else _escaped(c) for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else escaped(c) for c in text)
 
 
 def discard(stream: TextIO) -> None:

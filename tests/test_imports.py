@@ -9,7 +9,18 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ORDER = [
-    *("errors", "cores", "files", "headers", "collection", "packed_strings", "process", "workspace", "settings"),
+    *(
+        "errors",
+        "cores",
+        "files",
+        "headers",
+        "collection",
+        "packed_strings",
+        "printable",
+        "process",
+        "workspace",
+        "settings",
+    ),
     *(
         "experts",
         "media",
@@ -23,6 +34,7 @@ ORDER = [
         "evaluation",
         "training",
         "fitting",
+        "web",
     ),
     *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
     *("console", "interrupts", "commands", "app", "__main__", "start"),

@@ -30,6 +30,7 @@ EXAMPLES = [
     'hcq query "a red ball" --codes codes.hcq',
     'hcq query "a red ball" --exact',
     'hcq query "a volcano" --min-confidence 0.5',
+    'hcq query "a volcano" --html volcano.html',
 ]
 QUERIES_AT_ONCE = 64
 BEST_OF_NOTHING = 3
@@ -77,6 +78,12 @@ MinConfidence = Annotated[
     typer.Option("--min-confidence", metavar="X", min=0, max=1, help="Leave out hits that are less sure than this."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Show all hits, also where nothing fits well.")]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page with thumbnails and players, too: one file, no network."
+    ),
+]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
 ]
@@ -104,6 +111,7 @@ def query(
     device: Device = None,
     min_confidence: MinConfidence = None,
     all_hits: All = False,
+    html: HtmlFile = None,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
@@ -129,21 +137,26 @@ def query(
         session.console.warn(searcher.outdated)
     if probe is not None and not searcher.lists:
         session.console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
+    shown: list[dict[str, Any]] = []
     if like is not None:
-        print_answer(session, searcher, searcher.like(like, k), {"like": like})
+        shown.append(print_answer(session, searcher, searcher.like(like, k), {"like": like}))
     elif video is not None:
         asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
         answer, seen = searcher.video(video, k, experts=asks, progress=session.console)
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-        print_answer(session, searcher, answer, {"video": video}, timing)
+        shown.append(print_answer(session, searcher, answer, {"video": video}, timing))
     elif waiting:
         for queries in _lines():
             for answer in searcher.texts(queries, k):
                 kept = sure_enough(answer, min_confidence)
-                print_answer(session, searcher, kept, heading=True, everything=all_hits)
+                document = print_answer(session, searcher, kept, heading=True, everything=all_hits)
+                shown += [document] if html else []
     else:
         kept = sure_enough(searcher.text(" ".join(words), k), min_confidence)
-        print_answer(session, searcher, kept, everything=all_hits)
+        shown.append(print_answer(session, searcher, kept, everything=all_hits))
+    if html is not None:
+        api.write_gallery(html, shown, progress=session.console)
+        session.console.note(f"page {html}")
 
 
 def _check(words: list[str], like: str | None, video: Path | None) -> None:
@@ -203,8 +216,8 @@ def print_answer(
     *,
     heading: bool = False,
     everything: bool = False,
-) -> None:
-    """Print what was found.
+) -> dict[str, Any]:
+    """Print what was found, and give it as JSON has it.
 
     Args:
         session, searcher: of the command.
@@ -218,6 +231,7 @@ def print_answer(
     session.console.result(
         document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
     )
+    return document
 
 
 def _print(

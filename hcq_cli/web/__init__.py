@@ -1,0 +1,11 @@
+"""What a person looks at: answers as pages of HTML, from a file or from a server on this machine.
+
+In: the JSON of answers (api/answers.py), and the videos they name. Out: HTML in which the names, captions and
+sentences of strangers are text and nothing else: Jinja escapes them, and what could steer a terminal or turn a line
+around is shown as an escape before.
+
+    cards.py       hits -> what a card shows of each
+    gallery.py     answers -> one self-contained page: `hcq query --html`
+    templates/     the pages; cards.html is in all of them
+    static/        their style, and a small script
+"""

@@ -1,0 +1,161 @@
+"""The hits of an answer -> what a card of a page shows of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from hcq_cli.codes.ids import video_of
+from hcq_cli.model.confidence import CUT_OFF
+from hcq_cli.printable import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).with_name("templates")
+STATIC = Path(__file__).with_name("static")
+SHOWN_OF_NOTHING = 3
+"""Hits that are shown at once where nothing fits well; the others are folded away."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown of a hit; all texts can be printed as they are, addresses are quoted.
+
+    Args:
+        rank: from 1.
+        title, folder: name of the file, and the folders of its id before it.
+        path: where it lies.
+        start_s, end_s: what of it was found, seconds; None for the whole video.
+        score: the hybrid score.
+        confidence: 0 to 1, or None.
+        reason: which channel found it, or empty.
+        words: the sentence that matched, or empty.
+        video: address of the film, without a time.
+        picture: address of the thumbnail, or empty.
+        like: address of a page with what is like it, or empty.
+        preview: address of a version that any browser plays, or empty.
+    """
+
+    rank: int
+    title: str
+    folder: str
+    path: str
+    start_s: float | None
+    end_s: float | None
+    score: float
+    confidence: float | None
+    reason: str
+    words: str
+    video: str
+    picture: str = ""
+    like: str = ""
+    preview: str = ""
+
+    @property
+    def time(self) -> str:
+        """The second where it begins, as players write it; empty for a whole video."""
+        return clock(self.start_s) if self.start_s is not None else ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page shows of an answer.
+
+    Args:
+        query: its text.
+        cards: best first.
+        folded: those that are shown when they are asked for.
+        note: what is doubtful about it; empty where nothing is.
+        videos_searched: how many could have been found.
+        milliseconds: it took.
+        more: address of the next page of hits, or empty.
+    """
+
+    query: str
+    cards: list[Card]
+    folded: list[Card]
+    note: str
+    videos_searched: int
+    milliseconds: float
+    more: str = ""
+
+
+Addresses = Callable[[dict[str, Any]], dict[str, str]]
+"""Gives the addresses `video`, and `picture`, `like`, `preview` where there are such, of a hit as JSON has it."""
+
+
+def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") -> Answer:
+    """What a page shows of an answer.
+
+    Args:
+        document: as `api.answers.answer_document` makes it.
+        addresses: of each hit's film and pictures.
+        more: address of the hits that follow.
+    """
+    cards = [_card(hit, addresses(hit)) for hit in document["hits"]]
+    sure = [card.confidence for card in cards if card.confidence is not None]
+    unsure = bool(sure) and max(sure) < CUT_OFF
+    kept = SHOWN_OF_NOTHING if unsure else len(cards)
+    return Answer(
+        query=printable(str(document["query"])),
+        cards=cards[:kept],
+        folded=cards[kept:],
+        note=printable(document.get("note", "")),
+        videos_searched=document["videos_searched"],
+        milliseconds=sum(document["ms"].values()),
+        more=more,
+    )
+
+
+def _card(hit: dict[str, Any], addresses: dict[str, str]) -> Card:
+    name = PurePath(video_of(hit["id"]))
+    found_by, start_s = hit.get("found_by") or [], hit.get("start_s", hit.get("time_s"))
+    return Card(
+        rank=hit["rank"],
+        title=printable(name.name),
+        folder=printable(str(name.parent)) if name.parent.name else "",
+        path=printable(video_of(hit["path"])),
+        start_s=start_s,
+        end_s=hit.get("end_s"),
+        score=hit["score"],
+        confidence=hit.get("confidence"),
+        reason=printable(found_by if isinstance(found_by, str) else ", ".join(map(str, found_by))),
+        words=printable(_sentence(hit.get("words"))),
+        **addresses,
+    )
+
+
+def _sentence(words: Any) -> str:
+    """The text of what matched: one sentence, several, or such with their seconds."""
+    if isinstance(words, dict):
+        return str(words.get("text", ""))
+    if isinstance(words, list):
+        return " … ".join(map(_sentence, words))
+    return str(words or "")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as players write them: 0:07, 1:02:03."""
+    hours, left = divmod(int(seconds), 3600)
+    minutes, second = divmod(left, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
+
+
+@cache
+def templates() -> Environment:
+    """The templates, which escape whatever is put into them."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["clock"] = clock
+    return made

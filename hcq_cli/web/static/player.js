@@ -1,0 +1,70 @@
+"use strict";
+// Cards by keyboard, and a player that begins at the second that was found. Names are set as text, never as HTML.
+(() => {
+  const dialog = document.getElementById("player");
+  const title = document.getElementById("player-title");
+  const says = document.getElementById("player-says");
+  const film = dialog.querySelector("video");
+  const links = () => [...document.querySelectorAll(".open")].filter((link) => link.offsetParent !== null);
+  let start = 0, preview = "";
+
+  function play(link) {
+    start = Number(link.dataset.start) || 0;
+    preview = link.dataset.preview || "";
+    title.textContent = link.dataset.title;
+    says.textContent = "";
+    film.src = link.href;
+    dialog.showModal();
+    film.play().catch(() => {}); // a browser that wants a click first shows its own button
+  }
+
+  film.addEventListener("loadedmetadata", () => {
+    if (start && Math.abs(film.currentTime - start) > 0.25) film.currentTime = start;
+    // Sound without a picture: the browser does not know the codec, and does not call it an error.
+    if (!film.videoWidth && !film.src.includes("/preview/")) cannotPlay();
+  });
+  film.addEventListener("error", () => film.getAttribute("src") && cannotPlay());
+
+  function cannotPlay() {
+    if (!preview) {
+      says.textContent = "This browser cannot play the file. Its path: " + decodeURIComponent(film.src.split("#")[0]);
+      return;
+    }
+    says.textContent = "This browser cannot play the file: a preview is made of it, from the second that was found.";
+    start = 0; // the preview begins there
+    film.src = preview;
+    preview = "";
+    film.play().catch(() => {});
+  }
+
+  dialog.addEventListener("close", () => {
+    film.pause();
+    film.removeAttribute("src");
+    film.load();
+  });
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(".open");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    play(link);
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.matches("input, select, textarea");
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 0, ArrowUp: 0, j: 1, k: -1 };
+    if (!(event.key in steps) || (typing && event.key !== "ArrowDown")) return;
+    const all = links();
+    if (!all.length) return;
+    const now = all.indexOf(document.activeElement);
+    const row = Math.max(1, all.findIndex((link) => link.offsetTop !== all[0].offsetTop && rowOf(link) !== rowOf(all[0])));
+    const step = event.key === "ArrowDown" ? row : event.key === "ArrowUp" ? -row : steps[event.key];
+    const next = now < 0 ? 0 : Math.min(all.length - 1, Math.max(0, now + step));
+    event.preventDefault();
+    all[next].focus();
+    all[next].scrollIntoView({ block: "nearest" });
+  });
+
+  const rowOf = (link) => link.getBoundingClientRect().top;
+})();

@@ -1,0 +1,44 @@
+"""A card shows what the JSON of a hit says, as plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from answers import answer, hit
+
+from hcq_cli.web.cards import answer_of, clock
+
+
+def cards(document: dict[str, Any]) -> Any:
+    return answer_of(document, lambda hit: {"video": "./" + hit["id"]})
+
+
+def test_a_card_names_file_folder_and_second() -> None:
+    whole, part = cards(answer([hit(1), {**hit(2), "id": "a/b.mp4#t=65,70", "time_s": 65.0, "end_s": 70.0}])).cards
+    assert (whole.title, whole.folder, whole.time) == ("beach 1.mp4", "holiday", "")
+    assert (part.title, part.folder, part.time, part.end_s) == ("b.mp4", "a", "1:05", 70.0)
+
+
+def test_what_is_unsure_is_folded_behind_the_best_three() -> None:
+    found = cards(answer([hit(at, confidence=0.1) for at in range(1, 6)], note="nothing here fits well"))
+    assert [card.rank for card in found.cards] == [1, 2, 3] and [card.rank for card in found.folded] == [4, 5]
+    assert found.note == "nothing here fits well"
+
+
+def test_one_sure_hit_is_enough_to_show_all() -> None:
+    found = cards(answer([hit(1, confidence=0.9), hit(2, confidence=0.1)]))
+    assert len(found.cards) == 2 and not found.folded
+
+
+def test_words_come_as_a_sentence_or_several() -> None:
+    one, two = cards(answer([hit(1, words="happy birthday"), hit(2, words=[{"text": "a", "start_s": 1}, "b"])])).cards
+    assert (one.words, two.words) == ("happy birthday", "a … b")
+
+
+def test_what_steers_is_shown_as_an_escape() -> None:
+    (card,) = cards(answer([{**hit(1), "id": "\u202egpj.exe\n\udcff.mp4", "path": "/v/\x1b[31m"}])).cards
+    assert (card.title, card.path) == ("\\u202egpj.exe\\n\\xff.mp4", "/v/\\x1b[31m")
+
+
+def test_seconds_are_written_as_players_do() -> None:
+    assert [clock(s) for s in (0, 7.9, 65, 3723)] == ["0:00", "0:07", "1:05", "1:02:03"]
