@@ -47,6 +47,6 @@ def hit_document(hit: Hit, kind: str) -> dict[str, Any]:
         document["confidence"] = round(hit.confidence, 4)
     if kind == "texts":
         document["text"] = hit.path
-    elif hit.time_s is not None:
-        document["time_s"] = hit.time_s
+    elif (found := hit.moment) is not None:
+        document |= {"time_s": found.time_s, "start_s": found.start_s, "end_s": found.end_s, "segment": found.id}
     return document

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.training import find_checkpoint
@@ -13,6 +14,7 @@ from hcq_cli.errors import UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hcq_cli.datasets.segments import Cutting
     from hcq_cli.model.encoding import EncodeResult
 
 
@@ -21,6 +23,7 @@ def encode(
     *,
     features: Path | None = None,
     checkpoint: Path | None = None,
+    segments: bool = True,
     segment_s: float | None = None,
     output: Path | None = None,
     device: str = "cpu",
@@ -28,18 +31,25 @@ def encode(
 ) -> EncodeResult:
     """Turn every video's features into its codes, one byte a sub-quantizer; videos that were removed get none.
 
+    Of a video longer than a window and a half its time segments get codes, too, so that a hit says where: its shots,
+    if the expert `scene` has looked for them, else windows of ten seconds, each half over the next.
+
     Args:
         workspace: whose features and checkpoint are used, and where the codes go.
         features, checkpoint, output: other places than the workspace's.
-        segment_s: cut longer videos in segments of at most so many seconds: a hit then says where.
+        segments: whether to cut at all.
+        segment_s: cut into windows of so many seconds, wherever shots may end.
         device: cpu or cuda.
         progress: told of every batch.
 
     Raises:
         NotFoundError: there is no checkpoint, or no features.
         DamagedError: one of them is damaged.
+        UsageError: a length is given for segments that are not wanted.
         HcqError: the store has no expert that the model knows.
     """
+    cutting = as_asked(segments, segment_s)
+
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load
 
@@ -51,14 +61,38 @@ def encode(
     from hcq_cli.model.encoding import encode_store
 
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
-        done = encode_store(
-            model, store, output or workspace.codes, bar.advance, segment_s=segment_s, without=removed
-        )
+        done = encode_store(model, store, output or workspace.codes, bar.advance, cutting=cutting, without=removed)
     if drift := drift_warning(model, store):
         done.warnings.append(drift)
     for warning in done.warnings:
         progress.warn(warning)
     return done
+
+
+def as_asked(segments: bool, segment_s: float | None) -> Cutting:
+    """How videos are cut where a person asks for it so. Raises UsageError, see `encode`."""
+    from hcq_cli.datasets.segments import WHOLE, Cutting
+
+    if segment_s is None:
+        return Cutting() if segments else WHOLE
+    if not segments:
+        raise UsageError("--segment-s and --no-segments exclude each other", "hcq encode --no-segments")
+    return Cutting(segment_s, shots=False)
+
+
+def as_cut(source: Mapping[str, Any]) -> tuple[bool, float | None]:
+    """How the videos of a code file are cut, as `encode` takes it: `segments` and `segment_s`.
+
+    Args:
+        source: `CodeFile.source`; what does not make sense in it is taken for the default.
+    """
+    # An earlier hcq noted a length alone, and made no segments where none was asked for.
+    cutting = source.get("cutting", {"window_s": source.get("segment_s"), "shots": not source.get("segment_s")})
+    if not isinstance(cutting, dict):
+        return True, None
+    window_s, shots = cutting.get("window_s"), cutting.get("shots")
+    by_length = not shots and isinstance(window_s, int | float) and window_s > 0
+    return bool(shots or by_length), float(window_s) if by_length else None
 
 
 def encode_texts(

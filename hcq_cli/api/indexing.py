@@ -137,7 +137,7 @@ def compact_index(workspace: Workspace, *, index: Path | None = None, progress: 
     from hcq_cli.search.index_writer import compact
 
     folder = index or workspace.index
-    with progress.progress("compacting", Index.open(folder).videos, "videos") as bar:
+    with progress.progress("compacting", Index.open(folder).rows, "videos") as bar:
         return compact(folder, progress=bar.advance)
 
 
@@ -183,7 +183,7 @@ def export_index(
         raise UsageError(f"cannot export to {to!r}", "hcq index export --to faiss -o FILE")
     opened = open_index(workspace, index)
     opened.verify()
-    with progress.progress("exporting", opened.videos, "videos") as bar:
+    with progress.progress("exporting", opened.rows, "videos") as bar:
         return export_faiss(opened, output, bar.advance)
 
 

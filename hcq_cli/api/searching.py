@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hcq_cli.search.video_query import VideoQuery
 
 KINDS = ("videos", "texts")
+UNITS = ("video", "segment")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class SearchSettings:
         exact: look into all lists.
         device: scan on a device of torch: for many queries.
         many: queries will keep coming, so that preparing for them pays.
+        by: "video": each comes once, by its best moment or as a whole; or "segment": the moments of all videos.
     """
 
     index: Path | None = None
@@ -54,6 +56,7 @@ class SearchSettings:
     exact: bool = False
     device: str | None = None
     many: bool = False
+    by: str = "video"
 
 
 class Searcher:
@@ -75,6 +78,8 @@ class Searcher:
             raise UsageError(
                 f"--find {self.settings.find}: it is videos or texts", "hcq query --video FILE --find texts"
             )
+        if self.settings.by not in UNITS:
+            raise UsageError(f"--by {self.settings.by}: it is {' or '.join(UNITS)}", "hcq query TEXT --by segment")
         if self.settings.codes is not None and self.settings.index is not None:
             raise UsageError("--codes and --index exclude each other")
         if self.settings.nprobe is not None and self.settings.exact:
@@ -201,8 +206,9 @@ class Searcher:
     def _params(self) -> SearchParams:
         from hcq_cli.search.searchable import SearchParams
 
-        device = self.settings.device
-        return SearchParams(self.settings.nprobe, self.settings.exact, f"torch:{device}" if device else None)
+        wanted = self.settings
+        kernel = f"torch:{wanted.device}" if wanted.device else None
+        return SearchParams(wanted.nprobe, wanted.exact, kernel, wanted.by)
 
     def _open(self) -> SearchableCodes:
         """The code file or index asked for; of texts the workspace's other index."""

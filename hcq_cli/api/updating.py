@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from hcq_cli.api.encoding import encode
+from hcq_cli.api.encoding import as_asked, as_cut, encode
 from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
 from hcq_cli.api.indexing import add_to_index, build_index
 from hcq_cli.api.progress import SILENT, Progress
@@ -48,6 +48,7 @@ def update(
     preset: str | None = None,
     everything: bool | None = None,
     exclude: Sequence[str] | None = None,
+    segments: bool | None = None,
     segment_s: float | None = None,
     progress: Progress = SILENT,
     **settings: Unpack[ExtractionSettings],
@@ -61,7 +62,7 @@ def update(
         folders: to look at; default: all that were extracted before.
         experts, preset: as `extract` takes them; default: those that folders were last extracted with.
         everything, exclude: as `extract` takes them; default: as last time.
-        segment_s: cut longer videos in segments of at most so many seconds; default: as the codes are cut now.
+        segments, segment_s: as `encode` takes them; default: as the codes are cut now.
         progress: told of every step.
         settings: see `ExtractionSettings`; the store is the workspace's.
 
@@ -87,23 +88,28 @@ def update(
         progress=progress,
         **settings,
     )
-    return update_codes(workspace, report, segment_s=segment_s, progress=progress)
+    return update_codes(workspace, report, segments=segments, segment_s=segment_s, progress=progress)
 
 
 def update_codes(
-    workspace: Workspace, extracted: ExtractReport, *, segment_s: float | None = None, progress: Progress = SILENT
+    workspace: Workspace,
+    extracted: ExtractReport,
+    *,
+    segments: bool | None = None,
+    segment_s: float | None = None,
+    progress: Progress = SILENT,
 ) -> Updated:
     """Bring codes and index up to date with the features as they are now: the rest of `update` after an extraction.
 
     Args:
         workspace: whose collection it is.
         extracted: report of that extraction.
-        segment_s, progress: as `update` takes them.
+        segments, segment_s, progress: as `update` takes them.
 
     Raises:
         HcqError: as `encode` and `build_index`.
     """
-    codes, encoded = _bring_codes(workspace, segment_s, progress)
+    codes, encoded = _bring_codes(workspace, segments, segment_s, progress)
     if codes is None:
         return Updated(extracted, None, None, workspace.step_towards(workspace.model))
     return Updated(extracted, encoded, _bring_index(workspace, codes, progress))
@@ -136,7 +142,7 @@ def _reachable(roots: Sequence[str], progress: Progress) -> list[str]:
 
 
 def _bring_codes(
-    workspace: Workspace, segment_s: float | None, progress: Progress
+    workspace: Workspace, segments: bool | None, segment_s: float | None, progress: Progress
 ) -> tuple[CodeFile | None, EncodeResult | None]:
     """The codes of the features as they are now, and what was done for that; no codes where there is no model."""
     from hcq_cli.codes.codefile import open_codes, source_of
@@ -152,12 +158,14 @@ def _bring_codes(
     except NotFoundError:
         codes = None
     if codes is not None:
-        segment_s = segment_s or codes.source.get("segment_s")
+        if segments is None and segment_s is None:
+            segments, segment_s = as_cut(codes.source)
+        cutting = as_asked(segments is not False, segment_s)
         store = FeatureStore.open(workspace.features)
-        wanted = source_of(store.digest(), segment_s, read_collection(workspace.features).removed)
+        wanted = source_of(store.digest(), cutting.to_json(), read_collection(workspace.features).removed)
         if (codes.header.model_hash, codes.source) == (model, wanted):
             return codes, None
-    encoded = encode(workspace, segment_s=segment_s, progress=progress)
+    encoded = encode(workspace, segments=segments is not False, segment_s=segment_s, progress=progress)
     return open_codes(encoded.codes), encoded
 
 

@@ -77,16 +77,16 @@ def relative_to(checkpoint: str, folder: Path) -> str:
     return os.path.relpath(Path(checkpoint).resolve(), folder.resolve())
 
 
-def source_of(features: str, segment_s: float | None, without: Iterable[str]) -> dict[str, Any]:
+def source_of(features: str, cutting: Mapping[str, Any], without: Iterable[str]) -> dict[str, Any]:
     """What a code file of videos notes of what it was made of; where another would note the same, none need be made.
 
     Args:
         features: `FeatureStore.digest`.
-        segment_s: how long the time segments of a video may be; None for whole videos.
+        cutting: how videos were cut into time segments, `Cutting.to_json`.
         without: ids of videos that were left out because they are removed from the collection.
     """
     left_out = b"\0".join(id.encode("utf-8", "surrogateescape") for id in sorted(without))
-    return {"features": features, "segment_s": segment_s, "without": digest_bytes(left_out)}
+    return {"features": features, "cutting": dict(cutting), "without": digest_bytes(left_out)}
 
 
 class NamesWriter:
@@ -223,7 +223,7 @@ class CodeFile:
         self.paths = read_names(container, "paths", len(self.codes))
 
     def __len__(self) -> int:
-        """N, rows; more than there are videos where those were cut into segments."""
+        """N, rows; more than there are videos where those have time segments, too."""
         return len(self.codes)
 
     @property

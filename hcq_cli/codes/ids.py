@@ -31,7 +31,7 @@ LEAST_LIKENESS = 0.6
 
 def segment_id(video_id: str, start_s: float, end_s: float) -> str:
     """The id of the segment between two times, seconds; they are rounded to tenths."""
-    return f"{video_id}#t={round(start_s, 1):g},{round(end_s, 1):g}"
+    return f"{video_id}#t={round(start_s, 1):.12g},{round(end_s, 1):.12g}"
 
 
 def video_of(item_id: str) -> str:
@@ -39,10 +39,10 @@ def video_of(item_id: str) -> str:
     return FRAGMENT.sub("", item_id)
 
 
-def segment_start(item_id: str) -> float | None:
-    """Where a segment begins, seconds; None for whatever is no segment."""
+def segment_times(item_id: str) -> tuple[float, float] | None:
+    """Where a segment begins and ends, seconds; None for whatever is no segment."""
     found = FRAGMENT.search(item_id)
-    return float(found[1]) if found else None
+    return (float(found[1]), float(found[2])) if found else None
 
 
 def find_segments(ids: PackedStrings) -> tuple[np.ndarray, PackedStrings]:

@@ -20,6 +20,7 @@ EXAMPLES = [
     "hcq encode --ckpt runs/a -o a.hcq",
     "hcq encode --texts captions.jsonl",
     "hcq encode --segment-s 30",
+    "hcq encode --no-segments",
 ]
 
 Store = Annotated[Path | None, typer.Argument(metavar="[FEATURES]", help="Default: the workspace's.")]
@@ -33,8 +34,16 @@ Segment = Annotated[
     typer.Option(
         "--segment-s",
         min=1,
-        help="Cut longer videos in segments of at most so many seconds: a hit then says where.",
+        help="Windows of so many seconds, each half over the next (default: shots, if the expert scene has looked "
+        "for them, else windows of 10 seconds).",
         show_default=False,
+    ),
+]
+Segments = Annotated[
+    bool,
+    typer.Option(
+        "--segments/--no-segments",
+        help="Codes also for the time segments of longer videos: a hit says where.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -50,6 +59,7 @@ def register(app: typer.Typer) -> None:
         features: Store = None,
         ckpt: Checkpoint = None,
         texts: Texts = None,
+        segments: Segments = True,
         segment_s: Segment = None,
         device: Device = "cpu",
         output: Output = None,
@@ -63,6 +73,7 @@ def register(app: typer.Typer) -> None:
                 workspace,
                 features=features,
                 checkpoint=ckpt,
+                segments=segments,
                 segment_s=segment_s,
                 output=output,
                 device=device,
@@ -85,6 +96,7 @@ def encoding_document(done: EncodeResult) -> dict[str, Any]:
         "codewords": quantizer.codewords,
         "codes_written": done.rows,
         "bytes_per_video": done.config.bytes_per_video,
+        **_of_videos(done),
         f"{done.kind}_per_second": round(done.items_per_second, 1),
         "codes": str(done.codes),
         "without_features": done.without_features,
@@ -93,10 +105,20 @@ def encoding_document(done: EncodeResult) -> dict[str, Any]:
     }
 
 
+def _of_videos(done: EncodeResult) -> dict[str, Any]:
+    """What only videos have."""
+    if done.kind != "videos":
+        return {}
+    hourly = done.bytes_per_hour
+    return {"moments": done.rows - done.items, "bytes_per_hour": None if hourly is None else round(hourly)}
+
+
 def _print(console: Console, done: EncodeResult) -> None:
-    segments = f" in {done.rows:,} stretches" if done.rows > done.items else ""
+    moments = done.rows - done.items
+    also = f" and {moments:,} moments" if moments else ""
+    hourly = f", {done.bytes_per_hour / 1000:,.0f} KB an hour" if moments and done.bytes_per_hour else ""
     console.text(
-        f"{done.items:,} {done.kind}{segments} · {done.config.bytes_per_video} bytes each · "
+        f"{done.items:,} {done.kind}{also} · {done.config.bytes_per_video} bytes each{hourly} · "
         f"{done.items_per_second:,.0f} a second"
     )
     console.text(f"codes {done.codes}")

@@ -111,7 +111,8 @@ def _report(session: Session, change: IndexChange, seconds: float) -> None:
     replaced = f", {change.removed:,} replaced" if change.removed else ""
 
     def human() -> None:
-        session.console.text(f"{change.index}: {change.videos:,} {kind} ({change.added:,} added{replaced})")
+        moments = f", {change.rows - change.videos:,} moments" if change.rows > change.videos else ""
+        session.console.text(f"{change.index}: {change.videos:,} {kind}{moments} ({change.added:,} added{replaced})")
         session.console.note('search it: hcq query "…"' if kind == "videos" else SEARCH_TEXTS)
 
     session.console.result({**index_document(change), "seconds": seconds}, human)
@@ -123,6 +124,7 @@ def index_document(change: IndexChange) -> dict[str, Any]:
         "index": change.index,
         "generation": change.generation,
         "videos": change.videos,
+        "rows": change.rows,
         "added": change.added,
         "removed": change.removed,
         "segments": change.segments,
@@ -165,7 +167,8 @@ def info(session: Session, index: IndexOption = None) -> None:
     document = {
         "index": opened.path,
         "videos": opened.videos,
-        "stretches": opened.video_segments,
+        "rows": opened.rows,
+        "moments": opened.video_segments,
         "removed": opened.removed,
         "segments": len(opened.segments),
         "bytes_per_video": header.S,
@@ -193,7 +196,7 @@ def info(session: Session, index: IndexOption = None) -> None:
         rows += [(f"text side {name}".replace("_", " "), value) for name, value in _text_side(opened).items()]
         session.console.table(["", ""], rows)
         measured = partition.tuning.videos if partition and partition.tuning else 0
-        if measured and opened.videos > OUTGROWN * measured:
+        if measured and opened.rows > OUTGROWN * measured:
             session.console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
 
     session.console.result(document, human)
@@ -223,7 +226,8 @@ def _tuning(partition: InvertedLists | None) -> dict[str, Any]:
 def verify(session: Session, index: IndexOption = None) -> None:
     """Check every byte of the index against its checksums."""
     opened = api.verify_index(session.workspace, index=index, progress=session.console)
-    document = {"index": opened.path, "videos": opened.videos, "segments": len(opened.segments), "ok": True}
+    held = {"videos": opened.videos, "rows": opened.rows, "segments": len(opened.segments)}
+    document = {"index": opened.path, **held, "ok": True}
     line = f"{opened.path}: {opened.videos:,} videos in {len(opened.segments)} segments, all sound"
     session.console.result(document, lambda: session.console.text(line))
 

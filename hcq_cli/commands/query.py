@@ -26,6 +26,7 @@ EXAMPLES = [
     'hcq query "a dog in the snow" -k 3 --json',
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
+    "hcq query a goal --by segment",
     "hcq query --video new.mp4 --find texts",
     'hcq query "a red ball" --codes codes.hcq',
     'hcq query "a red ball" --exact',
@@ -84,6 +85,12 @@ HtmlFile = Annotated[
         "--html", metavar="FILE", help="Write a page with thumbnails and players, too: one file, no network."
     ),
 ]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", metavar="video|segment", help="Each video once, by its best moment; or the moments of all videos."
+    ),
+]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
 ]
@@ -104,6 +111,7 @@ def query(
     codes: Codes = None,
     index: IndexFolder = None,
     k: Hits = 10,
+    by: By = "video",
     ckpt: Checkpoint = None,
     threads: Threads = None,
     probe: Probe = None,
@@ -131,6 +139,7 @@ def query(
         exact=exact,
         device=device,
         many=waiting,
+        by=by,
     )
     searcher = api.Searcher(session.workspace, settings)
     if searcher.outdated:

@@ -32,6 +32,9 @@ Folders = Annotated[
 ]
 Experts = Annotated[str | None, typer.Option(metavar="LIST", help="Default: those of the last time.")]
 Preset = Annotated[str | None, typer.Option(metavar="classic|neural", help="Default: the experts of the last time.")]
+Segments = Annotated[
+    bool | None, typer.Option("--segments/--no-segments", help="As hcq encode; default: as the codes are.")
+]
 Segment = Annotated[
     float | None, typer.Option("--segment-s", min=1, help="As hcq encode; default: as the codes are.")
 ]
@@ -54,6 +57,7 @@ def register(app: typer.Typer) -> None:
         workers: Workers = None,
         device: Device = "auto",
         timeout_s: Timeout = None,
+        segments: Segments = None,
         segment_s: Segment = None,
         retry_failed: RetryFailed = False,
         keep_missing: KeepMissing = False,
@@ -71,6 +75,7 @@ def register(app: typer.Typer) -> None:
             "preset": preset,
             "everything": everything,
             "exclude": exclude,
+            "segments": segments,
             "segment_s": segment_s,
             "workers": workers,
             "device": device,
@@ -108,5 +113,5 @@ def _print(session: Session, done: Updated) -> None:
         console.note(f"next: {with_choice(done.next)}; then hcq update")
         return
     console.text(f"codes {f'made anew: {done.encoded.items:,} videos' if done.encoded else 'as they were'}")
-    console.text(f"index {f'made anew: {done.indexed.videos:,} rows' if done.indexed else 'as it was'}")
+    console.text(f"index {f'made anew: {done.indexed.videos:,} videos' if done.indexed else 'as it was'}")
     console.note('search it: hcq query "…"')

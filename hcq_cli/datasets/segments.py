@@ -1,5 +1,7 @@
-"""Long videos cut into time slices of equal length, so that a query can say where in a video it was found.
+"""Long videos cut into time segments, so that a query finds the second and not only the video.
 
+A video is cut where its shots end, as far as the expert `scene` has looked for them; else, and inside of long shots,
+into windows of which each overlaps half of the next: what happens at the edge of one lies in the middle of another.
 Letters: B videos, G segments of all of them, n tokens.
 """
 
@@ -7,13 +9,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass
+from itertools import groupby, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.base import SEGMENT_S
 from hcq_cli.features.records import Ragged
+
+LONGEST = 1.5
+"""Windows that a video, or a shot, may last and stay in one piece: two windows would be nearly the same."""
+SHORTEST_SHOT_S = 1.0
+"""Of shorter shots several make a segment: a flash is no moment, and has hardly a token of its own."""
+TOLERANCE_S = 0.05
+"""Ids give segments to tenths of a second; the clock of a container is not more exact either."""
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How videos are cut.
+
+    Args:
+        window_s: length of a window, seconds; None to leave all videos whole.
+        shots: whether to cut where shots end, too.
+    """
+
+    window_s: float | None = 10.0
+    shots: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As a code file notes it."""
+        return asdict(self)
+
+
+WHOLE = Cutting(None, shots=False)
+"""Videos are not cut."""
 
 
 @dataclass(frozen=True)
@@ -22,81 +54,119 @@ class VideoSegment:
 
     Args:
         video: number of the video in its batch.
-        start_s, end_s: seconds; None for a whole video.
+        start_s, end_s: seconds.
+        last: whether the video ends with it: it then has what lies behind its end, too.
     """
 
     video: int
-    start_s: float | None = None
-    end_s: float | None = None
+    start_s: float
+    end_s: float
+    last: bool = False
 
 
-def cut_videos(durations_s: Sequence[float], segment_s: float) -> list[VideoSegment]:
-    """Segments of at most `segment_s` seconds, the segments of a video equally long; a short video stays whole.
+def cut_video(
+    video: int, duration_s: float, cutting: Cutting, shot_middles: NDArray[np.float32] | None = None
+) -> list[VideoSegment]:
+    """The segments of a video in the order of time; none of a short one, or one whose duration is not known.
 
     Args:
-        durations_s: of B videos, seconds.
-        segment_s: the longest segment, seconds.
+        video: its number in its batch.
+        duration_s: seconds; 0 or NaN if unknown.
+        cutting: how to cut.
+        shot_middles: float32 [shots], the times of the tokens of `scene`; None or empty to cut into windows alone.
     """
-    found: list[VideoSegment] = []
-    for video, duration_s in enumerate(durations_s):
-        # The tolerance keeps 60.0000001 seconds of a container's clock from being three segments of thirty.
-        count = max(1, math.ceil(duration_s / segment_s - 1e-6))
-        bounds = [at * duration_s / count for at in range(count + 1)]
-        segments = [VideoSegment(video, *pair) for pair in pairwise(bounds)]
-        found += segments if count > 1 else [VideoSegment(video)]
-    return found
+    window_s = cutting.window_s
+    if window_s is None or not duration_s > LONGEST * window_s:
+        return []
+    edges = [0.0, duration_s]
+    if cutting.shots and shot_middles is not None:
+        edges = shot_edges(shot_middles, duration_s)
+    bounds = [bound for shot in pairwise(edges) for bound in _windows(*shot, window_s)]
+    return [VideoSegment(video, *bound, last=number == len(bounds)) for number, bound in enumerate(bounds, 1)]
+
+
+def _windows(start_s: float, end_s: float, window_s: float) -> list[tuple[float, float]]:
+    """Windows over a stretch of time, each half over the next, the last one shorter; one where it is not long."""
+    length_s, step_s = end_s - start_s, window_s / 2
+    if length_s <= LONGEST * window_s:
+        return [(start_s, end_s)]
+    count = 1 + math.ceil((length_s - window_s - TOLERANCE_S) / step_s)
+    starts = [start_s + number * step_s for number in range(count)]
+    return [*((start, start + window_s) for start in starts[:-1]), (starts[-1], end_s)]
+
+
+def shot_edges(middles: NDArray[np.float32], duration_s: float) -> list[float]:
+    """Where shots begin and end, seconds, from 0 to the end of the video.
+
+    Args:
+        middles: float32 [shots] of `experts.scene`, which sees pieces of `SEGMENT_S` seconds: inside of a piece a
+            shot begins where the one before it ends, and so lasts twice from there to its middle.
+        duration_s: seconds.
+    """
+    edges = [0.0]
+    # A piece at a time, so that what rounding adds does not grow over hours. Its last shot ends because the piece
+    # does: that is no cut.
+    for piece, group in groupby(middles[np.isfinite(middles)].tolist(), lambda time: int(time // SEGMENT_S)):
+        edge_s = float(piece * SEGMENT_S)
+        for middle_s in list(group)[:-1]:
+            edge_s = max(edge_s, min(2 * middle_s - edge_s, duration_s))
+            if edge_s - edges[-1] >= SHORTEST_SHOT_S:
+                edges.append(edge_s)
+    if len(edges) > 1 and duration_s - edges[-1] < SHORTEST_SHOT_S:
+        edges.pop()
+    return [*edges, duration_s]
 
 
 def cut_tokens(
-    ragged: Mapping[str, Ragged], segments: Sequence[VideoSegment], durations_s: Sequence[float]
-) -> dict[str, Ragged]:
-    """The tokens of each segment. A token without a time belongs to every segment of its video.
+    ragged: Mapping[str, Ragged], segments: Sequence[VideoSegment]
+) -> tuple[dict[str, Ragged], NDArray[np.bool_]]:
+    """The tokens of some segments, with times that count from the segment's start, as those of a whole video do.
+
+    A token without a time belongs to every segment of its video. Where an expert has none in a segment, but looks at
+    the video so rarely that its next one speaks of that segment too, it gets that one.
 
     Args:
         ragged: expert -> tokens of B videos.
-        segments: the G of `cut_videos`.
-        durations_s: of the B videos, seconds.
+        segments: G of them, those of a video together.
+
+    Returns:
+        expert -> tokens of the G segments; bool [G], which of them have a token of their own: the others are as
+        good as empty.
     """
-    videos = np.array([segment.video for segment in segments], np.int64)
-    counts = np.bincount(videos, minlength=len(durations_s))
-    firsts = np.cumsum(counts) - counts
-    lengths_s = np.maximum(np.asarray(durations_s, np.float64), 1e-9) / np.maximum(counts, 1)
-    return {name: _cut_expert(tokens, counts, firsts, lengths_s) for name, tokens in ragged.items()}
+    own = np.zeros(len(segments), bool)
+    found = {name: _cut_expert(tokens, segments, own) for name, tokens in ragged.items()}
+    return found, own
 
 
-def _cut_expert(
-    tokens: Ragged, counts: NDArray[np.int64], firsts: NDArray[np.int64], lengths_s: NDArray[np.float64]
-) -> Ragged:
-    """The tokens of one expert, segment after segment.
-
-    Args:
-        tokens: of B videos.
-        counts: int64 [B], segments of each video.
-        firsts: int64 [B], number of each video's first segment.
-        lengths_s: float64 [B], how long each video's segments are.
-    """
-    video = np.repeat(np.arange(len(counts)), np.diff(tokens.offsets))
-    timed = np.isfinite(tokens.times)
-    # Rounding, or a token just past the end that the file announced, must not leave the last segment.
-    places = np.floor(np.where(timed, tokens.times, 0) / lengths_s[video]).astype(np.int64)
-    places = np.clip(places, 0, counts[video] - 1)
-    # A token without a time becomes as many copies as its video has segments, the j-th copy for the j-th segment.
-    copies = np.where(timed, 1, counts[video])
-    source = np.repeat(np.arange(len(video)), copies)
-    nth_copy = np.arange(len(source)) - np.repeat(np.cumsum(copies) - copies, copies)
-    owner = firsts[video[source]] + np.where(timed[source], places[source], nth_copy)
-    # Stable, so that the tokens of a segment stay in order of time.
-    order = np.argsort(owner, kind="stable")
-    offsets = np.zeros(int(counts.sum()) + 1, np.int64)
-    np.cumsum(np.bincount(owner, minlength=len(offsets) - 1), out=offsets[1:])
-    return Ragged(tokens.features[source[order]], tokens.times[source[order]], offsets)
+def _cut_expert(tokens: Ragged, segments: Sequence[VideoSegment], own: NDArray[np.bool_]) -> Ragged:
+    """The tokens of one expert, segment after segment; marks in `own`, bool [G], who has one of its own."""
+    taken: list[NDArray[np.int64]] = []
+    for video, group in groupby(segments, lambda segment: segment.video):
+        part, first = list(group), int(tokens.offsets[video])
+        times = tokens.times[first : int(tokens.offsets[video + 1])]
+        # Stable, so that tokens of one time stay in their order; those without a time come last.
+        order = np.argsort(times, kind="stable")
+        timed = int(np.isfinite(times).sum())
+        at, untimed = times[order[:timed]], order[timed:]
+        starts = np.searchsorted(at, [segment.start_s for segment in part])
+        stops = np.searchsorted(at, [math.inf if segment.last else segment.end_s for segment in part])
+        own[len(taken) : len(taken) + len(part)] |= starts < stops
+        for segment, start, stop in zip(part, starts.tolist(), stops.tolist(), strict=True):
+            inside = order[start:stop] if start < stop else order[_nearest(at, segment)]
+            taken.append(first + np.concatenate([inside, untimed]))
+    lengths = [len(one) for one in taken]
+    source = np.concatenate([np.empty(0, np.int64), *taken])
+    begins = np.repeat([segment.start_s for segment in segments], lengths).astype(np.float32)
+    times = np.maximum(tokens.times[source] - begins, 0)  # of a token without a time: none
+    return Ragged(tokens.features[source], times, np.append(0, np.cumsum(lengths)).astype(np.int64))
 
 
-def segment_range(tokens: Mapping[str, Ragged], start: int, stop: int) -> dict[str, Ragged]:
-    """The tokens of segments `start` to `stop`, views of those of all of them."""
-    found = {}
-    for name, whole in tokens.items():
-        first, last = whole.offsets[start], whole.offsets[stop]
-        offsets = whole.offsets[start : stop + 1] - first
-        found[name] = Ragged(whole.features[first:last], whole.times[first:last], offsets)
-    return found
+def _nearest(times: NDArray[np.float32], segment: VideoSegment) -> NDArray[np.int64]:
+    """The token of ascending times [n] that speaks of a segment in which none lies: its number, or none."""
+    if len(times) < 2:
+        return np.empty(0, np.int64)
+    middle = (segment.start_s + segment.end_s) / 2
+    number = int(np.abs(times - middle).argmin())
+    # A token stands for the time up to half way to the next one.
+    reach = float(np.median(np.diff(times))) / 2
+    return np.array([number] if abs(float(times[number]) - middle) <= reach else [], np.int64)

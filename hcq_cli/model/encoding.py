@@ -7,7 +7,7 @@ measured by.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.datasets.features import Features
-from hcq_cli.datasets.segments import VideoSegment, cut_tokens, cut_videos, segment_range
+from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
@@ -27,7 +27,11 @@ from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
 
 VIDEOS_AT_ONCE = 64
+FEATURE_BYTES_AT_ONCE = 64 << 20
+"""Features that are read together: of films fewer than `VIDEOS_AT_ONCE`."""
 CAPTIONS_AT_ONCE = 256
+SHOTS = "scene"
+"""The expert that says where shots end."""
 FIT_VECTORS = 32_768
 
 Progress = Callable[[int], None]
@@ -42,10 +46,11 @@ class EncodeResult:
         codes: the file.
         kind: "videos" or "texts".
         items: videos or captions in it.
-        rows: their codes; more than items where long videos were cut into time segments.
+        rows: their codes; more than items where long videos have time segments, too.
         seconds: it took.
         model: hash of the model.
         config: the model's shape.
+        hours: how long the videos are together, as far as that is known.
         without_features: videos left out because no expert of the model has tokens of them.
         warnings: what is doubtful, a sentence each.
     """
@@ -57,6 +62,7 @@ class EncodeResult:
     seconds: float
     model: str
     config: ModelConfig
+    hours: float = 0.0
     without_features: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -64,6 +70,11 @@ class EncodeResult:
     def items_per_second(self) -> float:
         """Videos or captions encoded a second."""
         return self.items / max(self.seconds, 1e-9)
+
+    @property
+    def bytes_per_hour(self) -> float | None:
+        """Bytes of codes an hour of video; None where nobody knows how long the videos are."""
+        return self.rows * self.config.bytes_per_video / self.hours if self.hours else None
 
 
 def header(model: Model, kind: str) -> CodeHeader:
@@ -90,17 +101,19 @@ def encode_store(
     store: FeatureStore,
     path: Path,
     done: Progress = lambda count: None,
-    segment_s: float | None = None,
+    cutting: Cutting = WHOLE,
     without: Collection[str] = (),
 ) -> EncodeResult:
     """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
+
+    Behind the codes of a video come those of its time segments.
 
     Args:
         model: loaded from a folder.
         store: of the features.
         path: of the code file.
         done: told of progress.
-        segment_s: longer videos are cut into time segments of at most so many seconds, each with codes of its own.
+        cutting: into which segments longer videos are cut.
         without: ids of videos that were taken out of the collection.
 
     Raises:
@@ -108,26 +121,24 @@ def encode_store(
     """
     started = time.monotonic()
     experts = model.known_experts(store.experts)
-    warnings, left_out, items = [*store.warnings, *expert_warnings(model, store)], 0, 0
+    warnings, left_out, items, seconds_of_video = [*store.warnings, *expert_warnings(model, store)], 0, 0, 0.0
     # By id, not as they lie in the store, which depends on which worker was done first: then the same features give
     # the same batches, and with them the same file to the last bit.
     ids = list(store.ids)
     by_id = np.array(sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__), np.int64)
-    source = source_of(store.digest(), segment_s, without)
+    source = source_of(store.digest(), cutting.to_json(), without)
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source) as writer:
-        for at in in_order(len(by_id), VIDEOS_AT_ONCE):
-            rows = by_id[at]
+        for rows in _batches(store, by_id, experts):
             there = has_tokens(store, rows, experts).any(1)
             left_out += int((~there).sum())
             if there.any():
                 records = [store.video(int(row)) for row in rows[there]]
                 tokens = store.read(rows[there], experts)
-                if segment_s is None:
-                    codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
-                    writer.append([r.id for r in records], [r.path for r in records], codes)
-                else:
-                    _write_segments(model, writer, records, tokens, segment_s)
+                codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
+                segments, segment_codes = _encode_segments(model, tokens, _cut(store, rows[there], records, cutting))
+                _append(writer, records, codes, segments, segment_codes)
                 items += len(records)
+                seconds_of_video += sum(record.duration_s for record in records if record.duration_s > 0)
             done(len(rows))
     # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
     if left_out:
@@ -140,38 +151,63 @@ def encode_store(
         seconds=time.monotonic() - started,
         model=model.hash,
         config=model.config,
+        hours=seconds_of_video / 3600,
         without_features=left_out,
         warnings=warnings,
     )
 
 
-def _write_segments(
-    model: Model,
+def _batches(store: FeatureStore, rows: NDArray[np.int64], experts: Sequence[str]) -> Iterator[NDArray[np.int64]]:
+    """`rows` of the store in batches that fit into memory, of `VIDEOS_AT_ONCE` at most."""
+    for at in in_order(len(rows), VIDEOS_AT_ONCE):
+        part = rows[at]
+        sizes = sum(4 * store.experts[name].dim * store.counts(name, part) for name in experts)
+        # Most parts are within the limit, and stay in one piece.
+        pieces = np.cumsum(sizes) // FEATURE_BYTES_AT_ONCE
+        yield from np.split(part, np.flatnonzero(np.diff(pieces)) + 1)
+
+
+def _cut(
+    store: FeatureStore, rows: NDArray[np.int64], records: Sequence[VideoRecord], cutting: Cutting
+) -> list[VideoSegment]:
+    """The segments of the videos at `rows`, one video's after another's."""
+    shots = store.read(rows, [SHOTS])[SHOTS] if cutting.shots and SHOTS in store.experts else None
+    segments: list[VideoSegment] = []
+    for video, record in enumerate(records):
+        middles = shots.times[shots.offsets[video] : shots.offsets[video + 1]] if shots is not None else None
+        segments += cut_video(video, record.duration_s, cutting, middles)
+    return segments
+
+
+def _encode_segments(
+    model: Model, tokens: Mapping[str, Ragged], segments: Sequence[VideoSegment]
+) -> tuple[list[VideoSegment], NDArray[np.uint8]]:
+    """Those of some segments in which anything is seen or heard, and their codes uint8 [n, S]."""
+    kept: list[VideoSegment] = []
+    codes = [np.empty((0, model.config.bytes_per_video), np.uint8)]
+    for at in in_order(len(segments), VIDEOS_AT_ONCE):
+        part = segments[int(at[0]) : int(at[-1]) + 1]
+        pieces, own = cut_tokens(tokens, part)
+        if own.any():
+            codes.append(model.encode_codes(collate(pieces, model.config.video.max_tokens))[own])
+            kept += [segment for segment, has_own in zip(part, own.tolist(), strict=True) if has_own]
+    return kept, np.concatenate(codes)
+
+
+def _append(
     writer: CodeWriter,
     records: Sequence[VideoRecord],
-    tokens: Mapping[str, Ragged],
-    segment_s: float,
+    codes: NDArray[np.uint8],
+    segments: Sequence[VideoSegment],
+    segment_codes: NDArray[np.uint8],
 ) -> None:
-    """Write the codes of every segment that has any token."""
-    # Imported features may come without a duration, which is 0 or NaN then: such a video stays whole.
-    durations_s = [record.duration_s if record.duration_s > 0 else 0.0 for record in records]
-    segments = cut_videos(durations_s, segment_s)
-    pieces = cut_tokens(tokens, segments, durations_s)
-    filled = sum(np.diff(piece.offsets) for piece in pieces.values()) > np.zeros(len(segments), np.int64)
-    for at in in_order(len(segments), VIDEOS_AT_ONCE):
-        there = filled[at]
-        if not there.any():
-            continue
-        batch = collate(segment_range(pieces, int(at[0]), int(at[-1]) + 1), model.config.video.max_tokens)
-        kept = [segments[number] for number in at[there]]
-        ids = [_id(records[segment.video].id, segment) for segment in kept]
-        writer.append(ids, [records[segment.video].path for segment in kept], model.encode_codes(batch)[there])
-
-
-def _id(video_id: str, segment: VideoSegment) -> str:
-    if segment.start_s is None or segment.end_s is None:
-        return video_id
-    return segment_id(video_id, segment.start_s, segment.end_s)
+    """Write the codes [B, S] of videos, behind each those of its segments, [n, S] of all of them."""
+    owners = np.array([*range(len(records)), *(segment.video for segment in segments)], np.int64)
+    names = [record.id for record in records]
+    names += [segment_id(records[one.video].id, one.start_s, one.end_s) for one in segments]
+    order = np.argsort(owners, kind="stable")
+    paths = [records[owner].path for owner in owners[order].tolist()]
+    writer.append([names[at] for at in order.tolist()], paths, np.concatenate([codes, segment_codes])[order])
 
 
 def expert_warnings(model: Model, store: FeatureStore) -> list[str]:

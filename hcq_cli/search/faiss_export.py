@@ -62,9 +62,9 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
     header = index.header
     ids, about = path.with_name(path.name + ".ids.jsonl"), path.with_name(path.name + ".json")
     faiss, pq = _empty_index(index.codebooks, index.scale)
-    pq.codes.resize(index.videos * header.S)
+    pq.codes.resize(index.rows * header.S)
     # Faiss's own memory, seen as an array: the codes are never there twice.
-    codes = faiss.rev_swig_ptr(pq.codes.data(), index.videos * header.S).reshape(index.videos, header.S)
+    codes = faiss.rev_swig_ptr(pq.codes.data(), index.rows * header.S).reshape(index.rows, header.S)
     with atomic_path(path) as out, atomic_open(ids) as names:
         for part, lines in _living_rows(index):
             codes[pq.ntotal : pq.ntotal + len(part)] = part
@@ -78,7 +78,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
     document = {
         "index": path.name,
         "ids": ids.name,
-        "videos": index.videos,
+        "videos": index.rows,
         "metric": "inner product",
         "dimensions": pq.d,
         "levels": header.levels,
@@ -88,7 +88,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
         "query": "float32: the coarse vector, then the fine ones, one after another, as the text tower gives them",
     }
     write_json(about, document)
-    return FaissExport(path, ids, about, videos=index.videos, dimensions=pq.d, levels=header.levels)
+    return FaissExport(path, ids, about, videos=index.rows, dimensions=pq.d, levels=header.levels)
 
 
 def _empty_index(codebooks: np.ndarray, scale: np.ndarray) -> tuple[Any, Any]:

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import bisect
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,19 +53,21 @@ class SegmentEntry:
 
     Args:
         file: its name.
-        videos: rows, dead ones included.
+        rows: dead ones included.
         removed: dead rows.
         tombstones: name of the file that lists them, or empty.
+        items: videos, or captions, that the living rows are of; None in what an earlier hcq wrote.
     """
 
     file: FileName
-    videos: Count
+    rows: Count = field(metadata={JSON: "videos"})  # the format is older than rows of time segments
     removed: Count = 0
     tombstones: NameOrNone = ""
+    items: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.removed > self.videos:
-            raise ValueError(f"{self.removed} of {self.videos} videos are removed")
+        if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
+            raise ValueError(f"{self.removed} of {self.rows} rows are removed, {self.items} videos are left")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class IndexManifest:
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
         document = asdict(self)
+        for entry in document["segments"]:
+            entry["videos"] = entry.pop("rows")
         document["partition"], document["tower"] = document.pop("ivf"), document.pop("text_encoder")
         return document
 
@@ -151,7 +156,7 @@ class Index:
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         ivf: the inverted lists its segments lie by, or None.
-        videos: that a search can find.
+        rows: that a search can find.
         checkpoints: where the model may lie: as seen from the index, then where it was.
         segments: with what is dead in each, bool [N] or None.
 
@@ -183,14 +188,14 @@ class Index:
         for entry in self.manifest.segments:
             lists = self.ivf.lists if self.ivf else 0
             segment, dead = IndexSegment(folder / entry.file, self.header.S, lists, digest(entry.file, "")), None
-            if segment.videos != entry.videos:
-                found = f"{segment.videos} videos, the manifest says {entry.videos}"
+            if segment.videos != entry.rows:
+                found = f"{segment.videos} rows, the manifest says {entry.rows}"
                 raise DamagedError(f"{segment.path}: {found}", REMEDY)
             if entry.tombstones:
                 path = folder / entry.tombstones
                 dead = read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
             self.segments.append((segment, dead))
-        self.videos = sum(entry.videos - entry.removed for entry in self.manifest.segments)
+        self.rows = sum(entry.rows - entry.removed for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
@@ -245,10 +250,14 @@ class Index:
         segment, local = self._locate(row)
         return segment.name(local)
 
-    def codes(self, row: int) -> np.ndarray:
-        """Codes uint8 [S] of a row."""
-        segment, local = self._locate(row)
-        return segment.codes_of(np.array([local]))[0]
+    def codes(self, rows: Sequence[int]) -> np.ndarray:
+        """Codes uint8 [n, S] of rows."""
+        wanted = np.array(rows, np.int64)
+        found = np.empty((len(wanted), self.header.S), np.uint8)
+        owners = np.searchsorted(self._firsts, wanted, "right") - 1
+        for owner in np.unique(owners).tolist():
+            found[owners == owner] = self.segments[owner][0].codes_of(wanted[owners == owner] - self._firsts[owner])
+        return found
 
     def rows_of(self, item_id: str) -> list[int]:
         """The living rows of a video, of a segment of one or of a caption; of a video in segments all of them."""
@@ -286,6 +295,15 @@ class Index:
         for segment, _ in self.segments:
             segment.verify(progress)
 
+    @cached_property
+    def videos(self) -> int:
+        """How many videos, or captions, a search can find: those that its rows are of."""
+        counted = zip(self.manifest.segments, self.segments, strict=True)
+        # Of one segment alone: where a video comes again, its rows in older segments are dead.
+        return sum(
+            segment.count_videos(dead) if entry.items is None else entry.items for entry, (segment, dead) in counted
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of the segments: what `verify` will tell its progress, nearly."""
@@ -298,7 +316,7 @@ class Index:
 
     @property
     def video_segments(self) -> int:
-        """How many of the videos that can be found are time segments of one."""
+        """How many of the rows that can be found are time segments of a video."""
         return sum(segment.video_segments(dead) for segment, dead in self.segments)
 
     @property

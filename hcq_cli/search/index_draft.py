@@ -40,7 +40,8 @@ class IndexChange:
     Args:
         index: its folder.
         generation: that was published.
-        videos: that a search can find now.
+        videos: that a search can find now, or captions.
+        rows: that are theirs; more where videos have time segments.
         added: rows written.
         removed: rows that died: removed, or replaced by a later row of the same video.
         segments: there are now.
@@ -51,6 +52,7 @@ class IndexChange:
     index: Path
     generation: int
     videos: int
+    rows: int
     added: int
     removed: int
     segments: int
@@ -175,7 +177,9 @@ class IndexDraft:
                 path = self.path("tombstones", number)
                 write_tombstones(path, part.dead)
                 part.tombstones = path.name
-            entries.append(SegmentEntry(part.segment.path.name, part.segment.videos, removed, part.tombstones))
+            items = part.segment.count_videos(part.dead)
+            name, rows = part.segment.path.name, part.segment.videos
+            entries.append(SegmentEntry(name, rows, removed, part.tombstones, items))
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
         digests = {name: known.get(name) or read_digest(self.folder / name) for name in manifest.files()}
         body = replace(manifest, digests=digests).to_json()
@@ -191,7 +195,8 @@ class IndexDraft:
         return IndexChange(
             self.folder,
             published.generation,
-            videos=sum(entry.videos - entry.removed for entry in entries),
+            videos=sum(entry.items or 0 for entry in entries),
+            rows=sum(entry.rows - entry.removed for entry in entries),
             added=self.added,
             removed=self.removed,
             segments=len(entries),

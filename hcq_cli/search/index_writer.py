@@ -134,7 +134,9 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Index
         # Each id once: a second time its rows are dead already, and it would count as unknown.
         unknown = [video_id for video_id in dict.fromkeys(ids) if not draft.remove(video_id)]
         if not draft.removed:
-            change = IndexChange(folder, index.generation, index.videos, 0, removed=0, segments=len(index.segments))
+            change = IndexChange(
+                folder, index.generation, index.videos, index.rows, added=0, removed=0, segments=len(index.segments)
+            )
         else:
             change = draft.publish(index.manifest)
         return replace(change, unknown=tuple(unknown))

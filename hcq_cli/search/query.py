@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_start, several_meant, similar_ids, spellings, video_of
+from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_times, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
+from hcq_cli.search.moments import Moment, VideoSegments
 from hcq_cli.search.searchable import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 
@@ -25,14 +26,15 @@ NONE_KNOWN = "no word of the query is known to this model: what it finds has not
 
 @dataclass(frozen=True)
 class Hit:
-    """A video, a segment of one, or a sentence that was found.
+    """A video, a moment of one, or a sentence that was found.
 
     Args:
         rank: from 1.
         score: the hybrid score, higher is better.
-        id: of the video, the segment or the caption.
+        id: of the video or the caption.
         path: where the video was when it was extracted; of a caption the sentence.
         confidence: that it fits, 0 to 1; None where the model does not say.
+        moment: where in the video; None where it has no segments.
     """
 
     rank: int
@@ -40,11 +42,12 @@ class Hit:
     id: str
     path: str
     confidence: float | None = None
+    moment: Moment | None = None
 
     @property
     def time_s(self) -> float | None:
-        """Where the segment begins, seconds; None for a whole video."""
-        return segment_start(self.id)
+        """Where to look first, seconds; None where it has no segments."""
+        return None if self.moment is None else self.moment.time_s
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,10 @@ def search_levels(
     text_ms: float = 0.0,
     params: SearchParams = SearchParams(),
 ) -> list[QueryResult]:
-    """Answer queries that are vectors already. Of a video that was encoded in segments only the best one is a hit.
+    """Answer queries that are vectors already.
+
+    A video comes once, by the best of its segments or as a whole, whichever is better; `params.by` "segment" gives
+    the moments of all videos.
 
     Args:
         collection: what to search.
@@ -167,11 +173,12 @@ def search_levels(
         raise UsageError(f"k = {k}, at least one hit must be asked for")
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
-    wanted = k
+    choose = _best_moments if params.by == "segment" else _best_videos
+    # Segments of one video stand together: as many rows are found as k videos have, and more until that is enough.
+    wanted = k * -(-collection.rows // max(collection.videos, 1))
     while True:
-        found = find(collection, levels, table, wanted, threads=threads, params=params)
-        hits = [_best_hits(collection, found, number, k) for number in range(len(queries))]
-        # Segments of one video stand together: look further until there are k videos, or no more segments.
+        found = find(collection, levels, table, wanted, hits=k, threads=threads, params=params)
+        hits = [choose(collection, found, number, table[number], k) for number in range(len(queries))]
         if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
             break
         wanted *= 4
@@ -182,16 +189,53 @@ def search_levels(
     ]
 
 
-def _best_hits(collection: SearchableCodes, found: TopK, query: int, k: int) -> tuple[Hit, ...]:
-    """The best `k` of what was found, of each video the best segment alone."""
+def _best_videos(collection: SearchableCodes, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
+    """The best `k` videos of what was found for a query, each with its best moment; `table` is float32 [S, K]."""
     hits: dict[str, Hit] = {}
-    for score, row in zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True):
+    for score, row in _pairs(found, query):
         name, path = collection.name(row)
-        # Found best first, so the first segment of a video is its best one.
-        video = name if segment_start(name) is None else video_of(name)
-        if len(hits) < k and video not in hits:
-            hits[video] = Hit(len(hits) + 1, score, name, path)
+        # Found best first, so the first row of a video is its best one.
+        video = _video(collection, name)
+        if video not in hits:
+            hits[video] = Hit(len(hits) + 1, score, video, path)
+        if len(hits) == k:
+            break
+    if collection.rows > collection.videos:
+        for video, hit in hits.items():
+            segments = VideoSegments(collection, video, table)
+            hits[video] = replace(hit, moment=segments.best()) if len(segments) else hit
     return tuple(hits.values())
+
+
+def _best_moments(collection: SearchableCodes, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
+    """The best `k` moments of what was found for a query, several of a video; one without segments is a moment."""
+    hits: list[Hit] = []
+    seen: dict[str, tuple[VideoSegments, list[Moment]]] = {}
+    for score, row in _pairs(found, query):
+        name, path = collection.name(row)
+        video = _video(collection, name)
+        if video not in seen:
+            seen[video] = VideoSegments(collection, video, table), []
+        segments, moments = seen[video]
+        if name == video:
+            if not len(segments):
+                hits.append(Hit(len(hits) + 1, score, video, path))
+        elif (moment := segments.around(name, moments)) is not None:
+            moments.append(moment)
+            hits.append(Hit(len(hits) + 1, score, video, path, moment=moment))
+        if len(hits) == k:
+            break
+    return tuple(hits)
+
+
+def _pairs(found: TopK, query: int) -> Iterator[tuple[float, int]]:
+    """Scores and rows of a query, best first."""
+    return zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)
+
+
+def _video(collection: SearchableCodes, name: str) -> str:
+    """The id of the video that a row is of; a caption is its own."""
+    return video_of(name) if collection.header.kind == "videos" else name
 
 
 def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
@@ -208,11 +252,19 @@ def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
         if rows := collection.rows_of(name):
             return name, rows
     called = []
-    if segment_start(item_id) is None:
+    if segment_times(item_id) is None:
         called = ids_meant(collection.ids, item_id, lambda id: collection.name(collection.rows_of(id)[0])[1])
     if len(called) > 1:
         raise UsageError(several_meant(item_id, called), "give the whole id")
     return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
+
+
+def _is_itself(hit: Hit, item_id: str, by: str) -> bool:
+    """Whether a hit is what others were to be like: the video, or of its moments that which the segment lies in."""
+    times = segment_times(item_id)
+    if hit.id != video_of(item_id) or by == "video" or times is None or hit.moment is None:
+        return hit.id == video_of(item_id)
+    return hit.moment.start_s < times[1] and times[0] < hit.moment.end_s
 
 
 def search_like(
@@ -226,11 +278,11 @@ def search_like(
 ) -> QueryResult:
     """What is most like an indexed video or caption, without that one; no model is needed.
 
-    A video that lies there in segments is the mean of them, so that it is like what it is like as a whole.
+    A video that lies there in segments alone is the mean of them, so that it is like what it is like as a whole.
 
     Args:
         collection: what to search.
-        item_id: of the video, the segment or the caption.
+        item_id: of the video, the segment or the caption; a segment may be like another moment of its video.
         k: how many hits, at least 1.
         source: where `item_id` lies, if it is not what is searched.
         threads, params: as in `search_texts`.
@@ -252,12 +304,15 @@ def search_like(
             "encode and index both with one checkpoint: hcq encode, hcq index build",
         )
     # The query is made of the item's own codes: no text, no network, and nothing to load.
-    levels = reconstruct_levels(np.stack([source.codes(row) for row in rows]), source.codebooks, source.header.levels)
+    whole = [row for row in rows if source.name(row)[0] == item_id]
+    rows = whole[-1:] or rows
+    levels = reconstruct_levels(source.codes(rows), source.codebooks, source.header.levels)
     if len(rows) > 1:
         levels = levels.mean(0, keepdims=True)
         # Segments that cancel each other out have a mean of nearly no length, which must not become NaN.
         levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
-    # One hit more, because the video itself is the best one.
-    result = search_levels(collection, [item_id], levels, k + 1, threads=threads, params=params)[0]
-    others = [hit for hit in result.hits if video_of(hit.id) != video_of(item_id)][:k]
+    # So many hits more, because the video itself is the best one.
+    own = len(locate(source, video_of(item_id))[1]) if params.by == "segment" else 1
+    result = search_levels(collection, [item_id], levels, k + own, threads=threads, params=params)[0]
+    others = [hit for hit in result.hits if not _is_itself(hit, item_id, params.by)][:k]
     return replace(result, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)))

@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, open_codes
-from hcq_cli.codes.ids import find_segments
+from hcq_cli.codes.ids import video_of
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one
 from hcq_cli.search.ivf import InvertedLists, list_sizes
+from hcq_cli.search.segment import HashTable
 
 QUERIES_AT_ONCE = 64
 """Queries whose tables are held together: some 2 KiB a sub-quantizer each, 36 MiB at 256."""
@@ -35,7 +37,7 @@ class SearchableCodes(Protocol):
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         ivf: the inverted lists that its codes lie by, or None.
-        videos: how many a search can find.
+        rows: how many a search can find.
         checkpoints: where its model may lie, the likeliest first.
     """
 
@@ -44,8 +46,13 @@ class SearchableCodes(Protocol):
     codebooks: np.ndarray
     scale: np.ndarray
     ivf: InvertedLists | None
-    videos: int
+    rows: int
     checkpoints: list[Path]
+
+    @property
+    def videos(self) -> int:
+        """How many videos, or captions, its rows are of: fewer where videos have time segments."""
+        ...
 
     def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> ExportedTextEncoder | None:
         """The exported text encoder of its model, if it has one."""
@@ -63,12 +70,12 @@ class SearchableCodes(Protocol):
         """Id and path of a row."""
         ...
 
-    def codes(self, row: int) -> np.ndarray:
-        """Codes uint8 [S] of a row."""
+    def codes(self, rows: Sequence[int]) -> np.ndarray:
+        """Codes uint8 [n, S] of rows."""
         ...
 
     def rows_of(self, item_id: str) -> list[int]:
-        """The rows of a video, of a segment of one or of a caption; of a video in segments all of them."""
+        """The rows of a video and of all its segments, of one segment, or of a caption."""
         ...
 
     def ids(self) -> Iterable[PackedStrings]:
@@ -90,8 +97,21 @@ class SearchableCodeFile:
 
     def __init__(self, path: Path) -> None:
         self._file = open_codes(path)
-        self.path, self.header, self.videos = path, self._file.header, len(self._file)
+        self.path, self.header, self.rows = path, self._file.header, len(self._file)
         self.codebooks, self.scale, self.checkpoints = self._file.codebooks, self._file.scale, self._file.checkpoints
+
+    @cached_property
+    def _by_video(self) -> tuple[HashTable, HashTable]:
+        """The rows by the hashes of their ids; those of segments by those of their videos."""
+        ids = self._file.ids
+        return HashTable.of(ids.hashes(), np.arange(len(ids))), HashTable.of_video_segments(ids)
+
+    @cached_property
+    def videos(self) -> int:
+        """How many videos, or captions, its rows are of."""
+        by_id, by_video = self._by_video
+        whole = len(np.unique(by_id.hashes)) - len(by_video.hashes)
+        return whole + len(np.setdiff1d(by_video.hashes, by_id.hashes))
 
     def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> None:
         """A code file has none: it is searched with the checkpoint."""
@@ -108,17 +128,16 @@ class SearchableCodeFile:
         """Id and path of a row."""
         return self._file.ids[row], self._file.paths[row]
 
-    def codes(self, row: int) -> np.ndarray:
-        """Codes uint8 [S] of a row."""
-        return self._file.codes[row]
+    def codes(self, rows: Sequence[int]) -> np.ndarray:
+        """Codes uint8 [n, S] of rows."""
+        return self._file.codes[list(rows)]
 
     def rows_of(self, item_id: str) -> list[int]:
-        """The last row of an id, or all segments of a video; reads all ids."""
-        row = self._file.ids.find(item_id)
-        if row is not None:
-            return [row]
-        rows, videos = find_segments(self._file.ids)
-        return [row for row, video in zip(rows.tolist(), videos, strict=True) if video == item_id]
+        """The last row of an id, and those of all segments of a video; the first time it reads all ids."""
+        wanted, ids = PackedStrings.of([item_id]).hashes(), self._file.ids
+        own = [row for table in self._by_video for _, row in table.look_up(wanted)]
+        of_name = [row for row in own if ids[row] == item_id]
+        return of_name[-1:] + [row for row in own if ids[row] != item_id == video_of(ids[row])]
 
     def ids(self) -> list[PackedStrings]:
         """All ids."""
@@ -127,17 +146,19 @@ class SearchableCodeFile:
 
 @dataclass(frozen=True)
 class SearchParams:
-    """How far a search goes, and by what.
+    """How far a search goes, by what, and what it finds.
 
     Args:
         nprobe: inverted lists to look into; None for those that the tuning of the index admits.
         exact: look into all.
         kernel: the name of the one to scan with; None for the fastest.
+        by: what a hit is: a "video", found by its best moment or as a whole, or a "segment", a moment of one.
     """
 
     nprobe: int | None = None
     exact: bool = False
     kernel: str | None = None
+    by: str = "video"
 
 
 def find(
@@ -146,18 +167,20 @@ def find(
     tables: np.ndarray,
     k: int,
     *,
+    hits: int | None = None,
     threads: int = 1,
     params: SearchParams = SearchParams(),
 ) -> TopK:
     """The best `k` rows of a collection: of all, or of the inverted lists that look the most promising.
 
-    Where those lists hold fewer than `k` videos, the query is answered from all videos.
+    Where those lists hold fewer than `k` rows, the query is answered from all of them.
 
     Args:
         collection: an index or a code file.
         levels: the queries, float32 [Q, L+1, D].
         tables: the same, tabulated, float32 [Q, S, K].
         k: how many to find.
+        hits: for how many hits lists are chosen, where several rows make one; default: `k`.
         threads: cores to use.
         params: how far to look.
     """
@@ -166,10 +189,10 @@ def find(
         return scan(collection.sources(), tables, k, threads=threads, by=by)
     starts = collection.list_starts()
     sizes = list_sizes(starts, collection.ivf.lists)
-    wanted, found = min(k, collection.videos), []
+    wanted, found = min(k, collection.rows), []
     for at in range(0, len(tables), QUERIES_AT_ONCE):
         part = slice(at, at + QUERIES_AT_ONCE)
-        chosen = collection.ivf.choose(levels[part], sizes, k, params.nprobe)
+        chosen = collection.ivf.choose(levels[part], sizes, hits or k, params.nprobe)
         found += _scan_lists(collection.sources(), starts, chosen, tables[part], k=k, threads=threads, by=by)
     for query, answer in enumerate(found):
         # Removed videos still count in the sizes that lists are chosen by, so too few may be left in those.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import hcq_cli as hcq
@@ -14,8 +15,15 @@ def test_features_and_captions_are_encoded(workspace, told, tmp_path):
     assert (videos.kind, videos.items, videos.rows, videos.config.bytes_per_video) == ("videos", 15, 15, 12)
     assert told.bars["encoding"] == 15
     assert len(open_codes(videos.codes)) == 15
-    segments = hcq.encode(workspace, segment_s=2, output=tmp_path / "segments.hcq")
-    assert (segments.items, segments.rows) == (15, 29)
+    segments = hcq.encode(workspace, segment_s=1, output=tmp_path / "segments.hcq")
+    assert segments.items == 15 and segments.rows > 45
+    ids = list(open_codes(segments.codes).ids)
+    assert ids[:4] == ["clip-0000.mp4", *(f"clip-0000.mp4#t={at:g},{at + 1:g}" for at in (0, 0.5, 1))]
+    whole = hcq.encode(workspace, segments=False, output=tmp_path / "whole.hcq")
+    # Behind its own row, which is the same with segments and without, a video has those of its segments.
+    own = [row for row, id in enumerate(ids) if "#t=" not in id]
+    assert np.array_equal(open_codes(segments.codes).codes[own], open_codes(whole.codes).codes)
+    assert np.array_equal(open_codes(videos.codes).codes, open_codes(whole.codes).codes), "none is long enough"
     texts = hcq.encode_texts(workspace, workspace.captions, output=tmp_path / "texts.hcq")
     assert (texts.kind, texts.items) == ("texts", 98)
     assert list(open_codes(texts.codes).ids)[:2] == ["clip-0000.mp4#1", "clip-0000.mp4#2"]

@@ -1,0 +1,114 @@
+"""The moment of a video that fits, against scores written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import HEADER, random_codes, random_levels, write_codes
+
+from hcq_cli.codes.ids import video_of
+from hcq_cli.scan.table import tables
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_writer import build
+from hcq_cli.search.moments import VideoSegments
+from hcq_cli.search.query import QueryResult, search_levels, search_like
+from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes, SearchParams
+
+SCORES = {
+    "film.mp4": 5,
+    "film.mp4#t=0,10": 2,
+    "film.mp4#t=5,15": 9,
+    "film.mp4#t=10,20": 10,
+    "film.mp4#t=15,25": 8,
+    "film.mp4#t=20,30": 3,
+    "film.mp4#t=25,35": 7,
+    "short.mp4": 6,
+    "even.mp4": 12,
+    "even.mp4#t=0,8.5": 4,
+    "even.mp4#t=8.5,20": 4,
+    "cut.mp4#t=0,30": 1,
+    "cut.mp4#t=30,60": 4,
+}
+"""Scores that are looked up: the code of a row is its score, and a table gives codes back."""
+TABLE = np.tile(np.arange(HEADER.K, dtype=np.float32) / HEADER.S, (HEADER.S, 1))
+
+
+@pytest.fixture(params=["file", "flat", "listed"])
+def collection(request: pytest.FixtureRequest, tmp_path: Path) -> SearchableCodes:
+    codes = np.repeat(np.array(list(SCORES.values()), np.uint8)[:, None], HEADER.S, axis=1)
+    path = write_codes(tmp_path / "codes.hcq", list(SCORES), codes)
+    if request.param == "file":
+        return SearchableCodeFile(path)
+    build(tmp_path / "index", [path], lists=3 if request.param == "listed" else 0)
+    return Index.open(tmp_path / "index")
+
+
+@pytest.fixture
+def ask(collection: SearchableCodes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hcq_cli.search.query.tables", lambda *_: TABLE[None])
+
+    def found(k: int, by: str) -> list[tuple]:
+        params = SearchParams(exact=True, by=by)
+        answer: QueryResult = search_levels(collection, ["q"], random_levels(1), k, params=params)[0]
+        assert [hit.rank for hit in answer.hits] == list(range(1, len(answer.hits) + 1))
+        moments = [(one.time_s, one.start_s, one.end_s) if (one := hit.moment) else None for hit in answer.hits]
+        return [(hit.id, round(hit.score, 4), moment) for hit, moment in zip(answer.hits, moments, strict=True)]
+
+    return found
+
+
+def test_a_video_comes_once_by_its_best_row_and_says_where(ask, collection: SearchableCodes) -> None:
+    assert (collection.videos, collection.rows) == (4, 13)
+    expected = [
+        ("even.mp4", 12, (0, 0, 20)),  # as a whole; its shots touch, and fit alike
+        ("film.mp4", 10, (10, 5, 25)),  # the best window overlaps the better neighbour from second 10 on
+        ("short.mp4", 6, None),
+        ("cut.mp4", 4, (30, 30, 60)),
+    ]
+    assert ask(9, "video") == expected
+    assert [ask(k, "video") for k in (1, 2, 3)] == [expected[:k] for k in (1, 2, 3)]
+
+
+def test_moments_are_parts_of_videos_that_do_not_overlap(ask) -> None:
+    expected = [
+        ("film.mp4", 10, (10, 5, 25)),
+        ("film.mp4", 7, (25, 25, 35)),
+        ("short.mp4", 6, None),
+        ("even.mp4", 4, (0, 0, 20)),
+        ("cut.mp4", 4, (30, 30, 60)),
+        ("cut.mp4", 1, (0, 0, 30)),
+    ]
+    assert ask(9, "segment") == expected and ask(2, "segment") == expected[:2]
+
+
+def test_like_a_whole_video_or_a_moment(tmp_path: Path) -> None:
+    codes = random_codes(len(SCORES))
+    ids = list(SCORES)
+    codes[ids.index("short.mp4")] = codes[ids.index("film.mp4")]
+    codes[ids.index("film.mp4#t=25,35")] = codes[ids.index("film.mp4#t=0,10")]
+    collection = SearchableCodeFile(write_codes(tmp_path / "codes.hcq", ids, codes))
+    like = search_like(collection, "film.mp4", 9)
+    assert like.hits[0].id == "short.mp4" and like.hits[0].score == pytest.approx(1, abs=1e-6)
+    assert "film.mp4" not in [hit.id for hit in like.hits]
+    again = search_like(collection, "film.mp4#t=0,10", 9, params=SearchParams(by="segment")).hits
+    assert (again[0].id, again[0].moment.id) == ("film.mp4", "film.mp4#t=25,35")
+    assert not any(hit.id == "film.mp4" and hit.moment.start_s < 10 for hit in again)
+    others = search_like(collection, "film.mp4", 9, params=SearchParams(by="segment")).hits
+    assert [hit.id for hit in others] and "film.mp4" not in [hit.id for hit in others]
+
+
+def test_scores_are_those_of_the_scan(tmp_path: Path) -> None:
+    codes, levels = random_codes(len(SCORES), seed=4), random_levels(3)
+    collection = SearchableCodeFile(write_codes(tmp_path / "codes.hcq", list(SCORES), codes))
+    answers = search_levels(collection, ["a", "b", "c"], levels, 9)
+    for answer, table in zip(answers, tables(levels, collection.codebooks, collection.scale), strict=True):
+        scores = {id: float(table[np.arange(HEADER.S), row].sum()) for id, row in zip(SCORES, codes, strict=True)}
+        for hit in answer.hits:
+            own = [id for id in scores if video_of(id) == hit.id]
+            assert hit.score == pytest.approx(max(scores[id] for id in own), abs=1e-5)
+            cut = [id for id in own if id != hit.id]
+            assert (hit.moment.id if hit.moment else None) == max(cut, key=scores.__getitem__, default=None)
+            segments = VideoSegments(collection, hit.id, table)
+            assert (len(segments), segments.has_whole) == (len(cut), hit.id in own)
