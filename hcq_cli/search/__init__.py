@@ -4,6 +4,7 @@ In go a code file (`hcq encode`) and a query; out come hits with scores. A query
 of reading, first a query:
 
     query.py           texts, vectors or an id -> hits
+    moments.py         where in a video a query fits: its segments, neighbours in one
     text_encoder.py    what makes vectors of a text, and how it comes into an index
     searchable.py      what can be searched, and the search for the best rows in it
     index.py           the index as readers see it

@@ -175,7 +175,7 @@ def search_levels(
     table = tables(levels, collection.codebooks, collection.scale)
     choose = _best_moments if params.by == "segment" else _best_videos
     # Segments of one video stand together: as many rows are found as k videos have, and more until that is enough.
-    wanted = k * -(-collection.rows // max(collection.videos, 1))
+    wanted = k * max(1, -(-collection.rows // max(collection.videos, 1)))
     while True:
         found = find(collection, levels, table, wanted, hits=k, threads=threads, params=params)
         hits = [choose(collection, found, number, table[number], k) for number in range(len(queries))]

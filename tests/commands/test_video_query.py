@@ -146,17 +146,21 @@ def test_another_model_or_other_experts_are_refused(hcq: Run, workspace: Path, c
 @pytest.mark.long
 def test_long_videos_in_stretches(hcq: Run, workspace: Path, tmp_path: Path) -> None:
     codes, index = tmp_path / "stretches.hcq", tmp_path / "stretches"
-    done = hcq("encode", "-w", workspace, "--segment-s", "1.1", "-o", codes, "--json").json
-    assert done["videos"] == 6 and done["codes_written"] == 11  # 1.0 s stays whole, 1.2 to 2.0 s are two each
+    done = hcq("encode", "-w", workspace, "--segment-s", "1", "-o", codes, "--json").json
+    assert (done["videos"], done["moments"]) == (6, 6)  # 1.6, 1.8 and 2.0 s are longer than a window and a half
     hcq("index", "build", codes, "--index", index)
     hits = hcq("query", "-w", workspace, "--index", index, "red ball", "--json").json["hits"]
     assert len(hits) == 6 and [hit["rank"] for hit in hits] == list(range(1, 7))
-    assert len({hit["path"] for hit in hits}) == 6, "of each video the best stretch alone"
+    assert len({hit["path"] for hit in hits}) == 6, "each video once"
     whole = next(hit for hit in hits if hit["id"] == "clip0.mp4")
     assert "time_s" not in whole
-    cut = next(hit for hit in hits if hit["path"].endswith("clip5.mp4"))
-    assert cut["id"].startswith("clip5.mp4#t=") and cut["time_s"] in (0.0, 1.0)
-    like = hcq("query", "-w", workspace, "--index", index, "--like", cut["id"], "--json", "-k", "9").json["hits"]
+    cut = next(hit for hit in hits if hit["id"] == "clip5.mp4")
+    assert cut["segment"].startswith("clip5.mp4#t=") and cut["start_s"] <= cut["time_s"] in (0.0, 0.5, 1.0)
+    assert cut["time_s"] < cut["end_s"] <= 2.1
+    moments = hcq("query", "-w", workspace, "--index", index, "red ball", "--by", "segment", "--json").json["hits"]
+    assert [hit["id"] for hit in moments].count("clip5.mp4") >= 1 and len(moments) >= 6
+    assert "video or segment" in hcq("query", "-w", workspace, "red ball", "--by", "frame", code=2).err
+    like = hcq("query", "-w", workspace, "--index", index, "--like", cut["segment"], "--json", "-k", "9").json["hits"]
     assert len(like) == 5 and not any(hit["path"].endswith("clip5.mp4") for hit in like)
     top = hcq("query", "-w", workspace, "--index", index, "red ball", "--json", "-k", "3").json["hits"]
     assert top == hits[:3]
@@ -164,16 +168,18 @@ def test_long_videos_in_stretches(hcq: Run, workspace: Path, tmp_path: Path) -> 
     assert len(whole) == 5 and not any(hit["path"].endswith("clip5.mp4") for hit in whole)
     wrong = hcq("query", "-w", workspace, "--index", index, "--like", "Clip5.mp4#t=0,9", "--json", code=10).json
     assert "'clip5.mp4'" in wrong["error"] and wrong["hint"] == "hcq query --like clip5.mp4"
-    assert hcq("index", "remove", "clip5.mp4", "clip0.mp4", "--index", index, "--json").json["removed"] == 3
+    assert hcq("index", "remove", "clip5.mp4", "clip0.mp4", "--index", index, "--json").json["removed"] == 5
     info = hcq("index", "info", "--index", index, "--json").json
-    assert (info["videos"], info["stretches"]) == (8, 8)
-    anew = hcq("encode", "-w", workspace, "--segment-s", "1", "-o", codes, "--json").json["codes_written"]
+    assert (info["videos"], info["rows"], info["moments"]) == (4, 7, 3)
+    anew = hcq("encode", "-w", workspace, "--segment-s", "1.1", "-o", codes, "--json").json["codes_written"]
     change = hcq("index", "add", codes, "--index", index, "--json").json
-    assert (change["removed"], change["videos"]) == (8, anew), "no stretch of an earlier cut can be found"
+    assert (change["removed"], change["rows"], change["videos"]) == (7, anew, 6), (
+        "no moment of an earlier cut is left"
+    )
     hcq("encode", "-w", workspace, "-o", codes)
     change = hcq("index", "add", codes, "--index", index, "--json").json
     assert (change["removed"], change["videos"]) == (anew, 6)
-    assert hcq("index", "info", "--index", index, "--json").json["stretches"] == 0
+    assert hcq("index", "info", "--index", index, "--json").json["moments"] == 0
     hits = hcq("query", "-w", workspace, "--index", index, "red ball", "--json").json["hits"]
     assert sorted(hit["id"] for hit in hits) == [f"clip{n}.mp4" for n in range(6)]
     hcq("encode", "-w", workspace, "--segment-s", "5", "--texts", workspace / "captions.jsonl", code=2)
