@@ -91,8 +91,9 @@ def as_cut(source: Mapping[str, Any]) -> tuple[bool, float | None]:
     if not isinstance(cutting, dict):
         return True, None
     window_s, shots = cutting.get("window_s"), cutting.get("shots")
-    by_length = not shots and isinstance(window_s, int | float) and window_s > 0
-    return bool(shots or by_length), float(window_s) if by_length else None
+    if shots:
+        return True, None
+    return (True, float(window_s)) if isinstance(window_s, int | float) and window_s > 0 else (False, None)
 
 
 def encode_texts(
