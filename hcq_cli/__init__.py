@@ -38,6 +38,7 @@ _HOME = {
     "CUT_OFF": "hcq_cli.api.searching",
     "answer_document": "hcq_cli.api.answers",
     "write_gallery": "hcq_cli.api.pages",
+    "serve": "hcq_cli.api.serving",
     "evaluate": "hcq_cli.api.evaluation",
     "check_captions": "hcq_cli.api.evaluation",
     "open_features": "hcq_cli.api.features",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.searching import CUT_OFF, Searcher, SearchSettings
+    from hcq_cli.api.serving import serve
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update
     from hcq_cli.api.watching import watch

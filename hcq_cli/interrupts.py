@@ -61,10 +61,10 @@ def _end_after_interrupt(listening: int) -> None:
     told = b""
     while told not in (bytes([signal.SIGINT]), _STOP):
         told = os.read(listening, 1)
-    os.close(listening)
-    if told != _STOP:
+    if told != _STOP:  # left open: where a library raises the signal once more, its byte must go somewhere
         time.sleep(LONGEST_S)
         _leave()
+    os.close(listening)
 
 
 def _leave(*_: object) -> None:

@@ -6,6 +6,10 @@ around is shown as an escape before.
 
     cards.py       hits -> what a card shows of each
     gallery.py     answers -> one self-contained page: `hcq query --html`
+    batches.py     queries of many clients -> answered together, by one thread
+    media.py       what a server gives of a video: the file in ranges, thumbnails
+    guard.py       who may ask what of the server, and how often
+    server.py      the server: `hcq serve`
     templates/     the pages; cards.html is in all of them
-    static/        their style, and a small script
+    static/        their style, and two small scripts
 """

@@ -1,0 +1,111 @@
+"""A search page and its API on this machine: `hcq serve`."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hcq_cli.api.answers import answer_document
+from hcq_cli.api.searching import Searcher, SearchSettings
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.workspace import Workspace
+
+OWN = ("127.0.0.1", "localhost", "::1")
+PORT = 8420
+
+
+class _Answers:
+    """The searcher as a server asks it (`hcq_cli.web.batches.Answering`)."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher, self._settings = searcher, searcher.settings
+
+    def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
+        self._searcher.settings = replace(self._settings, **how)
+        return [answer_document(self._searcher, answer) for answer in self._searcher.texts(queries, k)]
+
+    def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
+        self._searcher.settings = replace(self._settings, **how)
+        return answer_document(self._searcher, self._searcher.like(item_id, k))
+
+    def path_of(self, item_id: str) -> str:
+        collection = self._searcher.collection
+        rows = collection.rows_of(item_id)
+        return collection.name(rows[0])[1] if rows else ""
+
+    def facts(self) -> dict[str, Any]:
+        self._searcher.refresh()
+        found = self._searcher.collection
+        return {"videos": found.videos, "index": str(found.path), "model": found.header.model_hash}
+
+
+def serve(
+    workspace: Workspace,
+    settings: SearchSettings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    token: str | None = None,
+    started: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve a workspace until the process is interrupted; a new generation of the index is picked up.
+
+    Args:
+        workspace: whose index is searched.
+        settings: a `SearchSettings`.
+        host: the address to listen on. On any other than this machine's own a token is asked for.
+        port: to listen on; 0 for any that is free.
+        token: to ask for; default: one is made up where one is needed.
+        started: told the address to open, with the token in it.
+
+    Raises:
+        NotFoundError: there is no index, or starlette and uvicorn are not installed.
+        HcqError: the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from hcq_cli.web.server import application
+    except ImportError:
+        raise NotFoundError(
+            "starlette and uvicorn, which serve, are not installed", 'pip install "hcq[web]"'
+        ) from None
+
+    from hcq_cli.web.batches import Batches
+
+    if token is None and host not in OWN:
+        token = secrets.token_urlsafe(24)
+    wanted = replace(settings or SearchSettings(), many=True)
+    with Batches(lambda: _Answers(Searcher(workspace, wanted))) as batches, _listening(host, port) as listener:
+        port = listener.getsockname()[1]
+        named = f"[{host}]" if ":" in host else host
+        app = application(batches, hosts=[host, *OWN, *_own_names(host)], token=token)
+        started(f"http://{named}:{port}/{f'?token={token}' if token else ''}")
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _own_names(host: str) -> list[str]:
+    """The names by which others reach a server that listens on all addresses."""
+    return [socket.gethostname(), socket.getfqdn()] if host in ("0.0.0.0", "::") else []
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; a context manager, as sockets are."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # from now on who is told the address is waited for, even if the server takes a moment
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise HcqError(
+            f"{host}:{port}: cannot be listened on ({reason})", "hcq serve --port 0 takes one that is free"
+        ) from None
+    return listener

@@ -1,0 +1,54 @@
+"""hcq serve: a search page for the browser, and its API."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hcq_cli as api
+from hcq_cli.commands.shared import VERBS, Session, command
+
+EXAMPLES = ["hcq serve", "hcq serve --open", "hcq serve --port 9000 -w runs/a", "hcq serve --host 0.0.0.0"]
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the command line."""
+
+    @command(app, "serve", panel=VERBS, examples=EXAMPLES)
+    def serve(
+        session: Session,
+        host: Annotated[
+            str,
+            typer.Option(
+                "--host",
+                metavar="ADDRESS",
+                help="Listen there; anywhere but on this machine alone a token is asked for.",
+            ),
+        ] = "127.0.0.1",
+        port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes one that is free.")] = 8420,
+        token: Annotated[
+            str | None,
+            typer.Option("--token", metavar="TEXT", help="Ask for this token (default: made up if needed)."),
+        ] = None,
+        index: Annotated[
+            Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
+        ] = None,
+        open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    ) -> None:
+        """Serve a page to search with, and watch what was found from its second; Ctrl-C ends it.
+
+        For this machine alone, unless --host says otherwise. A new index is picked up without a restart.
+        """
+
+        def started(address: str) -> None:
+            session.console.result(
+                {"address": address}, lambda: session.console.text(f"{address}   (Ctrl-C ends it)")
+            )
+            if open_page:
+                webbrowser.open(address)
+
+        settings = api.SearchSettings(index=index)
+        api.serve(session.workspace, settings, host=host, port=port, token=token, started=started)

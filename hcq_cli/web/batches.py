@@ -1,0 +1,159 @@
+"""Questions of many clients, answered by one thread that owns the searcher: what waits together is answered together.
+
+A scan of sixteen queries takes little longer than one of a single query, so that a queue which grows under load is
+also what makes each of them cheaper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from hcq_cli.errors import HcqError
+
+AT_ONCE = 64
+"""Texts answered in one scan."""
+
+
+class Answering(Protocol):
+    """What a server asks; used by one thread. Answers are the JSON of `hcq query`."""
+
+    def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
+        """Answers to texts, in one scan; `how` are further settings of the search. Raises HcqError."""
+        ...
+
+    def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
+        """What is like an indexed video. Raises HcqError."""
+        ...
+
+    def path_of(self, item_id: str) -> str:
+        """Where an indexed video lies; empty where none has that id."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What is searched: `videos`, `generation`, `model`…"""
+        ...
+
+
+@dataclass
+class _Question:
+    """One call that waits for its turn; texts of the same `key` are answered together."""
+
+    ask: Callable[[Answering], Any]
+    done: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    text: str = ""
+    k: int = 0
+    how: dict[str, Any] = field(default_factory=dict)
+
+    def tell(self, answer: Any, error: BaseException | None = None) -> None:
+        def finish() -> None:
+            if self.done.done():  # the client has gone
+                return
+            if error is None:
+                self.done.set_result(answer)
+            else:
+                self.done.set_exception(error)
+
+        self.loop.call_soon_threadsafe(finish)
+
+
+class Batches:
+    """The thread, and the queue before it; a context manager.
+
+    Args:
+        make: opens the searcher, in that thread.
+
+    Raises:
+        HcqError: (on entering) there is nothing to search.
+    """
+
+    def __init__(self, make: Callable[[], Answering]) -> None:
+        self._make = make
+        self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if (error := self._opened.get()) is not None:
+            raise error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiting.put(None)
+        self._thread.join()
+
+    async def text(self, query: str, k: int, how: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a text. Raises HcqError."""
+        answer: dict[str, Any] = await self._ask(lambda searcher: None, query, k, how or {})
+        return answer
+
+    async def like(self, item_id: str, k: int, how: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What is like an indexed video. Raises HcqError."""
+        answer: dict[str, Any] = await self._ask(lambda searcher: searcher.like(item_id, k, how or {}))
+        return answer
+
+    async def path_of(self, item_id: str) -> str:
+        """Where an indexed video lies; empty where none has that id."""
+        return str(await self._ask(lambda searcher: searcher.path_of(item_id)))
+
+    async def facts(self) -> dict[str, Any]:
+        """See `Answering.facts`."""
+        answer: dict[str, Any] = await self._ask(lambda searcher: searcher.facts())
+        return answer
+
+    async def _ask(
+        self, ask: Callable[[Answering], Any], text: str = "", k: int = 0, how: dict[str, Any] | None = None
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        question = _Question(ask, loop.create_future(), loop, text, k, how or {})
+        self._waiting.put(question)
+        return await question.done
+
+    def _serve(self) -> None:
+        try:
+            searcher = self._make()
+        except BaseException as error:
+            self._opened.put(error)
+            return
+        self._opened.put(None)
+        following: _Question | None = None
+        while (question := following or self._waiting.get()) is not None:
+            together, following = [question], None
+            while question.text and len(together) < AT_ONCE and not self._waiting.empty():
+                following = self._waiting.get()
+                if following is None:  # the end: for the outer loop, when these are answered
+                    self._waiting.put(None)
+                    break
+                if not following.text or following.how != question.how:
+                    break
+                together.append(following)
+                following = None
+            _answer(searcher, together)
+
+
+def _answer(searcher: Answering, questions: Sequence[_Question]) -> None:
+    """Answer texts of the same settings together, or one other question; whatever goes wrong is told who asked."""
+    first = questions[0]
+    try:
+        if not first.text:
+            first.tell(first.ask(searcher))
+            return
+        most = max(question.k for question in questions)
+        found = searcher.texts([question.text for question in questions], most, first.how)
+        for question, document in zip(questions, found, strict=True):
+            question.tell({**document, "hits": document["hits"][: question.k]})
+    except HcqError as error:
+        for question in questions:
+            question.tell(None, error)
+    except Exception as error:
+        for question in questions:
+            question.tell(None, HcqError(f"the search failed ({type(error).__name__}: {error})", "hcq index verify"))

@@ -1,0 +1,169 @@
+"""The server over HTTP, as `hcq serve` starts it: the command line's answers, films in ranges, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+from sample_videos import read_number
+from served import FPS, NAMES, Served
+
+from hcq_cli.web.media import key_of
+
+pytest.importorskip("starlette")
+
+
+def test_an_answer_is_that_of_the_command_line(hcq: Callable[..., Any], served: Served) -> None:
+    asked = served.search("a man cooking", k=30)
+    said = hcq("query", "-w", served.workspace, "a man cooking", "-k", "30", "--json").json
+    assert [hit["id"] for hit in asked["hits"]] == [hit["id"] for hit in said["hits"]]
+    # The text is encoded with all cores here, and with one there: the last bits of a sum depend on its order.
+    scores = [[hit["score"] for hit in found["hits"]] for found in (asked, said)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert asked["videos_searched"] == said["videos_searched"] == 107
+
+
+def test_further_hits_follow_without_a_gap(served: Served) -> None:
+    whole = [hit["id"] for hit in served.search("a dog", k=30)["hits"]]
+    assert [hit["id"] for hit in served.search("a dog", k=10, offset=20)["hits"]] == whole[20:]
+
+
+def test_what_is_like_a_video_does_not_hold_it(served: Served) -> None:
+    status, _, body = served.get(f"/api/similar/{key_of('plain.mp4')}?k=5")
+    hits = json.loads(body)["hits"]
+    assert status == 200 and len(hits) == 5 and "plain.mp4" not in [hit["id"] for hit in hits]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_film_comes_in_ranges_whatever_its_name(served: Served, films: list[Path], name: str) -> None:
+    content = next(path for path in films if path.name == name).read_bytes()
+    status, headers, body = served.get(f"/media/{key_of(name)}", {"Range": "bytes=100-299"})
+    assert (status, body) == (206, content[100:300])
+    assert headers["Content-Range"] == f"bytes 100-299/{len(content)}"
+    assert headers["Content-Type"].startswith("video/")
+    assert served.get(f"/media/{key_of(name)}")[2] == content
+
+
+def test_a_thumbnail_shows_its_second(served: Served) -> None:
+    status, headers, body = served.get(f"/thumbnail/{key_of('plain.mp4')}?t=12.3")
+    assert (status, headers["Content-Type"]) == (200, "image/jpeg")
+    assert read_number(np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))) == 12.3 * FPS
+
+
+def test_a_film_that_is_gone_or_none_is_not_found(served: Served, films: list[Path]) -> None:
+    plain = films[0]
+    kept = plain.with_suffix(".kept")
+    plain.rename(kept)
+    try:
+        assert served.get(f"/media/{key_of(plain.name)}")[0] == 404
+        os.mkfifo(plain)
+        assert served.get(f"/media/{key_of(plain.name)}")[0] == 404
+        plain.unlink()
+        plain.mkdir()
+        assert served.get(f"/media/{key_of(plain.name)}")[0] == 404
+        plain.rmdir()
+    finally:
+        kept.rename(plain)
+
+
+def test_only_what_is_indexed_is_given(served: Served, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(b"secret")
+    tried = [str(secret), "/etc/passwd", "../../etc/passwd", "plain.mp4/../../x", ".", "", "\0", "index"]
+    for name in tried:
+        for room in ("media", "thumbnail"):
+            status, _, body = served.get(f"/{room}/{key_of(name)}")
+            assert status in (400, 404) and b"secret" not in body and b"root:" not in body
+
+
+PATHS = [
+    *("/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/media//etc/passwd", "/media/../../etc/passwd"),
+    *("/media/%2Fetc%2Fpasswd", "/static/../server.py", "/static/..%2fserver.py", "/static/%00", "/media/\\..\\x"),
+    *("/media/" + "A" * 5000, "/" + "a" * 9000, "/api/search", "/api/search?q=", "/api/search?q=%20", "/nothing"),
+    *("/api/search?q=a&k=0", "/api/search?q=a&k=-1", "/api/search?q=a&k=501", "/api/search?q=a&k=1e3"),
+    *("/api/search?q=a&offset=10001", "/api/search?q=a&k=%D9%A3", "/api/search?q=" + "a" * 2001),
+    *(
+        "/api/similar/",
+        "/api/similar/AAAA",
+        "/api/similar/%FF%FE",
+        "/thumbnail/AAAA",
+        "/static/",
+        "/cards?offset=x&q=a",
+    ),
+    *(f"/thumbnail/{key_of('plain.mp4')}?t={t}" for t in ("x", "-1", "nan", "inf", "1e300")),
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_makes_no_sense_is_refused(served: Served, path: str) -> None:
+    status, _, body = served.get(path)
+    assert 400 <= status < 500
+    assert b"root:" not in body and b"Traceback" not in body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"])
+def test_nothing_can_be_changed(served: Served, method: str) -> None:
+    assert served.get("/api/search?q=a", method=method)[0] == 405
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": ""},
+        {"Host": "["},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
+    ],
+)
+def test_another_sites_page_gets_nothing(served: Served, headers: dict[str, str]) -> None:
+    assert 400 <= served.get("/api/search?q=a", headers)[0] < 500
+
+
+class Elements(HTMLParser):
+    """The elements of a page, with the names of their attributes."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.found: set[tuple[str, tuple[str, ...]]] = set()
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add((tag, tuple(name for name, _ in attrs)))
+
+
+@pytest.mark.parametrize(
+    "query", ["<script>alert(1)</script>", '"><b>', "' onfocus=x", "\x1b[2J", "{{7*7}}", "\u202e"]
+)
+def test_a_query_adds_nothing_to_the_page(served: Served, query: str) -> None:
+    plain = Elements(served.get("/?q=dog")[2]).found | {("p", ("class", "role"))}  # the note that no word is in it
+    assert Elements(served.get("/?q=" + quote(query))[2]).found <= plain
+
+
+def test_the_page_names_the_films_and_asks_nobody_else(served: Served) -> None:
+    status, headers, body = served.get("/?q=a+man+cooking")
+    page = body.decode()
+    assert status == 200 and "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "http://" not in page.replace(served.address, "") and "https://" not in page
+    assert served.get("/")[0] == 200 and served.get("/?like=" + key_of("plain.mp4"))[0] == 200
+
+
+def test_a_new_index_answers_without_a_restart(hcq: Callable[..., Any], served: Served) -> None:
+    assert served.search("a dog", k=500)["videos_searched"] == 107
+    hcq("index", "remove", "gone/7.mp4", "-w", served.workspace)
+    after = served.search("a dog", k=500)
+    assert after["videos_searched"] == 106 and "gone/7.mp4" not in [hit["id"] for hit in after["hits"]]
+    assert json.loads(served.get("/api/stats")[2])["videos"] == 106
