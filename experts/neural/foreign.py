@@ -28,8 +28,8 @@ KINDS = frozenset((
     "regnet", "resnet", "segformer", "siglip", "siglip2", "siglip2_vision_model", "siglip_vision_model",
     "swiftformer", "swin", "swinv2", "vit", "vit_mae", "vit_msn", "yolos",
     # look at clips, listen
-    "audio-spectrogram-transformer", "clap", "timesformer", "videomae", "videoprism", "vjepa2", "whisper",
-    "xclip",
+    "audio-spectrogram-transformer", "clap", "hubert", "timesformer", "unispeech", "unispeech-sat", "videomae",
+    "videoprism", "vivit", "vjepa2", "wav2vec2", "wavlm", "whisper", "xclip",
 ))  # fmt: skip
 """`model_type` of the networks that may be loaded: their code is in transformers, and builds itself of torch alone.
 

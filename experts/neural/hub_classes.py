@@ -1,27 +1,43 @@
-"""Classifiers of transformers as experts: what is seen in a frame or heard in a window, a number a class.
+"""Classifiers of transformers as experts: what is seen in a frame or a clip, or heard in a window, a number a class.
 
-Any network that `AutoModelForImageClassification` or `AutoModelForAudioClassification` loads, of a kind that
-`foreign.py` lets in; what its classes are called is in its configuration (`id2label`). The tokens are its logits.
+Any network that `AutoModelForImageClassification`, `AutoModelForVideoClassification` or
+`AutoModelForAudioClassification` loads, of a kind that `foreign.py` lets in; what its classes are called is in its
+configuration (`id2label`). The tokens are its logits.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from experts.neural.appearance import HubAppearance
-from experts.neural.audio import HubAudio
+from experts.neural.audio import AUDIO_FORMATS, AudioFormat, HubAudio
 from experts.neural.expert import HubExpert, NetworkExpert
+from experts.neural.motion import VIDEO_FORMATS, HubMotion, VideoFormat
 from experts.neural.network import Network, TorchNetwork, read_config
 from experts.neural.weights import Weights, WeightsError, locate
 
 if TYPE_CHECKING:
     import torch
 
-HEADS = {"objects": "AutoModelForImageClassification", "sounds": "AutoModelForAudioClassification"}
-"""What transformers calls networks that classify what the two experts look at."""
+HEADS = {
+    "AutoModelForImageClassification": "objects",
+    "AutoModelForVideoClassification": "objects",
+    "AutoModelForAudioClassification": "sounds",
+}
+"""What transformers calls networks that classify, and the expert that each is."""
+WAVES = frozenset(("hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"))
+"""Kinds that hear the wave itself, at 16 kHz and of any length."""
 UNNAMED = re.compile(r"LABEL_\d+")
 """What transformers calls a class that nobody has named."""
+
+
+CLIPS = {
+    # ViViT (Arnab et al., ICCV 2021): 32 frames, every second of 30 a second.
+    "vivit": VideoFormat(30 / 2, "num_frames", 32, lambda model, inputs: read_logits(model, inputs)),
+}
+"""How kinds of network take clips that are classifiers alone; others as the expert `motion` gives them."""
 
 
 def read_logits(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -37,9 +53,12 @@ def hub_classifier(source: str, expert: str) -> NetworkExpert:
         WeightsError: the weights are not there, or are no such classifier.
     """
     found = locate(source)
-    if expert_of_hub(found) != expert:
-        what = f"{source}: is a classifier for {expert_of_hub(found)}, not for {expert}"
-        raise WeightsError(what, f"--experts {expert_of_hub(found)}={source}")
+    head = head_of(found)
+    if HEADS[head] != expert:
+        what = f"{source}: is a classifier for {HEADS[head]}, not for {expert}"
+        raise WeightsError(what, f"--experts {HEADS[head]}={source}")
+    if head == "AutoModelForVideoClassification":
+        return HubActions(source, found)
     return HubObjects(source, found) if expert == "objects" else HubSounds(source, found)
 
 
@@ -47,14 +66,38 @@ def expert_of_hub(found: Weights) -> str:
     """Which of the two experts a network is for.
 
     Raises:
-        WeightsError: it is no classifier of pictures or sound.
+        WeightsError: it is no classifier of pictures, clips or sound.
     """
-    architectures = found.config.get("architectures") or []
-    for expert, head in HEADS.items():
-        if any(str(name).endswith(head.removeprefix("AutoModel")) for name in architectures):
-            return expert
-    what = f"{found.source}: is no classifier of pictures or of sound ({', '.join(map(str, architectures)) or '?'})"
-    raise WeightsError(what, "give a network …ForImageClassification or …ForAudioClassification, or onnx:FILE")
+    return HEADS[head_of(found)]
+
+
+def head_of(found: Weights) -> str:
+    """What transformers calls networks of the kind of a classifier (`HEADS`).
+
+    Raises:
+        WeightsError: it is no classifier of pictures, clips or sound, or of a kind that nothing is known of.
+    """
+    architectures = [str(name) for name in found.config.get("architectures") or []]
+    known = {
+        "AutoModelForVideoClassification": {*VIDEO_FORMATS, *CLIPS},
+        "AutoModelForAudioClassification": {*AUDIO_FORMATS, *WAVES},
+    }
+    for head in HEADS:
+        if any(_is_called(name, head) for name in architectures):
+            if found.model_type in known.get(head, {found.model_type}):
+                return head
+            takes = ", ".join(sorted(known[head]))
+            raise WeightsError(f"{found.source}: is of the kind {found.model_type!r}", f"known are {takes}")
+    what = f"{found.source}: is no classifier of pictures, clips or sound ({', '.join(architectures) or '?'})"
+    raise WeightsError(
+        what,
+        "give a network …ForImageClassification, …ForVideoClassification or …ForAudioClassification, or onnx:FILE",
+    )
+
+
+def _is_called(architecture: str, head: str) -> bool:
+    of_waves = head == "AutoModelForAudioClassification" and architecture.endswith("ForSequenceClassification")
+    return architecture.endswith(head.removeprefix("AutoModel")) or of_waves
 
 
 def hub_class_names(found: Weights) -> list[list[str]]:
@@ -93,7 +136,7 @@ class _HubClassifier(HubExpert):
 
     def load_network(self, device: str) -> Network:
         """The network with its head. Raises WeightsError."""
-        return TorchNetwork(self._found, device, read_logits, self._rows_at_once, HEADS[self.name])
+        return TorchNetwork(self._found, device, read_logits, self._rows_at_once, head_of(self._found))
 
 
 class HubObjects(_HubClassifier, HubAppearance):
@@ -107,6 +150,20 @@ class HubObjects(_HubClassifier, HubAppearance):
     name = "objects"
 
 
+class HubActions(_HubClassifier, HubMotion):
+    """What is seen in a clip of frames, a number a class.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    name = "objects"
+
+    def __init__(self, source: str, found: Weights) -> None:
+        super().__init__(source, found, CLIPS.get(found.model_type))
+
+
 class HubSounds(_HubClassifier, HubAudio):
     """What is heard in a window, a number a class.
 
@@ -116,3 +173,8 @@ class HubSounds(_HubClassifier, HubAudio):
     """
 
     name = "sounds"
+
+    def __init__(self, source: str, found: Weights) -> None:
+        # One token a window, whatever the network gives without its head.
+        how = AUDIO_FORMATS.get(found.model_type, AudioFormat(16_000, 10.0))
+        super().__init__(source, found, replace(how, per_window=1))

@@ -135,7 +135,10 @@ class HubMotion(HubExpert):
         if "height" in given["size"] and "crop_size" not in self._settings:
             given["do_center_crop"] = False  # all of the picture, brought to the size
         with quiet_transformers():
-            self._processor = transformers.VideoMAEImageProcessor(**given)
+            if self._found.model_type == "vivit":  # which brings colours to -1..1, and then normalises them
+                self._processor = transformers.VivitImageProcessor(**given, offset=self._settings.get("offset", True))
+            else:
+                self._processor = transformers.VideoMAEImageProcessor(**given)
 
     def preprocess(self, clip: Clip) -> PreparedInputs | State:
         """A row a clip of the network's length."""

@@ -84,6 +84,37 @@ def _sound_classifier() -> tuple[Any, Any]:
     return t.ASTForAudioClassification(config), t.ASTFeatureExtractor()
 
 
+def _actions(kind: str) -> tuple[Any, Any]:
+    import transformers as t
+
+    names, seen = _named("cooking", "playing guitar"), dict(**SEEN, image_size=SIDE, patch_size=8)
+    if kind == "vivit":
+        config = t.VivitConfig(**SEEN, image_size=SIDE, num_frames=4, tubelet_size=[2, 8, 8], **names)
+        return t.VivitForVideoClassification(config), t.VivitImageProcessor(**CROP)
+    if kind == "timesformer":
+        model = t.TimesformerForVideoClassification(t.TimesformerConfig(**seen, num_frames=3, **names))
+    else:
+        model = t.VideoMAEForVideoClassification(t.VideoMAEConfig(**seen, num_frames=4, tubelet_size=2, **names))
+    return model, t.VideoMAEImageProcessor(**CROP)
+
+
+def _waves() -> tuple[Any, Any]:
+    import transformers as t
+
+    layers = dict(conv_dim=[16, 16], conv_kernel=[10, 8], conv_stride=[10, 8], num_feat_extract_layers=2)
+    pooled = dict(num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, classifier_proj_size=16)
+    config = t.Wav2Vec2Config(**SEEN, **layers, **pooled, **_named("speech", "song", "noise"))
+    return t.Wav2Vec2ForSequenceClassification(config), t.Wav2Vec2FeatureExtractor()
+
+
+def _whisper_classifier() -> tuple[Any, Any]:
+    import transformers as t
+
+    config = _whisper_config(60, 3, 4)
+    config.id2label, config.label2id = {0: "English", 1: "Welsh"}, {"English": 0, "Welsh": 1}
+    return t.WhisperForAudioClassification(config), t.WhisperFeatureExtractor()
+
+
 def _convnext() -> tuple[Any, Any]:
     import transformers as t
 
@@ -222,6 +253,11 @@ KINDS = {
     "vit": _vit,
     "classifier": _classifier,
     "sound-classifier": _sound_classifier,
+    "videomae-classifier": lambda: _actions("videomae"),
+    "timesformer-classifier": lambda: _actions("timesformer"),
+    "vivit-classifier": lambda: _actions("vivit"),
+    "wave-classifier": _waves,
+    "whisper-classifier": _whisper_classifier,
     "convnext": _convnext,
     "videomae": _videomae,
     "timesformer": _timesformer,

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 import tiny_networks
 import torch
-from transformers import AutoImageProcessor, AutoModelForAudioClassification, AutoModelForImageClassification
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForAudioClassification,
+    AutoModelForImageClassification,
+    AutoModelForVideoClassification,
+)
 
 from experts.base import Clip, Frames, Waveform
 from experts.neural.hub_classes import hub_class_names, probabilities_of_hub
@@ -48,6 +53,48 @@ def test_sound_is_heard_in_windows_of_the_network(classifiers):
     assert tokens.features.shape == (1, 2) and np.allclose(tokens.features, direct, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["videomae", "timesformer", "vivit"])
+def test_actions_are_the_network_called_directly(kind, classifiers, networks):
+    folder = networks(f"{kind}-classifier")
+    expert, length = load([f"objects={folder}"])[0], 3 if kind == "timesformer" else 4
+    images = np.random.default_rng(1).integers(0, 255, (length, 40, 60, 3), np.uint8)
+    times = np.arange(length, dtype=np.float32) / expert.sampling.frames_per_second
+    end_s = length / expert.sampling.frames_per_second
+    tokens = expert.extract(Clip(0.0, end_s, True, False, {expert.sampling: Frames(images, times)}))
+    processor, model = tiny_networks.KINDS[f"{kind}-classifier"]()[1], AutoModelForVideoClassification
+    pixels = np.stack(processor(list(images), return_tensors="np")["pixel_values"]).reshape(1, length, 3, 32, 32)
+    with torch.inference_mode():
+        direct = model.from_pretrained(folder).eval()(pixel_values=torch.from_numpy(pixels)).logits.numpy()
+    assert tokens.features.shape == (1, 2) and np.allclose(tokens.features, direct, atol=1e-4)
+    found = locate(str(folder))
+    assert hub_class_names(found) == [["cooking"], ["playing guitar"]] and probabilities_of_hub(found) == "softmax"
+
+
+@pytest.mark.parametrize(("kind", "classes", "seconds"), [("wave", 3, 25.0), ("wave", 3, 2.0), ("whisper", 2, 12.0)])
+def test_networks_of_waves_and_of_speech_classify_sound(kind, classes, seconds, networks):
+    folder = networks(f"{kind}-classifier")
+    expert = load([f"sounds={folder}"])[0]
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, round(16_000 * seconds)).astype(np.float32)
+    clip = Clip(0.0, seconds, False, True, sound_by_hz={16_000: Waveform(noise, 16_000, 0.0)})
+    tokens = expert.extract(clip)
+    extractor = tiny_networks.KINDS[f"{kind}-classifier"]()[1]
+    model = AutoModelForAudioClassification.from_pretrained(folder).eval()
+    # Windows of 10 s lie evenly over the sound, and each is heard whole.
+    starts = [0, 7.5, 15] if seconds == 25 else [0]
+    windows = [noise[round(16_000 * at) :][: 160_000 if kind == "wave" else None] for at in starts]
+    with torch.inference_mode():
+        direct = [model(**extractor([w], sampling_rate=16_000, return_tensors="pt")).logits[0] for w in windows]
+    assert expert.dim == classes and np.allclose(tokens.features, np.stack(direct), atol=1e-4)
+
+
+def test_a_classifier_of_texts_is_none_of_sound(networks, tmp_path):
+    folder = Path(shutil.copytree(networks("bert"), tmp_path / "texts"))
+    config = json.loads((folder / "config.json").read_text()) | {"architectures": ["BertForSequenceClassification"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="is of the kind 'bert'"):
+        load([f"sounds={folder}"])
+
+
 def test_the_configuration_names_the_classes(classifiers, tmp_path):
     found = locate(str(classifiers["classifier"]))
     assert hub_class_names(found) == [["dog", "hound"], ["red ball"], ["pancake"]]
@@ -62,7 +109,7 @@ def test_the_configuration_names_the_classes(classifiers, tmp_path):
 
 
 def test_what_is_no_such_classifier_is_named(classifiers, networks):
-    with pytest.raises(WeightsError, match=r"no classifier of pictures or of sound \(Dinov2Model\)"):
+    with pytest.raises(WeightsError, match=r"no classifier of pictures, clips or sound \(Dinov2Model\)"):
         load([f"objects={networks('dinov2')}"])
     with pytest.raises(WeightsError, match="is a classifier for sounds, not for objects") as caught:
         load([f"objects={classifiers['sound-classifier']}"])
