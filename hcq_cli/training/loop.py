@@ -163,13 +163,14 @@ class Trainer:
         return self.data.fingerprint(self.recipe)
 
     def _build(self) -> None:
-        """A new model: vocabulary and feature statistics from the training videos, weights from the seed."""
+        """A new model, its weights from the seed or from the model that training starts from."""
         torch.manual_seed(self.seed)
-        self.caption_encoder = text.build(self.config.text, self.data.train.sentences)
-        self.network = registry.network_class(self.config.kind)(self.config, self.caption_encoder.transformer)
+        if self.data.init:
+            started_from = checkpoint.load(self.data.init.place)
+            self.network, self.caption_encoder = started_from.network, started_from.caption_encoder
+        else:
+            self._build_anew()
         self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
-        if self.config.video.standardize:
-            self._set_feature_scales()
         # Distinct ones: k-means cannot make more codewords than there are different vectors.
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
         for warning in self.method.on_train_start(vectors):
@@ -185,6 +186,13 @@ class Trainer:
         # The optimizer after the move: a fused Adam wants its parameters where they will stay.
         self.network.to(self.device)
         self.optimizer = build_optimizer(self.network, self.recipe)
+
+    def _build_anew(self) -> None:
+        """Vocabulary and feature statistics from the training videos."""
+        self.caption_encoder = text.build(self.config.text, self.data.train.sentences)
+        self.network = registry.network_class(self.config.kind)(self.config, self.caption_encoder.transformer)
+        if self.config.video.standardize:
+            self._set_feature_scales()
 
     def _set_feature_scales(self) -> None:
         widths = {name: expert.dim for name, expert in self.data.experts.items()}
@@ -222,6 +230,9 @@ class Trainer:
     def finish(self, run: Path, about: dict[str, Any]) -> TrainingResult:
         """Write the checkpoint, and forget the unfinished state."""
         model, kept = self.fitted()
+        if self.data.init and len(self.data.validation):
+            model, kept, decided = self._better(checkpoint.load(self.data.init.place, str(self.device)), model, kept)
+            about = {**about, "adapted": decided}
         about = {**about, "recipe": self.recipe.to_dict(), "epoch": kept["epoch"], "metrics": kept}
         about |= {"fingerprint": self.fingerprint, "epochs": self.epoch, "seconds": self.seconds}
         lines = "".join(json.dumps(line) + "\n" for line in self.history)
@@ -229,6 +240,22 @@ class Trainer:
         # Last: a run killed before this line goes on from its state and ends in the same checkpoint.
         resume.clear(run)
         return TrainingResult(run, self.epoch, self.seconds, kept)
+
+    def _better(
+        self, before: Model, after: Model, kept: dict[str, Any]
+    ) -> tuple[Model, dict[str, Any], dict[str, Any]]:
+        """Of the model that training started from and what it has become the one that validation prefers.
+
+        Returns:
+            The model, its figures, and the decision as `hcq train --json` has it.
+        """
+        figures = self._validate(before), self._validate(after)
+        better = _figure(figures[1]) >= _figure(figures[0])
+        decided = {"kept": better, "before": figures[0]["t2v"], "after": figures[1]["t2v"]}
+        decided["validated_on"] = f"{len(self.data.validation)} validation videos"
+        if better:
+            return after, kept, decided
+        return before, {**kept, "epoch": 0, "validation": figures[0]}, decided
 
     # -- an epoch ---------------------------------------------------------------------------------------------
 
@@ -353,13 +380,8 @@ class Trainer:
 
     def _is_best(self, validation: dict[str, Any]) -> bool:
         """Whether no epoch before was better; of equals the latest is kept, which has learned for longest."""
-
-        def figure(measured: dict[str, Any]) -> float:
-            # Not R@1 alone: of a few hundred validation videos it moves by chance as much as by learning.
-            return float(measured["t2v"]["R1"] + measured["t2v"]["R10"] + measured["v2t"]["R1"])
-
-        before = [figure(line["validation"]) for line in self.history]
-        return not before or figure(validation) >= max(before)
+        before = [_figure(line["validation"]) for line in self.history]
+        return not before or _figure(validation) >= max(before)
 
     def _save(self, run: Path) -> None:
         state = resume.ResumeState(
@@ -388,3 +410,9 @@ class Trainer:
             seconds_left=spent / done * (self.steps - done),
         )
         self.observer.on_step_end(report)
+
+
+def _figure(validation: dict[str, Any]) -> float:
+    """By which models are compared."""
+    # Not R@1 alone: of a few hundred validation videos it moves by chance as much as by learning.
+    return float(validation["t2v"]["R1"] + validation["t2v"]["R10"] + validation["v2t"]["R1"])

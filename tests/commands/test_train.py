@@ -74,6 +74,34 @@ def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: 
         assert hit["score"] == pytest.approx(hybrid_score(model, file, hit["id"], query), abs=1e-5)
 
 
+@pytest.mark.long
+def test_a_trained_model_is_trained_on_and_the_better_one_kept(hcq: Run, workspace: Path) -> None:
+    write_captions(workspace / "captions.jsonl", range(14))
+    first = hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--json").json
+    start = checkpoint.load(workspace / first["checkpoint"])
+    more = [part for setting in ("epochs=1", "min_steps=3") for part in ("--set", f"training.{setting}")]
+    asked = ["train", "--init", ".hcq/model", "--captions", "captions.jsonl", *more, "--json"]
+    assert "with --init the shape is that of the model" in hcq(*asked, "--set", "model.width=128", code=2).err
+    on = hcq(*asked, "-o", "on")
+    assert on.json["epochs"] == 1 and "kept without a trial" in on.err and on.json["init"] is None
+    loaded = checkpoint.load(workspace / "on")
+    assert loaded.config == start.config and loaded.hash != start.hash
+    # A step or three move it little: from random weights it would lie elsewhere.
+    text = [caption(3)]
+    assert np.abs(loaded.encode_texts(text) - start.encode_texts(text)).mean() < 0.05
+    assert hcq(*asked, "-o", "on").json["trained_before"]
+    assert not hcq(*asked).json["trained_before"] and hcq(*asked).json["trained_before"]
+
+    with (workspace / "captions.jsonl").open("a") as file:
+        for number in range(14, 20):
+            file.write(json.dumps({"video": f"v{number:03d}.mp4", "caption": caption(number), "split": "val"}) + "\n")
+    spoiling = ["--set", "training.optimizer_lr=3", "--set", "training.clip_norm=0"]
+    spoiled = hcq(*asked, *spoiling, "-o", "spoiled").json
+    assert not spoiled["init"]["kept"] and spoiled["metrics"]["epoch"] == 0
+    assert spoiled["init"]["validated_on"] == "6 validation videos"
+    assert checkpoint.model_hash(workspace / "spoiled") == checkpoint.model_hash(workspace / ".hcq" / "model")
+
+
 def test_what_is_missing_is_named(hcq: Run, workspace: Path, tmp_path: Path) -> None:
     assert "--captions" in hcq("train", code=10).err
     assert "hcq extract" in hcq("train", "--captions", "captions.jsonl", "-w", "other", code=10).err
