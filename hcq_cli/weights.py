@@ -7,6 +7,7 @@ into the lock file (experts/neural/hub.py), by which the experts find it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from experts.neural.hub import (
     parse_hub_id,
     read_lock,
 )
+from experts.neural.pipeline import MODULES
 from experts.neural.weights import PICKLED, WeightsError, locate
 from hcq_cli import files
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError, near
@@ -133,6 +135,9 @@ def _look_up(hub: HubId) -> tuple[str, str, list[str], int]:
 def chosen_files(names: Sequence[str]) -> list[str]:
     """The files that are needed: safetensors, else ONNX, and what goes with them; none if there are only pickles."""
     top = [name for name in names if "/" not in name]
+    if MODULES in top and not any(name.endswith(".safetensors") for name in top):
+        # A folder of sentence-transformers whose network lies in a folder of its own.
+        top += [name for name in names if re.fullmatch(r"0_\w+/[^/]+", name)]
     weights = [name for name in top if name.endswith(".safetensors")]
     if not weights:
         weights = [

@@ -44,6 +44,10 @@ def test_presets_experts_and_ids_become_ids_each_once() -> None:
             ["model.safetensors", "other/model.safetensors", "spiece.model", "README.md"],
             ["model.safetensors", "spiece.model"],
         ),
+        (
+            ["modules.json", "0_CLIPModel/model.safetensors", "0_CLIPModel/vocab.json", "1_Dense/model.safetensors"],
+            ["0_CLIPModel/model.safetensors", "0_CLIPModel/vocab.json", "modules.json"],
+        ),
     ],
 )
 def test_safetensors_go_before_onnx_and_pickles_are_never_chosen(names: list[str], chosen: list[str]) -> None:

@@ -21,8 +21,9 @@ from experts.neural.audio import AudioFormat, HubAudio, OnnxAudio, read_audio_em
 from experts.neural.expert import NetworkExpert
 from experts.neural.motion import HubMotion, VideoFormat
 from experts.neural.network import read_config
+from experts.neural.pipeline import locate_network
 from experts.neural.preprocessing import image_processor, processor_settings
-from experts.neural.weights import ONNX, Weights, WeightsError, locate
+from experts.neural.weights import ONNX, Weights, WeightsError
 
 Sense = Literal["video", "image", "audio"]
 SENSES: tuple[Sense, ...] = ("video", "image", "audio")
@@ -61,7 +62,7 @@ def dual(source: str) -> NetworkExpert:
         if (folder / IMAGE_FILE).is_file():
             return DualOnnxPictures(source, folder / IMAGE_FILE)
         return DualOnnxSound(source, folder / AUDIO_FILE)
-    found = locate(source)
+    found = locate_network(source)
     sense = sense_of(found)
     if sense == "audio":
         return DualSound(source, found)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experts.neural.dual import onnx_folder
-from experts.neural.weights import locate
+from experts.neural.pipeline import locate_network
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.fitting.sources import Source, weights_errors
 
@@ -96,4 +96,4 @@ def write_dual_text(given: str, path: Path) -> DualText:
 
     if folder := onnx_folder(given):
         return write_onnx_text(given, folder, path)
-    return write_network_text(given, locate(given), path)
+    return write_network_text(given, locate_network(given), path)

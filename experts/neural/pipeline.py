@@ -1,0 +1,77 @@
+"""Folders of the library sentence-transformers: which network of transformers they hold.
+
+Such a folder lists its modules in modules.json: the first is the network, in the folder itself or in one of its own
+(`0_CLIPModel`), and others work on its vectors. A dual encoder has none, or one that brings vectors to length 1, as
+hcq does anyway; so the network alone is all that is needed, and the library is not. Modules are code, and those of a
+stranger's are never run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experts.neural.foreign import check_folder
+from experts.neural.weight_sizes import ForeignFileError
+from experts.neural.weights import RefusedError, Weights, WeightsError, locate, look_up, weight_files
+
+MODULES = "modules.json"
+OWN = "sentence_transformers."
+"""What the names of the library's own modules begin with."""
+NETWORKS, NOTHING_MORE = ("Transformer", "CLIPModel"), ("Normalize",)
+"""Modules that are a network of transformers, and those that change no direction of a vector."""
+
+
+def locate_network(source: str) -> Weights:
+    """The weights of a network of transformers that a source names, be it a folder of sentence-transformers.
+
+    Args:
+        source: a folder, or a Hugging Face id with an optional `@revision`.
+
+    Raises:
+        WeightsError: they are not on this machine, are pickles, or more belongs to the network than hcq can run.
+        RefusedError: the folder asks for code, a kernel, another file, or for more than its weights hold.
+    """
+    found = look_up(source)
+    if not (found.folder / MODULES).is_file():
+        return locate(source)
+    inner = _folder_of_network(found)
+    if inner == found.folder:
+        return locate(source)
+    try:
+        check_folder(inner)
+    except ForeignFileError as error:
+        raise RefusedError(str(error), error.hint) from error
+    if not weight_files(inner):
+        raise WeightsError(f"{source}: {inner} holds no *.safetensors", "save the network again with this library")
+    return Weights(source, inner, found.hub, found.commit)
+
+
+def _folder_of_network(found: Weights) -> Path:
+    """The folder of the first module, if the others may be left out."""
+    modules = _modules(found)
+    kinds = [str(each.get("type", "")) for each in modules]
+    if foreign := [kind for kind in kinds if not kind.startswith(OWN)]:
+        what = f"{found.source}: asks for code of its own ({foreign[0]}), which hcq never runs"
+        raise RefusedError(what, "give a network whose modules are those of sentence-transformers")
+    names = [kind.rpartition(".")[2] for kind in kinds]
+    if names[0] not in NETWORKS or any(name not in NOTHING_MORE for name in names[1:]):
+        what = f"{found.source}: is made of {', '.join(names)}; hcq takes a dual encoder alone, such as CLIP"
+        raise WeightsError(what, "give a folder or id of CLIP, SigLIP, X-CLIP, CLAP and the like")
+    path = Path(str(modules[0].get("path", "")))
+    inner = found.folder / path
+    if path.is_absolute() or ".." in path.parts or not inner.is_dir():
+        raise RefusedError(f"{found.source}: its network would lie in {path}, no folder in it", "copy it again")
+    return inner
+
+
+def _modules(found: Weights) -> list[dict[str, Any]]:
+    path = found.folder / MODULES
+    try:
+        modules = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
+    if not isinstance(modules, list) or not modules or not all(isinstance(each, dict) for each in modules):
+        raise WeightsError(f"{path}: is no list of modules", "fetch or copy it again")
+    return modules
