@@ -201,7 +201,7 @@ def disk_errors(path: Path, needed_bytes: int = 0) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(
-    path: Path, *, durable: bool = True, exclusive: bool = False, needed_bytes: int = 0
+    path: Path, *, durable: bool = True, exclusive: bool = False, needed_bytes: int = 0, unlocked: bool = False
 ) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, sync it and rename it into place.
 
@@ -212,6 +212,7 @@ def atomic_path(
         durable: whether to wait for the disk (fsync of the file and its folder).
         exclusive: whether the file must be new: FileExistsError where there is one already.
         needed_bytes: how large it will be, where that is known, for the message of a full disk.
+        unlocked: whether there need be no writer lock: the temporary file is marked as one that is being written.
 
     Raises:
         HcqError: the disk is full or fails, or the folder cannot be written.
@@ -220,7 +221,10 @@ def atomic_path(
         path.parent.mkdir(parents=True, exist_ok=True)
         # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
+        if unlocked:
+            _hold(handle)
+        else:
+            os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
@@ -245,6 +249,9 @@ def atomic_path(
             with disk_errors(path, needed_bytes or size):
                 raise
         raise
+    finally:
+        if unlocked:  # until it has its name: whoever tidies up leaves it alone
+            os.close(handle)
 
 
 @contextmanager
@@ -327,34 +334,39 @@ def atomic_open(
             because no `remove_leftovers` does it, and what living ones are writing is left alone.
     """
     if unlocked:
-        _remove_abandoned(path)
-    with atomic_path(path, durable=durable, exclusive=exclusive) as temporary, temporary.open("wb") as out:
-        if unlocked:
-            _hold(out)
+        remove_abandoned(path.parent, f".{path.name[:20]}.")
+    with (
+        atomic_path(path, durable=durable, exclusive=exclusive, unlocked=unlocked) as temporary,
+        temporary.open("wb") as out,
+    ):
         yield out
         out.flush()
 
 
-def _hold(file: IO[bytes]) -> None:
-    """Mark a temporary file as one that is being written, until it is closed: `_remove_abandoned` leaves it alone."""
+def _hold(handle: int) -> None:
+    """Mark a temporary file as one that is being written, until it is closed: `remove_abandoned` leaves it alone."""
     import fcntl
 
     with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Delete temporary files of `path` that killed writers left, for files that are written without a writer lock."""
+def remove_abandoned(folder: Path, begin: str = ".") -> None:
+    """Delete temporary files that killed writers left, where files are written without a writer lock.
+
+    Args:
+        folder: where they lie; need not be there.
+        begin: of their names.
+    """
     import fcntl
 
-    begin = f".{path.name[:20]}."
-    if not path.parent.is_dir():
+    if not folder.is_dir():
         return
-    for name in os.listdir(path.parent):
-        left = path.parent / name
+    for name in os.listdir(folder):
+        left = folder / name
         if not (name.startswith(begin) and name.endswith(".tmp")):
             continue
-        with suppress(OSError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
+        with suppress(OSError, NotRegularError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer is alive
             left.unlink()
 

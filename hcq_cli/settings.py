@@ -13,7 +13,7 @@ Two files are read: hcq.toml in the working directory and, below it, the person'
 $XDG_CONFIG_HOME or ~/.config. What stands in both is taken from the first.
 
 The person's own file may say anything. The one in the working directory may have come with somebody's videos, so
-three kinds of keys are not taken from it; each is told with a warning, and the rest of the file holds:
+four kinds of keys are not taken from it; each is told with a warning, and the rest of the file holds:
 
 - What names code to run: a decoder of the form package.module:Class. Its other values ("pyav") name what is built in.
   No other option can name code: experts are named as installed packages announce them, and recipes hold numbers,
@@ -21,6 +21,8 @@ three kinds of keys are not taken from it; each is told with a warning, and the 
 - A place to write to outside the working directory (workspace, output…): else `hcq encode` could be made to replace
   any file of the person's. Inside, a place may be chosen freely: that is the folder the file came with. Places that
   are only read may lie anywhere.
+- A machine to connect to (`on = "ray:HOST:PORT"`): what comes from there is trusted. A plain "ray" means the cluster
+  that this machine is a node of.
 - What deletes or moves files (--fresh, --mend): a person says that each time.
 """
 
@@ -177,6 +179,8 @@ def _danger(words: tuple[str, ...], name: str, value: Any) -> str:
         return "names code to run"
     if (name in WRITTEN or " ".join((*words, name)) in WRITTEN) and _leads_out(value):
         return "names a place to write to outside the working directory"
+    if name == "on" and value not in ("ray", "ray:local"):
+        return "names a machine to connect to"
     return "deletes or moves files" if name in DESTROYS and value else ""
 
 

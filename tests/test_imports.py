@@ -21,6 +21,7 @@ ORDER = [
         "workspace",
         "settings",
     ),
+    "shares",
     *(
         "experts",
         "media",
@@ -36,6 +37,7 @@ ORDER = [
         "fitting",
         "web",
     ),
+    "engines",
     *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
     *("console", "interrupts", "commands", "app", "__main__", "start"),
 ]

@@ -54,6 +54,8 @@ def extract(
     exclude: Sequence[str] = (),
     experts: str | Sequence[str] | None = None,
     preset: str = "classic",
+    shard: str | None = None,
+    on: str | None = None,
     progress: Progress = SILENT,
     **settings: Unpack[ExtractionSettings],
 ) -> ExtractReport:
@@ -70,6 +72,9 @@ def extract(
         exclude: patterns of what to leave out of folders; what of it is in the store already stays there.
         experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
         preset: classic, neural, light, laptop or gpu.
+        shard: "2/3" for the second of three runs that write to the store at the same time; afterwards the same
+            without it puts together what they have found.
+        on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
         progress: told of every video.
         settings: see `ExtractionSettings`.
 
@@ -80,14 +85,19 @@ def extract(
         NotFoundError: there are no videos, or the weights of a network are not on this machine.
         UsageError: no such preset, expert or decoder.
         LockedError: another process writes to the store.
+        HcqError: there is no such cluster, or it cannot do the work.
     """
     from hcq_cli.extraction.extract import extract as run
+    from hcq_cli.extraction.sharing import extract_share
+    from hcq_cli.shares import Share
 
+    share = Share.parse(shard) if shard is not None else None
     names, inputs, options = _request(
         workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
     )
     begun = time.monotonic()
-    with progress.progress("extract", total=len(inputs.videos) + len(inputs.unusable), unit="videos") as bar:
+    total = len(inputs.videos) + len(inputs.unusable)
+    with progress.progress("extract", total=total // (share.of if share else 1), unit="videos") as bar:
         before = 0
 
         def on_video(report: ExtractReport, path: str) -> None:
@@ -96,7 +106,14 @@ def extract(
             bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {path.rpartition('/')[2][:40]}")
             before = report.done
 
-        return run(inputs, names, options, on_video)
+        if share is not None:
+            return extract_share(inputs, names, options, share, on_video)
+        if on is None:
+            return run(inputs, names, options, on_video)
+        from hcq_cli.engines.ray_executor import ray_executor
+
+        with ray_executor(on, inputs, names, options) as executor:
+            return run(inputs, names, options, on_video, executor)
 
 
 def plan_extraction(

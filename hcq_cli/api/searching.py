@@ -7,8 +7,8 @@ encodes the queries, and where an id lies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,9 @@ class SearchSettings:
         device: scan on a device of torch: for many queries.
         many: queries will keep coming, so that preparing for them pays.
         by: "video": each comes once, by its best moment or as a whole; or "segment": the moments of all videos.
+        on: "ray", "ray:HOST:PORT" or "ray:local": processes of a Ray cluster scan the index, each a group of its
+            segments.
+        partial: with `on`, whether an answer that lacks a group is better than none; its note then says so.
     """
 
     index: Path | None = None
@@ -57,6 +60,8 @@ class SearchSettings:
     device: str | None = None
     many: bool = False
     by: str = "video"
+    on: str | None = None
+    partial: bool = False
 
 
 class Searcher:
@@ -84,8 +89,13 @@ class Searcher:
             raise UsageError("--codes and --index exclude each other")
         if self.settings.nprobe is not None and self.settings.exact:
             raise UsageError("--probe and --exact exclude each other")
+        self._engine = ExitStack()
         self.collection: SearchableCodes = self._open()
         self._encoder: TextEncoder | None = None
+
+    def close(self) -> None:
+        """End what was started elsewhere (`SearchSettings.on`), which ends with this process otherwise."""
+        self._engine.close()
 
     @property
     def kind(self) -> str:
@@ -120,7 +130,8 @@ class Searcher:
         self.refresh()
         if self._encoder is None:
             self._encoder = self._text_encoder()
-        return search_texts(self.collection, self._encoder, queries, k, threads=self._threads, params=self._params)
+        answers = search_texts(self.collection, self._encoder, queries, k, threads=self._threads, params=self._params)
+        return [self._with_gaps(answer) for answer in answers]
 
     def like(self, item_id: str, k: int = 10) -> QueryResult:
         """What is like an indexed video, segment or caption.
@@ -133,7 +144,8 @@ class Searcher:
 
         self.refresh()
         source = self._holder(item_id)
-        return search_like(self.collection, item_id, k, source=source, threads=self._threads, params=self._params)
+        answer = search_like(self.collection, item_id, k, source=source, threads=self._threads, params=self._params)
+        return self._with_gaps(answer)
 
     def video(
         self,
@@ -166,7 +178,7 @@ class Searcher:
         answers = search_levels(
             self.collection, [str(path)], seen.levels, k, threads=self._threads, params=self._params
         )
-        return answers[0], seen
+        return self._with_gaps(answers[0]), seen
 
     @property
     def outdated(self) -> str:
@@ -193,6 +205,7 @@ class Searcher:
         if not isinstance(self.collection, Index) or self.collection.is_newest():  # a code file has no generations
             return False
         # Codes and text side are replaced together: one generation never answers for another's model.
+        self._engine.close()
         self.collection, self._encoder = self._open(), None
         return True
 
@@ -226,7 +239,22 @@ class Searcher:
         held = opened.header.kind
         if wanted.find is not None and held != wanted.find:
             raise UsageError(f"{opened.path} holds {held}, no {wanted.find}", f"--find {held}")
+        if wanted.on is not None:
+            if not isinstance(opened, Index):
+                raise UsageError("--on searches an index, --codes is none", "hcq index build")
+            from hcq_cli.engines.ray_search import search_on_ray
+
+            return self._engine.enter_context(search_on_ray(wanted.on, opened, partial=wanted.partial))
         return opened
+
+    def _with_gaps(self, answer: QueryResult) -> QueryResult:
+        """An answer that says which part of the index it lacks, if any."""
+        missing = getattr(self.collection, "missing", [])
+        if not missing:
+            return answer
+        count = getattr(self.collection, "missing_rows", 0)
+        lost = ", ".join(f"{group.start}-{group.stop - 1}" for group in missing)
+        return replace(answer, note=f"partial: not searched are {count} rows, the segments {lost} of the index")
 
     def _open_texts(self) -> Index:
         from hcq_cli.search.index import Index

@@ -12,7 +12,7 @@ import typer
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command, with_choice
 from hcq_cli.console import Console, printable
-from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError
+from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.api.extraction import ExtractionSettings
@@ -30,6 +30,8 @@ EXAMPLES = [
     "hcq extract talks/*.mkv --experts appearance,audio",
     "hcq extract videos/ --preset neural",
     "hcq extract videos/ --experts appearance=onnx:squeezenet.onnx,motion,audio=openai/whisper-base",
+    "hcq extract videos/ --shard 2/3  # beside 1/3 and 3/3, anywhere; then hcq extract videos/",
+    "hcq extract videos/ --on ray  # on a machine of a Ray cluster",
     "find /media -name '*.mp4' -print0 | hcq extract --from -",
 ]
 
@@ -53,6 +55,13 @@ Everything = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Leave out of folders, by name or path below the root; may be repeated."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="The I-th of N shares alone; other runs do the others.", show_default=False),
+]
+On = Annotated[
+    str | None, typer.Option(metavar="ray[:ADDRESS]", help="Workers on a Ray cluster.", show_default=False)
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
@@ -78,6 +87,8 @@ def register(app: typer.Typer) -> None:
         keep_missing: KeepMissing = False,
         everything: Everything = False,
         exclude: Exclude = None,
+        shard: Shard = None,
+        on: On = None,
         dry_run: DryRunOption = False,
         output: Output = None,
     ) -> None:
@@ -100,7 +111,13 @@ def register(app: typer.Typer) -> None:
         }
         wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "exclude": exclude or ()}
         wanted["experts"] = experts
+        if dry_run and shard is not None:
+            raise UsageError("--dry-run is of all videos, --shard of a share of them", "hcq extract VIDEOS --dry-run")
         run = _plan if dry_run else _extract
+        if on is not None and shard is not None:
+            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
+        if not dry_run:
+            wanted |= {"shard": shard, "on": on}
         if code := run(session, paths or [], {**wanted, "preset": preset, **settings}):
             raise typer.Exit(code)
 
@@ -122,7 +139,11 @@ def _listed(source: str | None) -> list[str]:
 def _extract(session: Session, paths: Sequence[str], asked: dict[str, Any]) -> int:
     console, store = session.console, asked["store"]
     report = api.extract(session.workspace, paths, progress=console, **asked)
-    step = _next_step(session.workspace, report) if store == session.workspace.features else ""
+    step = ""
+    if report.share is not None:
+        step = "the same without --shard, when all shares are done"
+    elif store == session.workspace.features:
+        step = _next_step(session.workspace, report)
 
     def show() -> None:
         print_extraction(console, report, store)
@@ -187,6 +208,7 @@ def extraction_document(report: ExtractReport, store: Path | None) -> dict[str, 
         "states": report.states,
         "seconds": round(report.seconds, 3),
         "store": str(store),
+        **({"shard": str(report.share), "waiting": report.waiting} if report.share else {}),
         "media_seconds": round(report.media_s, 3),
         "decoders": report.decoders,
         "packets": report.packets,
@@ -233,6 +255,7 @@ def print_extraction(console: Console, report: ExtractReport, store: Path | None
     speed = f", {report.media_s / report.seconds:.0f}x real time" if report.extracted and report.seconds else ""
     copies = report.duplicates - len(report.vanished.renamed)
     copied = f"{copies} with the same bytes as another, " if copies else ""
+    copied += f"{report.waiting} copies of others left for later, " if report.waiting else ""
     console.text(
         f"{report.extracted} extracted, {copied}{report.skipped} skipped, {len(report.failed)} failed "
         f"in {report.seconds:.1f} s{speed} -> {printable(str(store))}"

@@ -32,6 +32,7 @@ EXAMPLES = [
     'hcq query "a red ball" --exact',
     'hcq query "a volcano" --min-confidence 0.5',
     'hcq query "a volcano" --html volcano.html',
+    "hcq query - --on ray < queries.txt",
 ]
 QUERIES_AT_ONCE = 64
 BEST_OF_NOTHING = 3
@@ -94,6 +95,10 @@ By = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
 ]
+On = Annotated[str | None, typer.Option(metavar="ray[:ADDRESS]", help="Search on a Ray cluster.", show_default=False)]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="With --on: answer also where a part of the index cannot be reached.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -120,6 +125,8 @@ def query(
     min_confidence: MinConfidence = None,
     all_hits: All = False,
     html: HtmlFile = None,
+    on: On = None,
+    partial: Partial = False,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
@@ -140,6 +147,8 @@ def query(
         device=device,
         many=waiting,
         by=by,
+        on=on,
+        partial=partial,
     )
     searcher = api.Searcher(session.workspace, settings)
     if searcher.outdated:

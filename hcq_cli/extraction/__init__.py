@@ -13,6 +13,7 @@ an `ExtractReport`. In the order in which to read it:
     pipeline.py           one video: decoded once, each clip shown to every expert, tokens joined
     inference.py          networks in a process of their own, as the parent and the workers see it
     inference_server.py   that process: rows of many videos in one batch
+    sharing.py            one of several runs that share a store, each with its share of the videos
     vanished.py           ids that leave the store after a run: deleted files, renamed ones, second ids of one file
 
 A child process loads neither the plan nor the writer of the store. How one is run: hcq_cli/process.py.

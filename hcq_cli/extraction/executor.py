@@ -72,6 +72,7 @@ class Outcome:
     Args:
         error: why it gave nothing; None if it gave something.
         lasting: whether the error would come again with any experts, until the file changes.
+        killed: whether the worker was killed from outside, so that the file need not be to blame.
         warnings: what went not quite right.
         decoder: the name of the decoder that read the file; empty if none could.
         duration_s: as decoded, or as the file says if that is longer; seconds.
@@ -82,6 +83,7 @@ class Outcome:
 
     error: str | None = None
     lasting: bool = True
+    killed: bool = False
     warnings: list[VideoWarning] = field(default_factory=list)
     decoder: str = ""
     duration_s: float = 0.0

@@ -23,6 +23,7 @@ from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status
 from hcq_cli.extraction.vanished import Vanished
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, PassedOver
+from hcq_cli.shares import Share
 
 COMPACT_EVERY = 2048
 """Videos after which the finished ones are put into shards: a folder of more small files is slow to list."""
@@ -53,6 +54,8 @@ class ExtractReport:
         vanished: videos whose files are no longer there, taken out of the store.
         missing: ids of such that were to be left in the store.
         passed_over: what looked like a video, and trash and previews.
+        share: of which this is the report; None for the whole.
+        waiting: files with the bytes of another one, which an extraction of the whole gives its features.
     """
 
     videos: int = 0
@@ -75,11 +78,14 @@ class ExtractReport:
     vanished: Vanished = field(default_factory=Vanished)
     missing: list[str] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
+    share: Share | None = None
+    waiting: int = 0
 
     @property
     def done(self) -> int:
         """Inputs that have been dealt with."""
-        return self.extracted + self.skipped + self.duplicates + self.removed + len(self.failed)
+        given = self.duplicates + self.waiting
+        return self.extracted + self.skipped + given + self.removed + len(self.failed)
 
     @property
     def exit_code(self) -> int:

@@ -140,7 +140,7 @@ class WorkerProcess:
             self._process, death_signal = None, death.signal
             # Whoever killed it, the file is not to blame: the kernel's killer for want of memory, or the user.
             by_others = self._stopped or death.signal in ("SIGKILL", "SIGTERM")
-            crashed = Outcome(error=_reason(death), lasting=not by_others)
+            crashed = Outcome(error=_reason(death), lasting=not by_others, killed=by_others)
         if by_others or not death_signal or job.deaf or self._settings["decode_only"]:
             return crashed
         # A sound that crashes the decoder is not to cost the pictures: where they come without it, it was the sound.

@@ -20,6 +20,7 @@ from hcq_cli.extraction.executor import Job, Outcome, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.vanished import Vanished, find_vanished, is_gone, same_place
 from hcq_cli.features.records import VideoFacts, identity, text_key
+from hcq_cli.features.shared import SharedWriter
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
@@ -70,7 +71,7 @@ class ExtractionPlan:
     """Judges videos, and is told what came of them. Used by one thread.
 
     Args:
-        writer: the store, opened for writing.
+        writer: the store, opened for writing; where others write to it too, nothing can be copied in it.
         experts: those asked for.
         options: how far to look, and whether to try again what is known to be broken.
         removed: videos that were taken out by hand, by id.
@@ -89,7 +90,7 @@ class ExtractionPlan:
 
     def __init__(
         self,
-        writer: FeatureWriter,
+        writer: FeatureWriter | SharedWriter,
         experts: Sequence[Expert],
         options: ExtractionOptions,
         *,
@@ -97,7 +98,7 @@ class ExtractionPlan:
         named: Set[str] = frozenset(),
     ) -> None:
         self._writer, self._retry_failed = writer, options.retry_failed
-        self._identities = {each.name: identity(each, {"max_seconds": options.max_seconds}) for each in experts}
+        self._identities = identities_of(experts, options)
         self._every = frozenset(self._identities)
         self._path_of_id: dict[str, str] = {}
         self._begun: dict[int, frozenset[str]] = {}
@@ -278,6 +279,7 @@ class ExtractionPlan:
         yield from self._copy(jobs)
 
     def _copy(self, jobs: Sequence[Job]) -> Iterator[Settled]:
+        assert isinstance(self._writer, FeatureWriter)
         copied = self._writer.copy_results([(job.facts, job.identities) for job in jobs])
         for job, found in zip(jobs, copied, strict=True):
             error = self._errors.get(text_key(job.facts.content_hash))
@@ -295,6 +297,11 @@ class ExtractionPlan:
         facts = job.facts
         self._errors[text_key(facts.content_hash)] = error
         self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
+
+
+def identities_of(experts: Sequence[Expert], options: ExtractionOptions) -> dict[str, str]:
+    """What the features of each expert depend on, by its name."""
+    return {each.name: identity(each, {"max_seconds": options.max_seconds}) for each in experts}
 
 
 def roots_of(store: FeatureStore) -> list[str]:

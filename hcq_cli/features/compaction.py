@@ -30,6 +30,9 @@ FULL_VIDEOS = 4096
 """A shard never grows beyond this many videos…"""
 FULL_BYTES = 1 << 30
 """…nor, by merging, beyond this many bytes."""
+SMALL_BYTES = 1 << 25
+"""A shard of less joins whatever is newer: copying it takes a moment, and a small store is one shard then, of the
+same bytes however many runs and machines it was made by."""
 MIN_LIVE_SHARE = 0.5
 """A shard of which less than this still counts is written anew without the rest."""
 FACTS_BYTES = 64
@@ -184,8 +187,9 @@ class WritableShards:
 def tail_to_merge(entries: Sequence[ShardEntry]) -> int:
     """Where the run of newest shards begins that should become one.
 
-    An older neighbour joins while it is less than twice as large as what it would join, and the whole still fits:
-    every video is then copied at most about log2(4096) times, and at most a dozen shards are not nearly full.
+    An older neighbour joins while it is less than twice as large as what it would join, or small, and the whole still
+    fits: every video is then copied at most about log2(4096) times after its shard has grown out of small, and at
+    most a dozen shards are not nearly full.
 
     Args:
         entries: shards as the manifest lists them, oldest first.
@@ -200,7 +204,7 @@ def tail_to_merge(entries: Sequence[ShardEntry]) -> int:
     while begin > 0:
         older = entries[begin - 1]
         fits = videos + older.videos <= FULL_VIDEOS and size + older.nbytes <= FULL_BYTES
-        if not fits or older.videos >= 2 * videos:
+        if not fits or (older.videos >= 2 * videos and older.nbytes >= SMALL_BYTES):
             break
         begin, videos, size = begin - 1, videos + older.videos, size + older.nbytes
     return begin if begin < len(entries) - 1 else len(entries)
@@ -226,9 +230,10 @@ def batches_of_a_shard(rows: Iterable[ShardRow], max_bytes: int | None = None) -
 
 
 def current_rows(catalog: Catalog) -> Iterator[ShardRow]:
-    """Every row of `catalog` with the newest valid result of each expert; overridden ones are left behind."""
+    """Every row of `catalog`, by id, with the newest valid result of each expert; overridden ones are left behind."""
     newest = {expert: catalog.latest(expert) for expert in catalog.experts}
-    for row in range(len(catalog)):
+    # By id, not by which worker was done first: the same videos make the same shard.
+    for row in sorted(range(len(catalog)), key=catalog.id):
         found = [catalog.locate(expert, latest, row) for expert, latest in newest.items() if latest.slot[row] >= 0]
         yield ShardRow(catalog.facts(row), tuple(ExpertResult.in_shard(shard, key, at) for shard, key, at in found))
 

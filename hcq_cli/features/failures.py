@@ -46,17 +46,28 @@ class PathLog:
 
     Args:
         path: the file; need not exist. Lines that make no sense (a torn last one) are passed over.
+        base: another log, whose lines come before those of this one, and which is left as it is; with it this file is
+            appended to alone, as one of several logs that are put together later.
 
     Attributes:
+        path: of the file.
         records: by path, oldest first.
 
     Raises:
         NotRegularError: it is a link, a pipe, a device…
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, base: Path | None = None) -> None:
+        self.path, self._has_base = path, base is not None
         self.records: dict[str, FailureRecord] = {}
+        if base is not None:
+            self._read(base)
+        lines, torn = self._read(path)
+        # The next write clears overridden and torn lines away by replacing the file; else it appends.
+        self._rewrite_next = torn or lines != len(self.records)
+
+    def _read(self, path: Path) -> tuple[int, bool]:
+        """Take in the lines of a file; gives how many there are, and whether the last one is torn."""
         data = b""
         with suppress(FileNotFoundError):
             data = files.read_regular(path)
@@ -68,9 +79,13 @@ class PathLog:
                 self.records.pop(record.path, None)  # so that the order is that of the last lines
                 if not document.get("gone"):
                     self.records[record.path] = record
-        torn = bool(data) and not data.endswith(b"\n")
-        # The next write clears overridden and torn lines away by replacing the file; else it appends.
-        self._rewrite_next = torn or len(lines) != len(self.records)
+        return len(lines), bool(data) and not data.endswith(b"\n")
+
+    def take_in(self, other: Path) -> None:
+        """Put the lines of another log behind those of this one, and delete it."""
+        self._read(other)
+        self.rewrite()
+        other.unlink(missing_ok=True)
 
     def put(self, record: FailureRecord) -> None:
         """Add a record."""
@@ -83,15 +98,18 @@ class PathLog:
             self._append({"path": path, "gone": True})
 
     def _append(self, record: dict[str, Any]) -> None:
+        line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
+        if self._has_base:
+            files.append_lines(self.path, b"\n" + line)  # a line break before, too: the last line may be torn
+            return
         if self._rewrite_next:
             self.rewrite()
             return
-        line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
         self._rewrite_next = True  # until the whole line is there
-        self._rewrite_next = not files.append_lines(self._path, line)
+        self._rewrite_next = not files.append_lines(self.path, line)
 
     def rewrite(self) -> None:
         """Write the file anew with only what still counts."""
         lines = (json.dumps(vars(record), ensure_ascii=True) + "\n" for record in self.records.values())
-        files.write_text(self._path, "".join(lines))
+        files.write_text(self.path, "".join(lines))
         self._rewrite_next = False

@@ -177,6 +177,7 @@ def create_layout(handle: int, wanted: Mapping[str, Extent], attributes: Mapping
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # else a dataset has no offset before its first write
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)  # the same videos are the same bytes, whenever they are written
     links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     links.set_create_intermediate_group(True)
     placed = {}

@@ -1,7 +1,13 @@
-"""Finished videos on their way into a shard: one small file each, safe the moment it has been renamed into place."""
+"""Finished videos on their way into a shard: one small file each, safe the moment it has been renamed into place.
+
+What is extracted has a name made of the file and of what its features depend on: whoever finishes a video a second
+time, on whatever machine, writes the same file again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import secrets
@@ -16,20 +22,24 @@ from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.features.shard_writer import ShardRow, write_shard
 from hcq_cli.files import disk_errors, need_folder, need_regular
 
-# Nanoseconds since 1970, so that names sort by time, and a random part, so that no two processes choose one name.
+# Nanoseconds since 1970, so that names sort by time, and a random part, so that no two processes choose one name;
+# of extracted videos the time of the file's last change, and a digest.
 _NAME = re.compile(r"\d{20}-[0-9a-f]{12}\.h5")
 
 
-def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True) -> Path:
+def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True, by_content: bool = False) -> Path:
     """Put a finished video into the store at `folder`. Needs no lock; any number of processes may do it at once.
 
     Args:
         folder: the store.
         video: what was found.
         durable: whether to wait for the disk; a kill of the process does no harm either way.
+        by_content: whether its name tells what it was made of, so that writing it twice changes nothing.
 
     Returns:
-        the file. Its name sorts by time, so that of two files of one id the later one counts.
+        the file. Its name sorts by time, so that of two files of one id the later one counts: by the time of writing,
+        or of the last change of the video. Should an older video have taken its place since, the next extraction
+        sees that, and extracts it again.
 
     Raises:
         HcqError: the disk is full, or the folder cannot be written.
@@ -37,9 +47,16 @@ def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True) 
         ValueError: shapes do not fit.
     """
     need_folder(Path(folder) / INCOMING)
-    path = Path(folder) / INCOMING / f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
-    write_shard(path, [ShardRow.of(video)], durable=durable)
+    name = _content_name(video) if by_content else f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
+    path = Path(folder) / INCOMING / name
+    write_shard(path, [ShardRow.of(video)], durable=durable, unlocked=True)
     return path
+
+
+def _content_name(video: VideoFeatures) -> str:
+    facts = [video.id, video.path, video.content_hash, video.size, video.mtime_ns, sorted(video.identities.items())]
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=6).hexdigest()
+    return f"{min(max(video.mtime_ns, 0), 10**20 - 1):020d}-{digest}.h5"
 
 
 def list_incoming(folder: Path) -> list[Path]:

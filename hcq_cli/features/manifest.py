@@ -7,21 +7,27 @@ compaction and repair, which delete and move files, could be led to a person's o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hcq_cli import files
-from hcq_cli.errors import DamagedError
+from hcq_cli.collection import FOLDER as COLLECTION
+from hcq_cli.errors import DamagedError, UsageError
+from hcq_cli.features.failures import FAILURES, HASHES
 from hcq_cli.features.hdf5_layout import REPAIR_HINT
 from hcq_cli.features.shard import OpenFiles, Shard
+from hcq_cli.features.transcripts import TRANSCRIPTS
 from hcq_cli.files import Generations, Manifest, need_folder
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 
 FORMAT, VERSION = "hcq-features", 1
-SHARDS, INCOMING, SET_ASIDE = "shards", "incoming", "set-aside"
-"""Folders of a store; damaged files go into the last."""
+SHARDS, INCOMING, SET_ASIDE, LOGS = "shards", "incoming", "set-aside", "logs"
+"""Folders of a store; damaged files go into the third, notes of writers without the lock into the last."""
+OWN_NAMES = {INCOMING, SHARDS, SET_ASIDE, LOGS, FAILURES, HASHES, TRANSCRIPTS, COLLECTION, "writer.lock"}
+"""What lies in the folder of a store before its first generation."""
 NOT_OURS = "hcq writes no such manifest: make a store of your own, hcq extract VIDEOS -o NEW-FOLDER"
 
 
@@ -86,8 +92,38 @@ def need_folders(folder: Path) -> None:
     Raises:
         NotRegularError: one is a link, through which files elsewhere would be read, moved or deleted.
     """
-    for name in (SHARDS, INCOMING, SET_ASIDE):
+    for name in (SHARDS, INCOMING, SET_ASIDE, LOGS):
         need_folder(folder / name)
+
+
+def need_store(folder: Path) -> None:
+    """See that `folder` is a store, or may become one: a mistyped -o must not spread a store among somebody's files.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    if folder.is_dir() and not generations(folder).numbers():
+        strange = [name for name in os.listdir(folder) if name not in OWN_NAMES and not name.startswith(".")]
+        if strange:
+            message = f"{folder}: holds {strange[0]!r} and is no feature store"
+            raise UsageError(message, "give -o a new or empty folder")
+
+
+def make_folders(folder: Path) -> None:
+    """Make the folders of a store that several processes write to.
+
+    Raises:
+        UsageError: a file is in the place of a folder.
+        HcqError: it cannot be written.
+    """
+    try:
+        with files.disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            need_folders(folder)
+            for name in (INCOMING, SHARDS):
+                (folder / name).mkdir(exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder}: is a file, not a folder", "give -o a folder") from error
 
 
 def generations(folder: Path) -> Generations:

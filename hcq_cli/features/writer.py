@@ -1,34 +1,27 @@
-"""The one writer of a feature store: says what is still to do, puts finished videos into shards, keeps it tidy."""
+"""The one writer of a feature store: puts finished videos into shards, keeps it tidy."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hcq_cli import files
-from hcq_cli.collection import FOLDER as COLLECTION
-from hcq_cli.errors import UsageError
 from hcq_cli.features.compaction import FULL_VIDEOS, WritableShards
-from hcq_cli.features.failures import FAILURES, HASHES, FailureRecord, PathLog
+from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.incoming import list_incoming
-from hcq_cli.features.manifest import INCOMING, SET_ASIDE, SHARDS, generations, need_folders
+from hcq_cli.features.known import KnownVideos
+from hcq_cli.features.manifest import INCOMING, SHARDS, make_folders, need_store
 from hcq_cli.features.records import VideoFacts, VideoFeatures
 from hcq_cli.features.shard_writer import ExpertResult, ShardRow
-from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.shared import take_in_notes
 from hcq_cli.features.transcripts import TRANSCRIPTS
 
 BULK_BYTES = 1 << 27
 """Tokens that `add_videos` holds in memory before it writes a shard."""
-_OWN = {INCOMING, SHARDS, SET_ASIDE, FAILURES, HASHES, TRANSCRIPTS, COLLECTION, "writer.lock"}
 
 
 @dataclass(frozen=True)
@@ -46,9 +39,11 @@ class CompactionResult:
     warnings: list[str] = field(default_factory=list)
 
 
-class FeatureWriter:
+class FeatureWriter(KnownVideos):
     """Holds the writer lock of a store while the `with` block runs. Answers reflect the store as of the start of
     the block or the last `compact`.
+
+    What others have left without the lock, features and notes of failures, is taken in.
 
     Args:
         folder: the store; made if missing.
@@ -67,26 +62,20 @@ class FeatureWriter:
         self._moved: dict[str, tuple[str, int, int]] = {}
 
     def __enter__(self) -> Self:
-        if self.folder.is_dir() and not generations(self.folder).numbers():
-            # A mistyped -o must not spread a store among somebody's files.
-            strange = [name for name in os.listdir(self.folder) if name not in _OWN and not name.startswith(".")]
-            if strange:
-                message = f"{self.folder}: holds {strange[0]!r} and is no feature store"
-                raise UsageError(message, "give -o a new or empty folder")
+        need_store(self.folder)
         with ExitStack() as stack:
-            try:
-                with files.disk_errors(self.folder):
-                    stack.enter_context(files.writer_lock(self.folder, wait_s=self._wait_s))
-                    need_folders(self.folder)
-                    for name in ("", INCOMING, SHARDS):
-                        (self.folder / name).mkdir(exist_ok=True)
-                        files.remove_leftovers(self.folder / name)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise UsageError(f"{self.folder}: is a file, not a folder", "give -o a folder") from error
+            make_folders(self.folder)
+            with files.disk_errors(self.folder):
+                stack.enter_context(files.writer_lock(self.folder, wait_s=self._wait_s))
+                for name in ("", SHARDS):
+                    files.remove_leftovers(self.folder / name)
+                files.remove_abandoned(self.folder / INCOMING)  # somebody may be writing there without the lock
             files.need_regular(self.folder / TRANSCRIPTS)
             self._shards.set_aside_damaged(list_incoming(self.folder))
             self._failures = PathLog(self.folder / FAILURES)
             self._hashes = PathLog(self.folder / HASHES)
+            for log in (self._failures, self._hashes):
+                take_in_notes(self.folder, log)
             self.refresh()
             self._stack = stack.pop_all()  # all went well: the lock is kept until __exit__
         return self
@@ -103,108 +92,12 @@ class FeatureWriter:
         """What was set aside or had to be left as it is since the last `compact`, for people."""
         return list(self._shards.warnings)
 
-    def refresh(self) -> None:
-        """Look at the store again, with what has come in since."""
-        self.store = FeatureStore.snapshot(self.folder)
-        self._finished: tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]] | None = None
-
-    # What is still to do
-
-    def todo(
-        self, id: str, content_hash: str, identities: Mapping[str, str], *, retry_failed: bool = False
-    ) -> set[str]:
-        """The experts that have no valid result for a video yet, wherever its file lies now (see `set_path`).
-
-        Args:
-            id: the video's id.
-            content_hash: of the file as it is now.
-            identities: the experts wanted, with the identity each shall have.
-            retry_failed: count an expert that broke on this video as still to do.
-        """
-        catalog = self.store.catalog
-        row = catalog.row(id)
-        if row is None or catalog.facts(row).content_hash != content_hash:
-            return set(identities)
-        missing = set()
-        for expert, wanted in identities.items():
-            latest = catalog.latest(expert)
-            if latest.identity(row) != wanted or (retry_failed and latest.failed(row)):
-                missing.add(expert)
-        return missing
-
-    def is_finished(self, facts: VideoFacts, identities: Mapping[str, str], *, retry_failed: bool = False) -> bool:
-        """Whether a file is as the store knows it, under the same id and nowhere else, and lacks nothing.
-
-        What `facts_at`, `facts` and `todo` say together, in a tenth of the time: most files of most runs are so.
-
-        Args:
-            facts: id, path, size and modification time of the file as it is now.
-            identities, retry_failed: as for `todo`; the same in every call between two of `refresh`.
-        """
-        catalog = self.store.catalog
-        if self._finished is None:
-            done = catalog.finished(identities, failed_too=not retry_failed)
-            sizes, times = (catalog.column(f"videos/{name}")[catalog.newest] for name in ("size", "mtime_ns"))
-            self._finished = done, sizes, times
-        done, sizes, times = self._finished
-        rows = list(catalog.rows_at_path(facts.path))
-        if len(rows) != 1 or not done[rows[0]] or catalog.id(rows[0]) != facts.id:
-            return False
-        return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
-
-    def facts(self, id: str) -> VideoFacts | None:
-        """What the store knows of the file of a video; None if it has no such video."""
-        catalog = self.store.catalog
-        row = catalog.row(id)
-        return None if row is None else catalog.facts(row)
-
-    def facts_at(self, path: str) -> list[VideoFacts]:
-        """What the store knows of the file that lay at `path`; more than one where an earlier hcq gave it two ids."""
-        catalog = self.store.catalog
-        return [catalog.facts(row) for row in catalog.rows_at_path(path)]
-
-    def known_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
-        """The content hash of a file that has not changed since it was last read; None if it must be read."""
-        for facts in self.facts_at(path):
-            if (facts.size, facts.mtime_ns) == (size, mtime_ns):
-                return facts.content_hash
-        return self.remembered_hash(path, size, mtime_ns)
-
-    def remembered_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
-        """The same of a file that is not in the store: it is not finished, or it failed."""
-        for log in (self._hashes, self._failures):
-            record = log.records.get(path)
-            if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns):
-                return record.content_hash or None
-        return None
-
-    def remember_hash(self, path: str, size: int, mtime_ns: int, content_hash: str) -> None:
-        """Remember a content hash, so that a run that is killed need not read the file again."""
-        if self.known_hash(path, size, mtime_ns) != content_hash:
-            self._hashes.put(FailureRecord(path, content_hash=content_hash, size=size, mtime_ns=mtime_ns))
-
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next compaction or at the end of the block."""
         found = Path(path).stat()
         self._moved[id] = (path, found.st_size, found.st_mtime_ns)
         if len(self._moved) >= FULL_VIDEOS:
             self._write_moved()
-
-    # Files that gave nothing
-
-    def record_failure(self, path: str, error: str, content_hash: str = "", size: int = 0, mtime_ns: int = 0) -> None:
-        """Note that a file could not be extracted."""
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        self._failures.put(FailureRecord(path, error, when, content_hash, size=size, mtime_ns=mtime_ns))
-
-    def known_failure(self, path: str, size: int, mtime_ns: int) -> FailureRecord | None:
-        """How this very file failed last time; None if it did not, or has changed since."""
-        record = self._failures.records.get(path)
-        return record if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns) else None
-
-    def forget_failure(self, path: str) -> None:
-        """Forget that a file failed, if it did."""
-        self._failures.drop(path)
 
     # Shards
 

@@ -7,6 +7,7 @@ of reading, first a query:
     moments.py         where in a video a query fits: its segments, neighbours in one
     text_encoder.py    what makes vectors of a text, and how it comes into an index
     searchable.py      what can be searched, and the search for the best rows in it
+    groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
     segment.py         a file of it: codes, ids, paths, and how an id is found
     ivf.py             its inverted lists: which videos lie together, which lists a query looks into

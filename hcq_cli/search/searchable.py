@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -80,6 +80,15 @@ class SearchableCodes(Protocol):
 
     def ids(self) -> Iterable[PackedStrings]:
         """All ids, some at a time."""
+        ...
+
+
+@runtime_checkable
+class FindsElsewhere(Protocol):
+    """A collection that others scan (groups.py)."""
+
+    def find_best(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
+        """As `find`."""
         ...
 
 
@@ -184,6 +193,8 @@ def find(
         threads: cores to use.
         params: how far to look.
     """
+    if isinstance(collection, FindsElsewhere):
+        return collection.find_best(levels, tables, k, hits or k, params)
     by = kernel(params.kernel)
     if collection.ivf is None or params.exact or not len(tables):
         return scan(collection.sources(), tables, k, threads=threads, by=by)
@@ -193,7 +204,7 @@ def find(
     for at in range(0, len(tables), QUERIES_AT_ONCE):
         part = slice(at, at + QUERIES_AT_ONCE)
         chosen = collection.ivf.choose(levels[part], sizes, hits or k, params.nprobe)
-        found += _scan_lists(collection.sources(), starts, chosen, tables[part], k=k, threads=threads, by=by)
+        found += scan_lists(collection.sources(), starts, chosen, tables[part], k=k, threads=threads, by=by)
     for query, answer in enumerate(found):
         # Removed videos still count in the sizes that lists are chosen by, so too few may be left in those.
         if len(answer.rows) < wanted:
@@ -202,7 +213,7 @@ def find(
     return TopK(np.stack([answer.scores for answer in found]), np.stack([answer.rows for answer in found]))
 
 
-def _scan_lists(
+def scan_lists(
     sources: Sequence[CodeSource],
     starts: Sequence[np.ndarray],
     chosen: Sequence[np.ndarray],

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from feature_samples import DIMS, flips, same, video
 
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli import files
+from hcq_cli.features.incoming import list_incoming, write_incoming
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 from hcq_cli.features.writer import FeatureWriter
@@ -33,3 +34,22 @@ def test_damaged_incoming_files_are_set_aside(tmp_path: Path) -> None:
         assert writer.compact().videos == 1
     assert (tmp_path / "set-aside" / path.name).read_bytes() == whole[:-1]
     assert verify(tmp_path).damaged == []
+
+
+def test_a_video_that_is_finished_twice_is_one_file(tmp_path: Path) -> None:
+    first = write_incoming(tmp_path, video("a"), by_content=True)
+    data = first.read_bytes()
+    assert write_incoming(tmp_path, video("a"), by_content=True) == first and first.read_bytes() == data
+    others = {write_incoming(tmp_path, video(name), by_content=True) for name in ("b", "c")}
+    others.add(write_incoming(tmp_path, video("a", version="2"), by_content=True))  # of a newer expert
+    assert len({first, *others}) == 4 == len(list_incoming(tmp_path))
+
+
+def test_what_is_being_written_without_the_lock_is_left_alone(tmp_path: Path) -> None:
+    """Whoever holds the lock tidies up after killed writers, and others are writing meanwhile."""
+    (tmp_path / "incoming").mkdir()
+    dead = tmp_path / "incoming" / ".dead.tmp"
+    dead.touch()
+    with files.atomic_path(tmp_path / "incoming" / "alive.h5", unlocked=True) as alive:
+        with FeatureWriter(tmp_path):
+            assert alive.exists() and not dead.exists()

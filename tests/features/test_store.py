@@ -37,7 +37,8 @@ def test_round_trip_of_odd_names(tmp_path: Path, folded: bool) -> None:
         with FeatureWriter(tmp_path / "s") as writer:
             assert writer.compact().videos == len(wanted)
     store = FeatureStore.open(tmp_path / "s")
-    assert len(store) == len(wanted) and list(store.ids) == ODD_NAMES and store.ids[1:3] == ODD_NAMES[1:3]
+    ids = sorted(ODD_NAMES) if folded else ODD_NAMES  # a shard has them in order
+    assert len(store) == len(wanted) and list(store.ids) == ids and store.ids[1:3] == ids[1:3]
     assert store.incoming == (0 if folded else len(wanted)) and store.warnings == []
     for one in wanted:
         same(store, one)

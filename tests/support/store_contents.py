@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hcq_cli.features.manifest import entries_of, generations
 from hcq_cli.features.store import FeatureStore
 
 
@@ -22,3 +23,8 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
             for name, state in record.states.items()
         }
     return found
+
+
+def shard_digests(folder: Path) -> list[str]:
+    """SHA-256 of the shards of the newest generation, oldest first; their names are chosen by chance."""
+    return [entry.sha256 for entry in entries_of(generations(folder).read(), folder)]

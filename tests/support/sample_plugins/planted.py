@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import stat
 import sys
 import time
@@ -34,6 +35,8 @@ class Mischief(PyAVDecoder):
             ctypes.string_at(0)
         if name.startswith("greedy"):
             bytearray(1 << 33)
+        if name.startswith("murder"):  # as a machine that is short of memory does
+            os.kill(os.getppid(), signal.SIGKILL)
         if name.startswith("leave"):
             os._exit(7)
         if name.startswith("chatter"):

@@ -1,0 +1,257 @@
+"""Reaching a Ray cluster, and seeing that its nodes can do the work, before anything begins.
+
+Ray Core alone is used: it starts workers and says when one dies; the file system holds the truth. Nothing is fetched
+and nothing reported: no dashboard, no usage statistics, no runtime environments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hcq_cli.cores import cores
+from hcq_cli.errors import HcqError, UsageError
+
+ON_RAY = "ray"
+CONNECT_S = 5.0
+"""How long a machine may take to answer at all, seconds."""
+PROBE_S = 120.0
+"""How long a node may take to start a process and look at a few files, seconds."""
+BEFORE_IMPORT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_gcs_server_request_timeout_seconds": "20",
+    "RAY_NUM_REDIS_GET_RETRIES": "2",
+}
+"""What Ray reads when it is imported: nothing is sent to anybody, and a cluster that does not answer is given up."""
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Of a cluster of this machine alone; hcq keeps nothing in it, and Ray takes no less."""
+SAMPLES = 16
+"""Videos that every node must see."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster.
+
+    Args:
+        id: as Ray names it.
+        host: for people.
+        gpus: how many it has.
+    """
+
+    id: str
+    host: str
+    gpus: float
+
+
+@contextmanager
+def connected(on: str) -> Iterator[str]:
+    """Be connected to the cluster that `on` names: `ray` (the one that this machine is a node of, or RAY_ADDRESS),
+    `ray:HOST:PORT`, or `ray:local` for one of this machine alone.
+
+    Returns:
+        its address, for people.
+
+    Raises:
+        UsageError: `on` names no engine, or Ray is not installed.
+        HcqError: there is no such cluster, this machine is none of its nodes, or it runs other versions.
+    """
+    engine, _, address = on.partition(":")
+    if engine != ON_RAY:
+        raise UsageError(f"--on {on!r} names no engine", "--on ray, --on ray:HOST:PORT or --on ray:local")
+    address = address or os.environ.get("RAY_ADDRESS", "auto")
+    os.environ.update(BEFORE_IMPORT)
+    if _answers_at_home_alone(address):
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("Ray is not installed", 'pip install "hcq[ray]"') from None
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL", "namespace": secrets.token_hex(8)}
+    if address == "local":
+        quiet |= {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        quiet["_node_ip_address"] = "127.0.0.1"  # whoever reaches a Ray cluster may run anything on it
+    try:
+        # Ray puts the current folder on the path of every worker: it may hold anybody's Python files.
+        with contextlib.chdir("/"):
+            ray.init(address=address, **quiet)
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
+        told = " ".join(str(error).split())
+        if "ersion mismatch" in told:
+            raise HcqError(f"Ray at {address}: {told}", "run the same Python and Ray on all machines") from error
+        message = f"Ray cannot be reached at {address}: {told[:300]}"
+        raise HcqError(
+            message, "start hcq on a machine of the cluster (ray start --address=…), or --on ray:local"
+        ) from error
+    try:
+        yield "this machine" if address == "local" else ray.get_runtime_context().gcs_address
+    finally:
+        ray.shutdown()
+
+
+def _answers_at_home_alone(address: str) -> bool:
+    """See that somebody listens at an address: where Ray would wait for minutes, this takes seconds.
+
+    Returns:
+        whether that is so on the loopback interface alone. Ray takes 127.0.0.1 for this machine's address in the
+        network, unless it is told that there is no network.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return False
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except OSError as error:
+        message = f"Ray cannot be reached at {address}: {error.strerror or error}"
+        raise HcqError(message, "ray status --address=… tells whether it runs; --on ray:HOST:PORT") from error
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # which sends nothing, and tells by which address it would
+            outside = probe.getsockname()[0]
+        socket.create_connection((outside, int(port)), CONNECT_S).close()
+    except OSError:
+        return True
+    return False
+
+
+def living_nodes() -> list[Node]:
+    """The nodes that have processors for work."""
+    import ray
+
+    found = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    return [Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"].get("GPU", 0.0)) for node in found]
+
+
+def free_processors(address: str, wanted: int | None) -> int:
+    """How many workers there is room for, at most `wanted`.
+
+    Raises:
+        HcqError: the cluster is full.
+    """
+    import ray
+
+    free, every = (int(found.get("CPU", 0)) for found in (ray.available_resources(), ray.cluster_resources()))
+    if free < 1:
+        message = f"Ray at {address} is full: none of its {every} processors is free"
+        raise HcqError(message, "wait until it is free (ray status), or give it more machines")
+    return min(free, wanted or free)
+
+
+def check_nodes(nodes: Sequence[Node], store: Path, videos: Sequence[str]) -> None:
+    """See that every node has the same hcq, and sees the same files.
+
+    Args:
+        nodes: those that shall work.
+        store: what they write to; need not be there yet.
+        videos: some of what they read.
+
+    Raises:
+        HcqError: naming the node, and what it lacks.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    place = next(folder for folder in (store, *store.parents) if folder.is_dir())
+    facts = {path: _facts(path) for path in videos[:SAMPLES]}
+    # Nested, and so sent as it is: where hcq is not installed, it says so.
+    probe = _probe()
+    with _marked(place) as mark:
+        asked = {
+            node.host: ray.remote(probe)
+            .options(
+                num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
+            )
+            .remote([*facts, os.fspath(mark)])
+            for node in nodes
+        }
+        for host, answer in asked.items():
+            try:
+                version, python, seen = ray.get(answer, timeout=PROBE_S)
+            except ray.exceptions.RayError as error:
+                raise HcqError(
+                    f"node {host} cannot work: {_last_line(error)}", "ray status; the logs of that node"
+                ) from error
+            _compare(host, version, python)
+            if seen[os.fspath(mark)] is None:
+                raise HcqError(
+                    f"node {host} does not see the folder {place}, or another one under that name", SAME_PLACE
+                )
+            for path, known in facts.items():
+                if seen[path] != known:
+                    what = "is not there" if seen[path] is None else "is another file there"
+                    raise HcqError(f"node {host}: {path} {what}", SAME_PLACE)
+
+
+SAME_PLACE = "mount the videos and the workspace on all nodes, under the same names"
+
+
+def _compare(host: str, version: str, python: str) -> None:
+    same = "install the same hcq, in the same Python, on all nodes, and start Ray from there"
+    if not version:
+        raise HcqError(f"node {host} has no hcq", same)
+    here = importlib.metadata.version("hcq")
+    if version != here or python != platform.python_version():
+        ours = f"hcq {here} on Python {platform.python_version()}"
+        raise HcqError(f"node {host} has hcq {version} on Python {python}, this machine {ours}", same)
+
+
+def _facts(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[Path]:
+    """A file in `folder`, by which others see that theirs is the same."""
+    mark = folder / f".{secrets.token_hex(8)}.tmp"
+    try:
+        mark.touch()
+    except OSError as error:
+        raise HcqError(
+            f"{folder}: cannot be written ({error.strerror})", "choose a folder you may write to"
+        ) from error
+    try:
+        yield mark
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _probe() -> Any:
+    def probe(paths: list[str]) -> tuple[str, str, dict[str, tuple[int, int] | None]]:
+        import importlib.metadata
+        import os
+        import platform
+
+        seen: dict[str, tuple[int, int] | None] = {}
+        for path in paths:
+            try:
+                found = os.stat(path)  # noqa: PTH116
+                seen[path] = (found.st_size, found.st_mtime_ns)
+            except OSError:
+                seen[path] = None
+        try:
+            version = importlib.metadata.version("hcq")
+        except ImportError:
+            version = ""
+        return version, platform.python_version(), seen
+
+    return probe
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -1,0 +1,241 @@
+"""Extraction on a Ray cluster: workers, nodes and drivers die; a cluster that cannot do the work says so first."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_videos import clip
+from store_contents import shard_digests
+
+pytest.importorskip("ray")
+
+from ray_cluster import NODE, two_nodes
+
+from hcq_cli.engines import ray_cluster
+from hcq_cli.errors import HcqError
+
+EXPERTS = ["--experts", "colour,audio"]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "opened"
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def slowly(planted: dict[str, str], log: Path) -> dict[str, str]:
+    return {**planted, "OPENED_LOG": str(log), "SLOW_S": "0.4"}
+
+
+@pytest.fixture(scope="module")
+def cluster(slowly: dict[str, str]) -> Iterator[Any]:
+    with two_nodes(slowly) as cluster:
+        yield cluster
+
+
+def start(cluster: Any, videos: Path, store: Path, env: dict[str, str], *more: str) -> subprocess.Popen[bytes]:
+    run = [sys.executable, "-m", "hcq_cli", "extract", str(videos), *EXPERTS, "-o", str(store), *more]
+    return subprocess.Popen(
+        [*run, "--on", f"ray:{cluster.address}", "--decoder", "planted:Slow"],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def actors(log: Path) -> list[int]:
+    """The workers of this test's clusters, as processes; not their child processes, which decode."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            ours = f"OPENED_LOG={log}".encode() in (place / "environ").read_bytes()
+            if ours and (place / "cmdline").read_bytes().startswith(b"ray::NodeWorker"):
+                found.append(int(place.name))
+    return found
+
+
+def wait_for(holds: Any, timeout_s: float = 120.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def alone(clips: Path, slowly: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What this machine makes of the clips by itself."""
+    store = tmp_path_factory.mktemp("alone")
+    run = [sys.executable, "-m", "hcq_cli", "extract", str(clips), *EXPERTS, "-o", str(store)]
+    subprocess.run(
+        [*run, "--decoder", "planted:Slow"],
+        env={**os.environ, **slowly, "SLOW_S": "0"},
+        check=True,
+        capture_output=True,
+    )
+    return store
+
+
+@pytest.mark.long
+def test_a_worker_that_dies_costs_one_more_decoding(
+    cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path
+) -> None:
+    log.write_text("")
+    process = start(cluster, clips, tmp_path / "store", slowly)
+    wait_for(lambda: len(log.read_text().split()) >= 2 and actors(log))
+    os.kill(actors(log)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert shard_digests(tmp_path / "store") == shard_digests(alone)
+    assert 6 <= len(log.read_text().split()) <= 8
+
+
+@pytest.mark.long
+def test_a_driver_that_is_killed_is_gone_on_with(
+    cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path
+) -> None:
+    log.write_text("")
+    process = start(cluster, clips, tmp_path / "store", slowly)
+    wait_for(lambda: list((tmp_path / "store").glob("incoming/*.h5")))
+    process.kill()
+    process.communicate()
+    again = start(cluster, clips, tmp_path / "store", slowly)
+    _, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors
+    assert shard_digests(tmp_path / "store") == shard_digests(alone)
+    assert len(log.read_text().split()) <= 6 + 2  # those in flight, on two workers
+
+
+@pytest.mark.long
+def test_a_node_that_dies_costs_what_its_workers_were_at(
+    cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path
+) -> None:
+    node = cluster.add_node(**NODE)
+    log.write_text("")
+    process = start(cluster, clips, tmp_path / "store", slowly)
+    wait_for(lambda: len(log.read_text().split()) >= 3)
+    cluster.remove_node(node, allow_graceful=False)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert shard_digests(tmp_path / "store") == shard_digests(alone)
+    assert 6 <= len(log.read_text().split()) <= 7
+
+
+@pytest.mark.long
+def test_a_video_that_kills_three_workers_is_named_and_costs_no_other(
+    cluster, hcq, clips: Path, slowly, tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    shutil.copy(clips / "clip0.mp4", videos)
+    clip(videos / "murder.mp4", seed=50)
+    run = ("extract", videos, *EXPERTS, "--decoder", "planted:Mischief", "--json")
+    done = hcq(*run, "--on", f"ray:{cluster.address}", env=slowly, code=3).json
+    assert [(Path(each["path"]).name, each["error"]) for each in done["failed"]] == [
+        ("murder.mp4", "3 workers died while they were at it")
+    ]
+    assert done["extracted"] == 1
+    assert "murder.mp4" in (tmp_path / ".hcq" / "features" / "failures.jsonl").read_text()
+
+
+@pytest.mark.long
+def test_a_full_cluster_and_other_files_are_told_before_anything_begins(
+    cluster, hcq, clips: Path, slowly, tmp_path: Path
+) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, cluster.address],
+        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline().strip() == b"held"
+        done = hcq("extract", clips, *EXPERTS, "--on", f"ray:{cluster.address}", env=slowly, code=1)
+        assert "is full" in done.err and "Traceback" not in done.err
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert not (tmp_path / ".hcq" / "features" / "shards").exists()
+
+
+HOLD = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+@ray.remote(num_cpus=1)
+class Holder:
+    def ready(self):
+        return True
+held = [Holder.remote() for _ in range(2)]
+ray.get([each.ready.remote() for each in held])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(hcq, clips: Path, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    done = hcq("extract", clips, *EXPERTS[:1], "audio", "--on", "ray:127.0.0.1:9", code=1)
+    assert "Ray cannot be reached at 127.0.0.1:9" in done.err and time.monotonic() - begun < 60
+    assert "no engine" in hcq("extract", clips, "--on", "slurm", code=2).err
+    assert not (tmp_path / ".hcq" / "features").exists()
+
+
+def test_other_versions_are_told() -> None:
+    import importlib.metadata
+    import platform
+
+    here, python = importlib.metadata.version("hcq"), platform.python_version()
+    ray_cluster._compare("node7", here, python)
+    for version, other in (("0.0.1", python), (here, "3.9.1"), ("", python)):
+        with pytest.raises(HcqError, match="node7"):
+            ray_cluster._compare("node7", version, other)
+
+
+def test_an_address_in_somebodys_settings_is_not_taken(hcq, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "hcq.toml").write_text('[extract]\non = "ray:10.0.0.7:6379"\n')
+    done = hcq("extract", clips, "--experts", "audio")
+    assert "names a machine to connect to" in done.err
+
+
+def random_kills(cluster: Any, clips: Path, env: dict[str, str], tmp_path: Path, log: Path, whole: list[str]) -> None:
+    """20 random moments each: a worker, a node, the driver; then the same bytes, and few videos decoded twice."""
+    rng = random.Random(7)
+    for kind in ("worker", "driver", "node"):
+        for at in range(20):
+            store = tmp_path / f"{kind}{at}"
+            node = cluster.add_node(**NODE) if kind == "node" else None
+            log.write_text("")
+            process = start(cluster, clips, store, env)
+            wait_for(lambda: log.read_text())
+            time.sleep(rng.uniform(0, 3))
+            if node is not None:
+                cluster.remove_node(node, allow_graceful=False)
+            elif kind == "driver":
+                process.kill()
+            elif alive := actors(log):
+                os.kill(rng.choice(alive), signal.SIGKILL)
+            _, errors = process.communicate(timeout=300)
+            assert kind == "driver" or process.returncode == 0, errors
+            again = start(cluster, clips, store, env)
+            _, errors = again.communicate(timeout=300)
+            assert again.returncode == 0, errors
+            assert shard_digests(store) == whole, (kind, at)
+            assert len(log.read_text().split()) <= 6 + 3, (kind, at)
+            shutil.rmtree(store)
+
+
+@pytest.mark.slow
+def test_twenty_kills_of_each_kind(cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path) -> None:
+    random_kills(cluster, clips, slowly, tmp_path, log, shard_digests(alone))

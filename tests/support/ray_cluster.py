@@ -1,0 +1,34 @@
+"""A Ray cluster of two nodes on this machine, one processor each, for tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hcq_cli.engines.ray_cluster import BEFORE_IMPORT
+
+NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20, "include_dashboard": False}
+NODE["node_ip_address"] = "127.0.0.1"
+"""What a node of a test has, whatever this machine has; Ray takes no smaller object store."""
+
+
+@contextmanager
+def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
+    """A cluster with `environment` on top of this process's; its workers see nothing else."""
+    os.environ.update(BEFORE_IMPORT)
+    from ray.cluster_utils import Cluster
+
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        cluster = Cluster(initialize_head=True, head_node_args=NODE)
+        cluster.add_node(**NODE)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
