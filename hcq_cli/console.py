@@ -218,6 +218,8 @@ class Console:
     def error(self, error: HcqError) -> None:
         """Tell what failed, and what to run next (stderr; in JSON mode also as a document on stdout)."""
         self._tell(f"error: {printable(error.message)}", style="bold red")
+        for line in error.excerpt:
+            self._tell(f"  {printable(line)}")
         if error.hint:
             self._tell(f"  → {printable(error.hint)}")
         if not self.json_mode:

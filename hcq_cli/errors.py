@@ -36,6 +36,8 @@ class HcqError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    excerpt: tuple[str, ...] = ()
+    """Lines that are shown below the message: what was typed, and a mark at the place."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -28,6 +28,7 @@ ORDER = [
         "features",
         "extraction",
         "codes",
+        "columns",
         "datasets",
         "model",
         "scan",

@@ -45,6 +45,8 @@ def hit_document(hit: Hit, kind: str) -> dict[str, Any]:
     document: dict[str, Any] = {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path}
     if hit.confidence is not None:
         document["confidence"] = round(hit.confidence, 4)
+    if hit.columns is not None:
+        document["columns"] = dict(hit.columns)
     if kind == "texts":
         document["text"] = hit.path
     elif (found := hit.moment) is not None:

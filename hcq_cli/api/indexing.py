@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import RemovedVideo, change_collection, read_collection
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
+    from hcq_cli.columns.own_columns import Join, OwnColumns
     from hcq_cli.search.faiss_export import FaissExport
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
     from hcq_cli.search.ivf_training import TuningQueries
+    from hcq_cli.search.segment_columns import ColumnsSource
 
 GUESSED = 5
 """Unknown ids for which the index is looked through for what was meant; a list may name thousands."""
@@ -31,6 +34,7 @@ def build_index(
     index: Path | None = None,
     partitions: int | None = None,
     text_side: str = "auto",
+    columns: Path | None = None,
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Make an index of code files, in place of the old one.
@@ -42,6 +46,8 @@ def build_index(
         partitions: lists that videos lie by, so that a query looks into a few; 0 for none, None for what suits.
         text_side: what queries will be encoded with, without torch: float32, int8 (a quarter of the size) or none;
             auto: int8 where it would be large, float32 where not.
+        columns: a table of columns of one's own, for filters (`hcq_cli.columns.own_columns`), or the path `none`;
+            default: the one that the index there was made with.
         progress: told of every batch.
 
     Raises:
@@ -59,7 +65,7 @@ def build_index(
         return caption_queries(workspace, open_codes(first), progress)
 
     action = partial(build, lists=partitions, queries=tuning_queries)
-    return _write(workspace, action, codes, index=index, text_side=text_side, progress=progress)
+    return _write(workspace, action, codes, index=index, text_side=text_side, table=columns, progress=progress)
 
 
 def add_to_index(
@@ -67,6 +73,7 @@ def add_to_index(
     codes: Sequence[Path] = (),
     *,
     index: Path | None = None,
+    columns: Path | None = None,
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, however it was cut in segments.
@@ -75,7 +82,7 @@ def add_to_index(
     """
     from hcq_cli.search.index_writer import add
 
-    return _write(workspace, add, codes, index=index, text_side="auto", progress=progress)
+    return _write(workspace, add, codes, index=index, text_side="auto", table=columns, progress=progress)
 
 
 def remove_from_index(
@@ -216,6 +223,7 @@ def _write(
     *,
     index: Path | None,
     text_side: str,
+    table: Path | None,
     progress: Progress,
 ) -> IndexChange:
     """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
@@ -238,9 +246,12 @@ def _write(
         codes=paths[0],
         warn=progress.warn,
     )
+    source = columns_source(workspace, files, folder, table, progress) if header.kind == "videos" else None
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
         without = read_collection(workspace.features).removed if own else ()
-        change = action(folder, paths, progress=bar.advance, text_encoder=exporter, without=without)
+        change = action(folder, paths, progress=bar.advance, text_encoder=exporter, without=without, columns=source)
+    if source is not None and source.join is not None:
+        _warn_of_unused(source.join, progress)
     if own:
         _warn_of_another_model(workspace, header.model_hash, progress)
         if not codes_are_current(workspace, files[0]):
@@ -249,6 +260,69 @@ def _write(
                 "hcq encode and then hcq index build"
             )
     return replace(change, kind=header.kind)
+
+
+def columns_source(
+    workspace: Workspace, files: Sequence[CodeFile], folder: Path, table: Path | None, progress: Progress
+) -> ColumnsSource:
+    """Where the columns of the videos of code files come from: the workspace's features, and the user's own table.
+
+    Args:
+        workspace: whose features know the videos.
+        files: of the videos.
+        folder: of the index.
+        table: the user's own; None for the one that the index has, `none` for none.
+        progress: for warnings.
+    """
+    from hcq_cli.columns.own_columns import Join, read_own_columns
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.search.segment_columns import ColumnsSource
+
+    store = None
+    with suppress(NotFoundError):
+        store = FeatureStore.open(workspace.features)
+    own = _kept_table(folder, progress) if table is None else None
+    if table is not None and str(table) != "none":
+        own = read_own_columns(table)
+    join = None if own is None else Join(own, lambda: (ids for file in files for _, ids, _ in file.batches()))
+    return ColumnsSource(store, own, join)
+
+
+def _kept_table(folder: Path, progress: Progress) -> OwnColumns | None:
+    """The user's own columns of the index that is there: its table as it is now, or the copy where that is gone."""
+    from hcq_cli.columns.own_columns import read_own_columns
+    from hcq_cli.search.index import Index
+
+    try:
+        kept = Index.open(folder).own_columns()
+    except (NotFoundError, DamagedError):
+        return None
+    if kept is None:
+        return None
+    try:
+        return read_own_columns(Path(kept.file))
+    except NotFoundError:
+        progress.note(f"{kept.file}: is not there; the columns are those that the index holds of it")
+    except UsageError as error:
+        progress.warn(f"{error.message}; the columns are those that the index holds of it")
+    return kept
+
+
+def table_has_changed(index: Index) -> bool:
+    """Whether the user's own table, which an index has columns of, holds something else by now."""
+    from hcq_cli.files import digest_file
+
+    kept = index.own_columns()
+    if kept is None or not Path(kept.file).is_file():
+        return False
+    return digest_file(Path(kept.file)) != kept.digest
+
+
+def _warn_of_unused(join: Join, progress: Progress) -> None:
+    if unused := join.unused:
+        shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
+        lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"
+        progress.warn(f"{join.own.file}: {lines} of {len(join.used):,} name no video of these codes: {shown}")
 
 
 def codes_are_current(workspace: Workspace, codes: CodeFile) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KINDS = ("videos", "texts")
 UNITS = ("video", "segment")
+SORTS = ("score", "date", "path", "duration")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class SearchSettings:
         on: "ray", "ray:HOST:PORT" or "ray:local": processes of a Ray cluster scan the index, each a group of its
             segments.
         partial: with `on`, whether an answer that lacks a group is better than none; its note then says so.
+        where: a filter over the columns of the index (`hcq_cli.columns.grammar`): only what passes is ranked.
+        sort: the order of the hits, one of `SORTS`: the best are found first, and then put in order.
+        offset: so many of the best hits are left out.
+        columns: what is told of each hit, names of columns of the index.
     """
 
     index: Path | None = None
@@ -62,6 +67,10 @@ class SearchSettings:
     by: str = "video"
     on: str | None = None
     partial: bool = False
+    where: str | None = None
+    sort: str = "score"
+    offset: int = 0
+    columns: Sequence[str] = ()
 
 
 class Searcher:
@@ -90,8 +99,14 @@ class Searcher:
         if self.settings.nprobe is not None and self.settings.exact:
             raise UsageError("--probe and --exact exclude each other")
         self._engine = ExitStack()
+        if self.settings.sort not in SORTS:
+            raise UsageError(f"--sort {self.settings.sort}: known are {', '.join(SORTS)}")
+        if self.settings.offset < 0:
+            raise UsageError(f"--offset {self.settings.offset}: hits are counted from 0")
         self.collection: SearchableCodes = self._open()
         self._encoder: TextEncoder | None = None
+        self._shown: Sequence[str] = ()
+        self._searched = self._filtered()
 
     def close(self) -> None:
         """End what was started elsewhere (`SearchSettings.on`), which ends with this process otherwise."""
@@ -130,8 +145,11 @@ class Searcher:
         self.refresh()
         if self._encoder is None:
             self._encoder = self._text_encoder()
-        answers = search_texts(self.collection, self._encoder, queries, k, threads=self._threads, params=self._params)
-        return [self._with_gaps(answer) for answer in answers]
+        wanted = k + self.settings.offset
+        answers = search_texts(
+            self._searched, self._encoder, queries, wanted, threads=self._threads, params=self._params
+        )
+        return [self._arranged(answer) for answer in answers]
 
     def like(self, item_id: str, k: int = 10) -> QueryResult:
         """What is like an indexed video, segment or caption.
@@ -144,8 +162,10 @@ class Searcher:
 
         self.refresh()
         source = self._holder(item_id)
-        answer = search_like(self.collection, item_id, k, source=source, threads=self._threads, params=self._params)
-        return self._with_gaps(answer)
+        wanted = k + self.settings.offset
+        return self._arranged(
+            search_like(self._searched, item_id, wanted, source=source, threads=self._threads, params=self._params)
+        )
 
     def video(
         self,
@@ -175,10 +195,11 @@ class Searcher:
 
         self.refresh()
         seen = self._encode_video(Path(path), experts, progress)
+        wanted = k + self.settings.offset
         answers = search_levels(
-            self.collection, [str(path)], seen.levels, k, threads=self._threads, params=self._params
+            self._searched, [str(path)], seen.levels, wanted, threads=self._threads, params=self._params
         )
-        return self._with_gaps(answers[0]), seen
+        return self._arranged(answers[0]), seen
 
     @property
     def outdated(self) -> str:
@@ -207,7 +228,34 @@ class Searcher:
         # Codes and text side are replaced together: one generation never answers for another's model.
         self._engine.close()
         self.collection, self._encoder = self._open(), None
+        self._searched = self._filtered()
         return True
+
+    def _filtered(self) -> SearchableCodes:
+        """What is searched: of an index what passes the filter."""
+        from hcq_cli.search.filtered import FilteredIndex
+        from hcq_cli.search.index import Index
+
+        wanted = self.settings
+        needs = wanted.where is not None or wanted.sort in ("date", "duration") or wanted.columns
+        if not needs:
+            return self.collection
+        if not isinstance(self.collection, Index):
+            raise UsageError(
+                "only an index on this machine has columns to filter or sort by, no code file", "hcq index build"
+            )
+        self._shown = self.collection.columns.check_names(wanted.columns)
+        return self.collection if wanted.where is None else FilteredIndex(self.collection, wanted.where)
+
+    def _arranged(self, answer: QueryResult) -> QueryResult:
+        """An answer without the hits before the offset, in the order asked for, each with the columns asked for."""
+        from hcq_cli.search.arranging import arranged
+
+        wanted = self.settings
+        page = arranged(
+            self._searched, answer, offset=wanted.offset, sort=wanted.sort, columns=self._shown, where=wanted.where
+        )
+        return self._with_gaps(page)
 
     @property
     def _threads(self) -> int:

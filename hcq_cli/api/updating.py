@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from hcq_cli.api.encoding import as_asked, as_cut, encode
 from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
-from hcq_cli.api.indexing import add_to_index, build_index
+from hcq_cli.api.indexing import add_to_index, build_index, table_has_changed
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import Collection, read_collection
 from hcq_cli.errors import NotFoundError
@@ -179,7 +179,8 @@ def _bring_index(workspace: Workspace, codes: CodeFile, progress: Progress) -> I
     except NotFoundError:
         return build_index(workspace, progress=progress)
     sources, own = index.manifest.sources, relative_to(str(codes.path), workspace.index)
-    if sources.get(own) == codes.digest and index.header.model_hash == codes.header.model_hash:
+    same = sources.get(own) == codes.digest and index.header.model_hash == codes.header.model_hash
+    if same and not table_has_changed(index):
         return None
     others = [workspace.index / name for name in sources if name != own]
     if all(path.is_file() for path in others):

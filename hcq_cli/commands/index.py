@@ -33,6 +33,15 @@ TextSideOption = Annotated[
         "but for the large networks of dual encoders).",
     ),
 ]
+ColumnsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--columns",
+        metavar="FILE",
+        help="Columns of your own to filter by: CSV, JSON Lines or Parquet with a column `video`. Remembered; `none` "
+        "forgets them.",
+    ),
+]
 IndexOption = Annotated[
     Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
 ]
@@ -49,6 +58,7 @@ def register(app: typer.Typer) -> None:
             "hcq index build a.hcq b.hcq --index both --partitions 1024",
             "hcq index build --text-side int8",
             "hcq index build .hcq/texts.hcq",
+            "hcq index build --columns ratings.csv",
         ],
         add: ["hcq index add new.hcq"],
         remove: ["hcq index remove holiday/beach.mp4"],
@@ -74,6 +84,7 @@ def build(
         ),
     ] = "auto",
     text_side: TextSideOption = "auto",
+    columns: ColumnsOption = None,
 ) -> None:
     """Make a searchable index of code files, in place of the old one."""
     started = time.perf_counter()
@@ -83,6 +94,7 @@ def build(
         index=index,
         partitions=_lists(partitions),
         text_side=text_side,
+        columns=columns,
         progress=session.console,
     )
     _report(session, change, time.perf_counter() - started)
@@ -99,10 +111,12 @@ def _lists(partitions: str) -> int | None:
     return int(partitions)
 
 
-def add(session: Session, codes: CodesArgument = None, index: IndexOption = None) -> None:
+def add(
+    session: Session, codes: CodesArgument = None, index: IndexOption = None, columns: ColumnsOption = None
+) -> None:
     """Add code files to the index; a video that is there already is replaced, however it was cut in segments."""
     started = time.perf_counter()
-    change = api.add_to_index(session.workspace, codes or (), index=index, progress=session.console)
+    change = api.add_to_index(session.workspace, codes or (), index=index, columns=columns, progress=session.console)
     _report(session, change, time.perf_counter() - started)
 
 
@@ -184,6 +198,7 @@ def info(session: Session, index: IndexOption = None) -> None:
         "generation": opened.generation,
         "disk_bytes": opened.disk_bytes,
         **_tuning(partition),
+        "columns": ", ".join(f"{name} ({kind})" for name, kind in opened.columns.kinds.items()),
         "text_side": _text_side(opened),
     }
 

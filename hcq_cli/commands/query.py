@@ -33,6 +33,7 @@ EXAMPLES = [
     'hcq query "a volcano" --min-confidence 0.5',
     'hcq query "a volcano" --html volcano.html',
     "hcq query - --on ray < queries.txt",
+    "hcq query \"a dog\" --where \"duration < 60 and folder = 'holiday' and taken >= '2025-05'\" --sort date",
 ]
 QUERIES_AT_ONCE = 64
 BEST_OF_NOTHING = 3
@@ -92,6 +93,21 @@ By = Annotated[
         "--by", metavar="video|segment", help="Each video once, by its best moment; or the moments of all videos."
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="FILTER",
+        help="Only what passes, by the columns that `hcq index info` names: duration < 60 and folder = 'holiday'.",
+    ),
+]
+Sort = Annotated[
+    str, typer.Option("--sort", metavar="score|date|path|duration", help="The order of the hits that are shown.")
+]
+Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Leave out the N best hits.")]
+ShownColumns = Annotated[
+    str | None, typer.Option("--columns", metavar="LIST", help="Columns to show of each hit: duration,taken.")
+]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
 ]
@@ -127,6 +143,10 @@ def query(
     html: HtmlFile = None,
     on: On = None,
     partial: Partial = False,
+    where: Where = None,
+    sort: Sort = "score",
+    offset: Offset = 0,
+    columns: ShownColumns = None,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
@@ -149,6 +169,10 @@ def query(
         by=by,
         on=on,
         partial=partial,
+        where=where,
+        sort=sort,
+        offset=offset,
+        columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
     )
     searcher = api.Searcher(session.workspace, settings)
     if searcher.outdated:
@@ -272,6 +296,8 @@ def _print(
     columns = {"rank": [hit.rank for hit in hits], "score": [f"{hit.score:.3f}" for hit in hits]}
     if any(hit.confidence is not None for hit in hits):
         columns["confidence"] = [f"{hit.confidence:.2f}" for hit in hits]
+    for name in (hits[0].columns or {}) if hits else ():
+        columns[name] = [_shown((hit.columns or {})[name]) for hit in hits]
     if kind == "texts":
         columns |= {"sentence": [hit.path for hit in hits], "caption": [hit.id for hit in hits]}
     else:
@@ -288,6 +314,13 @@ def _clock(second: float) -> str:
     minutes, seconds = divmod(int(second), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _shown(value: float | bool | str | None) -> str:
+    """A value of a column, for people."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
 
 
 def _shortened(path: str) -> str:

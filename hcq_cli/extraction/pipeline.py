@@ -15,6 +15,7 @@ from hcq_cli.errors import HcqError
 from hcq_cli.extraction.executor import Outcome, VideoWarning
 from hcq_cli.extraction.inference import RemoteNetwork
 from hcq_cli.media.clips import ClipAssembler
+from hcq_cli.media.container_facts import ContainerFacts
 from hcq_cli.media.decoder import CannotOpenError, Decoder, Media, open_media
 
 INFORMATIVE = (State.FAILED, State.NOTHING_FOUND, State.SILENT, State.NO_FRAMES, State.NO_STREAM)
@@ -34,9 +35,11 @@ class ExtractedVideo(Outcome):
 
     Args:
         tokens: by the expert's name.
+        facts: what its container says, as far as the decoder tells.
     """
 
     tokens: dict[str, Tokens] = field(default_factory=dict)
+    facts: ContainerFacts = field(default_factory=ContainerFacts)
 
 
 class TokenCollector:
@@ -169,11 +172,16 @@ def extract_video(
         if deaf:
             assembler.hears = False  # there is sound, and none will come: nobody waits for it
             media.warnings.append("the decoder crashed; without its sound the pictures could be decoded")
+        facts: ContainerFacts = getattr(media, "facts", ContainerFacts())  # a stranger's decoder may not tell
         for clip in clips_of(media, assembler):
+            for frames in clip.frames_by_sampling.values():
+                if len(frames):
+                    facts = facts.shown_as(frames.images.shape[2], frames.images.shape[1])
             for collector in collectors:
                 collector.show(clip)
         every_track = (see or not media.has_picture) and (bool(hear_hz) or not media.has_sound)
         found = _summarize(name, media, assembler, collectors, every_track)
+        found.facts = facts
         if deaf and not found.frames:
             found.error = found.error or "there is nothing in it but a sound that crashes the decoder"
         return found

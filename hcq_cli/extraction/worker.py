@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,7 @@ def extract_job(
         found.error, found.lasting = "it was changed while it was being read", False
     if found.error is None:
         decoded = {"duration_s": found.duration_s, "decoder": found.decoder, "warnings": [*map(str, found.warnings)]}
+        decoded |= asdict(found.facts)
         video = VideoFeatures(**{**vars(facts), **decoded}, tokens=found.tokens, identities=job.identities)
         # The transcripts first: once the features are there, the video counts as finished.
         write_transcripts(options.store, video)

@@ -13,5 +13,6 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 - manifest.py: which shards there are; compaction.py: keeping them few
 - verification.py: finding damage, and taking it out
 - transcripts.py, failures.py: recognised words, and files that gave nothing, for people to read
+- facts.py: duration, date, sound and so on of many videos at once
 - export.py: the store for NumPy and pandas
 """

@@ -132,12 +132,15 @@ class Catalog:
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """The rows of many ids, int64 [n], by their keys alone; those that the store lacks are left out."""
-        keys = np.fromiter(map(text_key, ids), np.uint64)
-        at = self._keys.searchsorted(keys)
-        there = at < len(self._keys)
-        at, keys = at[there], keys[there]
-        found: NDArray[np.int64] = self._row_of_key[at[self._keys[at] == keys]]
-        return found
+        rows = self.rows_or_none(np.fromiter(map(text_key, ids), np.uint64))
+        return rows[rows >= 0]
+
+    def rows_or_none(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The row of each key of an id, uint64 [n] -> int64 [n]; -1 where the store lacks it."""
+        at = np.minimum(self._keys.searchsorted(keys), max(len(self._keys) - 1, 0))
+        if not len(self._keys):
+            return np.full(len(keys), -1, np.int64)
+        return np.where(self._keys[at] == keys, self._row_of_key[at], -1)
 
     def rows_at_path(self, path: str) -> Iterator[int]:
         """The rows whose file lay at `path` when last seen."""

@@ -37,6 +37,8 @@ VIDEO_COLUMNS = {
     **{"key": "<u8", "path_key": "<u8", "content_key": "<u8"},
     **{"size": "<i8", "mtime_ns": "<i8", "duration_s": "<f8"},
 }
+LATER_COLUMNS = {"width": ("<u4", 0), "height": ("<u4", 0), "taken_s": ("<f8", math.nan)}
+"""Types of the video columns that shards of an earlier hcq lack, and what stands for what is not known."""
 VIDEO_TEXTS = ("id", "path", "content", "decoder", "warnings")
 EXPERT_COLUMNS = {"state": "<u1", "identity": "<u2", "crc": "<u4"}
 _PREFIX = struct.Struct("<8sII")
@@ -106,6 +108,9 @@ class ShardHeader:
         wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
         for name, kind in VIDEO_COLUMNS.items():
             wanted[f"videos/{name}"] = (kind, one)
+        for name, (kind, _) in LATER_COLUMNS.items():
+            if f"videos/{name}" in self.extents:
+                wanted[f"videos/{name}"] = (kind, one)
         for name in VIDEO_TEXTS:
             wanted |= {f"videos/{name}.bytes": ("<u1", ()), f"videos/{name}.offsets": ("<i8", one_more)}
         for key in self.experts:

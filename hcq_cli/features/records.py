@@ -57,6 +57,9 @@ class VideoFacts:
         duration_s: seconds; 0 until it has been decoded.
         decoder: which decoder read it; empty until then.
         warnings: what went not quite right, for people.
+        width: pixels of a picture, upright; 0 if unknown.
+        height: the same.
+        taken_s: when it was taken, as its container says, seconds since 1970 (UTC); None if that does not.
     """
 
     id: str
@@ -67,6 +70,13 @@ class VideoFacts:
     duration_s: float = 0.0
     decoder: str = ""
     warnings: list[str] = field(default_factory=list)
+    width: int = field(default=0, kw_only=True)
+    height: int = field(default=0, kw_only=True)
+    taken_s: float | None = field(default=None, kw_only=True)
+
+
+DECODED_FACTS = ("duration_s", "decoder", "warnings", "width", "height", "taken_s")
+"""What is known of a file by its bytes alone, and so of every copy of it."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Datasets, V videos (a shard carries each id once):
     videos/id, path, content, decoder, warnings: `.bytes` uint8 and `.offsets` int64 [V+1]; warnings are JSON lists
     videos/key, path_key, content_key            uint64 [V], 64-bit digests of id, path and content hash
     videos/size, mtime_ns int64 [V]; videos/duration_s float64 [V]
+    videos/width, height uint32 [V] (0: unknown), videos/taken_s float64 [V] (NaN: unknown); earlier shards lack them
     experts/NAME/DIM/features float32 [rows, DIM], times float32 [rows], offsets int64 [V+1],
         state uint8 [V] (0: this row lacks the expert), identity uint16 [V] (index into `identities`),
         crc uint32 [V] (CRC-32 of a video's features, then of its times), identities.bytes, identities.offsets
@@ -11,6 +12,7 @@ Datasets, V videos (a shard carries each id once):
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import threading
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.hdf5_layout import REPAIR_HINT, ExpertKey, as_bytes, read_header
+from hcq_cli.features.hdf5_layout import LATER_COLUMNS, REPAIR_HINT, ExpertKey, as_bytes, read_header
 from hcq_cli.features.records import STATES, VideoFacts
 from hcq_cli.files import open_regular
 from hcq_cli.headers import decode
@@ -221,7 +223,12 @@ class Shard:
         known = self._columns.get(name)
         if known is not None:
             return known
-        extent = self.extents[name]
+        extent = self.extents.get(name)
+        if extent is None and (later := LATER_COLUMNS.get(name.removeprefix("videos/"))):
+            self._columns[name] = np.full(self.videos, later[1], later[0])
+            return self._columns[name]
+        if extent is None:
+            raise KeyError(name)
         values = np.empty(extent.shape, extent.dtype)
         self.fill(as_bytes(values), extent.offset)
         if zlib.crc32(as_bytes(values)) != extent.crc:
@@ -263,6 +270,9 @@ class Shard:
             duration_s=float(self.column("videos/duration_s")[at]),
             decoder=self.text("videos/decoder")[at],
             warnings=decode(list[str], self.text("videos/warnings")[at], self.path, REPAIR_HINT),
+            width=int(self.column("videos/width")[at]),
+            height=int(self.column("videos/height")[at]),
+            taken_s=None if math.isnan(taken_s := float(self.column("videos/taken_s")[at])) else taken_s,
         )
 
     def token_columns(self, key: ExpertKey) -> TokenColumns:

@@ -176,6 +176,9 @@ def _video_columns(facts: Sequence[VideoFacts]) -> Columns:
         "videos/size": np.array([f.size for f in facts], "<i8"),
         "videos/mtime_ns": np.array([f.mtime_ns for f in facts], "<i8"),
         "videos/duration_s": np.array([f.duration_s for f in facts], "<f8"),
+        "videos/width": np.array([f.width for f in facts], "<u4"),
+        "videos/height": np.array([f.height for f in facts], "<u4"),
+        "videos/taken_s": np.array([np.nan if f.taken_s is None else f.taken_s for f in facts], "<f8"),
     }
     columns |= _text_column("videos/id", [f.id for f in facts])
     columns |= _text_column("videos/path", [f.path for f in facts])

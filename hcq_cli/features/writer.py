@@ -15,7 +15,7 @@ from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.incoming import list_incoming
 from hcq_cli.features.known import KnownVideos
 from hcq_cli.features.manifest import INCOMING, SHARDS, make_folders, need_store
-from hcq_cli.features.records import VideoFacts, VideoFeatures
+from hcq_cli.features.records import DECODED_FACTS, VideoFacts, VideoFeatures
 from hcq_cli.features.shard_writer import ExpertResult, ShardRow
 from hcq_cli.features.shared import take_in_notes
 from hcq_cli.features.transcripts import TRANSCRIPTS
@@ -164,7 +164,8 @@ class FeatureWriter(KnownVideos):
             if not results:
                 continue
             source = catalog.facts(next(iter(results.values())))
-            known = replace(facts, duration_s=source.duration_s, decoder=source.decoder, warnings=source.warnings)
+            decoded = {name: getattr(source, name) for name in DECODED_FACTS}
+            known = replace(facts, **decoded)
             places = [catalog.locate(expert, catalog.latest(expert), row) for expert, row in sorted(results.items())]
             copied = tuple(ExpertResult.in_shard(shard, key, at) for shard, key, at in places)
             rows.append(ShardRow(known, copied))

@@ -13,6 +13,7 @@ and sound, all times in seconds from the start of the file. In the order in whic
     pixels.py     decoded frames -> RGB, upright, in the colours that a player shows
     decord.py     the alternative
     audio.py      the sound, mono, resampled and on the clock of the frames
+    container_facts.py  how large its pictures are and when it was taken, as its container says
     durations.py  how long files are, by their headers
     clips.py      which frames an expert gets, how large, and how pieces become clips
     thumbnails.py the picture at a second, as a small JPEG, for who looks at hits

@@ -16,6 +16,7 @@ import decord
 import numpy as np
 from numpy.typing import NDArray
 
+from hcq_cli.media.container_facts import ContainerFacts
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
 from hcq_cli.media.pyav import PyAVMedia, start_s
 
@@ -80,6 +81,7 @@ class DecordMedia:
         self.has_picture = self._sound is None or self._sound.has_picture
         self.has_sound = self._sound is not None and self._sound.has_sound
         self.duration_s = self._sound.duration_s if self._sound is not None else None
+        self.facts = self._sound.facts if self._sound is not None else ContainerFacts()
         self._frames: Any = None
         self._aspect: Any = None
         self._shown: list[tuple[float, float]] = []

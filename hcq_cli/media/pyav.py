@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import FileClock
+from hcq_cli.media.container_facts import container_facts
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, sound_tracks
@@ -110,6 +111,7 @@ class PyAVMedia:
             self.audio = heard_track(path, LOCAL, sounds)
             self.warnings.append(describe_choice(sounds, self.audio))
         self.duration_s = said_s(self.container, self.video)
+        self.facts = container_facts(self.container, self.video)
         self._zero_s = start_s(self.container)
         self._clock = FileClock(self.container, self._zero_s)
         self._wanted = [

@@ -5,11 +5,14 @@ of reading, first a query:
 
     query.py           texts, vectors or an id -> hits
     moments.py         where in a video a query fits: its segments, neighbours in one
+    arranging.py       hits by date, path or duration, page by page, with their columns
     text_encoder.py    what makes vectors of a text, and how it comes into an index
     searchable.py      what can be searched, and the search for the best rows in it
     groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
     segment.py         a file of it: codes, ids, paths, and how an id is found
+    segment_columns.py what is known of its rows: duration, date, the user's own columns
+    filtered.py        an index of which only those videos are found that pass a filter
     ivf.py             its inverted lists: which videos lie together, which lists a query looks into
     video_query.py     a video file as a query
 

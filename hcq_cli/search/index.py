@@ -7,6 +7,8 @@
       tower-….hcq                  the text encoder of the model, where it could be exported
       segment-00000001-….hcq       immutable (segment.py)
       tombstones-00000003-….hcq    rows of a segment that were removed or replaced
+      columns-00000001-….hcq       duration, folder, date… of a segment's rows (columns/)
+      own-00000001-….hcq           the user's own columns, of whatever videos
 
 The manifest names each of them with its digest, so that a file of another build is not taken for the right one.
 
@@ -29,14 +31,17 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, read_quantizer
 from hcq_cli.codes.container import Container
+from hcq_cli.columns.columns_file import ColumnsFile
+from hcq_cli.columns.own_columns import OwnColumns, read_copy
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest, need_regular, plain_name
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
-from hcq_cli.search.ivf import InvertedLists, read_lists
+from hcq_cli.search.ivf import InvertedLists, list_sizes, read_lists
 from hcq_cli.search.segment import REMEDY, IndexSegment, read_tombstones
+from hcq_cli.search.segment_columns import IndexColumns
 
 FORMAT = "hcq-index"
 VERSION = 1
@@ -57,6 +62,7 @@ class SegmentEntry:
         removed: dead rows.
         tombstones: name of the file that lists them, or empty.
         items: videos, or captions, that the living rows are of; None in what an earlier hcq wrote.
+        columns: name of the file of its columns, or empty; an earlier hcq wrote none.
     """
 
     file: FileName
@@ -64,6 +70,7 @@ class SegmentEntry:
     removed: Count = 0
     tombstones: NameOrNone = ""
     items: Count | None = None
+    columns: NameOrNone = ""
 
     def __post_init__(self) -> None:
         if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
@@ -99,6 +106,7 @@ class IndexManifest:
         digests: of the files, by name (`Container.digest`); empty in what an earlier hcq wrote.
         sources: the code files that it was made of, as seen from the index folder, each with its digest; empty in
             what an earlier hcq wrote.
+        own_columns: name of the file with the user's own columns, which new videos are joined with, or empty.
     """
 
     header: CodeHeader
@@ -110,6 +118,7 @@ class IndexManifest:
     text_encoder: TextEncoderEntry | None = field(default=None, metadata={JSON: "tower"})
     digests: dict[str, Digest] = field(default_factory=dict)
     sources: dict[str, Digest] = field(default_factory=dict)
+    own_columns: NameOrNone = ""
 
     def __post_init__(self) -> None:
         if problem := self.header.problem():
@@ -130,8 +139,8 @@ class IndexManifest:
 
     def files(self) -> list[str]:
         """Every file the generation is made of."""
-        parts = [name for entry in self.segments for name in (entry.file, entry.tombstones) if name]
-        shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else ""]
+        parts = [name for entry in self.segments for name in (entry.file, entry.tombstones, entry.columns) if name]
+        shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else "", self.own_columns]
         return [*filter(None, shared), *parts]
 
 
@@ -241,6 +250,30 @@ class Index:
         """Where each list begins in each segment, int64 [lists+1]; empty where the index has no lists."""
         return [segment.list_starts for segment, _ in self.segments if segment.list_starts is not None]
 
+    def list_sizes(self) -> np.ndarray:
+        """Videos in each list, int64 [lists]; removed ones count."""
+        return list_sizes(self.list_starts(), self.ivf.lists if self.ivf else 0)
+
+    @cached_property
+    def columns(self) -> IndexColumns:
+        """What is known of its videos, for filters. Raises DamagedError."""
+        files: list[ColumnsFile | None] = []
+        for entry in self.manifest.segments:
+            digest = self.manifest.digests.get(entry.columns, "")
+            path = self.path / entry.columns
+            files.append(ColumnsFile(path, entry.rows, digest) if entry.columns else None)
+        return IndexColumns([segment for segment, _ in self.segments], files)
+
+    def own_columns(self) -> OwnColumns | None:
+        """The user's own columns, which new videos are joined with, if there are any. Raises DamagedError."""
+        name = self.manifest.own_columns
+        return read_copy(self.path / name, self.manifest.digests.get(name, "")) if name else None
+
+    def values(self, row: int, names: Sequence[str]) -> dict[str, float | bool | str | None]:
+        """What is known of a row, by column."""
+        at = bisect.bisect_right(self._firsts, row) - 1
+        return self.columns.values(at, row - self._firsts[at], names)
+
     def _locate(self, row: int) -> tuple[IndexSegment, int]:
         at = bisect.bisect_right(self._firsts, row) - 1
         return self.segments[at][0], row - self._firsts[at]
@@ -292,6 +325,10 @@ class Index:
             encoder.verify(progress)
             if encoder.hash != self.header.model_hash:
                 raise DamagedError(f"{encoder.source}: belongs to another model than the index", REMEDY)
+        self.own_columns()  # which verifies it
+        for file in self.columns.files:
+            if file is not None:
+                file.verify(progress)
         for segment, _ in self.segments:
             segment.verify(progress)
 

@@ -25,11 +25,12 @@ from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index, IndexManifest, SegmentEntry, generations
 from hcq_cli.search.ivf import InvertedLists
 from hcq_cli.search.segment import IndexSegment, write_tombstones
+from hcq_cli.search.segment_columns import ColumnsSource, write_columns
 from hcq_cli.search.segment_writer import Batch, write_listed_segment, write_segment
 
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
-DATA_FILE = re.compile(r"(?:quantizer|partition|tower|segment|tombstones)-(\d{8,})(?:-.*)?\.hcq")
+DATA_FILE = re.compile(r"(?:quantizer|partition|tower|segment|tombstones|columns|own)-(\d{8,})(?:-.*)?\.hcq")
 """Names of what a generation is made of, and the number of that which was being made then."""
 
 
@@ -68,6 +69,8 @@ class DraftSegment:
     dead: np.ndarray
     tombstones: str = ""
     """The file that says so; empty while it has not been written yet."""
+    columns: str = ""
+    """The file of its columns, or empty."""
 
 
 @dataclass
@@ -81,6 +84,7 @@ class IndexDraft:
         subquantizers: S.
         ivf: the inverted lists that all segments lie by, or None.
         segments: so far, in the order of their rows.
+        columns: where those of new videos come from; None for no columns.
     """
 
     folder: Path
@@ -91,12 +95,15 @@ class IndexDraft:
     segments: list[DraftSegment] = field(default_factory=list)
     added: int = 0
     removed: int = 0
+    columns: ColumnsSource | None = None
 
     @classmethod
     def of(cls, index: Index, after: int, suffix: str) -> IndexDraft:
         """The segments of an index, to be changed."""
         segments = [
-            DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones)
+            DraftSegment(
+                segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones, entry.columns
+            )
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
         return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments)
@@ -143,6 +150,9 @@ class IndexDraft:
         # Of a video that comes twice the later row lives, be the earlier one in this file or in one before.
         older = list(self.segments)
         newer = self.open_segment(path)
+        if self.columns is not None:
+            write_columns(columns := self.path("columns", number), newer.segment, self.columns)
+            newer.columns = columns.name
         self.added += newer.segment.videos
         self._mark_dead(newer, newer.segment.replaced_within())
         for part in older:
@@ -179,7 +189,7 @@ class IndexDraft:
                 part.tombstones = path.name
             items = part.segment.count_videos(part.dead)
             name, rows = part.segment.path.name, part.segment.videos
-            entries.append(SegmentEntry(name, rows, removed, part.tombstones, items))
+            entries.append(SegmentEntry(name, rows, removed, part.tombstones, items, part.columns))
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
         digests = {name: known.get(name) or read_digest(self.folder / name) for name in manifest.files()}
         body = replace(manifest, digests=digests).to_json()

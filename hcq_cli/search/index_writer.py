@@ -20,6 +20,7 @@ from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, TextEncoderExp
 from hcq_cli.search.index_draft import IndexChange, IndexDraft, Progress, clear_unnamed, new_suffix
 from hcq_cli.search.ivf import write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
+from hcq_cli.search.segment_columns import ColumnsSource, merge_columns
 from hcq_cli.search.segment_writer import merge_segments
 
 WAIT_S = 30.0
@@ -36,6 +37,7 @@ def build(
     wait_s: float = WAIT_S,
     text_encoder: TextEncoderExporter = lambda folder, suffix: None,
     without: Iterable[str] = (),
+    columns: ColumnsSource | None = None,
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -50,6 +52,7 @@ def build(
         wait_s: how long to wait for another writer, seconds.
         text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
         without: ids of videos that shall not be found though the files hold them.
+        columns: what is known of the videos, for filters; None for nothing.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -58,7 +61,7 @@ def build(
     """
     files = _open_all(code_paths)
     with _writing(folder, wait_s) as (newest, suffix):
-        draft = IndexDraft(folder, newest, suffix, files[0].header.S)
+        draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
         manifest = _write_quantizer(draft, files[0])
         videos = sum(len(file) for file in files)
         lists = min(lists_for(videos) if lists is None else lists, videos)
@@ -73,7 +76,7 @@ def build(
             path = draft.path("partition")
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
-        manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
+        manifest = replace(manifest, text_encoder=text_encoder(folder, suffix), own_columns=_keep_own(draft))
         return _publish(draft, manifest, files, without)
 
 
@@ -85,6 +88,7 @@ def add(
     wait_s: float = WAIT_S,
     text_encoder: TextEncoderExporter = lambda folder, suffix: None,
     without: Iterable[str] = (),
+    columns: ColumnsSource | None = None,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
     the two was cut. The arguments are those of `build`.
@@ -100,9 +104,14 @@ def add(
         index = Index.open(folder)
         for file in files:
             _same_model(file.path, file.header, index.header, f"the index {folder}")
-        draft = IndexDraft.of(index, newest, suffix)
+        draft = replace(IndexDraft.of(index, newest, suffix), columns=columns)
+        for name, kind in (columns.kinds if columns else {}).items():
+            if (held := index.columns.kinds.get(name, kind)) != kind:
+                raise UsageError(f"the column {name} is a {held} in {folder}, and a {kind} here", "hcq index build")
         draft.append_verified(files, progress)
         manifest = index.manifest
+        if draft.columns and draft.columns.own:
+            manifest = replace(manifest, own_columns=_keep_own(draft))
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
             manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
         return _publish(draft, manifest, files, without)
@@ -156,8 +165,20 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
         draft = IndexDraft(folder, newest, suffix, index.header.S, index.ivf)
         path = draft.path("segment", 0)
         merge_segments(path, index.header.S, index.segments, index.ivf.lists if index.ivf else 0, progress)
-        draft.open_segment(path)
+        merged = draft.open_segment(path)
+        if index.columns.kinds:
+            living = [(*part, held) for part, held in zip(index.segments, index.columns.files, strict=True)]
+            merge_columns(columns := draft.path("columns", 0), living)
+            merged.columns = columns.name
         return draft.publish(index.manifest)
+
+
+def _keep_own(draft: IndexDraft) -> str:
+    """Keep the user's own columns with the index; gives the name of the file, empty for none."""
+    if draft.columns is None or draft.columns.own is None:
+        return ""
+    draft.columns.own.write(path := draft.path("own"))
+    return path.name
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ class Hit:
         path: where the video was when it was extracted; of a caption the sentence.
         confidence: that it fits, 0 to 1; None where the model does not say.
         moment: where in the video; None where it has no segments.
+        columns: what is known of it, as far as it was asked for; None for what is unknown, dates in ISO 8601.
     """
 
     rank: int
@@ -43,6 +44,7 @@ class Hit:
     path: str
     confidence: float | None = None
     moment: Moment | None = None
+    columns: Mapping[str, float | bool | str | None] | None = None
 
     @property
     def time_s(self) -> float | None:

@@ -21,7 +21,7 @@ from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one
-from hcq_cli.search.ivf import InvertedLists, list_sizes
+from hcq_cli.search.ivf import InvertedLists
 from hcq_cli.search.segment import HashTable
 
 QUERIES_AT_ONCE = 64
@@ -64,6 +64,10 @@ class SearchableCodes(Protocol):
 
     def list_starts(self) -> list[np.ndarray]:
         """Where each inverted list begins in each source, int64 [lists+1]; empty where there are none."""
+        ...
+
+    def list_sizes(self) -> np.ndarray:
+        """How many of its videos lie in each inverted list, int64 [lists]."""
         ...
 
     def name(self, row: int) -> tuple[str, str]:
@@ -133,6 +137,10 @@ class SearchableCodeFile:
         """A code file has no lists."""
         return []
 
+    def list_sizes(self) -> np.ndarray:
+        """A code file has no lists."""
+        return np.zeros(0, np.int64)
+
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row."""
         return self._file.ids[row], self._file.paths[row]
@@ -196,10 +204,10 @@ def find(
     if isinstance(collection, FindsElsewhere):
         return collection.find_best(levels, tables, k, hits or k, params)
     by = kernel(params.kernel)
-    if collection.ivf is None or params.exact or not len(tables):
-        return scan(collection.sources(), tables, k, threads=threads, by=by)
     starts = collection.list_starts()
-    sizes = list_sizes(starts, collection.ivf.lists)
+    if collection.ivf is None or params.exact or not len(tables) or not starts:
+        return scan(collection.sources(), tables, k, threads=threads, by=by)
+    sizes = collection.list_sizes()
     wanted, found = min(k, collection.rows), []
     for at in range(0, len(tables), QUERIES_AT_ONCE):
         part = slice(at, at + QUERIES_AT_ONCE)

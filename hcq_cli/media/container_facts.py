@@ -1,0 +1,57 @@
+"""What a container says of a film besides its pictures and its sound: how large they are, and when it was taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+DATE_TAGS = ("com.apple.quicktime.creationdate", "creation_time", "date_utc", "date")
+"""Where cameras and phones write when a film was taken, the most exact one first."""
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+"""Anything before is a clock that was never set: 1904 and 1970 are where the clocks of containers start."""
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """What is known of a file before anything is decoded.
+
+    Args:
+        width: pixels of a stored picture; 0 if unknown.
+        height: the same.
+        taken_s: when it was taken, seconds since 1970 (UTC); None if the container does not say.
+    """
+
+    width: int = 0
+    height: int = 0
+    taken_s: float | None = None
+
+    def shown_as(self, width: int, height: int) -> ContainerFacts:
+        """The same, turned if an upright picture of it has this shape."""
+        turned = (self.width > self.height) == (width < height) and width != height and self.width != self.height
+        return replace(self, width=self.height, height=self.width) if turned else self
+
+
+def container_facts(container: Any, video: Any) -> ContainerFacts:
+    """What an open file says.
+
+    Args:
+        container: of PyAV.
+        video: its stream of pictures, or None.
+    """
+    width, height = (video.width or 0, video.height or 0) if video is not None else (0, 0)
+    tags = {key.lower(): value for part in (video, container) if part for key, value in part.metadata.items()}
+    taken = next((seconds for tag in DATE_TAGS if (seconds := date_s(tags.get(tag, ""))) is not None), None)
+    return ContainerFacts(width, height, taken)
+
+
+def date_s(text: str) -> float | None:
+    """Seconds since 1970 of a whole date as containers write it, UTC where it has no zone; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        if EARLIEST <= found <= datetime.now(UTC) + timedelta(days=1):
+            return found.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    return None

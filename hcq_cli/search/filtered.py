@@ -1,0 +1,67 @@
+"""An index as a filter leaves it: rows that do not pass count as removed, so whatever searches it ranks the others.
+
+Where few pass, their codes are gathered once and nothing else is scanned; where many do, the scan passes over the
+others, at inverted lists that hold enough of those that pass. Either is as exact as the search without a filter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hcq_cli.scan.blocks import Blocks, to_blocks
+from hcq_cli.search.index import Index
+
+MOST_GATHERED = 0.03
+"""The largest share of the rows that is gathered: for more it costs as much as passing over the others does."""
+
+
+class FilteredIndex(Index):
+    """An index of which only some videos can be found; shares everything with the one it was made of.
+
+    Args:
+        index: open.
+        where: the filter (columns/grammar.py).
+
+    Raises:
+        UsageError: it is no filter of this index.
+    """
+
+    def __init__(self, index: Index, where: str) -> None:
+        self.__dict__.update(index.__dict__)
+        kept = index.columns.passing(where)
+        self.segments = [
+            (segment, ~passes if dead is None else dead | ~passes)
+            for (segment, dead), passes in zip(index.segments, kept, strict=True)
+        ]
+        self.rows = sum(segment.videos - int(dead.sum()) for segment, dead in self.segments if dead is not None)
+        self.videos = sum(segment.count_videos(dead) for segment, dead in self.segments)
+        every = sum(segment.videos for segment, _ in self.segments)
+        self._gathered = self._gather() if self.rows <= MOST_GATHERED * every < 2**32 else None
+
+    def _gather(self) -> Blocks:
+        """The codes of all rows that pass, in kernel order."""
+        codes, rows = [np.empty((0, self.header.S), np.uint8)], [np.empty(0, np.int64)]
+        for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
+            assert dead is not None
+            living = np.flatnonzero(~dead)
+            codes.append(segment.codes_of(living))
+            rows.append(living + first)
+        order = np.concatenate(rows).astype(np.uint32)
+        return Blocks(to_blocks(np.concatenate(codes)).codes, len(order), None, order)
+
+    def sources(self) -> list[Blocks]:
+        """See `Index.sources`: one for all, where codes were gathered."""
+        return super().sources() if self._gathered is None else [self._gathered]
+
+    def list_starts(self) -> list[np.ndarray]:
+        """See `Index.list_starts`: gathered codes lie by no lists."""
+        return super().list_starts() if self._gathered is None else []
+
+    def list_sizes(self) -> np.ndarray:
+        """See `Index.list_sizes`: of what passes, so that the lists of a query hold enough of it."""
+        sizes = np.zeros(self.ivf.lists if self.ivf else 0, np.int64)
+        for segment, dead in self.segments:
+            assert dead is not None and segment.list_starts is not None and segment.blocks.order is not None
+            before = np.append(0, np.cumsum(~dead[np.minimum(segment.blocks.order, len(dead) - 1)]))
+            sizes += np.diff(before[segment.list_starts])
+        return sizes
