@@ -108,7 +108,8 @@ def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
     if tokens.features.dtype != np.float32 or tokens.times.dtype != np.float32:
         yield f"features and times are float32, not {tokens.features.dtype} and {tokens.times.dtype}"
     if tokens.features.shape != (count, dim) or tokens.times.shape != (count,):
-        yield f"features are [{count}, {dim}] and times [{count}], not {tokens.features.shape}, {tokens.times.shape}"
+        shapes = list(tokens.features.shape), list(tokens.times.shape)
+        yield f"features are [{count}, {dim}] and times [{count}], not {shapes[0]} and {shapes[1]}"
     if tokens.words and len(tokens.words) != count:
         yield f"words are none, or one text a token: not {len(tokens.words)} for {count}"
     if not np.isfinite(tokens.features).all() or not np.isfinite(tokens.times).all():

@@ -18,7 +18,7 @@ from hcq_cli import __version__, interrupts
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console, discard, standard_output
 from hcq_cli.cores import yield_while_waiting
-from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, UsageError
+from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, NotFoundError, UsageError
 from hcq_cli.settings import Settings, read_settings
 
 COMMANDS: list[str] = [
@@ -109,22 +109,12 @@ def build() -> typer.Typer:
     return app
 
 
-def _offer_values(command: Any) -> None:
-    """Let completion offer the values that the help page of an option lists (auto|cpu|cuda)."""
-    for parameter in command.params:
-        values = [value for value in (parameter.metavar or "").split("|") if value.islower()]
-        if len(values) > 1:
-            parameter._custom_shell_complete = lambda _context, _parameter, begun, known=values: [
-                value for value in known if value.startswith(begun)
-            ]
-    for each in getattr(command, "commands", {}).values():
-        _offer_values(each)
-
-
 def _run() -> int:
     program: Any = typer.main.get_command(build())
     if "_HCQ_COMPLETE" in os.environ:
-        _offer_values(program)
+        from hcq_cli.completion import offer_values
+
+        offer_values(program)
     try:
         settings = read_settings(program)
     except HcqError as error:  # raised by the command, so that --help and doctor work all the same
@@ -138,11 +128,20 @@ def _run() -> int:
     return code if isinstance(code, int) else EXIT_OK
 
 
+def _folder_is_there() -> bool:
+    try:
+        return bool(Path.cwd())
+    except OSError:
+        return False
+
+
 def _understood(error: Exception) -> HcqError:
     """What a person is told of an exception that is none of ours."""
     if hasattr(error, "format_message"):  # the option parser's; Typer carries its own copy of Click's classes
         context = getattr(error, "ctx", None)
         return UsageError(error.format_message(), f"{context.command_path if context else 'hcq'} --help")
+    if isinstance(error, OSError) and error.errno == errno.ENOENT and not _folder_is_there():
+        return NotFoundError("the folder you are in is no longer there", "cd to another one")
     if isinstance(error, OSError) and error.strerror:
         place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "input or output"
         return HcqError(f"{place}: {error.strerror}", OS_HINTS.get(error.errno or 0, HOW_TO_TRACE))

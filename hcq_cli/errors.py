@@ -27,6 +27,11 @@ def near(word: str, known: Iterable[str]) -> str:
     return names[found[0]] if found else ""
 
 
+def sizes(shape: Iterable[int]) -> str:
+    """A shape for a message: 3 × 4."""
+    return " × ".join(map(str, shape))
+
+
 class HcqError(Exception):
     """Something went wrong that a user can understand.
 
@@ -67,6 +72,10 @@ class LockedError(HcqError):
     """Another process is writing to the same place."""
 
     exit_code = EXIT_LOCKED
+
+
+class ReplacedError(HcqError):
+    """Another file took the place of one that was being opened; opening it again gives the new one."""
 
 
 class ModelMismatchError(HcqError):

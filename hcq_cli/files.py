@@ -47,6 +47,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+LARGER_FILES = "choose a disk that takes larger files, or raise the limit: ulimit -f"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)
 
@@ -190,8 +191,10 @@ def disk_errors(path: Path, needed_bytes: int = 0) -> Iterator[None]:
         # A write and a sync say no name; what names another file is an error of reading that.
         ours = error.filename is None or Path(os.fsdecode(error.filename)).parent in (path, path.parent)
         if error.errno in _FULL:
-            needed = f"{max(needed_bytes, 1 << 20) / 2**20:.0f} MB"
-            message = f"{path}: {error.strerror}: the disk is full, {needed} or more are needed"
+            needed = f"{max(needed_bytes, 1 << 20) / 2**20:.0f} MB or more are needed"
+            if error.errno == errno.EFBIG:  # FAT takes 4 GB; a shell may have a limit of its own
+                raise HcqError(f"{path}: {error.strerror}: {needed}", LARGER_FILES) from error
+            message = f"{path}: {error.strerror}: the disk is full, {needed}"
             raise HcqError(message, "make room (hcq doctor says how much there is), then run it again") from error
         if error.errno in _NOT_WRITABLE and ours:
             hint = "look after the disk" if error.errno == errno.EIO else "choose a folder you may write to"

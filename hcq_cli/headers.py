@@ -43,7 +43,8 @@ JSON = "json"
 """In the metadata of a field: its name in the JSON, where that is another one: field(metadata={JSON: "bytes"})."""
 _SHOWN = 60
 """Characters of a wrong value that a message repeats."""
-_PLAIN = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+PLAIN = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+"""JSON's own kinds, as a person calls them."""
 
 
 def between(low: float, high: float) -> Reader:
@@ -156,7 +157,7 @@ def _reader(kind: Any) -> Reader:
     if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
         parts = [_reader(each) for each in get_type_hints(kind, include_extras=True).values()]
         return partial(_checked, partial(_tuple, parts), kind._make)  # type: ignore[attr-defined]
-    return partial(_plain, kind, _PLAIN[kind])
+    return partial(_plain, kind, PLAIN[kind])
 
 
 def _plain(kind: Any, name: str, value: Any) -> Any:

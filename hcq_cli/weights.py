@@ -149,6 +149,8 @@ def chosen_files(names: Sequence[str]) -> list[str]:
 def _lock(hub: HubId, locked: LockedNetwork) -> None:
     """Add an entry to the lock file; the writer lock keeps the entry of another fetch that runs beside this one."""
     path = lock_path()
+    if path is None:
+        raise HcqError("no folder is known to note it in: this user has no home", "set HCQ_CACHE to a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.writer_lock(path.parent, wait_s=10.0):
         known = {key: asdict(each) for key, each in read_lock().items()}

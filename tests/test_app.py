@@ -286,9 +286,33 @@ def test_standard_streams_that_are_closed_or_full(tmp_path: Path, streams: str, 
         ("query --find ", {"videos", "texts"}),
         ("extract --preset ne", {"neural"}),
         ("eval --split t", {"train", "test"}),
+        ("eval --compress lsh,o", {"lsh,opq"}),
+        ("train --recipe f", {"few"}),
+        ("recipes f", {"few"}),
+        ("train --set text.", {"text.encoder=minilm", "text.encoder=scratch"}),
+        ("extract --experts appearance,mo", {"appearance,motion"}),
+        ("fit --preset l", {"light", "laptop"}),
+        ("models fetch ne", {"neural"}),
+        ("encode --ckpt o", {"old-model"}),
+        ("-w other eval --ckpt o", {"other-model"}),
     ],
 )
-def test_completion_offers_the_values_of_an_option(hcq, typed: str, offered: set[str]) -> None:
+def test_completion_offers_the_values_of_an_option(hcq, tmp_path: Path, typed: str, offered: set[str]) -> None:
+    (tmp_path / ".hcq" / "model" / "earlier" / "old-model").mkdir(parents=True)
+    (tmp_path / "other" / "model" / "earlier" / "other-model").mkdir(parents=True)
     words = f"hcq {typed}"
     asked = {"_HCQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
     assert set(hcq(env=asked, code=None).out.split()) == offered
+
+
+def test_a_current_folder_that_was_removed_is_told_or_not_needed(tmp_path: Path) -> None:
+    from handmade import names, random_codes, write_codes
+
+    write_codes(tmp_path / "codes.hcq", names(3), random_codes(3))
+    line = f"mkdir gone && cd gone && rmdir ../gone && exec '{sys.executable}' -m hcq_cli"
+    run = {"shell": True, "cwd": tmp_path, "capture_output": True, "text": True}
+    run["env"] = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    found = subprocess.run(f"{line} query --codes '{tmp_path}/codes.hcq' --like v0.mp4", **run)
+    assert found.returncode == 0, found.stderr
+    told = subprocess.run(f"{line} index build '{tmp_path}/codes.hcq'", **run)
+    assert told.returncode == 10 and "the folder you are in is no longer there" in told.stderr

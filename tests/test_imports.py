@@ -40,7 +40,7 @@ ORDER = [
     ),
     "engines",
     *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
-    *("console", "interrupts", "commands", "app", "__main__", "start"),
+    *("console", "interrupts", "completion", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""
 

@@ -14,7 +14,7 @@ from experts.neural.appearance import OnnxAppearance
 from experts.neural.audio import OnnxAudio
 from experts.neural.expert import NetworkExpert
 from experts.neural.hub_classes import hub_classifier, synonyms
-from experts.neural.onnx_network import open_session
+from experts.neural.onnx_network import open_session, shown_inputs
 from experts.neural.sidecar import read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, onnx_file
 
@@ -65,8 +65,8 @@ def expert_of(path: Path) -> str:
     inputs = open_session(path, "cpu").get_inputs()
     axes = len(inputs[0].shape) if len(inputs) == 1 else 0
     if axes not in NAMES:
-        shapes = ", ".join(f"{each.name} {each.shape}" for each in inputs)
-        what = f"{path}: takes {shapes}, neither one batch of pictures nor one of windows of sound [n, samples]"
+        takes = shown_inputs(inputs)
+        what = f"{path}: takes {takes}, neither one batch of pictures nor one of windows of sound [n, samples]"
         raise WeightsError(what, "export it with one such input")
     return NAMES[axes]
 

@@ -145,11 +145,15 @@ class LockedNetwork:
     fetched: str
 
 
-def lock_path() -> Path:
-    """Where the lock file lies: in `HCQ_CACHE`, else in the cache folder of the user."""
+def lock_path() -> Path | None:
+    """Where the lock file lies: in `HCQ_CACHE`, else in the cache folder of the user; None where no home is known."""
     own = os.environ.get("HCQ_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(own).expanduser() / "models.json" if own else Path(base).expanduser() / "hcq" / "models.json"
+    base = own or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        folder = Path(base).expanduser()
+    except RuntimeError:  # a user without an entry, as in many a container
+        return None
+    return folder / "models.json" if own else folder / "hcq" / "models.json"
 
 
 def read_lock() -> Mapping[str, LockedNetwork]:
@@ -159,6 +163,8 @@ def read_lock() -> Mapping[str, LockedNetwork]:
         ValueError: the file is damaged.
     """
     path = lock_path()
+    if path is None:
+        return {}
     try:
         document = json.loads(path.read_text("utf-8"))
         return {key: LockedNetwork(**value) for key, value in document.items()}

@@ -29,6 +29,11 @@ def onnx_identity(path: Path) -> str:
     return f"sha256:{digest([path, *beside, *([sidecar] if sidecar.is_file() else [])])}"
 
 
+def shown_inputs(inputs: Sequence[Any]) -> str:
+    """The inputs of a graph for a message: pixels [batch, 3, 224, 224]; ? is an axis without name or size."""
+    return ", ".join(f"{each.name} [{', '.join(str(axis or '?') for axis in each.shape)}]" for each in inputs)
+
+
 class OnnxGraph:
     """An open ONNX file with one input, and the sidecar beside it; what the input holds is a subclass's.
 
@@ -52,8 +57,9 @@ class OnnxGraph:
         self.shapes: dict[str, list[Any]] = {each.name: list(each.shape) for each in self._session.get_outputs()}
         self.outputs = list(self.shapes)
         if len(self.inputs) != 1 or len(self.inputs[0].shape) != self.rank:
-            shapes = ", ".join(f"{each.name} {each.shape}" for each in self.inputs)
-            raise WeightsError(f"{path}: takes {shapes}, not {self.takes}", "export it with one input")
+            raise WeightsError(
+                f"{path}: takes {shown_inputs(self.inputs)}, not {self.takes}", "export it with one input"
+            )
         sidecar = read_sidecar(path)
         for name in (sidecar.output, sidecar.scores, sidecar.boxes):
             if name is not None and name not in self.outputs:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from hcq_cli.media.inputs import Inputs
 
 
+ABOUT_FACES = (
+    "the expert face finds faces, and does not tell persons apart; to leave it out: --experts appearance,motion,audio"
+)
+
+
 class ExtractionSettings(TypedDict, total=False):
     """How to extract, on top of which videos and which experts; all may be left out.
 
@@ -92,9 +97,12 @@ def extract(
     from hcq_cli.shares import Share
 
     share = Share.parse(shard) if shard is not None else None
+    begins = not (settings.get("store") or workspace.features).exists()
     names, inputs, options = _request(
         workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
     )
+    if begins and experts is None and "face" in names:  # once: whoever names the experts knows
+        progress.note(ABOUT_FACES)
     begun = time.monotonic()
     total = len(inputs.videos) + len(inputs.unusable)
     with progress.progress("extract", total=total // (share.of if share else 1), unit="videos") as bar:

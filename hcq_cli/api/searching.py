@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, NotFoundError, ReplacedError, UsageError
 from hcq_cli.model.confidence import CUT_OFF as CUT_OFF
 from hcq_cli.workspace import Workspace
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 KINDS = ("videos", "texts")
 UNITS = ("video", "segment")
 SORTS = ("score", "date", "path", "duration")
+TRIES = 3
+"""To open an index that others build anew at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,9 @@ class Searcher:
         """
         from hcq_cli.search.query import search_texts
 
-        self.refresh()
-        if self._encoder is None:
-            self._encoder = self._text_encoder()
+        encoder = self._ready_encoder()
         wanted = k + self.settings.offset
-        answers = search_texts(
-            self._searched, self._encoder, queries, wanted, threads=self._threads, params=self._params
-        )
+        answers = search_texts(self._searched, encoder, queries, wanted, threads=self._threads, params=self._params)
         return [self._arranged(answer) for answer in answers]
 
     def like(self, item_id: str, k: int = 10) -> QueryResult:
@@ -314,6 +312,25 @@ class Searcher:
             first = "" if places.texts.is_file() else "hcq encode --texts captions.jsonl, then: "
             message = f"{places.texts_index}: no index of sentences there"
             raise NotFoundError(message, f"{first}hcq index build {places.texts}") from None
+
+    def _ready_encoder(self) -> TextEncoder:
+        """What encodes the queries, loaded, of the generation that is open: the newest.
+
+        The weights of a text side are opened by their name, a moment after its graph. Whoever builds the index anew
+        in that moment takes the file away: then that newer index is opened, and neither mixed nor given up.
+        """
+        for more_tries in reversed(range(TRIES)):
+            self.refresh()
+            try:
+                if self._encoder is None:
+                    self._encoder = self._text_encoder()
+                self._encoder.prepare()
+                return self._encoder
+            except (NotFoundError, ReplacedError):
+                self._encoder = None
+                if not more_tries:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def _text_encoder(self) -> TextEncoder:
         """What encodes the queries: the checkpoint asked for, or the text side of the index, or the codes' model."""

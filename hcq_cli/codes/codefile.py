@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
-from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.errors import DamagedError, HcqError, sizes
 from hcq_cli.files import digest_bytes
 from hcq_cli.headers import decode
 from hcq_cli.packed_strings import PackedStrings
@@ -192,9 +192,9 @@ class CodeWriter:
 
 def _misfit(header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray) -> str:
     if codebooks.shape != (header.S, header.K, header.d):
-        return f"codebooks of shape {codebooks.shape}, the header says {(header.S, header.K, header.d)}"
+        return f"codebooks of {sizes(codebooks.shape)}, the header says {sizes((header.S, header.K, header.d))}"
     if scale.shape != (header.S,):
-        return f"scale of shape {scale.shape}, the header says {(header.S,)}"
+        return f"scale of {sizes(scale.shape)}, the header says {header.S}"
     if not (np.isfinite(codebooks).all() and np.isfinite(scale).all()):
         return "codebooks or scale hold numbers that are not finite"
     return ""

@@ -306,7 +306,7 @@ class Container:
         """
         section = self.sections.get(name)
         if section is None or section.dtype != np.dtype(dtype) or section.shape[1:] != row_shape or not section.shape:
-            raise self._damaged(f"has no section {name!r} of {dtype} × {row_shape}")
+            raise self._damaged(f"has no section {name!r}, or it is of another kind")
         raw = self._bytes[section.offset : section.offset + section.nbytes]
         # No copy: pages are read from the file when they are first looked at.
         return raw.view(section.dtype).reshape(section.shape)

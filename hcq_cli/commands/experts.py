@@ -153,7 +153,7 @@ def _show(session: Session, rows: list[dict[str, Any]], networks: list[dict[str,
     ]
     console.table(["expert", "dim", "sampling", "version", "weights", "cost", "what it sees or hears"], cells)
     cells = [
-        [row["name"], row["source"].replace("+", " "), row.get("dim", ""), row["licence"], _state(row)]
+        [row["name"], row["source"].replace("+", " "), row.get("dim", ""), row.get("licence", ""), _state(row)]
         for row in networks
     ]
     console.table(["network", "weights", "dim", "licence", "on this machine"], cells)
@@ -171,6 +171,6 @@ def _weights(row: dict[str, Any]) -> str:
 
 
 def _state(row: dict[str, Any]) -> str:
-    if "missing" in row:
-        return str(row["missing"])
+    if "error" in row:
+        return str(row.get("missing") or row["error"])
     return f"{row['weights'].rpartition('@')[2][:12]}; {row['cost']}"

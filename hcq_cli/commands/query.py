@@ -6,6 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -325,9 +326,12 @@ def _shown(value: float | bool | str | None) -> str:
 
 def _shortened(path: str) -> str:
     """A path as seen from the current folder or from home, where that is shorter."""
-    home = str(Path.home())
-    inside = path == home or path.startswith(home + os.sep)
-    candidates = [path, "~" + path[len(home) :] if inside else path]
+    candidates = [path]
+    with suppress(RuntimeError):  # of somebody without a home, as in many a container
+        home = str(Path.home())
+        if path == home or path.startswith(home + os.sep):
+            candidates.append("~" + path[len(home) :])
     if Path(path).is_absolute():
-        candidates.append(os.path.relpath(path))
+        with suppress(OSError):  # the current folder is gone
+            candidates.append(os.path.relpath(path))
     return min(candidates, key=len)

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,16 @@ def hub_cache() -> Path:
     """Where huggingface_hub keeps what it has fetched."""
     # By its rules but without importing it: the doctor must speak where that package is broken.
     if os.environ.get("HF_HUB_CACHE"):
-        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+        return _at_home(Path(os.environ["HF_HUB_CACHE"]))
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     home = Path(os.environ.get("HF_HOME") or caches / "huggingface")
-    return home.expanduser() / "hub"
+    return _at_home(home) / "hub"
+
+
+def _at_home(path: Path) -> Path:
+    with suppress(RuntimeError):  # no home is known: huggingface_hub takes ~ for a name then
+        return path.expanduser()
+    return path
 
 
 def check_caches() -> list[Finding]:

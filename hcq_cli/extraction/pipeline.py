@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
-from hcq_cli.errors import HcqError
+from hcq_cli.errors import HcqError, sizes
 from hcq_cli.extraction.executor import Outcome, VideoWarning
 from hcq_cli.extraction.inference import RemoteNetwork
 from hcq_cli.media.clips import ClipAssembler
@@ -126,7 +126,7 @@ def checked_tokens(tokens: Tokens, dim: int) -> Tokens:
     features = np.asarray(tokens.features, np.float32)
     times = np.asarray(tokens.times, np.float32)
     if features.ndim != 2 or features.shape[1] != dim or times.shape != features.shape[:1]:
-        raise ValueError(f"gave features {features.shape} and times {times.shape}, not [n, {dim}] and [n]")
+        raise ValueError(f"gave {sizes(features.shape)} features and {sizes(times.shape)} times, not n × {dim} and n")
     if not np.isfinite(features).all():
         raise ValueError("gave features that are not finite")
     if tokens.words and len(tokens.words) != len(times):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from experts.base import State
 from hcq_cli import files
-from hcq_cli.errors import HcqError
+from hcq_cli.errors import HcqError, sizes
 from hcq_cli.features.hdf5_layout import (
     FORMAT,
     VERSION,
@@ -98,7 +98,7 @@ class ShardRow:
             # A name is a part of the names of datasets in HDF5, which a slash would cut.
             if features.ndim != 2 or times.shape != features.shape[:1] or not expert or "/" in expert:
                 raise ValueError(
-                    f"tokens of {expert!r}: features {features.shape} and times {times.shape} do not fit"
+                    f"tokens of {expert!r}: {sizes(features.shape)} features, {sizes(times.shape)} times do not fit"
                 )
             if (len(times) > 0) != (tokens.state == State.TOKENS) or expert not in video.identities:
                 raise ValueError(

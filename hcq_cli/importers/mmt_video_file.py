@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State, Tokens
-from hcq_cli.errors import DamagedError
+from hcq_cli.errors import DamagedError, sizes
 
 ROW_S: dict[str, float | None] = {"rgb": 0.2, "scene": 1.0, "face": None, "speech": None, "ocr": None}
 """Seconds a row, where the file's times are not to be used; None: unknown."""
@@ -113,7 +113,7 @@ def _dataset(file: h5py.File, key: str, most_bytes: int) -> h5py.Dataset:
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise DamagedError(f"{key} is no dataset of its own")
     if dataset.shape is not None and dataset.size * dataset.dtype.itemsize > most_bytes:
-        raise DamagedError(f"{key} of shape {dataset.shape} is too large")
+        raise DamagedError(f"{key} is too large ({sizes(dataset.shape)} numbers)")
     return dataset
 
 
@@ -123,7 +123,7 @@ def _numbers(file: h5py.File, key: str) -> NDArray[np.float32] | None:
     if dataset.shape is None or dataset.size == 0:
         return None
     if dataset.dtype.kind not in "fiu":
-        raise DamagedError(f"{key} holds no numbers (dtype {dataset.dtype})")
+        raise DamagedError(f"{key} holds no numbers ({dataset.dtype})")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and such rows are left out
         return np.asarray(dataset[()]).astype(np.float32)
 
@@ -137,7 +137,7 @@ def _features(file: h5py.File, name: str, warnings: list[str]) -> NDArray[np.flo
         warnings.append(f"{name}: a single vector, taken as one row")
         found = found[None]
     if found.ndim != 2:
-        raise DamagedError(f"features.{name} has the shape {found.shape}, not [n, dim]")
+        raise DamagedError(f"features.{name} holds {sizes(found.shape)} numbers, which are no rows of a token each")
     return found if np.isfinite(found).all(1).any() else None
 
 
@@ -181,7 +181,7 @@ def _text(dataset: h5py.Dataset, key: str, file_bytes: int) -> str:
     if dataset.shape is None or dataset.size == 0:
         return ""
     if h5py.check_string_dtype(dataset.dtype) is None:
-        raise DamagedError(f"{key} holds no text (dtype {dataset.dtype})")
+        raise DamagedError(f"{key} holds no text ({dataset.dtype})")
     # Many words may all point to one huge string: their number alone says nothing of the memory they take.
     many = dataset.size * file_bytes > MAX_ARRAY_BYTES
     words = _one_by_one(dataset, key) if many else [_decoded(w) for w in np.asarray(dataset[()], object).ravel()]

@@ -22,6 +22,7 @@ from hcq_cli.media.clock import FileClock
 from hcq_cli.media.container_facts import container_facts
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
+from hcq_cli.media.sniffing import second_film
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, sound_tracks
 
 LOCAL = {"protocol_whitelist": "file,crypto,data"}
@@ -38,6 +39,7 @@ PATIENCE_S = 4.0
 """So long, at least, pictures after a broken packet are left out while no key frame comes, seconds."""
 FIRST_ONLY = {"flv", "asf"}
 """Of two such files behind one another FFmpeg reads the first and says nothing."""
+MP4 = {"mov,mp4,m4a,3gp,3g2,mj2"}
 MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
 MOST_BROKEN_PACKETS = 1000
@@ -211,10 +213,14 @@ class PyAVMedia:
             return
 
     def _warn_of_rest(self, read_bytes: int) -> None:
-        rest = self.container.size - read_bytes
-        if self.container.format.name in FIRST_ONLY and read_bytes and rest > MOST_UNREAD * self.container.size:
+        size, name = self.container.size, self.container.format.name
+        rest = size - read_bytes
+        if name in FIRST_ONLY and read_bytes and rest > MOST_UNREAD * size:
             several = "if it is several files in one, take them apart"
-            self.warnings.append(f"of its {self.container.size} bytes the last {rest} hold no packets: {several}")
+            self.warnings.append(f"of its {size} bytes the last {rest} hold no packets: {several}")
+        elif name in MP4 and (second := second_film(self.container.name)) and read_bytes <= second:
+            unread = "which is not read: take the two apart"
+            self.warnings.append(f"at byte {second} of its {size} another file begins, {unread}")
 
     def _leave_out_others(self, others_s: float) -> None:
         """At the end of the file: where its length is that of its subtitles or data, take that of its pictures."""

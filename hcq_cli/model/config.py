@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hcq_cli.errors import UsageError, near
+from hcq_cli.headers import PLAIN
 from hcq_cli.model.registry import KINDS, ModelKind
 
 MAX_CODEWORDS = 256
@@ -294,7 +295,8 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63:
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise UsageError(f"{name} = {repr(value)[:60]} must be of type {kind.__name__}", f"--set {_key(name)}=…")
+        wanted = PLAIN.get(kind, kind.__name__)
+        raise UsageError(f"{name} = {repr(value)[:60]} is not {wanted}", f"--set {_key(name)}=…")
     return value
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
-from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.errors import DamagedError, HcqError, ReplacedError
 from hcq_cli.headers import Count, between, decode
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
@@ -169,7 +169,8 @@ class ExportedTextEncoder:
 
         Raises:
             DamagedError: a byte is another.
-            HcqError: onnxruntime cannot run it, or another file has taken its place meanwhile.
+            ReplacedError: another file has taken its place meanwhile, or it is gone.
+            HcqError: onnxruntime cannot run it.
         """
         if self._networks:
             return
@@ -190,13 +191,17 @@ class ExportedTextEncoder:
             except HcqError:
                 raise
             except Exception as error:  # both libraries raise classes of their own
+                self._need_in_place()
                 raise HcqError(f"{self.source}: its text side cannot be run ({error})", REMEDY) from error
             finally:
                 checked.result()  # damage is the better explanation of whatever else went wrong
+        self._need_in_place()
+        self._networks = networks
+
+    def _need_in_place(self) -> None:
         # onnxruntime opens the weights by their name: that must still be the name of the file the graph came from.
         if not self._container.is_in_place():
-            raise HcqError(f"{self.source}: was replaced while it was opened", "run the same command again")
-        self._networks = networks
+            raise ReplacedError(f"{self.source}: was replaced while it was opened", "run the same command again")
 
     def section(self, name: str) -> bytes:
         """The bytes of a section. Raises DamagedError."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_times, several_meant, similar_ids, spellings, video_of
-from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError, sizes
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
@@ -170,7 +170,9 @@ def search_levels(
     """
     expected = (len(queries), collection.header.levels, collection.header.D)
     if levels.shape != expected:
-        raise HcqError(f"query vectors of shape {levels.shape}, {collection.path} wants {expected}", "hcq encode")
+        raise HcqError(
+            f"query vectors of {sizes(levels.shape)}, {collection.path} wants {sizes(expected)}", "hcq encode"
+        )
     if k < 1:
         raise UsageError(f"k = {k}, at least one hit must be asked for")
     started = time.perf_counter()

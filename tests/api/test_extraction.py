@@ -43,6 +43,22 @@ def test_planned_then_extracted_then_skipped(tmp_path, told):
     assert len(hcq.open_features(workspace)) == 1
 
 
+def test_that_faces_are_looked_for_is_told_once_and_to_who_has_not_asked_for_it(tmp_path, told):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    clip(videos / "one.mp4", seconds=0.5, seed=1)
+    asked = hcq.Workspace(tmp_path / "asked")
+    hcq.extract(asked, [videos], experts="appearance,face", workers=1, progress=told)
+    assert not told.notes
+    workspace = hcq.Workspace(tmp_path / "work")
+    hcq.extract(workspace, [videos], workers=1, progress=told)
+    assert len(told.notes) == 1 and "does not tell persons apart" in told.notes[0]
+    assert "--experts appearance,motion,audio" in told.notes[0]
+    clip(videos / "two.mp4", seconds=0.5, seed=2)
+    hcq.extract(workspace, [videos], workers=1, progress=told)
+    assert len(told.notes) == 1
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(NotFoundError):
         hcq.extract(hcq.Workspace(tmp_path), [tmp_path / "none"])

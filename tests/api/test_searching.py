@@ -12,6 +12,7 @@ import pytest
 
 import hcq_cli as hcq
 from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
 
 def ids(answer) -> list[str]:
@@ -47,6 +48,24 @@ def test_an_index_that_was_built_anew_is_noticed_though_its_generation_has_the_s
     assert searcher.kind == "texts" and searcher.like("clip-0001.mp4#1", k=1).hits
 
 
+@pytest.mark.parametrize("kind", ["videos", "texts"])
+def test_an_index_that_is_built_anew_while_its_text_side_is_opened_is_opened_again(workspace, kind, monkeypatch):
+    answer = hcq.Searcher(workspace, hcq.SearchSettings(find=kind)).text("a red ball", k=3)
+    searcher = hcq.Searcher(workspace, hcq.SearchSettings(find=kind))
+    prepare, opened = ExportedTextEncoder.prepare, []
+
+    def prepare_late(encoder: ExportedTextEncoder) -> None:
+        opened.append(encoder)
+        if len(opened) == 1:
+            workspace.index.rename(workspace.index.with_name("old"))
+            shutil.copytree(workspace.index.with_name("old"), workspace.index)
+        prepare(encoder)
+
+    monkeypatch.setattr(ExportedTextEncoder, "prepare", prepare_late)
+    assert ids(searcher.text("a red ball", k=3)) == ids(answer)
+    assert len(set(map(id, opened))) == 2
+
+
 def test_like_finds_an_id_in_the_other_index(workspace):
     texts = hcq.Searcher(workspace, hcq.SearchSettings(find="texts"))
     assert texts.kind == "texts"
@@ -57,7 +76,7 @@ def test_like_finds_an_id_in_the_other_index(workspace):
 
 def test_a_code_file_is_searched_without_an_index(workspace):
     searcher = hcq.Searcher(workspace, hcq.SearchSettings(codes=workspace.codes))
-    assert ids(searcher.text("a red ball", k=1)) == ["clip-0012.mp4#t=1.5,3"]
+    assert ids(searcher.text("a red ball", k=1)) == ["clip-0012.mp4"]
     assert not searcher.refresh()
 
 

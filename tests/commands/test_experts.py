@@ -75,3 +75,13 @@ def test_an_expert_is_put_to_the_test_of_the_contract(hcq, planted):
     people = hcq("experts", "--check", "fragile", env=planted, code=1)
     assert "fragile breaks the contract" in people.out and "Traceback" not in people.err
     assert "there are: appearance" in hcq("experts", "--check", "nose", code=2).err
+
+
+@pytest.mark.parametrize("command", [("experts",), ("models", "list"), ("doctor",)])
+def test_a_user_without_a_home_is_none_the_worse(hcq, tmp_path, command):
+    """As in a container that runs under a number: neither HOME nor an entry among the users."""
+    (tmp_path / "homeless").mkdir()
+    code = ["import os, pwd", "os.environ.pop('HOME')", "def nobody(_): raise KeyError"]
+    code += ["pwd.getpwuid = pwd.getpwnam = nobody"]
+    (tmp_path / "homeless" / "sitecustomize.py").write_text("\n".join(code))
+    assert hcq(*command, env={"PYTHONPATH": str(tmp_path / "homeless"), "HOME": "/x"}, fresh=True).out

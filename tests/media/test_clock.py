@@ -21,6 +21,7 @@ CODECS = {
     ".mkv": ("libx264", "mp2"),
     ".wmv": ("wmv2", "libmp3lame"),
     ".flv": ("libx264", "libmp3lame"),
+    ".mp4": ("libx264", "libmp3lame"),
 }
 
 
@@ -148,6 +149,37 @@ def test_a_second_file_that_ffmpeg_does_not_read_is_said(tmp_path: Path) -> None
     path.write_bytes(part(tmp_path / "a.flv", 0, 50, 0.0) + part(tmp_path / "b.flv", 50, 50, 0.0))
     _, found = watch(path)
     assert any("several files in one" in str(warning) for warning in found.warnings)
+
+
+@pytest.mark.parametrize("brand", ["mp4", "mov"])
+def test_a_second_mp4_that_ffmpeg_does_not_read_is_said(tmp_path: Path, brand: str) -> None:
+    first = part(tmp_path / "a.mp4", 0, 50, 0.0)
+    second = part(tmp_path / "b.mp4", 50, 10, 0.0)
+    path = tmp_path / f"two.{brand}"
+    path.write_bytes(first + second)
+    witness, found = watch(path)
+    assert witness.numbers == list(range(50))
+    assert any(f"at byte {len(first)} of its" in str(warning) for warning in found.warnings)
+    assert not watch(tmp_path / "a.mp4")[1].warnings
+
+
+def test_fragments_behind_one_another_are_one_film(tmp_path: Path) -> None:
+    part(tmp_path / "a.mp4", 0, 50, 0.0)
+    with av.open(str(tmp_path / "a.mp4")) as plain:
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        with av.open(str(tmp_path / "fragments.mp4"), "w", options=options) as container:
+            copies = {stream: container.add_stream_from_template(stream) for stream in plain.streams}
+            for packet in plain.demux():
+                if packet.dts is not None:
+                    packet.stream = copies[packet.stream]
+                    container.mux(packet)
+    whole = (tmp_path / "fragments.mp4").read_bytes()
+    assert whole.count(b"moof") > 2
+    (tmp_path / "again.mp4").write_bytes(whole + whole)
+    assert not watch(tmp_path / "fragments.mp4")[1].warnings
+    witness, found = watch(tmp_path / "again.mp4")
+    assert len(witness.numbers) >= 90 and len(found.warnings) == 1  # FFmpeg itself loses one fragment
+    assert "its clock goes back" in str(found.warnings[0])
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".wmv"])

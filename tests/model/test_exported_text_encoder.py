@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_models import config, model
 
-from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.errors import DamagedError, HcqError, ReplacedError
 from hcq_cli.model.export import export_text_encoder
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder, TextEncoderHeader, TextReading
 
@@ -48,7 +48,10 @@ def test_graph_and_weights_are_of_one_file(tmp_path: Path) -> None:
     export_text_encoder(model(1), path)
     opened = ExportedTextEncoder(path)
     export_text_encoder(model(2), path)
-    with pytest.raises(HcqError, match="was replaced while it was opened"):
+    with pytest.raises(ReplacedError, match="was replaced while it was opened"):
+        opened.prepare()
+    path.unlink()
+    with pytest.raises(ReplacedError, match="was replaced while it was opened"):
         opened.prepare()
 
 

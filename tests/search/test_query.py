@@ -139,7 +139,7 @@ def test_what_is_refused(collection: SearchableCodes) -> None:
     for texts, k in [([" \t"], 5), (["ok", ""], 5), (["ok"], 0)]:
         with pytest.raises(UsageError):
             search_texts(collection, WordEncoder(), texts, k)
-    with pytest.raises(HcqError, match="shape"):
+    with pytest.raises(HcqError, match="query vectors of 1 × 9 × 3"):
         search_levels(collection, ["a"], np.ones((1, 9, 3), np.float32), 5)
 
 

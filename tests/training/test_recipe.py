@@ -33,7 +33,7 @@ def test_settings_are_laid_over_files_that_inherit(tmp_path: Path) -> None:
     [
         ("training.epoch=3", "did you mean recipe.training.epochs"),
         ("trainng.epochs=3", "did you mean training"),
-        ("training.epochs=many", "must be of type int"),
+        ("training.epochs=many", "is not a whole number"),
         ("training.epochs=0", "makes no sense"),
         ("quantizer.codewords=300", "out of range 1…256"),
         ("quantizer.codebooks=7", "does not divide"),
