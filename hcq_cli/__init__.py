@@ -39,6 +39,8 @@ _HOME = {
     "answer_document": "hcq_cli.api.answers",
     "write_gallery": "hcq_cli.api.pages",
     "serve": "hcq_cli.api.serving",
+    "serve_agents": "hcq_cli.api.agents",
+    "agents_config": "hcq_cli.api.agents",
     "evaluate": "hcq_cli.api.evaluation",
     "check_captions": "hcq_cli.api.evaluation",
     "open_features": "hcq_cli.api.features",
@@ -53,6 +55,7 @@ __all__ = ["__version__", *_HOME]  # names come lazily, see __getattr__
 if TYPE_CHECKING:
     from typing import Any
 
+    from hcq_cli.api.agents import agents_config, serve_agents
     from hcq_cli.api.answers import answer_document
     from hcq_cli.api.encoding import encode, encode_texts
     from hcq_cli.api.evaluation import check_captions, evaluate

@@ -31,6 +31,7 @@ COMMANDS: list[str] = [
     "index",
     "query",
     "serve",
+    "mcp",
     "eval",
     "demo",
     "plan",

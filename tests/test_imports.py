@@ -37,6 +37,7 @@ ORDER = [
         "training",
         "fitting",
         "web",
+        "agents",
     ),
     "engines",
     *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),

@@ -14,11 +14,18 @@ Every function takes the workspace first, then what the verb is about; what it d
 verb before left it in. Results are dataclasses, errors are `HcqError` with a hint, and nothing is printed: who wants
 to see how far a verb has come passes a `progress` (progress.py). Heavy libraries are imported when a verb runs.
 
-Files, in the order of the verbs: extraction, training or fitting (with captions, without) or adapting (captions for
-a fitted model), encoding, indexing, searching, answers (as JSON), pages (to look at), serving (in a browser); then
-what joins several of them: updating, watching (updating after every change), finding (all of it, from a folder to the
-answer); then planning (what extraction would take), evaluation, features (looking into a store and taking videos
-out), and progress (what all of them report to).
+Files, in the order of the verbs:
+
+    extraction
+    training, fitting, adapting   with captions, without, captions for a fitted model
+    encoding, indexing, searching
+    answers, pages                an answer as JSON, and to look at
+    serving, agents               a page in a browser, tools for agents
+    updating, watching, finding   what joins several verbs: once, after every change, from a folder to the answer
+    planning                      what extraction would take
+    evaluation
+    features                      looking into a store, and taking videos out
+    progress                      what all of them report to
 """
 
 from hcq_cli.cores import yield_while_waiting

@@ -17,26 +17,34 @@ OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
 
 
-class _Answers:
-    """The searcher as a server asks it (`hcq_cli.web.batches.Answering`)."""
+class Answers:
+    """A searcher as servers ask it (`hcq_cli.web.batches.Answering`, which says what each of them does).
+
+    Args:
+        searcher: with settings that those of a question are added to.
+    """
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher, self._settings = searcher, searcher.settings
 
     def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
+        """See `Answering.texts`."""
         self._searcher.settings = replace(self._settings, **how)
         return [answer_document(self._searcher, answer) for answer in self._searcher.texts(queries, k)]
 
     def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
+        """See `Answering.like`."""
         self._searcher.settings = replace(self._settings, **how)
         return answer_document(self._searcher, self._searcher.like(item_id, k))
 
     def path_of(self, item_id: str) -> str:
+        """See `Answering.path_of`."""
         collection = self._searcher.collection
         rows = collection.rows_of(item_id)
         return collection.name(rows[0])[1] if rows else ""
 
     def facts(self) -> dict[str, Any]:
+        """See `Answering.facts`."""
         self._searcher.refresh()
         found = self._searcher.collection
         return {"videos": found.videos, "index": str(found.path), "model": found.header.model_hash}
@@ -79,7 +87,7 @@ def serve(
     if token is None and host not in OWN:
         token = secrets.token_urlsafe(24)
     wanted = replace(settings or SearchSettings(), many=True)
-    with Batches(lambda: _Answers(Searcher(workspace, wanted))) as batches, _listening(host, port) as listener:
+    with Batches(lambda: Answers(Searcher(workspace, wanted))) as batches, _listening(host, port) as listener:
         port = listener.getsockname()[1]
         named = f"[{host}]" if ":" in host else host
         app = application(batches, hosts=[host, *OWN, *_own_names(host)], token=token)

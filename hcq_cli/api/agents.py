@@ -1,0 +1,54 @@
+"""Read-only tools for agents, over stdin and stdout: `hcq mcp`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hcq_cli.api.searching import Searcher, SearchSettings
+from hcq_cli.api.serving import Answers
+from hcq_cli.errors import NotFoundError
+from hcq_cli.workspace import Workspace
+
+
+def serve_agents(workspaces: Mapping[str, Workspace], version: str) -> None:
+    """Answer an agent until it goes.
+
+    Args:
+        workspaces: what may be asked, by name; nothing else is read.
+        version: of hcq, for the agent.
+
+    Raises:
+        NotFoundError: one of them has no index, or the protocol's SDK is not installed.
+    """
+    try:
+        from hcq_cli.agents.tools import agent_server
+    except ImportError:
+        raise NotFoundError("mcp, which speaks with agents, is not installed", 'pip install "hcq[mcp]"') from None
+    from hcq_cli.media.thumbnails import Thumbnailer
+    from hcq_cli.web.batches import Batches
+
+    with ExitStack() as stack:
+        opened = {}
+        for name, workspace in workspaces.items():
+            make = partial(_open, workspace)
+            opened[name] = stack.enter_context(Batches(make))
+        agent_server(opened, stack.enter_context(Thumbnailer()), version).run("stdio")
+
+
+def _open(workspace: Workspace) -> Answers:
+    return Answers(Searcher(workspace, SearchSettings(many=True)))
+
+
+def agents_config(command: str, workspaces: Mapping[str, Workspace]) -> dict[str, Any]:
+    """What an agent's client wants in its configuration, to start `hcq mcp` by itself.
+
+    Args:
+        command: the path of hcq.
+        workspaces: as `serve_agents` takes them.
+    """
+    named = [f"{name}={Path(workspace.root).absolute()}" for name, workspace in workspaces.items()]
+    return {"mcpServers": {"hcq": {"command": command, "args": ["mcp", *named]}}}

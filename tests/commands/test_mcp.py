@@ -1,0 +1,19 @@
+"""hcq mcp, where it does not serve. What it serves is in tests/agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def test_a_configuration_can_be_printed_without_an_index(hcq: Callable[..., Any]) -> None:
+    config = hcq("mcp", "--print-config", "holiday=a/.hcq", "--json").json
+    assert config["mcpServers"]["hcq"]["args"][0] == "mcp"
+    assert config["mcpServers"]["hcq"]["args"][1].startswith("holiday=/")
+
+
+@pytest.mark.parametrize("given", [["x"], ["=x"], ["a="], ["a b=x"], ["a=x", "a=y"]])
+def test_names_are_words_and_used_once(hcq: Callable[..., Any], given: list[str]) -> None:
+    assert "NAME=WORKSPACE" in hcq("mcp", *given, code=2).err
