@@ -52,10 +52,13 @@ def encode(
 
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load
+    from hcq_cli.model.video_model import VideoModel
+    from hcq_cli.model.video_side import open_video_encoder
 
     store = FeatureStore.open(features or workspace.features)
     removed = read_collection(store.folder).removed
-    model = load(find_checkpoint(workspace, checkpoint), device)
+    place = find_checkpoint(workspace, checkpoint)
+    model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
     from hcq_cli.model.drift import drift_warning
     from hcq_cli.model.encoding import encode_store

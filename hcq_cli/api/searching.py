@@ -375,7 +375,7 @@ class Searcher:
         encoder = open_checkpoint_encoder(places, self.collection.header.model_hash)
         check_model(encoder, self.collection)
         with progress.progress("extract", total=None, unit="videos"):
-            seen = encode_video(encoder, path, experts)
+            seen = encode_video(encoder.source, path, experts)
         for warning in seen.warnings:
             progress.warn(f"{path}: {warning}")
         return seen

@@ -48,7 +48,7 @@ class EuclideanQuantizer(nn.Module, Coder):
         """argmin_k |x_m − c_mk|: [B, 1, D] → int64 [B, 1, M]."""
         chunks = x.unflatten(-1, (self.config.codebooks, -1)).permute(1, 2, 0, 3)
         # −½|x − c|² without the term of x, which no choice changes.
-        closeness = chunks @ self.codewords.mT - self.codewords.square().sum(-1)[..., None, :] / 2
+        closeness = chunks @ self.codewords.transpose(-1, -2) - self.codewords.square().sum(-1)[..., None, :] / 2
         return closeness.argmax(-1).permute(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:

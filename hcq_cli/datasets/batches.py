@@ -69,6 +69,47 @@ def collate(
     return batch
 
 
+def with_experts(batch: VideoBatch, widths: Mapping[str, int]) -> VideoBatch:
+    """A batch with every expert of a model, in its order; what the batch lacks is masked.
+
+    Args:
+        batch: of whatever experts.
+        widths: of the model's experts.
+
+    Raises:
+        HcqError: an expert's features are of another width.
+    """
+    whole = VideoBatch({}, {}, {})
+    for name, dim in widths.items():
+        if name not in batch.features:
+            whole.features[name] = np.zeros((len(batch), 1, dim), np.float32)
+            whole.times[name], whole.mask[name] = (
+                np.zeros((len(batch), 1), np.float32),
+                np.zeros((len(batch), 1), bool),
+            )
+            continue
+        found = batch.features[name].shape[-1]
+        if found != dim:
+            raise HcqError(
+                f"features of {name} are {found} wide; the model was trained on {dim}",
+                "hcq train (on these features), or encode the features it was trained on",
+            )
+        whole.features[name], whole.times[name] = batch.features[name], batch.times[name]
+        whole.mask[name] = batch.mask[name]
+    return whole
+
+
+def padded_to(batch: VideoBatch, tokens: int) -> VideoBatch:
+    """A batch with so many slots for the tokens of each expert; those that it did not have hold none, at no time."""
+    padded = VideoBatch({}, {}, {})
+    for name, mask in batch.mask.items():
+        spare = ((0, 0), (0, max(tokens - mask.shape[1], 0)))
+        padded.features[name] = np.pad(batch.features[name], (*spare, (0, 0)))
+        padded.times[name] = np.pad(batch.times[name], spare, constant_values=np.nan)
+        padded.mask[name] = np.pad(mask, spare)
+    return padded
+
+
 def kept_tokens(
     offsets: NDArray[np.int64], max_tokens: int, rng: np.random.Generator | None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

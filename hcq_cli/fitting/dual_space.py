@@ -38,7 +38,7 @@ class DualSpace(nn.Module):
 
     def centred(self, units: Tensor) -> Tensor:
         """Unit vectors of videos less the mean of the collection: [B, dim]; 0 stays 0."""
-        return (units - self.mean) * units.any(1, keepdim=True) * self.balance
+        return (units - self.mean) * (units != 0).any(1, keepdim=True) * self.balance
 
     def texts(self, vectors: Tensor) -> Tensor:
         """What stands for texts: unit [Q, dim] → [Q, dim]; linear."""

@@ -51,6 +51,7 @@ class Concepts(nn.Module):
 
     names: Tensor
     rarity: Tensor
+    signs: Tensor
     balance: Tensor
 
     def __init__(self, config: ExpertConfig, hidden: int) -> None:
@@ -60,6 +61,10 @@ class Concepts(nn.Module):
         self.register_buffer("names", torch.zeros(classes, hidden))
         self.register_buffer("rarity", torch.ones(classes))
         self.register_buffer("balance", torch.ones(()))
+        # Any fixed mixing of a class's number will do for the sign by which it is folded; this is the multiplier of
+        # Knuth's hash.
+        signs = 1.0 - 2.0 * ((torch.arange(classes) * 2654435761 >> 16) & 1)
+        self.register_buffer("signs", signs, persistent=False)
 
     def seen(self, features: Tensor, mask: Tensor) -> Tensor:
         """How much of each class a video shows: [B, T, C], bool [B, T] → [B, C] in 0..1.
@@ -94,10 +99,7 @@ class Concepts(nn.Module):
         count = classes.shape[1]
         if count <= MOST_CLASSES:
             return classes
-        # Any fixed mixing of the number's bits will do for a sign; this is the multiplier of Knuth's hash.
-        number = torch.arange(count, device=classes.device)
-        signs = 1.0 - 2.0 * ((number * 2654435761 >> 16) & 1).to(classes.dtype)
-        padded = F.pad(classes * signs, (0, -count % MOST_CLASSES))
+        padded = F.pad(classes * self.signs, (0, -count % MOST_CLASSES))
         return padded.unflatten(1, (-1, MOST_CLASSES)).sum(1)
 
 

@@ -59,7 +59,7 @@ def adapt_model(
     assert isinstance(network, FittedEncoder)
     checkpoint.need_own(run)
     adapted_before, network.adapter = network.adapter is not None, None
-    experts = model.known_experts(store.experts)
+    experts = model.config.known_experts(store.experts)
     usual = fit_rows(store, experts)
     rows = np.union1d(usual, np.concatenate([_seen(part, store, experts).rows for part in (train, validation)]))
     with torch.no_grad():

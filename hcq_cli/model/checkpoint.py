@@ -4,6 +4,7 @@ config.json          format, version, the model's shape, its hash, how it was tr
 model.safetensors    every weight, the text encoder's included
 tokenizer.json  text_encoder.json  text.json   what builds the text encoder again, with no other file
 tower-EXPERT.hcq     of a fitted model: the text encoder of a dual encoder (model/exported_text_encoder.py)
+video.hcq            the video side, exported when it is first used; follows from the others, and may be deleted
 metrics.jsonl        one line an epoch
 earlier/HASH/        the models that later ones have replaced, each a checkpoint folder
 next/                for the instant of publishing: the new checkpoint, whole, while its files are put beside it
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "hcq-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.jsonl"
 TEXT_FILES = ("tokenizer.json", "text_encoder.json", "text.json")
+VIDEO_FILE = "video.hcq"
+"""Of the exported video encoder (model/exported_video_encoder.py); not one of the files that the hash is of."""
 NEXT, EARLIER = "next", "earlier"
 CAPTIONS_AT_ONCE = 256
 Side = Literal["videos", "texts"]
@@ -85,21 +88,6 @@ class Model:
         """Its shape."""
         return self.network.config
 
-    def known_experts(self, held: Collection[str]) -> list[str]:
-        """Those of its experts that are `held`, in its own order; to the model the others are missing.
-
-        Raises:
-            HcqError: none is.
-        """
-        known = [name for name in self.config.experts if name in held]
-        if not known:
-            wanted = list(self.config.experts)
-            raise HcqError(
-                f"the features hold none of the model's experts ({', '.join(wanted)})",
-                f"hcq extract VIDEOS --experts {','.join(wanted)}",
-            )
-        return known
-
     @property
     def device(self) -> torch.device:
         """Where it computes."""
@@ -125,6 +113,17 @@ class Model:
         if self._coder.rotates:  # the rotation has the weights in it
             return np.full(self.config.bytes_per_video, 1 / np.sqrt(books), np.float32)
         return np.repeat(np.asarray(self.config.level_weights) / np.sqrt(books), books).astype(np.float32)
+
+    @property
+    def nearness(self) -> float | None:
+        """Mean cosine between the training videos that it keeps to correct hubs with; None where they are few."""
+        from hcq_cli.model.drift import LEAST, mean_nearness
+
+        hubness = self.network.hubness
+        if hubness is None or int(hubness.texts.filled) < LEAST:
+            return None
+        kept = hubness.texts.bank[: int(hubness.texts.filled)].float().cpu().numpy()
+        return mean_nearness(kept, self.config.level_weights)
 
     def encode_texts(self, captions: Sequence[str]) -> NDArray[np.float32]:
         """Captions → float32 [Q, L+1, D], each level L2-normalised."""
@@ -163,6 +162,10 @@ class Model:
             HcqError: an expert's features are not as wide as those the model was trained on.
         """
         return self._embed(batch).float().cpu().numpy()
+
+    def encode_video_queries(self, batch: VideoBatch) -> NDArray[np.float32]:
+        """Videos → what their tables are made of, as `search_vectors` gives it for queries of any kind."""
+        return self.search_vectors(self.encode_videos(batch))
 
     def encode_codes(self, batch: VideoBatch) -> NDArray[np.uint8]:
         """Videos → codes, uint8 [B, S]."""
@@ -300,7 +303,7 @@ def settle(folder: Path) -> None:
         return
     # Readers take `next` for the checkpoint as long as it is there, so the files beside it may change one by one.
     names = set(os.listdir(folder / NEXT)) - {CONFIG_FILE}
-    for path in (folder / METRICS_FILE, *folder.glob(tower_file("*"))):
+    for path in (folder / METRICS_FILE, folder / VIDEO_FILE, *folder.glob(tower_file("*"))):
         if path.name not in names:
             path.unlink(missing_ok=True)  # of the model before
     for name in (*sorted(names), CONFIG_FILE):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from hcq_cli.errors import UsageError, near
+from hcq_cli.errors import HcqError, UsageError, near
 from hcq_cli.headers import PLAIN
 from hcq_cli.model.registry import KINDS, ModelKind
 
@@ -166,6 +166,21 @@ class ModelConfig:
         """w_l of the hybrid score for the L+1 levels; they sum to 1."""
         coarse = self.coarse_weight or 1.0 / (self.levels + 1)
         return [coarse, *[(1.0 - coarse) / self.levels] * self.levels] if self.levels else [1.0]
+
+    def known_experts(self, held: Collection[str]) -> list[str]:
+        """Those of its experts that are `held`, in its own order; to the model the others are missing.
+
+        Raises:
+            HcqError: none is.
+        """
+        known = [name for name in self.experts if name in held]
+        if not known:
+            wanted = list(self.experts)
+            raise HcqError(
+                f"the features hold none of the model's experts ({', '.join(wanted)})",
+                f"hcq extract VIDEOS --experts {','.join(wanted)}",
+            )
+        return known
 
     def check(self) -> ModelConfig:
         """Itself, if its numbers fit together.

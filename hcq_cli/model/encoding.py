@@ -25,6 +25,7 @@ from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
+from hcq_cli.model.video_model import VideoModel
 
 VIDEOS_AT_ONCE = 64
 FEATURE_BYTES_AT_ONCE = 64 << 20
@@ -77,7 +78,7 @@ class EncodeResult:
         return self.rows * self.config.bytes_per_video / self.hours if self.hours else None
 
 
-def header(model: Model, kind: str) -> CodeHeader:
+def header(model: VideoModel, kind: str) -> CodeHeader:
     """What the codes of `model` are codes of.
 
     Args:
@@ -97,7 +98,7 @@ def header(model: Model, kind: str) -> CodeHeader:
 
 
 def encode_store(
-    model: Model,
+    model: VideoModel,
     store: FeatureStore,
     path: Path,
     done: Progress = lambda count: None,
@@ -120,7 +121,7 @@ def encode_store(
         HcqError: the store lacks every expert of the model, or has features of another width.
     """
     started = time.monotonic()
-    experts = model.known_experts(store.experts)
+    experts = model.config.known_experts(store.experts)
     warnings, left_out, items, seconds_of_video = [*store.warnings, *expert_warnings(model, store)], 0, 0, 0.0
     # By id, not as they lie in the store, which depends on which worker was done first: then the same features give
     # the same batches, and with them the same file to the last bit.
@@ -180,7 +181,7 @@ def _cut(
 
 
 def _encode_segments(
-    model: Model, tokens: Mapping[str, Ragged], segments: Sequence[VideoSegment]
+    model: VideoModel, tokens: Mapping[str, Ragged], segments: Sequence[VideoSegment]
 ) -> tuple[list[VideoSegment], NDArray[np.uint8]]:
     """Those of some segments in which anything is seen or heard, and their codes uint8 [n, S]."""
     kept: list[VideoSegment] = []
@@ -210,7 +211,7 @@ def _append(
     writer.append([names[at] for at in order.tolist()], paths, np.concatenate([codes, segment_codes])[order])
 
 
-def expert_warnings(model: Model, store: FeatureStore) -> list[str]:
+def expert_warnings(model: VideoModel, store: FeatureStore) -> list[str]:
     """What of the store does not fit what the model was trained on, a sentence each."""
     warnings: list[str] = []
     for name, expert in model.config.experts.items():
@@ -270,7 +271,7 @@ def encode_both(model: Model, features: Features, part: Split, done: Progress | 
     Raises:
         HcqError: the features lack every expert of the model.
     """
-    experts = model.known_experts(features.experts)
+    experts = model.config.known_experts(features.experts)
     videos = [np.zeros((0, model.config.levels + 1, model.config.embedding_width), np.float32)]
     for at in in_order(len(part), VIDEOS_AT_ONCE):
         batch = collate(features.read(part.rows[at], experts), model.config.video.max_tokens)

@@ -138,7 +138,7 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
         traced = Path(folder, "traced.onnx")
         try:
             _trace(model, pad_to, traced)
-            return _optimised(_smaller(traced) if precision == "int8" else traced)
+            return optimised(_smaller(traced) if precision == "int8" else traced)
         except Exception as error:  # whatever a tracer meets in an encoder that nobody here has seen
             reason = first_line(error)
             raise HcqError(f"the text encoder {model.config.text.encoder} cannot be exported ({reason})") from error
@@ -201,7 +201,7 @@ def _tower_graph(model: Model, name: str, precision: str) -> Any:
         body.node.append(helper.make_node("Reshape", ["turned", "levels_shape"], ["levels"]))
         body.output[0].type.tensor_type.shape.dim[1].dim_value = turn.shape[1]
         body.output[0].type.tensor_type.shape.dim[2].dim_value = turn.shape[2]
-        return _optimised(_saved(network, Path(folder, "turned.onnx")))
+        return optimised(_saved(network, Path(folder, "turned.onnx")))
 
 
 def _saved(network: Any, path: Path) -> Path:
@@ -222,7 +222,7 @@ def _smaller(graph: Path) -> Path:
     return small
 
 
-def _optimised(graph: Path) -> Any:
+def optimised(graph: Path) -> Any:
     """What onnxruntime makes of a graph once and for all, so that whoever opens it need not: an `onnx.ModelProto`."""
     import onnx
 

@@ -1,7 +1,6 @@
 """The text encoder of a model in one file, run with onnxruntime and tokenizers: a query that waits for no torch.
 
-weights    uint8, the network's large tensors one after another; the first thing in the file, because the graph
-           says where in this very file each of them lies. They are mapped: a cold query reads only what it uses
+weights    the networks' large tensors (model/graph_file.py)
 graph      ONNX, optimised when it was exported: int64 ids and bool mask and special [B, T] -> float32 [B, L+1, D]
 tokenizer  tokenizer.json of the tokenizers library
 graph1  tokenizer1  graph2…   further networks that read, each with its tokenizer; the levels of a text are the sum
@@ -10,17 +9,16 @@ graph1  tokenizer1  graph2…   further networks that read, each with its tokeni
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from hcq_cli.codes.container import FIRST_SECTION, Container, ContainerWriter
-from hcq_cli.errors import DamagedError, HcqError, ReplacedError
+from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.headers import Count, between, decode
 from hcq_cli.model.confidence import ChanceScores
+from hcq_cli.model.graph_file import GraphFile
 from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
 
 FORMAT = "hcq-tower"
@@ -146,11 +144,8 @@ class ExportedTextEncoder:
     """
 
     def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1, digest: str = "") -> None:
-        self._container, self.source = Container(path, FORMAT, REMEDY, digest), path
-        self.header = TextEncoderHeader.from_json(self._container.meta, path)
-        weights = self._container.sections.get("weights")
-        if weights is None or weights.offset != FIRST_SECTION:
-            raise DamagedError(f"{path}: its weights lie elsewhere", REMEDY)
+        self._file, self.source = GraphFile(path, FORMAT, REMEDY, what="text side", digest=digest), path
+        self.header = TextEncoderHeader.from_json(self._file.meta, path)
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
         self.chance_scores = self.header.null
         self._networks: list[tuple[TextReading, CaptionTokenizer, Any]] = []
@@ -158,11 +153,11 @@ class ExportedTextEncoder:
     @property
     def nbytes(self) -> int:
         """Bytes of all sections."""
-        return sum(section.nbytes for section in self._container.sections.values())
+        return self._file.nbytes
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""
-        self._container.verify(progress)
+        self._file.verify(progress)
 
     def prepare(self) -> None:
         """Open graph and tokenizer, and check every byte of the weights; done once.
@@ -174,52 +169,21 @@ class ExportedTextEncoder:
         """
         if self._networks:
             return
-        # The weights are checked while onnxruntime is being imported: checksums need no lock of the interpreter.
-        with ThreadPoolExecutor(1) as pool:
-            checked = pool.submit(self._container.check, "weights")
-            try:
-                from onnxruntime import InferenceSession
-                from tokenizers import Tokenizer
+        with self._file.opening():
+            from tokenizers import Tokenizer
 
-                networks = []
-                for number, reading in enumerate(self.header.readings):
-                    graph, text = (self.section(name) for name in _sections(number))
-                    tokenizer = Tokenizer.from_str(text.decode())
-                    cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
-                    session = InferenceSession(graph, self._options(), providers=["CPUExecutionProvider"])
-                    networks.append((reading, cut, session))
-            except HcqError:
-                raise
-            except Exception as error:  # both libraries raise classes of their own
-                self._need_in_place()
-                raise HcqError(f"{self.source}: its text side cannot be run ({error})", REMEDY) from error
-            finally:
-                checked.result()  # damage is the better explanation of whatever else went wrong
-        self._need_in_place()
+            networks = []
+            for number, reading in enumerate(self.header.readings):
+                graph, text = (self.section(name) for name in _sections(number))
+                tokenizer = Tokenizer.from_str(text.decode())
+                cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
+                session = self._file.session(graph, lasting=self.lasting, threads=self.threads)
+                networks.append((reading, cut, session))
         self._networks = networks
-
-    def _need_in_place(self) -> None:
-        # onnxruntime opens the weights by their name: that must still be the name of the file the graph came from.
-        if not self._container.is_in_place():
-            raise ReplacedError(f"{self.source}: was replaced while it was opened", "run the same command again")
 
     def section(self, name: str) -> bytes:
         """The bytes of a section. Raises DamagedError."""
-        body: bytes = self._container.read(name, "|u1").tobytes()
-        return body
-
-    def _options(self) -> Any:
-        from onnxruntime import GraphOptimizationLevel, SessionOptions
-
-        options = SessionOptions()
-        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL  # done when it was exported
-        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
-        options.log_severity_level = 3  # only hcq_cli.console prints
-        folder = str(self.source.resolve().parent)
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-        if not self.lasting:  # weights brought into another order would be read whole, and copied
-            options.add_session_config_entry("session.disable_prepacking", "1")
-        return options
+        return self._file.section(name)
 
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""

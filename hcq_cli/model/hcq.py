@@ -28,6 +28,8 @@ class DualEncoder(nn.Module):
     hubness: Hubness | None
     pads_texts_to: int = 0
     """Tokens that every caption is padded to; 0 where padding has no effect, as it should not have."""
+    pads_videos: bool = False
+    """Whether an expert's tokens are padded to the most that there can be."""
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class HubnessCorrection(nn.Module):
         others = (~own).sum(1)
         # logsumexp: at τ = 0.07 the exponentials themselves would differ by factors of e^28.
         total = (scores / TEMPERATURE).masked_fill(own, -torch.inf).logsumexp(1)
-        return torch.where(others > 0, TEMPERATURE * (total - others.clamp_min(1).log()), 0.0)
+        return torch.where(others > 0, TEMPERATURE * (total - others.clamp_min(1).to(total).log()), 0.0)
 
     def forward(self, x: Tensor, own: Tensor | None = None) -> Tensor:
         """x less λ (nearness − usual) along the mean query: [B, L+1, D] → the same; x itself before `fit`.

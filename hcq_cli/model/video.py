@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcq_cli.datasets.batches import VideoBatch
-from hcq_cli.errors import HcqError
+from hcq_cli.datasets.batches import VideoBatch, with_experts
 from hcq_cli.model.config import ExpertConfig, ModelConfig, VideoConfig
 
 NO_TIME, UNKNOWN_TIME, FIRST_SECOND = 0, 1, 2
@@ -45,23 +44,9 @@ def video_tensors(batch: VideoBatch, config: ModelConfig, device: torch.device) 
     Raises:
         HcqError: an expert's features are not as wide as those the model was trained on.
     """
-    features, times, mask = {}, {}, {}
-    for name, expert in config.experts.items():
-        if name not in batch.features:
-            features[name] = torch.zeros(len(batch), 1, expert.dim, device=device)
-            times[name] = torch.zeros(len(batch), 1, device=device)
-            mask[name] = torch.zeros(len(batch), 1, dtype=torch.bool, device=device)
-            continue
-        dim = batch.features[name].shape[-1]
-        if dim != expert.dim:
-            raise HcqError(
-                f"features of {name} are {dim} wide; the model was trained on {expert.dim}",
-                "hcq train (on these features), or encode the features it was trained on",
-            )
-        features[name] = torch.from_numpy(batch.features[name]).to(device)
-        times[name] = torch.from_numpy(batch.times[name]).to(device)
-        mask[name] = torch.from_numpy(batch.mask[name]).to(device)
-    return VideoTensors(features, times, mask)
+    whole = with_experts(batch, {name: expert.dim for name, expert in config.experts.items()})
+    parts = (whole.features, whole.times, whole.mask)
+    return VideoTensors(*({name: torch.from_numpy(part[name]).to(device) for name in part} for part in parts))
 
 
 @dataclass(frozen=True)
@@ -179,8 +164,11 @@ class VideoEncoder(nn.Module):
         present = torch.stack([videos.mask[name].any(1) for name in self.names], 1)
         positions = torch.cat([self._slots(videos.times[name]) for name in self.names], 1)
         kinds = torch.cat([torch.full_like(videos.mask[n], i, dtype=torch.long) for i, n in enumerate(self.names)], 1)
-        # Stable, so that equal videos keep their tokens in one order and their sums are equal to the last bit.
-        order = torch.argsort(~mask, dim=1, stable=True)[:, : int(mask.sum(1).max()) if mask.numel() else 0]
+        # What is there first, each in its order, so that equal videos have sums that are equal to the last bit.
+        slots = torch.arange(mask.shape[1], device=mask.device)
+        order = torch.where(mask, slots, slots + mask.shape[1]).argsort(1)
+        if mask.numel():
+            order = order[:, : mask.sum(1).max()]  # type: ignore[misc]  # no number: an export counts them anew
         tokens = projected.gather(1, order[..., None].expand(-1, -1, projected.shape[-1]))
         experts = self.expert_embedding(kinds.gather(1, order)) + self.time_embedding(positions.gather(1, order))
         heads = aggregates + self.expert_embedding.weight + self.time_embedding.weight[NO_TIME]

@@ -1,7 +1,7 @@
 """A video as a query: from a video file to its vectors, by the very experts that the model was trained on.
 
 The file is decoded in a child process with a deadline, as by `hcq extract`; its features go to a store that is thrown
-away. torch is imported when a video is encoded, never when this module is.
+away. No torch is imported, unless the experts need it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from hcq_cli.media.inputs import InputVideo
     from hcq_cli.model.config import ExpertConfig
-    from hcq_cli.search.text_encoder import CheckpointTextEncoder
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,12 @@ def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: flo
 
 
 def encode_video(
-    encoder: CheckpointTextEncoder, path: Path, sources: Sequence[str] = (), timeout_s: float | None = None
+    checkpoint: Path, path: Path, sources: Sequence[str] = (), timeout_s: float | None = None
 ) -> VideoQuery:
     """Decode a video, run the model's experts on it and encode what they say.
 
     Args:
-        encoder: of the checkpoint; its weights are loaded last, when nothing else can fail any more.
+        checkpoint: of the model.
         path: the file.
         sources: see `match_experts`.
         timeout_s: deadline of the extraction; None for a generous one.
@@ -133,13 +132,14 @@ def encode_video(
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.media.inputs import find_inputs
     from hcq_cli.model.checkpoint import read_header
+    from hcq_cli.model.video_side import open_video_encoder
 
     if path.is_dir():
         raise UsageError(f"{path}: is a folder", "give one video: hcq query --video FILE")
     found = find_inputs([str(path)])
     if not found.videos:
         raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
-    config = read_header(encoder.source).config
+    config = read_header(checkpoint).config
     matched = match_experts(config.experts, sources)
     started = time.perf_counter()
     # Through a store like any other, so that its features are those that training read, to the last bit.
@@ -150,9 +150,9 @@ def encode_video(
         tokens = store.read([0], [name for name in config.experts if name in store.experts])
     if not any(len(ragged.times) for ragged in tokens.values()):
         raise HcqError(f"{path}: there is nothing in it that the model's experts see or hear", "hcq extract FILE")
-    model = encoder.model  # torch and the weights are loaded here, when nothing else can fail any more
+    model = open_video_encoder(checkpoint)  # last, when nothing else can fail any more: it may have to be exported
     loaded = time.perf_counter()
-    levels = model.search_vectors(model.encode_videos(collate(tokens, config.video.max_tokens)))
+    levels = model.encode_video_queries(collate(tokens, config.video.max_tokens))
     encode_ms = (time.perf_counter() - loaded) * 1000
     return VideoQuery(levels, (extracted - started) * 1000, encode_ms, warnings)
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from command import run_hcq
+from loaded_modules import NETWORKS, loaded_by
 from trained import AWKWARD, CAPTIONS, save_workspace
 
 Run = Callable[..., Any]
-HEAVY = {"torch", "transformers", "h5py", "onnx", "av", "cv2", "decord", "safetensors"}
+HEAVY = {*NETWORKS, "h5py", "onnx", "av", "cv2", "decord", "safetensors"}
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +38,6 @@ def complete(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for step in steps:
         run_hcq(*step.split(), cwd=root.parent)
     return root
-
-
-def loaded_by(arguments: list[str], folder: Path, stdin: str = "") -> tuple[set[str], str]:
-    """The modules that a command has loaded when it ends, and what it printed."""
-    script = (
-        "import sys, json, atexit\n"
-        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
-        "from hcq_cli.app import main\nmain()\n"
-    )
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, cwd=folder)
-    return set(json.loads(done.stderr.splitlines()[-1])), done.stdout
 
 
 @pytest.mark.parametrize("shown", [["--json"], []], ids=["json", "people"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command import run_hcq
 from handmade import names, random_codes, write_codes
+from loaded_modules import NETWORKS, loaded_by
 
 from hcq_cli.codes.codefile import open_codes
 
@@ -74,6 +75,17 @@ def float_scores(root: Path, codes: str, row: int) -> dict[str, float]:
         cosines = (levels * item).sum(1) / np.linalg.norm(levels, axis=1) / np.linalg.norm(item, axis=1)
         scores[name] = 0.25 * cosines[0] + 0.75 * cosines[1:].mean()
     return scores
+
+
+def test_neither_encoding_nor_a_video_as_a_query_loads_torch(workspace: Path, clips: Path) -> None:
+    modules, out = loaded_by(["encode", "-o", "again.hcq"], workspace.parent)
+    assert "onnxruntime" in modules and not modules & NETWORKS
+    again, codes = (open_codes(path) for path in (workspace.parent / "again.hcq", workspace / "codes.hcq"))
+    assert list(again.ids) == list(codes.ids) and (again.codes == codes.codes).all()
+    clip = next(path for path in sorted(clips.iterdir()) if path.suffix == ".mp4")
+    modules, out = loaded_by(["query", "--video", str(clip), "--json"], workspace.parent)
+    assert "onnxruntime" in modules and not modules & NETWORKS
+    assert json.loads(out)["hits"][0]["score"] > 0
 
 
 def test_sentences_that_fit_a_video(hcq: Run, workspace: Path, clips: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hcq_cli.datasets.batches import BatchSampler, collate, in_order, kept_tokens
+from hcq_cli.datasets.batches import BatchSampler, collate, in_order, kept_tokens, padded_to, with_experts
 from hcq_cli.errors import HcqError, UsageError
 
 
@@ -183,3 +183,22 @@ def test_nothing_to_draw_from() -> None:
 def test_in_order() -> None:
     assert [rows.tolist() for rows in in_order(5, 2)] == [[0, 1], [2, 3], [4]]
     assert list(in_order(0, 2)) == []
+
+
+def test_experts_that_a_batch_lacks_are_masked() -> None:
+    batch = collate({"audio": ragged([2, 0, 3])})
+    whole = with_experts(batch, {"motion": 4, "audio": 3})
+    assert list(whole.features) == list(whole.times) == list(whole.mask) == ["motion", "audio"]
+    assert whole.features["motion"].shape == (3, 1, 4) and not whole.mask["motion"].any()
+    assert (whole.features["audio"] == batch.features["audio"]).all()
+    with pytest.raises(HcqError, match="audio are 3 wide; the model was trained on 5"):
+        with_experts(batch, {"audio": 5})
+
+
+def test_slots_that_are_added_hold_nothing_at_no_time() -> None:
+    batch = collate({"audio": ragged([2, 3])})
+    padded = padded_to(batch, 5)
+    assert padded.features["audio"].shape == (2, 5, 3) and not padded.mask["audio"][:, 3:].any()
+    assert (padded.features["audio"][:, :3] == batch.features["audio"]).all()
+    assert np.isnan(padded.times["audio"][:, 3:]).all() and not np.isnan(padded.times["audio"][:, :3]).any()
+    assert padded_to(batch, 1).mask["audio"].shape == (2, 3)

@@ -14,7 +14,7 @@ from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.model.drift import _nearness, drift_warning
+from hcq_cli.model.drift import drift_warning, mean_nearness
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import training_data
 from hcq_cli.training.loop import train
@@ -34,7 +34,7 @@ def test_nearness_is_the_mean_over_pairs() -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     flat = vectors.reshape(5, 6) / np.linalg.norm(vectors.reshape(5, 6), axis=1, keepdims=True)
     pairs = [flat[i] @ flat[j] for i in range(5) for j in range(5) if i != j]
-    assert _nearness(vectors) == pytest.approx(np.mean(pairs), abs=1e-6)
+    assert mean_nearness(vectors, [0.5, 0.5]) == pytest.approx(np.mean(pairs), abs=1e-6)
 
 
 def test_videos_of_the_training_and_new_ones_like_them_are_known(

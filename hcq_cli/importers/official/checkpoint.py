@@ -76,6 +76,7 @@ class ImportedNetwork(nn.Module):
 
     level_weights: Tensor
     hubness: None = None
+    pads_videos = True
 
     def __init__(self, config: ModelConfig, options: ReferenceOptions, text_encoder: TextTransformer) -> None:
         super().__init__()

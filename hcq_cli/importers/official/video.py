@@ -128,9 +128,10 @@ class ReferenceVideoEncoder(nn.Module):
     def _aggregate(self, name: str, videos: ReferenceVideos) -> Tensor:
         """Input of an expert's [AGG], [B, D]: its pooled raw features, projected."""
         if self.options.out_tok == "sep":
-            return videos.max_pooled[name].new_zeros(len(videos.max_pooled[name]), self.options.same_dim)
-        pooled = videos.max_pooled if self.options.out_tok == "mxp" else videos.mean_pooled
-        return self._project(name, pooled[name])
+            pooled = videos.max_pooled[name]
+            return pooled[:, :1] * pooled.new_zeros(self.options.same_dim)
+        pooled = (videos.max_pooled if self.options.out_tok == "mxp" else videos.mean_pooled)[name]
+        return self._project(name, pooled)
 
     def _positions(self, times: Tensor) -> Tensor:
         """Rows of the position table of an expert's tokens, [B, T_e]."""
@@ -142,15 +143,15 @@ class ReferenceVideoEncoder(nn.Module):
 
     def _sequence(self, videos: ReferenceVideos) -> Sequence:
         first = next(iter(videos.mask.values()))
-        one = first.new_ones(len(first), 1).float()
+        one = torch.ones_like(first[:, :1], dtype=torch.float)  # and not of `len`, which a tracer takes for a number
         at, aggregates = 1, []
-        features = [one.new_zeros(len(one), 1, self.options.same_dim)]
+        features = [one[..., None] * one.new_zeros(self.options.same_dim)]
         types, positions, masks = [one.long() * CLS_TYPE], [one.long() * NO_POSITION], [one]
         for name, expert in self.options.experts.items():
             present = videos.mask[name].float()
             tokens = present.shape[1] if self.options.vid_inp == "both" else 0
             aggregates.append(at)
-            at += 1 + tokens
+            at = at + 1 + tokens  # no +=: traced, it is a tensor
             features.append(self._aggregate(name, videos)[:, None])
             positions.append(one.long() * NO_POSITION)
             masks.append(present.amax(1, keepdim=True))
