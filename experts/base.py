@@ -144,13 +144,16 @@ class Tokens:
         features: float32 [n, dim].
         times: float32 [n], seconds from the start of the video (the middle of what a token speaks of).
         state: why there are no tokens; TOKENS exactly if n > 0.
-        words: of an expert that reads or listens, what each token says, n of them; kept for people. Else empty.
+        words: of an expert that reads or listens, what each token says, n of them; kept to be read and searched. Else
+            empty.
+        spans: when each of the words begins and ends, seconds, n of them; empty where that is not known.
     """
 
     features: NDArray[np.float32]
     times: NDArray[np.float32]
     state: State = State.TOKENS
     words: tuple[str, ...] = ()
+    spans: tuple[tuple[float, float], ...] = ()
 
     def __len__(self) -> int:
         """How many tokens."""

@@ -112,6 +112,8 @@ def token_faults(tokens: Tokens, dim: int, clip: Clip) -> Iterator[str]:
         yield f"features are [{count}, {dim}] and times [{count}], not {shapes[0]} and {shapes[1]}"
     if tokens.words and len(tokens.words) != count:
         yield f"words are none, or one text a token: not {len(tokens.words)} for {count}"
+    if tokens.spans and (len(tokens.spans) != len(tokens.words) or not all(0 <= a <= b for a, b in tokens.spans)):
+        yield f"spans are none, or begin and end of each of the words: not {tokens.spans[:3]}"
     if not np.isfinite(tokens.features).all() or not np.isfinite(tokens.times).all():
         yield "features and times are finite"
     elif count and not clip.start_s - LATEST_S <= tokens.times.min() <= tokens.times.max() <= clip.end_s + LATEST_S:

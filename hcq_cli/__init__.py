@@ -32,6 +32,8 @@ _HOME = {
     "verify_index": "hcq_cli.api.indexing",
     "export_index": "hcq_cli.api.indexing",
     "update": "hcq_cli.api.updating",
+    "export_words": "hcq_cli.api.words",
+    "words_info": "hcq_cli.api.words",
     "watch": "hcq_cli.api.watching",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update
     from hcq_cli.api.watching import watch
+    from hcq_cli.api.words import export_words, words_info
     from hcq_cli.errors import HcqError
     from hcq_cli.workspace import Workspace
 

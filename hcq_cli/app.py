@@ -36,6 +36,7 @@ COMMANDS: list[str] = [
     "demo",
     "plan",
     "features",
+    "words",
     "captions",
     "experts",
     "models",

@@ -30,6 +30,7 @@ ORDER = [
         "codes",
         "columns",
         "datasets",
+        "words",
         "model",
         "scan",
         "search",

@@ -83,17 +83,24 @@ class Ocr:
             return Tokens.none(self.dim, frames)
         texts: list[str] = []
         times: list[float] = []
-        before: set[str] = set()
+        ends: list[float] = []
+        before: dict[str, int] = {}
         for image, time_s in zip(frames.images, frames.times, strict=True):
-            lines = self.read(image)
-            # Against the frame before alone, and whatever the case: a title that comes back later is told again.
-            fresh = [line for line in lines if line.casefold() not in before]
-            before = {line.casefold() for line in lines}
-            texts += fresh
-            times += [float(time_s)] * len(fresh)
+            shown: dict[str, int] = {}
+            for line in self.read(image):
+                # Against the frame before alone, and whatever the case: a title that comes back later is told again.
+                at = before.get(line.casefold(), len(texts))
+                if at == len(texts):
+                    texts.append(line)
+                    times.append(float(time_s))
+                    ends.append(float(time_s))
+                ends[at] = float(time_s)
+                shown[line.casefold()] = at
+            before = shown
         if not texts:
             return Tokens.none(self.dim, State.NOTHING_FOUND)
-        return Tokens(self._embedder.vectors(texts), np.array(times, np.float32), words=tuple(texts))
+        spans = tuple(zip(times, ends, strict=True))
+        return Tokens(self._embedder.vectors(texts), np.array(times, np.float32), words=tuple(texts), spans=spans)
 
     def read(self, image: NDArray[np.uint8]) -> list[str]:
         """The lines of text in an RGB frame, from top to bottom, each once."""

@@ -107,7 +107,8 @@ class Speech:
             return Tokens.none(self.dim, State.NOTHING_FOUND)
         texts = tuple(text for _, _, text in phrases)
         times = np.array([(begin + end) / 2 for begin, end, _ in phrases], np.float32)
-        return Tokens(self._embedder.vectors(texts), times, words=texts)
+        spans = tuple((begin, end) for begin, end, _ in phrases)
+        return Tokens(self._embedder.vectors(texts), times, words=texts, spans=spans)
 
     def recognise(self, sound: Waveform) -> list[Phrase]:
         """The phrases in at most 30 s of sound, on the clock of the video."""

@@ -25,6 +25,7 @@ Files, in the order of the verbs:
     planning                      what extraction would take
     evaluation
     features                      looking into a store, and taking videos out
+    words                         what an index knows of what is said and shown
     progress                      what all of them report to
 """
 

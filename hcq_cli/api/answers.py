@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,8 +48,14 @@ def hit_document(hit: Hit, kind: str) -> dict[str, Any]:
         document["confidence"] = round(hit.confidence, 4)
     if hit.columns is not None:
         document["columns"] = dict(hit.columns)
+    if hit.words is not None:
+        document["words"] = asdict(hit.words)
+    if hit.found_by is not None:
+        document["found_by"] = dict(hit.found_by)
     if kind == "texts":
         document["text"] = hit.path
     elif (found := hit.moment) is not None:
         document |= {"time_s": found.time_s, "start_s": found.start_s, "end_s": found.end_s, "segment": found.id}
+    if hit.words is not None and hit.time_s is not None:
+        document["time_s"] = hit.time_s
     return document

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hcq_cli.search.index_writer import IndexChange
     from hcq_cli.search.ivf_training import TuningQueries
     from hcq_cli.search.segment_columns import ColumnsSource
+    from hcq_cli.words.gathering import CollectionWords
 
 GUESSED = 5
 """Unknown ids for which the index is looked through for what was meant; a list may name thousands."""
@@ -35,6 +36,7 @@ def build_index(
     partitions: int | None = None,
     text_side: str = "auto",
     columns: Path | None = None,
+    words: bool = True,
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Make an index of code files, in place of the old one.
@@ -48,6 +50,8 @@ def build_index(
             auto: int8 where it would be large, float32 where not.
         columns: a table of columns of one's own, for filters (`hcq_cli.columns.own_columns`), or the path `none`;
             default: the one that the index there was made with.
+        words: whether what is said, shown and told of the videos can be searched, too: transcripts, subtitles beside
+            them, captions of the training, and the names of files and folders.
         progress: told of every batch.
 
     Raises:
@@ -65,7 +69,9 @@ def build_index(
         return caption_queries(workspace, open_codes(first), progress)
 
     action = partial(build, lists=partitions, queries=tuning_queries)
-    return _write(workspace, action, codes, index=index, text_side=text_side, table=columns, progress=progress)
+    return _write(
+        workspace, action, codes, index=index, text_side=text_side, table=columns, words=words, progress=progress
+    )
 
 
 def add_to_index(
@@ -82,7 +88,7 @@ def add_to_index(
     """
     from hcq_cli.search.index_writer import add
 
-    return _write(workspace, add, codes, index=index, text_side="auto", table=columns, progress=progress)
+    return _write(workspace, add, codes, index=index, text_side="auto", table=columns, words=True, progress=progress)
 
 
 def remove_from_index(
@@ -224,6 +230,7 @@ def _write(
     index: Path | None,
     text_side: str,
     table: Path | None,
+    words: bool,
     progress: Progress,
 ) -> IndexChange:
     """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
@@ -249,7 +256,9 @@ def _write(
     source = columns_source(workspace, files, folder, table, progress) if header.kind == "videos" else None
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
         without = read_collection(workspace.features).removed if own else ()
-        change = action(folder, paths, progress=bar.advance, text_encoder=exporter, without=without, columns=source)
+        read = words_of_collection(workspace, files[0], progress) if words and header.kind == "videos" else None
+        parts = {"without": without, "columns": source, "words": read}
+        change = action(folder, paths, progress=bar.advance, text_encoder=exporter, **parts)
     if source is not None and source.join is not None:
         _warn_of_unused(source.join, progress)
     if own:
@@ -323,6 +332,33 @@ def _warn_of_unused(join: Join, progress: Progress) -> None:
         shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
         lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"
         progress.warn(f"{join.own.file}: {lines} of {len(join.used):,} name no video of these codes: {shown}")
+
+
+def words_of_collection(workspace: Workspace, codes: CodeFile, progress: Progress = SILENT) -> CollectionWords | None:
+    """Where the words of a workspace's videos come from; None where this Python's SQLite cannot search texts.
+
+    Args:
+        workspace: whose transcripts and captions they are.
+        codes: of the videos: the model that made them knows what captions it was trained with.
+        progress: told of what cannot be read.
+    """
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import read_header
+    from hcq_cli.words.gathering import CollectionWords
+    from hcq_cli.words.table import is_available, without_full_text
+
+    if not is_available():
+        progress.warn(f"{without_full_text().message}: exact words will not be found")
+        return None
+    store, captions = None, [workspace.captions.resolve()]
+    with suppress(HcqError):
+        store = FeatureStore.open(workspace.features)
+    for checkpoint in codes.checkpoints:
+        with suppress(HcqError):
+            trained_with = read_header(checkpoint).about.get("captions")
+            captions += [Path(trained_with)] if isinstance(trained_with, str) else []
+            break
+    return CollectionWords(store, captions, progress.warn)
 
 
 def codes_are_current(workspace: Workspace, codes: CodeFile) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hcq_cli.search.searchable import SearchableCodes, SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
+    from hcq_cli.words.asked import AskedWords
 
 KINDS = ("videos", "texts")
 UNITS = ("video", "segment")
@@ -128,26 +129,52 @@ class Searcher:
     def text(self, query: str, k: int = 10) -> QueryResult:
         """What fits a text, best first. Raises as `texts`, and UsageError where there is no word in it."""
         from hcq_cli.search.query import NO_WORD
+        from hcq_cli.search.word_search import ONLY_EXCLUDED
 
         answer = self.texts([query], k)[0]
-        if answer.note == NO_WORD:
-            raise UsageError(NO_WORD, 'hcq query "a man cooking"')
+        if answer.note in (NO_WORD, ONLY_EXCLUDED):
+            raise UsageError(answer.note, 'hcq query "a man cooking -pan"')
         return answer
 
     def texts(self, queries: Sequence[str], k: int = 10) -> list[QueryResult]:
-        """Answer texts, together in one scan.
+        """Answer texts: by what the model sees and hears, and by what is said, shown and told (words/asked.py).
 
         Raises:
-            UsageError: a query is blank, or k is less than 1.
+            UsageError: a query is blank or says only what must not occur, or k is less than 1.
             NotFoundError: nothing here can encode a text for this index.
             ModelMismatchError: the checkpoint asked for is of another model.
         """
+        from hcq_cli.words.asked import asked_words
+
+        asked = [asked_words(query) for query in queries] if self.kind == "videos" else []
+        # Before anything of a generation is looked at: it may open a newer one, and phrases alone need no model.
+        if not asked or any(each.rest for each in asked):
+            self._ready_encoder()
+        else:
+            self.refresh()
+        wanted = k + self.settings.offset
+        if any(each.exact for each in asked) or getattr(self.collection, "sentences", False):
+            answers = self._answers(queries, asked, wanted)
+        else:
+            answers = self._model_answers(self._searched, queries, wanted)
+        return [self._arranged(answer) for answer in answers]
+
+    def _model_answers(self, collection: SearchableCodes, queries: Sequence[str], k: int) -> list[QueryResult]:
+        """What the model, which is ready, finds in a collection; errors are those of `texts`."""
         from hcq_cli.search.query import search_texts
 
-        encoder = self._ready_encoder()
-        wanted = k + self.settings.offset
-        answers = search_texts(self._searched, encoder, queries, wanted, threads=self._threads, params=self._params)
-        return [self._arranged(answer) for answer in answers]
+        assert self._encoder is not None
+        return search_texts(collection, self._encoder, queries, k, threads=self._threads, params=self._params)
+
+    def _answers(self, queries: Sequence[str], asked: Sequence[AskedWords], k: int) -> list[QueryResult]:
+        """Answer texts by the model and by words: together what only the model can answer."""
+        from hcq_cli.search.word_search import WordSearch
+
+        search = WordSearch(self._searched, self._model_answers)
+        answers = [search.answer(query, each, k) for query, each in zip(queries, asked, strict=True)]
+        plain = [query for query, answer in zip(queries, answers, strict=True) if answer is None]
+        rest = iter(self._model_answers(self._searched, plain, k) if plain else ())
+        return [next(rest) if answer is None else answer for answer in answers]
 
     def like(self, item_id: str, k: int = 10) -> QueryResult:
         """What is like an indexed video, segment or caption.
@@ -243,7 +270,11 @@ class Searcher:
                 "only an index on this machine has columns to filter or sort by, no code file", "hcq index build"
             )
         self._shown = self.collection.columns.check_names(wanted.columns)
-        return self.collection if wanted.where is None else FilteredIndex(self.collection, wanted.where)
+        return (
+            self.collection
+            if wanted.where is None
+            else FilteredIndex(self.collection, self.collection.columns.passing(wanted.where))
+        )
 
     def _arranged(self, answer: QueryResult) -> QueryResult:
         """An answer without the hits before the offset, in the order asked for, each with the columns asked for."""

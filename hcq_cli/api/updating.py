@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from hcq_cli.api.encoding import as_asked, as_cut, encode
 from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
-from hcq_cli.api.indexing import add_to_index, build_index, table_has_changed
+from hcq_cli.api.indexing import add_to_index, build_index, table_has_changed, words_of_collection
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import Collection, read_collection
 from hcq_cli.errors import NotFoundError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.extraction.extract import ExtractReport
     from hcq_cli.model.encoding import EncodeResult
+    from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
 
 
@@ -180,15 +181,28 @@ def _bring_index(workspace: Workspace, codes: CodeFile, progress: Progress) -> I
         return build_index(workspace, progress=progress)
     sources, own = index.manifest.sources, relative_to(str(codes.path), workspace.index)
     same = sources.get(own) == codes.digest and index.header.model_hash == codes.header.model_hash
-    if same and not table_has_changed(index):
+    if same and not table_has_changed(index) and not _words_changed(workspace, index, own, codes):
         return None
     others = [workspace.index / name for name in sources if name != own]
     if all(path.is_file() for path in others):
         text_side = index.manifest.text_encoder.precision if index.manifest.text_encoder else "float32"
         every = [workspace.codes, *others] if others else []
-        return build_index(workspace, every, text_side=text_side, progress=progress)
+        words = bool(index.manifest.words_of) or not index.manifest.digests
+        return build_index(workspace, every, text_side=text_side, words=words, progress=progress)
     progress.warn(
         f"{workspace.index}: also holds codes of files that are no longer there, so it is added to, and what is gone "
         "from the collection stays in it: hcq index build"
     )
     return add_to_index(workspace, progress=progress)
+
+
+def _words_changed(workspace: Workspace, index: Index, own: str, codes: CodeFile) -> bool:
+    """Whether transcripts, captions or subtitles beside the videos are others than when the index was made.
+
+    An index without words was made so on purpose, or by an earlier hcq; the next one has them.
+    """
+    read = index.manifest.words_of.get(own)
+    if read is None:
+        return False
+    words = words_of_collection(workspace, codes)
+    return words is not None and words.digest_of(codes) != read

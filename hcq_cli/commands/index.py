@@ -85,6 +85,14 @@ def build(
     ] = "auto",
     text_side: TextSideOption = "auto",
     columns: ColumnsOption = None,
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words/--no-words",
+            help="Whether what is said and shown can be searched, too: transcripts, subtitles beside the videos, "
+            "captions of the training, names of files.",
+        ),
+    ] = True,
 ) -> None:
     """Make a searchable index of code files, in place of the old one."""
     started = time.perf_counter()
@@ -95,6 +103,7 @@ def build(
         partitions=_lists(partitions),
         text_side=text_side,
         columns=columns,
+        words=words,
         progress=session.console,
     )
     _report(session, change, time.perf_counter() - started)
@@ -185,6 +194,7 @@ def info(session: Session, index: IndexOption = None) -> None:
         "moments": opened.video_segments,
         "removed": opened.removed,
         "segments": len(opened.segments),
+        "sentences": opened.sentences,
         "bytes_per_video": header.S,
         "partitions": partition.lists if partition else 0,
         "model": header.model_hash,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
@@ -20,11 +22,13 @@ from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.api.searching import Searcher
-    from hcq_cli.search.query import QueryResult
+    from hcq_cli.search.query import Hit, QueryResult
+    from hcq_cli.words.sentences import Sentence
 
 EXAMPLES = [
     "hcq query a man cooking",
     'hcq query "a dog in the snow" -k 3 --json',
+    "hcq query '\"happy birthday\" a cake -school'",
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
     "hcq query a goal --by segment",
@@ -37,6 +41,10 @@ EXAMPLES = [
     "hcq query \"a dog\" --where \"duration < 60 and folder = 'holiday' and taken >= '2025-05'\" --sort date",
 ]
 QUERIES_AT_ONCE = 64
+EXCLUDING = re.compile(r'-(?:\w{2,}\s|")')
+"""How a text begins that begins with an exclusion."""
+LONGEST_SENTENCE = 80
+"""Letters of a sentence that the table shows."""
 BEST_OF_NOTHING = 3
 """Hits that are shown where nothing fits well."""
 
@@ -118,9 +126,17 @@ Partial = Annotated[
 ]
 
 
+class QueryCommand(TyperCommand):
+    """Takes `"-cat dog"`, which begins with what it excludes, for a text: no option is a word and a space."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer does."""
+        return super().parse_args(ctx, [f" {arg}" if EXCLUDING.match(arg) else arg for arg in args])
+
+
 def register(app: typer.Typer) -> None:
     """Put the command on the command line."""
-    command(app, "query", panel=VERBS, examples=EXAMPLES)(query)
+    command(app, "query", panel=VERBS, examples=EXAMPLES, kind=QueryCommand)(query)
 
 
 def query(
@@ -150,6 +166,9 @@ def query(
     columns: ShownColumns = None,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
+
+    What stands in "quotes" must be said, shown or told just so, what follows a dash must not be (dog -cat); the words
+    come from speech, ocr, subtitles beside the videos, captions, and names of files.
 
     Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model. A model that
     hcq fit made says how sure each hit is, and where nothing fits well the best three are shown alone.
@@ -195,7 +214,7 @@ def query(
                 document = print_answer(session, searcher, kept, heading=True, everything=all_hits)
                 shown += [document] if html else []
     else:
-        kept = sure_enough(searcher.text(" ".join(words), k), min_confidence)
+        kept = sure_enough(searcher.text(" ".join(words).strip(), k), min_confidence)
         shown.append(print_answer(session, searcher, kept, everything=all_hits))
     if html is not None:
         api.write_gallery(html, shown, progress=session.console)
@@ -244,9 +263,9 @@ def sure_enough(answer: QueryResult, least: float | None) -> QueryResult:
     """
     if least is None or not answer.hits:
         return answer
-    if answer.hits[0].confidence is None:
+    if all(hit.confidence is None for hit in answer.hits) and not any(_is_said(hit) for hit in answer.hits):
         raise UsageError("--min-confidence: this model does not say how sure hits are", "hcq fit makes one that does")
-    kept = tuple(hit for hit in answer.hits if (hit.confidence or 0.0) >= least)
+    kept = tuple(hit for hit in answer.hits if (hit.confidence or 0.0) >= least or _is_said(hit))
     return replace(answer, hits=kept, note=answer.note if kept else f"no hit is as sure as {least:g}")
 
 
@@ -288,7 +307,7 @@ def _print(
     kind, hits = searcher.kind, answer.hits
     if heading:
         session.console.text(printable(answer.query), style="bold")
-    unsure = bool(hits) and all(hit.confidence is not None and hit.confidence < api.CUT_OFF for hit in hits)
+    unsure = bool(hits) and all(_is_unsure(hit) for hit in hits)
     if unsure and not everything:
         session.console.text(f"{answer.note}; the best {min(len(hits), BEST_OF_NOTHING)} of it (--all shows more):")
         hits = hits[:BEST_OF_NOTHING]
@@ -296,7 +315,7 @@ def _print(
         session.console.note(answer.note)
     columns = {"rank": [hit.rank for hit in hits], "score": [f"{hit.score:.3f}" for hit in hits]}
     if any(hit.confidence is not None for hit in hits):
-        columns["confidence"] = [f"{hit.confidence:.2f}" for hit in hits]
+        columns["confidence"] = ["" if hit.confidence is None else f"{hit.confidence:.2f}" for hit in hits]
     for name in (hits[0].columns or {}) if hits else ():
         columns[name] = [_shown((hit.columns or {})[name]) for hit in hits]
     if kind == "texts":
@@ -305,9 +324,27 @@ def _print(
         if any(hit.time_s is not None for hit in hits):
             columns["at"] = ["" if hit.time_s is None else _clock(hit.time_s) for hit in hits]
         columns["video"] = [_shortened(hit.path) if hit.path else hit.id for hit in hits]
+        if any(hit.words is not None for hit in hits):
+            columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
     session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
     took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
     session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
+
+
+def _is_unsure(hit: Hit) -> bool:
+    """Whether the model does not think that a hit fits, and nobody says or shows the words of the query either."""
+    return hit.confidence is not None and hit.confidence < api.CUT_OFF and not _is_said(hit)
+
+
+def _is_said(hit: Hit) -> bool:
+    """Whether somebody says, shows or tells the words of the query; a file may be called anything."""
+    return hit.words is not None and hit.words.source != "name"
+
+
+def _told(sentence: Sentence) -> str:
+    """A sentence on one line of a table, and where it comes from."""
+    text = sentence.text
+    return f"{text[:LONGEST_SENTENCE]}{'…' if len(text) > LONGEST_SENTENCE else ''} ({sentence.source})"
 
 
 def _clock(second: float) -> str:

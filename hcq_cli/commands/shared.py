@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from hcq_cli.console import Console
 from hcq_cli.errors import HcqError, NotFoundError
@@ -127,11 +128,13 @@ def command(
     examples: Sequence[str] = (),
     needs_settings: bool = True,
     offline: bool = True,
+    kind: type[TyperCommand] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as `hcq NAME`, adding the shared options and the examples at the end of its help.
 
     With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot. With
     `offline=True` the hub's client stays off the network, in this process and in all it starts, whatever it is asked.
+    `kind` is the class that parses its arguments, where that is another than Typer's.
     """
 
     if app.registered_callback is None:
@@ -164,7 +167,7 @@ def command(
         run.__signature__ = inspect.Signature([context, *own, *shared])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in [context, *own, *shared]}
         epilog = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)]) if examples else None
-        app.command(name, rich_help_panel=panel, epilog=epilog)(run)
+        app.command(name, cls=kind, rich_help_panel=panel, epilog=epilog)(run)
         return function
 
     return register

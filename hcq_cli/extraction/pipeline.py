@@ -102,7 +102,8 @@ class TokenCollector:
         if found:
             features = np.concatenate([part.features for part in found])
             words = tuple(text for part in found for text in part.words)
-            return Tokens(features, np.concatenate([part.times for part in found]), words=words)
+            spans = tuple(span for part in found for span in part.spans)
+            return Tokens(features, np.concatenate([part.times for part in found]), words=words, spans=spans)
         states = {part.state for part in self._parts} or {self._nothing_to_see(empty) or State.NO_FRAMES}
         return Tokens.none(self.expert.dim, next((s for s in INFORMATIVE if s in states), State.NO_FRAMES))
 
@@ -131,8 +132,10 @@ def checked_tokens(tokens: Tokens, dim: int) -> Tokens:
         raise ValueError("gave features that are not finite")
     if tokens.words and len(tokens.words) != len(times):
         raise ValueError(f"gave {len(tokens.words)} texts for {len(times)} tokens")
+    if tokens.spans and len(tokens.spans) != len(tokens.words):
+        raise ValueError(f"gave {len(tokens.spans)} spans for {len(tokens.words)} texts")
     # An expert may leave the state out: n > 0 says it.
-    return Tokens(features, times, State.TOKENS if len(times) else tokens.state, tokens.words)
+    return Tokens(features, times, State.TOKENS if len(times) else tokens.state, tokens.words, tokens.spans)
 
 
 def extract_video(

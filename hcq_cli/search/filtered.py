@@ -6,6 +6,8 @@ others, at inverted lists that hold enough of those that pass. Either is as exac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hcq_cli.scan.blocks import Blocks, to_blocks
@@ -20,15 +22,11 @@ class FilteredIndex(Index):
 
     Args:
         index: open.
-        where: the filter (columns/grammar.py).
-
-    Raises:
-        UsageError: it is no filter of this index.
+        kept: which rows of each segment pass, bool [N] (`IndexColumns.passing`).
     """
 
-    def __init__(self, index: Index, where: str) -> None:
+    def __init__(self, index: Index, kept: Sequence[np.ndarray]) -> None:
         self.__dict__.update(index.__dict__)
-        kept = index.columns.passing(where)
         self.segments = [
             (segment, ~passes if dead is None else dead | ~passes)
             for (segment, dead), passes in zip(index.segments, kept, strict=True)

@@ -9,6 +9,7 @@
       tombstones-00000003-….hcq    rows of a segment that were removed or replaced
       columns-00000001-….hcq       duration, folder, date… of a segment's rows (columns/)
       own-00000001-….hcq           the user's own columns, of whatever videos
+      words-00000001-….db          what is said, shown and told of a segment's videos (words/table.py)
 
 The manifest names each of them with its digest, so that a file of another build is not taken for the right one.
 
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -42,6 +43,9 @@ from hcq_cli.scan.blocks import Blocks
 from hcq_cli.search.ivf import InvertedLists, list_sizes, read_lists
 from hcq_cli.search.segment import REMEDY, IndexSegment, read_tombstones
 from hcq_cli.search.segment_columns import IndexColumns
+
+if TYPE_CHECKING:
+    from hcq_cli.words.table import WordsTable
 
 FORMAT = "hcq-index"
 VERSION = 1
@@ -63,6 +67,8 @@ class SegmentEntry:
         tombstones: name of the file that lists them, or empty.
         items: videos, or captions, that the living rows are of; None in what an earlier hcq wrote.
         columns: name of the file of its columns, or empty; an earlier hcq wrote none.
+        words: name of the table of their sentences, or empty.
+        sentences: in that table.
     """
 
     file: FileName
@@ -71,6 +77,8 @@ class SegmentEntry:
     tombstones: NameOrNone = ""
     items: Count | None = None
     columns: NameOrNone = ""
+    words: NameOrNone = ""
+    sentences: Count = 0
 
     def __post_init__(self) -> None:
         if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
@@ -107,6 +115,7 @@ class IndexManifest:
         sources: the code files that it was made of, as seen from the index folder, each with its digest; empty in
             what an earlier hcq wrote.
         own_columns: name of the file with the user's own columns, which new videos are joined with, or empty.
+        words_of: the same code files, each with the digest of what the words of its videos were read from.
     """
 
     header: CodeHeader
@@ -119,6 +128,7 @@ class IndexManifest:
     digests: dict[str, Digest] = field(default_factory=dict)
     sources: dict[str, Digest] = field(default_factory=dict)
     own_columns: NameOrNone = ""
+    words_of: dict[str, Digest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if problem := self.header.problem():
@@ -139,9 +149,23 @@ class IndexManifest:
 
     def files(self) -> list[str]:
         """Every file the generation is made of."""
-        parts = [name for entry in self.segments for name in (entry.file, entry.tombstones, entry.columns) if name]
+        parts = [
+            name
+            for entry in self.segments
+            for name in (entry.file, entry.tombstones, entry.columns, entry.words)
+            if name
+        ]
         shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else "", self.own_columns]
         return [*filter(None, shared), *parts]
+
+
+def open_words(folder: Path, entry: SegmentEntry, digest: str) -> WordsTable | None:
+    """The table of a segment's sentences, if it has one; errors are those of `WordsTable`."""
+    if not entry.words:
+        return None
+    from hcq_cli.words.table import WordsTable
+
+    return WordsTable(folder / entry.words, entry.sentences, REMEDY, digest)
 
 
 TextEncoderExporter = Callable[[Path, str], TextEncoderEntry | None]
@@ -168,6 +192,7 @@ class Index:
         rows: that a search can find.
         checkpoints: where the model may lie: as seen from the index, then where it was.
         segments: with what is dead in each, bool [N] or None.
+        words: the table of each segment's sentences, or None.
 
     Raises:
         NotFoundError: a file of the generation is gone.
@@ -194,6 +219,7 @@ class Index:
         if ivf:
             self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
         self.segments: list[tuple[IndexSegment, np.ndarray | None]] = []
+        self.words: list[WordsTable | None] = []
         for entry in self.manifest.segments:
             lists = self.ivf.lists if self.ivf else 0
             segment, dead = IndexSegment(folder / entry.file, self.header.S, lists, digest(entry.file, "")), None
@@ -204,6 +230,8 @@ class Index:
                 path = folder / entry.tombstones
                 dead = read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
             self.segments.append((segment, dead))
+            # Opened here, before a writer may drop the file; it is read when words are asked for.
+            self.words.append(open_words(folder, entry, digest(entry.words, "")))
         self.rows = sum(entry.rows - entry.removed for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
@@ -329,6 +357,8 @@ class Index:
         for file in self.columns.files:
             if file is not None:
                 file.verify(progress)
+        for table in filter(None, self.words):
+            table.verify()
         for segment, _ in self.segments:
             segment.verify(progress)
 
@@ -355,6 +385,11 @@ class Index:
     def video_segments(self) -> int:
         """How many of the rows that can be found are time segments of a video."""
         return sum(segment.video_segments(dead) for segment, dead in self.segments)
+
+    @property
+    def sentences(self) -> int:
+        """In the tables of words, those of removed videos included."""
+        return sum(entry.sentences for entry in self.manifest.segments)
 
     @property
     def disk_bytes(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,19 +19,25 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.codes.container import read_digest
+from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import HcqError
-from hcq_cli.files import another_writer
+from hcq_cli.files import another_writer, digest_file
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index, IndexManifest, SegmentEntry, generations
 from hcq_cli.search.ivf import InvertedLists
 from hcq_cli.search.segment import IndexSegment, write_tombstones
 from hcq_cli.search.segment_columns import ColumnsSource, write_columns
 from hcq_cli.search.segment_writer import Batch, write_listed_segment, write_segment
+from hcq_cli.words.sentences import Sentence
 
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
-DATA_FILE = re.compile(r"(?:quantizer|partition|tower|segment|tombstones|columns|own)-(\d{8,})(?:-.*)?\.hcq")
+DATA_FILE = re.compile(
+    r"(?:quantizer|partition|tower|segment|tombstones|columns|own|words)-(\d{8,})(?:-.*)?\.(?:hcq|db)"
+)
 """Names of what a generation is made of, and the number of that which was being made then."""
+SentencesOf = Callable[[str, str], Iterable[Sentence]]
+"""What is said, shown and told of a video, by its id and path."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,9 @@ class DraftSegment:
     """The file that says so; empty while it has not been written yet."""
     columns: str = ""
     """The file of its columns, or empty."""
+    words: str = ""
+    """The table of its sentences, or empty."""
+    sentences: int = 0
 
 
 @dataclass
@@ -85,6 +94,7 @@ class IndexDraft:
         ivf: the inverted lists that all segments lie by, or None.
         segments: so far, in the order of their rows.
         columns: where those of new videos come from; None for no columns.
+        sentences_of: gives the words of the videos that are added; None for no words.
     """
 
     folder: Path
@@ -96,21 +106,27 @@ class IndexDraft:
     added: int = 0
     removed: int = 0
     columns: ColumnsSource | None = None
+    sentences_of: SentencesOf | None = None
 
     @classmethod
     def of(cls, index: Index, after: int, suffix: str) -> IndexDraft:
         """The segments of an index, to be changed."""
         segments = [
             DraftSegment(
-                segment, np.zeros(segment.videos, bool) if dead is None else dead, entry.tombstones, entry.columns
+                segment,
+                np.zeros(segment.videos, bool) if dead is None else dead,
+                entry.tombstones,
+                entry.columns,
+                words=entry.words,
+                sentences=entry.sentences,
             )
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
         return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments)
 
-    def path(self, kind: str, number: int | None = None) -> Path:
+    def path(self, kind: str, number: int | None = None, ending: str = "hcq") -> Path:
         """The path of a new file of a kind: the one of that kind, or one of several, counted from 0."""
-        return self.folder / f"{kind}-{self.suffix}{'' if number is None else f'-{number:03d}'}.hcq"
+        return self.folder / f"{kind}-{self.suffix}{'' if number is None else f'-{number:03d}'}.{ending}"
 
     def open_segment(self, path: Path) -> DraftSegment:
         """Take a segment that has been written into the draft."""
@@ -157,6 +173,16 @@ class IndexDraft:
         self._mark_dead(newer, newer.segment.replaced_within())
         for part in older:
             self._mark_dead(part, part.segment.replaced_by(newer.segment))
+        if self.sentences_of is not None:
+            self.write_words(newer, number, _sentences(newer.segment, self.sentences_of))
+
+    def write_words(self, part: DraftSegment, number: int, sentences: Iterable[tuple[int, Sentence]]) -> None:
+        """Give a segment its table of words: sentences, each with the row of its video."""
+        from hcq_cli.words.table_writer import write_words
+
+        path = self.path("words", number, "db")
+        part.sentences = write_words(path, sentences)
+        part.words = path.name if part.sentences else ""
 
     def remove(self, video_id: str) -> int:
         """Mark a video as dead; gives how many of its rows were alive."""
@@ -189,9 +215,10 @@ class IndexDraft:
                 part.tombstones = path.name
             items = part.segment.count_videos(part.dead)
             name, rows = part.segment.path.name, part.segment.videos
-            entries.append(SegmentEntry(name, rows, removed, part.tombstones, items, part.columns))
+            entry = SegmentEntry(name, rows, removed, part.tombstones, items, part.columns)
+            entries.append(replace(entry, words=part.words, sentences=part.sentences))
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
-        digests = {name: known.get(name) or read_digest(self.folder / name) for name in manifest.files()}
+        digests = {name: known.get(name) or _digest(self.folder / name) for name in manifest.files()}
         body = replace(manifest, digests=digests).to_json()
         # Last of all: until the manifest is there, readers see the generation before.
         held = generations(self.folder)
@@ -212,6 +239,20 @@ class IndexDraft:
             segments=len(entries),
             kind=manifest.header.kind,
         )
+
+
+def _sentences(segment: IndexSegment, sentences_of: SentencesOf) -> Iterator[tuple[int, Sentence]]:
+    """The sentences of a segment's videos, each with the first row of its video."""
+    firsts = segment.first_rows
+    for row in np.flatnonzero(firsts == np.arange(len(firsts))).tolist():
+        id, path = segment.name(row)
+        for sentence in sentences_of(video_of(id), path):
+            yield row, sentence
+
+
+def _digest(path: Path) -> str:
+    """The digest of a file as the manifest names it: of a database the bytes, of our own files what they say."""
+    return digest_file(path, links=False) if path.suffix == ".db" else read_digest(path)
 
 
 def new_suffix(generation: int) -> str:
@@ -236,7 +277,7 @@ def clear_unnamed(folder: Path, coming: str | None = None) -> None:
         # A damaged old generation names nothing that anybody could open any more.
         with suppress(HcqError):
             named.update(IndexManifest.from_json(held.read(number).body, folder).files())
-    for path in folder.glob("*.hcq"):
+    for path in [*folder.glob("*.hcq"), *folder.glob("*.db")]:
         found = DATA_FILE.fullmatch(path.name)
         if found is None or path.name in named:
             continue

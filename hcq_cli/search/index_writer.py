@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
@@ -22,6 +25,20 @@ from hcq_cli.search.ivf import write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
 from hcq_cli.search.segment_columns import ColumnsSource, merge_columns
 from hcq_cli.search.segment_writer import merge_segments
+from hcq_cli.words.sentences import Sentence
+
+
+class Words(Protocol):
+    """Where the words of videos come from."""
+
+    def sentences_of(self, id: str, path: str, /) -> Iterable[Sentence]:
+        """What is said, shown and told of a video."""
+        ...
+
+    def digest_of(self, file: CodeFile, /) -> str:
+        """SHA-256, as hex, of all that the words of a code file's videos are read from: another one, other words."""
+        ...
+
 
 WAIT_S = 30.0
 """How long a writer waits for another, seconds."""
@@ -38,6 +55,7 @@ def build(
     text_encoder: TextEncoderExporter = lambda folder, suffix: None,
     without: Iterable[str] = (),
     columns: ColumnsSource | None = None,
+    words: Words | None = None,
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -53,6 +71,7 @@ def build(
         text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
         without: ids of videos that shall not be found though the files hold them.
         columns: what is known of the videos, for filters; None for nothing.
+        words: where the words of their videos come from; None for none.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -62,6 +81,7 @@ def build(
     files = _open_all(code_paths)
     with _writing(folder, wait_s) as (newest, suffix):
         draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
+        draft.sentences_of = words.sentences_of if words else None
         manifest = _write_quantizer(draft, files[0])
         videos = sum(len(file) for file in files)
         lists = min(lists_for(videos) if lists is None else lists, videos)
@@ -77,7 +97,7 @@ def build(
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
         manifest = replace(manifest, text_encoder=text_encoder(folder, suffix), own_columns=_keep_own(draft))
-        return _publish(draft, manifest, files, without)
+        return _publish(draft, manifest, files, without, words)
 
 
 def add(
@@ -89,6 +109,7 @@ def add(
     text_encoder: TextEncoderExporter = lambda folder, suffix: None,
     without: Iterable[str] = (),
     columns: ColumnsSource | None = None,
+    words: Words | None = None,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
     the two was cut. The arguments are those of `build`.
@@ -105,6 +126,7 @@ def add(
         for file in files:
             _same_model(file.path, file.header, index.header, f"the index {folder}")
         draft = replace(IndexDraft.of(index, newest, suffix), columns=columns)
+        draft.sentences_of = words.sentences_of if words else None
         for name, kind in (columns.kinds if columns else {}).items():
             if (held := index.columns.kinds.get(name, kind)) != kind:
                 raise UsageError(f"the column {name} is a {held} in {folder}, and a {kind} here", "hcq index build")
@@ -114,18 +136,24 @@ def add(
             manifest = replace(manifest, own_columns=_keep_own(draft))
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
             manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
-        return _publish(draft, manifest, files, without)
+        return _publish(draft, manifest, files, without, words)
 
 
 def _publish(
-    draft: IndexDraft, manifest: IndexManifest, files: Sequence[CodeFile], without: Iterable[str]
+    draft: IndexDraft,
+    manifest: IndexManifest,
+    files: Sequence[CodeFile],
+    without: Iterable[str],
+    words: Words | None,
 ) -> IndexChange:
     """Publish what was made of code files, and name these."""
     replaced = draft.removed
     for video_id in without:
         draft.remove(video_id)
     sources = {relative_to(str(file.path), draft.folder): file.digest for file in files}
-    change = draft.publish(replace(manifest, sources={**manifest.sources, **sources}))
+    read = {name: words.digest_of(file) for name, file in zip(sources, files, strict=False)} if words else {}
+    words_of = {**{name: old for name, old in manifest.words_of.items() if name not in sources}, **read}
+    change = draft.publish(replace(manifest, sources={**manifest.sources, **sources}, words_of=words_of))
     # Rows that shall not be found count as never added, not as replaced by others.
     return replace(change, added=change.added - (change.removed - replaced), removed=replaced)
 
@@ -170,7 +198,21 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
             living = [(*part, held) for part, held in zip(index.segments, index.columns.files, strict=True)]
             merge_columns(columns := draft.path("columns", 0), living)
             merged.columns = columns.name
+        if index.sentences:
+            draft.write_words(merged, 0, _living_sentences(index))
         return draft.publish(index.manifest)
+
+
+def _living_sentences(index: Index) -> Iterator[tuple[int, Sentence]]:
+    """The sentences of an index without those of dead rows, each with the row that its video gets in one segment."""
+    before = 0
+    for (segment, dead), table in zip(index.segments, index.words, strict=True):
+        alive = np.ones(segment.videos, bool) if dead is None else ~dead
+        rows = before + np.cumsum(alive) - 1
+        for row, sentence in table.everything() if table else ():
+            if row < segment.videos and alive[row]:
+                yield int(rows[row]), sentence
+        before += int(alive.sum())
 
 
 def _keep_own(draft: IndexDraft) -> str:

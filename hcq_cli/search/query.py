@@ -18,6 +18,7 @@ from hcq_cli.scan.topk import TopK
 from hcq_cli.search.moments import Moment, VideoSegments
 from hcq_cli.search.searchable import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
+from hcq_cli.words.sentences import Sentence
 
 NO_WORD = "the query holds no word"
 NOTHING_FITS = "nothing here fits well"
@@ -36,6 +37,8 @@ class Hit:
         confidence: that it fits, 0 to 1; None where the model does not say.
         moment: where in the video; None where it has no segments.
         columns: what is known of it, as far as it was asked for; None for what is unknown, dates in ISO 8601.
+        words: the sentence that it was found by, where it was found by one.
+        found_by: its rank by each channel that found it (fusing.py); None where there was only the model.
     """
 
     rank: int
@@ -45,10 +48,14 @@ class Hit:
     confidence: float | None = None
     moment: Moment | None = None
     columns: Mapping[str, float | bool | str | None] | None = None
+    words: Sentence | None = None
+    found_by: Mapping[str, int] | None = None
 
     @property
     def time_s(self) -> float | None:
-        """Where to look first, seconds; None where it has no segments."""
+        """Where to look first, seconds: where its sentence is said or shown, else at its moment; None for neither."""
+        if self.words is not None and self.words.start_s is not None:
+            return self.words.start_s
         return None if self.moment is None else self.moment.time_s
 
 

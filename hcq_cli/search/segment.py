@@ -179,6 +179,18 @@ class IndexSegment:
                 rows.append(row)
         return np.unique(np.array(rows, np.int64))
 
+    @cached_property
+    def first_rows(self) -> np.ndarray:
+        """For each row the first one of the same video, int64 [N]: another than itself where a video has several."""
+        if not len(self._by_video.rows):
+            return np.arange(self.videos)
+        videos = np.zeros(self.videos, np.uint64)
+        for table in (self._by_id, self._by_video):
+            within = table.rows < self.videos
+            videos[table.rows[within]] = table.hashes[within]
+        _, firsts, video = np.unique(videos, return_index=True, return_inverse=True)
+        return firsts[video]
+
     def video_segments(self, dead: np.ndarray | None) -> int:
         """How many living rows are time segments of a video; `dead` is bool [N]."""
         rows = self._by_video.rows

@@ -10,7 +10,13 @@ from feature_samples import video
 
 from experts.base import Tokens
 from hcq_cli.features.records import VideoFeatures
-from hcq_cli.features.transcripts import TRANSCRIPTS, read_transcripts, write_transcripts
+from hcq_cli.features.transcripts import (
+    TRANSCRIPTS,
+    Transcripts,
+    read_transcripts,
+    transcripts_digest,
+    write_transcripts,
+)
 
 
 def spoken(id: str, content: str, *words: str) -> VideoFeatures:
@@ -29,3 +35,19 @@ def test_transcripts_come_back_by_content(tmp_path: Path) -> None:
     write_transcripts(tmp_path, spoken("renamed", "c1", "again"))
     assert read_transcripts(tmp_path, "c1") == {"speech": [(0.0, "again")]}
     assert read_transcripts(tmp_path, "c2") == {"speech": [(0.0, "other")]}
+
+
+def test_many_are_looked_up_with_begin_and_end(tmp_path: Path) -> None:
+    assert Transcripts(tmp_path).of("c1") == {} and transcripts_digest(tmp_path) == ""
+    write_transcripts(tmp_path, spoken("a", "c1", "hello"))
+    with (tmp_path / TRANSCRIPTS).open("ab") as torn:
+        torn.write(b'{"id": "half')
+    before = transcripts_digest(tmp_path)
+    timed = spoken("b", "c2", "one", "two")
+    spans = ((0.5, 1.25), (2.0, 2.0))
+    write_transcripts(tmp_path, replace(timed, tokens={"speech": replace(timed.tokens["speech"], spans=spans)}))
+    many = Transcripts(tmp_path)
+    assert many.of("c1") == {"speech": [(0.0, 0.0, "hello")]}
+    assert many.of("c2") == {"speech": [(0.5, 1.25, "one"), (2.0, 2.0, "two")]}
+    assert many.of("c3") == {} and read_transcripts(tmp_path, "c2") == {"speech": [(0.0, "one"), (1.0, "two")]}
+    assert len({before, transcripts_digest(tmp_path)}) == 2

@@ -85,7 +85,7 @@ def test_filters_give_the_exhaustive_answer_without_the_others(index: Index, fil
     gathered = 0
     for seed in range(filters):
         text, passing = random_filter(random.Random(seed))
-        filtered, query = FilteredIndex(index, text), seed % len(levels)
+        filtered, query = FilteredIndex(index, index.columns.passing(text)), seed % len(levels)
         gathered += filtered._gathered is not None
         expected = [hit for hit in answers[query] if int(hit[0][1:-4]) in passing]
         params = SearchParams(exact=True)
@@ -101,7 +101,8 @@ def test_the_lists_that_are_looked_into_hold_enough_of_what_passes(index: Index)
     levels, kept, wanted = random_levels(50), 0, 0
     table = tables(levels, index.codebooks, index.scale)
     for seed in range(40):
-        filtered = FilteredIndex(index, random_filter(random.Random(seed))[0])
+        where = random_filter(random.Random(seed))[0]
+        filtered = FilteredIndex(index, index.columns.passing(where))
         exact = find(filtered, levels, table, 10, params=SearchParams(exact=True))
         quick = find(filtered, levels, table, 10)
         assert quick.rows.shape == exact.rows.shape
@@ -115,11 +116,11 @@ def test_compacting_keeps_the_columns(index: Index, tmp_path: Path) -> None:
 
     folder = Path(shutil.copytree(index.path, tmp_path / "index"))
     text = "number between 3 and 1200 and \"group\" != 'g3'"
-    before = FilteredIndex(index, text).videos
+    before = FilteredIndex(index, index.columns.passing(text)).videos
     compact(folder)
     compacted = Index.open(folder)
     assert len(compacted.segments) == 1
-    assert FilteredIndex(compacted, text).videos == before
+    assert FilteredIndex(compacted, compacted.columns.passing(text)).videos == before
     compacted.verify()
 
 
@@ -128,7 +129,7 @@ def test_a_segment_of_a_video_has_the_columns_of_the_video(tmp_path: Path) -> No
     columns = source(own_table(tmp_path / "own.csv", 2), ["v0.mp4", "v1.mp4"])
     build(tmp_path / "index", [write_codes(tmp_path / "a.hcq", ids, random_codes(3))], columns=columns)
     index = Index.open(tmp_path / "index")
-    filtered = FilteredIndex(index, "number = 0")
+    filtered = FilteredIndex(index, index.columns.passing("number = 0"))
     assert (filtered.videos, filtered.rows) == (1, 2)
     assert index.values(1, ["number", "Group"]) == {"number": 0.0, "Group": "g0"}
 
@@ -136,7 +137,7 @@ def test_a_segment_of_a_video_has_the_columns_of_the_video(tmp_path: Path) -> No
 def test_an_index_without_columns_says_so(tmp_path: Path) -> None:
     build(tmp_path / "index", [write_codes(tmp_path / "a.hcq", names(3), random_codes(3))])
     with pytest.raises(UsageError, match="knows no columns"):
-        FilteredIndex(Index.open(tmp_path / "index"), "duration < 3")
+        Index.open(tmp_path / "index").columns.passing("duration < 3")
 
 
 def test_a_column_keeps_its_kind(tmp_path: Path) -> None:

@@ -25,7 +25,10 @@ from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import EXIT_FAILED, HcqError
 from hcq_cli.search.index import Index, IndexManifest, generations
 from hcq_cli.search.index_draft import DATA_FILE
+from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.words.asked import asked_words
+from hcq_cli.words.gathering import CollectionWords
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 KINDS = ("kill before", "kill after", "ENOSPC", "EIO", "EROFS")
@@ -83,7 +86,11 @@ def contents(folder: Path) -> dict[str, bytes]:
         index = Index.open(folder / "index")
         index.verify()
         for part in index.ids():
-            found |= {each: b"".join(index.codes(row).tobytes() for row in index.rows_of(each)) for each in part}
+            found |= {each: index.codes(index.rows_of(each)).tobytes() for each in part}
+        if index.sentences:
+            for each in ("v3", "v5", "v7", "x", "y"):
+                hits = IndexWords(index).best(asked_words(f'"{each}"'), 9)
+                found[f"says {each}"] = repr([hit.id for hit in hits]).encode()
     return found
 
 
@@ -97,22 +104,26 @@ def litter(folder: Path) -> list[str]:
     return [name for name in inside if name not in named] + [p.name for p in folder.glob(".*.tmp")]
 
 
+NAMES = CollectionWords(None)
+"""What words there are: those of the files' names."""
+
+
 def encode(folder: Path, seed: int) -> Path:
     return write_codes(folder / "codes.hcq", names(30), random_codes(30, seed=seed))
 
 
 def given(folder: Path) -> None:
     """An index of two segments, one of them with tombstones, and code files to write more with."""
-    build(folder / "index", [encode(folder, 1)], lists=3)
+    build(folder / "index", [encode(folder, 1)], lists=3, words=NAMES)
     write_codes(folder / "more", ["v3.mp4", "x"], random_codes(2, seed=4))
-    add(folder / "index", [folder / "more"])
+    add(folder / "index", [folder / "more"], words=NAMES)
     remove(folder / "index", ["v5.mp4"])
     write_codes(folder / "more", ["v7.mp4", "y"], random_codes(2, seed=5))
 
 
 VERBS: dict[str, Callable[[Path], object]] = {
-    "build": lambda folder: build(folder / "index", [folder / "more"], lists=2),
-    "add": lambda folder: add(folder / "index", [folder / "more"]),
+    "build": lambda folder: build(folder / "index", [folder / "more"], lists=2, words=NAMES),
+    "add": lambda folder: add(folder / "index", [folder / "more"], words=NAMES),
     "remove": lambda folder: remove(folder / "index", ["v9.mp4", "x"]),
     "compact": lambda folder: compact(folder / "index"),
     "encode": lambda folder: encode(folder, 2),

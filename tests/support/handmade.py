@@ -45,13 +45,18 @@ def names(videos: int, prefix: str = "v") -> list[str]:
 
 
 def write_codes(
-    path: Path, ids: Sequence[str], codes: np.ndarray, header: CodeHeader = HEADER, batch: int = 100
+    path: Path,
+    ids: Sequence[str],
+    codes: np.ndarray,
+    header: CodeHeader = HEADER,
+    batch: int = 100,
+    folder: str = "/videos",
 ) -> Path:
     codebooks, scale = quantizer(header)
     with CodeWriter(path, header, codebooks, scale) as writer:
         for at in range(0, len(ids), batch):
             part = list(ids[at : at + batch])
-            writer.append(part, [f"/videos/{video_of(item_id)}" for item_id in part], codes[at : at + batch])
+            writer.append(part, [f"{folder}/{video_of(item_id)}" for item_id in part], codes[at : at + batch])
     return path
 
 

@@ -35,6 +35,8 @@ def test_phrases_and_times_are_those_of_whisper_called_directly(speech, networks
     assert tokens.words and list(tokens.words) == [" ".join(each["text"].split()) for each in spoken]
     middles = [(begin + min(end, length_s)) / 2 for begin, end in (each["timestamp"] for each in spoken)]
     assert tokens.times == pytest.approx(middles, abs=0.01)
+    begins = [each["timestamp"][0] for each in spoken]
+    assert [begin for begin, _ in tokens.spans] == pytest.approx(begins, abs=0.01)
     assert tokens.features == pytest.approx(speech._embedder.vectors(tokens.words), abs=1e-6)
     assert tokens.features.shape == (len(middles), 384)
 

@@ -1,0 +1,190 @@
+"""The words of an index, looked into and handed on: `hcq words info`, `hcq words export`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.search.index import Index
+    from hcq_cli.words.sentences import Sentence
+
+
+@dataclass(frozen=True)
+class WordsInfo:
+    """What words an index holds.
+
+    Args:
+        index: its folder.
+        videos: with any words.
+        sentences: in all, by source.
+        languages: of sentences that say theirs, by how many there are.
+        bytes: of the tables.
+    """
+
+    index: Path
+    videos: int
+    sentences: dict[str, int]
+    languages: dict[str, int]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class WordsExport:
+    """What was written.
+
+    Args:
+        output: the file or folder; None for standard output.
+        videos: with words of the sources asked for.
+        sentences: in all.
+    """
+
+    output: Path | None
+    videos: int
+    sentences: int
+
+
+def words_info(workspace: Workspace, index: Path | None = None) -> WordsInfo:
+    """Count the words of an index.
+
+    Raises:
+        NotFoundError: there is no index, or no words in it.
+        DamagedError: it is damaged.
+    """
+    opened = _open(workspace, index)
+    videos, sources, languages = 0, Counter[str](), Counter[str]()
+    for _, _, sentences in _by_video(opened):
+        videos += 1
+        sources.update(each.source for each in sentences)
+        languages.update(each.language for each in sentences if each.language)
+    size = sum((opened.path / entry.words).stat().st_size for entry in opened.manifest.segments if entry.words)
+    return WordsInfo(opened.path, videos, dict(sources), dict(languages.most_common()), size)
+
+
+def export_words(
+    workspace: Workspace,
+    videos: Sequence[str] = (),
+    *,
+    format: str = "srt",
+    sources: Sequence[str] = (),
+    output: Path | None = None,
+    stream: IO[str] | None = None,
+    index: Path | None = None,
+    progress: Progress = SILENT,
+) -> WordsExport:
+    """Write what is said, shown and told of videos.
+
+    Args:
+        workspace: whose index is asked.
+        videos: ids, paths or short names; default: all.
+        format: srt, vtt, or jsonl (a line a sentence).
+        sources: of those alone: speech, ocr, subtitles, caption, name; default: all that have a time for subtitles,
+            all for jsonl.
+        output: a file for one video or for jsonl, else a folder with a file a video, as `talk.mp4.srt`.
+        stream: where it goes without `output`; one video's subtitles, or jsonl.
+        index: another index than the workspace's.
+        progress: told of every video.
+
+    Raises:
+        NotFoundError: there is no index, no words in it, or no such video.
+        UsageError: no such format or source, a name may mean several videos, or many files have nowhere to go.
+    """
+    from hcq_cli.words.export import FORMATS, exported, file_of
+    from hcq_cli.words.sentences import SOURCES
+
+    for name, known in ((format, FORMATS), *((source, SOURCES) for source in sources)):
+        if name not in known:
+            raise UsageError(f"{name!r}: known are {', '.join(known)}")
+    one_file = format == "jsonl" or len(videos) == 1
+    if output is None and (stream is None or not one_file):
+        raise UsageError("subtitles of several videos need a folder", f"hcq words export --format {format} -o FOLDER")
+    opened = _open(workspace, index)
+    wanted = _meant(opened, videos)
+    count = written = 0
+    with _Target(output, stream, one_file) as target, progress.progress("exporting", opened.videos, "videos") as bar:
+        for id, path, found in _by_video(opened, wanted):
+            bar.advance()
+            kept = [each for each in found if each.source in (sources or SOURCES)]
+            if format != "jsonl":
+                kept = [each for each in kept if each.start_s is not None]
+            if kept:
+                target.write(str(file_of(id, format)), exported(kept, format, id=id, path=path))
+                count, written = count + 1, written + len(kept)
+    if videos and not count:
+        raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")
+    return WordsExport(output, count, written)
+
+
+def _open(workspace: Workspace, index: Path | None) -> Index:
+    from hcq_cli.search.index import Index
+
+    opened = Index.open(index or workspace.index)
+    if not opened.sentences:
+        raise NotFoundError(f"{opened.path}: holds no words", "hcq index build")
+    return opened
+
+
+def _meant(index: Index, names: Sequence[str]) -> set[str]:
+    """The ids that are meant by some names; none for all videos."""
+    from hcq_cli.codes.ids import did_you_mean, similar_ids, video_of
+    from hcq_cli.search.query import locate
+
+    found = set()
+    for name in names:
+        id, rows = locate(index, name)
+        if not rows:
+            raise NotFoundError(f"{index.path}: holds no {name!r}{did_you_mean(similar_ids(index.ids(), name))}")
+        found.add(video_of(id))
+    return found
+
+
+def _by_video(index: Index, wanted: set[str] | None = None) -> Iterator[tuple[str, str, list[Sentence]]]:
+    """Id, path and sentences of each video that can be found, of those `wanted` or of all."""
+    from hcq_cli.codes.ids import video_of
+    from hcq_cli.search.index_words import IndexWords
+
+    for row, sentences in IndexWords(index).by_video():
+        name, path = row
+        if not wanted or video_of(name) in wanted:
+            yield video_of(name), path, sentences
+
+
+class _Target:
+    """Where exported text goes: a stream, one file, or a folder of files; each file whole or not at all."""
+
+    def __init__(self, output: Path | None, stream: IO[str] | None, one_file: bool) -> None:
+        self._output, self._stream = output, stream if output is None else None
+        self._folder = output if output is not None and not one_file else None
+
+    def __enter__(self) -> _Target:
+        from hcq_cli.files import atomic_open
+
+        self._file = None
+        if self._output is not None and self._folder is None:
+            self._file = atomic_open(self._output, unlocked=True)
+            self._out = self._file.__enter__()
+        return self
+
+    def write(self, name: str, text: Iterator[str]) -> None:
+        """Write the text of a video, which would be called `name` in a folder."""
+        from hcq_cli.files import atomic_open
+
+        if self._stream is not None:
+            for piece in text:
+                self._stream.write(piece)
+        elif self._folder is not None:
+            with atomic_open(self._folder / name, unlocked=True) as out:
+                out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
+        else:
+            self._out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
+
+    def __exit__(self, *failure: object) -> None:
+        if self._file is not None:
+            self._file.__exit__(*failure)  # type: ignore[arg-type]

@@ -1,0 +1,50 @@
+"""Two channels in one answer: what the model sees and hears, and what is said, shown and told.
+
+Their scores have nothing in common, so they are never added: each channel's ranks are, as reciprocals (Cormack,
+Clarke and Büttcher, SIGIR 2009). A hit scores 61 / (60 + its rank with the model), and as much by its rank among the
+words, times what the words are worth: the best of one channel alone has 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hcq_cli.search.index_words import FoundWords
+from hcq_cli.search.query import Hit, QueryResult
+
+SMOOTHING = 60
+"""How slowly a rank loses its worth; the constant of the paper."""
+DEPTH = 100
+"""Hits of a channel that are fused at least: a video that both know can lie deep in each."""
+MODEL, WORDS = "model", "words"
+
+
+def fused(answer: QueryResult, words: Sequence[FoundWords], k: int) -> QueryResult:
+    """An answer of the model and the words that were found, by their ranks.
+
+    Args:
+        answer: of the model, best first; without hits where it was not asked.
+        words: best first.
+        k: how many hits.
+    """
+    hits: dict[str, Hit] = {}
+    scores: dict[str, float] = {}
+    for rank, hit in enumerate(answer.hits, 1):
+        # Of the moments of a video the best one goes by its id: words are about that.
+        key = hit.id if hit.id not in hits else f"{hit.id}#{rank}"
+        hits[key] = replace(hit, found_by={MODEL: rank})
+        scores[key] = reciprocal(rank)
+    for rank, found in enumerate(words, 1):
+        hit = hits.get(found.id) or Hit(0, 0.0, found.id, found.path, found_by={})
+        hits[found.id] = replace(hit, words=found.sentence, found_by={**(hit.found_by or {}), WORDS: rank})
+        scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)
+    # Equal scores: what the words have found first, then as the channels found them.
+    order = sorted(hits, key=lambda key: (-scores[key], WORDS not in (hits[key].found_by or {})))
+    best = [replace(hits[key], rank=rank, score=scores[key]) for rank, key in enumerate(order[:k], 1)]
+    return replace(answer, hits=tuple(best), note=answer.note if not words else "")
+
+
+def reciprocal(rank: int) -> float:
+    """What a rank, from 1, is worth: 1 at most."""
+    return (SMOOTHING + 1) / (SMOOTHING + rank)

@@ -1,0 +1,194 @@
+"""The words of an index: which videos say or show what a query asks for, by whatever tables their segments have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+
+from hcq_cli.codes.ids import video_of
+from hcq_cli.search.filtered import FilteredIndex
+from hcq_cli.search.index import Index
+from hcq_cli.search.segment import IndexSegment
+from hcq_cli.words.asked import AskedWords
+from hcq_cli.words.sentences import Sentence
+from hcq_cli.words.table import SHIFT, WordsTable
+from hcq_cli.words.tokens import words_of, words_of_name
+
+WORTH = {"speech": 1.0, "ocr": 1.0, "subtitles": 1.0, "caption": 1.0, "name": 0.25}
+"""How much a sentence of each source counts: names of files are the weakest hint."""
+LEAST_SHARE = 0.6
+"""Of what the words of a query tell (by their rarity) a sentence must hold so much to count at all."""
+COUNTED = 50_000
+"""Sentences up to which those of a word are counted: one that stands in more leads a search no more."""
+MOST_READ = 1 << 16
+"""Sentences of a segment that are looked at for a query at most."""
+
+
+@dataclass(frozen=True)
+class FoundWords:
+    """A video that says or shows what was asked for.
+
+    Args:
+        id: of the video.
+        path: of its file.
+        sentence: the best of its sentences.
+        worth: what that is worth, 0 to 1.
+    """
+
+    id: str
+    path: str
+    sentence: Sentence
+    worth: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A segment with its table, and what is dead in it, bool [N] or None."""
+
+    segment: IndexSegment
+    dead: np.ndarray | None
+    table: WordsTable
+
+    @cached_property
+    def alive(self) -> np.ndarray:
+        """Whether any row of the video whose first row this is can be found, bool [N]."""
+        if self.dead is None:
+            return np.ones(self.segment.videos, bool)
+        alive = np.zeros(self.segment.videos, bool)
+        alive[self.segment.first_rows[~self.dead]] = True
+        return alive
+
+
+class IndexWords:
+    """What is said, shown and told of an index's videos.
+
+    Args:
+        index: open; where it is narrowed, only those videos are found that can be.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self._parts = [
+            _Part(segment, dead, table)
+            for (segment, dead), table in zip(index.segments, index.words, strict=True)
+            if table is not None
+        ]
+        self.sentences = sum(part.table.sentences for part in self._parts)
+
+    def by_video(self) -> Iterator[tuple[tuple[str, str], list[Sentence]]]:
+        """Id and path of each video that can be found and has words, and its sentences."""
+        for part in self._parts:
+            everything = ((row, each) for row, each in part.table.everything() if row < part.segment.videos)
+            for row, sentences in groupby(everything, key=lambda pair: pair[0]):
+                if part.alive[row]:
+                    yield part.segment.name(row), [sentence for _, sentence in sentences]
+
+    def narrowed(self, asked: AskedWords) -> FilteredIndex:
+        """The index without the videos that lack a phrase of a query, or have what it excludes."""
+        kept, tables = [], iter(self._parts)
+        for (segment, _), table in zip(self.index.segments, self.index.words, strict=True):
+            keep = np.ones(segment.videos, bool) if table else np.full(segment.videos, not asked.phrases)
+            if table:
+                part = next(tables)
+                for phrase in asked.phrases:
+                    keep &= _holds(part, _phrase(phrase))
+                if asked.excluded:
+                    keep &= ~_holds(part, " OR ".join(map(_phrase, asked.excluded)))
+                keep = keep[segment.first_rows]
+            kept.append(keep)
+        return FilteredIndex(self.index, kept)
+
+    def best(self, asked: AskedWords, k: int) -> list[FoundWords]:
+        """The videos whose sentences fit a query best, `k` at most, the best first; each by its best sentence.
+
+        Where the query has phrases, a sentence counts by how many of them it holds, and then by the other words.
+        """
+        weights = self._weights(asked.telling)
+        found = [
+            (fit, number, order, part, row, sentence)
+            for number, part in enumerate(self._parts)
+            for order, (fit, row, sentence) in enumerate(self._candidates(part, asked, weights, k))
+        ]
+        found.sort(key=lambda one: (-one[0], one[2], one[1]))
+        hits: dict[str, FoundWords] = {}
+        for fit, _, _, part, row, sentence in found:
+            name, path = part.segment.name(row)
+            hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, min(fit, 1.0)))
+            if len(hits) == k:
+                break
+        return list(hits.values())
+
+    def _weights(self, words: Sequence[str]) -> dict[str, float]:
+        """What each word of a query tells: the rarer the more (the inverse document frequency of BM25)."""
+        count = {
+            word: min(sum(part.table.count(word, COUNTED) for part in self._parts), self.sentences) for word in words
+        }
+        return {word: math.log1p((self.sentences - n + 0.5) / (n + 0.5)) for word, n in count.items()}
+
+    def _candidates(
+        self, part: _Part, asked: AskedWords, weights: dict[str, float], k: int
+    ) -> Iterator[tuple[float, int, Sentence]]:
+        """How well sentences of a part fit, by BM25, with the row of their video: of `k` videos, or a few more."""
+        expression = self._expression(part, asked, weights)
+        if not expression:
+            return
+        limit, rows = 8 * k, set[int]()
+        while True:
+            ids = part.table.best(expression, limit)
+            living = [id for id in ids if (id >> SHIFT) < len(part.alive) and part.alive[id >> SHIFT]]
+            fits = [
+                (fit, id >> SHIFT, sentence)
+                for id, sentence in zip(living, part.table.read(living), strict=True)
+                if (fit := _fit(sentence, asked, weights))
+            ]
+            rows = {row for _, row, _ in fits}
+            if len(rows) >= k or len(ids) < limit or limit >= MOST_READ:
+                break
+            limit *= 8
+        yield from fits
+
+    def _expression(self, part: _Part, asked: AskedWords, weights: dict[str, float]) -> str:
+        """An expression of FTS5 that every sentence fits which may count."""
+        if asked.phrases:
+            return " OR ".join(map(_phrase, asked.phrases))
+        # A sentence without any of these words cannot hold a sufficient share: all the others are too little.
+        needed, leading = (1 - LEAST_SHARE) * sum(weights.values()), []
+        for word in sorted(weights, key=lambda word: -weights[word]):
+            leading.append(word)
+            needed -= weights[word]
+            if needed < 0:
+                break
+        counts = [part.table.count(word, COUNTED) for word in leading]
+        if sum(counts) < COUNTED:
+            return " OR ".join(f'"{word}"' for word in leading)
+        return " AND ".join(f'"{word}"' for word in weights)
+
+
+def _phrase(words: Sequence[str]) -> str:
+    """Words that follow each other, as FTS5 asks for them; they hold letters and digits alone."""
+    return f'"{" ".join(words)}"'
+
+
+def _holds(part: _Part, expression: str) -> np.ndarray:
+    """Which rows are the first ones of videos that fit an expression, bool [N]."""
+    rows, found = part.table.rows(expression), np.zeros(part.segment.videos, bool)
+    found[rows[rows < len(found)]] = True
+    return found
+
+
+def _fit(sentence: Sentence, asked: AskedWords, weights: dict[str, float]) -> float:
+    """How well a sentence fits: with phrases how many it holds, and what share of the other words; without, the share
+    times what its source is worth, and 0 where that is too little."""
+    words = words_of_name(sentence.text) if sentence.source == "name" else words_of(sentence.text)
+    held = set(words)
+    whole = sum(weights.values())
+    share = sum(weight for word, weight in weights.items() if word in held) / whole if whole else 0.0
+    if asked.phrases:
+        text = f" {' '.join(words)} "
+        return sum(f" {' '.join(phrase)} " in text for phrase in asked.phrases) + share * WORTH[sentence.source] / 2
+    return share * WORTH[sentence.source] if share >= LEAST_SHARE else 0.0

@@ -1,0 +1,60 @@
+"""A query that words have a say in: who says or shows it, fused with what the model finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from hcq_cli.search.fusing import DEPTH, fused
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_words import IndexWords
+from hcq_cli.search.query import QueryResult
+from hcq_cli.search.searchable import SearchableCodes
+from hcq_cli.words.asked import AskedWords
+
+NO_WORDS = "holds no words, so what is in quotes or behind a dash cannot be looked for: hcq index build"
+NOT_SAID = "nothing here says or shows just that"
+
+ONLY_EXCLUDED = "the query says only what must not occur"
+
+ModelAnswers = Callable[[SearchableCodes, Sequence[str], int], list[QueryResult]]
+"""What the model finds for some texts in a collection, so many hits each."""
+
+
+class WordSearch:
+    """Answers queries from a collection by its words, and by a model.
+
+    Args:
+        collection: an index, or a code file, which has no words.
+        model: asked where a query has words that are neither in quotes nor excluded.
+    """
+
+    def __init__(self, collection: SearchableCodes, model: ModelAnswers) -> None:
+        self._collection, self._model = collection, model
+        held = isinstance(collection, Index) and collection.sentences
+        self._words = IndexWords(collection) if held and isinstance(collection, Index) else None
+
+    def answer(self, query: str, asked: AskedWords, k: int) -> QueryResult | None:
+        """The answer to a query; None where words have nothing to say, and the model alone is to be asked."""
+        started, words = time.perf_counter(), self._words
+        nothing = QueryResult(query, (), self._collection.videos, text_ms=0.0, scan_ms=0.0)
+        if asked.exact and not asked.phrases and not asked.rest:
+            return replace(nothing, note=ONLY_EXCLUDED)
+        if words is None:
+            note = f"{self._collection.path}: {NO_WORDS}"
+            return replace(nothing if asked.phrases else self._model(self._collection, [asked.rest], k)[0], note=note)
+        searched: SearchableCodes = words.index
+        if asked.exact:
+            searched = words.narrowed(asked)
+            if not searched.videos:
+                return replace(nothing, note=NOT_SAID)
+            words = IndexWords(searched)
+        depth = max(k, DEPTH)
+        found = words.best(asked, depth)
+        words_ms = (time.perf_counter() - started) * 1000
+        if not found and not asked.exact:
+            return None
+        answer = self._model(searched, [asked.rest], depth)[0] if asked.rest else nothing
+        whole = fused(answer, found, k)
+        return replace(whole, query=query, videos_searched=self._collection.videos, scan_ms=whole.scan_ms + words_ms)

@@ -1,0 +1,62 @@
+"""The words of a text as they are stored and looked for: in small letters, without accents, Chinese sign by sign.
+
+Done here, and not by SQLite: its table of letters is that of Unicode 6, a query and a table must be cut alike
+whatever SQLite is installed, and no tokenizer of its own finds a word of two signs in a sentence without spaces.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from hcq_cli.words.sentences import LONGEST
+
+# Accents of Latin and Greek letters alone: й is no и, and a vowel sign of Hindi no ornament.
+_ACCENTS = re.compile(r"([a-z\u0250-\u02af\u0370-\u03ff])[\u0300-\u036f]+")
+_WITHOUT_SPACES = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x2FDF),  # radicals
+    (0x3005, 0x3007),
+    (0x3041, 0x30FF),  # kana
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Chinese signs
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+"""Scripts that put no spaces between words: each sign is a word, and a word of several is looked for as a phrase."""
+
+
+class _Letters(dict[int, str]):
+    """What stands for a sign, by its number; filled as signs come up."""
+
+    def __missing__(self, number: int) -> str:
+        sign = chr(number)
+        if unicodedata.category(sign)[0] not in "LNM":
+            found = " "
+        elif any(first <= number <= last for first, last in _WITHOUT_SPACES):
+            found = f" {sign} "
+        else:
+            found = sign
+        self[number] = found
+        return found
+
+
+_LETTERS = _Letters()
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in order: `Zoë's café` → `zoe s cafe`."""
+    if not text.isascii():
+        apart = unicodedata.normalize("NFKD", text[:LONGEST].encode("utf-8", "replace").decode().casefold())
+        text = unicodedata.normalize("NFKC", _ACCENTS.sub(r"\1", apart))
+    return text[:LONGEST].lower().translate(_LETTERS).split()
+
+
+def words_of_name(name: str) -> list[str]:
+    """The words of the name of a file or folder: `OldBarn_2023` → `oldbarn 2023 old barn`."""
+    whole = words_of(name)
+    apart = words_of(re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", name))
+    return whole if apart == whole else whole + apart

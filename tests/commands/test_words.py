@@ -1,0 +1,57 @@
+"""`hcq words`: what an index knows of what is said, and that it is handed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import names, random_codes, write_codes
+
+Run = Callable[..., Any]
+CUE = "1\n00:00:03,000 --> 00:00:04,000\n{}\n"
+
+
+@pytest.fixture
+def indexed(hcq: Run, tmp_path: Path) -> Path:
+    ids = [*names(2), "sub/talk.mp4"]
+    for name in ids:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "v1.de.srt").write_text(CUE.format("guten Tag"))
+    (tmp_path / "sub" / "talk.srt").write_text(CUE.format("hello"))
+    write_codes(tmp_path / "w" / "codes.hcq", ids, random_codes(3), folder=str(tmp_path))
+    hcq("index", "build", "-w", "w")
+    return tmp_path
+
+
+def test_info_and_export(hcq: Run, indexed: Path) -> None:
+    info = hcq("words", "info", "-w", "w", "--json").json
+    assert info["sentences"] == {"name": 3, "subtitles": 2} and info["languages"] == {"de": 1}
+    assert info["videos"] == 3 and info["bytes"] > 1000
+    assert "subtitles" in hcq("words", "info", "-w", "w").out
+    one = hcq("words", "export", "talk", "-w", "w")
+    assert one.out == "1\n00:00:03,000 --> 00:00:04,000\nhello\n\n"
+    done = hcq("words", "export", "-w", "w", "--format", "vtt", "-o", "out", "--json").json
+    assert done == {"output": "out", "videos": 2, "sentences": 2}
+    assert (indexed / "out" / "sub" / "talk.mp4.vtt").read_text().endswith("hello\n\n")
+    lines = hcq("words", "export", "-w", "w", "--format", "jsonl").out.splitlines()
+    assert sorted({json.loads(line)["id"] for line in lines}) == ["sub/talk.mp4", "v0.mp4", "v1.mp4"]
+    hcq("words", "export", "-w", "w", "--format", "jsonl", "--source", "subtitles", "-o", "words.jsonl")
+    kept = [json.loads(line)["text"] for line in (indexed / "words.jsonl").read_text().splitlines()]
+    assert sorted(kept) == ["guten Tag", "hello"]
+    hcq("index", "remove", "sub/talk.mp4", "-w", "w")
+    assert hcq("words", "info", "-w", "w", "--json").json["sentences"] == {"name": 2, "subtitles": 1}
+
+
+def test_what_cannot_be_is_said(hcq: Run, indexed: Path) -> None:
+    assert "need a folder" in hcq("words", "export", "-w", "w", code=2).err
+    assert "known are" in hcq("words", "export", "-w", "w", "--format", "ass", "-o", "x", code=2).err
+    assert "known are" in hcq("words", "export", "-w", "w", "--source", "smell", "-o", "x", code=2).err
+    assert "near it are" in hcq("words", "export", "v11.mp4", "-w", "w", code=10).err
+    assert "no such words" in hcq("words", "export", "v0", "-w", "w", code=10).err
+    hcq("index", "build", "-w", "w", "--no-words")
+    assert "hcq index build" in hcq("words", "info", "-w", "w", code=10).err
+    assert not (indexed / "x").exists()
