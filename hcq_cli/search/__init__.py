@@ -16,6 +16,7 @@ of reading, first a query:
     ivf.py             its inverted lists: which videos lie together, which lists a query looks into
     video_query.py     a video file as a query
     index_words.py     which videos say or show what a query asks for
+    word_search.py     a query that words have a say in
     fusing.py          hits of the model and of the words in one answer
 
 then how an index is made, and taken elsewhere:
