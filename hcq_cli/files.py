@@ -265,10 +265,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     Args:
         path: where the folder shall be; nothing may be there yet.
+
+    Raises:
+        HcqError: the disk is full or fails, or the folder cannot be written.
     """
     need_folder(path.parent)  # not where a link leads
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
         for name in os.listdir(temporary):
@@ -279,9 +283,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except BaseException as error:
+        size = 0
+        with suppress(OSError):
+            size = sum(file.stat().st_size for file in temporary.iterdir())
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError) and error.filename is None:  # of a write or a sync
-            error.filename = str(path)
+        if isinstance(error, OSError):
+            with disk_errors(path, size):
+                if error.filename is None:  # of a write or a sync
+                    error.filename = str(path)
+                raise
         raise
 
 
@@ -290,10 +300,11 @@ def remove_folder(path: Path) -> None:
     need_folder(path)
     if not path.exists():
         return
-    away = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
-    path.replace(away)  # an empty folder may be renamed over
-    sync_folder(path.parent)
-    shutil.rmtree(away)
+    with disk_errors(path):
+        away = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
+        path.replace(away)  # an empty folder may be renamed over
+        sync_folder(path.parent)
+        shutil.rmtree(away)
 
 
 def remove_leftover_folders(folder: Path, *names: str) -> None:

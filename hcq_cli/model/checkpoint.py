@@ -31,6 +31,7 @@ from hcq_cli.files import (
     atomic_folder,
     digest_bytes,
     digest_file,
+    disk_errors,
     plain_name,
     read_regular,
     remove_folder,
@@ -307,7 +308,8 @@ def settle(folder: Path) -> None:
         if path.name not in names:
             path.unlink(missing_ok=True)  # of the model before
     for name in (*sorted(names), CONFIG_FILE):
-        _place(folder / NEXT / name, folder / name)
+        with disk_errors(folder / name, (folder / NEXT / name).stat().st_size):
+            _place(folder / NEXT / name, folder / name)
     sync_folder(folder)
     remove_folder(folder / NEXT)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faults import STRIDES, each_fault, faulty, no_sync  # noqa: F401
 
-from hcq_cli.errors import DamagedError
+from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.files import NotRegularError
 from hcq_cli.model.checkpoint import CONFIG_FILE, TEXT_FILES, WEIGHTS_FILE
 from hcq_cli.training import resume
@@ -78,7 +78,7 @@ def test_a_fault_at_any_call_leaves_one_whole_state_and_no_leftover(tmp_path: Pa
 
     for at, kind in each_fault(lambda: save(prepared(), 3, 3), stride):
         run = tmp_path / str(next(runs))
-        with suppress(OSError), faulty(at, kind):
+        with suppress(OSError, HcqError), faulty(at, kind):
             for epoch in (1, 2, 3):
                 save(run, epoch, epoch)
         folder, state = latest_state(run) or (None, ResumeState(0, "", [], 0, 0))
@@ -88,7 +88,7 @@ def test_a_fault_at_any_call_leaves_one_whole_state_and_no_leftover(tmp_path: Pa
             save(run, epoch, epoch)
         left = set(os.listdir(run / "resume"))
         assert {"best-0003", "epoch-0003"} == left or state.epoch == 3, (at, kind)
-        with suppress(OSError), faulty(at % 9, kind):
+        with suppress(OSError, HcqError), faulty(at % 9, kind):
             resume.clear(run)
         state_left = latest_state(run)
         assert state_left is None or state_left[1].epoch == 3
