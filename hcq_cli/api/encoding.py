@@ -27,6 +27,7 @@ def encode(
     segment_s: float | None = None,
     output: Path | None = None,
     device: str = "cpu",
+    shard: str | None = None,
     progress: Progress = SILENT,
 ) -> EncodeResult:
     """Turn every video's features into its codes, one byte a sub-quantizer; videos that were removed get none.
@@ -40,6 +41,8 @@ def encode(
         segments: whether to cut at all.
         segment_s: cut into windows of so many seconds, wherever shots may end.
         device: cpu or cuda.
+        shard: "2/3" for the second of three runs that make parts of the codes at the same time; afterwards the same
+            without it puts them together.
         progress: told of every batch.
 
     Raises:
@@ -48,7 +51,10 @@ def encode(
         UsageError: a length is given for segments that are not wanted.
         HcqError: the store has no expert that the model knows.
     """
+    from hcq_cli.shares import Share
+
     cutting = as_asked(segments, segment_s)
+    share = Share.parse(shard) if shard is not None else None
 
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load
@@ -62,9 +68,17 @@ def encode(
 
     from hcq_cli.model.drift import drift_warning
     from hcq_cli.model.encoding import encode_store
+    from hcq_cli.model.encoding_parts import CodeParts
 
+    path = output or workspace.codes
+    parts = CodeParts(model, store, path, cutting, removed)
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
-        done = encode_store(model, store, output or workspace.codes, bar.advance, cutting=cutting, without=removed)
+        if share is not None:
+            done = parts.encode_share(share, bar.advance)
+        elif parts.there_are_any():
+            done = parts.join(bar.advance)
+        else:
+            done = encode_store(model, store, path, bar.advance, cutting=cutting, without=removed)
     if drift := drift_warning(model, store):
         done.warnings.append(drift)
     for warning in done.warnings:

@@ -20,6 +20,7 @@ EXAMPLES = [
     "hcq encode --ckpt runs/a -o a.hcq",
     "hcq encode --texts captions.jsonl",
     "hcq encode --segment-s 30",
+    "hcq encode --shard 2/3  # beside 1/3 and 3/3, anywhere; then hcq encode",
     "hcq encode --no-segments",
 ]
 
@@ -47,6 +48,10 @@ Segments = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="The I-th of N shares alone; other runs do the others.", show_default=False),
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="CODES", help="The code file.")]
 
 
@@ -62,11 +67,14 @@ def register(app: typer.Typer) -> None:
         segments: Segments = True,
         segment_s: Segment = None,
         device: Device = "cpu",
+        shard: Shard = None,
         output: Output = None,
     ) -> None:
         """Turn every video's features into its codes, one byte a sub-quantizer."""
         if texts is not None and segment_s is not None:
             raise UsageError("--segment-s is of videos, --texts of captions", "hcq encode --segment-s 30")
+        if texts is not None and shard is not None:
+            raise UsageError("--shard is of videos, --texts of captions", "hcq encode --shard 1/3")
         workspace, progress = session.workspace, session.console
         if texts is None:
             done = api.encode(
@@ -77,6 +85,7 @@ def register(app: typer.Typer) -> None:
                 segment_s=segment_s,
                 output=output,
                 device=device,
+                shard=shard,
                 progress=progress,
             )
         else:
@@ -122,5 +131,8 @@ def _print(console: Console, done: EncodeResult) -> None:
         f"{done.items_per_second:,.0f} a second"
     )
     console.text(f"codes {done.codes}")
+    if done.codes.suffix == ".parts":
+        console.note("next: the same without --shard, when all shares are done")
+        return
     which = "" if done.kind == "videos" else f" {printable(str(done.codes))}"
     console.note(f"next: hcq index build{which}")

@@ -104,6 +104,8 @@ def encode_store(
     done: Progress = lambda count: None,
     cutting: Cutting = WHOLE,
     without: Collection[str] = (),
+    *,
+    only: range | None = None,
 ) -> EncodeResult:
     """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
 
@@ -116,6 +118,7 @@ def encode_store(
         done: told of progress.
         cutting: into which segments longer videos are cut.
         without: ids of videos that were taken out of the collection.
+        only: some of the others alone, by their places in the order of ids (encoding_parts.py).
 
     Raises:
         HcqError: the store lacks every expert of the model, or has features of another width.
@@ -127,6 +130,7 @@ def encode_store(
     # the same batches, and with them the same file to the last bit.
     ids = list(store.ids)
     by_id = np.array(sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__), np.int64)
+    by_id = by_id if only is None else by_id[only.start : only.stop]
     source = source_of(store.digest(), cutting.to_json(), without)
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source) as writer:
         for rows in _batches(store, by_id, experts):
@@ -141,9 +145,6 @@ def encode_store(
                 items += len(records)
                 seconds_of_video += sum(record.duration_s for record in records if record.duration_s > 0)
             done(len(rows))
-    # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
-    if left_out:
-        warnings.append(f"{left_out} videos have no tokens of any expert and cannot be found; they are left out")
     return EncodeResult(
         path,
         "videos",
@@ -154,8 +155,15 @@ def encode_store(
         config=model.config,
         hours=seconds_of_video / 3600,
         without_features=left_out,
-        warnings=warnings,
+        warnings=[*warnings, *left_out_warnings(left_out)],
     )
+
+
+def left_out_warnings(count: int) -> list[str]:
+    """What is to be said of so many videos without features."""
+    # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
+    told = f"{count} videos have no tokens of any expert and cannot be found; they are left out"
+    return [told] if count else []
 
 
 def _batches(store: FeatureStore, rows: NDArray[np.int64], experts: Sequence[str]) -> Iterator[NDArray[np.int64]]:

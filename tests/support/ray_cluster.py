@@ -14,17 +14,22 @@ NODE["node_ip_address"] = "127.0.0.1"
 """What a node of a test has, whatever this machine has; Ray takes no smaller object store."""
 
 
+ATTEMPTS = 4
+"""Ray gives a node 30 seconds to start, which a busy machine exceeds."""
+
+
 @contextmanager
 def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
     """A cluster with `environment` on top of this process's; its workers see nothing else."""
-    os.environ.update(BEFORE_IMPORT)
+    os.environ.update({**BEFORE_IMPORT, "RAY_NUM_REDIS_GET_RETRIES": "120"})
     from ray.cluster_utils import Cluster
 
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        cluster = Cluster(initialize_head=True, head_node_args=NODE)
-        cluster.add_node(**NODE)
+        cluster = Cluster()
+        for _ in range(2):
+            add_node(cluster)
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -32,3 +37,14 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def add_node(cluster: Any) -> Any:
+    """Start one more node; the first is the head."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return cluster.add_node(**NODE)
+        except Exception as error:
+            if "timed out during startup" not in str(error) or attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError
