@@ -1,7 +1,7 @@
 """hcq: search a folder of videos by plain text, at 64 to 256 bytes a video.
 
     import hcq_cli as hcq
-    hcq.Searcher(hcq.Workspace(".hcq")).text("a man cooking")
+    hcq.open(".hcq").search("a man cooking")
 
 The verbs of the command line are functions here (hcq_cli.api); each name is imported when it is first used, so that
 importing hcq takes milliseconds.
@@ -37,6 +37,7 @@ _HOME = {
     "watch": "hcq_cli.api.watching",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
+    "open_workspace": "hcq_cli.api.opening",
     "CUT_OFF": "hcq_cli.api.searching",
     "answer_document": "hcq_cli.api.answers",
     "write_gallery": "hcq_cli.api.pages",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         remove_from_index,
         verify_index,
     )
+    from hcq_cli.api.opening import open_workspace
     from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.searching import CUT_OFF, Searcher, SearchSettings
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
+    name = "open_workspace" if name == "open" else name  # as in the builtin, which modules of ours are not to lose
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -19,7 +19,7 @@ Files, in the order of the verbs:
     extraction
     training, fitting, adapting   with captions, without, captions for a fitted model
     encoding, indexing, searching
-    answers, pages                an answer as JSON, and to look at
+    answers, pages, opening       an answer as JSON, as a page, and in a notebook
     serving, agents               a page in a browser, tools for agents
     updating, watching, finding   what joins several verbs: once, after every change, from a folder to the answer
     planning                      what extraction would take

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.errors import HcqError, NotFoundError, ReplacedError, UsageError
@@ -75,6 +75,21 @@ class SearchSettings:
     offset: int = 0
     columns: Sequence[str] = ()
 
+    def check(self) -> None:
+        """Raise UsageError where one of them is not known, or two exclude each other."""
+        if self.find not in (None, *KINDS):
+            raise UsageError(f"--find {self.find}: it is videos or texts", "hcq query --video FILE --find texts")
+        if self.by not in UNITS:
+            raise UsageError(f"--by {self.by}: it is {' or '.join(UNITS)}", "hcq query TEXT --by segment")
+        if self.codes is not None and self.index is not None:
+            raise UsageError("--codes and --index exclude each other")
+        if self.nprobe is not None and self.exact:
+            raise UsageError("--probe and --exact exclude each other")
+        if self.sort not in SORTS:
+            raise UsageError(f"--sort {self.sort}: known are {', '.join(SORTS)}")
+        if self.offset < 0:
+            raise UsageError(f"--offset {self.offset}: hits are counted from 0")
+
 
 class Searcher:
     """Answers queries from the newest generation of an index: a new one is noticed at the next query.
@@ -91,21 +106,8 @@ class Searcher:
 
     def __init__(self, workspace: Workspace, settings: SearchSettings | None = None) -> None:
         self.workspace, self.settings = workspace, settings or SearchSettings()
-        if self.settings.find not in (None, *KINDS):
-            raise UsageError(
-                f"--find {self.settings.find}: it is videos or texts", "hcq query --video FILE --find texts"
-            )
-        if self.settings.by not in UNITS:
-            raise UsageError(f"--by {self.settings.by}: it is {' or '.join(UNITS)}", "hcq query TEXT --by segment")
-        if self.settings.codes is not None and self.settings.index is not None:
-            raise UsageError("--codes and --index exclude each other")
-        if self.settings.nprobe is not None and self.settings.exact:
-            raise UsageError("--probe and --exact exclude each other")
+        self.settings.check()
         self._engine = ExitStack()
-        if self.settings.sort not in SORTS:
-            raise UsageError(f"--sort {self.settings.sort}: known are {', '.join(SORTS)}")
-        if self.settings.offset < 0:
-            raise UsageError(f"--offset {self.settings.offset}: hits are counted from 0")
         self.collection: SearchableCodes = self._open()
         self._encoder: TextEncoder | None = None
         self._shown: Sequence[str] = ()
@@ -255,6 +257,22 @@ class Searcher:
         self.collection, self._encoder = self._open(), None
         self._searched = self._filtered()
         return True
+
+    def change(self, **settings: Any) -> None:
+        """Go on with other settings of how to search (by, where, sort, offset, columns, nprobe, exact).
+
+        Raises:
+            UsageError: one of them is not known, or the filter cannot be read.
+        """
+        changed = replace(self.settings, **settings)
+        if changed != self.settings:
+            changed.check()
+            before, self.settings = self.settings, changed
+            try:
+                self._searched = self._filtered()
+            except UsageError:
+                self.settings = before
+                raise
 
     def _filtered(self) -> SearchableCodes:
         """What is searched: of an index what passes the filter."""

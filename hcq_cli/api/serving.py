@@ -25,16 +25,17 @@ class Answers:
     """
 
     def __init__(self, searcher: Searcher) -> None:
-        self._searcher, self._settings = searcher, searcher.settings
+        self._searcher = searcher
+        self._usual = {name: getattr(searcher.settings, name) for name in ("by", "where", "sort", "offset")}
 
     def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
         """See `Answering.texts`."""
-        self._searcher.settings = replace(self._settings, **how)
+        self._searcher.change(**{**self._usual, **how})
         return [answer_document(self._searcher, answer) for answer in self._searcher.texts(queries, k)]
 
     def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
         """See `Answering.like`."""
-        self._searcher.settings = replace(self._settings, **how)
+        self._searcher.change(**{**self._usual, **how})
         return answer_document(self._searcher, self._searcher.like(item_id, k))
 
     def path_of(self, item_id: str) -> str:

@@ -40,6 +40,14 @@ def gallery_page(
     return page_of_answers(answers)
 
 
+def gallery_frame(document: dict[str, Any]) -> str:
+    """An answer as a notebook shows it: pictures and names, in a frame of its own that runs nothing."""
+    with Thumbnailer() as thumbnailer:
+        answer = answer_of(document, lambda hit: {"video": "#", "picture": _picture(thumbnailer, hit)})
+    style = (STATIC / "style.css").read_text("utf-8")
+    return templates().get_template("frame.html").render(found=answer, style=style)
+
+
 def page_of_answers(answers: Sequence[Answer]) -> str:
     """The page of answers whose addresses are known."""
     style, script = ((STATIC / name).read_text("utf-8") for name in ("style.css", "player.js"))

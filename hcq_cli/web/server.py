@@ -36,6 +36,8 @@ FARTHEST = 10_000
 """How many hits can be paged through."""
 LONGEST_QUERY = 2000
 DEADLINE_S = 30.0
+SORTS = {"score": "best first", "date": "newest first", "path": "by path", "duration": "shortest first"}
+UNITS = {"video": "videos", "segment": "moments"}
 STATIC_FILES = {
     "style.css": "text/css",
     "player.js": "text/javascript",
@@ -106,7 +108,9 @@ class _Pages:
         """The page, with the answer in it if something is asked."""
         found, facts = await self._found(request), await self._batches.facts()
         page = templates().get_template("page.html")
-        return HTMLResponse(page.render(found=found, facts=facts, asked=_asked(request), like=_like(request)))
+        given = dict(request.query_params)
+        asked = {"found": found, "facts": facts, "asked": _asked(request), "like": _like(request), "given": given}
+        return HTMLResponse(page.render(**asked, sorts=SORTS, units=UNITS))
 
     async def cards(self, request: Request) -> Response:
         """The answer alone, for the script."""
@@ -118,13 +122,12 @@ class _Pages:
         query = _asked(request)
         if not query.strip():
             raise UsageError("q is empty", "/api/search?q=a+man+cooking")
-        k, offset = _number(request, "k", 10, 1, MOST_HITS), _number(request, "offset", 0, 0, FARTHEST)
-        return _document(await self._batches.text(query, k + offset), offset)
+        return _document(await self._batches.text(query, _number(request, "k", 10, 1, MOST_HITS), _how(request)))
 
     async def similar(self, request: Request) -> Response:
         """What is like a video, by its key."""
         k = _number(request, "k", 10, 1, MOST_HITS)
-        return _document(await self._batches.like(id_of(request.path_params["key"]), k), 0)
+        return _document(await self._batches.like(id_of(request.path_params["key"]), k, _how(request)))
 
     async def stats(self, request: Request) -> Response:
         """What is searched."""
@@ -157,16 +160,15 @@ class _Pages:
         query, like = _asked(request), _like(request)
         if not query.strip() and not like:
             return None
-        offset = _number(request, "offset", 0, 0, FARTHEST)
-        ask = self._batches.like(id_of(like), offset + PAGE) if like else self._batches.text(query, offset + PAGE)
-        document = await ask
-        here = {**document, "hits": document["hits"][offset:]}
-        following = offset + PAGE
-        more = ""
-        if len(here["hits"]) == PAGE and following <= FARTHEST:
-            asked = {"like": like} if like else {"q": query}
-            more = "/?" + urlencode({**asked, "offset": following}, errors="replace")
-        return answer_of(here, _addresses, more)
+        how = _how(request)
+        document = await (
+            self._batches.like(id_of(like), PAGE, how) if like else self._batches.text(query, PAGE, how)
+        )
+        following, more = how["offset"] + PAGE, ""
+        if len(document["hits"]) == PAGE and following <= FARTHEST:
+            asked = [(name, value) for name, value in request.query_params.multi_items() if name != "offset"]
+            more = "/?" + urlencode([*asked, ("offset", following)], errors="replace")
+        return answer_of(document, _addresses, more)
 
 
 def _asked(request: Request) -> str:
@@ -174,6 +176,17 @@ def _asked(request: Request) -> str:
     if len(query) > LONGEST_QUERY:
         raise UsageError(f"the query is longer than {LONGEST_QUERY:,} characters", "ask for less")
     return query
+
+
+def _how(request: Request) -> dict[str, Any]:
+    """The settings of the search that the address names. Raises UsageError."""
+    given = request.query_params
+    sort, by, where = given.get("sort") or "score", given.get("by") or "video", given.get("where", "").strip()
+    if sort not in SORTS or by not in UNITS:
+        raise UsageError(f"sort is one of {', '.join(SORTS)}, and by one of {', '.join(UNITS)}", "sort=date")
+    if len(where) > LONGEST_QUERY:
+        raise UsageError(f"the filter is longer than {LONGEST_QUERY:,} characters", "ask for less")
+    return {"sort": sort, "by": by, "where": where or None, "offset": _number(request, "offset", 0, 0, FARTHEST)}
 
 
 def _like(request: Request) -> str:
@@ -206,10 +219,8 @@ def _addresses(hit: dict[str, Any]) -> dict[str, str]:
     return {"video": f"/media/{key}", "picture": f"/thumbnail/{key}?t={second}", "like": f"/?like={key}"}
 
 
-def _document(document: dict[str, Any], offset: int) -> Response:
-    return _json(
-        {**document, "hits": [{**hit, "key": key_of(video_of(hit["id"]))} for hit in document["hits"][offset:]]}
-    )
+def _document(document: dict[str, Any]) -> Response:
+    return _json({**document, "hits": [{**hit, "key": key_of(video_of(hit["id"]))} for hit in document["hits"]]})
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

@@ -37,6 +37,15 @@ def test_further_hits_follow_without_a_gap(served: Served) -> None:
     assert [hit["id"] for hit in served.search("a dog", k=10, offset=20)["hits"]] == whole[20:]
 
 
+def test_a_filter_and_an_order_are_those_of_the_command_line(served: Served) -> None:
+    found = served.search("a dog", where="folder = 'gone'", sort="path", k=20)
+    paths = [hit["path"] for hit in found["hits"]]
+    assert len(paths) == 20 and paths == sorted(paths) and all("/gone/" in path for path in paths)
+    status, _, body = served.get("/api/search?q=a&where=" + quote("folder ="))
+    assert status == 400 and "folder" in json.loads(body)["error"]
+    assert b"selected" in served.get("/?q=a+dog&sort=path")[2]
+
+
 def test_what_is_like_a_video_does_not_hold_it(served: Served) -> None:
     status, _, body = served.get(f"/api/similar/{key_of('plain.mp4')}?k=5")
     hits = json.loads(body)["hits"]
@@ -86,6 +95,7 @@ def test_only_what_is_indexed_is_given(served: Served, tmp_path: Path) -> None:
 
 
 PATHS = [
+    *("/api/search?q=a&sort=size", "/api/search?q=a&by=frame", "/api/search?q=a&where=" + "a" * 2001),
     *("/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/media//etc/passwd", "/media/../../etc/passwd"),
     *("/media/%2Fetc%2Fpasswd", "/static/../server.py", "/static/..%2fserver.py", "/static/%00", "/media/\\..\\x"),
     *("/media/" + "A" * 5000, "/" + "a" * 9000, "/api/search", "/api/search?q=", "/api/search?q=%20", "/nothing"),

@@ -12,8 +12,9 @@
 
   const address = () => {
     const asked = new URLSearchParams();
-    for (const [name, value] of new FormData(form)) if (value.trim()) asked.set(name, value);
-    return asked.size ? "?" + asked : "";
+    const usual = { sort: "score", by: "video" };
+    for (const [name, value] of new FormData(form)) if (value.trim() && value !== usual[name]) asked.set(name, value);
+    return asked.has("q") ? "?" + asked : "";
   };
 
   async function cards(asked) {

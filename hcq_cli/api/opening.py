@@ -1,0 +1,133 @@
+"""Search from Python or a notebook in two lines, with hits to see: `hcq.open(".hcq").search("a man cooking")`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from hcq_cli.api.answers import answer_document
+from hcq_cli.api.searching import Searcher, SearchSettings
+from hcq_cli.errors import NotFoundError
+from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SHOWN = 24
+"""Hits that a notebook shows as pictures."""
+
+
+class Found(Sequence[dict[str, Any]]):
+    """The hits of a search, best first, each as `hcq query --json` has it; a notebook shows their pictures.
+
+    Args:
+        document: the answer, as `answer_document` makes it.
+
+    Attributes:
+        document: the same.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+
+    @overload
+    def __getitem__(self, at: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, at: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self.document["hits"][at]  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        return len(self.document["hits"])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.document["hits"])
+
+    def __repr__(self) -> str:
+        rows = [f"{hit['rank']:5}  {hit['score']:.3f}  {hit['id']!r}" for hit in self]
+        note = [self.document["note"]] if "note" in self.document else []
+        return "\n".join([f"{self.document['query']!r}: {len(self)} hits", *note, *rows])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: thumbnails at the second that was found."""
+        from hcq_cli.web.gallery import gallery_frame
+
+        return gallery_frame({**self.document, "hits": self.document["hits"][:SHOWN]})
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame, a row a hit. Raises NotFoundError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError:
+            raise NotFoundError("pandas is not installed", "pip install pandas") from None
+        return pandas.DataFrame(self._rows())
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A row a hit. Raises NotFoundError where pyarrow is not installed."""
+        try:
+            import pyarrow
+        except ImportError:
+            raise NotFoundError("pyarrow is not installed", 'pip install "hcq[parquet]"') from None
+        return pyarrow.Table.from_pylist(self._rows())
+
+    def to_parquet(self, path: str | PathLike[str]) -> None:
+        """Write a row a hit into a Parquet file. Raises NotFoundError where pyarrow is not installed."""
+        table = self.to_arrow()
+        from pyarrow import parquet
+
+        from hcq_cli.files import atomic_path
+
+        with atomic_path(Path(path)) as temporary:
+            parquet.write_table(table, temporary)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        # Bytes that are no UTF-8 fit no column of text; the hits themselves keep them.
+        plain = [{name: _text(value) for name, value in hit.items()} for hit in self]
+        return [{**hit, **hit.pop("columns", {})} for hit in plain]
+
+
+def _text(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+class OpenIndex:
+    """An index to search; what `hcq.open` gives.
+
+    Args:
+        searcher: of it.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+
+    def search(self, query: str, k: int = 10) -> Found:
+        """What fits a text, best first. Raises HcqError as `Searcher.text`."""
+        return Found(answer_document(self._searcher, self._searcher.text(query, k)))
+
+    def like(self, item_id: str, k: int = 10) -> Found:
+        """What is like an indexed video. Raises HcqError as `Searcher.like`."""
+        return Found(answer_document(self._searcher, self._searcher.like(item_id, k)))
+
+    def __len__(self) -> int:
+        """How many videos can be found."""
+        return self._searcher.collection.videos
+
+    def __repr__(self) -> str:
+        return f"<hcq index {str(self._searcher.collection.path)!r} of {len(self):,} {self._searcher.kind}>"
+
+
+def open_workspace(path: str | PathLike[str] = ".hcq", **how: Any) -> OpenIndex:
+    """Open a workspace, or the folder of an index, to search it: `hcq.open`.
+
+    Args:
+        path: of it.
+        how: fields of `SearchSettings`: where, sort, by, threads…
+
+    Raises:
+        NotFoundError: there is no index.
+    """
+    place = Path(path)
+    index = place if any(place.glob("manifest-*.json")) else None
+    return OpenIndex(Searcher(Workspace(place), SearchSettings(index=index, many=True, **how)))
