@@ -117,8 +117,10 @@ def fit(
         found = torch.cat(
             [network.found(batch) for batch in batches(network, store, rows, list(network.config.experts), done)]
         )
-        asked = _learn_spaces(network, found, sentences, towers)
+        read = _learn_spaces(network, found, sentences, towers)
         network.centre.copy_(found.mean(0))
+        network.learn_query_scale(sentences)
+        asked = sum((network.tower_levels(*each) for each in read.items()), network.query(sentences))
         vectors = (found - network.centre)[:, None]
         error = fit_quantizer(network, vectors, asked)
     with writer_lock(run):
@@ -163,6 +165,7 @@ def _shape(
         video=VideoConfig(layers=0, heads=1, max_tokens=MAX_TOKENS, standardize=False),
         quantizer=QuantizerConfig(codebooks=code_bytes, rotation="all", hubness=HUBNESS),
         experts=experts,
+        relative=True,
     ).check()
 
 
@@ -215,7 +218,7 @@ def _learn_rarity(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.
 
 
 def _balance(network: FittedEncoder, sentences: Tensor) -> None:
-    """Scale classes against sentence vectors by how much queries use an axis of each.
+    """Learn how near any query is to any class, and scale classes by how much queries use an axis of each.
 
     A quantizer errs alike in all directions of what it quantizes, and what an error costs is the query's part.
 
@@ -224,15 +227,20 @@ def _balance(network: FittedEncoder, sentences: Tensor) -> None:
         sentences: [n, E], of generic queries.
     """
     for name, concepts in network.parts().items():
-        used = network.config.experts[name].weight * concepts.nearest(sentences)
+        likeness = concepts.likeness(sentences)
+        concepts.unrelated.copy_(likeness.mean())
+        used = network.config.experts[name].weight * concepts.nearest(likeness)
         per_axis = used.square().sum(1).mean() / used.shape[1]
         concepts.balance.copy_((per_axis * sentences.shape[1]).sqrt().clamp_min(1e-3))
 
 
 def _learn_spaces(
     network: FittedEncoder, found: Tensor, sentences: Tensor, towers: Mapping[str, ExportedTextEncoder]
-) -> Tensor:
+) -> dict[str, Tensor]:
     """Learn what dual encoders make of the collection.
+
+    Its weight says how much a dual encoder counts beside the classifiers together: so many times as far as theirs lie
+    its scores of a query apart, over the videos.
 
     Args:
         network: changed.
@@ -241,9 +249,12 @@ def _learn_spaces(
         towers: the text encoder of each dual encoder, by its expert.
 
     Returns:
-        [Q, 1, D], the whole vectors of the generic queries.
+        The generic queries' vectors in the space of each dual encoder, [Q, dim], by its expert.
     """
-    own, usual = network.query(sentences)[:, 0, : network.named_axes], SPREAD
+    if not towers:
+        return {}
+    # Before any dual encoder has its share of the length: what they add is measured against this, too.
+    own, usual = F.normalize(network.asked(sentences)[0][:, : network.named_axes], dim=1), SPREAD
     if network.named_axes:
         # Where classifiers tell no video from another, dual encoders must not count as little.
         usual = max(spread_of(own, found[:, : network.named_axes]), LEAST_SPREAD)
@@ -254,8 +265,7 @@ def _learn_spaces(
         per_axis = float(own[:, :axes].square().mean()) if axes else 1 / read[name].shape[1]
         space.learn(found[:, place], read[name], usual * weight, per_axis)
         found[:, place] = space.centred(found[:, place])
-    parts = [network.tower_levels(name, vectors) for name, vectors in read.items()]
-    return sum(parts, network.query(sentences))
+    return read
 
 
 def fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:

@@ -6,8 +6,10 @@ what a single class says clearly, so beside it stand the classes themselves: how
 how near each is to the query, the nearest counting by far the most. Both are inner products, so one vector holds
 both, and a product quantizer takes it as it takes any.
 
-The mean video is taken from every video, and queries are brought to length 1. Neither changes what comes first, and
-it makes scores of different queries comparable: how far a video stands out of the collection (model/confidence.py).
+The mean video is taken from every video, and a query's vector is divided by the score of a video that would show just
+what the query names: the class nearest to it. Neither changes what comes first, and both make scores of different
+queries comparable (model/confidence.py): 40 % of what can be reached is much, whether or not a class says just what
+was asked for.
 
 Letters: B texts or videos, T tokens, C classes, E width of a sentence vector, D of the whole vector.
 """
@@ -24,7 +26,7 @@ from torch import Tensor, nn
 from hcq_cli.errors import DamagedError
 from hcq_cli.fitting.adapter import TextAdapter
 from hcq_cli.fitting.dual_space import DualSpace
-from hcq_cli.model.confidence import ChanceScores
+from hcq_cli.model.confidence import MIDDLE, SLOPE, ChanceScores
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.quantizer import ProductQuantizer
@@ -37,8 +39,12 @@ BEST_CLASSES = 30
 """Classes that count in a video, the others are noise."""
 COMMON = 0.05
 """A class that is seen as much as this in the average video of a collection counts half."""
-TEMPERATURE = 0.05
+TEMPERATURE = 0.06
 """Of the softmax over a query's likeness to the classes: towards 0 the nearest class counts alone."""
+EARLIER_TEMPERATURE = 0.05
+"""In models that were fitted before there were relative scores."""
+LEAST_REACH = 0.1
+"""Added to what a query could reach, so that what no class is near to is not blown up."""
 
 
 class Concepts(nn.Module):
@@ -47,16 +53,18 @@ class Concepts(nn.Module):
     Args:
         config: of the expert; its `dim` is C.
         hidden: E.
+        relative: whether it is part of a model with relative scores (`ModelConfig.relative`).
     """
 
     names: Tensor
     rarity: Tensor
     signs: Tensor
     balance: Tensor
+    unrelated: Tensor
 
-    def __init__(self, config: ExpertConfig, hidden: int) -> None:
+    def __init__(self, config: ExpertConfig, hidden: int, relative: bool = True) -> None:
         super().__init__()
-        self.reads, classes = config.reads, config.dim
+        self.reads, self.relative, classes = config.reads, relative, config.dim
         self.axes = min(classes, MOST_CLASSES)
         self.register_buffer("names", torch.zeros(classes, hidden))
         self.register_buffer("rarity", torch.ones(classes))
@@ -65,6 +73,8 @@ class Concepts(nn.Module):
         # Knuth's hash.
         signs = 1.0 - 2.0 * ((torch.arange(classes) * 2654435761 >> 16) & 1)
         self.register_buffer("signs", signs, persistent=False)
+        if relative:
+            self.register_buffer("unrelated", torch.zeros(()))
 
     def seen(self, features: Tensor, mask: Tensor) -> Tensor:
         """How much of each class a video shows: [B, T, C], bool [B, T] → [B, C] in 0..1.
@@ -87,10 +97,22 @@ class Concepts(nn.Module):
         best = strength.topk(min(BEST_CLASSES, strength.shape[1]), 1)
         return torch.zeros_like(strength).scatter(1, best.indices, best.values)
 
-    def nearest(self, sentences: Tensor) -> Tensor:
-        """How near each class is to a text, the nearest first of all: [B, E] → [B, C]."""
-        likeness = sentences @ self.names.T
-        return likeness * (likeness / TEMPERATURE).softmax(1)
+    def likeness(self, sentences: Tensor) -> Tensor:
+        """Cosines of texts and names of classes: [B, E] → [B, C]."""
+        return sentences @ self.names.T
+
+    def nearest(self, likeness: Tensor) -> Tensor:
+        """How much of each class a text asks for, of the nearest by far the most: [B, C] → [B, C].
+
+        As long as the nearest class is near: a text that is nearly the name of one class asks for no more than a
+        text between several, and what the sentence as a whole means counts alike in both. Likeness counts from what
+        any text has with any class: some sentence encoders have nothing below a cosine of 0.7.
+        """
+        if not self.relative:
+            return likeness * (likeness / EARLIER_TEMPERATURE).softmax(1)
+        likeness = (likeness - self.unrelated) / (1 - self.unrelated).clamp_min(1e-3)
+        shares = F.normalize(likeness * (likeness / TEMPERATURE).softmax(1), dim=1)
+        return shares * likeness.amax(1, keepdim=True).clamp_min(0)
 
     def fold(self, classes: Tensor) -> Tensor:
         """[B, C] → [B, axes]: of more than `MOST_CLASSES` several share an axis, with signs, so that inner products
@@ -117,13 +139,18 @@ class FittedEncoder(DualEncoder):
     quantizer: ProductQuantizer
     centre: Tensor
     chance: Tensor
+    query_scale: Tensor
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.register_buffer("centre", torch.zeros(config.width))
         self.register_buffer("chance", torch.zeros(2))
+        if config.relative:
+            self.register_buffer("query_scale", torch.ones(()))
         named = {name: each for name, each in config.experts.items() if each.reads not in ("sentences", "joint")}
-        self.concepts = nn.ModuleDict({name: Concepts(each, text_encoder.hidden) for name, each in named.items()})
+        self.concepts = nn.ModuleDict(
+            {name: Concepts(each, text_encoder.hidden, config.relative) for name, each in named.items()}
+        )
         self.named_axes = text_encoder.hidden + sum(part.axes for part in self.parts().values())
         joint = {name: each.dim for name, each in config.experts.items() if each.reads == "joint"}
         self.spaces = nn.ModuleDict({name: DualSpace(dim) for name, dim in joint.items()})
@@ -148,7 +175,12 @@ class FittedEncoder(DualEncoder):
     def chance_scores(self) -> ChanceScores | None:
         """See `DualEncoder.chance_scores`."""
         mean, deviation = self.chance.tolist()
-        return ChanceScores(mean, deviation)
+        return ChanceScores(mean, deviation, MIDDLE, SLOPE) if self.config.relative else ChanceScores(mean, deviation)
+
+    def generic_queries(self) -> Tensor | None:
+        """See `DualEncoder.generic_queries`: they lie where they are held against hubs."""
+        bank = self.hubness.videos if self.hubness is not None else None
+        return bank.bank[: int(bank.filled)].float() if bank is not None and int(bank.filled) else None
 
     def joint_spaces(self) -> dict[str, DualSpace]:
         """Its dual encoders, by expert."""
@@ -182,17 +214,46 @@ class FittedEncoder(DualEncoder):
         return self.query(self.embed_sentences(ids, mask, special))
 
     def query(self, sentences: Tensor) -> Tensor:
-        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D], of length 1 before
-        captions adapt it.
+        """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D].
 
-        But for the part of dual encoders, whose text encoders read texts by themselves (`tower_levels`).
+        But for the part of dual encoders, whose text encoders read texts by themselves (`tower_levels`). Of length 1
+        in the mean over generic sentences, or with dual encoders always: what those could reach nobody knows. Captions
+        may adapt it further.
         """
-        parts = [sentences]
+        asked, reach = self.asked(sentences)
+        if not self.has_relative_scores:
+            return self._adapted(F.normalize(asked, dim=1)[:, None] / self._query_length())
+        stands_out = reach - asked @ self.centre  # less what any video of the collection has
+        per_score = self.query_scale / (stands_out + LEAST_REACH).clamp_min(LEAST_REACH)
+        return self._adapted((asked * per_score[:, None])[:, None])
+
+    def asked(self, sentences: Tensor) -> tuple[Tensor, Tensor]:
+        """What texts ask for, and what they could reach, before anything brings them to a length.
+
+        [B, E] → [B, D] and [B]: the best score of a video in which one class is seen and nothing else; 1 where there is
+        no classifier.
+        """
+        parts, scores = [sentences], []
         for name, concepts in self.parts().items():
+            likeness = concepts.likeness(sentences)
+            near = concepts.nearest(likeness) * self.config.experts[name].weight
             # Balanced: where queries vary less, so may the codes err more; what is taken here is given to the videos.
-            near = concepts.nearest(sentences) * (self.config.experts[name].weight / concepts.balance)
-            parts.append(concepts.fold(near))
-        return self._adapted(self._whole(F.normalize(torch.cat(parts, 1), dim=1) / self._query_length()))
+            parts.append(concepts.fold(near / concepts.balance))
+            scores.append((likeness + near).amax(1))
+        if not scores:
+            return self._whole(sentences)[:, 0], torch.ones(len(sentences))
+        return self._whole(torch.cat(parts, 1))[:, 0], torch.stack(scores).amax(0)
+
+    @property
+    def has_relative_scores(self) -> bool:
+        """Whether scores are shares of what a query could reach, which only names of classes can tell."""
+        return self.config.relative and bool(self.concepts) and not self.spaces
+
+    def learn_query_scale(self, sentences: Tensor) -> None:
+        """Bring generic sentences [Q, E] to length 1 in the mean; once the mean video is known."""
+        if self.has_relative_scores:
+            self.query_scale.fill_(1.0)
+            self.query_scale.copy_(1 / self.query(sentences)[:, 0].norm(dim=1).mean().clamp_min(1e-6))
 
     def embed_videos(self, videos: VideoTensors) -> Tensor:
         """See `DualEncoder.embed_videos`; [B, 1, D], less the mean video."""

@@ -122,6 +122,8 @@ class ModelConfig:
         text_gates: gated units mixed into the coarse text embedding; 0 means one an expert.
         fine_norm: `l2` or `batch` normalisation of the fine embeddings.
         coarse_weight: weight of the coarse level in the score; 0 means 1/(L+1).
+        relative: of a fitted model, whether its scores are shares of what a query could reach (fitting/network.py);
+            those of earlier versions are not.
         experts: by name, in the order of the model's projections.
     """
 
@@ -131,6 +133,7 @@ class ModelConfig:
     text_gates: int = 0
     fine_norm: str = "l2"
     coarse_weight: float = 0.0
+    relative: bool = False
     text: TextConfig = field(default_factory=TextConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)

@@ -65,6 +65,10 @@ class DualEncoder(nn.Module):
         """What scores generic sentences reach, for confidences; None where nothing is known of it."""
         return None
 
+    def generic_queries(self) -> Tensor | None:
+        """Levels of generic sentences [Q, L+1, D], to measure a collection's chance scores with; None without any."""
+        return None
+
     def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
         """What the vectors of texts in the space of the expert `name` [Q, dim] add to their levels: [Q, L+1, D].
 

@@ -20,6 +20,8 @@ from in_process import run_here
 
 from experts.base import Clip, Frames
 from experts.registry import load
+from hcq_cli.datasets.batches import collate
+from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.grammar import captions
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
@@ -27,6 +29,7 @@ from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.fitting.dual import write_dual_text
+from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.model import checkpoint
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
@@ -61,8 +64,6 @@ def direct(workspace: Path, sources: dict[str, str], tmp_path: Path) -> dict[str
 
 def dense_scores(workspace: Path) -> np.ndarray:
     """Scores of the fitted model without codes, [queries, videos]."""
-    from hcq_cli.datasets.batches import collate
-
     model, store = checkpoint.load(workspace / "model"), FeatureStore.open(workspace / "features")
     videos = model.encode_videos(collate(store.read(np.arange(len(store)), list(model.config.experts)), 128))
     return model.encode_texts(ASKED)[:, 0] @ videos[:, 0].T
@@ -108,6 +109,19 @@ def test_two_at_once_and_concepts_beside_them(root, tmp_path):
     exact = model.search_vectors(model.encode_texts(ASKED))
     assert len(ExportedTextEncoder(tower).header.readings) == 3
     assert np.abs(ExportedTextEncoder(tower).encode(ASKED) - exact).max() < 1e-4
+    # What a weight says: how far apart a source's scores of a query lie, against those of the classifiers together.
+    store, network = FeatureStore.open(workspace / "features"), model.network
+    seen = model.encode_videos(collate(store.read(np.arange(len(store)), list(model.config.experts)), 128))[:, 0]
+    asked = model.encode_texts(generic_sentences())[:, 0]
+    usual = spread(asked[:, : network.named_axes], (seen + network.centre.numpy())[:, : network.named_axes])
+    for name, weight in (("dual", 2.0), ("dual-sound", 0.5)):
+        place = network.places[name]
+        there = seen[:, place][np.asarray(has_tokens(store, np.arange(len(store)), [name]))[:, 0]]
+        assert spread(asked[:, place], there) / usual == pytest.approx(weight, rel=1e-3)
+
+
+def spread(asked: np.ndarray, seen: np.ndarray) -> float:
+    return float((asked @ (seen - seen.mean(0)).T).std(1).mean())
 
 
 def test_smaller_weights_find_much_the_same(root, tmp_path):

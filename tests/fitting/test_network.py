@@ -8,7 +8,14 @@ import torch
 
 from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import DamagedError
-from hcq_cli.fitting.network import BEST_CLASSES, TEMPERATURE, Concepts, FittedEncoder
+from hcq_cli.fitting.network import (
+    BEST_CLASSES,
+    EARLIER_TEMPERATURE,
+    LEAST_REACH,
+    TEMPERATURE,
+    Concepts,
+    FittedEncoder,
+)
 from hcq_cli.model import text
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
 from hcq_cli.model.video import video_tensors
@@ -16,7 +23,7 @@ from hcq_cli.model.video import video_tensors
 HIDDEN, CLASSES = 16, 40
 
 
-def made(width: int = 72, **experts: ExpertConfig) -> FittedEncoder:
+def made(width: int = 72, relative: bool = True, **experts: ExpertConfig) -> FittedEncoder:
     torch.manual_seed(0)
     shape = ModelConfig(
         kind="fitted",
@@ -26,6 +33,7 @@ def made(width: int = 72, **experts: ExpertConfig) -> FittedEncoder:
         video=VideoConfig(heads=1, layers=0),
         quantizer=QuantizerConfig(codebooks=8, codewords=4, rotation="all"),
         experts=experts or {"objects": ExpertConfig(CLASSES, reads="probabilities", weight=0.7)},
+        relative=relative,
     ).check()
     encoder = text.build(shape.text, ["a red dog runs", "birds"])
     network = FittedEncoder(shape, encoder.transformer).eval()
@@ -33,6 +41,8 @@ def made(width: int = 72, **experts: ExpertConfig) -> FittedEncoder:
         part.names.copy_(torch.nn.functional.normalize(torch.randn(part.names.shape), dim=1))
         part.rarity.copy_(torch.rand(part.rarity.shape))
         part.balance.fill_(0.5)
+        if relative:
+            part.unrelated.fill_(0.1)
     return network
 
 
@@ -69,13 +79,44 @@ def test_a_video_is_what_its_classes_mean_and_which_they_are() -> None:
 def test_a_query_is_its_sentence_and_the_classes_it_is_near_to() -> None:
     network = made()
     part = network.parts()["objects"]
+    network.centre.copy_(torch.randn(network.config.width) / 50)
     sentences = torch.nn.functional.normalize(torch.randn(3, HIDDEN), dim=1)
     found = network.query(sentences)[:, 0].numpy()
     likeness = sentences.numpy() @ part.names.numpy().T
-    shares = np.exp(likeness / TEMPERATURE) / np.exp(likeness / TEMPERATURE).sum(1, keepdims=True)
+    beyond = (likeness - 0.1) / 0.9
+    near = 0.7 * unit(beyond * np.exp(beyond / TEMPERATURE)) * beyond.max(1, keepdims=True)
+    whole = np.zeros((3, network.config.width), np.float32)
+    whole[:, : HIDDEN + CLASSES] = np.concatenate([sentences.numpy(), near / 0.5], 1)
+    reach = (likeness + near).max(1) - whole @ network.centre.numpy()
+    assert found == pytest.approx(whole / (reach + LEAST_REACH)[:, None], abs=1e-5)
+    network.learn_query_scale(sentences)
+    assert network.query(sentences)[:, 0].norm(dim=1).mean() == pytest.approx(1, abs=1e-5)
+    assert network.query(sentences)[0, 0] == pytest.approx(network.query_scale.item() * found[0], abs=1e-5)
+
+
+def test_what_shows_just_what_a_query_names_has_the_score_that_it_could_reach() -> None:
+    network = made()
+    sentence = network.parts()["objects"].names[7:8]  # a query that is the name of a class
+    seen = np.zeros((1, 1, CLASSES), np.float32)
+    seen[0, 0, 7] = 0.4
+    part = network.parts()["objects"]
+    near = 0.7 * part.nearest(part.likeness(sentence))[0, 7].item()
+    reached = (network.asked(sentence)[0].numpy() @ videos(network, seen, [1]).T).item()
+    assert reached == pytest.approx(1 + near, abs=1e-5)
+
+
+def test_models_of_before_have_queries_of_length_1() -> None:
+    network = made(relative=False)
+    part = network.parts()["objects"]
+    assert "query_scale" not in network.state_dict()
+    sentences = torch.nn.functional.normalize(torch.randn(3, HIDDEN), dim=1)
+    found = network.query(sentences)[:, 0].numpy()
+    likeness = sentences.numpy() @ part.names.numpy().T
+    shares = np.exp(likeness / EARLIER_TEMPERATURE) / np.exp(likeness / EARLIER_TEMPERATURE).sum(1, keepdims=True)
     whole = np.concatenate([sentences.numpy(), 0.7 * likeness * shares / 0.5], 1)
     assert found[:, : HIDDEN + CLASSES] == pytest.approx(unit(whole), abs=1e-5)
     assert not found[:, HIDDEN + CLASSES :].any()
+    assert network.chance_scores().middle == -0.3 and network.chance_scores().slope == 2
 
 
 def test_a_sentence_is_the_mean_over_all_its_tokens() -> None:

