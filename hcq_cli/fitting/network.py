@@ -217,8 +217,8 @@ class FittedEncoder(DualEncoder):
         """The whole vector of texts of which the sentence vectors are known: [B, E] → [B, 1, D].
 
         But for the part of dual encoders, whose text encoders read texts by themselves (`tower_levels`). Of length 1
-        in the mean over generic sentences, or with dual encoders always: what those could reach nobody knows. Captions
-        may adapt it further.
+        in the mean over generic sentences, or with dual encoders always: what those could reach nobody knows.
+        Captions may adapt it further.
         """
         asked, reach = self.asked(sentences)
         if not self.has_relative_scores:
@@ -230,8 +230,8 @@ class FittedEncoder(DualEncoder):
     def asked(self, sentences: Tensor) -> tuple[Tensor, Tensor]:
         """What texts ask for, and what they could reach, before anything brings them to a length.
 
-        [B, E] → [B, D] and [B]: the best score of a video in which one class is seen and nothing else; 1 where there is
-        no classifier.
+        [B, E] → [B, D] and [B]: the best score of a video in which one class is seen and nothing else; 1 where there
+        is no classifier.
         """
         parts, scores = [sentences], []
         for name, concepts in self.parts().items():
