@@ -1,0 +1,106 @@
+"""What Ray costs: the real clips, in the bytes of one machine; the driver's memory. Slow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_contents import shard_digests
+
+pytest.importorskip("ray")
+
+from ray_cluster import two_nodes
+
+from hcq_cli.engines.ray_cluster import BEFORE_IMPORT, connected, living_nodes
+from hcq_cli.engines.ray_executor import RayExecutor
+from hcq_cli.extraction.executor import Job
+from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.features.records import VideoFacts
+
+JOBS = 10_000
+pytestmark = pytest.mark.slow
+
+
+def cpu_s(mark: str) -> float:
+    """Seconds of a core that all living processes with this mark in their environment have taken, and their dead."""
+    total = 0.0
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"HCQ_TEST_STORE={mark}".encode() in (place / "environ").read_bytes():
+                words = (place / "stat").read_text().rsplit(")", 1)[1].split()
+                total += sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            continue
+    return total
+
+
+def extract(videos: Path, store: Path, *more: str) -> tuple[float, float]:
+    """Wall and processor seconds of the command; of workers elsewhere the caller asks."""
+    begun, before = time.monotonic(), os.times()
+    run = [sys.executable, "-m", "hcq_cli", "extract", str(videos), "-o", str(store), "--workers", "2", *more]
+    subprocess.run(run, check=True, capture_output=True, timeout=1800)
+    after = os.times()
+    return time.monotonic() - begun, sum(after[2:4]) - sum(before[2:4])
+
+
+def plasma_bytes(address: str) -> int:
+    """The object store's bytes in use on all nodes."""
+    code = (
+        "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); "
+        "total = ray.cluster_resources(); free = ray.available_resources(); "
+        "print(int(total['object_store_memory'] - free.get('object_store_memory', 0)))"
+    )
+    env = {**os.environ, **BEFORE_IMPORT, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    told = subprocess.run([sys.executable, "-c", code, address], env=env, capture_output=True, text=True, check=True)
+    return int(told.stdout.split()[-1])
+
+
+def test_the_same_bytes_in_at_most_a_quarter_more_time(shared: Path, tmp_path: Path) -> None:
+    videos = shared / "videos"
+    with two_nodes({"HCQ_TEST_STORE": str(tmp_path)}) as cluster:
+        on = ["--on", f"ray:{cluster.address}"]
+        extract(videos, tmp_path / "warm", *on, "--max-seconds", "0.5")
+        rows: list[dict[str, Any]] = []
+        for turn in range(int(os.environ.get("HCQ_TEST_TURNS", "2"))):
+            wall, cpu = extract(videos, tmp_path / f"local{turn}")
+            before = cpu_s(str(tmp_path))
+            ray_wall, ray_cpu = extract(videos, tmp_path / f"ray{turn}", *on)
+            ray_cpu += cpu_s(str(tmp_path)) - before
+            rows.append({"wall": ray_wall / wall, "cpu": ray_cpu / cpu, "local_s": wall, "local_cpu_s": cpu})
+            print(rows[-1], os.getloadavg(), flush=True)
+            assert shard_digests(tmp_path / f"ray{turn}") == shard_digests(tmp_path / "local0")
+        assert plasma_bytes(cluster.address) < 50 << 20
+    assert min(row["wall"] for row in rows) <= 1.25
+
+
+def test_the_driver_does_not_grow_with_its_jobs(tmp_path: Path) -> None:
+    """10,000 jobs, each the hash of a small file."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"some bytes")
+    options = ExtractionOptions(tmp_path / "store")
+    facts = VideoFacts("", str(path), content_hash="", size=10, mtime_ns=0)
+    sizes: list[int] = []
+    with connected("ray:local"):
+        experts = load_experts(["audio"])
+        executor = RayExecutor(living_nodes(), experts, ["audio"], options, workers=2)
+        left = (Job(replace(facts, id=f"{number}.mp4")) for number in range(JOBS))
+        running = 0
+        for done in range(JOBS):
+            while running < executor.slots and (job := next(left, None)) is not None:
+                executor.submit(job)
+                running += 1
+            _, outcome = executor.next_outcome()
+            running -= 1
+            assert outcome.content_hash
+            if done % 1000 == 999:
+                resident = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
+                sizes.append(int(resident) * 1024)
+        executor.close()
+    print(sizes)
+    assert sizes[-1] - sizes[1] < 16 << 20
