@@ -35,6 +35,7 @@ _HOME = {
     "export_words": "hcq_cli.api.words",
     "words_info": "hcq_cli.api.words",
     "watch": "hcq_cli.api.watching",
+    "watch_searchable": "hcq_cli.api.watching",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
     "open_workspace": "hcq_cli.api.opening",
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.serving import serve
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update
-    from hcq_cli.api.watching import watch
+    from hcq_cli.api.watching import watch, watch_searchable
     from hcq_cli.api.words import export_words, words_info
     from hcq_cli.errors import HcqError
     from hcq_cli.workspace import Workspace

@@ -1,4 +1,4 @@
-"""A collection kept up to date while its folders grow: `hcq update --watch`."""
+"""A collection kept up to date while its folders grow: `hcq update --watch` and `hcq find --watch`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli.api.extraction import known_roots
+from hcq_cli.api.finding import Prepared, make_searchable
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update
 from hcq_cli.collection import path_below
@@ -64,6 +65,43 @@ def watch(
             continue
         if not told or done.encoded or done.indexed or done.extracted.extracted or done.extracted.vanished.ids:
             told = True
+            yield done
+
+
+def watch_searchable(
+    workspace: Workspace,
+    folder: str | PathLike[str],
+    *,
+    progress: Progress = SILENT,
+    stop: threading.Event | None = None,
+    **how: Any,
+) -> Iterator[Prepared]:
+    """Bring a folder to where it can be searched, now and after every change below it; see `watch`.
+
+    Args:
+        workspace: where everything is kept.
+        folder: of videos.
+        progress: told of every step.
+        stop: ends it; default: an interrupt does.
+        how: as `make_searchable` takes it.
+
+    Yields:
+        what was done, the first time and whenever there is something else to be found.
+
+    Raises:
+        NotFoundError: watchfiles is not installed, or as `make_searchable`.
+        HcqError: as `make_searchable`.
+    """
+    changed = changes([fspath(folder)], ignore=workspace.root, stop=stop)
+    next(changed)  # what keeps one from watching is said before anything long
+    yield make_searchable(workspace, folder, progress=progress, **how)
+    for _ in changed:
+        try:
+            done = make_searchable(workspace, folder, progress=progress, **how)
+        except (LockedError, NotFoundError) as error:
+            progress.warn(f"{error.message}; tried again at the next change")
+            continue
+        if done.fitted or done.updated.encoded or done.updated.indexed:
             yield done
 
 

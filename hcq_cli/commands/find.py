@@ -21,6 +21,7 @@ EXAMPLES = [
     'hcq find videos/ "a man cooking" --concepts onnx:mobilenet.onnx,onnx:yamnet.onnx',
     'hcq find videos/ "a man cooking"',
     'hcq find videos/ "a man cooking" --preset laptop',
+    'hcq find videos/ "a man cooking" --watch',
 ]
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Of videos, with all folders in it.")]
@@ -33,6 +34,8 @@ Encoder = Annotated[
         help="The sentence encoder; default: the model's, else minilm.",
     ),
 ]
+
+Watch = Annotated[bool, typer.Option("--watch", help="Stay, and answer again after every change; Ctrl-C ends it.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,30 +55,39 @@ def register(app: typer.Typer) -> None:
         all_hits: All = False,
         workers: Workers = None,
         device: Device = "auto",
+        watch: Watch = False,
     ) -> None:
         """Find videos in a folder: what is new is looked at, a model is fitted if there is none, the answer comes.
 
         No captions are needed. The networks to make the model of are named once; after that the folder and the text
-        are enough, and only what has changed is looked at. It can be interrupted and run again at any moment.
+        are enough, and only what has changed is looked at. It can be interrupted and run again at any moment; or it
+        stays (--watch), and waits for files that are still being written.
         """
         query = " ".join(text)
         if not query.strip():
             raise UsageError("the query is empty", 'hcq find videos/ "a man cooking"')
-        done = api.make_searchable(
-            session.workspace,
-            folder,
-            concepts=listed_sources(concepts),
-            dual=listed_sources(dual),
-            preset=preset,
-            text_encoder=text_encoder,
-            workers=workers,
-            device=device,
-            progress=session.console,
-        )
-        searcher = api.Searcher(session.workspace)
-        answer = sure_enough(searcher.text(query, k), min_confidence)
-        document = _document(session, done, api.answer_document(searcher, answer))
-        session.console.result(document, lambda: _print(session, done, searcher, answer, all_hits))
+        how: dict[str, Any] = {
+            "concepts": listed_sources(concepts),
+            "dual": listed_sources(dual),
+            "preset": preset,
+            "text_encoder": text_encoder,
+            "workers": workers,
+            "device": device,
+            "progress": session.console,
+        }
+
+        def show(done: Prepared) -> None:
+            searcher = api.Searcher(session.workspace)
+            answer = sure_enough(searcher.text(query, k), min_confidence)
+            document = _document(session, done, api.answer_document(searcher, answer))
+            session.console.result(document, lambda: _print(session, done, searcher, answer, all_hits))
+
+        if watch:
+            for done in api.watch_searchable(session.workspace, folder, **how):
+                show(done)
+            return
+        done = api.make_searchable(session.workspace, folder, **how)
+        show(done)
         if done.updated.extracted.exit_code:
             raise typer.Exit(done.updated.extracted.exit_code)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,14 +55,39 @@ def test_the_same_line_again_looks_only_at_what_changed(place: Path) -> None:
     FollowedFolder(place).add(*(f"in/more{at}.mp4" for at in range(3)))
     grown = find()
     assert grown["new"] == 3 and grown["fitted"]["videos"] == 5 and grown["query"]["videos_searched"] == 5
-    _no_torch_where_nothing_changed(place)
+    _no_torch_for_what_is_new(place)
 
 
-def _no_torch_where_nothing_changed(place: Path) -> None:
-    code = "import sys; sys.modules['torch'] = None; from hcq_cli.app import main; main()"
-    command = [sys.executable, "-c", code, "find", str(place / "in"), "dog", "-w", str(place / "w"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert len(json.loads(done.stdout)["query"]["hits"]) == 5
+def _no_torch_for_what_is_new(place: Path) -> None:
+    """Neither in the command nor in a process that it starts; and the same codes as those made beside torch."""
+    FollowedFolder(place).add("in/last.mp4")
+    (place / "poison").mkdir()
+    (place / "poison" / "torch.py").write_text("raise ImportError('torch is not to be loaded')", "utf-8")
+    command = [sys.executable, "-m", "hcq_cli", "find", str(place / "in"), "dog", "-w", str(place / "w"), "--json"]
+    paths = os.pathsep.join(filter(None, [str(place / "poison"), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": paths})
+    found = json.loads(done.stdout)
+    assert found["new"] == 1 and len(found["query"]["hits"]) == 6
+
+
+@pytest.mark.long
+def test_it_stays_and_answers_again_when_the_folder_changes(place: Path, tmp_path: Path) -> None:
+    folder = FollowedFolder(tmp_path)
+    folder.add("in/a.mp4")
+    sources = ["--concepts", f"onnx:{place / 'colours.onnx'}", "--text-encoder", str(sentence_encoder(place))]
+    command = [sys.executable, "-m", "hcq_cli", "find", "in", "dog", "--watch", "--json", "--workers", "1", *sources]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        try:
+            assert [hit["id"] for hit in json.loads(running.stdout.readline())["query"]["hits"]] == ["a.mp4"]
+            folder.add("in/b.mp4")
+            (tmp_path / "in/a.mp4").unlink()
+            while (ids := [hit["id"] for hit in json.loads(running.stdout.readline())["query"]["hits"]]) != ["b.mp4"]:
+                assert set(ids) <= {"a.mp4", "b.mp4"}, "an answer in between, when one of the two was seen alone"
+            os.kill(running.pid, signal.SIGINT)
+            assert running.wait(60) == 130
+        finally:
+            running.kill()
 
 
 def test_what_is_missing_is_said_before_anything_long(place: Path, tmp_path: Path) -> None:
