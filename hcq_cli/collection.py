@@ -54,7 +54,8 @@ class Collection:
     Args:
         roots: absolute folders that were extracted, the oldest first.
         removed: videos that were taken out by hand, by id.
-        asked: how folders were last extracted (`experts`, `sample_fps`…), for `hcq update`.
+        asked: how folders were last extracted, or, where there is none, files (`experts`, `sample_fps`…), for
+            `hcq update`.
     """
 
     roots: tuple[Annotated[str, _absolute], ...] = ()

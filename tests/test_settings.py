@@ -177,6 +177,7 @@ def options(command: Any = PROGRAM, words: tuple[str, ...] = ()) -> Iterator[tup
 
 READ = {
     *("codes", "ckpt", "features", "captions", "texts", "video", "file", "lists", "from_list", "path", "index"),
+    *("columns", "train init"),
     "find folder",
 }
 """Options that name a file or folder which is only read, in every command or in one."""
@@ -186,7 +187,7 @@ def test_of_every_place_it_is_decided_whether_it_is_written() -> None:
     """A new option with a path, or with code, must be put into one of these sets."""
     names = {name for name, _ in options()}
     for name, option in options():
-        is_path = "Path" in str(option.type_descriptor.annotation)
+        is_path = "Path" in str(option.type)
         written = option.name in WRITTEN or name in WRITTEN
         assert not is_path or written or option.name in READ or name in READ, f"{name}: is it read or written?"
         assert ("module:" in (option.help or "")) <= (option.name in NAMES_CODE), f"{name}: names code"

@@ -60,7 +60,7 @@ def update(
 
     Args:
         workspace: whose collection it is.
-        folders: to look at; default: all that were extracted before.
+        folders: to look at; default: all that were extracted before, or, where there was none, the files.
         experts, preset: as `extract` takes them; default: those that folders were last extracted with.
         everything, exclude: as `extract` takes them; default: as last time.
         segments, segment_s: as `encode` takes them; default: as the codes are cut now.
@@ -68,7 +68,7 @@ def update(
         settings: see `ExtractionSettings`; the store is the workspace's.
 
     Raises:
-        NotFoundError: no folder was extracted yet, or none of them can be reached.
+        NotFoundError: nothing was extracted yet, or none of it can be reached.
         LockedError: another process writes to the workspace.
         HcqError: as `extract`, `encode` and `build_index`.
     """
@@ -79,9 +79,11 @@ def update(
     settings["store"] = workspace.features
     settings["sample_fps"] = settings.get("sample_fps") or asked["sample_fps"]
     settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
+    asked_for, roots = [fspath(folder) for folder in folders], known_roots(workspace.features)
     report = extract(
         workspace,
-        [fspath(folder) for folder in folders] or _reachable(known_roots(workspace.features), progress),
+        asked_for or (_reachable(roots, progress) if roots else []),
+        listed=() if asked_for or roots else _single_files(workspace, progress),
         experts=experts,
         preset=preset or "classic",
         everything=asked["everything"] if everything is None else everything,
@@ -131,14 +133,31 @@ def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
 
 def _reachable(roots: Sequence[str], progress: Progress) -> list[str]:
     """The folders of a collection that are there; of the others it is said that they stay as they are."""
-    if not roots:
-        raise NotFoundError("no folder has been extracted yet", "hcq update FOLDER")
     there = [root for root in roots if Path(root).is_dir()]
     for root in roots:
         if root not in there:
             progress.warn(f"{root}: is not there (a drive that is not plugged in?); its videos stay as they are")
     if not there:
         raise NotFoundError("none of the collection's folders is there", "plug in their drive, or hcq update FOLDER")
+    return there
+
+
+def _single_files(workspace: Workspace, progress: Progress) -> list[str]:
+    """The files of a collection that was made of files and lists alone; of those that are gone it is said."""
+    from hcq_cli.features.store import FeatureStore
+
+    store = FeatureStore.snapshot(workspace.features)
+    paths = [store.catalog.facts(row).path for row in range(len(store))]
+    there = [path for path in paths if Path(path).is_file()]
+    if not paths:
+        raise NotFoundError("nothing has been extracted yet", "hcq update FOLDER")
+    if gone := sorted(set(paths) - set(there)):
+        progress.warn(
+            f"{gone[0]}{f' and {len(gone) - 1} more' if len(gone) > 1 else ''}: not there; extracted by name and not "
+            "with a folder, they stay until hcq features remove takes them out"
+        )
+    if not there:
+        raise NotFoundError("none of the collection's files is there", "plug in their drive, or hcq update FOLDER")
     return there
 
 

@@ -194,7 +194,7 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
     """Note in the store which folders it is made of, and what is asked of them; gives its collection."""
 
     def change(before: Collection) -> Collection:
-        if not inputs.folders:  # files alone: no folder was asked anything
+        if not inputs.folders and before.roots:  # single files beside folders: what is asked of those stays
             return before
         asked = {
             "experts": list(names),

@@ -11,6 +11,7 @@ from store_contents import contents
 
 import hcq_cli as hcq
 from hcq_cli.codes.codefile import open_codes
+from hcq_cli.collection import read_collection
 from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
@@ -120,6 +121,23 @@ def test_a_week(life: Life, tmp_path: Path) -> None:
     as_if_made_at_once(life, tmp_path)
 
 
+def test_a_collection_of_single_files(life: Life, tmp_path: Path, told) -> None:
+    """No folder was named, ever: the files are looked at again, and nothing beside them."""
+    life.add("in/a.mp4", "in/b.mp4", "in/beside.mp4")
+    assert life.update("in/a.mp4", "in/b.mp4").indexed.videos == 2
+    nothing = life.update(experts=None)
+    assert (nothing.extracted.skipped, nothing.encoded, nothing.indexed) == (2, None, None)
+    assert read_collection(life.workspace.features).asked["experts"] == ["audio"]
+    (tmp_path / "in/beside.mp4").replace(tmp_path / "in/a.mp4")
+    (tmp_path / "in/b.mp4").unlink()
+    done = life.update(experts=None, progress=told)
+    assert (done.extracted.extracted, done.extracted.changed, done.indexed.videos) == (1, 1, 2)
+    assert any("b.mp4: not there" in warning for warning in told.warnings)
+    (tmp_path / "in/a.mp4").unlink()
+    with pytest.raises(NotFoundError, match="none of the collection's files"):
+        life.update(experts=None)
+
+
 @pytest.mark.slow
 def test_a_month(life: Life, tmp_path: Path) -> None:
     life.add(*(f"in/start{at:02}.mp4" for at in range(20)))
@@ -193,7 +211,7 @@ def test_without_a_model_features_are_brought_and_what_is_next_is_said(life: Lif
 
 
 def test_folders_that_are_away(life: Life, tmp_path: Path, told) -> None:
-    with pytest.raises(NotFoundError, match="no folder has been extracted"):
+    with pytest.raises(NotFoundError, match="nothing has been extracted"):
         life.update()
     life.add("in/a.mp4", "drive/b.mp4")
     life.update("in", "drive")
