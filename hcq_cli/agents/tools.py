@@ -1,4 +1,4 @@
-"""The tools that agents call: search, moments, similar, thumbnail, stats."""
+"""The tools that agents call: search, moments, words, similar, thumbnail, stats."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ UNTRUSTED = (
 )
 INSTRUCTIONS = (
     "Searches collections of videos by what is seen, heard and said in them. Start with `stats` to see which "
-    "workspaces there are. `search` finds videos, `moments` seconds within them, `similar` what is like one of them, "
-    "`thumbnail` shows one. " + UNTRUSTED
+    "workspaces there are. `search` finds videos, `moments` seconds within them, `words` what is said or shown, "
+    "`similar` what is like one of them, `thumbnail` shows one. " + UNTRUSTED
 )
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
@@ -63,6 +63,10 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
         """Seconds within videos that fit a text, best first; several of a video may come."""
         return _told(await named(workspace).text(query, k, {"by": "segment"}))
 
+    async def words(sentence: Query, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
+        """Videos in which just these words are said, shown or written, each with the sentence and its second."""
+        return _told(await named(workspace).text('"' + sentence.replace('"', " ") + '"', k))
+
     async def similar(id: Id, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
         """Videos that are like an indexed one."""
         return _told(await named(workspace).like(id, k))
@@ -79,7 +83,7 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
         facts = {name: await batches.facts() for name, batches in workspaces.items()}
         return {"workspaces": {name: {"videos": found["videos"]} for name, found in facts.items()}}
 
-    for tool in (search, moments, similar, thumbnail, stats):
+    for tool in (search, moments, words, similar, thumbnail, stats):
         server.tool(annotations=READ_ONLY)(_in_words(tool))
     return server
 

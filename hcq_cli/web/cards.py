@@ -98,7 +98,9 @@ def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") ->
     """
     cards = [_card(hit, addresses(hit)) for hit in document["hits"]]
     sure = [card.confidence for card in cards if card.confidence is not None]
-    unsure = bool(sure) and max(sure) < CUT_OFF
+    # Who says or shows the words of the query fits, whatever the model thinks; a file may be called anything.
+    said = any((hit.get("words") or {}).get("source", "name") != "name" for hit in document["hits"])
+    unsure = bool(sure) and max(sure) < CUT_OFF and not said
     kept = SHOWN_OF_NOTHING if unsure else len(cards)
     return Answer(
         query=printable(str(document["query"])),
@@ -113,7 +115,7 @@ def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") ->
 
 def _card(hit: dict[str, Any], addresses: dict[str, str]) -> Card:
     name = PurePath(video_of(hit["id"]))
-    found_by, start_s = hit.get("found_by") or [], hit.get("start_s", hit.get("time_s"))
+    found_by, start_s = hit.get("found_by") or {}, hit.get("time_s", hit.get("start_s"))
     return Card(
         rank=hit["rank"],
         title=printable(name.name),
@@ -123,19 +125,10 @@ def _card(hit: dict[str, Any], addresses: dict[str, str]) -> Card:
         end_s=hit.get("end_s"),
         score=hit["score"],
         confidence=hit.get("confidence"),
-        reason=printable(found_by if isinstance(found_by, str) else ", ".join(map(str, found_by))),
-        words=printable(_sentence(hit.get("words"))),
+        reason=printable(", ".join(found_by)),
+        words=printable((hit.get("words") or {}).get("text", "")),
         **addresses,
     )
-
-
-def _sentence(words: Any) -> str:
-    """The text of what matched: one sentence, several, or such with their seconds."""
-    if isinstance(words, dict):
-        return str(words.get("text", ""))
-    if isinstance(words, list):
-        return " … ".join(map(_sentence, words))
-    return str(words or "")
 
 
 def clock(seconds: float) -> str:

@@ -59,7 +59,7 @@ def page_of_answers(answers: Sequence[Answer]) -> str:
 
 def _picture(thumbnailer: Thumbnailer, hit: dict[str, Any]) -> str:
     """A hit's thumbnail as an address that holds it; empty where the file gives none."""
-    second = hit.get("start_s", hit.get("time_s")) or 0.0
+    second = hit.get("time_s") or 0.0
     try:
         jpeg = thumbnailer.make(video_of(hit["path"]), second)
     except HcqError:

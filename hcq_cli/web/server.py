@@ -215,7 +215,7 @@ def _second(request: Request) -> float:
 
 def _addresses(hit: dict[str, Any]) -> dict[str, str]:
     """Where a hit's film and pictures are on this server."""
-    key, second = key_of(video_of(hit["id"])), hit.get("start_s", hit.get("time_s")) or 0
+    key, second = key_of(video_of(hit["id"])), hit.get("time_s") or 0
     return {"video": f"/media/{key}", "picture": f"/thumbnail/{key}?t={second}", "like": f"/?like={key}"}
 
 

@@ -19,7 +19,7 @@ from served import FPS, make_films, make_workspace
 
 mcp = pytest.importorskip("mcp")
 
-TOOLS = {"search", "moments", "similar", "thumbnail", "stats"}
+TOOLS = {"search", "moments", "words", "similar", "thumbnail", "stats"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,9 @@ def test_every_tool_answers_and_says_that_it_changes_nothing(ask: Callable[..., 
 
         moments = (await session.call_tool("moments", {"query": "a dog", "workspace": "films"})).structured_content
         assert len(moments["hits"]) == 10
+
+        said = (await session.call_tool("words", {"sentence": "plain"})).structured_content
+        assert said["hits"][0]["id"] == "plain.mp4" and said["hits"][0]["words"]["source"] == "name"
 
         like = (await session.call_tool("similar", {"id": "plain.mp4", "k": 3})).structured_content
         assert "plain.mp4" not in [hit["id"] for hit in like["hits"]]

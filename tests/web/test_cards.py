@@ -30,9 +30,12 @@ def test_one_sure_hit_is_enough_to_show_all() -> None:
     assert len(found.cards) == 2 and not found.folded
 
 
-def test_words_come_as_a_sentence_or_several() -> None:
-    one, two = cards(answer([hit(1, words="happy birthday"), hit(2, words=[{"text": "a", "start_s": 1}, "b"])])).cards
-    assert (one.words, two.words) == ("happy birthday", "a … b")
+def test_who_says_it_is_shown_with_the_sentence_and_is_not_folded() -> None:
+    said = {"text": "happy birthday", "source": "speech", "start_s": 7.0}
+    found = cards(answer([hit(at, confidence=0.1, words=said, found_by={"words": 1}) for at in range(1, 6)]))
+    assert len(found.cards) == 5 and (found.cards[0].words, found.cards[0].reason) == ("happy birthday", "words")
+    named = cards(answer([hit(at, confidence=0.1, words={**said, "source": "name"}) for at in range(1, 6)]))
+    assert len(named.folded) == 2
 
 
 def test_what_steers_is_shown_as_an_escape() -> None:
