@@ -42,6 +42,8 @@ _HOME = {
     "CUT_OFF": "hcq_cli.api.searching",
     "answer_document": "hcq_cli.api.answers",
     "write_gallery": "hcq_cli.api.pages",
+    "report": "hcq_cli.api.reporting",
+    "write_report": "hcq_cli.api.reporting",
     "serve": "hcq_cli.api.serving",
     "serve_agents": "hcq_cli.api.agents",
     "agents_config": "hcq_cli.api.agents",
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.opening import open_workspace
     from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
+    from hcq_cli.api.reporting import report, write_report
     from hcq_cli.api.searching import CUT_OFF, Searcher, SearchSettings
     from hcq_cli.api.serving import serve
     from hcq_cli.api.training import train

@@ -35,6 +35,7 @@ COMMANDS: list[str] = [
     "eval",
     "demo",
     "plan",
+    "report",
     "features",
     "words",
     "captions",

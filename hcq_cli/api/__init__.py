@@ -22,7 +22,7 @@ Files, in the order of the verbs:
     answers, pages, opening       an answer as JSON, as a page, and in a notebook
     serving, agents               a page in a browser, tools for agents
     updating, watching, finding   what joins several verbs: once, after every change, from a folder to the answer
-    planning                      what extraction would take
+    planning, reporting           what extraction would take; what is in a workspace
     evaluation
     features                      looking into a store, and taking videos out
     words                         what an index knows of what is said and shown

@@ -1,0 +1,72 @@
+"""A workspace's report -> one page: `hcq report`. Curves are drawn as SVG, in the page itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hcq_cli.printable import printable
+from hcq_cli.web.cards import STATIC, templates
+
+WIDTH, HEIGHT = 640, 200
+MOST_POINTS = 500
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over epochs, drawn.
+
+    Args:
+        name: what they are.
+        points: of an SVG polyline in a box of `WIDTH` by `HEIGHT`.
+        low, high: the values at its lower and upper edge.
+        last: the newest value.
+    """
+
+    name: str
+    points: str
+    low: float
+    high: float
+    last: float
+
+
+def report_page(found: object, epochs: Sequence[dict[str, Any]], costs: Sequence[dict[str, float]]) -> str:
+    """The page of a report.
+
+    Args:
+        found: the `hcq_cli.api.reporting.Report`.
+        epochs: of the training.
+        costs: of larger collections.
+    """
+    curves = [
+        curve
+        for name, path in (("loss", ["loss"]), ("R@1, text to video, %", ["validation", "t2v", "R1"]))
+        if (curve := curve_of(name, [_value(epoch, path) for epoch in epochs])) is not None
+    ]
+    page = templates().get_template("report.html")
+    style = (STATIC / "style.css").read_text("utf-8")
+    return page.render(
+        report=found, costs=costs, curves=curves, width=WIDTH, height=HEIGHT, style=style, printable=printable
+    )
+
+
+def curve_of(name: str, values: Sequence[float | None]) -> Curve | None:
+    """The curve through values, some of which may be missing; None where there are fewer than two."""
+    known = [(at, value) for at, value in enumerate(values) if value is not None]
+    if len(known) < 2:
+        return None
+    known = known[:: -(-len(known) // MOST_POINTS)]
+    low, high = min(value for _, value in known), max(value for _, value in known)
+    across, up = known[-1][0] - known[0][0] or 1, high - low or 1.0
+    points = " ".join(
+        f"{(at - known[0][0]) / across * WIDTH:.1f},{(high - value) / up * HEIGHT:.1f}" for at, value in known
+    )
+    return Curve(name, points, low, high, known[-1][1])
+
+
+def _value(epoch: dict[str, Any], path: Sequence[str]) -> float | None:
+    found: Any = epoch
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) and abs(found) < 1e30 else None
