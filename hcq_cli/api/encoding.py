@@ -33,7 +33,7 @@ def encode(
     """Turn every video's features into its codes, one byte a sub-quantizer; videos that were removed get none.
 
     Of a video longer than a window and a half its time segments get codes, too, so that a hit says where: its shots,
-    if the expert `scene` has looked for them, else windows of ten seconds, each half over the next.
+    and of long ones, or where nobody knows them, windows of ten seconds, each half over the next.
 
     Args:
         workspace: whose features and checkpoint are used, and where the codes go.

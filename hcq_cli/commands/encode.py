@@ -35,8 +35,8 @@ Segment = Annotated[
     typer.Option(
         "--segment-s",
         min=1,
-        help="Windows of so many seconds, each half over the next (default: shots, if the expert scene has looked "
-        "for them, else windows of 10 seconds).",
+        help="Windows of so many seconds, each half over the next (default: shots, and windows of 10 "
+        "seconds where they are long or not known).",
         show_default=False,
     ),
 ]

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 import hcq_cli as api
+from hcq_cli.commands.clips import Open, SaveClips, check_actions, clips_document, finish, save
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import printable
 from hcq_cli.errors import UsageError
@@ -36,6 +37,8 @@ EXAMPLES = [
     'hcq query "a red ball" --codes codes.hcq',
     'hcq query "a red ball" --exact',
     'hcq query "a volcano" --min-confidence 0.5',
+    'hcq query "a goal" --by segment --save-clips goals/',
+    'hcq query "a goal" --open 1',
     'hcq query "a volcano" --html volcano.html',
     "hcq query - --on ray < queries.txt",
     "hcq query \"a dog\" --where \"duration < 60 and folder = 'holiday' and taken >= '2025-05'\" --sort date",
@@ -164,6 +167,8 @@ def query(
     sort: Sort = "score",
     offset: Offset = 0,
     columns: ShownColumns = None,
+    save_clips: SaveClips = None,
+    open_rank: Open = None,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
@@ -199,14 +204,22 @@ def query(
         session.console.warn(searcher.outdated)
     if probe is not None and not searcher.lists:
         session.console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
+    check_actions(searcher, waiting, save_clips, open_rank)
     shown: list[dict[str, Any]] = []
+
+    def show(answer: QueryResult, more: dict[str, Any], timing: dict[str, float] | None = None) -> None:
+        clips = save(session, answer, save_clips)
+        more = {**more, **clips_document(clips)}
+        shown.append(print_answer(session, searcher, answer, more, timing, everything=all_hits))
+        finish(session, answer, clips, open_rank)
+
     if like is not None:
-        shown.append(print_answer(session, searcher, searcher.like(like, k), {"like": like}))
+        show(searcher.like(like, k), {"like": like})
     elif video is not None:
         asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
         answer, seen = searcher.video(video, k, experts=asks, progress=session.console)
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-        shown.append(print_answer(session, searcher, answer, {"video": video}, timing))
+        show(answer, {"video": video}, timing)
     elif waiting:
         for queries in _lines():
             for answer in searcher.texts(queries, k):
@@ -214,8 +227,7 @@ def query(
                 document = print_answer(session, searcher, kept, heading=True, everything=all_hits)
                 shown += [document] if html else []
     else:
-        kept = sure_enough(searcher.text(" ".join(words).strip(), k), min_confidence)
-        shown.append(print_answer(session, searcher, kept, everything=all_hits))
+        show(sure_enough(searcher.text(" ".join(words).strip(), k), min_confidence), {})
     if html is not None:
         api.write_gallery(html, shown, progress=session.console)
         session.console.note(f"page {html}")

@@ -16,5 +16,7 @@ and sound, all times in seconds from the start of the file. In the order in whic
     container_facts.py  how large its pictures are and when it was taken, as its container says
     durations.py  how long files are, by their headers
     clips.py      which frames an expert gets, how large, and how pieces become clips
+    cutting.py    a stretch of a video as a file of its own
+    playing.py    a video opened in a player of this machine
     thumbnails.py the picture at a second, as a small JPEG, for who looks at hits
 """

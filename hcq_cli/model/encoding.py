@@ -19,7 +19,7 @@ from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.datasets.features import Features
-from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video
+from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video, look_edges, shot_edges
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
@@ -31,8 +31,8 @@ VIDEOS_AT_ONCE = 64
 FEATURE_BYTES_AT_ONCE = 64 << 20
 """Features that are read together: of films fewer than `VIDEOS_AT_ONCE`."""
 CAPTIONS_AT_ONCE = 256
-SHOTS = "scene"
-"""The expert that says where shots end."""
+SHOTS, LOOK = "scene", "appearance"
+"""The expert that says where shots end, and that by whose tokens one can see it else."""
 FIT_VECTORS = 32_768
 
 Progress = Callable[[int], None]
@@ -180,11 +180,16 @@ def _cut(
     store: FeatureStore, rows: NDArray[np.int64], records: Sequence[VideoRecord], cutting: Cutting
 ) -> list[VideoSegment]:
     """The segments of the videos at `rows`, one video's after another's."""
-    shots = store.read(rows, [SHOTS])[SHOTS] if cutting.shots and SHOTS in store.experts else None
+    known = [name for name in (SHOTS, LOOK) if name in store.experts] if cutting.shots else []
     segments: list[VideoSegment] = []
     for video, record in enumerate(records):
-        middles = shots.times[shots.offsets[video] : shots.offsets[video + 1]] if shots is not None else None
-        segments += cut_video(video, record.duration_s, cutting, middles)
+        edges: list[float] = []
+        # Of a short video nobody needs to know it.
+        expert = next((name for name in known if record.tokens.get(name)), None)
+        if expert is not None and cut_video(video, record.duration_s, cutting):
+            tokens = store.read(rows[video : video + 1], [expert])[expert]
+            edges = shot_edges(tokens.times) if expert == SHOTS else look_edges(tokens.features, tokens.times)
+        segments += cut_video(video, record.duration_s, cutting, edges)
     return segments
 
 

@@ -311,9 +311,16 @@ class Index:
         segment, local = self._locate(row)
         return segment.name(local)
 
+    def id(self, row: int) -> str:
+        """Id of a row."""
+        segment, local = self._locate(row)
+        return segment.ids[local]
+
     def codes(self, rows: Sequence[int]) -> np.ndarray:
         """Codes uint8 [n, S] of rows."""
         wanted = np.array(rows, np.int64)
+        if len(self.segments) == 1:
+            return self.segments[0][0].codes_of(wanted)
         found = np.empty((len(wanted), self.header.S), np.uint8)
         owners = np.searchsorted(self._firsts, wanted, "right") - 1
         for owner in np.unique(owners).tolist():

@@ -49,7 +49,7 @@ class VideoSegments:
 
     def __init__(self, collection: SearchableCodes, video_id: str, table: np.ndarray) -> None:
         rows = collection.rows_of(video_id)
-        named = [(times, row, name) for row in rows if (times := segment_times(name := collection.name(row)[0]))]
+        named = [(times, row, name) for row in rows if (times := segment_times(name := collection.id(row)))]
         named.sort()
         self.has_whole = len(named) < len(rows)
         self._ids = [name for _, _, name in named]

@@ -204,11 +204,10 @@ def _best_videos(collection: SearchableCodes, found: TopK, query: int, table: np
     """The best `k` videos of what was found for a query, each with its best moment; `table` is float32 [S, K]."""
     hits: dict[str, Hit] = {}
     for score, row in _pairs(found, query):
-        name, path = collection.name(row)
         # Found best first, so the first row of a video is its best one.
-        video = _video(collection, name)
+        video = _video(collection, collection.id(row))
         if video not in hits:
-            hits[video] = Hit(len(hits) + 1, score, video, path)
+            hits[video] = Hit(len(hits) + 1, score, video, collection.name(row)[1])
         if len(hits) == k:
             break
     if collection.rows > collection.videos:

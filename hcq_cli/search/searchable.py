@@ -74,6 +74,10 @@ class SearchableCodes(Protocol):
         """Id and path of a row."""
         ...
 
+    def id(self, row: int) -> str:
+        """Id of a row."""
+        ...
+
     def codes(self, rows: Sequence[int]) -> np.ndarray:
         """Codes uint8 [n, S] of rows."""
         ...
@@ -144,6 +148,10 @@ class SearchableCodeFile:
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row."""
         return self._file.ids[row], self._file.paths[row]
+
+    def id(self, row: int) -> str:
+        """Id of a row."""
+        return self._file.ids[row]
 
     def codes(self, rows: Sequence[int]) -> np.ndarray:
         """Codes uint8 [n, S] of rows."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
-from hcq_cli.codes.ids import find_segments, video_of
+from hcq_cli.codes.ids import PACKED_FRAGMENT, find_segments
 from hcq_cli.errors import DamagedError
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, Blocks
@@ -175,8 +175,9 @@ class IndexSegment:
             row for at, row in self._by_id.look_up(hashes) if row < self.videos and self.ids.raw(row) == ids.raw(at)
         ]
         for at, row in self._by_video.look_up(hashes):
-            if row < self.videos and self.ids[row] != ids[at] == video_of(self.ids[row]):
-                rows.append(row)
+            # As bytes: a query does this for every segment of every hit.
+            if row < self.videos and (cut := PACKED_FRAGMENT.search(raw := self.ids.raw(row))):
+                rows += [row] if raw[: cut.start()] == ids.raw(at) else []
         return np.unique(np.array(rows, np.int64))
 
     @cached_property

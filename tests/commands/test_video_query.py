@@ -171,6 +171,12 @@ def test_long_videos_in_stretches(hcq: Run, workspace: Path, tmp_path: Path) -> 
     assert cut["time_s"] < cut["end_s"] <= 2.1
     moments = hcq("query", "-w", workspace, "--index", index, "red ball", "--by", "segment", "--json").json["hits"]
     assert [hit["id"] for hit in moments].count("clip5.mp4") >= 1 and len(moments) >= 6
+    ask = ["query", "-w", workspace, "--index", index, "red ball", "-k", "2", "--save-clips", tmp_path / "clips"]
+    saved = hcq(*ask, "--json").json["clips"]
+    assert [clip["rank"] for clip in saved] == [1, 2] and all(Path(clip["path"]).is_file() for clip in saved)
+    assert "clip " in hcq(*ask).err and len(list((tmp_path / "clips").iterdir())) == 4
+    assert "for one query" in hcq("query", "-w", workspace, "-", "--save-clips", tmp_path, code=2).err
+    assert "there are 2 hits" in hcq(*ask[:-2], "--open", "3", code=2).err
     assert "video or segment" in hcq("query", "-w", workspace, "red ball", "--by", "frame", code=2).err
     like = hcq("query", "-w", workspace, "--index", index, "--like", cut["segment"], "--json", "-k", "9").json["hits"]
     assert len(like) == 5 and not any(hit["path"].endswith("clip5.mp4") for hit in like)

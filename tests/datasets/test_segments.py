@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video, shot_edges
+from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video, look_edges, shot_edges
 from hcq_cli.features.records import Ragged
 
 TEN = Cutting(10.0, shots=False)
@@ -48,19 +48,30 @@ def middles_of(edges: list[float], duration_s: float) -> np.ndarray:
 def test_edges_of_shots_are_found_again_from_their_middles(tenths: list[int], rest_s: float) -> None:
     edges = (np.cumsum(tenths) / 10).tolist()
     duration_s = (edges[-1] if edges else 0) + rest_s
-    found = shot_edges(middles_of(edges, duration_s), duration_s)
-    # An edge at the end of a piece cannot be told from that end; one just before the video's end is no shot.
-    inside = [edge for edge in edges if edge % 30 and duration_s - edge >= 1.0]
-    assert found == pytest.approx([0.0, *inside, duration_s], abs=0.05)
+    # An edge at the end of a piece cannot be told from that end.
+    assert shot_edges(middles_of(edges, duration_s)) == pytest.approx([edge for edge in edges if edge % 30], abs=0.05)
 
 
 def test_shots_are_segments_and_long_ones_are_windows() -> None:
-    middles = middles_of([4.0, 4.4, 12.0], 30.0)
-    found = bounds(cut_video(0, 30.0, Cutting(), middles))
+    edges = shot_edges(middles_of([4.0, 4.4, 12.0, 29.5], 30.0))
+    found = bounds(cut_video(0, 30.0, Cutting(), edges))
     expected = [(0, 4), (4, 12), (12, 22), (17, 27), (22, 30)]
     assert np.allclose(found, expected, atol=1e-3), "a flash of 0.4 s belongs to the next shot"
-    assert bounds(cut_video(0, 30.0, Cutting(), np.empty(0, np.float32))) == bounds(cut_video(0, 30.0, TEN))
-    assert bounds(cut_video(0, 14.0, Cutting(), middles)) == []
+    assert bounds(cut_video(0, 30.0, Cutting())) == bounds(cut_video(0, 30.0, TEN))
+    assert bounds(cut_video(0, 30.0, TEN, edges)) == bounds(cut_video(0, 30.0, TEN))
+    assert bounds(cut_video(0, 14.0, Cutting(), edges)) == []
+
+
+def test_where_the_look_changes_at_once_a_shot_begins() -> None:
+    rng = np.random.default_rng(0)
+    looks = np.repeat(rng.normal(size=(3, 64)), [7, 5, 8], axis=0) + 0.1 * rng.normal(size=(20, 64))
+    times = np.arange(20, dtype=np.float32) / 2
+    assert look_edges(looks.astype(np.float32), times) == [3.5, 6.0]
+    # Where everything changes all the time nothing is a cut; nor where nothing does, or nothing is known.
+    assert look_edges(rng.normal(size=(20, 64)).astype(np.float32), times) == []
+    assert look_edges(np.zeros((20, 64), np.float32), times) == look_edges(np.ones((20, 64), np.float32), times) == []
+    assert look_edges(looks.astype(np.float32), np.full(20, np.nan, np.float32)) == []
+    assert look_edges(looks[:1].astype(np.float32), times[:1]) == []
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 12)), max_size=6), st.floats(1, 40), st.integers(0, 9))

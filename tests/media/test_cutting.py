@@ -1,0 +1,121 @@
+"""Clips that were cut out, decoded again: which frames they show, and whether the sound is in step."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from sample_videos import film, numbered, read_number, turn
+
+from hcq_cli.errors import HcqError
+from hcq_cli.media.cutting import CONTAINERS, cut_clip, cut_here, ending_of_clip
+
+FPS = 25
+HZ = 48_000
+BURST_S = (4.0, 4.5)
+"""When there is sound."""
+KINDS = {
+    ".mp4": ("libx264", "aac"),
+    ".mkv": ("libx264", "aac"),
+    ".webm": ("libvpx", "libopus"),
+    ".avi": ("mpeg4", "pcm_s16le"),
+    ".ts": ("libx264", "aac"),
+}
+
+
+def source(folder: Path, ending: str, keys_s: float, seconds: float = 8.0) -> Path:
+    """A film whose frames show their number, with a key frame every so many seconds and one burst of sound."""
+    video, audio = KINDS[ending]
+    times = [number / FPS for number in range(round(seconds * FPS))]
+    at = np.arange(round(seconds * HZ)) / HZ
+    sound = np.where((at >= BURST_S[0]) & (at < BURST_S[1]), 0.5 * np.sin(2 * np.pi * 700 * at), 0)
+    options = {"g": str(round(keys_s * FPS)), "keyint_min": "1"}
+    # No other key frames, however much the picture changes.
+    options |= {"sc_threshold": "0" if video == "libx264" else "1000000000"} if video != "libvpx" else {}
+    options |= {"deadline": "realtime", "cpu-used": "8"} if video == "libvpx" else {}
+    images = [numbered(number) for number in range(len(times))]
+    how = dict(codec=video, sound_codec=audio, options=options, ticks=FPS if ending == ".avi" else 90_000)
+    return film(folder / f"film{keys_s}{ending}", times, images, sound.astype("f"), HZ, **how)
+
+
+def shown(path: Path) -> tuple[list[float], list[int], float]:
+    """Times and numbers of the frames of a clip, and when its burst of sound begins; on one clock, from 0."""
+    times, numbers, loud = [], [], []
+    with av.open(str(path)) as clip:
+        zero_s = (clip.start_time or 0) / 1e6
+        for frame in clip.decode(clip.streams.video[0]):
+            times.append(frame.time - zero_s)
+            numbers.append(read_number(frame.to_ndarray(format="rgb24")))
+    with av.open(str(path)) as clip:
+        for frame in clip.decode(clip.streams.audio[0]):
+            samples = np.abs(frame.to_ndarray().astype("f")).max(0)
+            samples /= 32768 if frame.format.name.startswith("s16") else 1
+            if (samples > 0.1).any():
+                loud.append(frame.time - zero_s + int(np.argmax(samples > 0.1)) / frame.sample_rate)
+    return times, numbers, min(loud, default=-1.0)
+
+
+@pytest.mark.parametrize("ending", KINDS)
+@pytest.mark.parametrize("keys_s", [8.0, 1.0], ids=["encoded", "copied"])
+def test_first_and_last_frame_and_the_sound(tmp_path: Path, ending: str, keys_s: float) -> None:
+    path, target = source(tmp_path, ending, keys_s), tmp_path / f"clip{ending}"
+    start_s, end_s = 3.2, 5.6
+    assert cut_here(str(path), start_s, end_s, str(target), CONTAINERS[ending]) == (keys_s == 1.0)
+    times, numbers, burst_s = shown(target)
+    first, last = round(start_s * FPS), round(end_s * FPS) - 1
+    if keys_s == 1.0:
+        assert numbers[0] == 3 * FPS and abs(numbers[-1] - last) <= 4
+    else:
+        assert abs(numbers[0] - first) <= 1 and abs(numbers[-1] - last) <= 1
+    assert numbers == sorted(numbers) and len(numbers) >= numbers[-1] - numbers[0]
+    assert times[0] == pytest.approx(0, abs=0.041)
+    at = times[numbers.index(round(BURST_S[0] * FPS))]
+    assert burst_s == pytest.approx(at, abs=0.04)
+
+
+def test_a_picture_that_is_turned_stays_upright(tmp_path: Path) -> None:
+    path = turn(source(tmp_path, ".mp4", 8.0), 90)
+    for start_s, copied, size, rotation in ((2.0, False, (96, 160), 0), (0.5, True, (160, 96), -90)):
+        target = tmp_path / f"{start_s}.mp4"
+        assert cut_here(str(path), start_s, 3.0, str(target), CONTAINERS[".mp4"]) == copied
+        with av.open(str(target)) as clip:
+            assert (clip.streams.video[0].width, clip.streams.video[0].height) == size
+            assert abs(next(clip.decode(video=0)).rotation) == abs(rotation)
+
+
+def test_a_child_writes_a_new_file_or_none(tmp_path: Path) -> None:
+    path = source(tmp_path, ".mkv", 1.0)
+    odd = path.rename(tmp_path / "-o 'dd\n\udcff 🎬.mkv")
+    target = tmp_path / "out" / "01.mkv"
+    assert cut_clip(odd, 3.0, 4.0, target) is True and shown(target)[1][0] == 75
+    before = target.read_bytes()
+    with pytest.raises(FileExistsError):
+        cut_clip(odd, 3.0, 4.0, target)
+    assert target.read_bytes() == before
+    with pytest.raises(HcqError, match="no clip of it"):
+        cut_clip(odd, 30.0, 40.0, tmp_path / "out" / "late.mkv")
+    (tmp_path / "no.mkv").write_bytes(b"nothing")
+    with pytest.raises(HcqError, match="no clip of it"):
+        cut_clip(tmp_path / "no.mkv", 0, 1, tmp_path / "out" / "no.mkv")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["01.mkv"]
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    path = source(tmp_path, ".mkv", 8.0)
+    # Children inherit the limit: a write beyond it fails as on a full disk.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(HcqError, match="full") as caught:
+            cut_clip(path, 1.0, 7.0, tmp_path / "out" / "01.mkv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "01.mkv" in caught.value.message
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_ending_of_a_clip() -> None:
+    assert [ending_of_clip(name) for name in ("a.MKV", "b.wmv", "c")] == [".mkv", ".mp4", ".mp4"]
