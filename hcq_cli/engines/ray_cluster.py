@@ -169,14 +169,15 @@ def check_nodes(nodes: Sequence[Node], store: Path, videos: Sequence[str]) -> No
     probe = _probe()
     with _marked(place) as mark:
         asked = {
-            node.host: ray.remote(probe)
+            node: ray.remote(probe)
             .options(
                 num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
             )
             .remote([*facts, os.fspath(mark)])
             for node in nodes
         }
-        for host, answer in asked.items():
+        for node, answer in asked.items():
+            host = node.host
             try:
                 version, python, seen = ray.get(answer, timeout=PROBE_S)
             except ray.exceptions.RayError as error:
