@@ -176,7 +176,8 @@ class RayExecutor:
             self._replace(worker, reason, by_node=_is_dead(worker.node))
             return None
         if "fatal" in said:
-            raise HcqError(said["fatal"], said["hint"])
+            where = f"node {said['node'][:8]}: " if "node" in said else ""
+            raise HcqError(f"{where}{said['fatal']}", said["hint"])
         self._heard = time.monotonic()
         worker.waits_for = worker.job = None
         if job is None:

@@ -122,7 +122,7 @@ def test_a_driver_that_is_killed_is_gone_on_with(
 def test_a_node_that_dies_costs_what_its_workers_were_at(
     cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path
 ) -> None:
-    node = add_node(cluster)
+    node = add_node(cluster, slowly)
     log.write_text("")
     process = start(cluster, clips, tmp_path / "store", slowly)
     wait_for(lambda: len(log.read_text().split()) >= 3)
@@ -218,7 +218,7 @@ def random_kills(cluster: Any, clips: Path, env: dict[str, str], tmp_path: Path,
     for kind in ("worker", "driver", "node"):
         for at in range(20):
             store = tmp_path / f"{kind}{at}"
-            node = add_node(cluster) if kind == "node" else None
+            node = add_node(cluster, env) if kind == "node" else None
             log.write_text("")
             process = start(cluster, clips, store, env)
             wait_for(lambda: log.read_text())

@@ -29,7 +29,7 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
     try:
         cluster = Cluster()
         for _ in range(2):
-            add_node(cluster)
+            _add(cluster)
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -39,8 +39,19 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def add_node(cluster: Any) -> Any:
-    """Start one more node; the first is the head."""
+def add_node(cluster: Any, environment: Mapping[str, str]) -> Any:
+    """Start one more node, with an environment as `two_nodes` gives it."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        return _add(cluster)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _add(cluster: Any) -> Any:
+    """The first is the head."""
     for attempt in range(ATTEMPTS):
         try:
             return cluster.add_node(**NODE)
