@@ -22,7 +22,10 @@ ATTEMPTS = 4
 def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
     """A cluster with `environment` on top of this process's; its workers see nothing else."""
     os.environ.update({**BEFORE_IMPORT, "RAY_NUM_REDIS_GET_RETRIES": "120"})
+    from ray._private import ray_constants
     from ray.cluster_utils import Cluster
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # all is on 127.0.0.1, also for who connects from this process
 
     before = dict(os.environ)
     os.environ.update(environment)
