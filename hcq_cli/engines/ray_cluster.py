@@ -82,6 +82,10 @@ def connected(on: str) -> Iterator[str]:
         quiet |= {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         quiet["_node_ip_address"] = "127.0.0.1"  # whoever reaches a Ray cluster may run anything on it
     try:
+        # What befalls its nodes Ray prints on stdout, where the answer of the command alone belongs.
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *told, **how: None
         # Ray puts the current folder on the path of every worker: it may hold anybody's Python files.
         with contextlib.chdir("/"):
             ray.init(address=address, **quiet)
@@ -181,6 +185,8 @@ def check_nodes(nodes: Sequence[Node], store: Path, videos: Sequence[str]) -> No
             try:
                 version, python, seen = ray.get(answer, timeout=PROBE_S)
             except ray.exceptions.RayError as error:
+                if node.id not in {each.id for each in living_nodes()}:
+                    continue  # it has died, and its death has only now been noticed
                 raise HcqError(
                     f"node {host} cannot work: {_last_line(error)}", "ray status; the logs of that node"
                 ) from error
