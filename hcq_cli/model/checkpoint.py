@@ -156,6 +156,11 @@ class Model:
             placed = self.network.tower_levels(name, torch.from_numpy(vectors[:, 0]).to(self.device))
             return placed.float().cpu().numpy()
 
+    def generic_queries(self) -> NDArray[np.float32] | None:
+        """Generic sentences as `search_vectors` gives them, float32 [Q, L+1, D]; None where the model keeps none."""
+        levels = self.network.generic_queries()
+        return None if levels is None else self.search_vectors(levels.float().cpu().numpy())
+
     def encode_videos(self, batch: VideoBatch) -> NDArray[np.float32]:
         """Videos → float32 [B, L+1, D], each level L2-normalised; an expert that the batch lacks is missing.
 

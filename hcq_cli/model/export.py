@@ -124,7 +124,7 @@ def export_text_encoder(
         null=model.network.chance_scores(),
     )
     bodies, weights = packed(graphs, path.name)
-    write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights)
+    write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights, model.generic_queries())
     try:
         return _compare(model, path, [*SAMPLE, *sentences], hits)
     except BaseException:

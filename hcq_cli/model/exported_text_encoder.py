@@ -3,6 +3,7 @@
 weights    the networks' large tensors (model/graph_file.py)
 graph      ONNX, optimised when it was exported: int64 ids and bool mask and special [B, T] -> float32 [B, L+1, D]
 tokenizer  tokenizer.json of the tokenizers library
+generic    float16 [Q, L+1, D], generic sentences as `encode` gives them, where a model has confidences
 graph1  tokenizer1  graph2…   further networks that read, each with its tokenizer; the levels of a text are the sum
 """
 
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from hcq_cli.codes.container import ContainerWriter
+from hcq_cli.errors import DamagedError
 from hcq_cli.headers import Count, between, decode
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.graph_file import GraphFile
@@ -105,7 +107,11 @@ class _Meta:
 
 
 def write_text_encoder(
-    path: Path, header: TextEncoderHeader, networks: Sequence[tuple[str, bytes]], weights: np.ndarray
+    path: Path,
+    header: TextEncoderHeader,
+    networks: Sequence[tuple[str, bytes]],
+    weights: np.ndarray,
+    generic: np.ndarray | None = None,
 ) -> None:
     """Write an exported text encoder.
 
@@ -115,6 +121,7 @@ def write_text_encoder(
         networks: tokenizer.json of each, and its graph: ONNX, with external tensors at `FIRST_SECTION` + their place
             in `weights`.
         weights: uint8 [bytes].
+        generic: float32 [Q, L+1, D], generic sentences encoded; None where the model has no confidences.
     """
     with ContainerWriter(path, FORMAT, header.to_json()) as writer:
         # First, and in place: the graph names offsets in this file, which must be known before the file is written.
@@ -122,6 +129,8 @@ def write_text_encoder(
         for number, (tokenizer, graph) in enumerate(networks):
             for name, body in zip(_sections(number), (graph, tokenizer.encode()), strict=True):
                 writer.add(name, np.frombuffer(body, np.uint8), "|u1")
+        if generic is not None:  # as bytes, as all sections here are
+            writer.add("generic", np.frombuffer(generic.astype("<f2").tobytes(), np.uint8), "|u1")
 
 
 def _sections(number: int) -> tuple[str, str]:
@@ -184,6 +193,20 @@ class ExportedTextEncoder:
     def section(self, name: str) -> bytes:
         """The bytes of a section. Raises DamagedError."""
         return self._file.section(name)
+
+    def generic_queries(self) -> np.ndarray | None:
+        """Generic sentences as `encode` gives them, float32 [Q, L+1, D]; None in a file that has none.
+
+        Raises:
+            DamagedError: they are damaged, or not so many numbers as there must be.
+        """
+        if "generic" not in self._file.sections:
+            return None
+        numbers = np.frombuffer(self.section("generic"), "|u1")
+        row = 2 * self.header.levels * self.header.width
+        if not len(numbers) or len(numbers) % row:
+            raise DamagedError(f"{self.source}: its generic sentences are cut off", REMEDY)
+        return numbers.view("<f2").reshape(-1, self.header.levels, self.header.width).astype(np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""

@@ -22,6 +22,7 @@ of reading, first a query:
 then how an index is made, and taken elsewhere:
 
     index_writer.py    build, add, remove, compact
+    chance.py          what generic sentences reach in it, for confidences
     index_draft.py     the generation that is being made, until it is published
     segment_writer.py  codes in kernel order, in bounded memory
     ivf_training.py    k-means, and the choice of how many lists a query looks into

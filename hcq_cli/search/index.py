@@ -37,6 +37,7 @@ from hcq_cli.columns.own_columns import OwnColumns, read_copy
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest, need_regular, plain_name
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
+from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
@@ -114,6 +115,7 @@ class IndexManifest:
         digests: of the files, by name (`Container.digest`); empty in what an earlier hcq wrote.
         sources: the code files that it was made of, as seen from the index folder, each with its digest; empty in
             what an earlier hcq wrote.
+        chance: chance scores in its living rows; None where the model has none, and in what an earlier hcq wrote.
         own_columns: name of the file with the user's own columns, which new videos are joined with, or empty.
         words_of: the same code files, each with the digest of what the words of its videos were read from.
     """
@@ -128,6 +130,7 @@ class IndexManifest:
     digests: dict[str, Digest] = field(default_factory=dict)
     sources: dict[str, Digest] = field(default_factory=dict)
     own_columns: NameOrNone = ""
+    chance: ChanceScores | None = None
     words_of: dict[str, Digest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -262,6 +265,11 @@ class Index:
                 # A writer may have dropped an old file after the manifest was read; then there is a newer one.
                 if held.numbers()[-1:] == [manifest.generation]:
                     raise DamagedError(f"{error.message} (it belongs to the index)", REMEDY) from error
+
+    @property
+    def chance_scores(self) -> ChanceScores | None:
+        """What scores generic sentences reach in it, for confidences; None where that was not measured."""
+        return self.manifest.chance
 
     def is_newest(self) -> bool:
         """Whether there is no other generation by now, be it a newer one or that of an index built anew."""

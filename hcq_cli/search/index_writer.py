@@ -17,8 +17,10 @@ import numpy as np
 from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.cores import cores
-from hcq_cli.errors import ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.files import another_writer, remove_leftovers, writer_lock
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
+from hcq_cli.search import chance
 from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, TextEncoderExporter, generations
 from hcq_cli.search.index_draft import IndexChange, IndexDraft, Progress, clear_unnamed, new_suffix
 from hcq_cli.search.ivf import write_lists
@@ -153,9 +155,27 @@ def _publish(
     sources = {relative_to(str(file.path), draft.folder): file.digest for file in files}
     read = {name: words.digest_of(file) for name, file in zip(sources, files, strict=False)} if words else {}
     words_of = {**{name: old for name, old in manifest.words_of.items() if name not in sources}, **read}
-    change = draft.publish(replace(manifest, sources={**manifest.sources, **sources}, words_of=words_of))
+    manifest = replace(manifest, sources={**manifest.sources, **sources}, words_of=words_of)
+    change = draft.publish(_with_chance(draft, manifest, files[0].codebooks, files[0].scale))
     # Rows that shall not be found count as never added, not as replaced by others.
     return replace(change, added=change.added - (change.removed - replaced), removed=replaced)
+
+
+def _with_chance(
+    draft: IndexDraft, manifest: IndexManifest, codebooks: np.ndarray, scale: np.ndarray
+) -> IndexManifest:
+    """The manifest with the chance scores of what it will hold, where its text side has generic sentences."""
+    if manifest.text_encoder is None:
+        return replace(manifest, chance=None)
+    try:
+        encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file)
+        generic = encoder.generic_queries()
+    except HcqError:  # searching will say it; a damaged text side must not keep videos from being removed
+        return manifest
+    if generic is None or encoder.chance_scores is None:
+        return replace(manifest, chance=None)
+    parts = [replace(part.segment.blocks, dead=part.dead) for part in draft.segments]
+    return replace(manifest, chance=chance.measure(parts, generic, codebooks, scale, encoder.chance_scores))
 
 
 def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> IndexChange:
@@ -175,7 +195,7 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Index
                 folder, index.generation, index.videos, index.rows, added=0, removed=0, segments=len(index.segments)
             )
         else:
-            change = draft.publish(index.manifest)
+            change = draft.publish(_with_chance(draft, index.manifest, index.codebooks, index.scale))
         return replace(change, unknown=tuple(unknown))
 
 

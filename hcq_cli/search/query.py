@@ -131,13 +131,15 @@ def search_texts(
     levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
     results = search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, params=params)
+    # Of what is indexed now; where that was not measured, of what the model was fitted to.
+    chance = collection.chance_scores or encoder.chance_scores
     for at, (tokens, known) in enumerate(encoder.count_tokens(texts)):
         if not tokens:
             results[at] = replace(results[at], hits=(), note=NO_WORD)
         elif not known:
             results[at] = replace(results[at], note=NONE_KNOWN)
-        elif encoder.chance_scores is not None and collection.header.kind == "videos":
-            results[at] = _with_confidence(results[at], encoder.chance_scores)
+        elif chance is not None and collection.header.kind == "videos":
+            results[at] = _with_confidence(results[at], chance)
     return results
 
 

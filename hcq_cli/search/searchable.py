@@ -16,6 +16,7 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, open_codes
 from hcq_cli.codes.ids import video_of
+from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
@@ -56,6 +57,11 @@ class SearchableCodes(Protocol):
 
     def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> ExportedTextEncoder | None:
         """The exported text encoder of its model, if it has one."""
+        ...
+
+    @property
+    def chance_scores(self) -> ChanceScores | None:
+        """What scores generic sentences reach in it, for confidences; None where that was not measured."""
         ...
 
     def sources(self) -> Sequence[CodeSource]:
@@ -111,6 +117,7 @@ class SearchableCodeFile:
     """
 
     ivf: InvertedLists | None = None
+    chance_scores: ChanceScores | None = None
 
     def __init__(self, path: Path) -> None:
         self._file = open_codes(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from concept_features import classifiers, sentence_encoder, write_store
 from in_process import run_here
 
 from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE
+from hcq_cli.search.index import Index
+from hcq_cli.search.text_encoder import CheckpointTextEncoder
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +59,27 @@ def test_where_nothing_fits_it_is_said(fitted: Path, monkeypatch: pytest.MonkeyP
     shown = run_here(*asked).out
     assert "nothing here fits well; the best 1 of it" in shown and first in shown and last not in shown
     assert last in run_here(*asked, "--all").out
-    kept = run_here(*asked, "--min-confidence", str(best - 1e-6), "--json").json
+    kept = run_here(*asked, "--min-confidence", str(best - 1e-4), "--json").json
     assert [hit["id"] for hit in kept["hits"]] == [first]
+
+
+def test_confidences_are_those_of_what_is_indexed_now(fitted: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    shutil.copytree(fitted / ".hcq" / "index", index)
+    fitted_to = CheckpointTextEncoder(fitted / ".hcq" / "model").chance_scores
+    whole = Index.open(index).chance_scores
+    assert whole.mean == pytest.approx(fitted_to.mean, abs=2e-3)  # generic sentences lie there in half precision
+    assert whole.deviation == pytest.approx(fitted_to.deviation, abs=2e-3)
+    asked = ["query", "jumps", "--index", index, "--json"]
+    hits = run_here(*asked).json["hits"]
+    assert hits[0]["confidence"] == pytest.approx(whole.confidence(hits[0]["score"]), abs=1e-3)
+    run_here("index", "remove", hits[0]["id"], "--index", index)
+    fewer = Index.open(index).chance_scores
+    left = run_here(*asked).json["hits"]
+    assert fewer.mean < whole.mean and left[0]["id"] == hits[1]["id"] and left[0]["score"] == hits[1]["score"]
+    assert left[0]["confidence"] == pytest.approx(fewer.confidence(left[0]["score"]), abs=1e-3)
+    run_here("index", "compact", "--index", index)
+    assert Index.open(index).chance_scores == fewer
 
 
 def test_a_query_loads_no_torch(fitted: Path) -> None:
