@@ -36,6 +36,15 @@ PRESETS = {"neural": PRESET, **WITHOUT_CAPTIONS}
 """The presets that are networks: sources by expert."""
 BESIDE = {".json", ".txt", ".model"}
 """Endings of what goes with the weights: configuration, processors, tokenizers."""
+UNREACHABLE = {
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionError",
+    "LocalEntryNotFoundError",
+    "NetworkError",
+    "Timeout",
+}
+"""Errors of the hub's client, and of the HTTP libraries that it has used, where nothing answers."""
 TRY_AGAIN = "check the connection and run the same command again; what has arrived is kept"
 
 
@@ -94,8 +103,8 @@ def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetche
         told: called with a line for people before anything large is fetched.
 
     Raises:
-        NotFoundError: there is no such network or revision, or it may not be read.
-        HcqError: the hub cannot be reached, or there are only pickles.
+        NotFoundError: there is no such network or revision, it may not be read, or the hub cannot be reached.
+        HcqError: there are only pickles, or they cannot be written.
     """
     from huggingface_hub import snapshot_download
 
@@ -167,6 +176,8 @@ def _explain(hub: HubId, error: Exception) -> HcqError:
         return NotFoundError(f"the hub has no {hub.id}, or it is private", "check the name, or: hf auth login")
     if "RevisionNotFoundError" in kinds:
         return NotFoundError(f"{hub.id} has no revision {hub.revision!r}", f"hcq models fetch {hub.id}")
+    if UNREACHABLE & set(kinds):
+        return NotFoundError(f"{hub.key}: the hub cannot be reached", TRY_AGAIN)
     reason = str(error).strip().splitlines()
     return HcqError(f"{hub.key} cannot be fetched: {reason[0] if reason else type(error).__name__}", TRY_AGAIN)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -201,12 +201,19 @@ def digest(paths: Iterable[Path]) -> str:
     # A digest of digests: where one file ends and the next begins counts too.
     whole = hashlib.sha256()
     for path in paths:
-        one = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                one.update(block)
-        whole.update(one.digest())
+        about = path.stat()
+        whole.update(_digest_of(path, about.st_size, about.st_mtime_ns, about.st_ino))
     return whole.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _digest_of(path: Path, size: int, mtime_ns: int, inode: int) -> bytes:
+    # Kept: a fit asks for the same gigabytes when it looks for features, and again when it writes the text encoder.
+    one = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            one.update(block)
+    return one.digest()
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:

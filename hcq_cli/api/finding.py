@@ -102,7 +102,8 @@ class _Model:
     Args:
         made_of: what `fit` was asked for; empty of a trained one.
         weights: of its experts.
-        videos: it was fitted to; 0 where that is not known.
+        videos: it was fitted to; 0 where that is not known, or where captions have adapted it, which a model that is
+            fitted anew would not know.
     """
 
     made_of: Mapping[str, Any]
@@ -128,7 +129,8 @@ def _model(workspace: Workspace) -> _Model | None:
     made_of["text_encoder"] = absolute_encoder(str(about.get("text_encoder", encoder)))
     made_of["code_bytes"] = config.code_bytes
     weights = {name: expert.weight for name, expert in config.experts.items()}
-    return _Model(made_of, weights, int(about.get("fitted", {}).get("videos", 0)))
+    adapted = about.get("adapted", {}).get("kept", False)
+    return _Model(made_of, weights, 0 if adapted else int(about.get("fitted", {}).get("videos", 0)))
 
 
 def _need_model_for(

@@ -95,8 +95,8 @@ def fit(
     started = time.monotonic()
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
-    store = FeatureStore.open(features or workspace.features)
     concepts, dual = asked_sources(concepts, dual, preset)
+    store = FeatureStore.open(features or workspace.features)
     text_encoder = absolute_encoder(text_encoder)
     sources, joint = _sources(store, concepts, dual, text_encoder)
     counted = weights_of([*sources, *joint], weights, usual_weights)

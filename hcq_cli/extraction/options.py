@@ -10,7 +10,7 @@ from typing import Any
 
 from experts.base import Expert
 from hcq_cli.cores import cores
-from hcq_cli.errors import DamagedError, NotFoundError, UsageError
+from hcq_cli.errors import UsageError, weights_errors
 from hcq_cli.media.decoder import BUILT_IN
 
 MEMORY_LIMIT_GIB = 4.0
@@ -100,15 +100,11 @@ def load_experts(names: Sequence[str], sample_fps: float | None = None) -> list[
         NotFoundError: the weights of a network are not on this machine, or cannot be used.
         DamagedError: the folder of a network asks for code, a kernel or another file.
     """
-    from experts.neural.weights import RefusedError, WeightsError
     from experts.registry import load
 
     try:
-        experts = load(names)
-    except RefusedError as error:
-        raise DamagedError(str(error), error.hint) from error
-    except WeightsError as error:
-        raise NotFoundError(str(error), error.hint) from error
+        with weights_errors():
+            experts = load(names)
     except (LookupError, ValueError) as error:
         raise UsageError(str(error.args[0] if error.args else error), "hcq experts") from error
     for expert in experts:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experts.neural.dual import onnx_folder
+from experts.neural.hub import cached_snapshot, parse_hub_id
 from experts.neural.pipeline import locate_network
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
-from hcq_cli.fitting.sources import Source, weights_errors
+from hcq_cli.errors import HcqError, NotFoundError, UsageError, near, weights_errors
+from hcq_cli.fitting.sources import Source
 
 if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
@@ -48,16 +49,31 @@ def dual_source(store: FeatureStore, given: str) -> Source:
 
 
 def preset_sources(preset: str | None) -> tuple[list[str], list[str]]:
-    """The classifiers and the dual encoders of a preset; none without one. Raises UsageError."""
-    from experts.neural.hub import WITHOUT_CAPTIONS
+    """The classifiers and the dual encoders of a preset; none without one.
+
+    Raises:
+        UsageError: there is no such preset.
+        NotFoundError: not all of its networks are on this machine; the hint fetches them.
+    """
+    from experts.neural.hub import ABOUT_MB, WITHOUT_CAPTIONS
 
     if preset is None:
         return [], []
     if preset not in WITHOUT_CAPTIONS:
-        raise UsageError(f"there is no preset {preset!r} to fit", f"--preset {'|'.join(WITHOUT_CAPTIONS)}")
+        meant = near(preset, WITHOUT_CAPTIONS)
+        hint = f"did you mean {meant}? --preset {meant}" if meant else f"--preset {'|'.join(WITHOUT_CAPTIONS)}"
+        raise UsageError(f"there is no preset {preset!r} to fit", hint)
     sources = WITHOUT_CAPTIONS[preset].items()
+    if missing := [source for _, source in sources if not _is_here(source)]:
+        each = ", ".join(f"{source} (about {ABOUT_MB[source] / 1000:.2g} GB)" for source in missing)
+        raise NotFoundError(f"of the preset {preset} not on this machine: {each}", f"hcq models fetch {preset}")
     joint = [source for name, source in sources if name.startswith("dual")]
     return [source for name, source in sources if not name.startswith("dual")], joint
+
+
+def _is_here(source: str) -> bool:
+    hub = parse_hub_id(source)
+    return hub is None or cached_snapshot(hub)[0].is_dir()
 
 
 def write_text_encoders(sources: Sequence[Source], folder: Path) -> list[DualText]:

@@ -4,8 +4,7 @@ called; the words that were said and shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experts.neural.weights import RefusedError, Weights, WeightsError, locate, onnx_file
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
+from experts.neural.weights import Weights, locate, onnx_file
+from hcq_cli.errors import HcqError, NotFoundError, UsageError, weights_errors
 
 if TYPE_CHECKING:
     from hcq_cli.features.records import ExpertInfo
@@ -66,17 +65,6 @@ def classifier(store: FeatureStore, source: str) -> Source:
     with weights_errors():
         path = onnx_file(source)
         return _of_graph(store, source, path) if path else _of_network(store, source, locate(source))
-
-
-@contextmanager
-def weights_errors() -> Iterator[None]:
-    """What is wrong with weights as hcq's own errors."""
-    try:
-        yield
-    except RefusedError as error:
-        raise DamagedError(str(error), error.hint) from error
-    except WeightsError as error:
-        raise NotFoundError(str(error), error.hint) from error
 
 
 def _of_graph(store: FeatureStore, source: str, path: Path) -> Source:

@@ -73,7 +73,9 @@ def hub(tmp_path):
 
 
 def test_what_was_fetched_is_locked_listed_and_used_offline(hcq, hub, clips: Path, tmp_path: Path) -> None:
-    done = hcq("models", "fetch", "some/net", "--json", env=hub.env).json["models"][0]
+    fetched = hcq("models", "fetch", "some/net", "--json", env=hub.env)
+    assert f"some/net@main: 3 files, {30 / 1e6:,.1f} MB" in fetched.err  # told before it begins
+    done = fetched.json["models"][0]
     assert (done["commit"], done["licence"], done["revision"]) == (COMMIT, "mit", "main")
     assert sorted(os.listdir(done["folder"])) == NAMES  # no pickle was fetched
     assert not any("pytorch_model" in path for path in hub.asked)
@@ -97,7 +99,17 @@ def test_pickles_unknown_names_and_no_network_are_told_apart(hcq, hub) -> None:
     offline = hcq("models", "fetch", "some/net", env={**hub.env, "HF_HUB_OFFLINE": "1"}, code=1)
     assert "HF_HUB_OFFLINE is set" in offline.err
     unreachable = {**hub.env, "HF_ENDPOINT": "http://127.0.0.1:9"}
-    assert "cannot be fetched" in hcq("models", "fetch", "some/net", env=unreachable, code=1).err
+    told = hcq("models", "fetch", "laptop", env=unreachable, code=10).err
+    assert told.count("the hub cannot be reached") == 1 and "Traceback" not in told
+
+
+def test_find_and_fit_say_the_one_command_and_what_it_brings(hcq, hub, clips: Path) -> None:
+    for command in (("find", clips, "a dog"), ("fit",)):
+        said = hcq(*command, "--preset", "laptop", env=hub.env, code=10).err
+        for network in ("google/siglip2-base-patch16-224 (about 1.5 GB)", "laion/clap-htsat-unfused (about 0.61 GB)"):
+            assert network in said
+        assert "hcq models fetch laptop" in said and not hub.asked
+    assert "did you mean laptop?" in hcq("fit", "--preset", "labtop", env=hub.env, code=2).err
 
 
 def test_the_preset_without_its_weights_says_what_to_run(hcq, hub, clips: Path) -> None:

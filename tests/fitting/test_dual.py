@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_named(root, tmp_path):
     said = run_here("fit", "--dual", other, "-w", workspace, code=EXIT_NOT_FOUND).err
     assert "has not looked at the videos" in said and f"--experts dual-1={other}" in said
     said = run_here("fit", "--preset", "laptop", "-w", workspace, code=EXIT_NOT_FOUND).err
-    assert "hcq models fetch google/siglip2-base-patch16-224" in said
+    assert "google/siglip2-base-patch16-224" in said and "hcq models fetch laptop" in said
     assert "light|laptop|gpu" in run_here("fit", "--preset", "phone", "-w", workspace, code=EXIT_USAGE).err
     folder = onnx_duals.save(root)
     (tmp_path / "wide").mkdir()
