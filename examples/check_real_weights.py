@@ -3,12 +3,14 @@
     python examples/check_real_weights.py                                fetches and checks all that are listed below
     python examples/check_real_weights.py audio=laion/clap-htsat-unfused only this one
     python examples/check_real_weights.py appearance=/data/my-network    a folder of one's own; nothing is fetched
-    python examples/check_real_weights.py laptop                         a preset
+    python examples/check_real_weights.py laptop                         a preset, and the model made of it
 
 It draws two of the demo's clips, with the face of a person or without, runs each network on them, and checks the
 width of the vectors, how many there are and when, that each clip is more like itself than like the other, and, where
 a network compares with words, that each clip is nearest to its own (of a dual encoder by the text side that hcq fit
-writes), or, where its classes have names, that there are as many. A line for each; exit code 1 if one is wrong.
+writes), or, where its classes have names, that there are as many. Of the dual encoders and classifiers asked for it
+then makes one model, as hcq find does, and asks it for each clip; without a dual encoder it tells the answers only,
+since a drawn clip is none that a classifier has learned. A line for each; exit code 1 if one is wrong.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from experts.neural.hub import ON_REQUEST
 from experts.neural.hub_classes import hub_class_names
 from experts.neural.weights import WeightsError, locate
 from experts.registry import load, presets, split_source
+from hcq_cli.api.finding import make_searchable
+from hcq_cli.api.searching import Searcher
 from hcq_cli.demo.clips import DemoClip
 from hcq_cli.demo.render import render_clip
 from hcq_cli.errors import HcqError
@@ -34,6 +38,7 @@ from hcq_cli.fitting.dual import write_dual_text
 from hcq_cli.media.decoder import decoders_for
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.weights import fetch, networks_asked_for
+from hcq_cli.workspace import Workspace
 
 WIDTHS = {
     "appearance=facebook/dinov2-base": 768,
@@ -55,8 +60,14 @@ WIDTHS = {
     "dual=microsoft/xclip-base-patch32": 512,
     "dual=google/videoprism-lvt-base-f16r288": 768,
     "dual=laion/clap-htsat-unfused": 512,
+    "dual=sentence-transformers/clip-ViT-B-32": 512,
     "objects=microsoft/resnet-18": 1000,
+    "objects=MCG-NJU/videomae-base-finetuned-kinetics": 400,
+    "objects=facebook/timesformer-base-finetuned-k400": 400,
+    "objects=google/vivit-b-16x2-kinetics400": 400,
     "sounds=MIT/ast-finetuned-audioset-10-10-0.4593": 527,
+    "sounds=superb/wav2vec2-base-superb-ks": 12,
+    "sounds=sanchit-gandhi/whisper-medium-fleurs-lang-id": 102,
 }
 """Every network that is checked, and how wide its vectors are."""
 SECONDS = 3.0
@@ -173,14 +184,42 @@ def check(ask: str, paths: list[Path]) -> bool:
     return not wrong
 
 
+def check_model(asks: list[str], folder: Path, place: Path) -> bool:
+    """Make one model of dual encoders and classifiers, as `hcq find` does, and ask it for each clip."""
+    sources = [split_source(ask) for ask in asks]
+    dual = [source for name, source in sources if name.startswith("dual")]
+    concepts = [source for name, source in sources if name.startswith(("objects", "sounds"))]
+    seen = any(not load([f"dual={source}"])[0].sampling.audio_hz for source in dual)
+    workspace, words = Workspace(place), SEEN if seen or not dual else HEARD
+    begun = time.monotonic()
+    made = make_searchable(workspace, folder, concepts=concepts, dual=dual, workers=1).fitted
+    assert made is not None
+    searcher = Searcher(workspace)
+    best = [searcher.text(each, k=1).hits[0].id for each in words]
+    right = best == [scene.file for scene in SCENES]
+    wrong = bool(dual) and not right and not any(Path(source).is_dir() for source in dual)
+    found = ", ".join(f"{each!r}: {id}" for each, id in zip(words, best, strict=True))
+    took_s = time.monotonic() - begun
+    print(f"{'WRONG' if wrong else 'ok':6}a model of {', '.join(made.experts)}: {found}; {took_s:.1f} s in all")
+    return not wrong
+
+
 def main(asks: list[str]) -> int:
     """Check the experts asked for, or all; the exit code: 0 if all are well."""
+    well = []
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / scene.file for scene in SCENES]
         for scene, path in zip(SCENES, paths, strict=True):
             render_clip(scene, 0, path)
-        well = [check(ask, paths) for each in asks or WIDTHS for ask in presets.get(each, [each])]
-        return 0 if all(well) else 1
+        together = [presets.get(each, [each]) for each in asks]
+        named = [ask for each in together for ask in each]
+        well += [check(ask, paths) for ask in named or WIDTHS]
+        models = together if any(each in presets for each in asks) else [named]
+        for at, each in enumerate(models):
+            if fitting := [ask for ask in each if ask.startswith(("dual", "objects", "sounds"))]:
+                with tempfile.TemporaryDirectory() as place:
+                    well.append(check_model(fitting, Path(folder), Path(place) / str(at)))
+    return 0 if all(well) else 1
 
 
 if __name__ == "__main__":

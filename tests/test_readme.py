@@ -23,8 +23,9 @@ ELSEWHERE = (
     "--concepts onnx:",
     "dual=",
     "--dual ",
+    "MSRVTT",
 )
-"""What needs an index of packages, a network, or weights that were fetched."""
+"""What needs an index of packages, a network, weights that were fetched, or videos of others."""
 SMALL_DEMO = '[demo]\nvideos = 24\nset = ["training.epochs=1", "model.width=64"]\n'
 SMALL_TRAINING = '[train]\nset = ["training.epochs=1", "model.width=64", "training.min_steps=0"]\n'
 

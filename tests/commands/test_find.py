@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_duals
 import tiny_networks
 from concept_features import sentence_encoder
 from followed_folder import FollowedFolder
@@ -88,6 +89,30 @@ def test_it_stays_and_answers_again_when_the_folder_changes(place: Path, tmp_pat
             assert running.wait(60) == 130
         finally:
             running.kill()
+
+
+@pytest.mark.long
+def test_a_benchmark_in_the_layout_of_msr_vtt_is_measured_by_two_commands(tmp_path: Path) -> None:
+    names = [f"video{number}" for number in (7010, 7011, 7012, 12, 13)]
+    FollowedFolder(tmp_path).add(*(f"MSRVTT/videos/all/{name}.mp4" for name in names))
+    rows = [f"ret{at},msr{name[5:]},{name},a dog number {at}" for at, name in enumerate(names[:3])]
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("\n".join(["key,vid_key,video_id,sentence", *rows]))
+    document = {
+        "info": {},
+        "videos": [{"video_id": name, "split": "test" if at < 3 else "train"} for at, name in enumerate(names)],
+        "sentences": [{"video_id": name, "caption": f"{name} is shown", "sen_id": 0} for name in names * 2],
+    }
+    (tmp_path / "MSRVTT_data.json").write_text(json.dumps(document))
+    place, dual = tmp_path / "w", tiny_duals.save("clip", tmp_path)
+    found = run_here(
+        "find", tmp_path / "MSRVTT/videos", "a dog", "--dual", dual, "--workers", "1", "-w", place, "--json"
+    ).json
+    assert found["fitted"]["videos"] == 5 and found["query"]["videos_searched"] == 5
+    measured = run_here("eval", "--captions", tmp_path / "MSRVTT_JSFUSION_test.csv", "-w", place, "--json").json
+    assert (measured["videos"], measured["texts"], measured["bytes_per_video"]) == (3, 3, 64)
+    assert measured["t2v"]["R10"] == 100.0 and 0 <= measured["dense"]["t2v"]["R1"] <= 100
+    whole = run_here("eval", "--captions", tmp_path / "MSRVTT_data.json", "-w", place, "--json").json
+    assert (whole["videos"], whole["texts"]) == (3, 6)  # of the split test, every caption
 
 
 def test_what_is_missing_is_said_before_anything_long(place: Path, tmp_path: Path) -> None:
