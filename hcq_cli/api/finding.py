@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from hcq_cli.api.extraction import extract
 from hcq_cli.api.fitting import CODE_BYTES, FitResult, asked_sources, fit
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update, update_codes
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 GROWN = 2
@@ -86,6 +87,12 @@ def make_searchable(
     weights: Mapping[str, float] = {}
     if there is None or not stays:
         report = extract(workspace, [folder], experts=asks, **how)
+        if report.failed and len(report.failed) == report.videos:
+            first = report.failed[0]
+            reason = f"{Path(first.path).name}: {first.error}"
+            raise HcqError(
+                f"{fspath(folder)}: nothing can be seen or heard in any of its files ({reason})", "hcq doctor"
+            )
     else:
         done = update(workspace, [folder], **how)
         report, weights = done.extracted, there.weights

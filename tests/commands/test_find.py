@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
+import onnx
 import pytest
 import tiny_duals
 import tiny_networks
@@ -17,7 +19,7 @@ from followed_folder import FollowedFolder
 from in_process import run_here
 from tiny_classifiers import colour_classifier
 
-from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE
+from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE
 from hcq_cli.model.checkpoint import read_header
 
 
@@ -125,6 +127,40 @@ def test_what_is_missing_is_said_before_anything_long(place: Path, tmp_path: Pat
     assert "have no names" in find("--concepts", f"onnx:{nameless}", code=EXIT_NOT_FOUND)
     assert "no preset" in find("--preset", "huge", code=EXIT_USAGE)
     assert not (tmp_path / "w").exists()
+
+
+def test_folders_with_next_to_nothing_in_them(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    sources = ["--concepts", f"onnx:{place / 'colours.onnx'}", "--text-encoder", str(sentence_encoder(place))]
+    asked = ["find", tmp_path / "in", "the red ball", *sources, "--workers", "1", "-w", tmp_path / "w"]
+    assert "no videos in this folder" in run_here(*asked, code=EXIT_NOT_FOUND).err
+    assert not (tmp_path / "w" / "model").exists()
+    # Neither pictures nor sound: a film of subtitles, and half a file.
+    with av.open(str(tmp_path / "in" / "words.mkv"), "w") as container:
+        container.add_stream("ass")
+    (tmp_path / "in" / "half.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42")
+    said = run_here(*asked, code=EXIT_FAILED).err
+    assert "nothing can be seen or heard in any of its files" in said and (
+        "half.mp4: " in said or "words.mkv: " in said
+    )
+    FollowedFolder(tmp_path).add("in/one.mp4")
+    one = run_here(*asked, "--json", code=EXIT_SOME_FAILED).json
+    assert [hit["id"] for hit in one["query"]["hits"]] == ["one.mp4"] and one["fitted"]["videos"] == 1
+    assert {Path(each["path"]).name for each in one["extract"]["failed"]} >= {"half.mp4"}
+
+
+def test_a_classifier_whose_numbers_lie_elsewhere_is_refused(place: Path, tmp_path: Path) -> None:
+    graph = onnx.load(place / "colours.onnx")
+    tensor = graph.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "../secret.bin"
+    (tmp_path / "evil.onnx").write_bytes(graph.SerializeToString())
+    (tmp_path / "evil.labels.txt").write_text("red\ndog\nball\n", "utf-8")
+    asked = ["find", place / "in", "dog", "--concepts", f"onnx:{tmp_path / 'evil.onnx'}", "-w", tmp_path / "w"]
+    said = run_here(*asked, code=EXIT_DAMAGED).err
+    assert "would be read from ../secret.bin, which does not lie in its folder" in said
 
 
 def test_a_model_stays_of_its_kind_when_it_is_fitted_anew(place: Path, tmp_path: Path) -> None:
