@@ -6,8 +6,7 @@ messages and exit codes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -83,16 +82,3 @@ class ModelMismatchError(HcqError):
     """Codes of one model were about to be searched with a query of another."""
 
     exit_code = EXIT_DAMAGED
-
-
-@contextmanager
-def weights_errors() -> Iterator[None]:
-    """What is wrong with the weights of a network as hcq's own errors."""
-    from experts.neural.weights import RefusedError, WeightsError
-
-    try:
-        yield
-    except RefusedError as error:
-        raise DamagedError(str(error), error.hint) from error
-    except WeightsError as error:
-        raise NotFoundError(str(error), error.hint) from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from experts.base import Expert
 from hcq_cli.cores import cores
-from hcq_cli.errors import UsageError, weights_errors
+from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 from hcq_cli.media.decoder import BUILT_IN
 
 MEMORY_LIMIT_GIB = 4.0
@@ -85,6 +86,19 @@ class ExtractionOptions:
     def from_json(cls, document: dict[str, Any]) -> ExtractionOptions:
         """The options that `to_json` described."""
         return cls(**{**document, "store": Path(document["store"])})
+
+
+@contextmanager
+def weights_errors() -> Iterator[None]:
+    """What is wrong with the weights of a network as hcq's own errors."""
+    from experts.neural.weights import RefusedError, WeightsError
+
+    try:
+        yield
+    except RefusedError as error:
+        raise DamagedError(str(error), error.hint) from error
+    except WeightsError as error:
+        raise NotFoundError(str(error), error.hint) from error
 
 
 def load_experts(names: Sequence[str], sample_fps: float | None = None) -> list[Expert]:

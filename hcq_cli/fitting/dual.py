@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from experts.neural.dual import onnx_folder
 from experts.neural.hub import cached_snapshot, parse_hub_id
 from experts.neural.pipeline import locate_network
-from hcq_cli.errors import HcqError, NotFoundError, UsageError, near, weights_errors
+from hcq_cli.errors import HcqError, NotFoundError, UsageError, near
+from hcq_cli.extraction.options import weights_errors
 from hcq_cli.fitting.sources import Source
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experts.neural.weights import Weights, locate, onnx_file
-from hcq_cli.errors import HcqError, NotFoundError, UsageError, weights_errors
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.extraction.options import weights_errors
 
 if TYPE_CHECKING:
     from hcq_cli.features.records import ExpertInfo
