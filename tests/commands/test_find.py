@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,14 @@ import pytest
 import tiny_duals
 import tiny_networks
 from concept_features import sentence_encoder
+from faults import faulty
 from followed_folder import FollowedFolder
 from in_process import run_here
 from tiny_classifiers import colour_classifier
 
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE
 from hcq_cli.model.checkpoint import read_header
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +189,43 @@ def test_a_model_stays_of_its_kind_when_it_is_fitted_anew(place: Path, tmp_path:
     other = str(tiny_networks.save("bert", tmp_path / "other"))
     assert find("--text-encoder", other) is not None and kind() == (other, 16, 0.3)
     assert find("--text-encoder", other) is None
+
+
+def searchable(workspace: Path) -> dict[str, object]:
+    """What of a workspace answers queries, byte for byte; the names of an index's files end in what no other writer
+    has, and stand in the graph of its text side, too."""
+    found: dict[str, object] = {
+        "model": read_header(workspace / "model").hash,
+        "codes": (workspace / "codes.hcq").read_bytes(),
+    }
+    for path in sorted((workspace / "index").glob("*-*")):
+        if path.suffix == ".hcq":
+            kind, generation, suffix = path.stem.split("-", 2)
+            body = path.read_bytes()
+            if kind == "tower":
+                tower = ExportedTextEncoder(path)
+                parts = [tower.section(name) for name in ("weights", "graph", "tokenizer")]
+                body = b"".join(parts).replace(suffix.encode(), b"")
+            found[f"{kind}-{generation}"] = body
+    return found
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_run_again_it_makes_the_same_index(place: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "w"
+    sources = ["--concepts", f"onnx:{place / 'colours.onnx'}", "--text-encoder", str(sentence_encoder(place))]
+    FollowedFolder(tmp_path).add("in/a.mp4", "in/b.mp4", "in/c.mp4")
+
+    def find() -> dict:
+        return run_here("find", tmp_path / "in", "dog", "-w", workspace, "--workers", "1", "--json", *sources).json
+
+    with faulty() as whole:
+        answer = find()
+    made = searchable(workspace)
+    assert whole.calls > 40 and len(made) > 4
+    for at in sorted(random.Random(0).sample(range(1, whole.calls + 1), 20)):
+        shutil.rmtree(workspace)
+        with faulty(at, random.Random(at).choice(["kill before", "kill after"])):
+            find()
+        assert find()["query"]["hits"] == answer["query"]["hits"], at
+        assert searchable(workspace) == made, at
