@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import tiny_networks
+from concept_features import sentence_encoder
+from followed_folder import FollowedFolder
+from tiny_classifiers import colour_classifier
 from toy_dataset import SMALL, video, write_captions, write_store
 from trained import save_workspace
 
@@ -128,6 +131,22 @@ def test_looking_and_searching_ask_nothing(watched: Watched) -> None:
     watched("experts", "--json")
     watched("models", "list", "--json")
     watched("query", "a dog in the snow", "--codes", ".hcq/codes.hcq", "--json")
+    assert not watched.asked
+
+
+@pytest.mark.long
+def test_a_folder_is_made_searchable_offline(watched: Watched) -> None:
+    """From decoding to the answer, and again with a new clip; workers are Python processes, and watched as well."""
+    folder = watched.folder / "own"
+    folder.mkdir()
+    classifier = colour_classifier(folder)
+    classifier.with_suffix(".labels.txt").write_text("red\ndog\nball\n", "utf-8")
+    sources = ["--concepts", f"onnx:{classifier}", "--text-encoder", str(sentence_encoder(folder))]
+    FollowedFolder(folder).add("in/a.mp4")
+    find = ["find", str(folder / "in"), "the red ball", "-w", str(folder / "w"), "--json"]
+    assert watched(*find, *sources).json["fitted"]["videos"] == 1
+    FollowedFolder(folder).add("in/b.mp4")
+    assert {hit["id"] for hit in watched(*find).json["query"]["hits"]} == {"a.mp4", "b.mp4"}
     assert not watched.asked
 
 
