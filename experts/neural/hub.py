@@ -14,8 +14,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+COMMIT = re.compile("[0-9A-Za-z]{1,64}")
+"""What a commit may look like: it becomes the name of a folder, and leads nowhere else."""
 
 # Chosen so that anyone may use them: DINOv2 and V-JEPA 2 for what is seen, AST for what is heard. V-JEPA 2 is heavy
 # without a GPU; VideoMAE is a quarter of the work, and not for commercial use.
@@ -167,11 +171,20 @@ def read_lock() -> Mapping[str, LockedNetwork]:
         return {}
     try:
         document = json.loads(path.read_text("utf-8"))
-        return {key: LockedNetwork(**value) for key, value in document.items()}
+        return {key: _locked(key, value) for key, value in document.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError, OSError) as error:
         raise ValueError(f"{path}: is no list of fetched models ({error}); move it away") from error
+
+
+def _locked(key: str, value: Any) -> LockedNetwork:
+    """An entry of the lock file. Raises ValueError."""
+    names = [each.name for each in fields(LockedNetwork)]
+    said = [value.get(name) for name in names] if isinstance(value, dict) else []
+    if not said or not all(isinstance(each, str) for each in said) or not COMMIT.fullmatch(said[0]):
+        raise ValueError(f"{key[:80]!a} names no commit")
+    return LockedNetwork(*said)
 
 
 def hub_folder(hub: HubId) -> Path:
@@ -193,5 +206,6 @@ def cached_snapshot(hub: HubId) -> tuple[Path, str]:
         commit = locked.commit
     else:
         reference = place / "refs" / hub.revision
-        commit = reference.read_text("utf-8").strip() if reference.is_file() else hub.revision
+        named = reference.read_bytes().decode(errors="replace").strip() if reference.is_file() else ""
+        commit = named if COMMIT.fullmatch(named) else hub.revision
     return place / "snapshots" / commit, commit

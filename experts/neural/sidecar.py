@@ -104,7 +104,7 @@ def read_sidecar(network: Path) -> Sidecar:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return Sidecar()
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})", HINT) from error
     if not isinstance(document, dict):
         raise WeightsError(f"{path}: is no JSON object", HINT)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from experts.neural.hub import parse_hub_id
+from experts.neural.hub import cached_snapshot, parse_hub_id, read_lock
 from experts.neural.weights import WeightsError, locate
 from experts.registry import load, presets, with_default_sources
 
@@ -33,6 +33,34 @@ def hub(tmp_path, monkeypatch):
         return place
 
     return put
+
+
+HOSTILE = [
+    *("[]", "3", "null", '{"a/b@main": 3}', '{"a/b@main": []}', '{"a/b@main": {}}', "[" * 100_000, "\xff", ""),
+    *(json.dumps({"a/b@main": {"commit": commit, "licence": "", "fetched": ""}}) for commit in (3, None, "", "../x")),
+    json.dumps({"a/b@main": {"commit": "0" * 40, "licence": ["MIT"], "fetched": ""}}),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:40])
+def test_a_hostile_list_of_fetched_networks_is_told_for_what_it_is(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("HCQ_CACHE", str(tmp_path))
+    (tmp_path / "models.json").write_text(text, "latin-1")
+    with pytest.raises(ValueError, match=r"models\.json: is no list of fetched models"):
+        read_lock()
+
+
+def test_what_a_cache_calls_the_newest_commit_leads_nowhere_else(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HCQ_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    refs = tmp_path / "models--some--net" / "refs"
+    refs.mkdir(parents=True)
+    for text in (b"../../../elsewhere", b"\xff\xfe", b"a\0b", b""):
+        (refs / "main").write_bytes(text)
+        folder, commit = cached_snapshot(parse_hub_id("some/net"))
+        assert commit == "main" and folder == refs.parent / "snapshots" / "main", text
 
 
 def test_a_hub_id_takes_the_commit_that_main_had_when_it_was_fetched(hub, networks, tmp_path):
