@@ -175,8 +175,10 @@ def check_kind(settings: Mapping[str, Any], place: object) -> None:
         ForeignFileError: it is not.
     """
     kind = settings.get("model_type", "")
-    if kind not in KINDS:
-        raise ForeignFileError(f"{place}: holds a network of the kind {kind!r}, which hcq never loads", CHOOSE)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ForeignFileError(
+            f"{place}: holds a network of the kind {str(kind)[:80]!r}, which hcq never loads", CHOOSE
+        )
 
 
 def check_sizes(settings: Mapping[str, Any], held: WeightSizes | None, place: object) -> None:

@@ -181,10 +181,11 @@ def read_lock() -> Mapping[str, LockedNetwork]:
 def _locked(key: str, value: Any) -> LockedNetwork:
     """An entry of the lock file. Raises ValueError."""
     names = [each.name for each in fields(LockedNetwork)]
-    said = [value.get(name) for name in names] if isinstance(value, dict) else []
-    if not said or not all(isinstance(each, str) for each in said) or not COMMIT.fullmatch(said[0]):
+    said = {name: value.get(name) for name in names} if isinstance(value, dict) else {}
+    texts = {name: text for name, text in said.items() if isinstance(text, str)}
+    if len(texts) < len(names) or not COMMIT.fullmatch(texts["commit"]):
         raise ValueError(f"{key[:80]!a} names no commit")
-    return LockedNetwork(*said)
+    return LockedNetwork(**texts)
 
 
 def hub_folder(hub: HubId) -> Path:

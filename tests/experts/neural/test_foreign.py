@@ -31,6 +31,13 @@ def test_what_torch_has_itself_passes():
     check_sizes({"hidden_size": 768, "num_hidden_layers": 12}, None, "config.json")
 
 
+@pytest.mark.parametrize("kind", [["bert"], {"bert": 1}, None, 3, "x" * 9999])
+def test_a_kind_that_is_no_name(kind: object) -> None:
+    with pytest.raises(ForeignFileError, match="which hcq never loads") as refused:
+        check_kind({"model_type": kind}, "net")
+    assert len(str(refused.value)) < 300
+
+
 def test_kinds_and_sizes_that_are_not_known():
     with pytest.raises(ForeignFileError, match="of the kind 'own'"):
         check_kind({"model_type": "own"}, "config.json")
