@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hcq_cli.baselines.compression import CompressionResult
     from hcq_cli.datasets.dataset import CaptionReport, Dataset
     from hcq_cli.datasets.splits import Split
+    from hcq_cli.evaluation.calibration import Calibration
     from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalResult
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
@@ -35,6 +36,7 @@ class Evaluation:
         measured: recall by the codes and by the dense vectors.
         compressed: the same dense vectors compressed afterwards by other methods.
         points: all of these, recall against bytes.
+        calibration: whether confidences hold, where that was asked for.
         warnings: what is doubtful, a sentence each.
     """
 
@@ -44,6 +46,7 @@ class Evaluation:
     compressed: list[CompressionResult]
     points: Sequence[RecallPoint]
     warnings: list[str]
+    calibration: Calibration | None = None
 
 
 def evaluate(
@@ -56,6 +59,7 @@ def evaluate(
     compress: str | None = None,
     sizes: str | None = None,
     plot: Path | None = None,
+    calibration: Path | None = None,
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Evaluation:
@@ -69,13 +73,14 @@ def evaluate(
         compress: other methods to compress the dense vectors with, with commas: lsh, itq, pq, opq, lsq.
         sizes: bytes a video for these, with commas; default: the model's.
         plot: a file to draw recall against bytes into.
+        calibration: a file to draw into how often something fits, against the confidence of the first hit.
         device: cpu or cuda.
         progress: told of doubts and of how far it has come.
 
     Raises:
         NotFoundError: no checkpoint, no features, no captions, or no captioned video in the split.
         UsageError: no such split, method or size.
-        HcqError: Faiss or matplotlib is needed and not installed.
+        HcqError: Faiss or matplotlib is needed and not installed, or the model has no confidences.
     """
     from hcq_cli.datasets.captions import read_captions
     from hcq_cli.features.store import FeatureStore
@@ -83,7 +88,7 @@ def evaluate(
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
-    methods = _methods(compress, plot)
+    methods = _methods(compress, plot or calibration)
     folder = find_checkpoint(workspace, checkpoint)
     trained_on = str(read_header(folder).about.get("captions", ""))
     given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
@@ -92,7 +97,8 @@ def evaluate(
     model = load(folder, device)
 
     from hcq_cli.datasets.dataset import load_dataset
-    from hcq_cli.evaluation.plots import plot_recall
+    from hcq_cli.evaluation.calibration import calibrate
+    from hcq_cli.evaluation.plots import plot_calibration, plot_recall
     from hcq_cli.evaluation.retrieval import evaluate_vectors
     from hcq_cli.model.encoding import encode_both, expert_warnings
 
@@ -106,6 +112,7 @@ def evaluate(
     with progress.progress("encoding", total=len(part), unit="videos") as bar:
         encoded = encode_both(model, store, part, bar.advance)
     measured = evaluate_vectors(model, encoded)
+    held = calibrate(model, encoded) if calibration is not None else None
     wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
     compressed: list[CompressionResult] = []
     if wanted:
@@ -113,8 +120,10 @@ def evaluate(
             model, store, dataset, test=encoded, wanted=wanted, warnings=warnings, progress=progress
         )
     points = [*measured.points(), *(found.point() for found in compressed)]
+    title = f"{measured.videos:,} videos, {measured.texts:,} captions ({name})"
+    if held is not None and calibration is not None:
+        plot_calibration(held, calibration, title)
     if plot is not None:
-        title = f"{measured.videos:,} videos, {measured.texts:,} captions ({name})"
         plot_recall(points, plot, title, notes=warnings)
     return Evaluation(
         split=name,
@@ -123,6 +132,7 @@ def evaluate(
         compressed=compressed,
         points=points,
         warnings=warnings,
+        calibration=held,
     )
 
 

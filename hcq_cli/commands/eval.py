@@ -18,6 +18,7 @@ EXAMPLES = [
     "hcq eval",
     "hcq eval --ckpt runs/a --split val --json",
     "hcq eval --compress pq,opq --bytes 32,64 --plot recall.png",
+    "hcq eval --calibration sure.png",
 ]
 SPLITS = ("train", "val", "test", "all")
 
@@ -41,6 +42,15 @@ Sizes = Annotated[
     str | None, typer.Option("--bytes", metavar="LIST", help="Bytes a video for --compress. Default: the model's.")
 ]
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw recall against bytes a video.")]
+CalibrationPlot = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE",
+        help="Draw how often something fits against the first hit's confidence, each caption asked with its video "
+        "there and without.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -58,6 +68,7 @@ def evaluate(
     compress: Compress = None,
     sizes: Sizes = None,
     plot: Plot = None,
+    calibration: CalibrationPlot = None,
     device: Device = "cpu",
 ) -> None:
     """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
@@ -73,6 +84,7 @@ def evaluate(
         compress=compress,
         sizes=sizes,
         plot=plot,
+        calibration=calibration,
         device=device,
         progress=session.console,
     )
@@ -92,6 +104,7 @@ def _document(done: Evaluation, plot: Path | None) -> dict[str, Any]:
         "model": done.kind,
         "plot": str(plot) if plot is not None else None,
         "compress": [row.to_dict() for row in done.compressed],
+        **({"calibration": done.calibration.to_dict()} if done.calibration else {}),
         "warnings": done.warnings,
     }
 
@@ -110,3 +123,9 @@ def _print(console: Console, done: Evaluation) -> None:
     measured = done.measured
     title = f"{measured.videos:,} videos, {measured.texts:,} captions ({done.split})"
     console.table(columns, lines, title)
+    if done.calibration is not None:
+        title = f"confidence: expected calibration error {done.calibration.ece:.3f}"
+        bins = [each for each in done.calibration.bins if each.questions]
+        shares = [[f"{share:.2f}" for share in (each.confidence, each.fits, each.right)] for each in bins]
+        rows = [(each.questions, *share) for each, share in zip(bins, shares, strict=True)]
+        console.table(("questions", "confidence", "something fits", "first hit right"), rows, title)

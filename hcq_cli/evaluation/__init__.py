@@ -2,5 +2,6 @@
 
 In: a model, features and captions. Out: recalls and ranks as dataclasses, and a picture. Open the files in this
 order: `retrieval` (a model and a split → recalls both ways), `scores` (queries × items, some queries at a time),
-`metrics` (scores → ranks → recall at k), `plots` (recall against bytes a video).
+`metrics` (scores → ranks → recall at k), `calibration` (whether confidences hold), `plots` (recall against
+bytes a video, confidence against what is so).
 """

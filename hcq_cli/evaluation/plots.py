@@ -1,4 +1,4 @@
-"""Pictures of measurements, by matplotlib where it is installed: recall against bytes a video, and bars."""
+"""Pictures of measurements, by matplotlib where it is installed: recall against bytes, confidences, and bars."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.evaluation.calibration import Calibration
 from hcq_cli.evaluation.retrieval import RecallPoint
 from hcq_cli.files import atomic_path
 
@@ -77,6 +78,38 @@ def _draw_panel(axes: Any, points: Sequence[RecallPoint], direction: str) -> Non
     axes.set_ylim(0, 100)
     axes.set_xlabel("bytes a video")
     axes.grid(alpha=0.3)
+
+
+def plot_calibration(found: Calibration, path: Path, title: str = "") -> None:
+    """Draw how often something fits, and the first hit is right, against confidence; below, how many there are.
+
+    Args:
+        found: to draw.
+        path: its ending says the format (png, svg, pdf).
+        title: over the picture.
+
+    Raises:
+        NotFoundError: matplotlib is not installed.
+        HcqError: the format cannot be written, or the file not.
+    """
+    figure = require_matplotlib()(figsize=(6, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    held = [each for each in found.bins if each.questions]
+    sure = [each.confidence for each in held]
+    upper.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="as said")
+    upper.plot(sure, [each.fits for each in held], marker="o", label="something fits")
+    upper.plot(
+        sure, [each.right for each in held], marker="^", markerfacecolor="none", label="the first hit is right"
+    )
+    upper.set(ylim=(0, 1), ylabel="share of questions", title=f"expected calibration error {found.ece:.3f}")
+    upper.legend(frameon=False)
+    upper.grid(alpha=0.3)
+    width = found.bins[0].high - found.bins[0].low
+    lower.bar([each.low for each in found.bins], [each.questions for each in found.bins], width * 0.95, align="edge")
+    lower.set(xlim=(0, 1), xlabel="confidence of the first hit", ylabel="questions")
+    if title:
+        figure.suptitle(title)
+    _write(figure, path, dpi=150)
 
 
 def draw_bars(path: Path, title: str, unit: str, bars: Sequence[tuple[str, float]], line: tuple[str, float]) -> None:

@@ -44,6 +44,14 @@ def test_the_chain_runs_without_a_caption(fitted: Path) -> None:
     captions.write_text("\n".join(json.dumps({"video": f"{n}.mp4", "caption": n}) for n in ("dog", "ball")))
     measured = run_here("eval", "--captions", captions, "-w", workspace, "--json").json
     assert measured["t2v"]["R1"] == 100.0 and measured["bytes_per_video"] == 8 and measured["dense"]["t2v"]
+    pytest.importorskip("matplotlib")
+    picture = fitted / "sure.png"
+    asked = ["eval", "--captions", captions, "-w", workspace, "--calibration", picture]
+    sure = run_here(*asked, "--json").json["calibration"]
+    # Two captions, each asked with its video and without; with it the first hit is right.
+    assert sum(each["questions"] for each in sure["bins"]) == 4 and 0 <= sure["ece"] <= 1
+    assert sum(each["questions"] * each["right"] for each in sure["bins"]) == pytest.approx(2)
+    assert picture.read_bytes().startswith(b"\x89PNG") and "something fits" in run_here(*asked).out
 
 
 def test_where_nothing_fits_it_is_said(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
