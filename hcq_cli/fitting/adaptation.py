@@ -28,8 +28,7 @@ from hcq_cli.training.losses import Pairs, info_nce
 RANK = 256
 """Most directions of either side that are kept."""
 PENALTIES = (1.0, 0.1, 0.01)
-"""On the squared length of A. With 28 of 56 real clips captioned the middle one was best; none of them lost what was
-found before by more than two points (examples/EXPERIMENTS.md)."""
+"""On the squared length of A; what each does with 28 of 56 real clips captioned is in examples/EXPERIMENTS.md."""
 FOLDS = 5
 LEAST_VIDEOS = 10
 """Fewer captioned ones tell nothing of others."""
