@@ -99,7 +99,12 @@ class Ocr:
             before = shown
         if not texts:
             return Tokens.none(self.dim, State.NOTHING_FOUND)
-        spans = tuple(zip(times, ends, strict=True))
+        # It came and went somewhere between two frames: halfway, so that no time is further off than half of that.
+        half_s = 0.5 / (self.sampling.frames_per_second or 1.0)
+        spans = tuple(
+            (max(begin - half_s, clip.start_s), min(end + half_s, clip.end_s))
+            for begin, end in zip(times, ends, strict=True)
+        )
         return Tokens(self._embedder.vectors(texts), np.array(times, np.float32), words=tuple(texts), spans=spans)
 
     def read(self, image: NDArray[np.uint8]) -> list[str]:
