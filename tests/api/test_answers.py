@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hcq_cli.api.answers import hit_document
+from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import Hit
+from hcq_cli.words.sentences import Sentence
 
 
 def test_a_hit_of_a_part_says_its_second() -> None:
-    hit = Hit(1, 0.5, "beach.mp4#t=30,60", "/v/beach.mp4", 0.75)
+    moment = Moment("beach.mp4#t=30,60", 35.0, 30.0, 60.0)
+    hit = Hit(1, 0.5, "beach.mp4", "/v/beach.mp4", 0.75, moment=moment)
     assert hit_document(hit, "videos") == {
         "rank": 1,
         "score": 0.5,
-        "id": "beach.mp4#t=30,60",
+        "id": "beach.mp4",
         "path": "/v/beach.mp4",
         "confidence": 0.75,
-        "time_s": 30.0,
+        **{"time_s": 35.0, "start_s": 30.0, "end_s": 60.0, "segment": "beach.mp4#t=30,60"},
     }
+    said = replace(hit, words=Sentence("a wave", "speech", 31.5, 33.0), found_by={"model": 2, "words": 1})
+    document = hit_document(said, "videos")
+    assert (document["time_s"], document["start_s"]) == (31.5, 30.0)  # the second that somebody says it
+    assert document["words"]["text"] == "a wave" and document["found_by"] == {"model": 2, "words": 1}
 
 
 def test_a_sentence_is_its_text_and_has_no_second() -> None:

