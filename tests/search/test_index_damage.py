@@ -217,7 +217,7 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
             except DamagedError:
                 pass
     with pytest.raises(DamagedError):
-        forged.codes(0)
+        forged.codes([0])
     assert quantizer()[0].shape[0] == HEADER.S
 
 
