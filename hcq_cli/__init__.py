@@ -36,6 +36,7 @@ _HOME = {
     "words_info": "hcq_cli.api.words",
     "watch": "hcq_cli.api.watching",
     "watch_searchable": "hcq_cli.api.watching",
+    "dedupe": "hcq_cli.api.duplicates",
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
     "open_workspace": "hcq_cli.api.opening",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.agents import agents_config, serve_agents
     from hcq_cli.api.answers import answer_document
     from hcq_cli.api.clips import open_hit, save_clips
+    from hcq_cli.api.duplicates import dedupe
     from hcq_cli.api.encoding import encode, encode_texts
     from hcq_cli.api.evaluation import check_captions, evaluate
     from hcq_cli.api.extraction import extract, plan_extraction

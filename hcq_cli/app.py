@@ -30,6 +30,7 @@ COMMANDS: list[str] = [
     "encode",
     "index",
     "query",
+    "dedupe",
     "serve",
     "mcp",
     "eval",

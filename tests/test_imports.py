@@ -34,6 +34,7 @@ ORDER = [
         "model",
         "scan",
         "search",
+        "duplicates",
         "evaluation",
         "training",
         "fitting",

@@ -26,6 +26,7 @@ Files, in the order of the verbs:
     planning, reporting           what extraction would take; what is in a workspace
     evaluation
     features                      looking into a store, and taking videos out
+    duplicates                    copies and shared parts
     words                         what an index knows of what is said and shown
     progress                      what all of them report to
 """

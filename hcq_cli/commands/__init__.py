@@ -2,6 +2,6 @@
 
 In the order to read: shared (options that every command takes; how one is registered), then the verbs: extract,
 train, fit, encode, index, query and its clips, serve, mcp, update, find; what looks into things: plan, report,
-captions, words, eval, features; and what is about this machine: demo, doctor, experts, models, recipes, bench,
-import_.
+captions, words, dedupe, eval, features; and what is about this machine: demo, doctor, experts, models, recipes,
+bench, import_.
 """
