@@ -141,7 +141,7 @@ def test_no_add_is_lost_between_writers(tmp_path: Path) -> None:
     for writer in range(WRITERS):
         for number in range(ADDS):
             (row,) = index.rows_of(f"{writer}-{number}")
-            assert np.array_equal(index.codes(row), random_codes(1, seed=writer)[0])
+            assert np.array_equal(index.codes([row])[0], random_codes(1, seed=writer)[0])
 
 
 def add_without_lock(folder: Path, writer: int, acknowledged: object) -> None:

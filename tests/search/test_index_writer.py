@@ -93,7 +93,7 @@ def held(index: Index) -> Videos:
     for segment, dead in index.segments:
         for row in range(segment.videos):
             if dead is None or not dead[row]:
-                found[index.name(first + row)[0]] = index.codes(first + row)
+                found[index.name(first + row)[0]] = index.codes([first + row])[0]
         first += segment.videos
     return found
 
