@@ -8,7 +8,7 @@ around is shown as an escape before.
     gallery.py     answers -> one self-contained page: `hcq query --html`
     report.py      a workspace -> a page about it: `hcq report`
     batches.py     queries of many clients -> answered together, by one thread
-    media.py       what a server gives of a video: the file in ranges, thumbnails
+    media.py       what a server gives of a video: the file in ranges, thumbnails, previews that any browser plays
     guard.py       who may ask what of the server, and how often
     server.py      the server: `hcq serve`
     templates/     the pages; cards.html is in all of them

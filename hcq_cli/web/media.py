@@ -11,6 +11,8 @@ import base64
 import binascii
 import mimetypes
 import os
+import secrets
+import tempfile
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +25,8 @@ from hcq_cli.media.inputs import SUFFIXES
 from hcq_cli.media.sniffing import is_video
 from hcq_cli.media.thumbnails import Thumbnailer
 
+PREVIEW_S = 20.0
+PREVIEWS_KEPT = 20
 THUMBNAILS_KEPT = 2000
 """In memory: of about 10 KB each."""
 HEAD_BYTES = 1 << 12
@@ -117,3 +121,44 @@ class Thumbnails:
         while len(self._kept) > THUMBNAILS_KEPT:
             self._kept.popitem(last=False)
         return kept
+
+
+class Previews:
+    """Makes versions that any browser plays, one at a time, and keeps the last ones; a context manager."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "previews")  # as with thumbnails, the thread lasts as the process does
+        self._folder = tempfile.TemporaryDirectory(prefix="hcq-previews-", ignore_cleanup_errors=True)
+        self._kept: OrderedDict[tuple[str, float], Path] = OrderedDict()
+
+    def __enter__(self) -> Previews:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._folder.cleanup()
+
+    async def response(self, path: str, second: float) -> Response:
+        """Some seconds of a video from one on, as WebM.
+
+        Raises:
+            NotFoundError: the file gives none.
+        """
+        made = await asyncio.get_running_loop().run_in_executor(self._thread, self._made, path, second)
+        return FileResponse(made, media_type="video/webm", headers={"Cache-Control": "private, max-age=600"})
+
+    def _made(self, path: str, second: float) -> Path:
+        from hcq_cli.media.cutting import cut_clip
+
+        key = (path, round(second, 1))
+        if key not in self._kept:
+            while len(self._kept) >= PREVIEWS_KEPT:
+                self._kept.popitem(last=False)[1].unlink(missing_ok=True)
+            target = Path(self._folder.name) / f"{secrets.token_hex(8)}.webm"
+            try:
+                cut_clip(path, second, second + PREVIEW_S, target)
+            except (HcqError, OSError) as error:
+                raise NotFoundError(f"no preview can be made ({error})", "play the file in a player") from None
+            self._kept[key] = target
+        self._kept.move_to_end(key)
+        return self._kept[key]

@@ -26,7 +26,7 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.web.batches import Batches
 from hcq_cli.web.cards import STATIC, Answer, answer_of, templates
 from hcq_cli.web.guard import Guard
-from hcq_cli.web.media import MOST_SECONDS, Thumbnails, film_response, id_of, key_of
+from hcq_cli.web.media import MOST_SECONDS, Previews, Thumbnails, film_response, id_of, key_of
 
 PAGE = 48
 """Hits a page."""
@@ -35,7 +35,7 @@ MOST_HITS = 500
 FARTHEST = 10_000
 """How many hits can be paged through."""
 LONGEST_QUERY = 2000
-DEADLINE_S = 30.0
+DEADLINE_S, PREVIEW_DEADLINE_S = 30.0, 300.0
 SORTS = {"score": "best first", "date": "newest first", "path": "by path", "duration": "shortest first"}
 UNITS = {"video": "videos", "segment": "moments"}
 STATIC_FILES = {
@@ -65,12 +65,13 @@ def application(batches: Batches, *, hosts: Sequence[str], token: str | None = N
         Route("/api/stats", _told(pages.stats)),
         Route("/media/{key}", _told(pages.film)),
         Route("/thumbnail/{key}", _told(pages.thumbnail)),
+        Route("/preview/{key}", _told(pages.preview, PREVIEW_DEADLINE_S)),
         Route("/static/{name}", _told(pages.static)),
     ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        with pages.thumbnails:
+        with pages.thumbnails, pages.previews:
             yield
 
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error})
@@ -82,12 +83,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _json({"error": str(getattr(error, "detail", error))}, status)
 
 
-def _told(handler: Handler) -> Handler:
+def _told(handler: Handler, deadline_s: float = DEADLINE_S) -> Handler:
     """A handler whose errors are told in JSON, and that answers in time."""
 
     async def run(request: Request) -> Response:
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(deadline_s):
                 return await handler(request)
         except TimeoutError:
             return _json({"error": "it took too long"}, 408)
@@ -102,7 +103,7 @@ class _Pages:
     """The handlers."""
 
     def __init__(self, batches: Batches) -> None:
-        self._batches, self.thumbnails = batches, Thumbnails()
+        self._batches, self.thumbnails, self.previews = batches, Thumbnails(), Previews()
 
     async def page(self, request: Request) -> Response:
         """The page, with the answer in it if something is asked."""
@@ -140,6 +141,10 @@ class _Pages:
     async def thumbnail(self, request: Request) -> Response:
         """The picture at the second `t`."""
         return await self.thumbnails.response(await self._path(request), _second(request))
+
+    async def preview(self, request: Request) -> Response:
+        """Some seconds from the second `t` on, in a form that any browser plays."""
+        return await self.previews.response(await self._path(request), _second(request))
 
     async def static(self, request: Request) -> Response:
         """A file of ours."""
@@ -216,7 +221,12 @@ def _second(request: Request) -> float:
 def _addresses(hit: dict[str, Any]) -> dict[str, str]:
     """Where a hit's film and pictures are on this server."""
     key, second = key_of(video_of(hit["id"])), hit.get("time_s") or 0
-    return {"video": f"/media/{key}", "picture": f"/thumbnail/{key}?t={second}", "like": f"/?like={key}"}
+    return {
+        "video": f"/media/{key}",
+        "picture": f"/thumbnail/{key}?t={second}",
+        "preview": f"/preview/{key}?t={second}",
+        "like": f"/?like={key}",
+    }
 
 
 def _document(document: dict[str, Any]) -> Response:

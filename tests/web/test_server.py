@@ -17,6 +17,7 @@ from PIL import Image
 from sample_videos import read_number
 from served import FPS, NAMES, Served
 
+from hcq_cli.media.thumbnails import thumbnail
 from hcq_cli.web.media import key_of
 
 pytest.importorskip("starlette")
@@ -66,6 +67,16 @@ def test_a_thumbnail_shows_its_second(served: Served) -> None:
     status, headers, body = served.get(f"/thumbnail/{key_of('plain.mp4')}?t=12.3")
     assert (status, headers["Content-Type"]) == (200, "image/jpeg")
     assert read_number(np.asarray(Image.open(io.BytesIO(body)).convert("RGB"))) == 12.3 * FPS
+
+
+@pytest.mark.long
+def test_a_preview_begins_at_its_second(served: Served, tmp_path: Path) -> None:
+    status, headers, body = served.get(f"/preview/{key_of('plain.mp4')}?t=12.3")
+    assert (status, headers["Content-Type"]) == (200, "video/webm")
+    (tmp_path / "preview.webm").write_bytes(body)
+    first = thumbnail(str(tmp_path / "preview.webm"), 0.0)
+    assert abs(read_number(np.asarray(Image.open(io.BytesIO(first)).convert("RGB"))) - 12.3 * FPS) <= 1
+    assert served.get(f"/preview/{key_of('gone/1.mp4')}?t=1")[0] == 404
 
 
 def test_a_film_that_is_gone_or_none_is_not_found(served: Served, films: list[Path]) -> None:
