@@ -116,7 +116,8 @@ def plant(folder: Path, strangers: int, planted: int, seed: int = 0) -> Planted:
             write(id, pictures, heard(sound, first, last, speed), noise)
             copies[original, id] = kind
     for number, (inside, of) in enumerate(rng.choice(list(films), (planted, 2), replace=False).tolist()):
-        start = float(rng.uniform(INTRO_S, films[of].duration_s - 10 - BLACK_S))
+        latest = films[of].duration_s - 10 - BLACK_S
+        start = float(rng.uniform(min(INTRO_S, latest), latest))
         host = frames(films[inside], 0, films[inside].duration_s)
         id = f"part{number}.mp4"
         mine = film(rng, 20)
