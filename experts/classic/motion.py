@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -63,7 +62,7 @@ class Motion:
     sampling = Sampling(frames_per_second=10.0, max_side=160)
 
     def __init__(self) -> None:
-        self._flow: Any = None
+        self._prepared = False
         things = 9 * DIRECTIONS + 3 * DIRECTIONS + 16
         course = 5 * 2 * BEATS + 8
         spectrum = SPECTRUM + 4 * (SPECTRUM // 2)
@@ -71,20 +70,20 @@ class Motion:
         self.dim = things + course + spectrum + camera + 3
 
     def prepare(self, device: str) -> None:
-        """Set up the flow; it runs on the processor, on one thread, so that the numbers are always the same."""
+        """Let OpenCV run on one thread of the processor, so that the numbers are always the same."""
         cv2.setNumThreads(1)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._prepared = True
 
     def extract(self, clip: Clip) -> Tokens:
         """One token for each second of the piece in which at least two frames follow each other."""
-        if self._flow is None:
+        if not self._prepared:
             self.prepare("cpu")
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return Tokens.none(self.dim, frames)
         if len(frames) < 2:
             return Tokens.none(self.dim, State.NO_FRAMES)
-        pairs = measure_pairs(frames, self._flow)
+        pairs = measure_pairs(frames)
         edges = second_edges(clip.start_s, float(frames.times[-1]))
         window = np.clip(np.searchsorted(edges, pairs.times, "right") - 1, 0, len(edges) - 2)
         present = np.unique(window)

@@ -10,7 +10,6 @@ second, so that neither the size nor the rate of the frames changes them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -44,13 +43,15 @@ class PairMotion:
     course: Array
 
 
-def measure_pairs(frames: Frames, flow: Any) -> PairMotion:
+def measure_pairs(frames: Frames) -> PairMotion:
     """Flow between successive frames, split into camera and things.
 
     Args:
-        frames: at least two.
-        flow: OpenCV's DIS flow.
+        frames: at least two, all of one size.
     """
+    # One for each piece: a small frame has it choose a finer scale, and it keeps to that for all that follow, so that
+    # what is measured in a video would depend on the videos before it.
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     times = frames.times.astype(np.float64)
     step_s = np.maximum(np.diff(times), 1e-3)  # the clock of a damaged file may stand still
     gray = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in frames.images]

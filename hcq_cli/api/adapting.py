@@ -70,6 +70,7 @@ def adapt(
     from hcq_cli.fitting.fitting import MOST_VIDEOS
     from hcq_cli.fitting.with_captions import adapt_model
     from hcq_cli.model.checkpoint import load
+    from hcq_cli.model.video_side import export_video_side
 
     for warning in data.warnings:
         progress.warn(warning)
@@ -83,6 +84,7 @@ def adapt(
     with progress.progress("adapting", total=min(len(store), MOST_VIDEOS), unit="videos") as bar:
         model = load(start)
         done = adapt_model(model, store, data.train, data.validation, place, about=about, done=bar.advance)
+    export_video_side(place)
     progress.note(decision(done.to_dict()))
     return Adapted(read_header(place), time.monotonic() - started, [*data.warnings])
 

@@ -105,6 +105,7 @@ def fit(
     progress.note("loading torch…")
 
     from hcq_cli.fitting import fitting
+    from hcq_cli.model.video_side import export_video_side
 
     encoder = text_encoder if sources else fitting.NO_ENCODER
     place, warnings = output or workspace.model, list(store.warnings)
@@ -124,6 +125,7 @@ def fit(
             towers=towers,
             done=bar.advance,
         )
+    export_video_side(place)
     if done.videos < MAX_CODEWORDS:
         progress.note(
             f"{done.videos} videos are fewer than {MAX_CODEWORDS} codewords: each has its own, nothing is lost"

@@ -130,6 +130,7 @@ def train(
     progress.note("loading torch…")
 
     from hcq_cli.model.checkpoint import earlier
+    from hcq_cli.model.video_side import export_video_side
     from hcq_cli.training.hold_outs import expect_of_new_videos
     from hcq_cli.training.loop import train as run
 
@@ -142,6 +143,7 @@ def train(
         about = {"captions": str(read.path.resolve()), "videos": len(data.train), "new_videos": expected}
         about |= {"init": start.hash} if start else {}
         done = run(data, plan, place, observer=observer, must_resume=must_resume, device=device, about=about)
+    export_video_side(place)
     for folder in sorted(set(earlier(place)) - set(kept_before)):
         progress.note(f"the model that was there is kept: {folder} (--ckpt {folder.name}; hcq models list)")
     return TrainResult(

@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -208,7 +208,8 @@ def query(
     shown: list[dict[str, Any]] = []
 
     def show(answer: QueryResult, more: dict[str, Any], timing: dict[str, float] | None = None) -> None:
-        clips = save(session, answer, save_clips)
+        hits, _ = worth_showing(answer, everything=all_hits)
+        clips = save(session, replace(answer, hits=tuple(hits)), save_clips)
         more = {**more, **clips_document(clips)}
         shown.append(print_answer(session, searcher, answer, more, timing, everything=all_hits))
         finish(session, answer, clips, open_rank)
@@ -316,13 +317,12 @@ def _print(
     heading: bool,
     everything: bool,
 ) -> None:
-    kind, hits = searcher.kind, answer.hits
+    kind = searcher.kind
+    hits, unsure = worth_showing(answer, everything=everything)
     if heading:
         session.console.text(printable(answer.query), style="bold")
-    unsure = bool(hits) and all(_is_unsure(hit) for hit in hits)
-    if unsure and not everything:
-        session.console.text(f"{answer.note}; the best {min(len(hits), BEST_OF_NOTHING)} of it (--all shows more):")
-        hits = hits[:BEST_OF_NOTHING]
+    if unsure:
+        session.console.text(f"{answer.note}; the best {len(hits)} of it (--all shows more):")
     elif answer.note:
         session.console.note(answer.note)
     columns = {"rank": [hit.rank for hit in hits], "score": [f"{hit.score:.3f}" for hit in hits]}
@@ -341,6 +341,17 @@ def _print(
     session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
     took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
     session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
+
+
+def worth_showing(answer: QueryResult, *, everything: bool) -> tuple[Sequence[Hit], bool]:
+    """The hits that a person is shown, and whether they are the best few of what does not fit.
+
+    Args:
+        answer: to a query.
+        everything: show all hits, too, where nothing fits.
+    """
+    unsure = bool(answer.hits) and all(_is_unsure(hit) for hit in answer.hits) and not everything
+    return (answer.hits[:BEST_OF_NOTHING] if unsure else answer.hits), unsure
 
 
 def _is_unsure(hit: Hit) -> bool:

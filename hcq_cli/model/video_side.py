@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hcq_cli.errors import HcqError
@@ -42,3 +43,13 @@ def open_video_encoder(folder: Path, note: Callable[[str], None] = lambda senten
     except HcqError as error:
         note(f"{error.message}: torch is used instead")
         return model
+
+
+def export_video_side(folder: Path) -> None:
+    """Export the video side of a checkpoint that was just made, where torch is loaded anyway.
+
+    A convenience: where there is none afterwards, whoever encodes first makes it. So nothing that goes wrong is an
+    error, and a model without codes has none.
+    """
+    with suppress(HcqError, OSError):
+        open_video_encoder(folder)

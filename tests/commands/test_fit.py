@@ -12,7 +12,8 @@ import pytest
 from concept_features import classifiers, sentence_encoder, write_store
 from in_process import run_here
 
-from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE
+from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE
+from hcq_cli.model.checkpoint import VIDEO_FILE
 from hcq_cli.search.index import Index
 from hcq_cli.search.text_encoder import CheckpointTextEncoder
 
@@ -28,6 +29,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run_here("fit", "--concepts", sources, *encoder, "-w", workspace, "--json").json
     assert done["epochs"] == 0 and done["metrics"]["videos"] == 3 and done["bytes_per_video"] == 8
     assert done["checkpoint"] == str(workspace / "model") and done["experts"] == {"objects": 1.0, "sounds": 0.5}
+    assert (workspace / "model" / VIDEO_FILE).is_file(), "the first encoding loads torch once more"
     run_here("encode", "-w", workspace, "--json")
     run_here("index", "build", "-w", workspace, "--json")
     return folder
@@ -54,7 +56,7 @@ def test_the_chain_runs_without_a_caption(fitted: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG") and "something fits" in run_here(*asked).out
 
 
-def test_where_nothing_fits_it_is_said(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_fits_it_is_said(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = fitted / ".hcq"
     asked = ["query", "jumps", "-w", workspace]  # a word that is in no file's name
     hits = run_here(*asked, "--json").json["hits"]
@@ -67,6 +69,9 @@ def test_where_nothing_fits_it_is_said(fitted: Path, monkeypatch: pytest.MonkeyP
     shown = run_here(*asked).out
     assert "nothing here fits well; the best 1 of it" in shown and first in shown and last not in shown
     assert last in run_here(*asked, "--all").out
+    clips = (*asked, "--save-clips", tmp_path, "--json")  # there are no such files, which each clip says
+    assert [clip["rank"] for clip in run_here(*clips, code=EXIT_SOME_FAILED).json["clips"]] == [1]
+    assert len(run_here(*clips, "--all", code=EXIT_SOME_FAILED).json["clips"]) == 3
     kept = run_here(*asked, "--min-confidence", str(best - 1e-4), "--json").json
     assert [hit["id"] for hit in kept["hits"]] == [first]
 

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run_hcq
+from concept_features import sentence_encoder
+from followed_folder import FollowedFolder
 from handmade import names, random_codes, write_codes
+from in_process import run_here
 from loaded_modules import NETWORKS, loaded_by
+from tiny_classifiers import colour_classifier, loudness_classifier
 
 from hcq_cli.codes.codefile import open_codes
+from hcq_cli.errors import EXIT_NOT_FOUND
+from hcq_cli.search.video_query import encode_video
 
 Run = Callable[..., Any]
 SENTENCES = ["a man cooking", "a dog in the snow", "two people dance", "red ball", "the sound of rain"]
@@ -75,6 +81,17 @@ def float_scores(root: Path, codes: str, row: int) -> dict[str, float]:
         cosines = (levels * item).sum(1) / np.linalg.norm(levels, axis=1) / np.linalg.norm(item, axis=1)
         scores[name] = 0.25 * cosines[0] + 0.75 * cosines[1:].mean()
     return scores
+
+
+def stored_levels(root: Path, name: str) -> np.ndarray:
+    """The vectors of a video whose features are stored."""
+    from hcq_cli.datasets.batches import collate
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.video_side import open_video_encoder
+
+    model, store = open_video_encoder(root / "model"), FeatureStore.open(root / "features")
+    tokens = store.read([store.row(name)], list(model.config.experts))
+    return model.encode_video_queries(collate(tokens, model.config.video.max_tokens))
 
 
 def test_neither_encoding_nor_a_video_as_a_query_loads_torch(workspace: Path, clips: Path) -> None:
@@ -153,6 +170,28 @@ def test_another_model_or_other_experts_are_refused(hcq: Run, workspace: Path, c
     refused = hcq(*ask, "--codes", tmp_path / "older.hcq", code=2).err
     assert "trained on audio features" in refused and "audio|0.1" in refused
     assert "no expert 'smell'" in hcq(*ask, "--experts", "smell=x", code=2).err
+
+
+def test_the_experts_of_a_fitted_model_are_found_where_it_was_made_of_files(tmp_path: Path) -> None:
+    files = [colour_classifier(tmp_path), loudness_classifier(tmp_path)]
+    for file, lines in zip(files, ("red\ndog\nball\n", "over\njumps\n"), strict=True):
+        file.with_suffix(".labels.txt").write_text(lines, "utf-8")
+    FollowedFolder(tmp_path).add("in/a.mp4", "in/b.mp4", "in/c.mp4")
+    sources = ["--concepts", ",".join(f"onnx:{file}" for file in reversed(files))]
+    at = ("-w", tmp_path / "w")
+    run_here("find", tmp_path / "in", "dog", *sources, "--text-encoder", sentence_encoder(tmp_path), *at, "--json")
+    asked = ["query", "--video", tmp_path / "in" / "c.mp4", *at]
+    found = run_here(*asked, "--json").json["hits"]
+    assert len(found) == 3
+    assert encode_video(tmp_path / "w/model", tmp_path / "in/c.mp4").levels == pytest.approx(
+        stored_levels(tmp_path / "w", "c.mp4"), abs=1e-6
+    )
+    moved = files[0].rename(tmp_path / "moved.onnx")
+    said = run_here(*asked, code=EXIT_NOT_FOUND).err
+    assert "its objects features is not there any more" in said and "--experts objects=SOURCE" in said
+    moved.with_suffix(".labels.txt").write_text("red\ndog\nball\n", "utf-8")
+    named = run_here(*asked, "--experts", f"objects=onnx:{moved}", "--json").json["hits"]
+    assert named == found
 
 
 @pytest.mark.long

@@ -13,7 +13,7 @@ from hcq_cli.errors import HcqError
 from hcq_cli.model import checkpoint
 from hcq_cli.model.checkpoint import VIDEO_FILE, Model
 from hcq_cli.model.exported_video_encoder import ExportedVideoEncoder
-from hcq_cli.model.video_side import open_video_encoder
+from hcq_cli.model.video_side import export_video_side, open_video_encoder
 
 GIVEN = batch({"appearance": [3, 1, 2], "audio": [0, 2, 2]})
 
@@ -90,8 +90,24 @@ def test_where_it_cannot_be_exported_torch_computes(tmp_path: Path, monkeypatch:
     assert (found.encode_codes(GIVEN) == made.encode_codes(GIVEN)).all()
 
 
+def test_a_failing_export_of_a_new_model_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path)
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hcq_cli.model.video_export.export_video_encoder", fail)
+        export_video_side(tmp_path)
+    assert not (tmp_path / VIDEO_FILE).exists()
+    export_video_side(tmp_path)
+    assert isinstance(open_video_encoder(tmp_path), ExportedVideoEncoder) and (tmp_path / VIDEO_FILE).is_file()
+
+
 def test_a_model_without_codes_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
     made = baseline("hct")
     checkpoint.save(tmp_path, made.network, made.caption_encoder)
     with pytest.raises(HcqError, match="no codes"):
         open_video_encoder(tmp_path)
+    export_video_side(tmp_path)
+    assert not (tmp_path / VIDEO_FILE).exists()
