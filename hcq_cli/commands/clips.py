@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 SaveClips = Annotated[
     Path | None,
-    typer.Option("--save-clips", metavar="DIR", help="Write the moment of each hit into DIR, as a clip of its own."),
+    typer.Option(
+        "--save-clips",
+        metavar="DIR",
+        help="Write the moment of each hit that is shown into DIR, as a clip of its own.",
+    ),
 ]
 Open = Annotated[
     int | None,

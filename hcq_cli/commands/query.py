@@ -66,7 +66,9 @@ Find = Annotated[
 ]
 Experts = Annotated[
     str | None,
-    typer.Option("--experts", metavar="LIST", help="For --video: NAME=SOURCE of experts that are files."),
+    typer.Option(
+        "--experts", metavar="LIST", help="For --video: NAME=SOURCE of experts that are files, where they have moved."
+    ),
 ]
 Codes = Annotated[Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")]
 IndexFolder = Annotated[
@@ -175,8 +177,8 @@ def query(
     What stands in "quotes" must be said, shown or told just so, what follows a dash must not be (dog -cat); the words
     come from speech, ocr, subtitles beside the videos, captions, and names of files.
 
-    Against an index a text is encoded without torch; --codes, --ckpt and --video load the whole model. A model that
-    hcq fit made says how sure each hit is, and where nothing fits well the best three are shown alone.
+    Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit made
+    says how sure each hit is, and where nothing fits well the best three are shown alone.
     """
     words = text or []
     _check(words, like, video)

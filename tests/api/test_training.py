@@ -17,6 +17,7 @@ from hcq_cli.api.training import (
     what_to_expect,
 )
 from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.model.checkpoint import VIDEO_FILE
 
 SMALL = ["model.width=16", "model.levels=1", "text.width=16", "text.ffn=16", "text.heads=2", "text.layers=1"]
 SMALL += ["video.ffn=16", "video.heads=2", "video.layers=1", "quantizer.codebooks=4", "quantizer.codewords=8"]
@@ -27,7 +28,7 @@ def test_a_small_training(workspace, told, tmp_path):
     run = tmp_path / "run"
     done = hcq.train(workspace, settings=SMALL, output=run, progress=told)
     assert (done.checkpoint, done.epochs, done.videos) == (run, 2, 14)
-    assert (run / "model.safetensors").is_file()
+    assert (run / "model.safetensors").is_file() and (run / VIDEO_FILE).is_file()
     assert sum("epoch" in note for note in told.notes) >= 2
     assert set(done.warnings) <= set(told.warnings)
 
