@@ -177,8 +177,8 @@ def query(
     What stands in "quotes" must be said, shown or told just so, what follows a dash must not be (dog -cat); the words
     come from speech, ocr, subtitles beside the videos, captions, and names of files.
 
-    Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit made
-    says how sure each hit is, and where nothing fits well the best three are shown alone.
+    Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit
+    made says how sure each hit is, and where nothing fits well the best three are shown alone.
     """
     words = text or []
     _check(words, like, video)
