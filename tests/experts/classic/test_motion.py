@@ -39,6 +39,15 @@ def test_one_token_a_second_of_motion(motion):
     assert len(tokens) == 3
 
 
+def test_a_small_video_leaves_no_trace_in_those_that_follow():
+    usual = toys.moving("right", np.random.default_rng(0), seconds=2.3)
+    small = Frames(np.ascontiguousarray(usual.images[:, :40, :40]), usual.times)
+    expert = registry.load(["motion"])[0]
+    alone = _watch(expert, usual).features
+    _watch(expert, small)
+    assert np.array_equal(_watch(expert, usual).features, alone)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_motion_needs_two_frames(motion, count):
     frames = toys.moving("right", np.random.default_rng(0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experts.base import Frames
-from experts.classic import motion, optical_flow
+from experts.classic import optical_flow
 
 
 def test_an_affine_flow_is_fitted_exactly():
@@ -36,8 +36,6 @@ def test_a_shifted_picture_moves_at_its_speed(dx, dy):
     coarse = np.random.default_rng(5).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     large = cv2.resize(coarse, (200, 160), interpolation=cv2.INTER_CUBIC)
     images = np.stack([large[20 - at * dy : 140 - at * dy, 20 - at * dx : 180 - at * dx] for at in range(4)])
-    expert = motion.Motion()
-    expert.prepare("cpu")
-    pairs = optical_flow.measure_pairs(Frames(images, (np.arange(4) / 10).astype(np.float32)), expert._flow)
+    pairs = optical_flow.measure_pairs(Frames(images, (np.arange(4) / 10).astype(np.float32)))
     assert pairs.camera[:, :2] == pytest.approx(np.tile([dx / 16, dy / 16], (3, 1)), abs=0.02)
     assert np.abs(pairs.course[:, optical_flow.ENERGY]).max() < 0.02
