@@ -19,6 +19,7 @@ from hcq_cli.model.confidence import CUT_OFF as CUT_OFF
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hcq_cli.search.composing import ComposedSearch
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import QueryResult
     from hcq_cli.search.searchable import SearchableCodes, SearchParams
@@ -193,6 +194,57 @@ class Searcher:
         return self._arranged(
             search_like(self._searched, item_id, wanted, source=source, threads=self._threads, params=self._params)
         )
+
+    def composed(
+        self, text: str = "", k: int = 10, *, likes: Sequence[str] = (), unlike: Sequence[str] = ()
+    ) -> QueryResult:
+        """What fits several things at once (`hcq_cli.search.composing`): words, examples, and what it is not to be.
+
+        Args:
+            text: what to look for; quotes and dashes in it are heeded as in `text`.
+            k: how many hits.
+            likes: ids that hits should be like; they are no hits themselves.
+            unlike: texts that hits should not be like.
+
+        Raises:
+            NotFoundError: no such id, or nothing here can encode a text for this index.
+            ModelMismatchError: an example lies in an index of another model.
+            UsageError: nothing is looked for, or a text holds no word.
+        """
+        import numpy as np
+
+        from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch
+        from hcq_cli.search.query import item_levels, own_hits, without_items
+
+        if not text.strip() and not likes:
+            raise UsageError(NOT_LOOKED_FOR, 'hcq query "a beach" --not "people"')
+        if not all(each.strip() for each in unlike):
+            raise UsageError("--not: the text is empty", 'hcq query "a beach" --not "people"')
+        self.refresh()
+        encoder = self._ready_encoder() if text.strip() or unlike else None
+        sources = [self._holder(item_id) for item_id in likes]
+        found = [item_levels(source, each, self._searched) for source, each in zip(sources, likes, strict=True)]
+        header, by = self.collection.header, self.settings.by
+        examples = np.concatenate([np.empty((0, header.levels, header.D), np.float32), *(each for _, each in found)])
+        search = ComposedSearch(examples, unlike, encoder, self._threads, self._params)
+        names = [name for name, _ in found]
+        wanted = k + self.settings.offset
+        own = sum(own_hits(source, name, by) for source, name in zip(sources, names, strict=True))
+        answer = replace(self._composed_answer(search, text, wanted + own), query=text or ", ".join(names))
+        return self._arranged(without_items(answer, names, by, wanted))
+
+    def _composed_answer(self, search: ComposedSearch, text: str, k: int) -> QueryResult:
+        """What a composed search finds, by the words of its text, too."""
+        from hcq_cli.search.word_search import ONLY_EXCLUDED, WordSearch
+        from hcq_cli.words.asked import asked_words
+
+        asked = asked_words(text)
+        if asked.exact and not asked.phrases and not asked.rest and not len(search.examples):
+            raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
+        answer = None
+        if self.kind == "videos" and (asked.exact or (text and getattr(self.collection, "sentences", False))):
+            answer = WordSearch(self._searched, search.answers, always=True).answer(text, asked, k)
+        return answer or search.answers(self._searched, [text], k)[0]
 
     def video(
         self,

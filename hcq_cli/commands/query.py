@@ -1,4 +1,4 @@
-"""hcq query: ranked videos or sentences for a text, for each line of standard input, for a video, or like one."""
+"""hcq query: ranked videos or sentences for a text, for each line of standard input, for a video, or like some."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ EXAMPLES = [
     "hcq query '\"happy birthday\" a cake -school'",
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
+    'hcq query "a beach" --like holiday/sea.mp4 --like holiday/surf.mp4 --not "people"',
     "hcq query a goal --by segment",
     "hcq query --video new.mp4 --find texts",
+    "hcq query --image photo.jpg",
     'hcq query "a red ball" --codes codes.hcq',
     'hcq query "a red ball" --exact',
     'hcq query "a volcano" --min-confidence 0.5',
@@ -43,6 +45,7 @@ EXAMPLES = [
     "hcq query - --on ray < queries.txt",
     "hcq query \"a dog\" --where \"duration < 60 and folder = 'holiday' and taken >= '2025-05'\" --sort date",
 ]
+NOT_EXAMPLE = 'hcq query "a beach" --not "people"'
 QUERIES_AT_ONCE = 64
 EXCLUDING = re.compile(r'-(?:\w{2,}\s|")')
 """How a text begins that begins with an exclusion."""
@@ -55,10 +58,29 @@ Words = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
 ]
 Like = Annotated[
-    str | None, typer.Option("--like", metavar="ID", help="Find what is like this indexed video, segment or caption.")
+    list[str] | None,
+    typer.Option(
+        "--like",
+        metavar="ID",
+        help="Find what is like this indexed video, segment or caption; several and a text go together.",
+    ),
+]
+Not = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not", metavar="TEXT", help="Beside a text or --like: away from what looks or sounds like this; repeatable."
+    ),
 ]
 VideoFile = Annotated[
     Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
+]
+Image = Annotated[
+    Path | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="As --video, for a picture: a video of one frame, to models that look at single frames.",
+    ),
 ]
 Find = Annotated[
     str | None,
@@ -67,7 +89,9 @@ Find = Annotated[
 Experts = Annotated[
     str | None,
     typer.Option(
-        "--experts", metavar="LIST", help="For --video: NAME=SOURCE of experts that are files, where they have moved."
+        "--experts",
+        metavar="LIST",
+        help="For --video and --image: NAME=SOURCE of experts that are files, where they have moved.",
     ),
 ]
 Codes = Annotated[Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")]
@@ -148,7 +172,9 @@ def query(
     session: Session,
     text: Words = None,
     like: Like = None,
+    unlike: Not = None,
     video: VideoFile = None,
+    image: Image = None,
     find: Find = None,
     experts: Experts = None,
     codes: Codes = None,
@@ -180,8 +206,11 @@ def query(
     Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit
     made says how sure each hit is, and where nothing fits well the best three are shown alone.
     """
-    words = text or []
-    _check(words, like, video)
+    words, likes, nots, file = text or [], like or [], unlike or [], video or image
+    composed = bool(nots) or len(likes) + bool(words) > 1
+    _check(words, [*likes, *nots], [path for path in (video, image) if path is not None])
+    if composed:
+        _check_composed(words, likes, min_confidence)
     waiting = words == ["-"]
     settings = api.SearchSettings(
         index=index,
@@ -216,13 +245,16 @@ def query(
         shown.append(print_answer(session, searcher, answer, more, timing, everything=all_hits))
         finish(session, answer, clips, open_rank)
 
-    if like is not None:
-        show(searcher.like(like, k), {"like": like})
-    elif video is not None:
+    if composed:
+        answer = searcher.composed(" ".join(words).strip(), k, likes=likes, unlike=nots)
+        show(answer, {**({"like": likes} if likes else {}), **({"not": nots} if nots else {})})
+    elif likes:
+        show(searcher.like(likes[0], k), {"like": likes[0]})
+    elif file is not None:
         asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
-        answer, seen = searcher.video(video, k, experts=asks, progress=session.console)
+        answer, seen = searcher.video(file, k, experts=asks, progress=session.console)
         timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-        show(answer, {"video": video}, timing)
+        show(answer, {"image" if image else "video": file}, timing)
     elif waiting:
         for queries in _lines():
             for answer in searcher.texts(queries, k):
@@ -236,14 +268,26 @@ def query(
         session.console.note(f"page {html}")
 
 
-def _check(words: list[str], like: str | None, video: Path | None) -> None:
-    """Refuse what asks for nothing, or for more than one thing."""
-    if bool(words) + (like is not None) + (video is not None) != 1:
-        raise UsageError("give a text, --like ID or --video FILE", 'hcq query "a man cooking"')
+def _check(words: list[str], parts: list[str], files: list[Path]) -> None:
+    """Refuse what asks for nothing, or for what does not go together; `parts` are those of a composed query."""
+    if not words and not parts and not files:
+        raise UsageError("give a text, --like ID, --video FILE or --image FILE", 'hcq query "a man cooking"')
+    if len(files) + bool(words or parts) > 1:
+        raise UsageError("--video and --image stand alone, without a text, --like, --not or one another")
     if words[:1] == ["-"] and len(words) > 1:
         raise UsageError("- reads queries from stdin, and takes no words beside it", "hcq query - < queries.txt")
     if words and not " ".join(words).strip():
         raise UsageError("the query is empty", 'hcq query "a man cooking"')
+
+
+def _check_composed(words: list[str], likes: list[str], least: float | None) -> None:
+    """Refuse what is no query of several parts."""
+    if words == ["-"]:
+        raise UsageError("- reads queries from stdin, --like and --not belong to one", "hcq query - < queries.txt")
+    if least is not None:
+        raise UsageError("--min-confidence is of a text alone: how sure hits are is not known with --like or --not")
+    if not words and not likes:
+        raise UsageError("--not says what is not looked for: give a text or --like ID, too", NOT_EXAMPLE)
 
 
 def _lines() -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ of reading, first a query:
     filtered.py        an index of which only those videos are found that pass a filter
     ivf.py             its inverted lists: which videos lie together, which lists a query looks into
     video_query.py     a video file as a query
+    composing.py       several examples and texts, for and against, as one query
     index_words.py     which videos say or show what a query asks for
     word_search.py     a query that words have a say in
     fusing.py          hits of the model and of the words in one answer

@@ -271,6 +271,55 @@ def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
     return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
 
 
+def item_levels(source: SearchableCodes, item_id: str, collection: SearchableCodes) -> tuple[str, np.ndarray]:
+    """An indexed video, segment or caption as a query, made of its own codes: no text, no network, nothing to load.
+
+    A video that lies there in segments alone is the mean of them, so that it is like what it is like as a whole.
+
+    Args:
+        source: where it lies.
+        item_id: as a person may give it (`locate`).
+        collection: what will be searched.
+
+    Returns:
+        its id as `source` has it, and float32 [1, L+1, D].
+
+    Raises:
+        NotFoundError: no such id; the message names ids that are nearly the same.
+        ModelMismatchError: the two collections hold codes of different models.
+    """
+    item_id, rows = locate(source, item_id)
+    if not rows:
+        similar = similar_ids(source.ids(), item_id)
+        hint = f"hcq query --like {shlex.quote(similar[0])}" if similar else "ids are what `hcq query` prints"
+        raise NotFoundError(f"{source.path}: holds no {item_id!r}{did_you_mean(similar)}", hint)
+    if source.header.model_hash != collection.header.model_hash:
+        raise ModelMismatchError(
+            f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
+            f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
+            "encode and index both with one checkpoint: hcq encode, hcq index build",
+        )
+    whole = [row for row in rows if source.name(row)[0] == item_id]
+    rows = whole[-1:] or rows
+    levels = reconstruct_levels(source.codes(rows), source.codebooks, source.header.levels)
+    if len(rows) > 1:
+        levels = levels.mean(0, keepdims=True)
+        # Segments that cancel each other out have a mean of nearly no length, which must not become NaN.
+        levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
+    return item_id, levels
+
+
+def own_hits(source: SearchableCodes, item_id: str, by: str) -> int:
+    """How many hits an item may be itself among those that are like it: so many more are searched for."""
+    return len(locate(source, video_of(item_id))[1]) if by == "segment" else 1
+
+
+def without_items(result: QueryResult, item_ids: Sequence[str], by: str, k: int) -> QueryResult:
+    """The best `k` hits that are none of the items which they were to be like, numbered anew."""
+    others = [hit for hit in result.hits if not any(_is_itself(hit, item_id, by) for item_id in item_ids)][:k]
+    return replace(result, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)))
+
+
 def _is_itself(hit: Hit, item_id: str, by: str) -> bool:
     """Whether a hit is what others were to be like: the video, or of its moments that which the segment lies in."""
     times = segment_times(item_id)
@@ -290,8 +339,6 @@ def search_like(
 ) -> QueryResult:
     """What is most like an indexed video or caption, without that one; no model is needed.
 
-    A video that lies there in segments alone is the mean of them, so that it is like what it is like as a whole.
-
     Args:
         collection: what to search.
         item_id: of the video, the segment or the caption; a segment may be like another moment of its video.
@@ -300,31 +347,10 @@ def search_like(
         threads, params: as in `search_texts`.
 
     Raises:
-        NotFoundError: no such id; the message names ids that are nearly the same.
-        ModelMismatchError: the two collections hold codes of different models.
+        NotFoundError, ModelMismatchError: as `item_levels`.
     """
     source = source or collection
-    item_id, rows = locate(source, item_id)
-    if not rows:
-        similar = similar_ids(source.ids(), item_id)
-        hint = f"hcq query --like {shlex.quote(similar[0])}" if similar else "ids are what `hcq query` prints"
-        raise NotFoundError(f"{source.path}: holds no {item_id!r}{did_you_mean(similar)}", hint)
-    if source.header.model_hash != collection.header.model_hash:
-        raise ModelMismatchError(
-            f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
-            f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
-            "encode and index both with one checkpoint: hcq encode, hcq index build",
-        )
-    # The query is made of the item's own codes: no text, no network, and nothing to load.
-    whole = [row for row in rows if source.name(row)[0] == item_id]
-    rows = whole[-1:] or rows
-    levels = reconstruct_levels(source.codes(rows), source.codebooks, source.header.levels)
-    if len(rows) > 1:
-        levels = levels.mean(0, keepdims=True)
-        # Segments that cancel each other out have a mean of nearly no length, which must not become NaN.
-        levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
-    # So many hits more, because the video itself is the best one.
-    own = len(locate(source, video_of(item_id))[1]) if params.by == "segment" else 1
-    result = search_levels(collection, [item_id], levels, k + own, threads=threads, params=params)[0]
-    others = [hit for hit in result.hits if not _is_itself(hit, item_id, params.by)][:k]
-    return replace(result, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)))
+    item_id, levels = item_levels(source, item_id, collection)
+    wanted = k + own_hits(source, item_id, params.by)
+    result = search_levels(collection, [item_id], levels, wanted, threads=threads, params=params)[0]
+    return without_items(result, [item_id], params.by, k)

@@ -28,10 +28,11 @@ class WordSearch:
     Args:
         collection: an index, or a code file, which has no words.
         model: asked where a query has words that are neither in quotes nor excluded.
+        always: ask it in any case: it knows more of what is looked for than these words.
     """
 
-    def __init__(self, collection: SearchableCodes, model: ModelAnswers) -> None:
-        self._collection, self._model = collection, model
+    def __init__(self, collection: SearchableCodes, model: ModelAnswers, *, always: bool = False) -> None:
+        self._collection, self._model, self._always = collection, model, always
         held = isinstance(collection, Index) and collection.sentences
         self._words = IndexWords(collection) if held and isinstance(collection, Index) else None
 
@@ -39,7 +40,8 @@ class WordSearch:
         """The answer to a query; None where words have nothing to say, and the model alone is to be asked."""
         started, words = time.perf_counter(), self._words
         nothing = QueryResult(query, (), self._collection.videos, text_ms=0.0, scan_ms=0.0)
-        if asked.exact and not asked.phrases and not asked.rest:
+        ranks = bool(asked.rest) or self._always
+        if asked.exact and not asked.phrases and not ranks:
             return replace(nothing, note=ONLY_EXCLUDED)
         if words is None:
             note = f"{self._collection.path}: {NO_WORDS}"
@@ -55,6 +57,6 @@ class WordSearch:
         words_ms = (time.perf_counter() - started) * 1000
         if not found and not asked.exact:
             return None
-        answer = self._model(searched, [asked.rest], depth)[0] if asked.rest else nothing
+        answer = self._model(searched, [asked.rest], depth)[0] if ranks else nothing
         whole = fused(answer, found, k)
         return replace(whole, query=query, videos_searched=self._collection.videos, scan_ms=whole.scan_ms + words_ms)

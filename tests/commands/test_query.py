@@ -129,7 +129,7 @@ def test_threads_and_kernels_change_nothing(ask: Run) -> None:
 
 
 def test_usage_errors(ask: Run) -> None:
-    for arguments in ([""], [" "], [], ["x", "--like", "y"], ["x", "-k", "0"], ["x", "--codes", "a", "--index", "b"]):
+    for arguments in ([""], [" "], [], ["-", "--like", "y"], ["x", "-k", "0"], ["x", "--codes", "a", "--index", "b"]):
         ask(*arguments, code=2)
     assert "takes no words beside it" in ask("-", "a man", code=2).err
 

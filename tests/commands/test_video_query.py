@@ -142,6 +142,21 @@ def test_videos_like_a_file_or_an_id(hcq: Run, workspace: Path, clips: Path, tmp
     assert caption not in [hit["id"] for hit in others] and len(others) == len(SENTENCES) - 1
 
 
+def test_a_picture_is_a_video_of_one_frame(
+    hcq: Run, workspace: Path, kept: Path, clips: Path, tmp_path: Path
+) -> None:
+    import av
+
+    with av.open(str(clips / "clip3.mp4")) as opened:
+        next(opened.decode(video=0)).to_image().save(tmp_path / "photo.jpg")
+    found = hcq("query", "-w", workspace, "--image", "photo.jpg", "--json").json
+    assert found["image"] == "photo.jpg" and "video" not in found and len(found["hits"]) == 6
+    assert hcq("query", "-w", workspace, "--video", "photo.jpg", "--json").json["hits"] == found["hits"]
+    # A model that knows motion and sound alone has nothing to see in it.
+    refused = hcq("query", "-w", kept, "--image", "photo.jpg", code=1).err
+    assert "nothing in it that the model's experts see or hear" in refused
+
+
 def test_texts_find_texts_with_the_text_side_of_the_videos(hcq: Run, workspace: Path) -> None:
     hits = hcq("query", "-w", workspace, "red ball", "--find", "texts", "--json").json["hits"]
     assert hits[0]["text"] == "red ball"
