@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.datasets.segments import Cutting
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.encoding import EncodeResult
+    from hcq_cli.model.video_model import VideoModel
 
 
 def encode(
@@ -58,7 +60,6 @@ def encode(
 
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load
-    from hcq_cli.model.video_model import VideoModel
     from hcq_cli.model.video_side import open_video_encoder
 
     store = FeatureStore.open(features or workspace.features)
@@ -72,18 +73,29 @@ def encode(
 
     path = output or workspace.codes
     parts = CodeParts(model, store, path, cutting, removed)
+    drift = _drift(place, model, store, removed) if share is None else None
     with progress.progress("encoding", total=len(store), unit="videos") as bar:
         if share is not None:
             done = parts.encode_share(share, bar.advance)
         elif parts.there_are_any():
-            done = parts.join(bar.advance)
+            done = parts.join(bar.advance, drift=drift)
         else:
-            done = encode_store(model, store, path, bar.advance, cutting=cutting, without=removed)
-    if drift := drift_warning(model, store):
-        done.warnings.append(drift)
+            done = encode_store(model, store, path, bar.advance, cutting=cutting, without=removed, drift=drift)
+    if unlike := drift_warning(model, store):
+        done.warnings.append(unlike)
     for warning in done.warnings:
         progress.warn(warning)
     return done
+
+
+def _drift(checkpoint: Path, model: VideoModel, store: FeatureStore, removed: Collection[str]) -> float | None:
+    """How far the collection has drifted from what its model was fitted to; None where nobody knows."""
+    from hcq_cli.model.checkpoint import read_header
+    from hcq_cli.model.drift import drift
+
+    fitted = read_header(checkpoint).about.get("fitted")
+    loss = fitted.get("loss") if isinstance(fitted, dict) else None  # an earlier hcq did not measure it
+    return drift(model, store, loss, removed) if isinstance(loss, float) else None
 
 
 def as_asked(segments: bool, segment_s: float | None) -> Cutting:

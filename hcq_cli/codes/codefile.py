@@ -137,6 +137,7 @@ class CodeWriter:
         codebooks: float32 [S, K, d], s = level·M + m; unit codewords.
         scale: float32 [S]; a score is Σ_s scale[s] · ⟨chunk s of the query, codeword code[s]⟩.
         source: what the codes were made of, see `CodeFile.source`.
+        drift: see `CodeFile.drift`.
 
     Raises:
         HcqError: the parts do not fit together.
@@ -149,19 +150,22 @@ class CodeWriter:
         codebooks: np.ndarray,
         scale: np.ndarray,
         source: Mapping[str, Any] | None = None,
+        *,
+        drift: float | None = None,
     ) -> None:
         problem = header.problem() or _misfit(header, codebooks, scale)
         if problem:
             raise HcqError(f"{path}: cannot write such codes: {problem}", "train a checkpoint anew: hcq train")
         self.path, self.header, self.videos = path, header, 0
-        self._codebooks, self._scale, self._source = codebooks, scale, dict(source or {})
+        self._codebooks, self._scale = codebooks, scale
+        self._made_of = {"source": dict(source or {}), **({} if drift is None else {"drift": drift})}
 
     def __enter__(self) -> CodeWriter:
         with ExitStack() as stack:
             meta = {
                 **asdict(self.header),
                 "checkpoint_relative": relative_to(self.header.checkpoint, self.path.parent),
-                "source": self._source,
+                **self._made_of,
             }
             writer = stack.enter_context(ContainerWriter(self.path, FORMAT, meta))
             writer.add("codebooks", self._codebooks, "<f4")
@@ -239,6 +243,15 @@ class CodeFile:
         """What the codes were made of, as `source_of` says it; empty in files of earlier versions."""
         source = self._container.meta.get("source")
         return source if isinstance(source, dict) else {}
+
+    @property
+    def drift(self) -> float | None:
+        """How much more these codes lose than those of the videos that they were fitted to (`model.drift`).
+
+        None where nobody knows: of a trained model, of captions, and in files of earlier versions.
+        """
+        drift = self._container.meta.get("drift")
+        return float(drift) if isinstance(drift, float | int) and 0 <= drift <= 1 else None
 
     @property
     def digest(self) -> str:

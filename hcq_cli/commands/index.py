@@ -208,6 +208,7 @@ def info(session: Session, index: IndexOption = None) -> None:
         "generation": opened.generation,
         "disk_bytes": opened.disk_bytes,
         **_tuning(partition),
+        **({"drift": opened.drift} if opened.drift is not None else {}),
         "columns": ", ".join(f"{name} ({kind})" for name, kind in opened.columns.kinds.items()),
         "text_side": _text_side(opened),
     }
@@ -223,6 +224,11 @@ def info(session: Session, index: IndexOption = None) -> None:
         measured = partition.tuning.videos if partition and partition.tuning else 0
         if measured and opened.rows > OUTGROWN * measured:
             session.console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
+        if opened.needs_refit:
+            session.console.note(
+                "refit: the codes lose much more of these videos than of those that the model was fitted to: hcq fit "
+                "with the same sources, hcq encode, hcq index build"
+            )
 
     session.console.result(document, human)
 

@@ -30,6 +30,7 @@ from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.fitting.sources import Source
 from hcq_cli.model import checkpoint, text
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
+from hcq_cli.model.drift import mean_loss
 from hcq_cli.model.encoding import VIDEOS_AT_ONCE
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.model.text import CaptionEncoder, text_tensors
@@ -122,12 +123,12 @@ def fit(
         network.learn_query_scale(sentences)
         asked = sum((network.tower_levels(*each) for each in read.items()), network.query(sentences))
         vectors = (found - network.centre)[:, None]
-        error = fit_quantizer(network, vectors, asked)
+        errors = fit_quantizer(network, vectors, asked)
     with writer_lock(run):
-        fitted = {"sources": [source.expert for source in sources], "videos": len(rows), "error": error}
+        fitted = {"sources": [source.expert for source in sources], "videos": len(rows), **errors}
         files = [tower.source for tower in towers.values()]
         identity = checkpoint.save(run, network, caption_encoder, {**about, "fitted": fitted}, towers=files)
-    return Fitted(identity, len(rows), error)
+    return Fitted(identity, len(rows), errors["error"])
 
 
 def fit_rows(store: FeatureStore, experts: Sequence[str]) -> NDArray[np.int64]:
@@ -268,9 +269,14 @@ def _learn_spaces(
     return read
 
 
-def fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> float:
-    """Correct hubs, fit rotation and codewords, measure the chance scores; returns the mean error of the codes."""
-    count, quantizer = len(vectors), network.quantizer
+def fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> dict[str, float]:
+    """Correct hubs, fit rotation and codewords, measure the chance scores.
+
+    Returns:
+        `error`, as in `Fitted`, and `loss`, what the codes lose of vectors that are not corrected
+        (`model.drift.mean_loss`).
+    """
+    count, quantizer, seen = len(vectors), network.quantizer, vectors
     nobody = torch.full((len(asked),), -1)
     if network.hubness is not None:
         vectors = network.hubness.videos.fit(vectors, torch.arange(count), asked, nobody)
@@ -279,10 +285,11 @@ def fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> flo
     points = torch.cat([vectors, asked[: max(quantizer.config.codewords - count, 0)]])
     quantizer.active.fill_(min(quantizer.config.codewords, len(points)))
     fit_codewords(quantizer, points, ITERATIONS, torch.Generator().manual_seed(SEED))
-    best, errors = torch.full((len(asked),), -torch.inf), []
-    for part in vectors.split(SENTENCES_AT_ONCE):
+    best, errors, losses = torch.full((len(asked),), -torch.inf), [], []
+    for part, whole in zip(vectors.split(SENTENCES_AT_ONCE), seen.split(SENTENCES_AT_ONCE), strict=True):
         coded = quantizer(part).vectors
+        losses.append(mean_loss(whole.numpy(), coded.numpy()) * len(part) / count)
         best = torch.maximum(best, (asked[:, 0] @ coded[:, 0].T).amax(1))
         errors.append((part - coded).square().sum((1, 2)) / part.square().sum((1, 2)).clamp_min(1e-12))
     network.chance.copy_(torch.stack([best.mean(), best.std()]))
-    return float(torch.cat(errors).mean())
+    return {"error": float(torch.cat(errors).mean()), "loss": sum(losses)}

@@ -77,7 +77,7 @@ def adapt_model(
         if network.adapter is not None or adapted_before:
             asked = network.adapter(asked) if network.adapter is not None else asked
             fitted_to = torch.from_numpy(np.searchsorted(rows, usual))
-            fitted["error"] = fit_quantizer(network, videos[fitted_to, None], asked)
+            fitted |= fit_quantizer(network, videos[fitted_to, None], asked)
     with writer_lock(run):
         files = [tower.source for tower in model.towers.values()]
         document = {**about, "fitted": fitted, "adapted": adaptation.to_dict()}

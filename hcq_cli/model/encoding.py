@@ -106,6 +106,7 @@ def encode_store(
     without: Collection[str] = (),
     *,
     only: range | None = None,
+    drift: float | None = None,
 ) -> EncodeResult:
     """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
 
@@ -119,6 +120,7 @@ def encode_store(
         cutting: into which segments longer videos are cut.
         without: ids of videos that were taken out of the collection.
         only: some of the others alone, by their places in the order of ids (encoding_parts.py).
+        drift: of the collection from what the model was fitted to, if that is known (model/drift.py).
 
     Raises:
         HcqError: the store lacks every expert of the model, or has features of another width.
@@ -132,7 +134,7 @@ def encode_store(
     by_id = np.array(sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__), np.int64)
     by_id = by_id if only is None else by_id[only.start : only.stop]
     source = source_of(store.digest(), cutting.to_json(), without)
-    with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source) as writer:
+    with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source, drift=drift) as writer:
         for rows in _batches(store, by_id, experts):
             there = has_tokens(store, rows, experts).any(1)
             left_out += int((~there).sum())

@@ -76,11 +76,13 @@ class CodeParts:
         opened = [self._made(part, done) for part in made]
         return self._result(self.folder, opened, started)
 
-    def join(self, done: Progress = lambda count: None) -> EncodeResult:
+    def join(self, done: Progress = lambda count: None, *, drift: float | None = None) -> EncodeResult:
         """Put all parts together, and make those that are not there; the parts are deleted then."""
         started, opened = time.monotonic(), [self._made(part, done) for part in range(len(self))]
         model, source = self._model, self._source
-        with CodeWriter(self._path, header(model, "videos"), model.codebooks, model.scale, source) as writer:
+        with CodeWriter(
+            self._path, header(model, "videos"), model.codebooks, model.scale, source, drift=drift
+        ) as writer:
             for file in opened:
                 for codes, ids, paths in file.batches():
                     writer.append(list(ids), list(paths), codes)

@@ -36,7 +36,7 @@ from hcq_cli.columns.columns_file import ColumnsFile
 from hcq_cli.columns.own_columns import OwnColumns, read_copy
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import Generations, Manifest, need_regular, plain_name
-from hcq_cli.headers import JSON, Count, Digest, FileName, decode
+from hcq_cli.headers import JSON, Count, Digest, FileName, between, decode
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
@@ -117,6 +117,7 @@ class IndexManifest:
             what an earlier hcq wrote.
         chance: chance scores in its living rows; None where the model has none, and in what an earlier hcq wrote.
         own_columns: name of the file with the user's own columns, which new videos are joined with, or empty.
+        drift: of the same code files those that know it (`CodeFile.drift`).
         words_of: the same code files, each with the digest of what the words of its videos were read from.
     """
 
@@ -132,6 +133,7 @@ class IndexManifest:
     own_columns: NameOrNone = ""
     chance: ChanceScores | None = None
     words_of: dict[str, Digest] = field(default_factory=dict)
+    drift: dict[str, Annotated[float, between(0, 1)]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if problem := self.header.problem():
@@ -405,6 +407,21 @@ class Index:
     def sentences(self) -> int:
         """In the tables of words, those of removed videos included."""
         return sum(entry.sentences for entry in self.manifest.segments)
+
+    @property
+    def drift(self) -> float | None:
+        """How far its videos have drifted from what their model was fitted to, see `CodeFile.drift`; None as there.
+
+        Of several code files that of the one that has drifted most.
+        """
+        return max(self.manifest.drift.values(), default=None)
+
+    @property
+    def needs_refit(self) -> bool:
+        """Whether that is so far that a model that is fitted anew finds more."""
+        from hcq_cli.model.drift import REFIT
+
+        return self.drift is not None and self.drift >= REFIT
 
     @property
     def disk_bytes(self) -> int:

@@ -95,6 +95,29 @@ def test_confidences_are_those_of_what_is_indexed_now(fitted: Path, tmp_path: Pa
     assert Index.open(index).chance_scores == fewer
 
 
+def test_how_far_a_collection_has_drifted_is_said(tmp_path: Path, kept: Path) -> None:
+    paths, at = classifiers(tmp_path), ("-w", tmp_path / ".hcq")
+
+    def drift() -> float:
+        run_here("encode", *at, "--json")
+        run_here("index", "build", *at, "--json")
+        return run_here("index", "info", *at, "--json").json["drift"]
+
+    # All alike at first: mostly the first class, more and less of it.
+    alike = {f"{n}.mp4": [[0.9 - n / 100, 0.1, n / 100]] for n in range(9)}
+    write_store(tmp_path / ".hcq" / "features", paths, alike, heard={})
+    encoder = ["--text-encoder", str(sentence_encoder(tmp_path)), "--bytes", "8"]
+    run_here("fit", "--concepts", ",".join(f"onnx:{path}" for path in paths.values()), *encoder, *at, "--json")
+    first = drift()
+    assert first < 0.01 and "refit" not in run_here("index", "info", *at).err
+    others = {f"other{n}.mp4": [[0.0, 0.1 + n / 100, 0.9]] for n in range(40)}
+    heard = {name: [[0.9 - n / 100, 0.1]] for n, name in enumerate(others)}
+    write_store(tmp_path / ".hcq" / "features", paths, others, heard)
+    assert drift() > first + 0.15 and "refit" in run_here("index", "info", *at).err
+    # Codes and index of earlier versions know none.
+    assert "drift" not in run_here("index", "info", "-w", kept, "--json").json
+
+
 def test_a_query_loads_no_torch(fitted: Path) -> None:
     code = "import sys; sys.modules['torch'] = None; from hcq_cli.app import main; main()"
     done = subprocess.run(

@@ -14,7 +14,7 @@ from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.model.drift import drift_warning, mean_nearness
+from hcq_cli.model.drift import drift_warning, mean_loss, mean_nearness
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import training_data
 from hcq_cli.training.loop import train
@@ -35,6 +35,17 @@ def test_nearness_is_the_mean_over_pairs() -> None:
     flat = vectors.reshape(5, 6) / np.linalg.norm(vectors.reshape(5, 6), axis=1, keepdims=True)
     pairs = [flat[i] @ flat[j] for i in range(5) for j in range(5) if i != j]
     assert mean_nearness(vectors, [0.5, 0.5]) == pytest.approx(np.mean(pairs), abs=1e-6)
+
+
+def test_the_loss_is_what_no_multiple_of_a_code_gives_back() -> None:
+    rng = np.random.default_rng(0)
+    vectors, coded = (rng.normal(size=(5, 2, 3)).astype(np.float32) for _ in range(2))
+    lost = []
+    for vector, code in zip(vectors.reshape(5, 6), coded.reshape(5, 6), strict=True):
+        rest = vector - code * (vector @ code) / (code @ code)
+        lost.append(rest @ rest / (vector @ vector))
+    assert mean_loss(vectors, coded) == pytest.approx(np.mean(lost), abs=1e-6)
+    assert mean_loss(vectors, 3 * vectors) == pytest.approx(0, abs=1e-6)
 
 
 def test_videos_of_the_training_and_new_ones_like_them_are_known(
