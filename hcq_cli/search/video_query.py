@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,6 +112,47 @@ def _identities(names: Sequence[str], sample_fps: float | None, max_seconds: flo
     return {expert.name: identity(expert, {"max_seconds": max_seconds}) for expert in load_experts(names, sample_fps)}
 
 
+def _noted_sources(experts: Mapping[str, ExpertConfig], about: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """What a fitted model's experts are to be asked for by, `name=SOURCE`, where it was made of files or folders.
+
+    An identity knows such a source by its digest alone; where it lies the checkpoint notes, but not whose it is.
+
+    Args:
+        experts: of the model.
+        about: how it was made.
+        given: sources that a person names, which are not looked for.
+
+    Raises:
+        NotFoundError: one is not there any more, or is another file now.
+    """
+    from experts.registry import split_source
+
+    named, found = {split_source(source)[0] for source in given}, []
+    for name, expert in experts.items():
+        weights = (expert.identity.split("|") + [""] * 3)[2]
+        noted = list(about.get("dual" if expert.reads == "joint" else "concepts", ()))
+        if name in named or not noted or expert.reads == "sentences" or not weights.startswith("sha256:"):
+            continue
+        source = next((source for source in noted if _weights(name, source) == weights), None)
+        if source is None:
+            raise NotFoundError(
+                f"what gave the model its {name} features is not there any more, or has changed ({', '.join(noted)})",
+                f"name where it lies: hcq query --video FILE --experts {name}=SOURCE",
+            )
+        found.append(f"{name}={source}")
+    return found
+
+
+def _weights(name: str, source: str) -> str:
+    """Commit or digest of what an expert of this source runs; empty where it cannot be one."""
+    from hcq_cli.extraction.options import load_experts
+
+    try:
+        return load_experts([f"{name}={source}"])[0].weights
+    except HcqError:  # it is gone, or is the source of another expert
+        return ""
+
+
 def encode_video(
     checkpoint: Path, path: Path, sources: Sequence[str] = (), timeout_s: float | None = None
 ) -> VideoQuery:
@@ -139,8 +180,9 @@ def encode_video(
     found = find_inputs([str(path)])
     if not found.videos:
         raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
-    config = read_header(checkpoint).config
-    matched = match_experts(config.experts, sources)
+    header = read_header(checkpoint)
+    config = header.config
+    matched = match_experts(config.experts, [*_noted_sources(config.experts, header.about, sources), *sources])
     started = time.perf_counter()
     # Through a store like any other, so that its features are those that training read, to the last bit.
     with tempfile.TemporaryDirectory(prefix="hcq-query-") as folder:
