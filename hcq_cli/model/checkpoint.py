@@ -313,26 +313,28 @@ def settle(folder: Path) -> None:
         if path.name not in names:
             path.unlink(missing_ok=True)  # of the model before
     for name in (*sorted(names), CONFIG_FILE):
-        with disk_errors(folder / name, (folder / NEXT / name).stat().st_size):
-            _place(folder / NEXT / name, folder / name)
-    sync_folder(folder)
-    remove_folder(folder / NEXT)
+        _place(folder / NEXT / name, folder / name)
+    with disk_errors(folder / CONFIG_FILE):
+        sync_folder(folder)
+        remove_folder(folder / NEXT)
 
 
 def _place(source: Path, target: Path) -> None:
     """Give a file a second name, in place of what is there; a copy where the file system has no links."""
     temporary = target.with_name(f".{target.name}.placed.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EIO, errno.EROFS):
-            raise
-        shutil.copyfile(source, temporary)
-        with temporary.open("rb+") as copied:
-            os.fsync(copied.fileno())
-    temporary.replace(target)
-    temporary.unlink(missing_ok=True)  # renaming a file onto another name of itself does nothing
+    with disk_errors(target, source.stat().st_size):
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EIO, errno.EROFS):
+                # About the file that was to be, whatever name the system tells.
+                raise OSError(error.errno, error.strerror, str(target)) from error
+            shutil.copyfile(source, temporary)
+            with temporary.open("rb+") as copied:
+                os.fsync(copied.fileno())
+        temporary.replace(target)
+        temporary.unlink(missing_ok=True)  # renaming a file onto another name of itself does nothing
 
 
 def _keep_earlier(folder: Path, identity: str) -> None:

@@ -53,6 +53,6 @@ def test_removed_videos_are_named_short_or_whole(workspace, told):
         workspace, [ids[0].removesuffix(".mp4"), path.removesuffix(".mp4"), "nothing"], progress=told
     )
     assert removed == ids[:2] and "has no video 'nothing'" in told.warnings[0]
-    assert list(hcq.open_features(workspace).ids) == ids[2:]
+    assert sorted(hcq.open_features(workspace).ids) == sorted(ids[2:])  # shards written anew are in order of ids
     with pytest.raises(NotFoundError, match="has no video"):
         hcq.remove_features(workspace, ids[:1])

@@ -247,16 +247,19 @@ def test_a_manifest_whose_numbers_are_none(store: Path, refused: Callable[[], No
 
 def test_an_older_manifest_does_not_lead_out_either(store: Path, tmp_path: Path) -> None:
     """Mending goes back to it; folding deletes only what no generation names."""
-    forge(store, "../../../victim.h5", sha256="0" * 64)
     known = Generations(store, "hcq-features", 1, "")
-    known.publish({"shards": known.read(1).body["shards"]})
-    newest = known.path(known.numbers()[-1])
+    sound = known.read(1).body["shards"]
+    forge(store, "../../../victim.h5", sha256="0" * 64)
+    known.publish({"shards": sound})
     with FeatureWriter(store) as writer:
         writer.compact()
-    newest.write_bytes(b"damaged")
-    for later in known.numbers():
-        if known.path(later) > newest:
-            known.path(later).unlink()
+    assert (store.parent.parent / "victim.h5").is_file()
+    # Once more, as folding has let go of the older generations.
+    sound = known.read(known.numbers()[-1]).body["shards"]
+    victim = {"name": "../../../victim.h5", "videos": 1, "bytes": 1, "sha256": "0" * 64}
+    known.publish({"shards": [*sound, victim]})
+    known.publish({"shards": sound})
+    known.path(known.numbers()[-1]).write_bytes(b"damaged")
     before = everything(tmp_path)
     with pytest.raises(HcqError) as caught:
         PROGRAM.main(["features", "verify", "--mend", str(store)], prog_name="hcq", standalone_mode=False)

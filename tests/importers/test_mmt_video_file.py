@@ -76,7 +76,7 @@ def test_what_is_no_such_file_is_said() -> None:
     for data, reason in ((b"", "HDF5"), (b"text", "HDF5"), (h5_bytes({"x": ROWS}), "no features.EXPERT")):
         with pytest.raises(DamagedError, match=reason):
             read_video(data, ["s3d"], WIDTHS)
-    with pytest.raises(DamagedError, match="shape"):
+    with pytest.raises(DamagedError, match="2 × 2 × 2 numbers"):
         read(features__s3d=np.ones((2, 2, 2)))
 
 

@@ -91,6 +91,9 @@ class ImportedNetwork(nn.Module):
     def chance_scores(self) -> None:
         """See `DualEncoder.chance_scores`."""
 
+    def generic_queries(self) -> None:
+        """See `DualEncoder.generic_queries`."""
+
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Captions → levels, [B, L+1, D], each of unit length, and its chunks equally long.
 
