@@ -23,8 +23,8 @@ START_ENVIRONMENT = dict(os.environ)
 """What the fork server begins with."""
 READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "HOME", "TMPDIR", "HF_", "TRANSFORMERS_", "OMP_", "MKL_")
 """Beginnings of variables that Python, or a library while it is imported, reads: a fork is too late for them."""
-OUR_OWN = ("OMP_WAIT_POLICY",)
-"""What hcq sets by itself, in this process too as soon as a test has imported one of its verbs."""
+OUR_OWN = {("OMP_WAIT_POLICY", "PASSIVE"), ("HF_HUB_OFFLINE", "1"), ("PYTHONSAFEPATH", "1")}
+"""What hcq sets by itself, in this process too as soon as a test has imported a verb or run a command in it."""
 
 
 class Outcome:
@@ -85,8 +85,8 @@ def run_hcq(
     own = {"NO_COLOR": "1", "XDG_CONFIG_HOME": str(cwd / ".config"), **(env or {})}
     asked = list(map(os.fspath, arguments))
     environment = {**os.environ, **own}
-    changed = [name for name, _ in environment.items() ^ START_ENVIRONMENT.items()]
-    fresh = fresh or any(name.startswith(READ_AT_THE_START) for name in changed if name not in OUR_OWN)
+    changed = [name for name, _ in (environment.items() ^ START_ENVIRONMENT.items()) - OUR_OWN]
+    fresh = fresh or any(name.startswith(READ_AT_THE_START) for name in changed)
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write((stdin or "").encode(errors="surrogateescape"))
         given.seek(0)
