@@ -19,7 +19,7 @@ SHOWN = 24
 """Hits that a notebook shows as pictures."""
 
 
-class Found(Sequence[dict[str, Any]]):
+class FoundVideos(Sequence[dict[str, Any]]):
     """The hits of a search, best first, each as `hcq query --json` has it; a notebook shows their pictures.
 
     Args:
@@ -102,13 +102,13 @@ class OpenIndex:
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
 
-    def search(self, query: str, k: int = 10) -> Found:
+    def search(self, query: str, k: int = 10) -> FoundVideos:
         """What fits a text, best first. Raises HcqError as `Searcher.text`."""
-        return Found(answer_document(self._searcher, self._searcher.text(query, k)))
+        return FoundVideos(answer_document(self._searcher, self._searcher.text(query, k)))
 
-    def like(self, item_id: str, k: int = 10) -> Found:
+    def like(self, item_id: str, k: int = 10) -> FoundVideos:
         """What is like an indexed video. Raises HcqError as `Searcher.like`."""
-        return Found(answer_document(self._searcher, self._searcher.like(item_id, k)))
+        return FoundVideos(answer_document(self._searcher, self._searcher.like(item_id, k)))
 
     def __len__(self) -> int:
         """How many videos can be found."""

@@ -41,7 +41,7 @@ RATE = Fraction(25)
 
 
 @dataclass(frozen=True)
-class Container:
+class ClipFormat:
     """How clips are written in files of one ending.
 
     Args:
@@ -55,14 +55,14 @@ class Container:
 
 
 CONTAINERS = {
-    ".mp4": Container("mp4"),
-    ".m4v": Container("mp4"),
-    ".mov": Container("mov"),
-    ".mkv": Container("matroska"),
-    ".webm": Container("webm", "libvpx", "libopus"),
-    ".avi": Container("avi", "mpeg4", "pcm_s16le"),
-    ".ts": Container("mpegts"),
-    ".m2ts": Container("mpegts"),
+    ".mp4": ClipFormat("mp4"),
+    ".m4v": ClipFormat("mp4"),
+    ".mov": ClipFormat("mov"),
+    ".mkv": ClipFormat("matroska"),
+    ".webm": ClipFormat("webm", "libvpx", "libopus"),
+    ".avi": ClipFormat("avi", "mpeg4", "pcm_s16le"),
+    ".ts": ClipFormat("mpegts"),
+    ".m2ts": ClipFormat("mpegts"),
 }
 """By the ending of the file; of what has another one clips become mp4."""
 
@@ -125,7 +125,7 @@ class _Cut:
         if not self.tracks:
             raise ValueError("neither a video nor an audio track in it")
 
-    def run(self, target: str, container: Container) -> bool:
+    def run(self, target: str, container: ClipFormat) -> bool:
         """Write it; says whether the packets were copied."""
         import av
 
@@ -139,7 +139,7 @@ class _Cut:
                 self._encode(out, container)
         return near
 
-    def _same_container(self, container: Container) -> bool:
+    def _same_container(self, container: ClipFormat) -> bool:
         return container.format in self.film.format.name.split(",")
 
     def _jump(self) -> float | None:
@@ -215,7 +215,7 @@ class _Cut:
                 held.clear()
                 yield packet
 
-    def _encode(self, out: Any, container: Container) -> None:
+    def _encode(self, out: Any, container: ClipFormat) -> None:
         """Decode the stretch and encode it anew."""
         makers: dict[int, _Pictures | _Sounds] = {}
         if self.video is not None:
@@ -267,7 +267,7 @@ class _Pictures:
         cut: the stretch.
     """
 
-    def __init__(self, out: Any, container: Container, cut: _Cut) -> None:
+    def __init__(self, out: Any, container: ClipFormat, cut: _Cut) -> None:
         self._out, self._cut = out, cut
         rate = cut.video.average_rate or RATE
         self._rate = Fraction(rate).limit_denominator(60_000)
@@ -323,7 +323,7 @@ class _Sounds:
     Args: those of `_Pictures`.
     """
 
-    def __init__(self, out: Any, container: Container, cut: _Cut) -> None:
+    def __init__(self, out: Any, container: ClipFormat, cut: _Cut) -> None:
         import av
 
         self._out, self._cut = out, cut
@@ -376,7 +376,7 @@ class _Sounds:
         return self._next > 0
 
 
-def cut_here(path: str, start_s: float, end_s: float, target: str, container: Container) -> bool:
+def cut_here(path: str, start_s: float, end_s: float, target: str, container: ClipFormat) -> bool:
     """What `cut_clip` does, in this process and straight into `target`."""
     import av
 

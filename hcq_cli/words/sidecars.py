@@ -48,7 +48,7 @@ _TAGS = re.compile(r"</?[A-Za-z][^<>]{0,500}>|<\d[\d:.]{1,20}>|</?>|\{\\[^{}]{0,
 
 
 @dataclass(frozen=True)
-class Sidecar:
+class SubtitleFile:
     """A file of subtitles.
 
     Args:
@@ -60,14 +60,14 @@ class Sidecar:
     language: str
 
 
-def sidecars_of(video: str) -> tuple[Sidecar, ...]:
+def sidecars_of(video: str) -> tuple[SubtitleFile, ...]:
     """The files of subtitles that lie beside a video, by name; none where its folder cannot be read."""
     folder, name = os.path.split(video)
     return _in_folder(folder).get(name, ())
 
 
 @lru_cache(maxsize=4)  # videos come folder after folder
-def _in_folder(folder: str) -> dict[str, tuple[Sidecar, ...]]:
+def _in_folder(folder: str) -> dict[str, tuple[SubtitleFile, ...]]:
     """The sidecars in a folder by the name of their video."""
     try:
         names = os.listdir(folder or ".")
@@ -81,7 +81,7 @@ def _in_folder(folder: str) -> dict[str, tuple[Sidecar, ...]]:
         if not name.lower().endswith(ENDINGS):
             for called in {name, name.rpartition(".")[0]} - {""}:
                 videos.setdefault(called, []).append(name)
-    found: dict[str, list[Sidecar]] = {}
+    found: dict[str, list[SubtitleFile]] = {}
     for name in files:
         stem, language = name.rpartition(".")[0], ""
         # `a.b.en.srt` belongs to a.b.mp4 if there is one, and to a.mp4 only if not.
@@ -93,7 +93,7 @@ def _in_folder(folder: str) -> dict[str, tuple[Sidecar, ...]]:
                 break
             language = language if part.lower() in _REMARKS else part.replace("_", "-")
         for video in videos.get(stem, ()):
-            found.setdefault(video, []).append(Sidecar(str(Path(folder) / name), language))
+            found.setdefault(video, []).append(SubtitleFile(str(Path(folder) / name), language))
     return {video: tuple(sidecars[:MOST_FILES]) for video, sidecars in found.items()}
 
 
@@ -102,7 +102,7 @@ def forget_folders() -> None:
     _in_folder.cache_clear()
 
 
-def read_sidecar(sidecar: Sidecar) -> list[Sentence]:
+def read_sidecar(sidecar: SubtitleFile) -> list[Sentence]:
     """The sentences of a file of subtitles, in the order of the file; times may overlap.
 
     Raises:

@@ -11,7 +11,7 @@ from answers import answer, hit
 from sample_videos import clip
 
 import hcq_cli as hcq
-from hcq_cli.api.opening import Found
+from hcq_cli.api.opening import FoundVideos
 from hcq_cli.errors import NotFoundError
 
 KEPT = Path(__file__).parent.parent / "golden" / "workspace"
@@ -34,7 +34,9 @@ def test_without_an_index_it_says_so(tmp_path: Path) -> None:
 
 def test_hits_go_to_pandas_arrow_and_parquet(tmp_path: Path) -> None:
     pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
-    found = Found(answer([{**hit(1), "id": "bad\udcff.mp4", "columns": {"duration": 3.0}}, hit(2, confidence=0.5)]))
+    found = FoundVideos(
+        answer([{**hit(1), "id": "bad\udcff.mp4", "columns": {"duration": 3.0}}, hit(2, confidence=0.5)])
+    )
     table = found.to_pandas()
     assert isinstance(table, pandas.DataFrame)
     assert list(table["rank"]) == [1, 2] and table["duration"][0] == 3.0 and table["id"][0] == "bad?.mp4"
@@ -45,7 +47,7 @@ def test_hits_go_to_pandas_arrow_and_parquet(tmp_path: Path) -> None:
 
 def test_a_notebook_shows_pictures_in_a_frame_where_nothing_runs(tmp_path: Path) -> None:
     film = clip(tmp_path / "a.mp4")
-    shown = Found(answer([{**hit(1), "path": str(film), "id": "<script>alert(1)</script>"}]))._repr_html_()
+    shown = FoundVideos(answer([{**hit(1), "path": str(film), "id": "<script>alert(1)</script>"}]))._repr_html_()
     assert re.search(r"<iframe sandbox srcdoc=", shown) and shown.count("<") == 2
     inside = unescape(re.search(r'srcdoc="([^"]*)"', shown)[1])  # type: ignore[index]
     assert "data:image/jpeg;base64," in inside and "<script" not in inside

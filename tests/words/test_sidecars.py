@@ -10,7 +10,7 @@ import pytest
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.words.sentences import Sentence
-from hcq_cli.words.sidecars import LARGEST, Sidecar, forget_folders, read_sidecar, sidecars_of
+from hcq_cli.words.sidecars import LARGEST, SubtitleFile, forget_folders, read_sidecar, sidecars_of
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -44,7 +44,7 @@ one
 
 def sentences(path: Path, data: bytes | str, language: str = "") -> list[Sentence]:
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return read_sidecar(Sidecar(str(path), language))
+    return read_sidecar(SubtitleFile(str(path), language))
 
 
 def test_srt_is_read_without_its_tags(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_what_is_no_file_of_subtitles_is_said(tmp_path: Path) -> None:
     with (tmp_path / "b.srt").open("wb") as out:
         out.truncate(LARGEST + 1)
     with pytest.raises(DamagedError, match="too large"):
-        read_sidecar(Sidecar(str(tmp_path / "b.srt"), ""))
+        read_sidecar(SubtitleFile(str(tmp_path / "b.srt"), ""))
     os.mkfifo(tmp_path / "c.srt")
     with pytest.raises(DamagedError, match="is a pipe"):
-        read_sidecar(Sidecar(str(tmp_path / "c.srt"), ""))
+        read_sidecar(SubtitleFile(str(tmp_path / "c.srt"), ""))
     assert sentences(tmp_path / "d.srt", "") == []
