@@ -139,7 +139,7 @@ def test_a_canary_is_heard(script: Aviary, module: Aviary) -> None:
 
 def test_videos_are_extracted(aviary: Aviary, clip: Path, tmp_path: Path) -> None:
     """The worker process, and experts that other packages announce."""
-    said = json.loads(aviary.hcq("extract", clip, "-w", tmp_path, "--workers", "1", "--json"))
+    said = json.loads(aviary.hcq("extract", clip, "-w", tmp_path, "--workers", "1", "--json", "--quiet"))
     assert said["extracted"] == 1 and not said["failed"]
     assert "stranger" not in aviary.hcq("experts")
 

@@ -16,6 +16,7 @@ def test_exit_codes():
         "UsageError": 2,
         "DamagedError": 4,
         "ModelMismatchError": 4,
+        "ReplacedError": 1,
         "NotFoundError": 10,
         "LockedError": 11,
     }

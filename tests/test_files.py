@@ -357,7 +357,7 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         (fresh / "x").write_text("1")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a" / "x").read_text() == "1"
-    with pytest.raises(OSError, match=str(tmp_path / "b")), files.atomic_folder(tmp_path / "b"):
+    with pytest.raises(HcqError, match=str(tmp_path / "b")), files.atomic_folder(tmp_path / "b"):
         raise OSError(28, "No space left on device")
     (tmp_path / ".a.abcd.tmp").mkdir()
     (tmp_path / ".c.abcd.tmp").mkdir()
