@@ -9,7 +9,7 @@ import pytest
 
 from hcq_cli.words.export import exported, file_of
 from hcq_cli.words.sentences import Sentence
-from hcq_cli.words.sidecars import Sidecar, read_sidecar
+from hcq_cli.words.sidecars import SubtitleFile, read_sidecar
 
 SENTENCES = [
     Sentence("talk", "name"),
@@ -23,7 +23,7 @@ def test_srt_and_vtt_are_read_back_in_the_order_of_time(tmp_path: Path) -> None:
     for format in ("srt", "vtt"):
         path = tmp_path / f"a.{format}"
         path.write_text("".join(exported(SENTENCES, format)))
-        read = [(each.text, each.start_s, each.end_s) for each in read_sidecar(Sidecar(str(path), ""))]
+        read = [(each.text, each.start_s, each.end_s) for each in read_sidecar(SubtitleFile(str(path), ""))]
         assert read[1:] == [("quick", 2.5, 4.5), ("later", 3725.5, 3727.5)]
         assert read[0][1:] == (1.0, 2.5)  # until the next begins
         assert read[0][0] == ("fish & <chips>" if format == "vtt" else "fish &")
