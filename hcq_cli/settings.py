@@ -40,7 +40,7 @@ NOT_SETTINGS = {"help", "version", "install_completion", "show_completion", "con
 NAMES_CODE = {"decoder"}
 """Options whose value is code to run where it has a colon in it."""
 WRITTEN = {
-    *("workspace", "output", "plot", "scratch", "html"),
+    *("workspace", "output", "plot", "calibration", "scratch", "html", "save_clips"),
     *("index build index", "index add index", "index remove index", "index compact index"),
     *("demo folder", "features verify features", "import mmt captions"),
 }

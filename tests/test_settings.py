@@ -177,7 +177,7 @@ def options(command: Any = PROGRAM, words: tuple[str, ...] = ()) -> Iterator[tup
 
 READ = {
     *("codes", "ckpt", "features", "captions", "texts", "video", "file", "lists", "from_list", "path", "index"),
-    *("columns", "train init"),
+    *("columns", "image", "train init"),
     "find folder",
 }
 """Options that name a file or folder which is only read, in every command or in one."""
