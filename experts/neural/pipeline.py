@@ -59,11 +59,10 @@ def _folder_of_network(found: Weights) -> Path:
     if names[0] not in NETWORKS or any(name not in NOTHING_MORE for name in names[1:]):
         what = f"{found.source}: is made of {', '.join(names)}; hcq takes a dual encoder alone, such as CLIP"
         raise WeightsError(what, "give a folder or id of CLIP, SigLIP, X-CLIP, CLAP and the like")
-    path = Path(str(modules[0].get("path", "")))
-    inner = found.folder / path
-    if path.is_absolute() or ".." in path.parts or not inner.is_dir():
-        raise RefusedError(f"{found.source}: its network would lie in {path}, no folder in it", "copy it again")
-    return inner
+    named = str(modules[0].get("path", ""))
+    if Path(named).is_absolute() or ".." in Path(named).parts or not (found.folder / named).is_dir():
+        raise RefusedError(f"{found.source}: its network would lie in {named}, no folder in it", "copy it again")
+    return found.folder / named
 
 
 def _modules(found: Weights) -> list[dict[str, Any]]:
