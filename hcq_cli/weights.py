@@ -103,8 +103,8 @@ def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetche
         told: called with a line for people before anything large is fetched.
 
     Raises:
-        NotFoundError: there is no such network or revision, it may not be read, or the hub cannot be reached.
-        HcqError: there are only pickles, or they cannot be written.
+        NotFoundError: there is no such network or revision, or it may not be read.
+        HcqError: the hub cannot be reached, there are only pickles, or they cannot be written.
     """
     from huggingface_hub import snapshot_download
 
@@ -177,7 +177,7 @@ def _explain(hub: HubId, error: Exception) -> HcqError:
     if "RevisionNotFoundError" in kinds:
         return NotFoundError(f"{hub.id} has no revision {hub.revision!r}", f"hcq models fetch {hub.id}")
     if UNREACHABLE & set(kinds):
-        return NotFoundError(f"{hub.key}: the hub cannot be reached", TRY_AGAIN)
+        return HcqError(f"{hub.key} cannot be fetched: the hub cannot be reached", TRY_AGAIN)
     reason = str(error).strip().splitlines()
     return HcqError(f"{hub.key} cannot be fetched: {reason[0] if reason else type(error).__name__}", TRY_AGAIN)
 
