@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _scan_ns(subquantizers: int, codewords: int) -> float:
 def _epochs(path: Path) -> list[dict[str, Any]]:
     """The epochs of a training; none where the model was fitted, or the file says nothing that can be read."""
     epochs = []
-    with suppress(OSError, HcqError):
+    with suppress(OSError):
         for line in path.read_text("utf-8", "replace").splitlines()[-10_000:]:
             with suppress(ValueError):
                 if isinstance(epoch := json.loads(line), dict):

@@ -10,6 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -42,25 +43,13 @@ class Answering(Protocol):
 
 @dataclass
 class _Question:
-    """One call that waits for its turn; texts of the same `key` are answered together."""
+    """One call that waits for its turn: a text, or `ask`; texts with the same `how` are answered together."""
 
-    ask: Callable[[Answering], Any]
-    done: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+    ask: Callable[[Answering], Any] | None = None
     text: str = ""
     k: int = 0
     how: dict[str, Any] = field(default_factory=dict)
-
-    def tell(self, answer: Any, error: BaseException | None = None) -> None:
-        def finish() -> None:
-            if self.done.done():  # the client has gone
-                return
-            if error is None:
-                self.done.set_result(answer)
-            else:
-                self.done.set_exception(error)
-
-        self.loop.call_soon_threadsafe(finish)
+    done: Future[Any] = field(default_factory=Future)
 
 
 class Batches:
@@ -77,12 +66,11 @@ class Batches:
         self._make = make
         self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._opened: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._opened: Future[Answering] = Future()
 
     def __enter__(self) -> Self:
         self._thread.start()
-        if (error := self._opened.get()) is not None:
-            raise error
+        self._opened.result()
         return self
 
     def __exit__(
@@ -93,38 +81,36 @@ class Batches:
 
     async def text(self, query: str, k: int, how: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a text. Raises HcqError."""
-        answer: dict[str, Any] = await self._ask(lambda searcher: None, query, k, how or {})
+        answer: dict[str, Any] = await self._answer_to(_Question(text=query, k=k, how=how or {}))
         return answer
 
     async def like(self, item_id: str, k: int, how: dict[str, Any] | None = None) -> dict[str, Any]:
         """What is like an indexed video. Raises HcqError."""
-        answer: dict[str, Any] = await self._ask(lambda searcher: searcher.like(item_id, k, how or {}))
+        answer: dict[str, Any] = await self._answer_to(
+            _Question(lambda searcher: searcher.like(item_id, k, how or {}))
+        )
         return answer
 
     async def path_of(self, item_id: str) -> str:
         """Where an indexed video lies; empty where none has that id."""
-        return str(await self._ask(lambda searcher: searcher.path_of(item_id)))
+        return str(await self._answer_to(_Question(lambda searcher: searcher.path_of(item_id))))
 
     async def facts(self) -> dict[str, Any]:
         """See `Answering.facts`."""
-        answer: dict[str, Any] = await self._ask(lambda searcher: searcher.facts())
+        answer: dict[str, Any] = await self._answer_to(_Question(lambda searcher: searcher.facts()))
         return answer
 
-    async def _ask(
-        self, ask: Callable[[Answering], Any], text: str = "", k: int = 0, how: dict[str, Any] | None = None
-    ) -> Any:
-        loop = asyncio.get_running_loop()
-        question = _Question(ask, loop.create_future(), loop, text, k, how or {})
+    async def _answer_to(self, question: _Question) -> Any:
         self._waiting.put(question)
-        return await question.done
+        return await asyncio.wrap_future(question.done)
 
     def _serve(self) -> None:
         try:
             searcher = self._make()
         except BaseException as error:
-            self._opened.put(error)
+            self._opened.set_exception(error)
             return
-        self._opened.put(None)
+        self._opened.set_result(searcher)
         following: _Question | None = None
         while (question := following or self._waiting.get()) is not None:
             together, following = [question], None
@@ -137,23 +123,27 @@ class Batches:
                     break
                 together.append(following)
                 following = None
-            _answer(searcher, together)
+            # Who has gone meanwhile, as one who types on does, is not answered.
+            _answer(searcher, [each for each in together if each.done.set_running_or_notify_cancel()])
 
 
 def _answer(searcher: Answering, questions: Sequence[_Question]) -> None:
     """Answer texts of the same settings together, or one other question; whatever goes wrong is told who asked."""
-    first = questions[0]
+    if not questions:
+        return
     try:
-        if not first.text:
-            first.tell(first.ask(searcher))
+        if (ask := questions[0].ask) is not None:
+            questions[0].done.set_result(ask(searcher))
             return
         most = max(question.k for question in questions)
-        found = searcher.texts([question.text for question in questions], most, first.how)
-        for question, document in zip(questions, found, strict=True):
-            question.tell({**document, "hits": document["hits"][: question.k]})
-    except HcqError as error:
-        for question in questions:
-            question.tell(None, error)
+        found = searcher.texts([question.text for question in questions], most, questions[0].how)
     except Exception as error:
+        known = isinstance(error, HcqError)
+        said = (
+            error if known else HcqError(f"the search failed ({type(error).__name__}: {error})", "hcq index verify")
+        )
         for question in questions:
-            question.tell(None, HcqError(f"the search failed ({type(error).__name__}: {error})", "hcq index verify"))
+            question.done.set_exception(said)
+        return
+    for question, document in zip(questions, found, strict=True):
+        question.done.set_result({**document, "hits": document["hits"][: question.k]})

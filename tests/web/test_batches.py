@@ -18,9 +18,10 @@ class Echo:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
-        self.go = threading.Event()
+        self.begun, self.go = threading.Event(), threading.Event()
 
     def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
+        self.begun.set()
         self.go.wait(10)
         self.calls.append(len(queries))
         if "bad" in queries:
@@ -88,3 +89,22 @@ def test_what_cannot_be_opened_is_told_on_entering() -> None:
 
     with pytest.raises(HcqError, match="no index"), Batches(make):
         pass
+
+
+def test_who_has_gone_is_not_answered_and_the_others_are() -> None:
+    echo = Echo()
+
+    async def asked() -> list[str]:
+        with Batches(lambda: echo) as batches:
+            first = asyncio.ensure_future(batches.text("first", 1))
+            while not echo.begun.is_set():  # the thread is at the first one, and the others wait together
+                await asyncio.sleep(0.001)
+            gone, last = (asyncio.ensure_future(batches.text(text, 1)) for text in ("gone", "last"))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.sleep(0)
+            echo.go.set()
+            return [(await first)["query"], (await last)["query"]]
+
+    assert asyncio.run(asked()) == ["first", "last"]
+    assert echo.calls == [1, 1]

@@ -58,7 +58,7 @@
     const all = links();
     if (!all.length) return;
     const now = all.indexOf(document.activeElement);
-    const row = Math.max(1, all.findIndex((link) => link.offsetTop !== all[0].offsetTop && rowOf(link) !== rowOf(all[0])));
+    const row = Math.max(1, all.findIndex((link) => rowOf(link) !== rowOf(all[0])));
     const step = event.key === "ArrowDown" ? row : event.key === "ArrowUp" ? -row : steps[event.key];
     const next = now < 0 ? 0 : Math.min(all.length - 1, Math.max(0, now + step));
     event.preventDefault();
