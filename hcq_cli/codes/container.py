@@ -159,6 +159,7 @@ class ContainerWriter:
     def __init__(self, path: Path, format_name: str, meta: dict[str, Any]) -> None:
         self.path, self.format_name, self.meta = path, format_name, meta
         self._spooled: dict[str, SectionWriter] = {}
+        self._last_steps: list[Callable[[], None]] = []
         self._in_place: tuple[str, SectionWriter] | None = None
 
     def __enter__(self) -> ContainerWriter:
@@ -186,9 +187,18 @@ class ContainerWriter:
         """Write a whole array as a section."""
         self.section(name, dtype, array.shape[1:]).write(array)
 
+    def at_end(self, step: Callable[[], None]) -> None:
+        """Have the sections written of which all is known only when the block ends well; if that fails, no file
+        appears."""
+        self._last_steps.append(step)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
+        # Not kept: a step holds its writer, and so all that this has gathered.
+        steps, self._last_steps = self._last_steps, []
         if error is None:
             try:
+                for step in steps:
+                    step()
                 self._finish()
             except BaseException as failure:
                 # Then the stack must see the failure, or it would put an unfinished file in place.

@@ -43,6 +43,7 @@ class ColumnsWriter:
     def __init__(self, path: Path, kinds: Mapping[str, Kind], notes: Mapping[str, Any] | None = None) -> None:
         self.kinds, self.rows = dict(kinds), 0
         self.container = ContainerWriter(path, FORMAT, {**(notes or {}), "columns": self.kinds})
+        self.container.at_end(self._finish)
         self._streamed: dict[str, SectionWriter] = {}
         self._places: dict[str, list[np.ndarray]] = {}
         self._words: dict[str, dict[bytes, int]] = {}
@@ -97,13 +98,6 @@ class ColumnsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if error is None:
-            try:
-                self._finish()
-            except BaseException as failure:
-                # Then the container must see the failure, or it would put an unfinished file in place.
-                self.container.__exit__(type(failure), failure, failure.__traceback__)
-                raise
         return self.container.__exit__(kind, error, trace)
 
 

@@ -53,6 +53,7 @@ class SegmentWriter:
     def __init__(self, path: Path, subquantizers: int) -> None:
         self.path, self._subquantizers = path, subquantizers
         self._container = ContainerWriter(path, FORMAT, {})
+        self._container.at_end(self._finish)
         self._hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
         self._named = 0
         self._video_segments = [HashTable(np.empty(0, np.uint64), np.empty(0, np.int64))]
@@ -125,13 +126,6 @@ class SegmentWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if error is None:
-            try:
-                self._finish()
-            except BaseException as failure:
-                # Then the container must see the failure, or it would put an unfinished file in place.
-                self._container.__exit__(type(failure), failure, failure.__traceback__)
-                raise
         return self._container.__exit__(kind, error, trace)
 
 
