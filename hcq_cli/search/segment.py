@@ -192,6 +192,10 @@ class IndexSegment:
         _, firsts, video = np.unique(videos, return_index=True, return_inverse=True)
         return firsts[video]
 
+    def alive(self, dead: np.ndarray | None) -> np.ndarray:
+        """Which rows can be found, bool [N]; `dead` is bool [N], or None for no row."""
+        return np.ones(self.videos, bool) if dead is None else ~dead
+
     def video_segments(self, dead: np.ndarray | None) -> int:
         """How many living rows are time segments of a video; `dead` is bool [N]."""
         rows = self._by_video.rows
@@ -199,7 +203,7 @@ class IndexSegment:
 
     def count_videos(self, dead: np.ndarray | None) -> int:
         """How many videos, or captions, its living rows are of; `dead` is bool [N]."""
-        alive = np.ones(self.videos, bool) if dead is None else ~dead
+        alive = self.alive(dead)
         table, by_id = self._by_video, self._by_id
         within = table.rows < self.videos
         within[within] = alive[table.rows[within]]

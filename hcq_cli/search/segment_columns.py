@@ -67,7 +67,7 @@ def merge_columns(path: Path, parts: Sequence[tuple[IndexSegment, np.ndarray | N
     kinds = kinds_of([columns for _, _, columns in parts])
     with ColumnsWriter(path, kinds) as writer:
         for segment, dead, columns in parts:
-            living = np.ones(segment.videos, bool) if dead is None else ~dead
+            living = segment.alive(dead)
             if columns is None:
                 writer.append({}, int(living.sum()))
                 continue

@@ -254,7 +254,7 @@ def _merge_lists(writer: SegmentWriter, subquantizers: int, parts: Sequence[Livi
     starts = [segment.list_starts for segment, _ in parts if segment.list_starts is not None]
     before, new_rows = 0, []
     for segment, dead in parts:
-        alive = np.ones(segment.videos, bool) if dead is None else ~dead
+        alive = segment.alive(dead)
         # A living row's new number is how many are alive before it. Those of dead rows are never used.
         new_rows.append((np.cumsum(alive) - alive + before).astype(np.uint32))
         before += int(alive.sum())
