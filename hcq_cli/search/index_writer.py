@@ -226,15 +226,18 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
 
 
 def _living_sentences(index: Index) -> Iterator[tuple[int, Sentence]]:
-    """The sentences of an index without those of dead rows, each with the row that its video gets in one segment."""
+    """The sentences of an index without those of dead videos, each with the first row of its video in one segment."""
     before = 0
     for (segment, dead), table in zip(index.segments, index.words, strict=True):
-        alive = np.ones(segment.videos, bool) if dead is None else ~dead
-        rows = before + np.cumsum(alive) - 1
+        living = np.flatnonzero(segment.alive(dead))
+        # By the first row of a video, where its sentences are, the new number of its first living one: of a video
+        # that comes twice in a file the first row is dead.
+        rows = np.full(segment.videos, -1)
+        rows[segment.first_rows[living[::-1]]] = before + np.arange(len(living))[::-1]
         for row, sentence in table.everything() if table else ():
-            if row < segment.videos and alive[row]:
+            if row < segment.videos and rows[row] >= 0:
                 yield int(rows[row]), sentence
-        before += int(alive.sum())
+        before += len(living)
 
 
 def _keep_own(draft: IndexDraft) -> str:

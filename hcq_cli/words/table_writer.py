@@ -32,7 +32,8 @@ def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
 
     Args:
         path: of the file.
-        sentences: each with the row of its video; those of a video one after another, rows ascending.
+        sentences: each with the row of its video; those of a video one after another, rows mostly
+            ascending.
 
     Returns:
         how many there were; with none, no file is written.

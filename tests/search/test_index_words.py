@@ -106,6 +106,22 @@ def test_segments_of_a_video_share_its_words(tmp_path: Path) -> None:
     assert found(tmp_path / "index", '"was happy"') == ["v2.mp4"]
 
 
+def test_a_video_that_comes_twice_in_one_file_keeps_its_words_when_segments_are_merged(tmp_path: Path) -> None:
+    ids = ["v1.mp4", "v1.mp4#t=0,10", "v2.mp4", "v1.mp4", "v3.mp4"]
+    codes = write_codes(tmp_path / "codes", ids, random_codes(len(ids)))
+    build(tmp_path / "index", [codes], words=SAID)
+    remove(tmp_path / "index", ["v3.mp4"])
+    assert found(tmp_path / "index", '"happy birthday"') == ["v1.mp4"]
+    compact(tmp_path / "index")
+    index = Index.open(tmp_path / "index")
+    index.verify()
+    assert index.sentences == 3 + 2 and index.rows == 3
+    assert found(tmp_path / "index", '"happy birthday"') == ["v1.mp4"]
+    assert found(tmp_path / "index", '"was happy"') == ["v2.mp4"]
+    assert IndexWords(index).narrowed(asked_words('"happy birthday" x')).rows == 2
+    assert [each[0][0] for each in IndexWords(index).by_video()] == ["v1.mp4#t=0,10", "v2.mp4"]
+
+
 def test_damage_of_a_table_is_found(folder: Path) -> None:
     (path,) = folder.glob("words-*.db")
     data = path.read_bytes()
