@@ -152,12 +152,17 @@ def _publish(
     replaced = draft.removed
     for video_id in without:
         draft.remove(video_id)
-    sources = {relative_to(str(file.path), draft.folder): file.digest for file in files}
-    read = {name: words.digest_of(file) for name, file in zip(sources, files, strict=False)} if words else {}
-    words_of = {**{name: old for name, old in manifest.words_of.items() if name not in sources}, **read}
-    found = {name: file.drift for name, file in zip(sources, files, strict=False) if file.drift is not None}
-    drift = {**{name: old for name, old in manifest.drift.items() if name not in sources}, **found}
-    manifest = replace(manifest, sources={**manifest.sources, **sources}, words_of=words_of, drift=drift)
+    named = {relative_to(str(file.path), draft.folder): file for file in files}
+    sources = {name: file.digest for name, file in named.items()}
+    words_of = {name: words.digest_of(file) for name, file in named.items()} if words else {}
+    drift = {name: file.drift for name, file in named.items() if file.drift is not None}
+    manifest = replace(
+        manifest,
+        sources=manifest.sources | sources,
+        # Of a file that was there before what was known does not count any more.
+        words_of={name: old for name, old in manifest.words_of.items() if name not in named} | words_of,
+        drift={name: old for name, old in manifest.drift.items() if name not in named} | drift,
+    )
     change = draft.publish(_with_chance(draft, manifest, files[0].codebooks, files[0].scale))
     # Rows that shall not be found count as never added, not as replaced by others.
     return replace(change, added=change.added - (change.removed - replaced), removed=replaced)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import names, random_codes, random_levels, write_codes
+from handmade import HEADER, names, quantizer, random_codes, random_levels, write_codes
 
-from hcq_cli.codes.codefile import CodeFile
+from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.errors import DamagedError
 from hcq_cli.search.fusing import fused, reciprocal
 from hcq_cli.search.index import Index
@@ -120,6 +120,18 @@ def test_a_video_that_comes_twice_in_one_file_keeps_its_words_when_segments_are_
     assert found(tmp_path / "index", '"was happy"') == ["v2.mp4"]
     assert IndexWords(index).narrowed(asked_words('"happy birthday" x')).rows == 2
     assert [each[0][0] for each in IndexWords(index).by_video()] == ["v1.mp4#t=0,10", "v2.mp4"]
+
+
+def test_what_is_known_of_each_code_file_is_noted_by_its_name_though_one_is_given_twice(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for at, path in enumerate(paths):
+        with CodeWriter(path, HEADER, *quantizer(), drift=at / 10) as writer:
+            writer.append([f"v{at}"], [f"/videos/v{at}"], random_codes(1, seed=at))
+    build(tmp_path / "index", [paths[0], *paths], words=SAID)
+    manifest = Index.open(tmp_path / "index").manifest
+    digests = {f"../{path.name}": open_codes(path).digest for path in paths}
+    assert manifest.sources == manifest.words_of == digests
+    assert manifest.drift == {"../a": 0.0, "../b": 0.1}
 
 
 def test_damage_of_a_table_is_found(folder: Path) -> None:
