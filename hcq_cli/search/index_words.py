@@ -17,7 +17,7 @@ from hcq_cli.search.segment import IndexSegment
 from hcq_cli.words.asked import AskedWords
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import SHIFT, WordsTable
-from hcq_cli.words.tokens import words_of, words_of_name
+from hcq_cli.words.tokens import words_of_sentence
 
 WORTH = {"speech": 1.0, "ocr": 1.0, "subtitles": 1.0, "caption": 1.0, "name": 0.25}
 """How much a sentence of each source counts: names of files are the weakest hint."""
@@ -184,7 +184,7 @@ def _holds(part: _Part, expression: str) -> np.ndarray:
 def _fit(sentence: Sentence, asked: AskedWords, weights: dict[str, float]) -> float:
     """How well a sentence fits: with phrases how many it holds, and what share of the other words; without, the share
     times what its source is worth, and 0 where that is too little."""
-    words = words_of_name(sentence.text) if sentence.source == "name" else words_of(sentence.text)
+    words = words_of_sentence(sentence)
     held = set(words)
     whole = sum(weights.values())
     share = sum(weight for word, weight in weights.items() if word in held) / whole if whole else 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from hcq_cli.files import atomic_path
 from hcq_cli.words.sentences import SOURCES, Sentence
 from hcq_cli.words.table import APPLICATION, SCHEMA, SHIFT, VERSION
-from hcq_cli.words.tokens import words_of, words_of_name
+from hcq_cli.words.tokens import words_of_sentence
 
 MOST = (1 << SHIFT) - 1
 """Sentences of one video."""
@@ -69,7 +69,7 @@ def _insert(file: sqlite3.Connection, first: tuple[int, Sentence], others: Itera
     for row, sentence in _chained(first, others):
         number = number + 1 if row == last else 0
         last = row
-        words = words_of_name(sentence.text) if sentence.source == "name" else words_of(sentence.text)
+        words = words_of_sentence(sentence)
         if number > MOST or not words:
             continue
         id, source = (row << SHIFT) + number, SOURCES.index(sentence.source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from hcq_cli.words.sentences import LONGEST
+from hcq_cli.words.sentences import LONGEST, Sentence
 
 # Accents of Latin and Greek letters alone: й is no и, and a vowel sign of Hindi no ornament.
 _ACCENTS = re.compile(r"([a-z\u0250-\u02af\u0370-\u03ff])[\u0300-\u036f]+")
@@ -60,3 +60,8 @@ def words_of_name(name: str) -> list[str]:
     whole = words_of(name)
     apart = words_of(re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", name))
     return whole if apart == whole else whole + apart
+
+
+def words_of_sentence(sentence: Sentence) -> list[str]:
+    """The words of a sentence, by where it comes from: as a table has them, and as a query's are compared with."""
+    return words_of_name(sentence.text) if sentence.source == "name" else words_of(sentence.text)
