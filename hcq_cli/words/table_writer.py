@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from hcq_cli.files import atomic_path
@@ -52,7 +53,7 @@ def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
             file.execute("BEGIN")
             for statement in SCHEMA:
                 file.execute(statement)
-            count = _insert(file, first, waiting)
+            count = _insert(file, chain([first], waiting))
             file.execute("INSERT INTO words(words) VALUES ('optimize')")
             file.execute("COMMIT")
         except sqlite3.Error as error:
@@ -64,9 +65,9 @@ def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
     return count
 
 
-def _insert(file: sqlite3.Connection, first: tuple[int, Sentence], others: Iterable[tuple[int, Sentence]]) -> int:
+def _insert(file: sqlite3.Connection, sentences: Iterable[tuple[int, Sentence]]) -> int:
     count, number, last = 0, 0, -1
-    for row, sentence in _chained(first, others):
+    for row, sentence in sentences:
         number = number + 1 if row == last else 0
         last = row
         words = words_of_sentence(sentence)
@@ -78,8 +79,3 @@ def _insert(file: sqlite3.Connection, first: tuple[int, Sentence], others: Itera
         file.execute("INSERT INTO words(rowid, text) VALUES (?, ?)", (id, " ".join(words)))
         count += 1
     return count
-
-
-def _chained(first: tuple[int, Sentence], others: Iterable[tuple[int, Sentence]]) -> Iterable[tuple[int, Sentence]]:
-    yield first
-    yield from others
