@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +118,8 @@ class IndexColumns:
         if not self.kinds:
             raise UsageError("--where: this index knows no columns, an earlier hcq made it", "hcq index build")
         node = parse(where, {**self.kinds, **NAMES})
-        return [passing(node, _of(self, number)) for number in range(len(self._segments))]
+        # However often a filter names a column, it is read once: of flags and texts that is a copy.
+        return [passing(node, cache(partial(self.column, number))) for number in range(len(self._segments))]
 
     def values(self, number: int, row: int, names: Sequence[str]) -> dict[str, float | bool | str | None]:
         """What is known of a row of a segment, by column."""
@@ -133,7 +134,3 @@ class IndexColumns:
                 hint = f"did you mean {meant}? " if meant else ""
                 raise UsageError(f"there is no column {name!r}", f"{hint}columns are {', '.join(self.kinds)}")
         return [known[name.lower()] for name in names]
-
-
-def _of(columns: IndexColumns, number: int) -> Callable[[str], Column]:
-    return lambda name: columns.column(number, name)
