@@ -295,7 +295,7 @@ def hits_kept(collection: SearchableCodes, exact: np.ndarray, found: np.ndarray)
     every = np.arange(len(collection.codebooks))  # table[every, codes]: the S entries that a video's codes name
     # The same ten videos scored with the other vectors, whether or not they are among the ten best by those.
     again = [
-        [table[every, collection.codes([int(row)])[0]].sum(dtype=np.float64) for row in rows]
+        table[every, collection.codes(rows.tolist())].sum(1, dtype=np.float64)
         for table, rows in zip(by_file, best.rows, strict=True)
     ]
     deviation = float(np.abs(best.scores - np.array(again)).max())
