@@ -213,10 +213,17 @@ class IndexDraft:
                 path = self.path("tombstones", number)
                 write_tombstones(path, part.dead)
                 part.tombstones = path.name
-            items = part.segment.count_videos(part.dead)
-            name, rows = part.segment.path.name, part.segment.videos
-            entry = SegmentEntry(name, rows, removed, part.tombstones, items, part.columns)
-            entries.append(replace(entry, words=part.words, sentences=part.sentences))
+            entry = SegmentEntry(
+                part.segment.path.name,
+                part.segment.videos,
+                removed,
+                part.tombstones,
+                part.segment.count_videos(part.dead),
+                columns=part.columns,
+                words=part.words,
+                sentences=part.sentences,
+            )
+            entries.append(entry)
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
         digests = {name: known.get(name) or _digest(self.folder / name) for name in manifest.files()}
         body = replace(manifest, digests=digests).to_json()
