@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from hcq_cli.errors import near
 
 Kind = Literal["number", "date", "flag", "text"]
 """Dates are seconds since 1970 (UTC)."""
@@ -62,3 +64,9 @@ def text_column(texts: Iterable[str | None]) -> Column:
     values = np.array(found, np.int64)
     values[values < 0] = len(places)
     return Column("text", values.astype(np.uint32), [text.encode("utf-8", "surrogateescape") for text in places])
+
+
+def no_column(name: str, columns: Collection[str]) -> tuple[str, str]:
+    """What to say of a column that is not there, and the hint: what may be meant, and what there is."""
+    meant = f"did you mean {found}? " if (found := near(name, columns)) else ""
+    return f"there is no column {name!r}", f"{meant}columns are {', '.join(columns)}"

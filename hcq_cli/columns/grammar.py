@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 
-from hcq_cli.columns.column import Kind
-from hcq_cli.errors import UsageError, near
+from hcq_cli.columns.column import Kind, no_column
+from hcq_cli.errors import UsageError
 
 LONGEST = 10_000
 """Characters of a filter."""
@@ -236,9 +236,8 @@ class _Parser:
             raise self._error("the name of a column is expected here", token)
         name = _unquoted(token.text) if token.kind == "quoted" else token.text
         if name.lower() not in self._folded:
-            meant = near(name, self.columns)
-            hint = f"did you mean {meant}? " if meant else ""
-            raise self._error(f"there is no column {name!r}", token, f"{hint}columns are {', '.join(self.columns)}")
+            reason, hint = no_column(name, self.columns)
+            raise self._error(reason, token, hint)
         self._advance()
         return self._folded[name.lower()]
 

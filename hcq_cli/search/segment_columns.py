@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcq_cli.codes.ids import find_segments
-from hcq_cli.columns.column import Column, Kind, unknown
+from hcq_cli.columns.column import Column, Kind, no_column, unknown
 from hcq_cli.columns.columns_file import ColumnsFile, ColumnsWriter
 from hcq_cli.columns.grammar import parse
 from hcq_cli.columns.own_columns import Join, OwnColumns, merged
 from hcq_cli.columns.predicate import passing
 from hcq_cli.columns.video_columns import NAMES, VIDEO_COLUMNS, video_columns
-from hcq_cli.errors import UsageError, near
+from hcq_cli.errors import UsageError
 from hcq_cli.search.segment import IndexSegment
 
 if TYPE_CHECKING:
@@ -130,7 +130,5 @@ class IndexColumns:
         known: Mapping[str, str] = {name.lower(): name for name in self.kinds}
         for name in names:
             if name.lower() not in known:
-                meant = near(name, self.kinds)
-                hint = f"did you mean {meant}? " if meant else ""
-                raise UsageError(f"there is no column {name!r}", f"{hint}columns are {', '.join(self.kinds)}")
+                raise UsageError(*no_column(name, self.kinds))
         return [known[name.lower()] for name in names]
