@@ -229,6 +229,8 @@ def _speech() -> tuple[Any, Any]:
     rules.no_timestamps_token_id, rules.is_multilingual = at["<|notimestamps|>"], False
     rules.max_length, rules.eos_token_id, rules.decoder_start_token_id = 30, at[specials[0]], at[specials[1]]
     rules.max_initial_timestamp_index, rules.pad_token_id = 50, at[specials[0]]
+    # Whisper's own numbers lie beyond this vocabulary, and CTranslate2 would write where they point to.
+    rules.begin_suppress_tokens = [letters.index("Ġ"), at[specials[0]]]
     return model, t.WhisperProcessor(t.WhisperFeatureExtractor(), fast)
 
 
