@@ -13,5 +13,5 @@ foreign.py and weight_sizes.py (read a stranger's folder without running its cod
 share), preprocessing.py, then the experts: appearance.py, motion.py, audio.py, face.py; dual.py (networks that
 compare with texts; pipeline.py: in folders of sentence-transformers); classes.py (classifiers whose classes have
 names; hub_classes.py: those of transformers); and those whose tokens are words, ocr.py and speech.py
-(faster_whisper.py), with text_embedding.py.
+(whisper.py, faster_whisper.py), with text_embedding.py.
 """

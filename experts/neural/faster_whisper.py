@@ -65,9 +65,14 @@ class FasterWhisper:
         return f"sha256:{digest([path for name in names if (path := self._found.folder / name).is_file()])}"
 
     @property
-    def nbytes(self) -> int:
+    def licence(self) -> str:
         """Of its weights."""
-        return (self._found.folder / FILE).stat().st_size
+        return self._found.licence
+
+    @property
+    def size(self) -> str:
+        """How large it is, for people."""
+        return f"{(self._found.folder / FILE).stat().st_size / 1e6:.0f} MB of weights"
 
     def prepare(self, device: str) -> None:
         """Load it on "cpu", "cuda" or "auto".
@@ -87,7 +92,7 @@ class FasterWhisper:
             what = f"{self._found.source}: cannot be loaded: {first_line(error)}"
             raise WeightsError(what, "fetch or copy it again") from error
 
-    def phrases(self, samples: NDArray[np.float32]) -> list[tuple[float, float, str]]:
+    def phrases(self, samples: NDArray[np.float32]) -> list[tuple[float, float | None, str]]:
         """Begin and end in seconds, and text, of what is said in at most 30 s of sound at 16 kHz."""
         assert self._model is not None
         language = None if self._model.model.is_multilingual else "en"

@@ -8,7 +8,7 @@ Whisper is known to make up words where music or noise is loud; about silence it
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from experts.base import Clip, Sampling, State, Tokens, Waveform
 from experts.classic.spectrogram import HZ, is_heard
 from experts.neural.faster_whisper import FasterWhisper, is_ctranslate2
-from experts.neural.foreign import network_from_folder
-from experts.neural.network import choose_device, choose_precision, load_pretrained, quiet_transformers
+from experts.neural.network import choose_device
 from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
-from experts.neural.weights import WeightsError, first_line, locate_kind, look_up, onnx_file
+from experts.neural.weights import locate_kind, look_up, onnx_file
+from experts.neural.whisper import HubWhisper
 
 LEAST_S = 0.1
 """Less sound than this holds no phrase, seconds."""
@@ -27,6 +27,46 @@ WHOLE_S = 30.0
 """The window that Whisper hears, seconds."""
 Phrase = tuple[float, float, str]
 """Begin and end in seconds, and what is said."""
+
+
+class Recogniser(Protocol):
+    """What hears phrases: `HubWhisper` or `FasterWhisper`."""
+
+    @property
+    def identity(self) -> str:
+        """What the words depend on: the commit, or the digest of the files."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Of its weights."""
+        ...
+
+    @property
+    def size(self) -> str:
+        """How large it is, for people."""
+        ...
+
+    def prepare(self, device: str) -> None:
+        """Load it on "cpu" or another device. Raises WeightsError."""
+        ...
+
+    def phrases(self, samples: NDArray[np.float32]) -> list[tuple[float, float | None, str]]:
+        """Begin and end in seconds, and text, of what is said in at most 30 s of sound at 16 kHz; a phrase that the
+        window cuts off may have no end."""
+        ...
+
+
+def recogniser(source: str) -> Recogniser:
+    """The Whisper that a source names, for transformers or for faster-whisper.
+
+    Raises:
+        WeightsError: the weights are not on this machine, or are not Whisper's.
+    """
+    if onnx_file(source) is None and is_ctranslate2((found := look_up(source)).folder):
+        return FasterWhisper(found)
+    hint = "hcq models fetch openai/whisper-base"
+    return HubWhisper(locate_kind(source, "speech", ["whisper"], "Whisper", hint=hint))
 
 
 class Speech:
@@ -47,37 +87,25 @@ class Speech:
 
     def __init__(self, source: str) -> None:
         whisper, _, embedder = source.partition("+")
-        hint = "hcq models fetch openai/whisper-base"
-        found = look_up(whisper) if onnx_file(whisper) is None else None
-        self._fast = FasterWhisper(found) if found is not None and is_ctranslate2(found.folder) else None
-        if found is None or self._fast is None:
-            found = locate_kind(whisper, "speech", ["whisper"], "Whisper", hint=hint)
-        self._found = found
+        self._recogniser = recogniser(whisper)
         self._embedder = SentenceEmbedder(text_weights(embedder or MINILM))
         self.dim = self._embedder.dim
-        self._device = "cpu"
-        self._model: Any = None
         self._prepared = False
-        self._extractor: Any = None
-        self._tokenizer: Any = None
 
     @cached_property
     def weights(self) -> str:
         """Commits or digests of recogniser and embedder."""
-        recogniser = self._fast.identity if self._fast else self._found.identity
-        return f"{recogniser}, {self._embedder.found.identity}"
+        return f"{self._recogniser.identity}, {self._embedder.found.identity}"
 
     @property
     def licence(self) -> str:
         """Of both weights, the recogniser's and the embedder's."""
-        return f"{self._found.licence} and {self._embedder.found.licence}"
+        return f"{self._recogniser.licence} and {self._embedder.found.licence}"
 
     @property
     def cost(self) -> str:
         """How large it is and how often it runs, as `hcq experts` shows it."""
-        if self._fast is not None:
-            return f"{self._fast.nbytes / 1e6:.0f} MB of weights for every word that is said"
-        return f"{self._found.parameters / 1e6:.0f} M parameters for every word that is said"
+        return f"{self._recogniser.size} for every word that is said"
 
     def prepare(self, device: str) -> None:
         """Load recogniser and embedder.
@@ -85,24 +113,7 @@ class Speech:
         Raises:
             WeightsError: a part is missing.
         """
-        self._device = choose_device(device)
-        if self._fast is not None:
-            self._fast.prepare(self._device)
-            self._embedder.prepare(device)
-            self._prepared = True
-            return
-        from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
-
-        folder, precision = self._found.folder, choose_precision(self._device)
-        try:
-            self._extractor = load_pretrained(AutoFeatureExtractor, folder)
-            self._tokenizer = load_pretrained(AutoTokenizer, folder)
-            with quiet_transformers():
-                self._model = network_from_folder(WhisperForConditionalGeneration, folder, dtype=precision)
-        except Exception as error:  # safetensors and transformers have no common base
-            what = f"{self._found.source}: cannot be loaded: {first_line(error)}"
-            raise WeightsError(what, "fetch or copy it again") from error
-        self._model = self._model.to(self._device).eval()
+        self._recogniser.prepare(choose_device(device))
         self._embedder.prepare(device)
         self._prepared = True
 
@@ -130,10 +141,9 @@ class Speech:
     def recognise(self, sound: Waveform) -> list[Phrase]:
         """The phrases in at most 30 s of sound, on the clock of the video."""
         samples = np.clip(np.nan_to_num(sound.samples), -1, 1)
-        found = self._by_transformers(samples) if self._fast is None else self._fast.phrases(samples)
         length_s = len(sound.samples) / HZ
         phrases = []
-        for begin_s, end, text in found:
+        for begin_s, end, text in self._recogniser.phrases(samples):
             # Whisper goes on talking past the end of a sound, and writes dots and notes where it heard nothing said.
             if begin_s >= length_s or not any(letter.isalnum() for letter in text):
                 continue
@@ -141,20 +151,3 @@ class Speech:
             end_s = min(length_s, max(begin_s, WHOLE_S if end is None else end))
             phrases.append((sound.start_s + begin_s, sound.start_s + end_s, " ".join(text.split())))
         return phrases
-
-    def _by_transformers(self, samples: NDArray[np.float32]) -> list[tuple[float, float | None, str]]:
-        """Begin, end and text of what is said, as Whisper's own time marks cut it."""
-        import torch
-
-        # The mask says where the sound ends: without it Whisper goes on into the padding.
-        heard = self._extractor(samples, sampling_rate=HZ, return_attention_mask=True, return_tensors="pt")
-        with torch.inference_mode(), quiet_transformers():
-            ids = self._model.generate(
-                heard["input_features"].to(self._device, self._model.dtype),
-                attention_mask=heard["attention_mask"].to(self._device),
-                return_timestamps=True,
-                do_sample=False,  # equal sound must give equal words
-                num_beams=1,
-            )
-        found = self._tokenizer.decode(ids[0].tolist(), output_offsets=True)["offsets"]
-        return [(each["timestamp"][0] or 0.0, each["timestamp"][1], each["text"]) for each in found]

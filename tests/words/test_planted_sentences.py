@@ -104,7 +104,7 @@ def test_every_planted_sentence_is_found_first_with_its_second(hcq: Callable[...
     pytest.importorskip("rapidocr")
     rng, planted, reader = random.Random(1), {}, Ocr()
     hearing = Speech.__new__(Speech)  # without a recogniser: `recognise` is the stub below
-    hearing._embedder, hearing._prepared, hearing._fast = reader._embedder, True, None
+    hearing._embedder, hearing._prepared = reader._embedder, True
     hearing.dim = reader.dim
     store = tmp_path / "w" / "features"
     store.mkdir(parents=True)
