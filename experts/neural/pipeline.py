@@ -9,12 +9,11 @@ stranger's are never run.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experts.neural.foreign import check_folder
-from experts.neural.weight_sizes import ForeignFileError
-from experts.neural.weights import RefusedError, Weights, WeightsError, locate, look_up, weight_files
+from experts.neural.weights import RefusedError, Weights, WeightsError, checked, look_up, with_weights
 
 MODULES = "modules.json"
 OWN = "sentence_transformers."
@@ -34,18 +33,9 @@ def locate_network(source: str) -> Weights:
         RefusedError: the folder asks for code, a kernel, another file, or for more than its weights hold.
     """
     found = look_up(source)
-    if not (found.folder / MODULES).is_file():
-        return locate(source)
-    inner = _folder_of_network(found)
-    if inner == found.folder:
-        return locate(source)
-    try:
-        check_folder(inner)
-    except ForeignFileError as error:
-        raise RefusedError(str(error), error.hint) from error
-    if not weight_files(inner):
-        raise WeightsError(f"{source}: {inner} holds no *.safetensors", "save the network again with this library")
-    return Weights(source, inner, found.hub, found.commit)
+    if (found.folder / MODULES).is_file():
+        found = checked(replace(found, folder=_folder_of_network(found)))
+    return with_weights(found)
 
 
 def _folder_of_network(found: Weights) -> Path:

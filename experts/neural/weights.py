@@ -94,7 +94,11 @@ def locate(source: str) -> Weights:
         WeightsError: they are not on this machine, or are pickles.
         RefusedError: their folder asks for code, a kernel, another file, or for more than the weights hold.
     """
-    found = look_up(source)
+    return with_weights(look_up(source))
+
+
+def with_weights(found: Weights) -> Weights:
+    """Itself, if weights that may be opened lie in its folder. Raises WeightsError."""
     if not weight_files(found.folder):
         _refuse_folder(found)
     return found
@@ -119,7 +123,7 @@ def look_up(source: str) -> Weights:
         return look_up_id(hub, source)
     if not path.is_dir():
         raise WeightsError(f"{source}: there is no such folder, and it is no Hugging Face id", "hcq models list")
-    return _checked(Weights(source, path))
+    return checked(Weights(source, path))
 
 
 def look_up_id(hub: HubId, source: str) -> Weights:
@@ -139,10 +143,11 @@ def look_up_id(hub: HubId, source: str) -> Weights:
         raise WeightsError(str(error), hub.command) from error
     if not folder.is_dir():
         raise WeightsError(f"the weights {hub.key} are not on this machine", hub.command)
-    return _checked(Weights(source, folder, hub, commit))
+    return checked(Weights(source, folder, hub, commit))
 
 
-def _checked(found: Weights) -> Weights:
+def checked(found: Weights) -> Weights:
+    """Itself, if its folder asks for no more than a network may have. Raises RefusedError."""
     try:
         check_folder(found.folder)
     except ForeignFileError as error:
