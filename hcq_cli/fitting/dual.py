@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from experts.neural.dual import onnx_folder
 from experts.neural.hub import cached_snapshot, parse_hub_id
 from experts.neural.pipeline import locate_network
-from hcq_cli.errors import HcqError, NotFoundError, UsageError, near
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError, near
 from hcq_cli.extraction.options import weights_errors
 from hcq_cli.fitting.sources import Source
 
@@ -55,6 +55,7 @@ def preset_sources(preset: str | None) -> tuple[list[str], list[str]]:
     Raises:
         UsageError: there is no such preset.
         NotFoundError: not all of its networks are on this machine; the hint fetches them.
+        DamagedError: the list of what was fetched cannot be read.
     """
     from experts.neural.hub import ABOUT_MB, WITHOUT_CAPTIONS
 
@@ -74,7 +75,10 @@ def preset_sources(preset: str | None) -> tuple[list[str], list[str]]:
 
 def _is_here(source: str) -> bool:
     hub = parse_hub_id(source)
-    return hub is None or cached_snapshot(hub)[0].is_dir()
+    try:
+        return hub is None or cached_snapshot(hub)[0].is_dir()
+    except ValueError as error:
+        raise DamagedError(str(error), "hcq models fetch") from error
 
 
 def write_text_encoders(sources: Sequence[Source], folder: Path) -> list[DualText]:

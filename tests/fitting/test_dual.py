@@ -24,11 +24,11 @@ from hcq_cli.datasets.batches import collate
 from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.grammar import captions
-from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
+from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, DamagedError, NotFoundError
 from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.fitting.dual import write_dual_text
+from hcq_cli.fitting.dual import preset_sources, write_dual_text
 from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.model import checkpoint
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
@@ -207,3 +207,14 @@ def test_codes_of_a_dual_encoder_that_has_learned_find_what_its_vectors_find(col
     by_codes, dense = measured["t2v"]["R10"], measured["dense"]["t2v"]["R10"]
     assert dense > (80 if collection == "the test clips" else 30)
     assert by_codes > dense - 3
+
+
+def test_a_preset_is_taken_where_its_networks_are_and_else_each_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HCQ_CACHE", str(tmp_path))
+    with pytest.raises(NotFoundError, match=r"not on this machine: .* \(about .* GB\)") as caught:
+        preset_sources("light")
+    assert caught.value.hint == "hcq models fetch light"
+    (tmp_path / "models.json").write_text("[1]")
+    with pytest.raises(DamagedError, match=r"models\.json: is no list of fetched models"):
+        preset_sources("light")
