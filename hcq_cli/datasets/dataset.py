@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,16 @@ def has_tokens(store: FeatureStore, rows: NDArray[np.int64], experts: Sequence[s
     """Which videos have tokens of which expert: bool [rows, experts]."""
     columns = [store.latest(name).state[rows] == TOKENS for name in experts if name in store.experts]
     return np.stack(columns, 1) if columns else np.zeros((len(rows), 0), bool)
+
+
+def rows_by_id(store: FeatureStore, without: Collection[str]) -> NDArray[np.int64]:
+    """Rows of a store in the order of their ids, int64 [N], but for those of the ids `without`.
+
+    Not as they lie in the store, which depends on which worker was done first: the same features give the same
+    batches, and with them the same file to the last bit.
+    """
+    ids = list(store.ids)
+    return np.array(sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__), np.int64)
 
 
 def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:

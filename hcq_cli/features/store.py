@@ -192,6 +192,10 @@ class FeatureStore:
     def digest(self) -> str:
         """What says whether codes were made of these very features, as hex: of which videos, where their files lie,
         of what content and identity; in whatever shards and order they are."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         catalog, state = self.catalog, hashlib.blake2b(digest_size=16)
         rows = np.argsort(catalog.column("videos/key")[catalog.newest])
         for name in ("key", "path_key", "content_key"):

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.datasets.batches import collate
-from hcq_cli.datasets.dataset import has_tokens
+from hcq_cli.datasets.batches import VideoBatch, collate
+from hcq_cli.datasets.dataset import has_tokens, rows_by_id
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.video_model import VideoModel
 
@@ -38,22 +38,25 @@ def drift_warning(model: VideoModel, store: FeatureStore) -> str:
         model: trained.
         store: with the experts that the model knows.
     """
-    own, config = model.nearness, model.config
-    if own is None:
+    own = model.nearness
+    batch = None if own is None else _sample(model, store, np.arange(len(store), dtype=np.int64))
+    if own is None or batch is None:
         return ""
-    experts = config.known_experts(store.experts)
-    rows = np.arange(len(store), dtype=np.int64)[:: -(-len(store) // SAMPLE) or 1]
-    rows = rows[np.asarray(has_tokens(store, rows, experts).any(1))]
-    if len(rows) < LEAST:
-        return ""
-    vectors = model.encode_videos(collate(store.read(rows, experts), config.video.max_tokens))
-    here = mean_nearness(vectors, config.level_weights)
+    here = mean_nearness(model.encode_videos(batch), model.config.level_weights)
     if here <= own + MOST_NEARER:
         return ""
     return (
         f"the model was trained on other videos than these: it lays them {here:.2f} near together in the mean "
         f"(its own {own:.2f}), and can hardly tell them apart; train on captions of these, or: hcq fit"
     )
+
+
+def _sample(model: VideoModel, store: FeatureStore, rows: NDArray[np.int64]) -> VideoBatch | None:
+    """About `SAMPLE` of some rows, evenly spaced, that have tokens; None where these are fewer than `LEAST`."""
+    experts = model.config.known_experts(store.experts)
+    rows = rows[:: -(-len(rows) // SAMPLE) or 1]
+    rows = rows[np.asarray(has_tokens(store, rows, experts).any(1))]
+    return collate(store.read(rows, experts), model.config.video.max_tokens) if len(rows) >= LEAST else None
 
 
 def mean_nearness(vectors: NDArray[np.float32], weights: Sequence[float]) -> float:
@@ -82,17 +85,12 @@ def drift(model: VideoModel, store: FeatureStore, fitted_loss: float, without: C
     Returns:
         The difference, 0 where it is none; None where the collection has too few videos.
     """
-    experts, ids = model.config.known_experts(store.experts), list(store.ids)
-    # By id, and not as they happen to lie in the store: the same features give the same code file.
-    ordered = sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__)
-    rows = np.array(ordered[:: -(-len(ordered) // SAMPLE) or 1], np.int64)
-    rows = rows[np.asarray(has_tokens(store, rows, experts).any(1))]
-    if len(rows) < LEAST:
+    batch = _sample(model, store, rows_by_id(store, without))
+    if batch is None:
         return None
-    batch = collate(store.read(rows, experts), model.config.video.max_tokens)
     codes, books = model.encode_codes(batch), model.codebooks
-    given_back = books[np.arange(len(books)), codes].reshape(len(rows), -1)
-    turned = model.encode_video_queries(batch).reshape(len(rows), -1)
+    given_back = books[np.arange(len(books)), codes].reshape(len(codes), -1)
+    turned = model.encode_video_queries(batch).reshape(len(codes), -1)
     return round(max(mean_loss(turned, given_back) - fitted_loss, 0.0), 4)
 
 

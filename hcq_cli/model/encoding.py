@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter, source_of
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import collate, in_order
-from hcq_cli.datasets.dataset import has_tokens
+from hcq_cli.datasets.dataset import has_tokens, rows_by_id
 from hcq_cli.datasets.features import Features
 from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video, look_edges, shot_edges
 from hcq_cli.datasets.splits import Split
@@ -105,7 +105,7 @@ def encode_store(
     cutting: Cutting = WHOLE,
     without: Collection[str] = (),
     *,
-    only: range | None = None,
+    rows: NDArray[np.int64] | None = None,
     drift: float | None = None,
 ) -> EncodeResult:
     """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
@@ -119,7 +119,7 @@ def encode_store(
         done: told of progress.
         cutting: into which segments longer videos are cut.
         without: ids of videos that were taken out of the collection.
-        only: some of the others alone, by their places in the order of ids (encoding_parts.py).
+        rows: those of `rows_by_id` to encode (encoding_parts.py); None for all.
         drift: of the collection from what the model was fitted to, if that is known (model/drift.py).
 
     Raises:
@@ -128,25 +128,21 @@ def encode_store(
     started = time.monotonic()
     experts = model.config.known_experts(store.experts)
     warnings, left_out, items, seconds_of_video = [*store.warnings, *expert_warnings(model, store)], 0, 0, 0.0
-    # By id, not as they lie in the store, which depends on which worker was done first: then the same features give
-    # the same batches, and with them the same file to the last bit.
-    ids = list(store.ids)
-    by_id = np.array(sorted((row for row, id in enumerate(ids) if id not in without), key=ids.__getitem__), np.int64)
-    by_id = by_id if only is None else by_id[only.start : only.stop]
+    rows = rows_by_id(store, without) if rows is None else rows
     source = source_of(store.digest(), cutting.to_json(), without)
     with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source, drift=drift) as writer:
-        for rows in _batches(store, by_id, experts):
-            there = has_tokens(store, rows, experts).any(1)
+        for batch in _batches(store, rows, experts):
+            there = has_tokens(store, batch, experts).any(1)
             left_out += int((~there).sum())
             if there.any():
-                records = [store.video(int(row)) for row in rows[there]]
-                tokens = store.read(rows[there], experts)
+                records = [store.video(int(row)) for row in batch[there]]
+                tokens = store.read(batch[there], experts)
                 codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
-                segments, segment_codes = _encode_segments(model, tokens, _cut(store, rows[there], records, cutting))
+                segments, segment_codes = _encode_segments(model, tokens, _cut(store, batch[there], records, cutting))
                 _append(writer, records, codes, segments, segment_codes)
                 items += len(records)
                 seconds_of_video += sum(record.duration_s for record in records if record.duration_s > 0)
-            done(len(rows))
+            done(len(batch))
     return EncodeResult(
         path,
         "videos",

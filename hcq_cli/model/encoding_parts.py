@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hcq_cli import files
 from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes, source_of
 from hcq_cli.codes.ids import segment_times
+from hcq_cli.datasets.dataset import rows_by_id
 from hcq_cli.datasets.segments import WHOLE, Cutting
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.features.store import FeatureStore
@@ -58,13 +63,17 @@ class CodeParts:
         self._model, self._store, self._path = model, store, path
         self._cutting, self._without = cutting, without
         self._source = source_of(store.digest(), cutting.to_json(), without)
-        self._videos = sum(id not in without for id in store.ids)
         self._name = files.digest_bytes(repr((model.hash, sorted(self._source.items()))).encode())[:16]
         self.folder = path.with_name(f"{path.name}.parts")
 
+    @cached_property
+    def _rows(self) -> NDArray[np.int64]:
+        # Not in the beginning: where there are no parts, nobody asks.
+        return rows_by_id(self._store, self._without)
+
     def __len__(self) -> int:
         """How many parts there are."""
-        return -(-self._videos // PART_VIDEOS)
+        return -(-len(self._rows) // PART_VIDEOS)
 
     def there_are_any(self) -> bool:
         """Whether some run has made a part."""
@@ -93,16 +102,15 @@ class CodeParts:
     def _made(self, part: int, done: Progress) -> CodeFile:
         """A part, made if it is not there or is damaged."""
         path = self.folder / f"{self._name}-{part:09d}.hcq"
-        begin = part * PART_VIDEOS
-        videos = range(begin, min(begin + PART_VIDEOS, self._videos))
+        rows = self._rows[part * PART_VIDEOS : (part + 1) * PART_VIDEOS]
         try:
             file = open_codes(path)
             file.verify()
-            done(len(videos))
+            done(len(rows))
         except (NotFoundError, DamagedError):
             self.folder.mkdir(parents=True, exist_ok=True)
             encode_store(
-                self._model, self._store, path, done, cutting=self._cutting, without=self._without, only=videos
+                self._model, self._store, path, done, cutting=self._cutting, without=self._without, rows=rows
             )
             file = open_codes(path)
         return file
@@ -112,7 +120,7 @@ class CodeParts:
         for id in _videos_in(parts):
             row, items = self._store.row(id), items + 1
             seconds_of_video += max(self._store.video(row).duration_s, 0.0) if row is not None else 0.0
-        left_out = self._videos - items if path == self._path else 0
+        left_out = len(self._rows) - items if path == self._path else 0
         warnings = [*self._store.warnings, *expert_warnings(self._model, self._store), *left_out_warnings(left_out)]
         return EncodeResult(
             path,
