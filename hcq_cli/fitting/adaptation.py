@@ -60,12 +60,6 @@ class CaptionedVectors:
     groups: Tensor
     asked: Tensor
 
-    @classmethod
-    def without(cls, videos: Tensor, asked: Tensor) -> CaptionedVectors:
-        """A collection without a caption."""
-        nothing = torch.zeros(0, dtype=torch.long)
-        return cls(videos[:0], nothing, videos, torch.arange(len(videos)), asked)
-
     def of(self, which: NDArray[np.bool_]) -> CaptionedVectors:
         """Some of the captions, and all videos."""
         at = torch.from_numpy(np.flatnonzero(which))

@@ -7,13 +7,13 @@ Memory is bounded as when the model was fitted: whatever the number of videos an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.datasets.splits import Split
@@ -61,15 +61,13 @@ def adapt_model(
     adapted_before, network.adapter = network.adapter is not None, None
     experts = model.config.known_experts(store.experts)
     usual = fit_rows(store, experts)
-    rows = np.union1d(usual, np.concatenate([_seen(part, store, experts).rows for part in (train, validation)]))
+    seen = [_seen(part, store, experts) for part in (train, validation)]
+    rows = np.union1d(usual, np.concatenate([part.rows for part in seen]))
     with torch.no_grad():
         found = batches(network, store, rows, experts, done)
         videos = torch.cat([network.embed_videos(batch)[:, 0] for batch in found])
         asked = torch.from_numpy(model.encode_texts(generic_sentences()))
-        learned, held_out = (
-            _vectors(model, _seen(part, store, experts), rows, CaptionedVectors.without(videos, asked[:, 0]))
-            for part in (train, validation)
-        )
+        learned, held_out = (_vectors(model, part, rows, videos=videos, asked=asked[:, 0]) for part in seen)
         if not len(learned.texts):
             raise HcqError("no captioned video has anything that the model sees or hears", "hcq captions check FILE")
         adaptation = adapt(learned, held_out if len(held_out.texts) else None)
@@ -91,8 +89,10 @@ def _seen(part: Split, store: FeatureStore, experts: Sequence[str]) -> Split:
     return Split(part.rows[at], [part.captions[video] for video in at.tolist()], part.groups[at])
 
 
-def _vectors(model: Model, part: Split, rows: NDArray[np.int64], collection: CaptionedVectors) -> CaptionedVectors:
-    """The captions of some videos, among all those of the collection, which are at `rows` of the store."""
+def _vectors(
+    model: Model, part: Split, rows: NDArray[np.int64], *, videos: Tensor, asked: Tensor
+) -> CaptionedVectors:
+    """The captions of some videos, among all `videos` of the collection, which are at `rows` of the store."""
     position = np.searchsorted(rows, part.rows)
     groups = np.arange(len(rows)) + 1 + int(part.groups.max(initial=0))
     groups[position] = part.groups
@@ -100,9 +100,11 @@ def _vectors(model: Model, part: Split, rows: NDArray[np.int64], collection: Cap
     count = len(sentences)
     kept = np.linspace(0, count - 1, min(count, MOST_CAPTIONS)).round().astype(np.int64)
     texts = model.encode_texts([sentences[at] for at in kept.tolist()])
-    return replace(
-        collection,
+    owner = position[part.owner[kept]]
+    return CaptionedVectors(
         texts=torch.from_numpy(texts[:, 0]),
-        owner=torch.from_numpy(position[part.owner[kept]]),
+        owner=torch.from_numpy(owner),
+        videos=videos,
         groups=torch.from_numpy(groups),
+        asked=asked,
     )
