@@ -249,13 +249,13 @@ class Trainer:
         Returns:
             The model, its figures, and the decision as `hcq train --json` has it.
         """
-        figures = self._validate(before), self._validate(after)
-        better = _figure(figures[1]) >= _figure(figures[0])
-        decided = {"kept": better, "before": figures[0]["t2v"], "after": figures[1]["t2v"]}
+        validation, learned = self._validate(before), kept["validation"]  # of what it has become that is known
+        better = _figure(learned) >= _figure(validation)
+        decided = {"kept": better, "before": validation["t2v"], "after": learned["t2v"]}
         decided["validated_on"] = f"{len(self.data.validation)} validation videos"
         if better:
             return after, kept, decided
-        return before, {**kept, "epoch": 0, "validation": figures[0]}, decided
+        return before, {**kept, "epoch": 0, "validation": validation}, decided
 
     # -- an epoch ---------------------------------------------------------------------------------------------
 
