@@ -17,6 +17,7 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.datasets.captions import Captions
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import CheckpointHeader
     from hcq_cli.training.data import TrainingData
     from hcq_cli.training.recipe import Recipe
@@ -92,6 +93,7 @@ def train(
         LockedError: another process trains into the same folder.
         HcqError: no captioned video has features, or the training has diverged.
     """
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import read_header
     from hcq_cli.model.text_source import find_text_encoder
     from hcq_cli.training import recipe as recipes
@@ -109,7 +111,8 @@ def train(
     # All that can be wrong with what was asked is found before torch is loaded, which takes seconds.
     given = [*settings, *([f"model.kind={model}"] if model else [])]
     plan = recipes.load(recipe or "default", given)
-    read, data = _captioned_videos(workspace, captions, features)
+    store = FeatureStore.open(features or workspace.features)
+    read, data = _captioned_videos(workspace, captions, store)
     place = output or workspace.model
     if start is not None:
         plan, data = _from_model(plan, data, start, given, progress)
@@ -174,7 +177,7 @@ def _adapted(
     from hcq_cli.features.store import FeatureStore
 
     place, store = output or workspace.model, FeatureStore.open(features or workspace.features)
-    read, data = _captioned_videos(workspace, captions, features)
+    read, data = _captioned_videos(workspace, captions, store)
     done = adapt(start, store, data, read.path, place, progress)
     adapted = done.header.about["adapted"]
     return TrainResult(
@@ -217,15 +220,13 @@ def _from_model(
 
 
 def _captioned_videos(
-    workspace: Workspace, captions: str | PathLike[str] | None, features: Path | None
+    workspace: Workspace, captions: str | PathLike[str] | None, store: FeatureStore
 ) -> tuple[Captions, TrainingData]:
     """The captions, and the videos with features that they are of."""
     from hcq_cli.datasets.captions import read_captions
     from hcq_cli.datasets.dataset import load_dataset
-    from hcq_cli.features.store import FeatureStore
     from hcq_cli.training.data import training_data
 
-    store = FeatureStore.open(features or workspace.features)
     read = read_captions(caption_file(workspace, captions))
     return read, training_data(store, load_dataset(store, read))
 
