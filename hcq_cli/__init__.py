@@ -40,7 +40,9 @@ _HOME = {
     "Searcher": "hcq_cli.api.searching",
     "SearchSettings": "hcq_cli.api.searching",
     "open_workspace": "hcq_cli.api.opening",
-    "CUT_OFF": "hcq_cli.api.searching",
+    "CUT_OFF": "hcq_cli.model.confidence",
+    "sure_enough": "hcq_cli.search.worth",
+    "worth_showing": "hcq_cli.search.worth",
     "answer_document": "hcq_cli.api.answers",
     "write_gallery": "hcq_cli.api.pages",
     "report": "hcq_cli.api.reporting",
@@ -87,13 +89,15 @@ if TYPE_CHECKING:
     from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.reporting import report, write_report
-    from hcq_cli.api.searching import CUT_OFF, Searcher, SearchSettings
+    from hcq_cli.api.searching import Searcher, SearchSettings
     from hcq_cli.api.serving import serve
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update
     from hcq_cli.api.watching import watch, watch_searchable
     from hcq_cli.api.words import export_words, words_info
     from hcq_cli.errors import HcqError
+    from hcq_cli.model.confidence import CUT_OFF
+    from hcq_cli.search.worth import sure_enough, worth_showing
     from hcq_cli.workspace import Workspace
 
 

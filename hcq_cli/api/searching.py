@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.errors import HcqError, NotFoundError, ReplacedError, UsageError
-from hcq_cli.model.confidence import CUT_OFF as CUT_OFF
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 import hcq_cli as api
 from hcq_cli.commands.extract import Device, Workers, counted_changes, extraction_document
 from hcq_cli.commands.fit import Duals, Preset, Sources, listed_sources
-from hcq_cli.commands.query import All, Hits, MinConfidence, print_answer, sure_enough
+from hcq_cli.commands.query import All, Hits, MinConfidence, print_answer
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.errors import UsageError
 
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
 
         def show(done: Prepared) -> None:
             searcher = api.Searcher(session.workspace)
-            answer = sure_enough(searcher.text(query, k), min_confidence)
+            answer = api.sure_enough(searcher.text(query, k), min_confidence)
             document = _document(session, done, api.answer_document(searcher, answer))
             session.console.result(document, lambda: _print(session, done, searcher, answer, all_hits))
 

@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.api.searching import Searcher
-    from hcq_cli.search.query import Hit, QueryResult
+    from hcq_cli.search.query import QueryResult
     from hcq_cli.words.sentences import Sentence
 
 EXAMPLES = [
@@ -51,8 +51,6 @@ EXCLUDING = re.compile(r'-(?:\w{2,}\s|")')
 """How a text begins that begins with an exclusion."""
 LONGEST_SENTENCE = 80
 """Letters of a sentence that the table shows."""
-BEST_OF_NOTHING = 3
-"""Hits that are shown where nothing fits well."""
 
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
@@ -239,7 +237,7 @@ def query(
     shown: list[dict[str, Any]] = []
 
     def show(answer: QueryResult, more: dict[str, Any], timing: dict[str, float] | None = None) -> None:
-        hits, _ = worth_showing(answer, everything=all_hits)
+        hits, _ = api.worth_showing(answer, everything=all_hits)
         clips = save(session, replace(answer, hits=tuple(hits)), save_clips)
         more = {**more, **clips_document(clips)}
         shown.append(print_answer(session, searcher, answer, more, timing, everything=all_hits))
@@ -258,11 +256,11 @@ def query(
     elif waiting:
         for queries in _lines():
             for answer in searcher.texts(queries, k):
-                kept = sure_enough(answer, min_confidence)
+                kept = api.sure_enough(answer, min_confidence)
                 document = print_answer(session, searcher, kept, heading=True, everything=all_hits)
                 shown += [document] if html else []
     else:
-        show(sure_enough(searcher.text(" ".join(words).strip(), k), min_confidence), {})
+        show(api.sure_enough(searcher.text(" ".join(words).strip(), k), min_confidence), {})
     if html is not None:
         api.write_gallery(html, shown, progress=session.console)
         session.console.note(f"page {html}")
@@ -314,20 +312,6 @@ def _lines() -> Iterator[list[str]]:
         raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')
 
 
-def sure_enough(answer: QueryResult, least: float | None) -> QueryResult:
-    """An answer without the hits that are less sure than `least`.
-
-    Raises:
-        UsageError: the model does not say how sure they are.
-    """
-    if least is None or not answer.hits:
-        return answer
-    if all(hit.confidence is None for hit in answer.hits) and not any(_is_said(hit) for hit in answer.hits):
-        raise UsageError("--min-confidence: this model does not say how sure hits are", "hcq fit makes one that does")
-    kept = tuple(hit for hit in answer.hits if (hit.confidence or 0.0) >= least or _is_said(hit))
-    return replace(answer, hits=kept, note=answer.note if kept else f"no hit is as sure as {least:g}")
-
-
 def print_answer(
     session: Session,
     searcher: Searcher,
@@ -364,7 +348,7 @@ def _print(
     everything: bool,
 ) -> None:
     kind = searcher.kind
-    hits, unsure = worth_showing(answer, everything=everything)
+    hits, unsure = api.worth_showing(answer, everything=everything)
     if heading:
         session.console.text(printable(answer.query), style="bold")
     if unsure:
@@ -387,27 +371,6 @@ def _print(
     session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
     took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
     session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
-
-
-def worth_showing(answer: QueryResult, *, everything: bool) -> tuple[Sequence[Hit], bool]:
-    """The hits that a person is shown, and whether they are the best few of what does not fit.
-
-    Args:
-        answer: to a query.
-        everything: show all hits, too, where nothing fits.
-    """
-    unsure = bool(answer.hits) and all(_is_unsure(hit) for hit in answer.hits) and not everything
-    return (answer.hits[:BEST_OF_NOTHING] if unsure else answer.hits), unsure
-
-
-def _is_unsure(hit: Hit) -> bool:
-    """Whether the model does not think that a hit fits, and nobody says or shows the words of the query either."""
-    return hit.confidence is not None and hit.confidence < api.CUT_OFF and not _is_said(hit)
-
-
-def _is_said(hit: Hit) -> bool:
-    """Whether somebody says, shows or tells the words of the query; a file may be called anything."""
-    return hit.words is not None and hit.words.source != "name"
 
 
 def _told(sentence: Sentence) -> str:

@@ -19,6 +19,7 @@ of reading, first a query:
     index_words.py     which videos say or show what a query asks for
     word_search.py     a query that words have a say in
     fusing.py          hits of the model and of the words in one answer
+    worth.py           which hits are worth showing: sure enough, or the best few where nothing fits well
 
 then how an index is made, and taken elsewhere:
 

@@ -9,16 +9,14 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.codes.ids import video_of
-from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.printable import printable
+from hcq_cli.search.worth import BEST_OF_NOTHING, nothing_fits
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
-SHOWN_OF_NOTHING = 3
-"""Hits that are shown at once where nothing fits well; the others are folded away."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,8 @@ def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") ->
         more: address of the hits that follow.
     """
     cards = [_card(hit, addresses(hit)) for hit in document["hits"]]
-    sure = [card.confidence for card in cards if card.confidence is not None]
-    # Who says or shows the words of the query fits, whatever the model thinks; a file may be called anything.
-    said = any((hit.get("words") or {}).get("source", "name") != "name" for hit in document["hits"])
-    unsure = bool(sure) and max(sure) < CUT_OFF and not said
-    kept = SHOWN_OF_NOTHING if unsure else len(cards)
+    told = ((hit.get("confidence"), (hit.get("words") or {}).get("source", "")) for hit in document["hits"])
+    kept = BEST_OF_NOTHING if nothing_fits(told) else len(cards)
     return Answer(
         query=printable(str(document["query"])),
         cards=cards[:kept],
