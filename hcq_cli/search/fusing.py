@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hcq_cli.search.index_words import FoundWords
 from hcq_cli.search.query import Hit, QueryResult
+from hcq_cli.search.worth import worth_showing
 
 SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
@@ -42,7 +43,9 @@ def fused(answer: QueryResult, words: Sequence[FoundWords], k: int) -> QueryResu
     # Equal scores: what the words have found first, then as the channels found them.
     order = sorted(hits, key=lambda key: (-scores[key], WORDS not in (hits[key].found_by or {})))
     best = [replace(hits[key], rank=rank, score=scores[key]) for rank, key in enumerate(order[:k], 1)]
-    return replace(answer, hits=tuple(best), note=answer.note if not words else "")
+    whole = replace(answer, hits=tuple(best))
+    # The model's doubt holds unless somebody says the words.
+    return whole if not words or worth_showing(whole)[1] else replace(whole, note="")
 
 
 def reciprocal(rank: int) -> float:

@@ -15,7 +15,7 @@ from hcq_cli.search.fusing import fused, reciprocal
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.query import Hit, QueryResult, search_levels
+from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult, search_levels
 from hcq_cli.search.word_search import NO_WORDS, NOT_SAID, ONLY_EXCLUDED, WordSearch
 from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
@@ -195,3 +195,11 @@ def test_ranks_are_fused_as_reciprocals_not_scores() -> None:
     assert [hit.rank for hit in answer.hits] == [1, 2, 3, 4]
     assert answer.hits[0].found_by == {"model": 4, "words": 1} and answer.hits[1].found_by == {"model": 1}
     assert fused(model, said, 9).hits[-1].id == "x"
+
+
+def test_that_nothing_fits_is_still_said_where_only_names_hold_the_words() -> None:
+    hits = tuple(Hit(rank, 0.1, f"v{rank}", "", confidence=0.01) for rank in range(1, 6))
+    model = QueryResult("q", hits, 9, 0.0, 0.0, note=NOTHING_FITS)
+    named, said = (FoundWords("v4", "", Sentence("q", source), 0.25) for source in ("name", "speech"))
+    assert fused(model, [], 5).note == fused(model, [named], 5).note == NOTHING_FITS
+    assert fused(model, [said], 5).note == ""
