@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hcq_cli.errors import HcqError
+from hcq_cli.printable import clock as clock
 from hcq_cli.printable import escaped
 from hcq_cli.printable import printable as printable
 

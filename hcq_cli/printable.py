@@ -1,4 +1,5 @@
-"""Strangers' names as they can be shown: on one line, in reading order, without what steers a terminal or a page."""
+"""What people are shown: strangers' names on one line, in reading order, without what steers a terminal or a page;
+seconds as players write them."""
 
 from __future__ import annotations
 
@@ -15,3 +16,10 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else escaped(c) for c in text)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as players write them: 0:07, 1:02:03."""
+    hours, left = divmod(int(seconds), 3600)
+    minutes, second = divmod(left, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"

@@ -1,11 +1,11 @@
-"""What is shown of a name neither breaks a line nor turns it around."""
+"""What is shown of a name neither breaks a line nor turns it around; a second is shown as players do."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.printable import printable
+from hcq_cli.printable import clock, printable
 
 
 @given(st.text(st.characters(codec=None)))
@@ -16,3 +16,7 @@ def test_whatever_is_shown_can_be_printed(text: str) -> None:
 def test_what_can_be_printed_stays_and_the_rest_is_escaped() -> None:
     assert printable('été "日本" 🎬') == 'été "日本" 🎬'
     assert printable("a\nb\x1b[31m\u202eexe\udcff") == "a\\nb\\x1b[31m\\u202eexe\\xff"
+
+
+def test_seconds_are_written_as_players_do() -> None:
+    assert [clock(s) for s in (0, 7.9, 65, 3723)] == ["0:00", "0:07", "1:05", "1:02:03"]

@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 import hcq_cli as api
 from hcq_cli.commands.clips import Open, SaveClips, check_actions, clips_document, finish, save
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import printable
+from hcq_cli.console import clock, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ def _print(
         columns |= {"sentence": [hit.path for hit in hits], "caption": [hit.id for hit in hits]}
     else:
         if any(hit.time_s is not None for hit in hits):
-            columns["at"] = ["" if hit.time_s is None else _clock(hit.time_s) for hit in hits]
+            columns["at"] = ["" if hit.time_s is None else clock(hit.time_s) for hit in hits]
         columns["video"] = [_shortened(hit.path) if hit.path else hit.id for hit in hits]
         if any(hit.words is not None for hit in hits):
             columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
@@ -377,13 +377,6 @@ def _told(sentence: Sentence) -> str:
     """A sentence on one line of a table, and where it comes from."""
     text = sentence.text
     return f"{text[:LONGEST_SENTENCE]}{'…' if len(text) > LONGEST_SENTENCE else ''} ({sentence.source})"
-
-
-def _clock(second: float) -> str:
-    """A second as players show it: 1:02:03."""
-    minutes, seconds = divmod(int(second), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _shown(value: float | bool | str | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.codes.ids import video_of
-from hcq_cli.printable import printable
+from hcq_cli.printable import clock, printable
 from hcq_cli.search.worth import BEST_OF_NOTHING, nothing_fits
 
 if TYPE_CHECKING:
@@ -124,13 +124,6 @@ def _card(hit: dict[str, Any], addresses: dict[str, str]) -> Card:
         words=printable((hit.get("words") or {}).get("text", "")),
         **addresses,
     )
-
-
-def clock(seconds: float) -> str:
-    """Seconds as players write them: 0:07, 1:02:03."""
-    hours, left = divmod(int(seconds), 3600)
-    minutes, second = divmod(left, 60)
-    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
 @cache

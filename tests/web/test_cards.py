@@ -6,7 +6,7 @@ from typing import Any
 
 from answers import answer, hit
 
-from hcq_cli.web.cards import answer_of, clock
+from hcq_cli.web.cards import answer_of
 
 
 def cards(document: dict[str, Any]) -> Any:
@@ -41,7 +41,3 @@ def test_who_says_it_is_shown_with_the_sentence_and_is_not_folded() -> None:
 def test_what_steers_is_shown_as_an_escape() -> None:
     (card,) = cards(answer([{**hit(1), "id": "\u202egpj.exe\n\udcff.mp4", "path": "/v/\x1b[31m"}])).cards
     assert (card.title, card.path) == ("\\u202egpj.exe\\n\\xff.mp4", "/v/\\x1b[31m")
-
-
-def test_seconds_are_written_as_players_do() -> None:
-    assert [clock(s) for s in (0, 7.9, 65, 3723)] == ["0:00", "0:07", "1:05", "1:02:03"]
