@@ -524,6 +524,11 @@ class Generations:
             write_json(self.path(generation), {**signed, "checksum": _checksum(signed)}, exclusive=True)
         except FileExistsError:
             raise another_writer(self.folder) from None
+        # While it was written others may have published so many that the one of its number was dropped again: its
+        # name was free, but what it says was never the newest.
+        if self.numbers()[-1:] > [generation]:
+            self.path(generation).unlink(missing_ok=True)
+            raise another_writer(self.folder)
         for old in numbers[: -(KEPT_GENERATIONS - 1)]:
             with suppress(OSError):  # gone already; or the disk fails, but what was to be done is done
                 self.path(old).unlink()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,24 @@ def test_a_generation_follows_the_one_it_was_made_from_or_is_refused(tmp_path: P
             held.publish({"by": "late"}, after=after)
     assert held.read().body == {"by": "second"} and held.numbers() == [1, 2]
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_generation_whose_number_was_dropped_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, write_json = generations(tmp_path), files.write_json
+    held.publish({"by": "first"})
+
+    def overtaken(path: Path, document: dict[str, Any], *, exclusive: bool) -> None:
+        monkeypatch.setattr(files, "write_json", write_json)
+        for number in range(2, 3 + files.KEPT_GENERATIONS):  # until there is no generation 2 any more
+            held.publish({"by": f"other {number}"})
+        write_json(path, document, exclusive=exclusive)
+
+    monkeypatch.setattr(files, "write_json", overtaken)
+    with pytest.raises(LockedError, match="another hcq process has been writing"):
+        held.publish({"by": "late"}, after=1)
+    assert held.numbers() == [3, 4, 5] and held.read().body == {"by": "other 5"}
 
 
 def test_a_file_that_must_be_new_takes_no_others_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
