@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +123,8 @@ def read_names(container: Container, name: str, rows: int) -> PackedStrings:
     return strings
 
 
-class CodeWriter:
-    """Streams a code file; a context manager. The file appears whole when its block ends well, else not at all.
+class CodeWriter(ContainerWriter):
+    """Streams a code file.
 
         with CodeWriter(path, header, codebooks, scale) as writer:
             for batch in batches:
@@ -156,25 +155,22 @@ class CodeWriter:
         problem = header.problem() or _misfit(header, codebooks, scale)
         if problem:
             raise HcqError(f"{path}: cannot write such codes: {problem}", "train a checkpoint anew: hcq train")
-        self.path, self.header, self.videos = path, header, 0
+        self.header, self.videos = header, 0
         self._codebooks, self._scale = codebooks, scale
-        self._made_of = {"source": dict(source or {}), **({} if drift is None else {"drift": drift})}
+        meta = {
+            **asdict(header),
+            "checkpoint_relative": relative_to(header.checkpoint, path.parent),
+            "source": dict(source or {}),
+            **({} if drift is None else {"drift": drift}),
+        }
+        super().__init__(path, FORMAT, meta)
 
-    def __enter__(self) -> CodeWriter:
-        with ExitStack() as stack:
-            meta = {
-                **asdict(self.header),
-                "checkpoint_relative": relative_to(self.header.checkpoint, self.path.parent),
-                **self._made_of,
-            }
-            writer = stack.enter_context(ContainerWriter(self.path, FORMAT, meta))
-            writer.add("codebooks", self._codebooks, "<f4")
-            writer.add("scale", self._scale, "<f4")
-            # Codes are by far the most: they go straight into the file, the rest is spooled beside it.
-            self._codes = writer.section("codes", "|u1", (self.header.S,), in_place=True)
-            self._names = NamesWriter(writer)
-            self._stack = stack.pop_all()
-        return self
+    def _begin(self) -> None:
+        self.add("codebooks", self._codebooks, "<f4")
+        self.add("scale", self._scale, "<f4")
+        # Codes are by far the most: they go straight into the file, the rest is spooled beside it.
+        self._codes = self.section("codes", "|u1", (self.header.S,), in_place=True)
+        self._names = NamesWriter(self)
 
     def append(self, ids: Sequence[str], paths: Sequence[str], codes: np.ndarray) -> None:
         """Write a batch: n ids, n absolute paths, uint8 codes [n, S].
@@ -189,9 +185,6 @@ class CodeWriter:
         self._codes.write(codes)
         self._names.write(PackedStrings.of(ids), PackedStrings.of(paths))
         self.videos += len(ids)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
 
 
 def _misfit(header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray) -> str:

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 import numpy as np
 
@@ -148,7 +148,8 @@ class ContainerWriter:
     """Writes a container; a context manager that puts the file in place when its block ends well.
 
     The section opened with `in_place` is streamed straight into the file, all others are spooled to unnamed
-    temporary files beside it, so that several can grow together in bounded memory.
+    temporary files beside it, so that several can grow together in bounded memory. Writers of one format inherit:
+    they open its sections in `_begin`, and write in `_end` those of which all is known only when the block ends well.
 
     Args:
         path: where the file shall be.
@@ -159,16 +160,23 @@ class ContainerWriter:
     def __init__(self, path: Path, format_name: str, meta: dict[str, Any]) -> None:
         self.path, self.format_name, self.meta = path, format_name, meta
         self._spooled: dict[str, SectionWriter] = {}
-        self._last_steps: list[Callable[[], None]] = []
         self._in_place: tuple[str, SectionWriter] | None = None
 
-    def __enter__(self) -> ContainerWriter:
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
+            self._stack = stack
             self._out = stack.enter_context(atomic_open(self.path, unlocked=True))
             # Place for the prelude. Until it is written last of all, this is no hcq file, whatever interrupts us.
             self._out.write(b"\0" * FIRST_SECTION)
+            self._begin()
             self._stack = stack.pop_all()
         return self
+
+    def _begin(self) -> None:
+        """See the class."""
+
+    def _end(self) -> None:
+        """See the class. If it fails, no file appears."""
 
     def section(
         self, name: str, dtype: str, row_shape: tuple[int, ...] = (), *, in_place: bool = False
@@ -187,18 +195,10 @@ class ContainerWriter:
         """Write a whole array as a section."""
         self.section(name, dtype, array.shape[1:]).write(array)
 
-    def at_end(self, step: Callable[[], None]) -> None:
-        """Have the sections written of which all is known only when the block ends well; if that fails, no file
-        appears."""
-        self._last_steps.append(step)
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
-        # Not kept: a step holds its writer, and so all that this has gathered.
-        steps, self._last_steps = self._last_steps, []
         if error is None:
             try:
-                for step in steps:
-                    step()
+                self._end()
                 self._finish()
             except BaseException as failure:
                 # Then the stack must see the failure, or it would put an unfinished file in place.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,8 @@ ROWS_AT_ONCE = 1 << 16
 _STORED = {"number": "<u8", "date": "<u8", "flag": "|u1", "text": "<u4"}
 
 
-class ColumnsWriter:
-    """Streams columns; a context manager that puts the file in place when its block ends well.
+class ColumnsWriter(ContainerWriter):
+    """Streams columns.
 
     Texts take 4 bytes a row of memory, and each different one once; nothing else grows.
 
@@ -42,20 +41,17 @@ class ColumnsWriter:
 
     def __init__(self, path: Path, kinds: Mapping[str, Kind], notes: Mapping[str, Any] | None = None) -> None:
         self.kinds, self.rows = dict(kinds), 0
-        self.container = ContainerWriter(path, FORMAT, {**(notes or {}), "columns": self.kinds})
-        self.container.at_end(self._finish)
+        super().__init__(path, FORMAT, {**(notes or {}), "columns": self.kinds})
         self._streamed: dict[str, SectionWriter] = {}
         self._places: dict[str, list[np.ndarray]] = {}
         self._words: dict[str, dict[bytes, int]] = {}
 
-    def __enter__(self) -> ColumnsWriter:
-        self.container.__enter__()
+    def _begin(self) -> None:
         for number, (name, kind) in enumerate(self.kinds.items()):
             if kind == "text":
                 self._places[name], self._words[name] = [np.empty(0, np.uint32)], {}
             else:
-                self._streamed[name] = self.container.section(f"{number}.values", _STORED[kind])
-        return self
+                self._streamed[name] = self.section(f"{number}.values", _STORED[kind])
 
     def append(self, columns: Mapping[str, Column], rows: int) -> None:
         """The next `rows` rows; a column that is not given is unknown in them.
@@ -83,7 +79,7 @@ class ColumnsWriter:
         numbers[used] = [known.setdefault(words[at], len(known)) for at in used.tolist()]
         self._places[name].append(numbers[np.minimum(column.values, len(words))])
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
         for number, name in enumerate(self.kinds):
             if name in self._words:
                 words = sorted(self._words[name])
@@ -91,14 +87,9 @@ class ColumnsWriter:
                 rank[[self._words[name][word] for word in words]] = np.arange(len(words), dtype=np.uint32)
                 places = np.minimum(np.concatenate(self._places[name]), len(words))
                 packed = PackedStrings.packed(words)
-                self.container.add(f"{number}.values", rank[places], "<u4")
-                self.container.add(f"{number}.words", packed.blob, "|u1")
-                self.container.add(f"{number}.words_offsets", packed.offsets, "<u8")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self.container.__exit__(kind, error, trace)
+                self.add(f"{number}.values", rank[places], "<u4")
+                self.add(f"{number}.words", packed.blob, "|u1")
+                self.add(f"{number}.words_offsets", packed.offsets, "<u8")
 
 
 @dataclass(frozen=True)

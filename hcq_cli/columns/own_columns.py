@@ -61,8 +61,8 @@ class OwnColumns:
         """Keep a copy."""
         with ColumnsWriter(path, self.kinds, {"file": self.file, "digest": self.digest}) as writer:
             writer.append(self.columns, len(self.videos))
-            writer.container.add("videos", self.videos.blob, "|u1")
-            writer.container.add("videos_offsets", self.videos.offsets, "<u8")
+            writer.add("videos", self.videos.blob, "|u1")
+            writer.add("videos_offsets", self.videos.offsets, "<u8")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -40,8 +39,8 @@ Living = tuple[IndexSegment, np.ndarray | None]
 """A segment and what is dead in it, bool [N] or None."""
 
 
-class SegmentWriter:
-    """Streams a segment; a context manager that puts the file in place when its block ends well.
+class SegmentWriter(ContainerWriter):
+    """Streams a segment.
 
     Names come in the order of rows, codes in the order of slots; each may run ahead of the other.
 
@@ -51,9 +50,8 @@ class SegmentWriter:
     """
 
     def __init__(self, path: Path, subquantizers: int) -> None:
-        self.path, self._subquantizers = path, subquantizers
-        self._container = ContainerWriter(path, FORMAT, {})
-        self._container.at_end(self._finish)
+        super().__init__(path, FORMAT, {})
+        self._subquantizers = subquantizers
         self._hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
         self._named = 0
         self._video_segments = [HashTable(np.empty(0, np.uint64), np.empty(0, np.int64))]
@@ -61,11 +59,9 @@ class SegmentWriter:
         self._waiting = np.empty((0, subquantizers), np.uint8)
         self._list_sizes: np.ndarray | None = None
 
-    def __enter__(self) -> SegmentWriter:
-        self._container.__enter__()
-        self._codes = self._container.section("codes", "|u1", (self._subquantizers, WIDTH), in_place=True)
-        self._names = NamesWriter(self._container)
-        return self
+    def _begin(self) -> None:
+        self._codes = self.section("codes", "|u1", (self._subquantizers, WIDTH), in_place=True)
+        self._names = NamesWriter(self)
 
     def names(self, ids: PackedStrings, paths: PackedStrings) -> None:
         """The names of the next rows."""
@@ -99,7 +95,7 @@ class SegmentWriter:
         sizes = np.bincount(lists, minlength=count)
         self._list_sizes = sizes if self._list_sizes is None else self._list_sizes + sizes
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
         self._codes.write(to_blocks(self._waiting).codes)
         hashes = np.concatenate(self._hashes)
         if len(hashes) > MOST_VIDEOS:
@@ -114,19 +110,14 @@ class SegmentWriter:
             rows = np.concatenate(self._order)
             slots = np.empty(len(rows), np.uint32)
             slots[rows] = np.arange(len(rows), dtype=np.uint32)  # the inverse of a permutation
-            self._container.add("list_starts", np.concatenate([[0], np.cumsum(self._list_sizes)]), "<u4")
-            self._container.add("order", rows, "<u4")
-            self._container.add("slots", slots, "<u4")
+            self.add("list_starts", np.concatenate([[0], np.cumsum(self._list_sizes)]), "<u4")
+            self.add("order", rows, "<u4")
+            self.add("slots", slots, "<u4")
 
     def _add_table(self, of: str, hashes: np.ndarray, rows: np.ndarray) -> None:
         table = HashTable.of(hashes, rows)
-        self._container.add(f"{of}_hashes", table.hashes, "<u8")
-        self._container.add(f"{of}_rows", table.rows, "<u4")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._container.__exit__(kind, error, trace)
+        self.add(f"{of}_hashes", table.hashes, "<u8")
+        self.add(f"{of}_rows", table.rows, "<u4")
 
 
 class Buckets:

@@ -64,13 +64,19 @@ def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
 def test_what_is_left_for_the_end_is_written_if_the_block_ends_well_and_a_failure_in_it_leaves_nothing(
     tmp_path: Path,
 ) -> None:
-    with ContainerWriter(tmp_path / "a", FORMAT, {}) as writer:
-        writer.at_end(lambda: writer.add("last", np.arange(3), "<u8"))
+    class Ending(ContainerWriter):
+        last = np.arange(3)
+
+        def _end(self) -> None:
+            self.add("last", self.last, "<u8")
+
+    with Ending(tmp_path / "a", FORMAT, {}):
+        pass
     assert Container(tmp_path / "a", FORMAT, "").read("last", "<u8").tolist() == [0, 1, 2]
-    with pytest.raises(ZeroDivisionError), ContainerWriter(tmp_path / "b", FORMAT, {}) as writer:
-        writer.at_end(lambda: print(1 / 0))
-    with pytest.raises(RuntimeError), ContainerWriter(tmp_path / "b", FORMAT, {}) as writer:
-        writer.at_end(lambda: print(1 / 0))
+    Ending.last = np.array("no number")
+    with pytest.raises(ValueError), Ending(tmp_path / "b", FORMAT, {}):
+        pass
+    with pytest.raises(RuntimeError), Ending(tmp_path / "b", FORMAT, {}):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

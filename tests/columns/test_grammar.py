@@ -121,7 +121,7 @@ def hostile(number: int) -> str:
     rng = random.Random(number)
     bricks = [
         *("(", ")", "not", "and", "or", "in", "'", '"', "=", "<", "duration", "folder", "taken", "''", "1e999", "%"),
-        *("__class__", "os.system('touch /tmp/x')", "{}", "${IFS}", "`id`", ";--", "\x00", "\x1b[2J", "\u202e", "ﬁ"),
+        *("__class__", "os.system('touch here')", "{}", "${IFS}", "`id`", ";--", "\x00", "\x1b[2J", "\u202e", "ﬁ"),
         *("lambda: 0", "import os", "eval(", "9" * 400, "[" * 50, "\n", "\\", "🎬", "NaN", "0x10", "\udcff", "/**/"),
     ]
     made = " ".join(rng.choice(bricks) for _ in range(rng.randint(1, 40)))
