@@ -22,6 +22,9 @@ _HOME = {
     "train": "hcq_cli.api.training",
     "fit": "hcq_cli.api.fitting",
     "make_searchable": "hcq_cli.api.finding",
+    "save_pretrained": "hcq_cli.api.publishing",
+    "from_pretrained": "hcq_cli.api.publishing",
+    "push_to_hub": "hcq_cli.api.publishing",
     "encode": "hcq_cli.api.encoding",
     "encode_texts": "hcq_cli.api.encoding",
     "build_index": "hcq_cli.api.indexing",
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.opening import open_workspace
     from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
+    from hcq_cli.api.publishing import from_pretrained, push_to_hub, save_pretrained
     from hcq_cli.api.reporting import report, write_report
     from hcq_cli.api.searching import Searcher, SearchSettings
     from hcq_cli.api.serving import serve

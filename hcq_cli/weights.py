@@ -1,7 +1,7 @@
 """Pretrained networks for offline work: fetches them from the hub, and says which are on this machine.
 
-The one place of hcq that fetches anything, and only when asked to (`hcq models fetch`). What is fetched is written
-into the lock file (experts/neural/hub.py), by which the experts find it.
+The one place of hcq that uses the network, and only when asked to (`hcq models fetch`, `hcq models push`). What is
+fetched is written into the lock file (experts/neural/hub.py), by which the experts find it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ PRESETS = {"neural": PRESET, **WITHOUT_CAPTIONS}
 """The presets that are networks: sources by expert."""
 BESIDE = {".json", ".txt", ".model"}
 """Endings of what goes with the weights: configuration, processors, tokenizers."""
+TOWER = re.compile(r"tower-[\w-]+\.hcq")
+"""The text encoder of a dual encoder, in a checkpoint of hcq's own (`tower_file`)."""
 UNREACHABLE = {
     "ConnectError",
     "ConnectTimeout",
@@ -108,8 +110,7 @@ def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetche
     """
     from huggingface_hub import snapshot_download
 
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        raise HcqError("HF_HUB_OFFLINE is set, so nothing can be fetched", "unset HF_HUB_OFFLINE")
+    _need_network("fetched")
     try:
         commit, licence, names, nbytes = _look_up(hub)
         told(f"{hub.key}: {len(names)} files, {nbytes / 1e6:,.1f} MB, commit {commit[:12]}")
@@ -122,6 +123,39 @@ def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetche
     _lock(hub, LockedNetwork(commit, licence, datetime.now(UTC).isoformat(timespec="seconds")))
     size = folder_bytes(folder)
     return FetchedNetwork(hub, commit, licence, folder=folder, nbytes=size)
+
+
+def upload(hub: HubId, folder: Path, message: str, private: bool) -> str:
+    """Put the files of a folder on the hub, as one commit.
+
+    Args:
+        hub: where; made if it is not there yet.
+        folder: of plain files.
+        message: of the commit.
+        private: whether one that is made can be seen by its owner alone.
+
+    Returns:
+        the address of its page.
+
+    Raises:
+        NotFoundError: there is no such owner, or nobody is logged in.
+        HcqError: the hub cannot be reached, or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    _need_network("pushed")
+    hub_api = HfApi()
+    try:
+        made = hub_api.create_repo(hub.id, private=private, exist_ok=True)
+        hub_api.upload_folder(repo_id=hub.id, folder_path=folder, commit_message=message)
+    except Exception as error:  # as in `fetch`
+        raise _explain(hub, error, "pushed") from error
+    return str(made)
+
+
+def _need_network(what: str) -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise HcqError(f"HF_HUB_OFFLINE is set, so nothing can be {what}", "unset HF_HUB_OFFLINE")
 
 
 def _look_up(hub: HubId) -> tuple[str, str, list[str], int]:
@@ -152,7 +186,8 @@ def chosen_files(names: Sequence[str]) -> list[str]:
         weights = [
             name for name in names if name.endswith(".onnx") and ("/" not in name or name == "onnx/model.onnx")
         ]
-    return sorted([*weights, *(name for name in top if Path(name).suffix in BESIDE)]) if weights else []
+    beside = [name for name in top if Path(name).suffix in BESIDE or TOWER.fullmatch(name)]
+    return sorted([*weights, *beside]) if weights else []
 
 
 def _lock(hub: HubId, locked: LockedNetwork) -> None:
@@ -166,7 +201,7 @@ def _lock(hub: HubId, locked: LockedNetwork) -> None:
         files.write_json(path, known | {hub.key: asdict(locked)})
 
 
-def _explain(hub: HubId, error: Exception) -> HcqError:
+def _explain(hub: HubId, error: Exception, what: str = "fetched") -> HcqError:
     """What went wrong, in words a person can act on."""
     # By the names of the classes: their module in the hub's client has moved from version to version.
     kinds = [kind.__name__ for kind in type(error).__mro__]
@@ -176,10 +211,15 @@ def _explain(hub: HubId, error: Exception) -> HcqError:
         return NotFoundError(f"the hub has no {hub.id}, or it is private", "check the name, or: hf auth login")
     if "RevisionNotFoundError" in kinds:
         return NotFoundError(f"{hub.id} has no revision {hub.revision!r}", f"hcq models fetch {hub.id}")
+    if "LocalTokenNotFoundError" in kinds or getattr(getattr(error, "response", None), "status_code", 0) in (
+        401,
+        403,
+    ):
+        return NotFoundError(f"{hub.id} cannot be {what}: the hub wants to know who asks", "hf auth login")
     if UNREACHABLE & set(kinds):
-        return HcqError(f"{hub.key} cannot be fetched: the hub cannot be reached", TRY_AGAIN)
+        return HcqError(f"{hub.key} cannot be {what}: the hub cannot be reached", TRY_AGAIN)
     reason = str(error).strip().splitlines()
-    return HcqError(f"{hub.key} cannot be fetched: {reason[0] if reason else type(error).__name__}", TRY_AGAIN)
+    return HcqError(f"{hub.key} cannot be {what}: {reason[0] if reason else type(error).__name__}", TRY_AGAIN)
 
 
 def folder_bytes(folder: Path) -> int:

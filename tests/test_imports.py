@@ -42,7 +42,7 @@ ORDER = [
         "agents",
     ),
     "engines",
-    *("baselines", "api", "bench", "importers", "weights", "doctor", "demo"),
+    *("baselines", "weights", "api", "bench", "importers", "doctor", "demo"),
     *("console", "interrupts", "completion", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""

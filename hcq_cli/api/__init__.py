@@ -24,7 +24,7 @@ Files, in the order of the verbs:
     serving, agents               a page in a browser, tools for agents
     updating, watching, finding   what joins several verbs: once, after every change, from a folder to the answer
     planning, reporting           what extraction would take; what is in a workspace
-    evaluation
+    evaluation, publishing        how good a model is; a folder or a page of the hub for others
     features                      looking into a store, and taking videos out
     duplicates                    copies and shared parts
     words                         what an index knows of what is said and shown

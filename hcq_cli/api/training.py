@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Bar, Progress
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from experts.neural.hub import HubId
     from hcq_cli.datasets.captions import Captions
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import CheckpointHeader
@@ -285,19 +286,41 @@ def trained_models(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def find_checkpoint(workspace: Workspace, given: Path | None = None) -> Path:
-    """The checkpoint folder that was asked for: a path, or the name of a model that the workspace has kept.
+    """The checkpoint folder that was asked for: a path, the name of a model that the workspace has kept, or the id of
+    one that `hcq models fetch` has fetched.
 
     Raises:
-        NotFoundError: there is neither.
+        NotFoundError: there is none of them.
     """
+    from experts.neural.hub import parse_hub_id
     from hcq_cli.model.checkpoint import EARLIER
 
     if given is None or given.exists():
         return given or workspace.model
     kept = workspace.model / EARLIER / given
-    if len(given.parts) != 1 or not kept.is_dir():
-        raise NotFoundError(f"{given}: no checkpoint there, and no model is called so", "hcq models list")
-    return kept
+    if len(given.parts) == 1 and kept.is_dir():
+        return kept
+    hub = parse_hub_id(str(given))
+    if hub is not None and (fetched := fetched_checkpoint(hub)):
+        return fetched
+    hint = f"hcq models list, or: {hub.command}" if hub is not None else "hcq models list"
+    raise NotFoundError(f"{given}: no checkpoint there, and no model is called so", hint)
+
+
+def fetched_checkpoint(hub: HubId) -> Path | None:
+    """The folder of a checkpoint of the hub; None where it is not on this machine.
+
+    Raises:
+        DamagedError: the list of what was fetched is damaged.
+    """
+    from experts.neural.hub import cached_snapshot
+    from hcq_cli.model.checkpoint import CONFIG_FILE
+
+    try:
+        folder, _ = cached_snapshot(hub)
+    except ValueError as error:
+        raise DamagedError(str(error), hub.command) from error
+    return folder if (folder / CONFIG_FILE).is_file() else None
 
 
 def recipe_names() -> list[str]:

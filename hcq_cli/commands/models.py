@@ -1,14 +1,17 @@
-"""`hcq models`: pretrained networks for offline work."""
+"""`hcq models`: pretrained networks for offline work, and models of one's own for others."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hcq_cli.commands.shared import MACHINE, Session, command
+import hcq_cli as api
+from hcq_cli.commands.shared import MACHINE, Session, command, size_text
 
 if TYPE_CHECKING:
+    from hcq_cli.api.publishing import PublishedModel
     from hcq_cli.weights import FetchedNetwork, KnownNetwork
 
 FETCH_EXAMPLES = [
@@ -19,6 +22,20 @@ FETCH_EXAMPLES = [
     "hcq models fetch bert-base-cased",
     "hcq models fetch openai/clip-vit-base-patch32@refs/pr/1",
 ]
+SAVE_EXAMPLES = ["hcq models save hcq-beach --licence apache-2.0 --dataset '2,000 clips of beaches'"]
+PUSH_EXAMPLES = ["hcq models push owner/hcq-beach --licence apache-2.0"]
+Licence = Annotated[
+    str, typer.Option("--licence", metavar="ID", help="Of the weights, as the hub writes it: apache-2.0, other…")
+]
+Dataset = Annotated[
+    str, typer.Option(metavar="TEXT", help="A phrase for the model card: of what videos and captions it was made.")
+]
+Checkpoint = Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")]
+CaptionsFile = Annotated[
+    Path | None,
+    typer.Option("--captions", metavar="FILE", help="To measure it with. Default: those it was trained on."),
+]
+Public = Annotated[bool, typer.Option("--public", help="A repository that is made can be seen by everybody.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
@@ -29,9 +46,11 @@ Names = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add `hcq models` with its commands."""
-    group = typer.Typer(no_args_is_help=True, help="Fetch and list pretrained networks.")
+    group = typer.Typer(no_args_is_help=True, help="Fetch and list networks; save and push models.")
     command(group, "fetch", examples=FETCH_EXAMPLES, offline=False)(fetch)
     command(group, "list", examples=["hcq models list", "hcq models list --json"])(list_)
+    command(group, "save", examples=SAVE_EXAMPLES)(save)
+    command(group, "push", examples=PUSH_EXAMPLES, offline=False)(push)
     app.add_typer(group, name="models", rich_help_panel=MACHINE)
 
 
@@ -41,6 +60,7 @@ def fetch(session: Session, names: Names = None) -> None:
     The commit that a revision has now is written down, and extraction and training use exactly that one until it is
     fetched anew.
     Only safetensors or ONNX, and what goes with them; never pickles. No other command downloads anything.
+    A model that hcq models push has put there is fetched by its id, too, and named by it: --ckpt OWNER/NAME.
     """
     from hcq_cli import weights
 
@@ -123,3 +143,64 @@ def _megabytes(each: KnownNetwork) -> str:
     if each.nbytes:
         return f"{each.nbytes / 1e6:.1f}"
     return f"about {each.about_bytes / 1e6:.0f}" if each.about_bytes else ""
+
+
+def save(
+    session: Session,
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    licence: Licence,
+    dataset: Dataset = "",
+    ckpt: Checkpoint = None,
+    captions: CaptionsFile = None,
+) -> None:
+    """Write a model into a folder for others: safetensors, and a model card (README.md) with what was measured.
+
+    It is measured where there are features and captions, as by hcq eval. Its vocabulary comes from your captions.
+    """
+    done = api.save_pretrained(
+        session.workspace,
+        folder,
+        licence=licence,
+        dataset=dataset,
+        checkpoint=ckpt,
+        captions=captions,
+        progress=session.console,
+    )
+    _tell(session, done)
+
+
+def push(
+    session: Session,
+    hub_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub.")],
+    licence: Licence,
+    dataset: Dataset = "",
+    ckpt: Checkpoint = None,
+    captions: CaptionsFile = None,
+    public: Public = False,
+) -> None:
+    """Put a model on the Hugging Face hub, as hcq models save writes it. hf auth login comes first.
+
+    A repository that is made can be seen by its owner alone, unless you say --public.
+    """
+    done = api.push_to_hub(
+        session.workspace,
+        hub_id,
+        licence=licence,
+        dataset=dataset,
+        checkpoint=ckpt,
+        captions=captions,
+        private=not public,
+        progress=session.console,
+    )
+    _tell(session, done)
+
+
+def _tell(session: Session, done: PublishedModel) -> None:
+    document = {"place": done.place, "model": done.hash, "files": done.files, "bytes": done.nbytes}
+    if done.measured is not None:
+        document["measured"] = done.measured.measured.quantized.to_dict()
+
+    def human() -> None:
+        session.console.text(f"{done.place}: {len(done.files)} files, {size_text(done.nbytes)}")
+
+    session.console.result(document, human)
