@@ -30,7 +30,9 @@ class PackedStrings(Sequence[str]):
 
     @classmethod
     def of(cls, strings: Sequence[str]) -> PackedStrings:
-        """Pack a sequence of strings."""
+        """Pack a sequence of strings; a packed one stays as it is."""
+        if isinstance(strings, cls):
+            return strings
         return cls.packed([string.encode("utf-8", "surrogateescape") for string in strings])
 
     @classmethod

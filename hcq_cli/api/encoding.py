@@ -34,6 +34,9 @@ def encode(
 ) -> EncodeResult:
     """Turn every video's features into its codes, one byte a sub-quantizer; videos that were removed get none.
 
+    Where there is a code file of the same model and cutting already, only what has changed since is encoded, and the
+    file is the same as if all were.
+
     Of a video longer than a window and a half its time segments get codes, too, so that a hit says where: its shots,
     and of long ones, or where nobody knows them, windows of ten seconds, each half over the next.
 
@@ -68,19 +71,19 @@ def encode(
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
     from hcq_cli.model.drift import drift_warning
-    from hcq_cli.model.encoding import encode_store
-    from hcq_cli.model.encoding_parts import CodeParts
+    from hcq_cli.model.encoding import encode_batches
+    from hcq_cli.model.encoding_parts import encode_share, parts_of, remove_parts
+    from hcq_cli.model.video_batches import VideoBatches
 
     path = output or workspace.codes
-    parts = CodeParts(model, store, path, cutting, removed)
-    drift = _drift(place, model, store, removed) if share is None else None
-    with progress.progress("encoding", total=len(store), unit="videos") as bar:
+    batches = VideoBatches(model, store, cutting, removed)
+    with progress.progress("encoding", total=batches.videos, unit="videos") as bar:
         if share is not None:
-            done = parts.encode_share(share, bar.advance)
-        elif parts.there_are_any():
-            done = parts.join(bar.advance, drift=drift)
+            done = encode_share(batches, path, share, bar.advance)
         else:
-            done = encode_store(model, store, path, bar.advance, cutting=cutting, without=removed, drift=drift)
+            drift, earlier = _drift(place, model, store, removed), [path, *parts_of(path)]
+            done = encode_batches(batches, path, bar.advance, earlier=earlier, drift=drift)
+            remove_parts(path)
     if unlike := drift_warning(model, store):
         done.warnings.append(unlike)
     for warning in done.warnings:

@@ -155,7 +155,7 @@ class CodeWriter(ContainerWriter):
         problem = header.problem() or _misfit(header, codebooks, scale)
         if problem:
             raise HcqError(f"{path}: cannot write such codes: {problem}", "train a checkpoint anew: hcq train")
-        self.header, self.videos = header, 0
+        self.header, self.videos, self._noted = header, 0, 0
         self._codebooks, self._scale = codebooks, scale
         meta = {
             **asdict(header),
@@ -171,6 +171,7 @@ class CodeWriter(ContainerWriter):
         # Codes are by far the most: they go straight into the file, the rest is spooled beside it.
         self._codes = self.section("codes", "|u1", (self.header.S,), in_place=True)
         self._names = NamesWriter(self)
+        self._batches = self.section("batches", "<u8", (3,))
 
     def append(self, ids: Sequence[str], paths: Sequence[str], codes: np.ndarray) -> None:
         """Write a batch: n ids, n absolute paths, uint8 codes [n, S].
@@ -185,6 +186,16 @@ class CodeWriter(ContainerWriter):
         self._codes.write(codes)
         self._names.write(PackedStrings.of(ids), PackedStrings.of(paths))
         self.videos += len(ids)
+
+    def end_batch(self, digest: bytes) -> None:
+        """Note that the rows since the last call are of videos that were encoded together.
+
+        Args:
+            digest: of what they were made of, 16 bytes; see `CodeFile.encoded_batches`.
+        """
+        rows = np.uint64(self.videos - self._noted)
+        self._batches.write(np.append(np.frombuffer(digest, "<u8"), rows)[None])
+        self._noted = self.videos
 
 
 def _misfit(header: CodeHeader, codebooks: np.ndarray, scale: np.ndarray) -> str:
@@ -250,6 +261,22 @@ class CodeFile:
     def digest(self) -> str:
         """Of the file, as hex; known without reading it."""
         return self._container.digest
+
+    def encoded_batches(self) -> dict[bytes, slice]:
+        """Which rows were encoded together, by the digest of what they were made of (`model.video_batches`).
+
+        Empty in files of earlier versions. Raises DamagedError where they are not all rows.
+        """
+        if "batches" not in self._container.sections:
+            return {}
+        noted = self._container.read("batches", "<u8", (3,))
+        ends = np.cumsum(noted[:, 2])
+        if len(noted) and (noted[:, 2].max() > len(self) or ends[-1] != len(self)):
+            raise DamagedError(f"{self.path}: its batches are not its {len(self)} rows", REMEDY)
+        starts = (ends - noted[:, 2]).tolist()
+        return {
+            digest.tobytes(): slice(*rows) for digest, *rows in zip(noted[:, :2], starts, ends.tolist(), strict=True)
+        }
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte. Raises DamagedError."""

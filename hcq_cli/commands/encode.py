@@ -119,17 +119,21 @@ def _of_videos(done: EncodeResult) -> dict[str, Any]:
     if done.kind != "videos":
         return {}
     hourly = done.bytes_per_hour
-    return {"moments": done.rows - done.items, "bytes_per_hour": None if hourly is None else round(hourly)}
+    return {
+        "encoded": done.items - done.taken_over,
+        "moments": done.rows - done.items,
+        "bytes_per_hour": None if hourly is None else round(hourly),
+    }
 
 
 def _print(console: Console, done: EncodeResult) -> None:
     moments = done.rows - done.items
     also = f" and {moments:,} moments" if moments else ""
     hourly = f", {done.bytes_per_hour / 1000:,.0f} KB an hour" if moments and done.bytes_per_hour else ""
-    console.text(
-        f"{done.items:,} {done.kind}{also} · {done.config.bytes_per_video} bytes each{hourly} · "
-        f"{done.items_per_second:,.0f} a second"
-    )
+    # A rate would be that of copying.
+    rate = f"{done.items_per_second:,.0f} a second"
+    how = f"{done.items - done.taken_over:,} of them encoded now, the others as before" if done.taken_over else rate
+    console.text(f"{done.items:,} {done.kind}{also} · {done.config.bytes_per_video} bytes each{hourly} · {how}")
     console.text(f"codes {done.codes}")
     if done.codes.suffix == ".parts":
         console.note("next: the same without --shard, when all shares are done")

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from experts.base import SEGMENT_S
 from hcq_cli.features.records import Ragged
 
+SHOTS, LOOK = "scene", "appearance"
+"""The expert that says where shots end, and that by whose tokens one can see it else."""
 LONGEST = 1.5
 """Windows that a video, or a shot, may last and stay in one piece: two windows would be nearly the same."""
 SHORTEST_SHOT_S = 1.0

@@ -7,32 +7,39 @@ measured by.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.codes.codefile import CodeHeader, CodeWriter, source_of
+from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.datasets.batches import collate, in_order
-from hcq_cli.datasets.dataset import has_tokens, rows_by_id
 from hcq_cli.datasets.features import Features
-from hcq_cli.datasets.segments import WHOLE, Cutting, VideoSegment, cut_tokens, cut_video, look_edges, shot_edges
+from hcq_cli.datasets.segments import (
+    LOOK,
+    SHOTS,
+    WHOLE,
+    Cutting,
+    VideoSegment,
+    cut_tokens,
+    cut_video,
+    look_edges,
+    shot_edges,
+)
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
+from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, VideoBatches, known_batches
 from hcq_cli.model.video_model import VideoModel
 
-VIDEOS_AT_ONCE = 64
 FEATURE_BYTES_AT_ONCE = 64 << 20
 """Features that are read together: of films fewer than `VIDEOS_AT_ONCE`."""
 CAPTIONS_AT_ONCE = 256
-SHOTS, LOOK = "scene", "appearance"
-"""The expert that says where shots end, and that by whose tokens one can see it else."""
 FIT_VECTORS = 32_768
 
 Progress = Callable[[int], None]
@@ -52,6 +59,7 @@ class EncodeResult:
         model: hash of the model.
         config: the model's shape.
         hours: how long the videos are together, as far as that is known.
+        taken_over: videos whose codes an earlier code file held.
         without_features: videos left out because no expert of the model has tokens of them.
         warnings: what is doubtful, a sentence each.
     """
@@ -64,6 +72,7 @@ class EncodeResult:
     model: str
     config: ModelConfig
     hours: float = 0.0
+    taken_over: int = 0
     without_features: int = 0
     warnings: list[str] = field(default_factory=list)
 
@@ -104,74 +113,86 @@ def encode_store(
     done: Progress = lambda count: None,
     cutting: Cutting = WHOLE,
     without: Collection[str] = (),
+) -> EncodeResult:
+    """Write the codes of every video of a store; see `VideoBatches` and `encode_batches`."""
+    return encode_batches(VideoBatches(model, store, cutting, without), path, done)
+
+
+def encode_batches(
+    batches: VideoBatches,
+    path: Path,
+    done: Progress = lambda count: None,
     *,
-    rows: NDArray[np.int64] | None = None,
+    earlier: Sequence[Path] = (),
+    only: range | None = None,
     drift: float | None = None,
 ) -> EncodeResult:
-    """Write the codes of every video of `store` that has any feature the model knows, in the order of their ids.
+    """Write the codes of videos in the order of their ids, behind those of each the ones of its time segments.
 
-    Behind the codes of a video come those of its time segments.
+    Batches that an earlier code file holds are taken over from there.
 
     Args:
-        model: loaded from a folder.
-        store: of the features.
+        batches: of a collection.
         path: of the code file.
         done: told of progress.
-        cutting: into which segments longer videos are cut.
-        without: ids of videos that were taken out of the collection.
-        rows: those of `rows_by_id` to encode (encoding_parts.py); None for all.
+        earlier: code files to take over from, that at `path` for example.
+        only: numbers of the batches to write, one after the other; all by default.
         drift: of the collection from what the model was fitted to, if that is known (model/drift.py).
 
     Raises:
-        HcqError: the store lacks every expert of the model, or has features of another width.
+        HcqError: the store has features of another width.
     """
-    started = time.monotonic()
-    experts = model.config.known_experts(store.experts)
-    warnings, left_out, items, seconds_of_video = [*store.warnings, *expert_warnings(model, store)], 0, 0, 0.0
-    rows = rows_by_id(store, without) if rows is None else rows
-    source = source_of(store.digest(), cutting.to_json(), without)
-    with CodeWriter(path, header(model, "videos"), model.codebooks, model.scale, source, drift=drift) as writer:
-        for batch in _batches(store, rows, experts):
-            there = has_tokens(store, batch, experts).any(1)
-            left_out += int((~there).sum())
-            if there.any():
-                records = [store.video(int(row)) for row in batch[there]]
-                tokens = store.read(batch[there], experts)
-                codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
-                segments, segment_codes = _encode_segments(model, tokens, _cut(store, batch[there], records, cutting))
-                _append(writer, records, codes, segments, segment_codes)
-                items += len(records)
-                seconds_of_video += sum(record.duration_s for record in records if record.duration_s > 0)
-            done(len(batch))
+    started, model, store = time.monotonic(), batches.model, batches.store
+    only = range(len(batches)) if only is None else only
+    about, taken_over = header(model, "videos"), 0
+    known = known_batches(earlier, about)
+    with CodeWriter(path, about, model.codebooks, model.scale, batches.source, drift=drift) as writer:
+        for number in only:
+            rows, digest = batches.rows(number), batches.digest(number)
+            if digest in known:
+                file, part = known[digest]
+                ids, paths = (names.part(part.start, part.stop) for names in (file.ids, file.paths))
+                writer.append(ids, paths, file.codes[part])
+                taken_over += len(rows)
+            else:
+                _encode(writer, batches, rows)
+            writer.end_batch(digest)
+            done(len(rows))
+    left_out = batches.left_out if len(only) == len(batches) else 0
     return EncodeResult(
         path,
         "videos",
-        items=items,
+        items=len(batches.rows(only.start, only.stop)),
         rows=writer.videos,
         seconds=time.monotonic() - started,
         model=model.hash,
         config=model.config,
-        hours=seconds_of_video / 3600,
+        hours=batches.hours(only.start, only.stop),
+        taken_over=taken_over,
         without_features=left_out,
-        warnings=[*warnings, *left_out_warnings(left_out)],
+        warnings=[*store.warnings, *expert_warnings(model, store), *left_out_warnings(left_out)],
     )
 
 
 def left_out_warnings(count: int) -> list[str]:
     """What is to be said of so many videos without features."""
-    # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
     told = f"{count} videos have no tokens of any expert and cannot be found; they are left out"
     return [told] if count else []
 
 
-def _batches(store: FeatureStore, rows: NDArray[np.int64], experts: Sequence[str]) -> Iterator[NDArray[np.int64]]:
-    """`rows` of the store in batches that fit into memory, of `VIDEOS_AT_ONCE` at most."""
-    for at in in_order(len(rows), VIDEOS_AT_ONCE):
-        part = rows[at]
-        sizes = sum(4 * store.experts[name].dim * store.counts(name, part) for name in experts)
-        # Most parts are within the limit, and stay in one piece.
-        pieces = np.cumsum(sizes) // FEATURE_BYTES_AT_ONCE
-        yield from np.split(part, np.flatnonzero(np.diff(pieces)) + 1)
+def _encode(writer: CodeWriter, batches: VideoBatches, rows: NDArray[np.int64]) -> None:
+    """Encode a batch, and write its codes."""
+    model, store = batches.model, batches.store
+    sizes = sum(4 * store.experts[name].dim * store.counts(name, rows) for name in batches.experts)
+    # Most batches are within the limit, and stay in one piece.
+    pieces = np.cumsum(sizes) // FEATURE_BYTES_AT_ONCE
+    for piece in np.split(rows, np.flatnonzero(np.diff(pieces)) + 1):
+        records = [store.video(int(row)) for row in piece]
+        tokens = store.read(piece, batches.experts)
+        codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
+        _append(
+            writer, records, codes, *_encode_segments(model, tokens, _cut(store, piece, records, batches.cutting))
+        )
 
 
 def _cut(

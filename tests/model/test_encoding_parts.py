@@ -9,67 +9,78 @@ import pytest
 from feature_samples import video
 from small_models import EXPERTS, model
 
-from hcq_cli.datasets.segments import Cutting
+from hcq_cli.datasets.segments import WHOLE, Cutting
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.model import encoding_parts
-from hcq_cli.model.encoding import encode_store
-from hcq_cli.model.encoding_parts import CodeParts
+from hcq_cli.model.encoding import EncodeResult, encode_batches, encode_store
+from hcq_cli.model.encoding_parts import encode_share, parts_of, remove_parts
+from hcq_cli.model.video_batches import VideoBatches
 from hcq_cli.shares import Share
 
-VIDEOS = 150
-CUT = Cutting(2.0, shots=False)
+VIDEOS = 250
+CUT = Cutting(8.0, shots=False)
 """So short that most videos have segments, too."""
+MODEL = model()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    dims = {name: expert.dim for name, expert in EXPERTS.items()}
-    with FeatureWriter(tmp_path / "features") as writer:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    folder, dims = tmp_path_factory.mktemp("parts"), {name: expert.dim for name, expert in EXPERTS.items()}
+    with FeatureWriter(folder / "features") as writer:
         videos = (video(f"v{number}.mp4", list(dims), dims=dims) for number in range(VIDEOS))
         writer.add_videos(replace(each, duration_s=20.0) for each in videos)
-    return FeatureStore.open(tmp_path / "features")
+    return FeatureStore.open(folder / "features")
 
 
-def test_parts_of_any_runs_in_any_order_are_the_whole(
-    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoding_parts, "PART_VIDEOS", 64)
-    trained, codes, removed = model(), tmp_path / "codes.hcq", {"v7.mp4"}
-    expected = encode_store(trained, store, codes, cutting=CUT, without=removed)
+@pytest.fixture(autouse=True)
+def a_batch_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding_parts, "PART_BATCHES", 1)
+
+
+def join(batches: VideoBatches, codes: Path) -> EncodeResult:
+    joined = encode_batches(batches, codes, earlier=[codes, *parts_of(codes)])
+    remove_parts(codes)
+    return joined
+
+
+def test_parts_of_any_runs_in_any_order_are_the_whole(store: FeatureStore, tmp_path: Path) -> None:
+    codes = tmp_path / "codes.hcq"
+    batches = VideoBatches(MODEL, store, CUT, removed := {"v7.mp4"})
+    expected = encode_store(MODEL, store, codes, cutting=CUT, without=removed)
     whole = codes.read_bytes()
-    assert expected.rows > expected.items
+    assert expected.rows > expected.items and len(batches) > 3
     for order in ([1, 2, 3], [3, 1, 2, 3], [2]):  # one twice; two that never came
         codes.unlink()
         told: list[int] = []
-        for number in order:
-            CodeParts(trained, store, codes, CUT, removed).encode_share(Share(number, 3), told.append)
-        assert not codes.exists()
-        parts = CodeParts(trained, store, codes, CUT, removed)
-        assert len(parts) == 3 and parts.there_are_any() and len(list(parts.folder.glob("*.hcq"))) == len(set(order))
-        joined = parts.join()
-        assert codes.read_bytes() == whole and not parts.folder.exists()
+        shares = [encode_share(batches, codes, Share(number, 3), told.append) for number in order]
+        assert sum(told) == sum(share.items for share in shares) and not codes.exists()
+        joined = join(batches, codes)
+        assert codes.read_bytes() == whole and not parts_of(codes)
+        assert (joined.taken_over == joined.items) == (len(order) > 2)
         for name in ("items", "rows", "without_features", "warnings", "hours", "model"):
             assert getattr(joined, name) == getattr(expected, name), name
 
 
-def test_parts_of_other_features_are_not_taken(store: FeatureStore, tmp_path: Path) -> None:
-    trained, codes = model(), tmp_path / "codes.hcq"
-    CodeParts(trained, store, codes).encode_share(Share(1, 1))
-    assert CodeParts(trained, store, codes).there_are_any()
-    assert not CodeParts(trained, store, codes, CUT).there_are_any()
-    assert not CodeParts(trained, store, codes, without={"v1.mp4"}).there_are_any()
-    trained.hash = "of another model"
-    assert not CodeParts(trained, store, codes).there_are_any()
+def test_parts_of_anything_else_are_not_taken(store: FeatureStore, tmp_path: Path) -> None:
+    codes = tmp_path / "codes.hcq"
+    encode_share(VideoBatches(MODEL, store), codes, Share(1, 1))
+    others = [(MODEL, CUT), (model(seed=1), WHOLE)]
+    others[1][0].hash = "of another model"
+    for network, cutting in others:
+        encode_store(network, store, tmp_path / "fresh.hcq", cutting=cutting)
+        done = encode_batches(VideoBatches(network, store, cutting), codes, earlier=parts_of(codes))
+        assert done.taken_over == 0 and codes.read_bytes() == (tmp_path / "fresh.hcq").read_bytes()
 
 
 def test_a_damaged_part_is_made_again(store: FeatureStore, tmp_path: Path) -> None:
-    trained, codes = model(), tmp_path / "codes.hcq"
-    encode_store(trained, store, codes)
+    codes, batches = tmp_path / "codes.hcq", VideoBatches(MODEL, store)
+    encode_store(MODEL, store, codes)
     whole = codes.read_bytes()
-    parts = CodeParts(trained, store, codes)
-    parts.encode_share(Share(1, 1))
-    (part,) = parts.folder.glob("*.hcq")
-    part.write_bytes(part.read_bytes()[:-100])
-    parts.join()
+    codes.unlink()
+    encode_share(batches, codes, Share(1, 1))
+    first, *_ = parts_of(codes)
+    first.write_bytes(first.read_bytes()[:-100])
+    encode_share(batches, codes, Share(1, 1))
+    assert join(batches, codes).taken_over == batches.videos
     assert codes.read_bytes() == whole
