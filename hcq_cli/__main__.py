@@ -31,6 +31,12 @@ def run() -> None:
     from hcq_cli import interrupts
 
     interrupts.leave_at_once()
+    if "query" in sys.argv:
+        from hcq_cli import __version__
+        from hcq_cli.running_server import answered
+
+        if (code := answered(sys.argv[1:], __version__)) is not None:
+            sys.exit(code)
     from hcq_cli.app import main
 
     main()

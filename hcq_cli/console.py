@@ -11,8 +11,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hcq_cli.errors import HcqError
@@ -48,6 +49,22 @@ def _harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else escaped(c) for c in text)
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where a command was typed, where that is not where it runs (commands/visits.py).
+
+    Args:
+        out, err: take what is printed.
+        environment: variables that say how wide, how colourful, and where home is.
+        folder: the current one there.
+    """
+
+    out: TextIO
+    err: TextIO
+    environment: Mapping[str, str]
+    folder: str
 
 
 def discard(stream: TextIO) -> None:
@@ -135,10 +152,13 @@ class Console:
         json_mode: stdout holds JSON and nothing else.
         quiet: no notes and no progress; warnings and errors remain.
         verbose: show details that `detail` prints.
+        terminal: where that is printed; default: this process's own streams.
     """
 
-    def __init__(self, json_mode: bool = False, quiet: bool = False, verbose: bool = False) -> None:
-        self.json_mode, self.quiet, self.verbose = json_mode, quiet, verbose
+    def __init__(
+        self, json_mode: bool = False, quiet: bool = False, verbose: bool = False, terminal: Terminal | None = None
+    ) -> None:
+        self.json_mode, self.quiet, self.verbose, self.terminal = json_mode, quiet, verbose, terminal
         self._out: RichConsole | None = None
         self._err: RichConsole | None = None
 
@@ -146,19 +166,22 @@ class Console:
     def out(self) -> RichConsole:
         """rich on stdout, for people."""
         if self._out is None:
-            from rich.console import Console as RichConsole
-
-            self._out = RichConsole(highlight=False, emoji=False, **_width(sys.stdout))
+            self._out = self._rich(self.terminal.out if self.terminal else None)
         return self._out
 
     @property
     def err(self) -> RichConsole:
         """rich on stderr."""
         if self._err is None:
-            from rich.console import Console as RichConsole
-
-            self._err = RichConsole(stderr=True, highlight=False, emoji=False, **_width(sys.stderr))
+            self._err = self._rich(self.terminal.err if self.terminal else None, stderr=True)
         return self._err
+
+    def _rich(self, stream: TextIO | None, stderr: bool = False) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        width = _width(stream or (sys.stderr if stderr else sys.stdout))
+        environment = self.terminal.environment if self.terminal else None
+        return RichConsole(file=stream, stderr=stderr, highlight=False, emoji=False, _environ=environment, **width)
 
     def result(self, document: dict[str, Any], human: Callable[[], None] | None = None) -> None:
         """Print the outcome of a command: `document` in JSON mode, else whatever `human` prints."""
@@ -170,8 +193,9 @@ class Console:
     def json_line(self, document: dict[str, Any]) -> None:
         """Print one JSON document on one line of stdout."""
         with standard_output():
-            sys.stdout.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
-            sys.stdout.flush()
+            stream = self.terminal.out if self.terminal else sys.stdout
+            stream.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
+            stream.flush()
 
     def text(self, line: str = "", style: str | None = None) -> None:
         """Print a line of data for people; nothing in JSON mode. `line` is not markup."""

@@ -20,6 +20,7 @@ ORDER = [
         "process",
         "workspace",
         "settings",
+        "running_server",
     ),
     "shares",
     *(

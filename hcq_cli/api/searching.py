@@ -117,6 +117,11 @@ class Searcher:
         """End what was started elsewhere (`SearchSettings.on`), which ends with this process otherwise."""
         self._engine.close()
 
+    def prepare(self) -> None:
+        """Load what encodes texts, so that the first query need not wait for it; nothing where there is none."""
+        with suppress(HcqError):
+            self._ready_encoder()
+
     @property
     def kind(self) -> str:
         """What is found: "videos" or "texts"."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ class Answers:
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
         self._usual = {name: getattr(searcher.settings, name) for name in ("by", "where", "sort", "offset")}
+        searcher.prepare()
 
     def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
         """See `Answering.texts`."""
@@ -59,6 +61,7 @@ def serve(
     port: int = PORT,
     token: str | None = None,
     started: Callable[[str], None] = lambda address: None,
+    shells: Callable[[], Callable[[dict[str, Any]], dict[str, Any] | None]] | None = None,
 ) -> None:
     """Serve a workspace until the process is interrupted; a new generation of the index is picked up.
 
@@ -69,6 +72,7 @@ def serve(
         port: to listen on; 0 for any that is free.
         token: to ask for; default: one is made up where one is needed.
         started: told the address to open, with the token in it.
+        shells: opens what answers command lines of this person's shells (`hcq_cli.web.shells`).
 
     Raises:
         NotFoundError: there is no index, or starlette and uvicorn are not installed.
@@ -84,11 +88,16 @@ def serve(
         ) from None
 
     from hcq_cli.web.batches import Batches
+    from hcq_cli.web.shells import Shells
 
     if token is None and host not in OWN:
         token = secrets.token_urlsafe(24)
     wanted = replace(settings or SearchSettings(), many=True)
-    with Batches(lambda: Answers(Searcher(workspace, wanted))) as batches, _listening(host, port) as listener:
+    with ExitStack() as stack:
+        batches = stack.enter_context(Batches(lambda: Answers(Searcher(workspace, wanted))))
+        listener = stack.enter_context(_listening(host, port))
+        if shells is not None and wanted.index is None:
+            stack.enter_context(Shells(workspace.root, shells))
         port = listener.getsockname()[1]
         named = f"[{host}]" if ":" in host else host
         app = application(batches, hosts=[host, *OWN, *_own_names(host)], token=token)

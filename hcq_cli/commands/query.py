@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 import hcq_cli as api
 from hcq_cli.commands.clips import Open, SaveClips, check_actions, clips_document, finish, save
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import clock, printable
+from hcq_cli.console import Terminal, clock, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ def query(
         offset=offset,
         columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
     )
-    searcher = api.Searcher(session.workspace, settings)
+    saved = (file, html, save_clips, open_rank)
+    searcher = session.searcher(settings, here=any(each is not None for each in saved))
     if searcher.outdated:
         session.console.warn(searcher.outdated)
     if probe is not None and not searcher.lists:
@@ -333,6 +334,8 @@ def print_answer(
         everything: print all hits where nothing fits, too.
     """
     document = api.answer_document(searcher, answer, more, timing)
+    if session.visit is not None:  # the place as it is called where the command was typed
+        document["index"] = session.workspace.index
     session.console.result(
         document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
     )
@@ -365,7 +368,7 @@ def _print(
     else:
         if any(hit.time_s is not None for hit in hits):
             columns["at"] = ["" if hit.time_s is None else clock(hit.time_s) for hit in hits]
-        columns["video"] = [_shortened(hit.path) if hit.path else hit.id for hit in hits]
+        columns["video"] = [_shortened(hit.path, session.console.terminal) if hit.path else hit.id for hit in hits]
         if any(hit.words is not None for hit in hits):
             columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
     session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
@@ -386,14 +389,14 @@ def _shown(value: float | bool | str | None) -> str:
     return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
 
 
-def _shortened(path: str) -> str:
+def _shortened(path: str, terminal: Terminal | None) -> str:
     """A path as seen from the current folder or from home, where that is shorter."""
     candidates = [path]
     with suppress(RuntimeError):  # of somebody without a home, as in many a container
-        home = str(Path.home())
+        home = terminal.environment["HOME"] if terminal else str(Path.home())
         if path == home or path.startswith(home + os.sep):
             candidates.append("~" + path[len(home) :])
     if Path(path).is_absolute():
         with suppress(OSError):  # the current folder is gone
-            candidates.append(os.path.relpath(path))
+            candidates.append(os.path.relpath(path, terminal.folder if terminal else None))
     return min(candidates, key=len)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import hcq_cli as api
+from hcq_cli.commands import visits
 from hcq_cli.commands.shared import VERBS, Session, command
 
 EXAMPLES = ["hcq serve", "hcq serve --open", "hcq serve --port 9000 -w runs/a", "hcq serve --host 0.0.0.0"]
@@ -40,7 +41,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Serve a page to search with, and watch what was found from its second; Ctrl-C ends it.
 
-        For this machine alone, unless --host says otherwise. A new index is picked up without a restart.
+        For this machine alone, unless --host says otherwise. A new index is picked up without a restart. Meanwhile
+        hcq query in the same workspace is answered by it, with the same answer and sooner (-v says so).
         """
 
         def started(address: str) -> None:
@@ -50,5 +52,12 @@ def register(app: typer.Typer) -> None:
             if open_page:
                 webbrowser.open(address)
 
-        settings = api.SearchSettings(index=index)
-        api.serve(session.workspace, settings, host=host, port=port, token=token, started=started)
+        api.serve(
+            session.workspace,
+            api.SearchSettings(index=index),
+            host=host,
+            port=port,
+            token=token,
+            started=started,
+            shells=lambda: visits.Visits(session.workspace).answer,
+        )

@@ -14,15 +14,19 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from hcq_cli.console import Console
+import hcq_cli as api
+from hcq_cli.console import Console, Terminal
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.settings import Settings
 from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.api.searching import Searcher, SearchSettings
 
 VERBS = "Verbs"
 LOOKING = "Looking into things"
@@ -55,6 +59,23 @@ SHARED = {
 }
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A command that runs in a server, for a shell elsewhere (visits.py).
+
+    Args:
+        terminal: where it was typed.
+        searcher: gives the server's searcher with the settings asked for, or raises `NotHere`.
+    """
+
+    terminal: Terminal
+    searcher: Callable[[Workspace, SearchSettings], Searcher]
+
+
+class NotHere(Exception):
+    """The command is to be run by the shell's own process."""
+
+
 @dataclass
 class Session:
     """What every command starts from.
@@ -63,11 +84,31 @@ class Session:
         console: the printer, set to the mode asked for.
         workspace: the default places.
         settings_error: what is wrong with hcq.toml; always None but for commands that do without it.
+        visit: where it runs in a server for a shell elsewhere.
     """
 
     console: Console
     workspace: Workspace
     settings_error: HcqError | None = None
+    visit: Visit | None = None
+
+    def searcher(self, settings: SearchSettings, *, here: bool) -> Searcher:
+        """The workspace's searcher.
+
+        Args:
+            settings: of the search.
+            here: whether the command does more than search and print.
+
+        Raises:
+            NotHere: this is a visit, and the server cannot do what is asked.
+        """
+        if self.visit is None:
+            return api.Searcher(self.workspace, settings)
+        if here:
+            raise NotHere
+        searcher = self.visit.searcher(self.workspace, settings)
+        self.console.detail(f"answered by the hcq serve that runs for {self.workspace.root} (process {os.getpid()})")
+        return searcher
 
 
 def _given(context: typer.Context, name: str) -> Any:
@@ -89,11 +130,13 @@ def _session(context: typer.Context, needs_settings: bool) -> Session:
     settings = context.find_object(Settings) or Settings()
     if needs_settings and settings.error is not None:
         raise settings.error
-    console = Console(*(bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose")))
+    visit = context.find_object(Visit)
+    json_mode, quiet, verbose = (bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose"))
+    console = Console(json_mode, quiet, verbose, visit.terminal if visit else None)
     root = Path(_given(context, "workspace") or ".hcq")  # some Typers hand out text here
     for message in settings.warnings(context):
         console.warn(message)
-    return Session(console, Workspace(root), settings.error)
+    return Session(console, Workspace(root), settings.error, visit)
 
 
 def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundError:

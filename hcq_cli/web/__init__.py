@@ -10,6 +10,7 @@ around is shown as an escape before.
     batches.py     queries of many clients -> answered together, by one thread
     media.py       what a server gives of a video: the file in ranges, thumbnails, previews that any browser plays
     guard.py       who may ask what of the server, and how often
+    shells.py      command lines of this person's shells, answered by the server
     server.py      the server: `hcq serve`
     templates/     the pages; cards.html is in all of them
     static/        their style, and two small scripts
