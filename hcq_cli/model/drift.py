@@ -28,7 +28,7 @@ REFIT = 0.15
 of all of them than of their own, and of the 28 new ones alone 0.43."""
 
 
-def drift_warning(model: VideoModel, store: FeatureStore) -> str:
+def nearness_warning(model: VideoModel, store: FeatureStore) -> str:
     """A sentence, if the videos of `store` are so unlike the training videos that the model hardly tells them apart.
 
     A model spreads what it was trained on, and lays together what it has never seen. It keeps vectors of training

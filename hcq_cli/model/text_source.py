@@ -12,6 +12,7 @@ from hcq_cli.errors import DamagedError, NotFoundError, near
 from hcq_cli.files import digest_file
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of its model.safetensors."""
 NAMES = ("scratch", "minilm")
 SETTING = "--set text.encoder="
 SCRATCH = f"{SETTING}scratch"

@@ -14,7 +14,7 @@ from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.model.drift import drift_warning, mean_loss, mean_nearness
+from hcq_cli.model.drift import mean_loss, mean_nearness, nearness_warning
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import training_data
 from hcq_cli.training.loop import train
@@ -52,9 +52,9 @@ def test_videos_of_the_training_and_new_ones_like_them_are_known(
     trained: tuple[Model, FeatureStore], tmp_path: Path
 ) -> None:
     model, store = trained
-    assert drift_warning(model, store) == ""
+    assert nearness_warning(model, store) == ""
     like = write_store(tmp_path / "features", [video(n) for n in range(100, 130)])
-    assert drift_warning(model, FeatureStore.open(like)) == ""
+    assert nearness_warning(model, FeatureStore.open(like)) == ""
 
 
 def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore], tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore], tm
         far = (40 + rng.normal(size=(3, 12))).astype(np.float32)  # all far away, in one direction
         other.tokens["appearance"] = Tokens(far, np.arange(3, dtype=np.float32))
         others.append(other)
-    said = drift_warning(trained[0], FeatureStore.open(write_store(tmp_path / "features", others)))
+    said = nearness_warning(trained[0], FeatureStore.open(write_store(tmp_path / "features", others)))
     assert "trained on other videos than these" in said and "hcq fit" in said
     few = FeatureStore.open(write_store(tmp_path / "few", others[:5]))
-    assert drift_warning(trained[0], few) == ""
+    assert nearness_warning(trained[0], few) == ""
