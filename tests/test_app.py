@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from in_process import run_here
 
 from hcq_cli import __version__
 from hcq_cli.commands.shared import VERBS
@@ -111,7 +112,7 @@ def test_help_and_version(hcq) -> None:
     assert hcq("-h").out == shown
     assert hcq(code=2).out.strip() == shown.strip()
     for name in re.findall(r"^│ (\w+)  ", shown, re.M):
-        assert "Examples:" in (text := hcq(name, "--help").out) or "Commands" in text, name
+        assert "Examples:" in (text := run_here(name, "--help").out) or "Commands" in text, name
 
 
 @pytest.mark.parametrize(

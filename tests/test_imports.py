@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -55,18 +56,24 @@ FILES = {
 }
 
 
-def imported(name: str) -> Iterator[str]:
+@cache
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    """The syntax tree of a module, all its nodes; every test here goes through all of them."""
+    return tuple(ast.walk(ast.parse(FILES[name].read_text("utf-8"))))
+
+
+@cache
+def imported(name: str) -> tuple[str, ...]:
     """The modules of ours that a module imports anywhere, for types alone too."""
-    for node in ast.walk(ast.parse(FILES[name].read_text("utf-8"))):
+    found = []
+    for node in nodes(name):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in FILES)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{name}: imports are absolute here"
-            for alias in node.names:
-                inside = f"{node.module}.{alias.name}"
-                found = inside if inside in FILES else str(node.module)
-                if found in FILES:
-                    yield found
+            inside = (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [each if each in FILES else str(node.module) for each in inside]
+    return tuple(each for each in found if each in FILES)
 
 
 def package(module: str) -> str:
@@ -105,14 +112,13 @@ def test_commands_stand_on_the_api_alone() -> None:
 
 def imported_at_run_time(name: str) -> Iterator[str]:
     """As `imported`, without what stands under `if TYPE_CHECKING`."""
-    tree = ast.parse(FILES[name].read_text("utf-8"))
     for_types = {
         id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for block in nodes(name)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
-    for node in ast.walk(tree):
+    for node in nodes(name):
         if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
             yield from (f"{node.module}.{alias.name}" for alias in node.names if str(node.module) == "hcq_cli")
             if str(node.module).startswith("hcq_cli.") or str(node.module).startswith("experts"):
