@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Outcome, run_hcq
+from command import PLANTED, Outcome, run_hcq
 from hypothesis import settings
 
 # A busy machine is no failure; what takes too long is told by its own test.
@@ -21,7 +21,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PLUGINS = REPOSITORY / "tests" / "support" / "sample_plugins"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,8 +57,7 @@ def hcq(tmp_path: Path) -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def planted() -> dict[str, str]:
     """Environment in which the decoders and experts of tests/support/sample_plugins look installed."""
-    paths = [str(PLUGINS), os.environ.get("PYTHONPATH", "")]
-    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    return dict(PLANTED)
 
 
 @pytest.fixture(scope="session")
