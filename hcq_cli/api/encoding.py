@@ -30,6 +30,7 @@ def encode(
     output: Path | None = None,
     device: str = "cpu",
     shard: str | None = None,
+    on: str | None = None,
     progress: Progress = SILENT,
 ) -> EncodeResult:
     """Turn every video's features into its codes, one byte a sub-quantizer; videos that were removed get none.
@@ -48,13 +49,14 @@ def encode(
         device: cpu or cuda.
         shard: "2/3" for the second of three runs that make parts of the codes at the same time; afterwards the same
             without it puts them together.
+        on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
         progress: told of every batch.
 
     Raises:
         NotFoundError: there is no checkpoint, or no features.
         DamagedError: one of them is damaged.
         UsageError: a length is given for segments that are not wanted.
-        HcqError: the store has no expert that the model knows.
+        HcqError: the store has no expert that the model knows, or there is no such cluster.
     """
     from hcq_cli.shares import Share
 
@@ -81,8 +83,14 @@ def encode(
         if share is not None:
             done = encode_share(batches, path, share, bar.advance)
         else:
+            advance = bar.advance
+            if on is not None:
+                from hcq_cli.engines.ray_building import make_parts
+
+                make_parts(on, batches, place, path, device, done=bar.advance)
+                advance = lambda count: None  # every video has been told of
             drift, earlier = _drift(place, model, store, removed), [path, *parts_of(path)]
-            done = encode_batches(batches, path, bar.advance, earlier=earlier, drift=drift)
+            done = encode_batches(batches, path, advance, earlier=earlier, drift=drift)
             remove_parts(path)
     if unlike := nearness_warning(model, store):
         done.warnings.append(unlike)

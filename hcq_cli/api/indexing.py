@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import RemovedVideo, change_collection, read_collection
@@ -37,6 +36,7 @@ def build_index(
     text_side: str = "auto",
     columns: Path | None = None,
     words: bool = True,
+    on: str | None = None,
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Make an index of code files, in place of the old one.
@@ -52,12 +52,15 @@ def build_index(
             default: the one that the index there was made with.
         words: whether what is said, shown and told of the videos can be searched, too: transcripts, subtitles beside
             them, captions of the training, and the names of files and folders.
+        on: "ray", "ray:HOST:PORT" or "ray:local": workers of a Ray cluster write the segments, one of a code file
+            each; None for this machine.
         progress: told of every batch.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
         ModelMismatchError: they are of different models.
         LockedError: another writer is at work.
+        HcqError: there is no such cluster, or it cannot do the work.
     """
     from hcq_cli.codes.codefile import open_codes
     from hcq_cli.search.index_writer import build
@@ -68,9 +71,23 @@ def build_index(
         progress.note("choosing which lists a query looks into…")
         return caption_queries(workspace, open_codes(first), progress)
 
-    action = partial(build, lists=partitions, queries=tuning_queries)
+    def build_anywhere(folder: Path, paths: Sequence[Path], **parts: Any) -> IndexChange:
+        with ExitStack() as stack:
+            if on is not None:
+                from hcq_cli.engines.ray_building import segment_writers
+
+                parts["elsewhere"] = stack.enter_context(segment_writers(on, folder, paths))
+            return build(folder, paths, lists=partitions, queries=tuning_queries, **parts)
+
     return _write(
-        workspace, action, codes, index=index, text_side=text_side, table=columns, words=words, progress=progress
+        workspace,
+        build_anywhere,
+        codes,
+        index=index,
+        text_side=text_side,
+        table=columns,
+        words=words,
+        progress=progress,
     )
 
 

@@ -21,6 +21,7 @@ EXAMPLES = [
     "hcq encode --texts captions.jsonl",
     "hcq encode --segment-s 30",
     "hcq encode --shard 2/3  # beside 1/3 and 3/3, anywhere; then hcq encode",
+    "hcq encode --on ray  # on a machine of a Ray cluster",
     "hcq encode --no-segments",
 ]
 
@@ -52,6 +53,9 @@ Shard = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="The I-th of N shares alone; other runs do the others.", show_default=False),
 ]
+On = Annotated[
+    str | None, typer.Option(metavar="ray[:ADDRESS]", help="Workers on a Ray cluster.", show_default=False)
+]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="CODES", help="The code file.")]
 
 
@@ -68,13 +72,16 @@ def register(app: typer.Typer) -> None:
         segment_s: Segment = None,
         device: Device = "cpu",
         shard: Shard = None,
+        on: On = None,
         output: Output = None,
     ) -> None:
         """Turn every video's features into its codes, one byte a sub-quantizer."""
         if texts is not None and segment_s is not None:
             raise UsageError("--segment-s is of videos, --texts of captions", "hcq encode --segment-s 30")
-        if texts is not None and shard is not None:
-            raise UsageError("--shard is of videos, --texts of captions", "hcq encode --shard 1/3")
+        if texts is not None and (shard is not None or on is not None):
+            raise UsageError("--shard and --on are of videos, --texts of captions", "hcq encode --shard 1/3")
+        if on is not None and shard is not None:
+            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
         workspace, progress = session.workspace, session.console
         if texts is None:
             done = api.encode(
@@ -86,6 +93,7 @@ def register(app: typer.Typer) -> None:
                 output=output,
                 device=device,
                 shard=shard,
+                on=on,
                 progress=progress,
             )
         else:

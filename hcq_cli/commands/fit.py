@@ -73,7 +73,10 @@ def register(app: typer.Typer) -> None:
         features: Features = None,
         output: Output = None,
     ) -> None:
-        """Make a model without captions: of classifiers that have looked at the videos, and a sentence encoder."""
+        """Make a model without captions: of classifiers that have looked at the videos, and a sentence encoder.
+
+        Runs on one machine: it looks at 16,384 videos, evenly spread, however many there are.
+        """
         done = api.fit(
             session.workspace,
             concepts=listed_sources(concepts),

@@ -59,6 +59,7 @@ def register(app: typer.Typer) -> None:
             "hcq index build --text-side int8",
             "hcq index build .hcq/texts.hcq",
             "hcq index build --columns ratings.csv",
+            "hcq index build a.hcq b.hcq c.hcq --on ray  # on a machine of a Ray cluster",
         ],
         add: ["hcq index add new.hcq"],
         remove: ["hcq index remove holiday/beach.mp4"],
@@ -93,6 +94,12 @@ def build(
             "captions of the training, names of files.",
         ),
     ] = True,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ray[:ADDRESS]", help="Workers on a Ray cluster, a code file at a time each.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Make a searchable index of code files, in place of the old one."""
     started = time.perf_counter()
@@ -104,6 +111,7 @@ def build(
         text_side=text_side,
         columns=columns,
         words=words,
+        on=on,
         progress=session.console,
     )
     _report(session, change, time.perf_counter() - started)

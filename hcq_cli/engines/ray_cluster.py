@@ -138,6 +138,13 @@ def living_nodes() -> list[Node]:
     return [Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"].get("GPU", 0.0)) for node in found]
 
 
+def is_dead(node: str) -> bool:
+    """Whether a node has died, by what the cluster knows."""
+    import ray
+
+    return all(not known["Alive"] for known in ray.nodes() if known["NodeID"] == node)
+
+
 def free_processors(address: str, wanted: int | None) -> int:
     """How many workers there is room for, at most `wanted`.
 

@@ -1,13 +1,18 @@
-"""What runs on the nodes of a Ray cluster: a worker, which does a job at a time, and the networks of a node.
+"""What runs on the nodes of a Ray cluster: workers, which do a job at a time, and the networks of a node.
 
-A worker is an actor around the very child process that the executor on one machine has (hcq_cli/extraction/local.py):
-deadline, memory limit and crashes of a decoder are dealt with there, on the node.
+A worker that decodes is an actor around the very child process that the executor on one machine has
+(hcq_cli/extraction/local.py): deadline, memory limit and crashes of a decoder are dealt with there, on the node.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hcq_cli.model.encoding_parts import CodeParts
 
 
 class NodeNetworks:
@@ -62,9 +67,7 @@ class NodeWorker:
             experts = load_experts(self._names, self._options.sample_fps)
             return {"identities": identities_of(experts, self._options)}
 
-        import ray
-
-        return {"node": ray.get_runtime_context().get_node_id(), **_answer(look)}
+        return _ready(look)
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """Do a job; gives the outcome, or what no other worker would fare better with."""
@@ -72,6 +75,75 @@ class NodeWorker:
 
         asked = Job.from_json(job)
         return _answer(lambda: (hash_file(asked) if asked.only_hash else self._worker.run(asked)).to_json())
+
+
+class CodesWorker:
+    """Makes parts of a code file (hcq_cli/model/encoding_parts.py) on some node, each on one core; an actor.
+
+    Args:
+        checkpoint, features, codes: where they lie.
+        cutting: of the videos, as `Cutting.to_json` has it.
+        device: cpu or cuda.
+    """
+
+    def __init__(self, checkpoint: str, features: str, codes: str, cutting: dict[str, Any], device: str) -> None:
+        self._checkpoint, self._features, self._codes = Path(checkpoint), Path(features), Path(codes)
+        self._cutting, self._device = cutting, device
+
+    @cached_property
+    def _parts(self) -> CodeParts:
+        from hcq_cli.collection import read_collection
+        from hcq_cli.datasets.segments import Cutting
+        from hcq_cli.features.store import FeatureStore
+        from hcq_cli.model.checkpoint import load
+        from hcq_cli.model.encoding_parts import CodeParts
+        from hcq_cli.model.video_side import open_video_encoder
+
+        store = FeatureStore.open(self._features)
+        on_cpu = self._device == "cpu"
+        model = open_video_encoder(self._checkpoint, threads=1) if on_cpu else load(self._checkpoint, self._device)
+        return CodeParts(model, store, self._codes, Cutting(**self._cutting), read_collection(store.folder).removed)
+
+    def ready(self) -> dict[str, Any]:
+        """See `NodeWorker.ready`."""
+        return _ready(lambda: {"identities": {CODES_OF: self._parts.name}})
+
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Make a part, if it is not there yet."""
+        videos: list[int] = []
+        return _answer(lambda: {"codes": len(self._parts.made(job["part"], videos.append)), "videos": sum(videos)})
+
+
+class SegmentWorker:
+    """Writes segments of an index on some node, one of a code file each; an actor."""
+
+    def ready(self) -> dict[str, Any]:
+        """See `NodeWorker.ready`."""
+        return _ready(lambda: {"identities": {}})
+
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Write the segment of a code file."""
+        from hcq_cli.codes.codefile import open_codes
+        from hcq_cli.search.index_draft import write_file_segment
+        from hcq_cli.search.ivf import read_lists
+
+        def write() -> dict[str, Any]:
+            file = open_codes(Path(job["codes"]))
+            ivf = read_lists(Path(job["lists"]), file.header, file.scale) if job["lists"] else None
+            write_file_segment(Path(job["segment"]), file, ivf, lambda count: None)
+            return {"rows": len(file)}
+
+        return _answer(write)
+
+
+CODES_OF = "what the codes are made of (the model, or the features)"
+"""What is compared between the nodes before they are made."""
+
+
+def _ready(look: Any) -> dict[str, Any]:
+    import ray
+
+    return {"node": ray.get_runtime_context().get_node_id(), **_answer(look)}
 
 
 def _answer(work: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Codes made in parts, by runs that share the work: `hcq encode --shard I/N`.
+"""Codes made in parts, by runs or workers that share the work: `hcq encode --shard I/N`, or `--on ray`.
 
 A part is so many batches of the collection, whatever the number of runs, and a code file of its own. Its name is made
 of the digests of its batches, so a part that was made of anything else is not taken for it, and who makes one twice
@@ -11,6 +11,7 @@ file is the same, bit by bit, as where one run makes it.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from hcq_cli.codes.codefile import open_codes
@@ -21,6 +22,11 @@ from hcq_cli.model.video_batches import VideoBatches
 from hcq_cli.shares import Share
 
 PART_BATCHES = 16
+
+
+def divide(batches: VideoBatches) -> list[range]:
+    """The numbers of the batches of each part."""
+    return [range(at, min(at + PART_BATCHES, len(batches))) for at in range(0, len(batches), PART_BATCHES)]
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -47,12 +53,11 @@ def encode_share(
     """
     started, model, folder = time.monotonic(), batches.model, _folder(path)
     folder.mkdir(parents=True, exist_ok=True)
-    every = [range(at, min(at + PART_BATCHES, len(batches))) for at in range(0, len(batches), PART_BATCHES)]
-    mine = [part for number, part in enumerate(every) if share.has(number)]
+    mine = [part for number, part in enumerate(divide(batches)) if share.has(number)]
     return EncodeResult(
         folder,
         "videos",
-        rows=sum(_rows_of(batches, part, path, done) for part in mine),
+        rows=sum(make_part(batches, part, path, done, earlier=[path]) for part in mine),
         items=sum(len(batches.rows(part.start, part.stop)) for part in mine),
         hours=sum(batches.hours(part.start, part.stop) for part in mine),
         seconds=time.monotonic() - started,
@@ -62,8 +67,23 @@ def encode_share(
     )
 
 
-def _rows_of(batches: VideoBatches, part: range, path: Path, done: Progress) -> int:
-    """How many codes a part has; it is made if it is not there or is damaged."""
+def make_part(
+    batches: VideoBatches,
+    part: range,
+    path: Path,
+    done: Progress = lambda count: None,
+    *,
+    earlier: Sequence[Path] = (),
+) -> int:
+    """Make a part if it is not there or is damaged; gives how many codes it has.
+
+    Args:
+        batches: of the whole collection.
+        part: the numbers of its batches.
+        path: of the code file of the whole.
+        done: told of progress.
+        earlier: code files to take over from.
+    """
     name = digest_bytes(b"".join(map(batches.digest, part)))[:32]
     file = _folder(path) / f"{name}.hcq"
     try:
@@ -71,7 +91,8 @@ def _rows_of(batches: VideoBatches, part: range, path: Path, done: Progress) -> 
         made.verify()
         done(len(batches.rows(part.start, part.stop)))
     except (NotFoundError, DamagedError):
-        return encode_batches(batches, file, done, earlier=[path], only=part).rows
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return encode_batches(batches, file, done, earlier=earlier, only=part).rows
     return len(made)
 
 

@@ -90,6 +90,7 @@ class ExportedVideoEncoder:
         path: of the file.
         model: what the checkpoint says of itself.
         folder: the checkpoint.
+        threads: cores to use; None for all.
 
     Raises:
         NotFoundError: no such file.
@@ -97,7 +98,9 @@ class ExportedVideoEncoder:
         HcqError: of another model or export, or onnxruntime cannot run it.
     """
 
-    def __init__(self, path: Path, model: CheckpointHeader, folder: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, model: CheckpointHeader, folder: Path | None = None, threads: int | None = None
+    ) -> None:
         file = GraphFile(path, FORMAT, REMEDY, what="video side")
         header = decode(VideoEncoderHeader, file.meta, path, REMEDY)
         if (header.model_hash, header.export) != (model.hash, VideoEncoderHeader.export):
@@ -106,7 +109,7 @@ class ExportedVideoEncoder:
         self.codebooks = file.read("codebooks", "<f4", (header.codewords, header.chunk))
         self.scale = file.read("scale", "<f4")
         with file.opening():
-            self._session = file.session(file.section("graph"), lasting=True, threads=cores())
+            self._session = file.session(file.section("graph"), lasting=True, threads=threads or cores())
         self._path, self._pads = path, header.pads
         self._inputs = {given.name for given in self._session.get_inputs()}
 

@@ -12,7 +12,9 @@ from hcq_cli.model.exported_video_encoder import ExportedVideoEncoder
 from hcq_cli.model.video_model import VideoModel
 
 
-def open_video_encoder(folder: Path, note: Callable[[str], None] = lambda sentence: None) -> VideoModel:
+def open_video_encoder(
+    folder: Path, note: Callable[[str], None] = lambda sentence: None, *, threads: int | None = None
+) -> VideoModel:
     """The video side of a checkpoint, without torch wherever it was opened before.
 
     The first time it is exported, and put beside the checkpoint's files, if they lie where one may write. A network
@@ -21,6 +23,7 @@ def open_video_encoder(folder: Path, note: Callable[[str], None] = lambda senten
     Args:
         folder: of the checkpoint.
         note: told when torch is loaded, and why.
+        threads: cores to use where there is an export; None for all.
 
     Raises:
         NotFoundError, DamagedError: as `checkpoint.load`.
@@ -30,7 +33,7 @@ def open_video_encoder(folder: Path, note: Callable[[str], None] = lambda senten
     if not header.config.known_kind.has_codes:
         raise no_codes(header.config)
     try:
-        return ExportedVideoEncoder(folder / VIDEO_FILE, header, folder)
+        return ExportedVideoEncoder(folder / VIDEO_FILE, header, folder, threads)
     except (HcqError, OSError):  # there is none, or none that is of use
         note("loading torch, to export the model's video side: once")
 

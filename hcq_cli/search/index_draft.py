@@ -36,6 +36,8 @@ DATA_FILE = re.compile(
     r"(?:quantizer|partition|tower|segment|tombstones|columns|own|words)-(\d{8,})(?:-.*)?\.(?:hcq|db)"
 )
 """Names of what a generation is made of, and the number of that which was being made then."""
+WriteSegments = Callable[[Sequence[tuple[Path, Path]], Path | None, Progress], None]
+"""Has segments written: of each code file where its segment goes, and the file of the lists that they lie by."""
 SentencesOf = Callable[[str, str], Iterable[Sentence]]
 """What is said, shown and told of a video, by its id and path."""
 
@@ -134,8 +136,15 @@ class IndexDraft:
         self.segments.append(DraftSegment(segment, np.zeros(segment.videos, bool)))
         return self.segments[-1]
 
-    def append_verified(self, files: Sequence[CodeFile], progress: Progress) -> None:
+    def append_verified(
+        self, files: Sequence[CodeFile], progress: Progress, elsewhere: WriteSegments | None = None
+    ) -> None:
         """Add a segment for each code file, while another thread checks every byte of the files.
+
+        Args:
+            files: of the codes.
+            progress: told the videos written.
+            elsewhere: who writes the segments; None for this process.
 
         Raises:
             DamagedError: a file is damaged.
@@ -144,25 +153,20 @@ class IndexDraft:
         with ThreadPoolExecutor(1) as pool:
             checks = [pool.submit(file.verify) for file in files]
             try:
+                if elsewhere is not None:
+                    paths = [(file.path, self.path("segment", number)) for number, file in enumerate(files)]
+                    elsewhere(paths, self.path("partition") if self.ivf else None, progress)
                 for number, file in enumerate(files):
-                    self._append(number, file, progress)
+                    path = self.path("segment", number)
+                    if elsewhere is None:
+                        write_file_segment(path, file, self.ivf, progress)
+                    self._take(number, path)
             finally:
                 for check in checks:
                     check.result()  # damage is the better explanation of whatever else went wrong
 
-    def _append(self, number: int, file: CodeFile, progress: Progress) -> None:
-        def batches() -> Iterator[Batch]:
-            for batch in file.batches():
-                yield batch
-                progress(len(batch[0]))
-
-        path = self.path("segment", number)
-        if self.ivf is None:
-            write_segment(path, self.subquantizers, batches())
-        else:
-            assign = partial(self.ivf.assign, codebooks=file.codebooks)
-            lists = self.ivf.lists
-            write_listed_segment(path, self.subquantizers, batches(), videos=len(file), lists=lists, assign=assign)
+    def _take(self, number: int, path: Path) -> None:
+        """Take in the segment of a code file, behind those that are there."""
         # Of a video that comes twice the later row lives, be the earlier one in this file or in one before.
         older = list(self.segments)
         newer = self.open_segment(path)
@@ -246,6 +250,21 @@ class IndexDraft:
             segments=len(entries),
             kind=manifest.header.kind,
         )
+
+
+def write_file_segment(path: Path, file: CodeFile, ivf: InvertedLists | None, progress: Progress) -> None:
+    """Write the segment of a code file; by inverted lists, where there are any."""
+
+    def batches() -> Iterator[Batch]:
+        for batch in file.batches():
+            yield batch
+            progress(len(batch[0]))
+
+    if ivf is None:
+        write_segment(path, file.header.S, batches())
+    else:
+        assign = partial(ivf.assign, codebooks=file.codebooks)
+        write_listed_segment(path, file.header.S, batches(), videos=len(file), lists=ivf.lists, assign=assign)
 
 
 def _sentences(segment: IndexSegment, sentences_of: SentencesOf) -> Iterator[tuple[int, Sentence]]:

@@ -22,8 +22,15 @@ from hcq_cli.files import another_writer, remove_leftovers, writer_lock
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.search import chance
 from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, TextEncoderExporter, generations
-from hcq_cli.search.index_draft import IndexChange, IndexDraft, Progress, clear_unnamed, new_suffix
-from hcq_cli.search.ivf import write_lists
+from hcq_cli.search.index_draft import (
+    IndexChange,
+    IndexDraft,
+    Progress,
+    WriteSegments,
+    clear_unnamed,
+    new_suffix,
+)
+from hcq_cli.search.ivf import UNTUNED, write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
 from hcq_cli.search.segment_columns import ColumnsSource, merge_columns
 from hcq_cli.search.segment_writer import merge_segments
@@ -58,6 +65,7 @@ def build(
     without: Iterable[str] = (),
     columns: ColumnsSource | None = None,
     words: Words | None = None,
+    elsewhere: WriteSegments | None = None,
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
 
@@ -74,6 +82,7 @@ def build(
         without: ids of videos that shall not be found though the files hold them.
         columns: what is known of the videos, for filters; None for nothing.
         words: where the words of their videos come from; None for none.
+        elsewhere: who writes the segments, which are the same bytes; None for this process.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -90,7 +99,9 @@ def build(
         if lists:
             some = sample(files, lists)
             draft.ivf = learn(some, files[0].codebooks, files[0].scale, lists)
-        draft.append_verified(files, progress)
+            if elsewhere is not None:
+                write_lists(draft.path("partition"), replace(draft.ivf, tuning=UNTUNED))
+        draft.append_verified(files, progress, elsewhere)
         if draft.ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
             living = [(part.segment, part.dead) for part in draft.segments]

@@ -65,6 +65,10 @@ class Tuning:
         return {"probe": document.pop("nprobe"), **document}
 
 
+UNTUNED = Tuning(nprobe=1, recall=0.0, hits=0, queries=0, source="none yet", scanned=1.0)
+"""Of lists that segments are being written by."""
+
+
 @dataclass(frozen=True)
 class InvertedLists:
     """The lists of an index.

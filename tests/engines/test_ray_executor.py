@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,12 @@ from store_contents import shard_digests
 
 pytest.importorskip("ray")
 
-from ray_cluster import add_node, two_nodes
+from ray_cluster import add_node
 
 from hcq_cli.engines import ray_cluster
 from hcq_cli.errors import HcqError
 
 EXPERTS = ["--experts", "colour,audio"]
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "opened"
-    path.touch()
-    return path
-
-
-@pytest.fixture(scope="module")
-def slowly(planted: dict[str, str], log: Path) -> dict[str, str]:
-    return {**planted, "OPENED_LOG": str(log), "SLOW_S": "0.4"}
-
-
-@pytest.fixture(scope="module")
-def cluster(slowly: dict[str, str]) -> Iterator[Any]:
-    with two_nodes(slowly) as cluster:
-        yield cluster
 
 
 def start(cluster: Any, videos: Path, store: Path, env: dict[str, str], *more: str) -> subprocess.Popen[bytes]:

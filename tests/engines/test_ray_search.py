@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 from handmade import names, quantizer, random_codes, random_levels, write_codes
 
 pytest.importorskip("ray")
-
-from ray_cluster import two_nodes
 
 from hcq_cli.engines import ray_search
 from hcq_cli.scan.table import tables
@@ -32,12 +27,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
         file = write_codes(folder / f"{number}.hcq", names(300, f"v{number}-"), part)
         build(folder / "index", [file]) if number == 0 else add(folder / "index", [file])
     return Index.open(folder / "index")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with two_nodes({}) as cluster:
-        yield cluster
 
 
 def test_the_answers_are_those_of_one_machine_also_after_an_actor_has_died(cluster, index, monkeypatch) -> None:

@@ -1,0 +1,186 @@
+"""Workers of one kind on the nodes of a cluster: a job each at a time, and again where a worker or a node dies.
+
+A worker is an actor with two methods. `ready` says what its work depends on there, which must be the same everywhere;
+`run` does a job. Jobs and answers are JSON: ids, hashes and seconds. All other jobs wait in the driver: whichever
+worker is free gets the next one, and a node that dies takes with it only what its workers were at.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from hcq_cli.engines.ray_cluster import is_dead
+from hcq_cli.errors import HcqError
+
+MOST_DEATHS = 3
+"""Workers that may die at a job before it is taken for the cause."""
+START_S = 180.0
+"""How long nobody may be at work before the cluster is given up, seconds."""
+POLL_S = 1.0
+
+Json = dict[str, Any]
+
+
+@dataclass
+class _Worker:
+    """A worker as the driver sees it.
+
+    Args:
+        actor: its handle.
+        waits_for: that it is ready, at first; then for the answer to its job; None while it is idle.
+        job: what it is at.
+        node: where it runs, once that is known.
+    """
+
+    actor: Any
+    waits_for: Any
+    job: Json | None = None
+    node: str = ""
+
+
+class RayPool:
+    """The workers; used by one thread.
+
+    Args:
+        start: starts an actor, on whichever node has room.
+        workers: how many.
+        identities: what the work depends on here, by name; must be the same wherever there is a worker.
+        lost_node: told the id of a node that has died.
+
+    Attributes:
+        lost_workers: how many have died.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        workers: int,
+        identities: Mapping[str, str],
+        lost_node: Callable[[str], object] = lambda node: None,
+    ) -> None:
+        self._start, self._identities, self._lost_node = start, identities, lost_node
+        self.lost_workers = self._failed_starts = 0
+        self._waiting: deque[Json] = deque()
+        self._deaths: Counter[str] = Counter()
+        self._given_up: deque[Json] = deque()
+        self._workers: list[_Worker] = []
+        for _ in range(workers):
+            self._workers.append(self._started())
+        self._heard = time.monotonic()
+
+    def submit(self, job: Json) -> None:
+        """Take a job; does not wait."""
+        self._waiting.append(job)
+        self._hand_out()
+
+    def next_answer(self) -> tuple[Json, Json | None]:
+        """Wait for a job to be done, in whatever order; gives it with its answer, None where it kills its workers.
+
+        Raises:
+            HcqError: a worker says that no other would fare better, or there are none any more.
+        """
+        import ray
+
+        while not self._given_up:
+            self._hand_out()
+            waited_for = {worker.waits_for: worker for worker in self._workers if worker.waits_for is not None}
+            done, _ = ray.wait(list(waited_for), num_returns=1, timeout=POLL_S)
+            if not done:
+                self._see_that_one_works()
+            for reference in done:
+                if (found := self._settle(waited_for[reference])) is not None:
+                    self._hand_out()
+                    return found
+        return self._given_up.popleft(), None
+
+    def again(self, job: Json, *, counts: bool) -> None:
+        """Let a job be done again, next of all; given up where that is the last of `MOST_DEATHS` that count."""
+        key = json.dumps(job, sort_keys=True)
+        self._deaths[key] += counts
+        if self._deaths[key] >= MOST_DEATHS:
+            self._given_up.append(job)
+        else:
+            self._waiting.appendleft(job)
+
+    def close(self) -> None:
+        """End all workers."""
+        import ray
+
+        for worker in self._workers:
+            with suppress(Exception):  # it is gone already
+                ray.kill(worker.actor)
+        self._workers = []
+
+    def _started(self) -> _Worker:
+        actor = self._start()
+        return _Worker(actor, actor.ready.remote())
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if not self._waiting:
+                return
+            if worker.waits_for is None:
+                worker.job = self._waiting.popleft()
+                worker.waits_for = worker.actor.run.remote(worker.job)
+
+    def _settle(self, worker: _Worker) -> tuple[Json, Json] | None:
+        """Deal with what a worker has said, or with its death; gives a job with its answer, if there is one."""
+        import ray
+
+        try:
+            said = ray.get(worker.waits_for)
+        except ray.exceptions.RayTaskError as error:  # a bug of ours: no other worker would fare better
+            raise HcqError(f"a worker failed: {error}", "hcq doctor on the nodes") from error
+        except ray.exceptions.RayError as error:
+            reason = (str(error).strip().splitlines() or [""])[-1]
+            self._replace(worker, reason, by_node=is_dead(worker.node))
+            return None
+        if "fatal" in said:
+            where = f"node {said['node'][:8]}: " if "node" in said else ""
+            raise HcqError(f"{where}{said['fatal']}", said["hint"])
+        self._heard = time.monotonic()
+        job, worker.waits_for, worker.job = worker.job, None, None
+        if job is not None:
+            return job, said
+        worker.node, self._failed_starts = said["node"], 0
+        self._compare(said["identities"], worker.node)
+        return None
+
+    def _replace(self, worker: _Worker, reason: str, *, by_node: bool) -> None:
+        """Start another worker in the place of one that has died; what it was at is done again."""
+        import ray
+
+        self.lost_workers += 1
+        if by_node:
+            self._lost_node(worker.node)
+        if worker.node == "":  # it has not even begun
+            self._failed_starts += 1
+            if self._failed_starts > MOST_DEATHS * len(self._workers):
+                raise HcqError(
+                    f"Ray's workers die when they start: {reason}", "the logs of the nodes; hcq doctor there"
+                )
+        with suppress(Exception):
+            ray.kill(worker.actor)  # one that cannot be reached may be alive
+        if worker.job is not None:
+            self.again(worker.job, counts=not by_node)
+        self._workers[self._workers.index(worker)] = self._started()
+
+    def _compare(self, theirs: Mapping[str, str], node: str) -> None:
+        for name, ours in self._identities.items():
+            if theirs[name] != ours:
+                message = f"{name} is another one on node {node[:8]}: {theirs[name]}, here {ours}"
+                raise HcqError(message, "install the same packages and weights on all nodes")
+
+    def _see_that_one_works(self) -> None:
+        """Nothing has been heard for a while: somebody must be at work, or soon be."""
+        if any(worker.job is not None or worker.waits_for is None for worker in self._workers):
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > START_S:
+            message = f"Ray has started no worker for {START_S:.0f} s: its nodes have died, or others use them"
+            raise HcqError(message, "ray status; run the same command again, what is finished is kept")

@@ -1,0 +1,126 @@
+"""Codes and index made on a Ray cluster are the bytes of one machine; a job that kills its workers is named."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from feature_samples import video
+from handmade import random_codes, write_codes
+from small_models import EXPERTS, model
+
+pytest.importorskip("ray")
+
+from hcq_cli.api.encoding import encode
+from hcq_cli.api.indexing import build_index
+from hcq_cli.engines import ray_cluster
+from hcq_cli.engines.ray_pool import RayPool
+from hcq_cli.errors import HcqError, UsageError
+from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.files import digest_file
+from hcq_cli.model import checkpoint
+from hcq_cli.search.index import Index
+from hcq_cli.workspace import Workspace
+
+VIDEOS = 2100
+"""Three parts, the last of them small."""
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """With features and a model."""
+    workspace = Workspace(tmp_path)
+    made = model()
+    checkpoint.save(workspace.model, made.network, made.caption_encoder)
+    dims = {name: expert.dim for name, expert in EXPERTS.items()}
+    with FeatureWriter(workspace.features) as writer:
+        writer.add_videos(
+            replace(video(f"v{at}.mp4", list(dims), dims=dims), duration_s=20.0) for at in range(VIDEOS)
+        )
+    return workspace
+
+
+def test_codes_are_the_bytes_of_one_machine(cluster: Any, workspace: Workspace, tmp_path: Path) -> None:
+    on, codes = f"ray:{cluster.address}", workspace.codes
+    alone = encode(workspace, segment_s=2.0)
+    whole = codes.read_bytes()
+    for prepare in (lambda: None, lambda: encode(workspace, segment_s=2.0, shard="2/3")):
+        codes.unlink()
+        prepare()  # a part of a run before is taken as it is
+        done = encode(workspace, segment_s=2.0, on=on)
+        assert codes.read_bytes() == whole and not list(tmp_path.glob("*.parts"))
+        assert replace(done, seconds=0) == replace(alone, seconds=0)
+
+
+@pytest.mark.parametrize("lists", [0, 8])
+def test_an_index_is_the_bytes_of_one_machine(cluster: Any, tmp_path: Path, lists: int) -> None:
+    """Five code files, two videos of each in the next one, too."""
+    codes = random_codes(60)
+    files = [
+        write_codes(tmp_path / f"{at}.hcq", [f"v{number}.mp4" for number in range(58 * at, 58 * at + 60)], codes)
+        for at in range(5)
+    ]
+    found = []
+    for on in (None, f"ray:{cluster.address}"):
+        folder = tmp_path / f"index-{on is None}"
+        change = build_index(Workspace(tmp_path / ".hcq"), files, index=folder, partitions=lists, on=on)
+        assert (change.videos, change.segments, change.removed) == (292, 5, 8)
+        index = Index.open(folder)
+        index.verify()
+        found.append([digest_file(folder / entry.file) for entry in index.manifest.segments])
+        found[-1] += [digest_file(folder / index.manifest.ivf)] if lists else []
+    assert found[0] == found[1]
+
+
+def test_what_is_missing_is_told_before_anything_is_made(cluster: Any, workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(HcqError, match="cannot be reached"):
+        encode(workspace, on="ray:127.0.0.1:9")
+    with pytest.raises(UsageError, match="no engine"):
+        encode(workspace, on="slurm")
+    assert not workspace.codes.exists() and not list(tmp_path.glob("*.parts"))
+
+
+def clerk() -> Any:
+    """Start a worker that dies of some jobs."""
+    import ray
+
+    class Clerk:  # inside, and so sent as it is: the nodes do not have this file
+        def ready(self) -> dict[str, Any]:
+            return {"node": ray.get_runtime_context().get_node_id(), "identities": {"the rule": "1"}}
+
+        def run(self, job: dict[str, Any]) -> dict[str, Any]:
+            if job["deadly"]:
+                os._exit(1)
+            return {"done": job["number"]}
+
+    return ray.remote(Clerk).options(num_cpus=1, max_restarts=0).remote()
+
+
+def test_a_job_that_kills_three_workers_is_given_up_and_costs_no_other(cluster: Any) -> None:
+    with (
+        ray_cluster.connected(f"ray:{cluster.address}"),
+        closing(RayPool(clerk, 2, {"the rule": "1"})) as pool,
+    ):
+        jobs = [{"number": number, "deadly": number == 3} for number in range(8)]
+        for job in jobs:
+            pool.submit(job)
+        answers = dict[int, Any]()
+        for _ in jobs:
+            job, said = pool.next_answer()
+            answers[job["number"]] = said and said["done"]
+        assert answers == {number: None if number == 3 else number for number in range(8)}
+        assert pool.lost_workers == 3
+
+
+def test_a_worker_that_would_work_otherwise_is_told(cluster: Any) -> None:
+    with (
+        ray_cluster.connected(f"ray:{cluster.address}"),
+        closing(RayPool(clerk, 1, {"the rule": "2"})) as pool,
+        pytest.raises(HcqError, match="the rule is another one on node"),
+    ):
+        pool.next_answer()
