@@ -90,7 +90,7 @@ class RayExecutor:
         self._pool = RayPool(
             self._start,
             workers,
-            {f"the expert {name}": identity for name, identity in identities.items()},
+            {f"expert {name}": identity for name, identity in identities.items()},
             lambda node: self._networks.pop(node, None),
         )
 

@@ -174,7 +174,7 @@ class RayPool:
     def _compare(self, theirs: Mapping[str, str], node: str) -> None:
         for name, ours in self._identities.items():
             if theirs[name] != ours:
-                message = f"{name} is another one on node {node[:8]}: {theirs[name]}, here {ours}"
+                message = f"node {node[:8]} has another {name}: {theirs[name]}, here {ours}"
                 raise HcqError(message, "install the same packages and weights on all nodes")
 
     def _see_that_one_works(self) -> None:

@@ -65,7 +65,8 @@ class NodeWorker:
 
         def look() -> dict[str, Any]:
             experts = load_experts(self._names, self._options.sample_fps)
-            return {"identities": identities_of(experts, self._options)}
+            identities = identities_of(experts, self._options)
+            return {"identities": {f"expert {name}": identity for name, identity in identities.items()}}
 
         return _ready(look)
 
@@ -136,7 +137,7 @@ class SegmentWorker:
         return _answer(write)
 
 
-CODES_OF = "what the codes are made of (the model, or the features)"
+CODES_OF = "model or other features"
 """What is compared between the nodes before they are made."""
 
 

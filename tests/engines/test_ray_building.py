@@ -91,7 +91,7 @@ def clerk() -> Any:
 
     class Clerk:  # inside, and so sent as it is: the nodes do not have this file
         def ready(self) -> dict[str, Any]:
-            return {"node": ray.get_runtime_context().get_node_id(), "identities": {"the rule": "1"}}
+            return {"node": ray.get_runtime_context().get_node_id(), "identities": {"rule": "1"}}
 
         def run(self, job: dict[str, Any]) -> dict[str, Any]:
             if job["deadly"]:
@@ -104,7 +104,7 @@ def clerk() -> Any:
 def test_a_job_that_kills_three_workers_is_given_up_and_costs_no_other(cluster: Any) -> None:
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, 2, {"the rule": "1"})) as pool,
+        closing(RayPool(clerk, 2, {"rule": "1"})) as pool,
     ):
         jobs = [{"number": number, "deadly": number == 3} for number in range(8)]
         for job in jobs:
@@ -120,7 +120,7 @@ def test_a_job_that_kills_three_workers_is_given_up_and_costs_no_other(cluster: 
 def test_a_worker_that_would_work_otherwise_is_told(cluster: Any) -> None:
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, 1, {"the rule": "2"})) as pool,
-        pytest.raises(HcqError, match="the rule is another one on node"),
+        closing(RayPool(clerk, 1, {"rule": "2"})) as pool,
+        pytest.raises(HcqError, match="has another rule: 1, here 2"),
     ):
         pool.next_answer()

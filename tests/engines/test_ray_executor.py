@@ -48,9 +48,10 @@ def actors(log: Path) -> list[int]:
     return found
 
 
-def wait_for(holds: Any, timeout_s: float = 300.0) -> None:
+def wait_for(process: subprocess.Popen[bytes], holds: Any, timeout_s: float = 300.0) -> None:
     end = time.monotonic() + timeout_s
     while not holds():
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.05)
 
@@ -75,7 +76,7 @@ def test_a_worker_that_dies_costs_one_more_decoding(
 ) -> None:
     log.write_text("")
     process = start(cluster, clips, tmp_path / "store", slowly)
-    wait_for(lambda: len(log.read_text().split()) >= 2 and actors(log))
+    wait_for(process, lambda: len(log.read_text().split()) >= 2 and actors(log))
     os.kill(actors(log)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
@@ -89,7 +90,7 @@ def test_a_driver_that_is_killed_is_gone_on_with(
 ) -> None:
     log.write_text("")
     process = start(cluster, clips, tmp_path / "store", slowly)
-    wait_for(lambda: list((tmp_path / "store").glob("incoming/*.h5")))
+    wait_for(process, lambda: list((tmp_path / "store").glob("incoming/*.h5")))
     process.kill()
     process.communicate()
     again = start(cluster, clips, tmp_path / "store", slowly)
@@ -106,7 +107,7 @@ def test_a_node_that_dies_costs_what_its_workers_were_at(
     node = add_node(cluster, slowly)
     log.write_text("")
     process = start(cluster, clips, tmp_path / "store", slowly)
-    wait_for(lambda: len(log.read_text().split()) >= 3)
+    wait_for(process, lambda: len(log.read_text().split()) >= 3)
     cluster.remove_node(node, allow_graceful=False)
     _, errors = process.communicate(timeout=400)
     if process.returncode != 0:  # all nodes have one address here, and it was the node that the command had chosen
@@ -202,7 +203,7 @@ def random_kills(cluster: Any, clips: Path, env: dict[str, str], tmp_path: Path,
             node = add_node(cluster, env) if kind == "node" else None
             log.write_text("")
             process = start(cluster, clips, store, env)
-            wait_for(lambda: log.read_text())
+            wait_for(process, lambda: log.read_text())
             time.sleep(rng.uniform(0, 3))
             if node is not None:
                 cluster.remove_node(node, allow_graceful=False)
