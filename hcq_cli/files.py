@@ -222,13 +222,7 @@ def atomic_path(
     """
     with disk_errors(path, needed_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
-        if unlocked:
-            _hold(handle)
-        else:
-            os.close(handle)
-    temporary = Path(name)
+        handle, temporary = _new_temporary(path, held=unlocked)
     try:
         yield temporary
         # The content before the name, the name before the folder: after a power cut there is the old file or the new
@@ -357,12 +351,21 @@ def atomic_open(
         out.flush()
 
 
-def _hold(handle: int) -> None:
-    """Mark a temporary file as one that is being written, until it is closed: `remove_abandoned` leaves it alone."""
+def _new_temporary(path: Path, *, held: bool) -> tuple[int, Path]:
+    """Make an empty file beside `path`; `held` until its handle is closed, `remove_abandoned` leaves it alone."""
     import fcntl
 
-    with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    while True:
+        # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
+        if not held:
+            os.close(handle)
+            return handle, Path(name)
+        with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if Path(name).exists():
+            return handle, Path(name)
+        os.close(handle)  # somebody tidied up in the instant before it was held
 
 
 def remove_abandoned(folder: Path, begin: str = ".") -> None:

@@ -160,6 +160,27 @@ def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == left
 
 
+def test_whoever_tidies_up_before_a_file_is_held_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, tidied = files.tempfile.mkstemp, 0
+
+    def make_and_tidy(**how: Any) -> tuple[int, str]:
+        nonlocal tidied
+        made = make(**how)
+        if tidied < 2:  # another writer of this file, in the instant between making it and holding it
+            tidied += 1
+            files.remove_abandoned(tmp_path)
+            assert not list(tmp_path.iterdir())
+        return made
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", make_and_tidy)
+    with atomic_open(tmp_path / "a", unlocked=True) as out:
+        out.write(b"all")
+        files.remove_abandoned(tmp_path)
+    assert (tmp_path / "a").read_bytes() == b"all" and tidied == 2 and len(list(tmp_path.iterdir())) == 1
+
+
 def test_generations_follow_each_other_and_the_last_few_stay(tmp_path: Path) -> None:
     held = generations(tmp_path / "folder")
     assert (held.read().generation, held.read().body) == (0, {})

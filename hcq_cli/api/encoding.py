@@ -79,18 +79,18 @@ def encode(
 
     path = output or workspace.codes
     batches = VideoBatches(model, store, cutting, removed)
-    with progress.progress("encoding", total=batches.videos, unit="videos") as bar:
+    # On Ray each counts twice: when its part is there, and when it is put together with the others.
+    total = batches.videos * (1 if on is None else 2)
+    with progress.progress("encoding", total=total, unit="videos") as bar:
         if share is not None:
             done = encode_share(batches, path, share, bar.advance)
         else:
-            advance = bar.advance
             if on is not None:
                 from hcq_cli.engines.ray_building import make_parts
 
                 make_parts(on, batches, place, path, device, done=bar.advance)
-                advance = lambda count: None  # every video has been told of
             drift, earlier = _drift(place, model, store, removed), [path, *parts_of(path)]
-            done = encode_batches(batches, path, advance, earlier=earlier, drift=drift)
+            done = encode_batches(batches, path, bar.advance, earlier=earlier, drift=drift)
             remove_parts(path)
     if unlike := nearness_warning(model, store):
         done.warnings.append(unlike)

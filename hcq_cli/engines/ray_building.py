@@ -12,12 +12,13 @@ from os import fspath
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.datasets.segments import Cutting
 from hcq_cli.engines.ray_cluster import check_nodes, connected, free_processors, living_nodes
 from hcq_cli.engines.ray_pool import MOST_DEATHS, Json, RayPool
-from hcq_cli.engines.ray_worker import CODES_OF, CodesWorker, SegmentWorker
+from hcq_cli.engines.ray_worker import CODES_OF, CodesWorker, SegmentWorker, digest_of_all
 from hcq_cli.errors import HcqError
-from hcq_cli.model.encoding_parts import CodeParts
+from hcq_cli.model.encoding import header
+from hcq_cli.model.encoding_parts import divide, parts_of
+from hcq_cli.model.video_batches import VideoBatches, known_batches
 from hcq_cli.search.index_draft import WriteSegments
 
 WORKER_BYTES = 2 << 30
@@ -26,36 +27,39 @@ WORKER_BYTES = 2 << 30
 
 def make_parts(
     on: str,
-    parts: CodeParts,
+    batches: VideoBatches,
     checkpoint: Path,
-    cutting: Cutting,
+    path: Path,
     device: str = "cpu",
     *,
     workers: int | None = None,
     done: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Have all parts of a code file made that are not there yet.
+    """Have the parts of a code file made, of which neither it nor its parts hold all batches yet.
 
     Args:
         on: see `ray_cluster.connected`.
-        parts: of the code file, as this machine would make them.
+        batches: of the whole collection, as this machine would encode them.
         checkpoint: of the model.
-        cutting: into which segments longer videos are cut.
+        path: of the code file.
         device: cpu, or cuda for a GPU a worker.
         workers: at most so many; None for one a free processor.
-        done: told of videos whose part is there.
+        done: told of videos whose codes are there.
 
     Raises:
         HcqError: the cluster cannot be reached, is full, has other versions, or a node sees other files.
     """
-    places = [fspath(path.resolve()) for path in (checkpoint, parts.store.folder, parts.path)]
-    seen = [path for folder in places[:2] for path in sorted(Path(folder).iterdir()) if path.is_file()]
+    known = known_batches([path, *parts_of(path)], header(batches.model, "videos"))
+    missing = [part for part in divide(batches) if any(batches.digest(number) not in known for number in part)]
+    done(batches.videos - sum(len(batches.rows(part.start, part.stop)) for part in missing))
+    places = [fspath(place.resolve()) for place in (checkpoint, batches.store.folder, path)]
+    seen = [file for folder in places[:2] for file in sorted(Path(folder).iterdir()) if file.is_file()]
     with connected(on) as address:
-        count = min(free_processors(address, workers), len(parts))
-        check_nodes(living_nodes(), parts.path.resolve().parent, [fspath(path) for path in seen])
-        start = _starter(CodesWorker, *places, cutting.to_json(), device, gpus=1 if device == "cuda" else 0)
-        with closing(RayPool(start, count, {CODES_OF: parts.name})) as pool:
-            for said in _all_done(pool, [{"part": part} for part in range(len(parts))]):
+        count = min(free_processors(address, workers), len(missing))
+        check_nodes(living_nodes(), path.resolve().parent, [fspath(file) for file in seen])
+        start = _starter(CodesWorker, *places, batches.cutting.to_json(), device, gpus=1 if device == "cuda" else 0)
+        with closing(RayPool(start, count, {CODES_OF: digest_of_all(batches)})) as pool:
+            for said in _all_done(pool, [{"first": part.start, "stop": part.stop} for part in missing]):
                 done(said["videos"])
 
 

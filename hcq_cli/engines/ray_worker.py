@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hcq_cli.files import digest_bytes
+
 if TYPE_CHECKING:
-    from hcq_cli.model.encoding_parts import CodeParts
+    from hcq_cli.model.video_batches import VideoBatches
 
 
 class NodeNetworks:
@@ -92,27 +94,44 @@ class CodesWorker:
         self._cutting, self._device = cutting, device
 
     @cached_property
-    def _parts(self) -> CodeParts:
+    def _batches(self) -> VideoBatches:
         from hcq_cli.collection import read_collection
         from hcq_cli.datasets.segments import Cutting
         from hcq_cli.features.store import FeatureStore
         from hcq_cli.model.checkpoint import load
-        from hcq_cli.model.encoding_parts import CodeParts
+        from hcq_cli.model.video_batches import VideoBatches
         from hcq_cli.model.video_side import open_video_encoder
 
         store = FeatureStore.open(self._features)
         on_cpu = self._device == "cpu"
         model = open_video_encoder(self._checkpoint, threads=1) if on_cpu else load(self._checkpoint, self._device)
-        return CodeParts(model, store, self._codes, Cutting(**self._cutting), read_collection(store.folder).removed)
+        return VideoBatches(model, store, Cutting(**self._cutting), read_collection(store.folder).removed)
 
     def ready(self) -> dict[str, Any]:
         """See `NodeWorker.ready`."""
-        return _ready(lambda: {"identities": {CODES_OF: self._parts.name}})
+        return _ready(lambda: {"identities": {CODES_OF: digest_of_all(self._batches)}})
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """Make a part, if it is not there yet."""
+        from hcq_cli.model.encoding_parts import make_part
+
         videos: list[int] = []
-        return _answer(lambda: {"codes": len(self._parts.made(job["part"], videos.append)), "videos": sum(videos)})
+        part = range(job["first"], job["stop"])
+        return _answer(
+            lambda: {
+                "codes": make_part(self._batches, part, self._codes, videos.append),
+                "videos": sum(videos),
+            }
+        )
+
+
+CODES_OF = "model or other features"
+"""What is compared between the nodes before codes are made."""
+
+
+def digest_of_all(batches: VideoBatches) -> str:
+    """What says whether two machines would make the same codes."""
+    return digest_bytes(b"".join(map(batches.digest, range(len(batches)))))
 
 
 class SegmentWorker:
@@ -135,10 +154,6 @@ class SegmentWorker:
             return {"rows": len(file)}
 
         return _answer(write)
-
-
-CODES_OF = "model or other features"
-"""What is compared between the nodes before they are made."""
 
 
 def _ready(look: Any) -> dict[str, Any]:

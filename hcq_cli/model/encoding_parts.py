@@ -51,11 +51,10 @@ def encode_share(
         share: of its parts.
         done: told of progress.
     """
-    started, model, folder = time.monotonic(), batches.model, _folder(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    started, model = time.monotonic(), batches.model
     mine = [part for number, part in enumerate(divide(batches)) if share.has(number)]
     return EncodeResult(
-        folder,
+        _folder(path),
         "videos",
         rows=sum(make_part(batches, part, path, done, earlier=[path]) for part in mine),
         items=sum(len(batches.rows(part.start, part.stop)) for part in mine),
