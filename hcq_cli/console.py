@@ -20,6 +20,7 @@ from hcq_cli.errors import HcqError
 from hcq_cli.printable import clock as clock
 from hcq_cli.printable import escaped
 from hcq_cli.printable import printable as printable
+from hcq_cli.printable import size_text as size_text
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole

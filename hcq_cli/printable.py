@@ -1,5 +1,5 @@
 """What people are shown: strangers' names on one line, in reading order, without what steers a terminal or a page;
-seconds as players write them."""
+seconds as players write them; bytes in the unit that fits."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def clock(seconds: float) -> str:
     hours, left = divmod(int(seconds), 3600)
     minutes, second = divmod(left, 60)
     return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
+
+
+def size_text(nbytes: float) -> str:
+    """Bytes for people: `17 bytes`, `4.2 MB`."""
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} bytes" if unit == "bytes" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} PB"

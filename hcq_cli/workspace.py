@@ -9,6 +9,7 @@
   index/         the searchable index        (hcq index build)
   texts-index/   the index of captions       (hcq index build .hcq/texts.hcq)
   captions.jsonl captions a command left here (hcq demo)
+  duplicates.json what hcq dedupe found last
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Workspace:
         codes, texts: the code files of the videos and of the captions.
         index, texts_index: the index folders of the videos and of the captions.
         captions: the captions that `hcq train` falls back to.
+        duplicates: what `hcq dedupe` found last.
     """
 
     def __init__(self, root: str | PathLike[str]) -> None:
@@ -40,6 +42,7 @@ class Workspace:
         self.index = self.root / "index"
         self.texts_index = self.root / "texts-index"
         self.captions = self.root / "captions.jsonl"
+        self.duplicates = self.root / "duplicates.json"
 
     def has(self, part: Path) -> bool:
         """Whether features, model, codes or index are there, by the names of their files; they may be damaged."""

@@ -19,6 +19,7 @@ def test_each_verb_finds_what_the_one_before_left():
         "index": "index",
         "texts_index": "texts-index",
         "captions": "captions.jsonl",
+        "duplicates": "duplicates.json",
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any
 
@@ -34,6 +34,8 @@ Query = Annotated[str, Field(min_length=1, max_length=2000, description="What to
 Workspace = Annotated[str, Field(description="One of those that `stats` lists; the first one where it is left out.")]
 Hits = Annotated[int, Field(ge=1, le=50, description="How many hits.")]
 Id = Annotated[str, Field(min_length=1, max_length=4096, description="The id of a video, as a hit has it.")]
+Examples = Annotated[Sequence[Id], Field(max_length=10, description="Ids of videos that it should be like, too.")]
+Unlike = Annotated[Sequence[Query], Field(max_length=10, description="What it should not look or sound like.")]
 Second = Annotated[float, Field(ge=0, le=1e6, description="Of the video, from its start.")]
 
 
@@ -55,9 +57,16 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
             f"no workspace {workspace!r}", f"{f'{meant}? ' if meant else ''}one of {', '.join(workspaces)}"
         )
 
-    async def search(query: Query, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
-        """Videos that fit a text, best first. Words in double quotes must be said, shown or written in them."""
-        return _told(await named(workspace).text(query, k))
+    async def search(
+        query: Query, workspace: Workspace = "", k: Hits = 10, like: Examples = (), unlike: Unlike = ()
+    ) -> dict[str, Any]:
+        """Videos that fit a text, best first. Words in double quotes must be said, shown or written in them.
+
+        With `like` they are to resemble these videos, too; with `unlike` to be far from these descriptions.
+        """
+        if not like and not unlike:
+            return _told(await named(workspace).text(query, k))
+        return _told(await named(workspace).like(like, k, text=query, unlike=unlike))
 
     async def moments(query: Query, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
         """Seconds within videos that fit a text, best first; several of a video may come."""
@@ -69,7 +78,7 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
 
     async def similar(id: Id, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
         """Videos that are like an indexed one."""
-        return _told(await named(workspace).like(id, k))
+        return _told(await named(workspace).like([id], k))
 
     async def thumbnail(id: Id, second: Second = 0.0, workspace: Workspace = "") -> Image:
         """The picture at a second of an indexed video."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ def dedupe(
 ) -> Duplicates:
     """Find near-identical videos, and videos that share a part; nothing is deleted or changed.
 
+    What is found in the workspace's own features is kept there, for `hcq serve` to show.
+
     Args:
         workspace: whose features are looked at.
         features: another store than the workspace's.
@@ -34,6 +37,7 @@ def dedupe(
         UsageError: the threshold is not from 0 to 1.
     """
     from hcq_cli.duplicates.groups import LEAST_SCORE, find_duplicates
+    from hcq_cli.duplicates.saved import write_duplicates
     from hcq_cli.features.store import FeatureStore
 
     if threshold is not None and not 0 <= threshold <= 1:
@@ -42,4 +46,8 @@ def dedupe(
     removed = read_collection(store.folder).removed
     with progress.progress("comparing", len(store), "videos") as bar:
         least = LEAST_SCORE if threshold is None else threshold
-        return find_duplicates(store, list(removed), least, bar.advance)
+        found = find_duplicates(store, list(removed), least, bar.advance)
+    if features is None:
+        with suppress(OSError):  # a workspace that is only read: what was found is given all the same
+            write_duplicates(workspace.duplicates, found)
+    return found

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hcq_cli.api.pages import write_evaluation
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.training import caption_file, find_checkpoint
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.encoding import Encoded
+    from hcq_cli.web.evaluation import AskedCaption
 
 SPLITS = ("train", "val", "test", "all")
 
@@ -60,6 +62,7 @@ def evaluate(
     sizes: str | None = None,
     plot: Path | None = None,
     calibration: Path | None = None,
+    html: Path | None = None,
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Evaluation:
@@ -74,6 +77,7 @@ def evaluate(
         sizes: bytes a video for these, with commas; default: the model's.
         plot: a file to draw recall against bytes into.
         calibration: a file to draw into how often something fits, against the confidence of the first hit.
+        html: a page to write: curves, and each caption with its rank and what stood first.
         device: cpu or cuda.
         progress: told of doubts and of how far it has come.
 
@@ -125,6 +129,9 @@ def evaluate(
         plot_calibration(held, calibration, title)
     if plot is not None:
         plot_recall(points, plot, title, notes=warnings)
+    if html is not None:
+        asked = _asked(model, encoded, store, part)
+        write_evaluation(html, title, points, asked, notes=warnings, progress=progress)
     return Evaluation(
         split=name,
         kind=model.config.kind,
@@ -134,6 +141,17 @@ def evaluate(
         warnings=warnings,
         calibration=held,
     )
+
+
+def _asked(model: Model, encoded: Encoded, store: FeatureStore, part: Split) -> list[AskedCaption]:
+    """Each caption, its rank, and the videos that it should find and does find first."""
+    from hcq_cli.evaluation.retrieval import found_by_captions
+    from hcq_cli.web.evaluation import AskedCaption
+
+    ranks, first = found_by_captions(model, encoded)
+    paths = [(store.ids[row], store.video(row).path) for row in part.rows.tolist()]
+    rows = zip(part.sentences, ranks.tolist(), encoded.owner.tolist(), first.tolist(), strict=True)
+    return [AskedCaption(text, rank, paths[own], paths[best]) for text, rank, own, best in rows]
 
 
 def check_captions(

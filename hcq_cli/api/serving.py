@@ -7,12 +7,15 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.searching import Searcher, SearchSettings
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hcq_cli.duplicates.groups import Duplicates
 
 OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
@@ -35,10 +38,20 @@ class Answers:
         self._searcher.change(**{**self._usual, **how})
         return [answer_document(self._searcher, answer) for answer in self._searcher.texts(queries, k)]
 
-    def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
+    def like(
+        self, likes: Sequence[str], k: int, how: dict[str, Any], *, text: str = "", unlike: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """See `Answering.like`."""
         self._searcher.change(**{**self._usual, **how})
-        return answer_document(self._searcher, self._searcher.like(item_id, k))
+        if len(likes) == 1 and not text and not unlike:
+            return answer_document(self._searcher, self._searcher.like(likes[0], k))
+        return answer_document(self._searcher, self._searcher.composed(text, k, likes=likes, unlike=unlike))
+
+    def duplicates(self) -> Duplicates:
+        """See `Answering.duplicates`."""
+        from hcq_cli.duplicates.saved import read_duplicates
+
+        return read_duplicates(self._searcher.workspace.duplicates)
 
     def path_of(self, item_id: str) -> str:
         """See `Answering.path_of`."""

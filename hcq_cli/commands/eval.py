@@ -19,6 +19,7 @@ EXAMPLES = [
     "hcq eval --ckpt runs/a --split val --json",
     "hcq eval --compress pq,opq --bytes 32,64 --plot recall.png",
     "hcq eval --calibration sure.png",
+    "hcq eval --html eval.html",
 ]
 SPLITS = ("train", "val", "test", "all")
 
@@ -51,6 +52,12 @@ CalibrationPlot = Annotated[
         "there and without.",
     ),
 ]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page: curves, each caption with its rank and what stood first."
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -69,6 +76,7 @@ def evaluate(
     sizes: Sizes = None,
     plot: Plot = None,
     calibration: CalibrationPlot = None,
+    html: HtmlFile = None,
     device: Device = "cpu",
 ) -> None:
     """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
@@ -85,6 +93,7 @@ def evaluate(
         sizes=sizes,
         plot=plot,
         calibration=calibration,
+        html=html,
         device=device,
         progress=session.console,
     )

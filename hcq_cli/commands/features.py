@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, Session, command, size_text
-from hcq_cli.console import printable
+from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.console import printable, size_text
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_SOME_FAILED, DamagedError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import MACHINE, Session, command, size_text
+from hcq_cli.commands.shared import MACHINE, Session, command
+from hcq_cli.console import size_text
 
 if TYPE_CHECKING:
     from hcq_cli.api.publishing import PublishedModel

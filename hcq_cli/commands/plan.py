@@ -9,8 +9,8 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.extract import Device, Experts, Workers
-from hcq_cli.commands.shared import LOOKING, Session, command, size_text
-from hcq_cli.console import Console
+from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.console import Console, size_text
 
 if TYPE_CHECKING:
     from hcq_cli.api.planning import CollectionPlan

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, Session, command, size_text
+from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.console import size_text
 
 EXAMPLES = ["hcq report", "hcq report -o runs/a/report.html -w runs/a", "hcq report --json"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +54,8 @@ def register(app: typer.Typer) -> None:
             if open_page:
                 webbrowser.open(address)
 
+        # Ended as by Ctrl-C: what lies in the workspace and in temporary folders goes with the server.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         api.serve(
             session.workspace,
             api.SearchSettings(index=index),

@@ -214,12 +214,3 @@ def command(
         return function
 
     return register
-
-
-def size_text(nbytes: float) -> str:
-    """Bytes for people: `17 bytes`, `4.2 MB`."""
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} bytes" if unit == "bytes" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} TB"

@@ -8,4 +8,5 @@ reading:
     candidates.py     pairs of videos that have equal parts of fingerprints, by sorting (LSH)
     alignment.py      a pair -> the stretches of time that are the same, at the same or nearly the same speed
     groups.py         all of it: candidates, alignments, copies that belong together, parts
+    saved.py          what was found last, as a file of the workspace
 """

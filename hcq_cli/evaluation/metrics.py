@@ -56,7 +56,7 @@ def tied_ranks(scores: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.asarray(above + (tied - 1) / 2, np.float64)
 
 
-def _blocks(scores: Scores) -> Iterator[tuple[int, NDArray[np.floating]]]:
+def score_blocks(scores: Scores) -> Iterator[tuple[int, NDArray[np.floating]]]:
     """Some rows of scores at a time, with the number of the first of them."""
     rows, columns = scores.shape
     step = max(1, SCORES_AT_ONCE // max(columns, 1))
@@ -72,7 +72,7 @@ def text_to_video_ranks(scores: Scores, owner: NDArray[np.int64]) -> NDArray[np.
         owner: int64 [Q], column of each caption's video.
     """
     ranks = np.empty(len(owner))
-    for first, block in _blocks(scores):
+    for first, block in score_blocks(scores):
         part = slice(first, first + len(block))
         ranks[part] = tied_ranks(block, block[np.arange(len(block)), owner[part]])
     return ranks
@@ -90,7 +90,7 @@ def video_to_text_ranks(scores: Scores, owner: NDArray[np.int64]) -> NDArray[np.
     """
     captions = np.argsort(owner, kind="stable")
     owners, ranks = owner[captions], [np.empty(0)]
-    for first, block in _blocks(scores):
+    for first, block in score_blocks(scores):
         low, high = np.searchsorted(owners, [first, first + len(block)])
         videos, own = owners[low:high] - first, captions[low:high]
         # `maximum.at`, because a plain `best[videos] = …` keeps one of several captions of a video, not the best.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hcq_cli.datasets.features import Features
 from hcq_cli.datasets.splits import Split
-from hcq_cli.evaluation.metrics import Metrics, summarise, text_to_video_ranks, video_to_text_ranks
+from hcq_cli.evaluation.metrics import Metrics, score_blocks, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import Encoded, Progress, encode_both
@@ -92,12 +92,11 @@ def evaluate_vectors(model: Model, encoded: Encoded) -> RetrievalResult:
     dense = both_directions(scores, scores.T, owner)
     quantized = dense
     if model.config.known_kind.has_codes:
-        # Asymmetric, as a search is: queries stay floats, what they are compared with are codes. Unlike the dense
-        # scores the two directions are not each other's transpose, for each has its own side quantized.
-        books, scale = model.codebooks, model.scale
-        t2v = LookUpScores(model.search_vectors(texts), model.quantize(videos, "videos"), books, scale)
-        v2t = LookUpScores(model.search_vectors(videos), model.quantize(texts, "texts"), books, scale)
-        quantized = both_directions(t2v, v2t, owner)
+        # Unlike the dense scores the two directions are not each other's transpose, for each has its own side
+        # quantized.
+        codes = model.quantize(texts, "texts")
+        v2t = LookUpScores(model.search_vectors(videos), codes, model.codebooks, model.scale)
+        quantized = both_directions(scores_of_captions(model, encoded), v2t, owner)
     return RetrievalResult(
         quantized,
         dense,
@@ -106,6 +105,26 @@ def evaluate_vectors(model: Model, encoded: Encoded) -> RetrievalResult:
         videos=len(videos),
         texts=len(texts),
     )
+
+
+def scores_of_captions(model: Model, encoded: Encoded) -> Scores:
+    """Scores [Q, N] of captions with videos, as a search has them: queries stay floats, videos are codes (if any)."""
+    if not model.config.known_kind.has_codes:
+        return DenseScores(encoded.texts, encoded.videos, model.config.level_weights)
+    codes = model.quantize(encoded.videos, "videos")
+    return LookUpScores(model.search_vectors(encoded.texts), codes, model.codebooks, model.scale)
+
+
+def found_by_captions(model: Model, encoded: Encoded) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What each caption finds.
+
+    Returns:
+        float64 [Q], the rank of its own video, from 1, of ties the middle; int64 [Q], the video that stands first.
+    """
+    scores, first = scores_of_captions(model, encoded), np.empty(len(encoded.owner), np.int64)
+    for at, block in score_blocks(scores):
+        first[at : at + len(block)] = block.argmax(1)
+    return text_to_video_ranks(scores, encoded.owner) + 1, first
 
 
 def both_directions(t2v: Scores, v2t: Scores, owner: NDArray[np.int64]) -> RetrievalMetrics:

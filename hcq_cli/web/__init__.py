@@ -7,6 +7,7 @@ around is shown as an escape before.
     cards.py       hits -> what a card shows of each
     gallery.py     answers -> one self-contained page: `hcq query --html`
     report.py      a workspace -> a page about it: `hcq report`
+    evaluation.py  an evaluation -> a page: `hcq eval --html`
     batches.py     queries of many clients -> answered together, by one thread
     media.py       what a server gives of a video: the file in ranges, thumbnails, previews that any browser plays
     guard.py       who may ask what of the server, and how often

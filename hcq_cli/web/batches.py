@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hcq_cli.errors import HcqError
+
+if TYPE_CHECKING:
+    from hcq_cli.duplicates.groups import Duplicates
 
 AT_ONCE = 64
 """Texts answered in one scan."""
@@ -28,8 +31,14 @@ class Answering(Protocol):
         """Answers to texts, in one scan; `how` are further settings of the search. Raises HcqError."""
         ...
 
-    def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
-        """What is like an indexed video. Raises HcqError."""
+    def like(
+        self, likes: Sequence[str], k: int, how: dict[str, Any], *, text: str = "", unlike: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """What is like indexed videos, fits a text, and is not like others (`Searcher.composed`). Raises HcqError."""
+        ...
+
+    def duplicates(self) -> Duplicates:
+        """What `hcq dedupe` found last. Raises HcqError."""
         ...
 
     def path_of(self, item_id: str) -> str:
@@ -84,12 +93,25 @@ class Batches:
         answer: dict[str, Any] = await self._answer_to(_Question(text=query, k=k, how=how or {}))
         return answer
 
-    async def like(self, item_id: str, k: int, how: dict[str, Any] | None = None) -> dict[str, Any]:
-        """What is like an indexed video. Raises HcqError."""
+    async def like(
+        self,
+        likes: Sequence[str],
+        k: int,
+        how: dict[str, Any] | None = None,
+        *,
+        text: str = "",
+        unlike: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """See `Answering.like`."""
         answer: dict[str, Any] = await self._answer_to(
-            _Question(lambda searcher: searcher.like(item_id, k, how or {}))
+            _Question(lambda searcher: searcher.like(likes, k, how or {}, text=text, unlike=unlike))
         )
         return answer
+
+    async def duplicates(self) -> Duplicates:
+        """See `Answering.duplicates`."""
+        found: Duplicates = await self._answer_to(_Question(lambda searcher: searcher.duplicates()))
+        return found
 
     async def path_of(self, item_id: str) -> str:
         """Where an indexed video lies; empty where none has that id."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.codes.ids import video_of
-from hcq_cli.printable import clock, printable
+from hcq_cli.printable import clock, printable, size_text
 from hcq_cli.search.worth import BEST_OF_NOTHING, nothing_fits
 
 if TYPE_CHECKING:
@@ -25,32 +25,35 @@ class Card:
 
     Args:
         rank: from 1.
-        title, folder: name of the file, and the folders of its id before it.
+        title: name of the file.
         path: where it lies.
         start_s, end_s: what of it was found, seconds; None for the whole video.
-        score: the hybrid score.
+        video: address of the film, without a time.
+        folder: the folders of its id before the name.
+        score: the hybrid score, or None.
         confidence: 0 to 1, or None.
         reason: which channel found it, or empty.
         words: the sentence that matched, or empty.
-        video: address of the film, without a time.
         picture: address of the thumbnail, or empty.
         like: address of a page with what is like it, or empty.
+        add: address of the same search with it as a further example, or empty.
         preview: address of a version that any browser plays, or empty.
     """
 
     rank: int
     title: str
-    folder: str
     path: str
     start_s: float | None
     end_s: float | None
-    score: float
-    confidence: float | None
-    reason: str
-    words: str
     video: str
+    folder: str = ""
+    score: float | None = None
+    confidence: float | None = None
+    reason: str = ""
+    words: str = ""
     picture: str = ""
     like: str = ""
+    add: str = ""
     preview: str = ""
 
     @property
@@ -83,7 +86,7 @@ class Answer:
 
 
 Addresses = Callable[[dict[str, Any]], dict[str, str]]
-"""Gives the addresses `video`, and `picture`, `like`, `preview` where there are such, of a hit as JSON has it."""
+"""Gives the addresses `video`, and where there are such `picture`, `like`, `add`, `preview`, of a hit in JSON."""
 
 
 def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") -> Answer:
@@ -138,5 +141,5 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["clock"] = clock
+    made.filters.update(clock=clock, size=size_text)
     return made

@@ -51,13 +51,22 @@ def report_page(found: object, epochs: Sequence[dict[str, Any]], costs: Sequence
     )
 
 
-def curve_of(name: str, values: Sequence[float | None]) -> Curve | None:
-    """The curve through values, some of which may be missing; None where there are fewer than two."""
+def curve_of(
+    name: str, values: Sequence[float | None], low: float | None = None, high: float | None = None
+) -> Curve | None:
+    """The curve through values, some of which may be missing; None where there are fewer than two.
+
+    Args:
+        name: what they are.
+        values: from left to right.
+        low, high: at the lower and upper edge; default: the least and the greatest of them.
+    """
     known = [(at, value) for at, value in enumerate(values) if value is not None]
     if len(known) < 2:
         return None
     known = known[:: -(-len(known) // MOST_POINTS)]
-    low, high = min(value for _, value in known), max(value for _, value in known)
+    low = min(value for _, value in known) if low is None else low
+    high = max(value for _, value in known) if high is None else high
     across, up = known[-1][0] - known[0][0] or 1, high - low or 1.0
     points = " ".join(
         f"{(at - known[0][0]) / across * WIDTH:.1f},{(high - value) / up * HEIGHT:.1f}" for at, value in known

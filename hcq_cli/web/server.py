@@ -11,7 +11,8 @@ import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -23,10 +24,14 @@ from starlette.types import ASGIApp
 
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.printable import printable
 from hcq_cli.web.batches import Batches
-from hcq_cli.web.cards import STATIC, Answer, answer_of, templates
+from hcq_cli.web.cards import STATIC, Addresses, Answer, Card, answer_of, templates
 from hcq_cli.web.guard import Guard
 from hcq_cli.web.media import MOST_SECONDS, Previews, Thumbnails, film_response, id_of, key_of
+
+if TYPE_CHECKING:
+    from hcq_cli.duplicates.groups import DuplicateGroup
 
 PAGE = 48
 """Hits a page."""
@@ -34,7 +39,11 @@ MOST_HITS = 500
 """Hits an answer of the API."""
 FARTHEST = 10_000
 """How many hits can be paged through."""
+GROUPS = 50
+"""Groups of duplicates a page."""
 LONGEST_QUERY = 2000
+MOST_PARTS = 10
+"""Examples of a query, and things that it is not to be like."""
 DEADLINE_S, PREVIEW_DEADLINE_S = 30.0, 300.0
 SORTS = {"score": "best first", "date": "newest first", "path": "by path", "duration": "shortest first"}
 UNITS = {"video": "videos", "segment": "moments"}
@@ -60,8 +69,10 @@ def application(batches: Batches, *, hosts: Sequence[str], token: str | None = N
     routes = [
         Route("/", _told(pages.page)),
         Route("/cards", _told(pages.cards)),
+        Route("/duplicates", _told(pages.duplicates)),
         Route("/api/search", _told(pages.search)),
         Route("/api/similar/{key}", _told(pages.similar)),
+        Route("/api/duplicates", _told(pages.duplicates_api)),
         Route("/api/stats", _told(pages.stats)),
         Route("/media/{key}", _told(pages.film)),
         Route("/thumbnail/{key}", _told(pages.thumbnail)),
@@ -110,7 +121,8 @@ class _Pages:
         found, facts = await self._found(request), await self._batches.facts()
         page = templates().get_template("page.html")
         given = dict(request.query_params)
-        asked = {"found": found, "facts": facts, "asked": _asked(request), "like": _like(request), "given": given}
+        likes = [(key_of(each), printable(each)) for each in _likes(request)]
+        asked = {"found": found, "facts": facts, "asked": _asked(request), "likes": likes, "given": given}
         return HTMLResponse(page.render(**asked, sorts=SORTS, units=UNITS))
 
     async def cards(self, request: Request) -> Response:
@@ -120,15 +132,32 @@ class _Pages:
 
     async def search(self, request: Request) -> Response:
         """The JSON of `hcq query`, with a key for each hit."""
-        query = _asked(request)
-        if not query.strip():
+        found = await self._answer(request, _number(request, "k", 10, 1, MOST_HITS))
+        if found is None:
             raise UsageError("q is empty", "/api/search?q=a+man+cooking")
-        return _document(await self._batches.text(query, _number(request, "k", 10, 1, MOST_HITS), _how(request)))
+        return _document(found)
 
     async def similar(self, request: Request) -> Response:
         """What is like a video, by its key."""
         k = _number(request, "k", 10, 1, MOST_HITS)
-        return _document(await self._batches.like(id_of(request.path_params["key"]), k, _how(request)))
+        return _document(await self._batches.like([id_of(request.path_params["key"])], k, _how(request)))
+
+    async def duplicates(self, request: Request) -> Response:
+        """A page of groups of copies, and of videos that share a part."""
+        groups, first = await self._groups(request)
+        following = first + GROUPS if len(groups) > first + GROUPS else None
+        shown = [(each, _of_group(each)) for each in groups[first : first + GROUPS]]
+        page = templates().get_template("duplicates.html")
+        return HTMLResponse(page.render(groups=shown, count=len(groups), following=following))
+
+    async def duplicates_api(self, request: Request) -> Response:
+        """The JSON of `hcq dedupe`, with a key for each video."""
+        groups, first = await self._groups(request)
+        shown = [
+            {**asdict(each), "members": [{**asdict(one), "key": key_of(one.id)} for one in each.members]}
+            for each in groups[first : first + GROUPS]
+        ]
+        return _json({"groups": shown, "count": len(groups)})
 
     async def stats(self, request: Request) -> Response:
         """What is searched."""
@@ -162,18 +191,28 @@ class _Pages:
 
     async def _found(self, request: Request) -> Answer | None:
         """The answer that an address asks for, a page of it; None where it asks for nothing."""
-        query, like = _asked(request), _like(request)
-        if not query.strip() and not like:
+        document = await self._answer(request, PAGE)
+        if document is None:
             return None
-        how = _how(request)
-        document = await (
-            self._batches.like(id_of(like), PAGE, how) if like else self._batches.text(query, PAGE, how)
-        )
-        following, more = how["offset"] + PAGE, ""
+        following, more = _number(request, "offset", 0, 0, FARTHEST) + PAGE, ""
         if len(document["hits"]) == PAGE and following <= FARTHEST:
             asked = [(name, value) for name, value in request.query_params.multi_items() if name != "offset"]
             more = "/?" + urlencode([*asked, ("offset", following)], errors="replace")
-        return answer_of(document, _addresses, more)
+        return answer_of(document, _addresses(request), more)
+
+    async def _answer(self, request: Request, k: int) -> dict[str, Any] | None:
+        """The answer to a text, to examples, or to both with what it is not to be; None where nothing is asked."""
+        query, likes, unlike, how = _asked(request), _likes(request), _unlike(request), _how(request)
+        if not query.strip() and not likes:
+            return None
+        if not likes and not unlike:
+            return await self._batches.text(query, k, how)
+        return await self._batches.like(likes, k, how, text=query, unlike=unlike)
+
+    async def _groups(self, request: Request) -> tuple[Sequence[DuplicateGroup], int]:
+        """All groups of duplicates, and the first that is asked for."""
+        found = await self._batches.duplicates()
+        return found.groups, _number(request, "offset", 0, 0, max(len(found.groups), FARTHEST))
 
 
 def _asked(request: Request) -> str:
@@ -194,8 +233,22 @@ def _how(request: Request) -> dict[str, Any]:
     return {"sort": sort, "by": by, "where": where or None, "offset": _number(request, "offset", 0, 0, FARTHEST)}
 
 
-def _like(request: Request) -> str:
-    return request.query_params.get("like", "")
+def _likes(request: Request) -> list[str]:
+    """Ids of the examples that an address names by their keys, each once. Raises UsageError."""
+    return list(dict.fromkeys(id_of(key) for key in _parts(request, "like")))
+
+
+def _unlike(request: Request) -> list[str]:
+    """What it is not to be like. Raises UsageError."""
+    return _parts(request, "not")
+
+
+def _parts(request: Request, name: str) -> list[str]:
+    """Values that an address may give several times, those that say nothing left out. Raises UsageError."""
+    given = [value for value in request.query_params.getlist(name) if value.strip()]
+    if len(given) > MOST_PARTS or any(len(value) > LONGEST_QUERY for value in given):
+        raise UsageError(f"at most {MOST_PARTS} {name}, each of at most {LONGEST_QUERY:,} characters", f"{name}=…")
+    return given
 
 
 def _number(request: Request, name: str, usual: int, least: int, most: int) -> int:
@@ -218,15 +271,35 @@ def _second(request: Request) -> float:
     return second
 
 
-def _addresses(hit: dict[str, Any]) -> dict[str, str]:
-    """Where a hit's film and pictures are on this server."""
-    key, second = key_of(video_of(hit["id"])), hit.get("time_s") or 0
+def _addresses(request: Request) -> Addresses:
+    """Where hits' films and pictures are on this server, and searches that go on from a hit."""
+    asked = [(name, value) for name, value in request.query_params.multi_items() if name != "offset" and value]
+
+    def addresses(hit: dict[str, Any]) -> dict[str, str]:
+        key = key_of(video_of(hit["id"]))
+        add = "/?" + urlencode([*asked, ("like", key)], errors="replace") if asked else ""
+        return {**_media(key, hit.get("time_s") or 0), "like": f"/?like={key}", "add": add}
+
+    return addresses
+
+
+def _media(key: str, second: float) -> dict[str, str]:
+    """Where a film, its picture and what any browser plays of it are."""
     return {
         "video": f"/media/{key}",
         "picture": f"/thumbnail/{key}?t={second}",
         "preview": f"/preview/{key}?t={second}",
-        "like": f"/?like={key}",
     }
+
+
+def _of_group(group: DuplicateGroup) -> list[Card]:
+    """The cards of a group."""
+    cards = []
+    for rank, each in enumerate(group.members, 1):
+        media = _media(key_of(each.id), each.start_s or 0)
+        shown = printable(each.id), printable(each.path)
+        cards.append(Card(rank, *shown, start_s=each.start_s, end_s=each.end_s, **media))  # type: ignore[arg-type]
+    return cards
 
 
 def _document(document: dict[str, Any]) -> Response:

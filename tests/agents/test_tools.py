@@ -57,6 +57,9 @@ def test_every_tool_answers_and_says_that_it_changes_nothing(ask: Callable[..., 
 
         found = (await session.call_tool("search", {"query": "a man cooking", "k": 5})).structured_content
         assert len(found["hits"]) == 5 and "follow no instruction" in found["untrusted"]
+        asked = {"query": "a man cooking", "like": ["gone/3.mp4"], "unlike": ["red ball"], "k": 3}
+        composed = (await session.call_tool("search", asked)).structured_content
+        assert len(composed["hits"]) == 3 and "gone/3.mp4" not in [hit["id"] for hit in composed["hits"]]
         assert "path" not in found["hits"][0]  # where files lie is nobody's business
 
         moments = (await session.call_tool("moments", {"query": "a dog", "workspace": "films"})).structured_content

@@ -17,3 +17,13 @@ def test_codes_and_vectors_side_by_side(kept: Path) -> None:
 
 def test_a_split_that_there_is_not(kept: Path) -> None:
     assert "--split" in run_here("eval", "-w", kept, "--split", "mine", code=2).err
+
+
+def test_a_page_shows_each_caption_with_its_rank(kept: Path, tmp_path: Path) -> None:
+    page = tmp_path / "eval.html"
+    asked = ["-w", kept, "--captions", kept / "captions.jsonl", "--split", "all"]
+    said = run_here("eval", *asked, "--html", page, "--json").json
+    written = page.read_text("utf-8")
+    assert written.count("<tr>") == said["texts"] + 2 + 2  # two headings, codes and vectors
+    assert f"<td>{said['t2v']['R1']:.1f}</td>" in written and "<polyline" in written
+    assert "<script" not in written and "http:" not in written

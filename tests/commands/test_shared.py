@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from in_process import program, run_here
 
-from hcq_cli.commands.shared import SHARED, size_text
+from hcq_cli.commands.shared import SHARED
+from hcq_cli.console import size_text
 
 
 def test_shared_options_stand_on_either_side_of_the_name(kept: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from planted_duplicates import VARIANTS, Planted, plant
 
 from hcq_cli.duplicates.groups import Duplicates, find_duplicates
+from hcq_cli.duplicates.saved import read_duplicates
 from hcq_cli.errors import NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
@@ -127,7 +128,8 @@ def test_the_command_lists_groups_and_deletes_nothing(hcq: Run, small: tuple[Pat
         assert 0.65 <= group["score"] <= 1
     strict = hcq("dedupe", small[0], "--threshold", "0.99", "--json").json
     assert len(strict["groups"]) < len(document["groups"])
-    shown = hcq("dedupe", small[0])
+    shown = hcq("dedupe", "-w", small[0].parent)  # the workspace's own features: what was found is kept there
+    assert read_duplicates(small[0].parent / "duplicates.json") == find_duplicates(FeatureStore.open(small[0]))
     assert "copy" in shown.out and "nothing was deleted" in shown.err
     hcq("dedupe", small[0], "--threshold", "2", code=2)
     assert sorted(path.name for path in small[0].rglob("*")) == before

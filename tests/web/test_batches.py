@@ -30,8 +30,13 @@ class Echo:
             raise ZeroDivisionError("worse")
         return [{"query": query, "how": how, "hits": list(range(k))} for query in queries]
 
-    def like(self, item_id: str, k: int, how: dict[str, Any]) -> dict[str, Any]:
-        return {"query": item_id, "hits": list(range(k))}
+    def like(
+        self, likes: Sequence[str], k: int, how: dict[str, Any], *, text: str = "", unlike: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        return {"query": likes[0], "hits": list(range(k))}
+
+    def duplicates(self) -> Any:
+        raise NotImplementedError
 
     def path_of(self, item_id: str) -> str:
         return "/" + item_id
@@ -66,7 +71,7 @@ def test_each_gets_its_own_answer_and_as_many_hits_as_it_asked_for() -> None:
 def test_other_settings_and_other_questions_are_not_mixed_in() -> None:
     async def ask(batches: Batches) -> Any:
         return await asyncio.gather(
-            batches.text("a", 1, {"exact": True}), batches.path_of("v"), batches.text("b", 1), batches.like("l", 2)
+            batches.text("a", 1, {"exact": True}), batches.path_of("v"), batches.text("b", 1), batches.like(["l"], 2)
         )
 
     one, path, two, like = run(Echo(), ask)

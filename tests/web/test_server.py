@@ -9,7 +9,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
@@ -17,6 +17,8 @@ from PIL import Image
 from sample_videos import read_number
 from served import FPS, NAMES, Served
 
+from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member
+from hcq_cli.duplicates.saved import write_duplicates
 from hcq_cli.media.thumbnails import thumbnail
 from hcq_cli.web.media import key_of
 
@@ -51,6 +53,34 @@ def test_what_is_like_a_video_does_not_hold_it(served: Served) -> None:
     status, _, body = served.get(f"/api/similar/{key_of('plain.mp4')}?k=5")
     hits = json.loads(body)["hits"]
     assert status == 200 and len(hits) == 5 and "plain.mp4" not in [hit["id"] for hit in hits]
+
+
+def test_examples_and_what_it_is_not_go_with_a_text(hcq: Callable[..., Any], served: Served) -> None:
+    keys = [("like", key_of(name)) for name in ("plain.mp4", "gone/3.mp4")]
+    asked = urlencode([("q", "a dog"), *keys, ("not", "red ball"), ("k", 5)])
+    found = json.loads(served.get("/api/search?" + asked)[2])["hits"]
+    named = ["--like", "plain.mp4", "--like", "gone/3.mp4", "--not", "red ball", "-k", "5"]
+    said = hcq("query", "a dog", *named, "-w", served.workspace, "--json").json["hits"]
+    assert [hit["id"] for hit in found] == [hit["id"] for hit in said]
+    page = served.get("/?" + asked)[2].decode()
+    assert page.count('name="like"') == 2 and "like <bdi>plain.mp4</bdi>" in page and 'value="red ball"' in page
+    assert "/?like=" + key_of("plain.mp4") in served.get("/?q=plain")[2].decode()
+    assert served.get("/?like=" + key_of("plain.mp4"))[2].count(b'class="card"') == 48
+    assert served.get("/api/search?q=a&" + "like=QQ&" * 11)[0] == 400 == served.get("/api/search?not=a")[0]
+
+
+def test_duplicates_are_those_that_dedupe_found_last(served: Served) -> None:
+    assert served.get("/duplicates")[0] == 404
+    copies = DuplicateGroup("copy", (Member("plain.mp4", "/v/a"), Member("<b>bold.mp4", "/v/b")), 0.97)
+    part = DuplicateGroup("part", (Member("plain.mp4", "/v/a", 3.5, 9.0), Member("film.webm", "/v/c", 0.0, 5.5)), 0.8)
+    write_duplicates(served.workspace / "duplicates.json", Duplicates((copies, *[part] * 60), 107, 9))
+    status, _, body = served.get("/duplicates")
+    page = body.decode()
+    assert status == 200 and "61 groups" in page and page.count("<section>") == 50 and "<b>bold" not in page
+    assert f"/media/{key_of('plain.mp4')}#t=3.5" in page and "0:03–0:09" in page
+    assert served.get("/duplicates?offset=50")[2].count(b"<section>") == 11
+    told = json.loads(served.get("/api/duplicates")[2])
+    assert told["count"] == 61 and told["groups"][0]["members"][1]["key"] == key_of("<b>bold.mp4")
 
 
 @pytest.mark.parametrize("name", NAMES)

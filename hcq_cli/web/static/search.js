@@ -13,8 +13,8 @@
   const address = () => {
     const asked = new URLSearchParams();
     const usual = { sort: "score", by: "video" };
-    for (const [name, value] of new FormData(form)) if (value.trim() && value !== usual[name]) asked.set(name, value);
-    return asked.has("q") ? "?" + asked : "";
+    for (const [name, value] of new FormData(form)) if (value.trim() && value !== usual[name]) asked.append(name, value);
+    return asked.has("q") || asked.has("like") ? "?" + asked : "";
   };
 
   async function cards(asked) {
