@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
     from hcq_cli.search.ivf_training import TuningQueries
+    from hcq_cli.search.parquet_export import ParquetExport
     from hcq_cli.search.segment_columns import ColumnsSource
     from hcq_cli.words.gathering import CollectionWords
 
@@ -199,7 +200,7 @@ def export_index(
     Args:
         workspace: whose index is exported.
         output: the file; ids and a note come beside it.
-        to: for which program; faiss (an IndexPQ) is the only one.
+        to: for which program; faiss (an IndexPQ) is the only one; tables are written by `export_table`.
         index: another index than the workspace's.
         progress: told of every batch.
 
@@ -210,11 +211,34 @@ def export_index(
     from hcq_cli.search.faiss_export import export_faiss
 
     if to != "faiss":
-        raise UsageError(f"cannot export to {to!r}", "hcq index export --to faiss -o FILE")
+        raise UsageError(f"cannot export to {to!r}, only to faiss or parquet", "hcq index export --to faiss -o FILE")
     opened = open_index(workspace, index)
     opened.verify()
     with progress.progress("exporting", opened.rows, "videos") as bar:
         return export_faiss(opened, output, bar.advance)
+
+
+def export_table(
+    workspace: Workspace, output: Path, *, index: Path | None = None, progress: Progress = SILENT
+) -> ParquetExport:
+    """Write ids, paths, seconds and columns of an index as Parquet (`hcq_cli.search.parquet_export`).
+
+    Args:
+        workspace: whose index is exported.
+        output: the file.
+        index: another index than the workspace's.
+        progress: told of every batch.
+
+    Raises:
+        NotFoundError: there is no index, or pyarrow is not installed.
+        DamagedError: as `verify_index`.
+    """
+    from hcq_cli.search.parquet_export import export_parquet
+
+    opened = open_index(workspace, index)
+    opened.verify()
+    with progress.progress("exporting", opened.rows, "videos") as bar:
+        return export_parquet(opened, output, bar.advance)
 
 
 def caption_queries(workspace: Workspace, file: CodeFile, progress: Progress = SILENT) -> TuningQueries | None:

@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
         compact: ["hcq index compact"],
         info: ["hcq index info --json"],
         verify: ["hcq index verify"],
-        export: ["hcq index export --to faiss -o videos.faiss"],
+        export: ["hcq index export --to faiss -o videos.faiss", "hcq index export --to parquet -o videos.parquet"],
     }
     for function, lines in examples.items():
         command(group, function.__name__, examples=lines)(function)
@@ -273,20 +273,23 @@ def verify(session: Session, index: IndexOption = None) -> None:
 
 def export(
     session: Session,
-    to: Annotated[str, typer.Option("--to", metavar="faiss", help="For which program.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Ids and a note come beside it.")],
+    to: Annotated[str, typer.Option("--to", metavar="faiss|parquet", help="What to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="For faiss, ids and a note come beside it.")
+    ],
     index: IndexOption = None,
 ) -> None:
-    """Write the index for another program: an IndexPQ that Faiss reads, with the ids of its rows."""
+    """Write the index for another program: its codes as an IndexPQ that Faiss reads, with the ids of its rows; or
+    ids, paths, seconds and columns as a table that pandas and DuckDB read."""
+    document: dict[str, Any] = {"index": index or session.workspace.index, "output": output}
+    if to == "parquet":
+        table = api.export_table(session.workspace, output, index=index, progress=session.console)
+        document |= {"videos": table.videos, "rows": table.rows, "columns": list(table.columns)}
+        line = f"{output}: {table.rows:,} rows of {len(table.columns)} columns"
+        session.console.result(document, lambda: session.console.text(line))
+        return
     done = api.export_index(session.workspace, output, to=to, index=index, progress=session.console)
-    document = {
-        "index": index or session.workspace.index,
-        "output": done.path,
-        "ids": done.ids,
-        "about": done.about,
-        "videos": done.videos,
-        "dimensions": done.dimensions,
-    }
+    document |= {"ids": done.ids, "about": done.about, "videos": done.videos, "dimensions": done.dimensions}
 
     def human() -> None:
         session.console.text(f"{done.path}: {done.videos:,} videos, for faiss.read_index")

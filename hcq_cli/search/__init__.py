@@ -29,4 +29,5 @@ then how an index is made, and taken elsewhere:
     segment_writer.py  codes in kernel order, in bounded memory
     ivf_training.py    k-means, and the choice of how many lists a query looks into
     faiss_export.py    the index as a file of Faiss
+    parquet_export.py  ids, paths, seconds and columns as a table
 """
