@@ -2,7 +2,8 @@
 
 Their scores have nothing in common, so they are never added: each channel's ranks are, as reciprocals (Cormack,
 Clarke and Büttcher, SIGIR 2009). A hit scores 61 / (60 + its rank with the model), and as much by its rank among the
-words, times what the words are worth: the best of one channel alone has 1.
+words, times what the words are worth (`index_words._fit`): a sentence that holds all of a query comes first, whatever
+the model makes of words that it has never seen; one that holds a part of it lifts what the model finds, too.
 """
 
 from __future__ import annotations

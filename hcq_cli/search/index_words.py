@@ -22,7 +22,12 @@ from hcq_cli.words.tokens import words_of_sentence
 WORTH = {"speech": 1.0, "ocr": 1.0, "subtitles": 1.0, "caption": 1.0, "name": 0.25}
 """How much a sentence of each source counts: names of files are the weakest hint."""
 LEAST_SHARE = 0.6
-"""Of what the words of a query tell (by their rarity) a sentence must hold so much to count at all."""
+"""Of what the words of a query tell (by their rarity) a sentence must hold so much to count, or else…"""
+LEAST_SURPRISE = 0.5
+"""…two words or more, so rare that of N sentences no more than √N hold all of them by chance: the exponent."""
+SEVERAL = 2.0
+"""What a sentence is worth that holds all of several words: more than the best that the model finds, which knows
+nothing of them and finds something all the same."""
 COUNTED = 50_000
 """Sentences up to which those of a word are counted: one that stands in more leads a search no more."""
 MOST_READ = 1 << 16
@@ -37,7 +42,7 @@ class FoundWords:
         id: of the video.
         path: of its file.
         sentence: the best of its sentences.
-        worth: what that is worth, 0 to 1.
+        worth: what that is worth beside what the model finds, 0 to `SEVERAL`.
     """
 
     id: str
@@ -118,7 +123,8 @@ class IndexWords:
         hits: dict[str, FoundWords] = {}
         for fit, _, _, part, row, sentence in found:
             name, path = part.segment.name(row)
-            hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, min(fit, 1.0)))
+            worth = min(fit, 1.0) if asked.phrases else fit
+            hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
             if len(hits) == k:
                 break
         return list(hits.values())
@@ -144,7 +150,7 @@ class IndexWords:
             fits = [
                 (fit, id >> SHIFT, sentence)
                 for id, sentence in zip(living, part.table.read(living), strict=True)
-                if (fit := _fit(sentence, asked, weights))
+                if (fit := _fit(sentence, asked, weights, self.sentences))
             ]
             rows = {row for _, row, _ in fits}
             if len(rows) >= k or len(ids) < limit or limit >= MOST_READ:
@@ -156,17 +162,19 @@ class IndexWords:
         """An expression of FTS5 that every sentence fits which may count."""
         if asked.phrases:
             return " OR ".join(map(_phrase, asked.phrases))
-        # A sentence without any of these words cannot hold a sufficient share: all the others are too little.
-        needed, leading = (1 - LEAST_SHARE) * sum(weights.values()), []
+        # A sentence without the rarest words, these, cannot hold a sufficient share: all the others are too little.
+        needed, leading, led = (1 - LEAST_SHARE) * sum(weights.values()), [], 0
         for word in sorted(weights, key=lambda word: -weights[word]):
+            led += part.table.count(word, COUNTED)
+            if led >= COUNTED:
+                break
             leading.append(word)
             needed -= weights[word]
-            if needed < 0:
-                break
-        counts = [part.table.count(word, COUNTED) for word in leading]
-        if sum(counts) < COUNTED:
-            return " OR ".join(f'"{word}"' for word in leading)
-        return " AND ".join(f'"{word}"' for word in weights)
+        return (
+            " OR ".join(f'"{word}"' for word in leading)
+            if needed < 0
+            else " AND ".join(f'"{word}"' for word in weights)
+        )
 
 
 def _phrase(words: Sequence[str]) -> str:
@@ -181,14 +189,20 @@ def _holds(part: _Part, expression: str) -> np.ndarray:
     return found
 
 
-def _fit(sentence: Sentence, asked: AskedWords, weights: dict[str, float]) -> float:
-    """How well a sentence fits: with phrases how many it holds, and what share of the other words; without, the share
-    times what its source is worth, and 0 where that is too little."""
+def _fit(sentence: Sentence, asked: AskedWords, weights: dict[str, float], sentences: int) -> float:
+    """How well a sentence, of so many, fits: with phrases how many it holds, and what share of the other words.
+
+    Without phrases it is the square of the share, times what the source is worth, and twice that where it holds
+    several words: what holds half of a query is a hint, what holds all of it an answer. 0 where that is too little.
+    """
     words = words_of_sentence(sentence)
     held = set(words)
-    whole = sum(weights.values())
-    share = sum(weight for word, weight in weights.items() if word in held) / whole if whole else 0.0
+    told = [weight for word, weight in weights.items() if word in held]
+    share = sum(told) / sum(weights.values()) if told else 0.0
     if asked.phrases:
         text = f" {' '.join(words)} "
         return sum(f" {' '.join(phrase)} " in text for phrase in asked.phrases) + share * WORTH[sentence.source] / 2
-    return share * WORTH[sentence.source] if share >= LEAST_SHARE else 0.0
+    surprising = len(told) > 1 and sum(told) >= LEAST_SURPRISE * math.log(sentences + 1)
+    if share < LEAST_SHARE and not surprising:
+        return 0.0
+    return (SEVERAL if len(told) > 1 else 1.0) * share**2 * WORTH[sentence.source]
