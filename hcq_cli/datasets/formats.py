@@ -52,7 +52,7 @@ def recognise(path: Path) -> tuple[str, Reader]:
     if "\0" in text:
         raise DamagedError(f"{path}: is no text, so no caption file", HINT)
     if text.startswith("["):
-        return _name_of_list(text), read_list
+        return "vatex" if '"enCap"' in text else "didemo" if '"description"' in text else "json", read_list
     if ACTIVITYNET.match(text):
         return "activitynet", read_activitynet
     if SPLITS.match(text):
@@ -79,10 +79,6 @@ def _head_lines(path: Path) -> list[bytes]:
     with path.open("rb") as source:
         first = source.readline(HEAD_BYTES << 8)
         return [first.removeprefix(BOM), *source.readlines(HEAD_BYTES)[:50]]
-
-
-def _name_of_list(text: str) -> str:
-    return "vatex" if '"enCap"' in text else "didemo" if '"description"' in text else "json"
 
 
 def _recognise_table(path: Path, text: str) -> tuple[str, Reader]:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from pathlib import Path
 
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import LockedError
@@ -68,7 +67,9 @@ def extract_share(
             on_video(report, path)
             if done >= COMPACT_EVERY:
                 done = 0
-                _compact(options.store)
+                # If nobody else does: a folder of many small files is slow to list.
+                with suppress(LockedError), FeatureWriter(options.store) as whole:
+                    whole.compact()
     report.networks_s = running.networks_s
     writer.refresh()
     report.new, report.changed = plan.new, plan.changed
@@ -86,9 +87,3 @@ def share_of(inputs: Inputs, share: Share) -> Inputs:
     unusable = [item for item, mine in zip(inputs.unusable, has[len(inputs.videos) :], strict=True) if mine]
     passed_over = inputs.passed_over if share.number == 1 else []
     return replace(inputs, videos=videos, unusable=unusable, passed_over=passed_over)
-
-
-def _compact(store: Path) -> None:
-    """Put what is finished into shards, if nobody else does: a folder of many small files is slow to list."""
-    with suppress(LockedError), FeatureWriter(store) as writer:
-        writer.compact()

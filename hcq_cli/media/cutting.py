@@ -132,15 +132,12 @@ class _Cut:
         key_s = self._jump()
         near = key_s is not None and self.start_s - key_s <= NEAR_S
         with av.open(target, "w", format=container.format) as out:
-            if near and self._same_container(container):
+            if near and container.format in self.film.format.name.split(","):
                 self._copy(out, self.start_s if key_s is None else key_s)
             else:
                 near = False
                 self._encode(out, container)
         return near
-
-    def _same_container(self, container: ClipFormat) -> bool:
-        return container.format in self.film.format.name.split(",")
 
     def _jump(self) -> float | None:
         """Go to where the film can be read from; gives the second of the last key frame before the start."""

@@ -75,7 +75,9 @@ def _write(model: Model, path: Path) -> None:
     books = model.codebooks
     count, codewords, chunk = books.shape
     pads = model.network.pads_videos
-    header = VideoEncoderHeader(model.hash, count, codewords, chunk, model.nearness, pads)
+    header = VideoEncoderHeader(
+        model.hash, codebooks=count, codewords=codewords, chunk=chunk, nearness=model.nearness, pads=pads
+    )
     write_video_encoder(path, header, bodies[0], weights, codebooks=books, scale=model.scale)
 
 
