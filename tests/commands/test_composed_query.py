@@ -9,25 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trained import AWKWARD, CAPTIONS, save_workspace
+from trained import AWKWARD, CAPTIONS
 
 from hcq_cli.codes.codefile import CodeWriter, open_codes
 from hcq_cli.commands.query import EXAMPLES
 
 Run = Callable[..., Any]
 TEXT, OTHER = "a dog in the snow", "red ball"
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_workspace(tmp_path_factory.mktemp("ws") / ".hcq")
-
-
-@pytest.fixture
-def ask(hcq: Run, workspace: Path) -> Run:
-    if not (workspace / "index").exists():
-        hcq("-w", workspace, "index", "build")
-    return lambda *arguments, **named: hcq("query", "-w", workspace, *arguments, **named)
 
 
 def expected_scores(workspace: Path, text: str, likes: list[str], nots: list[str]) -> dict[str, float]:

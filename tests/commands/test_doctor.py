@@ -20,6 +20,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return small_workspace(tmp_path)
 
 
+@pytest.mark.long
 def test_a_good_set_up(hcq, workspace: Workspace) -> None:
     done = hcq("doctor", "--json")
     assert done.json["ok"] is True

@@ -35,6 +35,7 @@ def test_classic_experts_are_listed(hcq):
     assert all(name in shown for name in ("appearance", "motion", "audio", "face", "preset classic"))
 
 
+@pytest.mark.long
 def test_the_example_package_installs_and_is_listed(hcq, tmp_path):
     place = tmp_path / "site"
     source = tmp_path / "own_expert"

@@ -19,18 +19,6 @@ from hcq_cli.codes.codefile import open_codes
 Run = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_workspace(tmp_path_factory.mktemp("ws") / ".hcq")
-
-
-@pytest.fixture
-def ask(hcq: Run, workspace: Path) -> Run:
-    if not (workspace / "index").exists():
-        hcq("-w", workspace, "index", "build")
-    return lambda *arguments, **named: hcq("query", "-w", workspace, *arguments, **named)
-
-
 def float_scores(workspace: Path, query: str) -> dict[str, float]:
     """The hybrid score from the float codewords: w_0·cos_coarse + (1-w_0)·mean_l cos_l."""
     from hcq_cli.model import checkpoint

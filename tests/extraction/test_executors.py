@@ -77,6 +77,7 @@ def test_every_video_once_and_the_same_bytes(extract, hcq, videos: Path, slowly,
     assert shard_digests(tmp_path / "1") == shard_digests(tmp_path / "2")
 
 
+@pytest.mark.long  # of the local executor test_local.py proves as much, and memory besides
 def test_hang_crash_and_chatter_cost_only_themselves(extract, hcq, clips: Path, planted, tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(clips, bad)

@@ -69,11 +69,6 @@ def test_hang_crash_greed_and_chatter_cost_only_themselves(
     assert "crashed" in told and "sound" in told
 
 
-def test_an_expert_that_cannot_be_prepared_ends_the_run_with_its_reason(hcq, clips: Path, planted) -> None:
-    done = hcq("extract", clips, "--experts", "colour", "--decoder", "nowhere:Nothing", env=planted, code=1)
-    assert "nowhere" in done.err and "Traceback" not in done.err
-
-
 def start(clips: Path, store: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
     log = {"OPENED_LOG": f"{store}.log", "HCQ_TEST_STORE": str(store)}
     arguments = [str(clips), "--experts", "colour,audio", "--decoder", "planted:Slow", "--workers", "2"]

@@ -6,10 +6,12 @@ import itertools
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import run_hcq
 from sample_videos import clip
 from store_contents import shard_digests
 
@@ -34,11 +36,12 @@ def extract(hcq, folder: Path, store: str, *more: str) -> dict[str, Any]:
     return outcome.json
 
 
-@pytest.fixture
-def alone(hcq, folder: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def alone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store that one run makes of the same videos."""
-    extract(hcq, folder, "alone")
-    return tmp_path / "alone"
+    place = tmp_path_factory.mktemp("alone")
+    extract(partial(run_hcq, cwd=place), folder, "alone")
+    return place / "alone"
 
 
 def test_shares_in_any_order_put_together_are_the_whole(hcq, folder: Path, alone: Path, tmp_path: Path) -> None:
@@ -66,6 +69,7 @@ def test_a_share_done_twice_decodes_nothing_and_changes_nothing(hcq, folder: Pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "store" / "incoming").iterdir()} == before
 
 
+@pytest.mark.long
 def test_the_shares_may_run_at_once_beside_the_whole(hcq, folder: Path, alone: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hcq_cli", "extract", str(folder), *EXPERTS, "-o", "store", "--workers", "1"]
     shares = [["--shard", f"{number}/3"] for number in (1, 2, 3)]

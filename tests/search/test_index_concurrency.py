@@ -24,7 +24,9 @@ from hcq_cli.search.query import search_levels
 from hcq_cli.search.searchable import SearchParams
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
-READERS, SECONDS = (16, 60.0) if SLOW else (4, 4.0)
+READERS, SECONDS = (16, 60.0) if SLOW else (4, 1.0)
+SEEN = 9
+"""Generations that readers must have met before the writer stops: two compactions are among them."""
 WRITERS, ADDS = (8, 50) if SLOW else (4, 5)
 FIRST = 400
 processes = multiprocessing.get_context("fork")
@@ -102,7 +104,7 @@ def test_every_answer_is_right_for_some_generation(tmp_path: Path, lists: int) -
     for reader in readers:
         reader.start()
     generation, until = 1, time.monotonic() + SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until or (len(set(counts)) < SEEN and failures.empty()):
         generation += 1
         write(folder, generation)
         while not reads.empty():
@@ -116,7 +118,7 @@ def test_every_answer_is_right_for_some_generation(tmp_path: Path, lists: int) -
     assert failures.empty(), failures.get()
     assert Index.open(folder).generation == generation
     assert len(counts) >= READERS
-    assert len(set(counts)) > 2  # of different generations
+    assert len(set(counts)) >= SEEN
     Index.open(folder).verify()
 
 

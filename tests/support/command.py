@@ -88,9 +88,9 @@ def run_hcq(
     own = {"NO_COLOR": "1", "XDG_CONFIG_HOME": str(cwd / ".config"), **(env or {})}
     asked = list(map(os.fspath, arguments))
     environment = {**os.environ, **own}
-    # Nothing was imported from the folder of the plugins: the copy puts it on its path itself.
-    late_enough = OUR_OWN | PLANTED.items() if environment.items() >= PLANTED.items() else OUR_OWN
-    changed = [name for name, _ in (environment.items() ^ START_ENVIRONMENT.items()) - late_enough]
+    changed = {name for name, _ in (environment.items() ^ START_ENVIRONMENT.items()) - OUR_OWN}
+    if environment.items() >= PLANTED.items():  # nothing was imported from there: the copy puts it on its path itself
+        changed.remove("PYTHONPATH")
     fresh = fresh or any(name.startswith(READ_AT_THE_START) for name in changed)
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write((stdin or "").encode(errors="surrogateescape"))
