@@ -45,20 +45,26 @@ def segment_times(item_id: str) -> tuple[float, float] | None:
     return (float(found[1]), float(found[2])) if found else None
 
 
-def find_segments(ids: PackedStrings) -> tuple[np.ndarray, PackedStrings]:
-    """The segments among `ids`: their rows int64 [n], ascending, and the ids of the videos they are of.
+LONGEST_MS = 2**32 - 1
+"""Times of segments are kept in 32 bits: 49 days."""
+
+
+def find_segments(ids: PackedStrings) -> tuple[np.ndarray, PackedStrings, np.ndarray]:
+    """The segments among `ids`: their rows int64 [n], ascending, the ids of the videos they are of, and where they
+    begin and end, uint32 [n, 2] milliseconds.
 
     Raises:
         DamagedError: the offsets of `ids` do not fit their bytes.
     """
     # One search through the bytes of all ids at once; where it finds nothing, which is so for most, no id is decoded.
     places = np.array([match.start() for match in FRAGMENT_START.finditer(ids.blob.data)], np.int64)
-    rows, videos = [], []
+    rows, videos, times = [], [], []
     for row in np.unique(np.searchsorted(ids.offsets[1:], places.astype(np.uint64), "right")).tolist():
         if row < len(ids) and (found := PACKED_FRAGMENT.search(raw := ids.raw(row))):
             rows.append(row)
             videos.append(raw[: found.start()])
-    return np.array(rows, np.int64), PackedStrings.packed(videos)
+            times += [round(min(float(second) * 1000, LONGEST_MS)) for second in found.groups()]
+    return np.array(rows, np.int64), PackedStrings.packed(videos), np.array(times, np.uint32).reshape(-1, 2)
 
 
 def spellings(wanted: str) -> list[str]:

@@ -44,10 +44,10 @@ class GroupActor:
         return True
 
     def search(
-        self, tables: np.ndarray, k: int, chosen: list[np.ndarray] | None, kernel: str | None
+        self, tables: np.ndarray, k: int, chosen: list[np.ndarray] | None, kernel: str | None, by_video: bool
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Scores and rows of the best k for each query."""
-        found = search_group(self._index, self._group, GroupQuestion(tables, k, chosen, kernel))
+        found = search_group(self._index, self._group, GroupQuestion(tables, k, chosen, kernel, by_video))
         return [(answer.scores, answer.rows) for answer in found]
 
 
@@ -107,7 +107,7 @@ class RayGroups:
         import ray
 
         # Put once: every actor of a node reads the same tables.
-        asked = (ray.put(question.tables), question.k, question.chosen, question.kernel)
+        asked = (ray.put(question.tables), question.k, question.chosen, question.kernel, question.by_video)
         deadline = time.monotonic() + (PARTIAL_S if self._partial else AGAIN_S)
         waiting = {actor.search.remote(*asked): at for at, actor in enumerate(self.actors)}
         answers: list[list[TopK] | None] = [None] * len(self._groups)

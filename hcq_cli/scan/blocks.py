@@ -10,7 +10,7 @@ codes of an index lie by inverted list (search/ivf.py); then `order` tells the r
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 from typing import Protocol
@@ -51,12 +51,15 @@ class Blocks:
         videos: how many there are; B = ceil(videos / 256).
         dead: bool, by row, rows that no search may return; None where all are alive.
         order: uint32 [videos], the row of each slot; None where it is the slot's own number.
+        owners: uint32 [videos], the number of the video that each slot's row is of: of each only the best row is
+            found. None where every row is found for itself.
     """
 
     codes: np.ndarray
     videos: int
     dead: np.ndarray | None = None
     order: np.ndarray | None = None
+    owners: np.ndarray | None = None
     most_blocks = None
 
     def __post_init__(self) -> None:
@@ -66,11 +69,11 @@ class Blocks:
     def part(self, start: int, stop: int) -> Blocks:
         """Blocks `start` to `stop`; where codes lie in an `order`, rows go on counting through the whole."""
         first, last = start * WIDTH, min(stop * WIDTH, self.videos)
-        codes = self.codes[start:stop]
+        codes, owners = self.codes[start:stop], None if self.owners is None else self.owners[first:last]
         if self.order is not None:
             # `dead` is by row, and the rows of these slots may lie anywhere: it is handed on whole.
-            return Blocks(codes, last - first, self.dead, self.order[first:last])
-        return Blocks(codes, last - first, None if self.dead is None else self.dead[first:last])
+            return Blocks(codes, last - first, self.dead, self.order[first:last], owners)
+        return Blocks(codes, last - first, None if self.dead is None else self.dead[first:last], None, owners)
 
     def rows_of(self, slots: np.ndarray) -> np.ndarray:
         """The rows int64 [n] of `slots` int64 [n]."""
@@ -104,9 +107,11 @@ class RowMajorCodes:
 
     Args:
         codes: uint8 [N, S].
+        owners: as in `Blocks`.
     """
 
     codes: np.ndarray
+    owners: np.ndarray | None = None
     # What is brought into kernel order at a time is held in memory: 16 MiB at 256 bytes a video.
     most_blocks = 256
 
@@ -117,7 +122,8 @@ class RowMajorCodes:
 
     def part(self, start: int, stop: int) -> Blocks:
         """Blocks `start` to `stop`, `WIDTH` rows each, brought into kernel order now."""
-        return to_blocks(self.codes[start * WIDTH : stop * WIDTH])
+        rows = slice(start * WIDTH, stop * WIDTH)
+        return replace(to_blocks(self.codes[rows]), owners=None if self.owners is None else self.owners[rows])
 
 
 def to_blocks(codes: np.ndarray) -> Blocks:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hcq_cli.errors import UsageError
 from hcq_cli.scan.blocks import WIDTH, Blocks
-from hcq_cli.scan.topk import Kernel, TopK, Visits, best, merge
+from hcq_cli.scan.topk import Kernel, TopK, Visits, best_of, merge, stack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ class DeviceKernel:
             return merge([], len(tables), k)
         at_once = max(1, min(QUERIES_AT_ONCE, SCORES_AT_ONCE // blocks.videos))
         found = [self._topk(blocks, tables[at : at + at_once], k) for at in range(0, len(tables), at_once)]
-        return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
+        return stack([part.of(query) for part in found for query in range(len(part.rows))])
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
         """See `Kernel.visit`: a few lists are too little for a device, so the processor's kernel scans them."""
@@ -72,7 +72,8 @@ class DeviceKernel:
 
         rows = blocks.rows_of(np.arange(blocks.videos))
         alive = blocks.alive(rows)
-        wanted = min(k, int(alive.sum()))
+        owners = None if blocks.owners is None else blocks.owners.astype(np.int64)
+        wanted = min(k, int(alive.sum()) if owners is None else len(np.unique(owners[alive])))
         if not wanted:
             return merge([], len(tables), k)
         scores = self._scores(blocks, tables)
@@ -81,7 +82,7 @@ class DeviceKernel:
             scores[:, torch.from_numpy(~alive).to(self._device)] = -torch.inf
         # The k best by float32 may not be those of the canonical sum. But no video can be among these whose float32
         # sum lies further below the k-th than both can be wrong together.
-        kth = scores.topk(wanted, dim=1).values[:, -1].cpu().numpy().astype(np.float64)
+        kth = self._of_videos(scores, owners).topk(wanted, dim=1).values[:, -1].cpu().numpy().astype(np.float64)
         # Rounded down to float32, the precision of what it is compared with.
         least = np.nextafter((kth - 2 * error_bounds(tables)).astype(np.float32), np.float32(-np.inf))
         answers = []
@@ -94,8 +95,20 @@ class DeviceKernel:
                 else np.flatnonzero(alive)
             )
             chosen = chosen[alive[chosen]]
-            answers.append(best(rescore(blocks, chosen, table), rows[chosen], k))
-        return TopK(np.stack([scores for scores, _ in answers]), np.stack([found for _, found in answers]))
+            found = TopK(rescore(blocks, chosen, table), rows[chosen], None if owners is None else owners[chosen])
+            answers.append(best_of(found, k))
+        return stack(answers)
+
+    def _of_videos(self, scores: Tensor, owners: np.ndarray | None) -> Tensor:
+        """The best score of each video, float32 [Q, videos], of the scores of its rows."""
+        import torch
+
+        if owners is None:
+            return scores
+        _, numbers = np.unique(owners, return_inverse=True)
+        places = torch.from_numpy(numbers).to(self._device).expand(len(scores), -1)
+        worst = scores.new_full((len(scores), int(numbers.max()) + 1), -torch.inf)
+        return worst.scatter_reduce(1, places, scores, "amax")
 
     def _scores(self, blocks: Blocks, tables: np.ndarray) -> Tensor:
         """Nearly the scores: float32 [Q, videos]."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from hcq_cli.errors import UsageError
 from hcq_cli.scan.blocks import WIDTH, Blocks, CodeSource
-from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best, merge, merge_one
+from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best_of, merge, merge_one, stack
 
 SCORES_AT_ONCE = 1 << 21
 """Scores that NumPy holds at once, over all queries of a pass: 16 MiB of float64."""
@@ -27,7 +27,7 @@ BLOCKS_A_PASS = 64
 """16,384 videos: their scores and indices stay in a core's cache."""
 QUERIES_A_PASS = 16
 """Queries that share a pass over memory in C, and look-ups where they are done together (native/together.c)."""
-INTERFACE = 2
+INTERFACE = 3
 """What `_scan.scan` takes; a module compiled from an older source is not used."""
 LEAST_BLOCKS = 64
 """Least work worth a thread: 16,384 videos."""
@@ -42,7 +42,7 @@ class NumpyKernel:
         """See `Kernel.topk`."""
         group = max(1, SCORES_AT_ONCE // (BLOCKS_A_PASS * WIDTH))
         found = [self._topk(blocks, tables[at : at + group], k) for at in range(0, len(tables), group)]
-        return TopK(np.concatenate([part.scores for part in found]), np.concatenate([part.rows for part in found]))
+        return stack([part.of(query) for part in found for query in range(len(part.rows))])
 
     def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
         entries = tables.astype(np.float64)
@@ -54,9 +54,9 @@ class NumpyKernel:
             alive = part.alive(rows)
             # A part without an order of its own numbers its rows from 0.
             rows += start * WIDTH if blocks.order is None else 0
-            pairs = (best(row[: part.videos][alive], rows[alive], k) for row in scores)
-            found = [np.stack(column) for column in zip(*pairs, strict=True)]
-            running = merge([running, TopK(found[0], found[1])], len(tables), k)
+            owners = None if part.owners is None else part.owners[alive].astype(np.int64)
+            seen = (TopK(row[: part.videos][alive], rows[alive], owners) for row in scores)
+            running = merge([running, stack([best_of(one, k) for one in seen])], len(tables), k)
         return running
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
@@ -72,7 +72,8 @@ class NumpyKernel:
             alive = blocks.alive(rows)
             for query, row in zip(asking.tolist(), scores, strict=True):
                 seen = row[first - start * WIDTH : stop - start * WIDTH][alive]
-                found[query] = merge_one([found[query], TopK(seen, rows[alive])], k)
+                owners = None if blocks.owners is None else blocks.owners[first:stop][alive].astype(np.int64)
+                found[query] = merge_one([found[query], TopK(seen, rows[alive], owners)], k)
         return found
 
 
@@ -110,11 +111,7 @@ class NativeKernel:
             return merge([], len(tables), k)
         portions = [slice(at, at + QUERIES_A_PASS) for at in range(0, len(tables), QUERIES_A_PASS)]
         answers = [one for portion in portions for one in self._scan(blocks, tables[portion], k, None)]
-        # All queries see the same videos, so all find equally many.
-        living = min(len(one.rows) for one in answers)
-        return TopK(
-            np.stack([one.scores[:living] for one in answers]), np.stack([one.rows[:living] for one in answers])
-        )
+        return stack(answers)  # all queries see the same videos, so all find equally many
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
         """See `Kernel.visit`."""
@@ -126,6 +123,7 @@ class NativeKernel:
         queries, subquantizers, codewords = tables.shape
         k = min(k, blocks.videos)
         scores, rows, counts = np.empty((queries, k)), np.empty((queries, k), np.int64), np.zeros(queries, np.int64)
+        owners = None if blocks.owners is None else np.empty((queries, k), np.uint32)
         self._module.scan(
             kernel=self.name,
             codes=np.ascontiguousarray(blocks.codes),
@@ -136,15 +134,18 @@ class NativeKernel:
             K=codewords,
             dead=None if blocks.dead is None else np.ascontiguousarray(blocks.dead),
             order=None if blocks.order is None else np.ascontiguousarray(blocks.order),
+            videos=None if blocks.owners is None else np.ascontiguousarray(blocks.owners, np.uint32),
             visits=None if visits is None else np.ascontiguousarray(visits.ranges, np.int64),
             askers=None if visits is None else np.ascontiguousarray(visits.askers, np.int32),
             scores=scores,
             rows=rows,
+            found_videos=owners,
             counts=counts,
             k=k,
         )
+        heaps = TopK(scores, rows, None if owners is None else owners.astype(np.int64))
         # C leaves a heap, in no order that a caller could use.
-        return [TopK(*best(scores[n, :count], rows[n, :count], k)) for n, count in enumerate(counts.tolist())]
+        return [best_of(heaps.of(n).first(count), k) for n, count in enumerate(counts.tolist())]
 
 
 def kernels() -> dict[str, Kernel]:
@@ -208,7 +209,7 @@ def scan(
         part = source.part(start, stop)
         found = by.topk(part, tables, k)
         # A part without an order of its own numbers its rows from 0.
-        return TopK(found.scores, found.rows + first + (start * WIDTH if part.order is None else 0))
+        return found.numbered_from(first, start * WIDTH if part.order is None else 0)
 
     if threads <= 1 or len(tasks) <= 1:
         return merge([run(task) for task in tasks], len(tables), k)

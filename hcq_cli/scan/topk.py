@@ -23,10 +23,44 @@ class TopK:
     Args:
         scores: float64 [Q, n] or [n], n = k or the number of living videos where that is smaller.
         rows: int64 [Q, n] or [n].
+        owners: of the same shape, the number of each row's video where only the best row of a video is found
+            (`Blocks.owners`); else None.
     """
 
     scores: np.ndarray
     rows: np.ndarray
+    owners: np.ndarray | None = None
+
+    def of(self, query: int) -> TopK:
+        """The answer to one of the queries."""
+        owners = None if self.owners is None else self.owners[query]
+        return TopK(self.scores[query], self.rows[query], owners)
+
+    def first(self, count: int) -> TopK:
+        """The first few of one query."""
+        owners = None if self.owners is None else self.owners[:count]
+        return TopK(self.scores[:count], self.rows[:count], owners)
+
+    def numbered_from(self, first: int, part: int = 0) -> TopK:
+        """The same where rows and videos count from `first` on, and rows from so much more in a part of a source."""
+        return TopK(self.scores, self.rows + (first + part), None if self.owners is None else self.owners + first)
+
+
+def stack(answers: Sequence[TopK]) -> TopK:
+    """Answers [n] to one query each, as one to all of them [Q, n]; n is that of the shortest."""
+    n = min((len(one.rows) for one in answers), default=0)
+    firsts = [one.first(n) for one in answers]
+    owners = [one.owners for one in firsts if one.owners is not None]
+    scores, rows = np.stack([one.scores for one in firsts]), np.stack([one.rows for one in firsts])
+    return TopK(scores, rows, np.stack(owners) if owners else None)
+
+
+def _join(parts: Sequence[TopK]) -> TopK:
+    """Several answers over different rows, one behind the other."""
+    scores = np.concatenate([part.scores for part in parts], axis=-1)
+    rows = np.concatenate([part.rows for part in parts], axis=-1)
+    owners = [part.owners for part in parts if part.owners is not None]
+    return TopK(scores, rows, np.concatenate(owners, axis=-1) if owners else None)
 
 
 NOTHING_FOUND = TopK(np.empty(0), np.empty(0, np.int64))
@@ -53,9 +87,9 @@ class Kernel(Protocol):
     name: str
 
     def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
-        """The best `k` of `blocks` for tables float32 [Q, S, K]: scores and rows [Q, n], from the first block on.
+        """The best `k` of `blocks` for tables float32 [Q, S, K]: [Q, n], rows from the first block on.
 
-        Codes of K or more count as K-1.
+        Codes of K or more count as K-1. Where blocks have owners, of each the best row alone.
         """
         ...
 
@@ -75,19 +109,26 @@ def best(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     return scores[order], rows[order]
 
 
+def best_of(found: TopK, k: int) -> TopK:
+    """The `k` best of what was found [n] for one query, as `best` has them; of each video only its best row."""
+    if found.owners is None:
+        return TopK(*best(found.scores, found.rows, k))
+    order = np.lexsort((found.rows, -found.scores))
+    _, firsts = np.unique(found.owners[order], return_index=True)
+    chosen = order[np.sort(firsts)[:k]]
+    return TopK(found.scores[chosen], found.rows[chosen], found.owners[chosen])
+
+
 def merge(parts: Sequence[TopK], queries: int, k: int) -> TopK:
     """The best `k` of several answers [Q, n] to the same queries over different rows."""
     if not parts or not queries:
         return TopK(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
-    scores = np.concatenate([part.scores for part in parts], axis=1)
-    rows = np.concatenate([part.rows for part in parts], axis=1)
-    chosen = [best(*pair, k) for pair in zip(scores, rows, strict=True)]
-    return TopK(np.stack([pair[0] for pair in chosen]), np.stack([pair[1] for pair in chosen]))
+    joined = _join(parts)
+    return stack([best_of(joined.of(query), k) for query in range(queries)])
 
 
 def merge_one(parts: Sequence[TopK], k: int) -> TopK:
     """The best `k` of several answers [n] to one query over different rows."""
     if not parts:
         return NOTHING_FOUND
-    scores, rows = np.concatenate([one.scores for one in parts]), np.concatenate([one.rows for one in parts])
-    return TopK(*best(scores, rows, k))
+    return best_of(_join(parts), k)

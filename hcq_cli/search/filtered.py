@@ -7,6 +7,7 @@ others, at inverted lists that hold enough of those that pass. Either is as exac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,18 +39,22 @@ class FilteredIndex(Index):
 
     def _gather(self) -> Blocks:
         """The codes of all rows that pass, in kernel order."""
-        codes, rows = [np.empty((0, self.header.S), np.uint8)], [np.empty(0, np.int64)]
+        codes, rows, owners = [np.empty((0, self.header.S), np.uint8)], [np.empty(0, int)], [np.empty(0, int)]
         for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
             assert dead is not None
             living = np.flatnonzero(~dead)
             codes.append(segment.codes_of(living))
             rows.append(living + first)
-        order = np.concatenate(rows).astype(np.uint32)
-        return Blocks(to_blocks(np.concatenate(codes)).codes, len(order), None, order)
+            owners.append(segment.first_rows[living].astype(np.int64) + first)
+        order, of_rows = np.concatenate(rows).astype(np.uint32), np.concatenate(owners).astype(np.uint32)
+        return Blocks(to_blocks(np.concatenate(codes)).codes, len(order), None, order, of_rows)
 
-    def sources(self) -> list[Blocks]:
+    def sources(self, *, by_video: bool = False) -> list[Blocks]:
         """See `Index.sources`: one for all, where codes were gathered."""
-        return super().sources() if self._gathered is None else [self._gathered]
+        if self._gathered is None:
+            return super().sources(by_video=by_video)
+        cut = by_video and self.videos < self.rows
+        return [self._gathered if cut else replace(self._gathered, owners=None)]
 
     def list_starts(self) -> list[np.ndarray]:
         """See `Index.list_starts`: gathered codes lie by no lists."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from hcq_cli.scan.kernels import kernel, scan
-from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge_one
+from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge_one, stack
 from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import list_sizes
 from hcq_cli.search.searchable import QUERIES_AT_ONCE, SearchParams, scan_lists
@@ -29,12 +29,14 @@ class GroupQuestion:
         k: how many to find.
         chosen: for each query the inverted lists to look into, int64; None for everything.
         kernel: the name of the one to scan with; None for the fastest.
+        by_video: of each video only the best row.
     """
 
     tables: np.ndarray
     k: int
     chosen: Sequence[np.ndarray] | None = None
     kernel: str | None = None
+    by_video: bool = True
 
 
 class GroupHolder(Protocol):
@@ -62,12 +64,12 @@ def divide(videos: Sequence[int], groups: int) -> list[range]:
 
 def search_group(index: Index, group: range, question: GroupQuestion, threads: int = 1) -> list[TopK]:
     """The best k of some segments, for each query, with rows as they count in the whole index."""
-    every, part = index.sources(), slice(group.start, group.stop)
+    every, part = index.sources(by_video=question.by_video), slice(group.start, group.stop)
     before = sum(source.videos for source in every[: group.start])
     by, tables, k = kernel(question.kernel), question.tables, question.k
     if question.chosen is None:
         found = scan(every[part], tables, k, threads=threads, by=by)
-        answers = [TopK(scores, rows) for scores, rows in zip(found.scores, found.rows, strict=True)]
+        answers = [found.of(query) for query in range(len(tables))]
     else:
         starts = index.list_starts()[part]
         answers = scan_lists(every[part], starts, question.chosen, tables, k=k, threads=threads, by=by)
@@ -93,7 +95,7 @@ class GroupedIndex(Index):
 
     def find_best(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
         """As `searchable.find`, of what is there; `missing` tells what is not."""
-        self.missing = []
+        self.missing, by_video = [], params.by == "video"
         found = [NOTHING_FOUND] * len(tables)
         for at in range(0, len(tables), QUERIES_AT_ONCE):
             part = slice(at, at + QUERIES_AT_ONCE)
@@ -101,17 +103,15 @@ class GroupedIndex(Index):
             if self.ivf is not None and not params.exact:
                 sizes = list_sizes(self.list_starts(), self.ivf.lists)
                 chosen = self.ivf.choose(levels[part], sizes, hits, params.nprobe)
-            found[part] = self._ask(GroupQuestion(tables[part], k, chosen, params.kernel))
+            found[part] = self._ask(GroupQuestion(tables[part], k, chosen, params.kernel, by_video))
             if chosen is None:
                 continue
             for query, answer in enumerate(found[part], at):
                 # As in `find`: lists may hold too few. Of groups that are missing, what is there is enough.
-                if len(answer.rows) < min(k, self.rows - self.missing_rows):
-                    everything = GroupQuestion(tables[query : query + 1], k, None, params.kernel)
+                if len(answer.rows) < min(k, (self.videos if by_video else self.rows) - self.missing_rows):
+                    everything = GroupQuestion(tables[query : query + 1], k, None, params.kernel, by_video)
                     found[query] = self._ask(everything)[0]
-        fewest = min((len(answer.rows) for answer in found), default=0)
-        scores, rows = (np.stack([getattr(one, name)[:fewest] for one in found]) for name in ("scores", "rows"))
-        return TopK(scores, rows)
+        return stack(found)
 
     @property
     def missing_rows(self) -> int:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import bisect
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +42,7 @@ from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.search.ivf import InvertedLists, list_sizes, read_lists
-from hcq_cli.search.segment import REMEDY, IndexSegment, read_tombstones
+from hcq_cli.search.segment import REMEDY, IndexSegment, TimedRows, read_tombstones
 from hcq_cli.search.segment_columns import IndexColumns
 
 if TYPE_CHECKING:
@@ -277,10 +277,11 @@ class Index:
         """Whether there is no other generation by now, be it a newer one or that of an index built anew."""
         return generations(self.path).stamp() == self._stamp
 
-    def sources(self) -> list[Blocks]:
-        """The segments for `kernels.scan`."""
+    def sources(self, *, by_video: bool = False) -> list[Blocks]:
+        """The segments for `kernels.scan`: of every row, or of each video the best row (`Blocks.owners`)."""
+        cut = by_video and self.header.kind == "videos" and self.videos < self.rows
         return [
-            Blocks(segment.blocks.codes, segment.videos, dead, segment.blocks.order)
+            replace(segment.blocks, dead=dead, owners=segment.owners if cut else None)
             for segment, dead in self.segments
         ]
 
@@ -343,6 +344,17 @@ class Index:
         for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
             rows = segment.rows_of(wanted)
             found += (first + (rows if dead is None else rows[~dead[rows]])).tolist()
+        return found
+
+    def segments_of(self, rows: Sequence[int]) -> list[TimedRows]:
+        """The living time segments of the video that each of some rows is of, in one index segment."""
+        wanted, found = np.array(rows, np.int64), [TimedRows([], [], [])] * len(rows)
+        owners = np.searchsorted(self._firsts, wanted, "right") - 1
+        for owner in np.unique(owners).tolist():
+            (segment, dead), first = self.segments[owner], self._firsts[owner]
+            places = np.flatnonzero(owners == owner)
+            for at, cut in zip(places.tolist(), segment.segments_of(wanted[places] - first, dead), strict=True):
+                found[at] = replace(cut, rows=[row + first for row in cut.rows])
         return found
 
     def ids(self) -> Iterator[PackedStrings]:

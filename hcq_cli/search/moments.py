@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 
-from hcq_cli.codes.ids import segment_times
 from hcq_cli.search.searchable import SearchableCodes
+from hcq_cli.search.segment import TimedRows
 
 FITTING = 0.8
 """A neighbour that reaches so much of the best segment's score belongs to the same moment."""
 GAP_S = 0.15
 """Segments so near to each other touch: their times are rounded to tenths."""
+HITS_AT_ONCE = 128
+"""Hits whose segments are looked at together."""
+ROWS_AT_ONCE = 2048
+"""Segments that are scored together: 4 MiB of look-ups at 256 bytes."""
 
 
 @dataclass(frozen=True)
@@ -40,46 +45,38 @@ class VideoSegments:
 
     Args:
         collection: where they lie.
-        video_id: of the video.
-        table: the query, tabulated, float32 [S, K].
-
-    Attributes:
-        has_whole: whether there is a row of the whole video, too.
+        cut: which they are.
+        scores: of each.
     """
 
-    def __init__(self, collection: SearchableCodes, video_id: str, table: np.ndarray) -> None:
-        rows = collection.rows_of(video_id)
-        named = [(times, row, name) for row in rows if (times := segment_times(name := collection.id(row)))]
-        named.sort()
-        self.has_whole = len(named) < len(rows)
-        self._ids = [name for _, _, name in named]
-        self._starts, self._ends = ([times[at] for times, _, _ in named] for at in (0, 1))
-        self._scores = _scores(collection, [row for _, row, _ in named], table)
+    def __init__(self, collection: SearchableCodes, cut: TimedRows, scores: list[float]) -> None:
+        self._collection, self._rows, self._scores = collection, cut.rows, scores
+        self._starts, self._ends = cut.starts_s, cut.ends_s
 
     def __len__(self) -> int:
         """How many."""
-        return len(self._ids)
+        return len(self._rows)
 
     def best(self) -> Moment:
         """The moment around the segment that fits best; there must be one."""
-        return self._around(int(np.argmax(self._scores)), ())
+        return self._around(self._scores.index(max(self._scores)), ())
 
-    def around(self, segment: str, others: Sequence[Moment]) -> Moment | None:
-        """The moment around a segment, by its id, up to the other moments; None where it lies in one of those."""
-        at = self._ids.index(segment)
+    def around(self, row: int, others: Sequence[Moment]) -> Moment | None:
+        """The moment around a segment, by its row, up to the other moments; None where it lies in one of those."""
+        at = self._rows.index(row)
         return self._around(at, others) if self._outside(at, others) else None
 
     def _around(self, at: int, others: Sequence[Moment]) -> Moment:
-        fits = [
-            score >= FITTING * self._scores[at] and self._outside(number, others)
-            for number, score in enumerate(self._scores.tolist())
-        ]
+        def fits(number: int) -> bool:
+            return self._scores[number] >= FITTING * self._scores[at] and self._outside(number, others)
+
         first = last = at
-        while first > 0 and fits[first - 1] and self._touch(first - 1, first):
+        while first > 0 and self._touch(first - 1, first) and fits(first - 1):
             first -= 1
-        while last + 1 < len(self) and fits[last + 1] and self._touch(last, last + 1):
+        while last + 1 < len(self) and self._touch(last, last + 1) and fits(last + 1):
             last += 1
-        return Moment(self._ids[at], self._second(at), self._starts[first], max(self._ends[first : last + 1]))
+        name = self._collection.id(self._rows[at])
+        return Moment(name, self._second(at), self._starts[first], max(self._ends[first : last + 1]))
 
     def _second(self, at: int) -> float:
         """Where to look first: what fits lies where the best segment and the better one of its neighbours overlap."""
@@ -99,10 +96,34 @@ class VideoSegments:
         return self._starts[other] <= self._ends[one] + GAP_S
 
 
-def _scores(collection: SearchableCodes, rows: list[int], table: np.ndarray) -> np.ndarray:
-    """The scores float64 [n] of some rows, up to rounding, for a table float32 [S, K]."""
-    if not rows:
-        return np.empty(0)
-    codes = np.minimum(collection.codes(rows), table.shape[1] - 1)
-    scores: np.ndarray = table[np.arange(len(table)), codes].sum(1, dtype=np.float64)
+def segments_of(collection: SearchableCodes, rows: np.ndarray, tables: np.ndarray) -> list[list[VideoSegments]]:
+    """The segments of the videos that were found for some queries, and how they fit each.
+
+    Args:
+        collection: where they lie.
+        rows: int64 [Q, n], of videos or of segments.
+        tables: the queries, tabulated, float32 [Q, S, K].
+    """
+    found: list[VideoSegments] = []
+    queries = np.repeat(np.arange(len(rows)), rows.shape[1])
+    for start in range(0, rows.size, HITS_AT_ONCE):
+        part = slice(start, start + HITS_AT_ONCE)
+        cuts = collection.segments_of(rows.reshape(-1)[part].tolist())
+        cut_rows = list(chain(*(cut.rows for cut in cuts)))
+        scores = iter(
+            _scores(collection, cut_rows, np.repeat(queries[part], [len(cut.rows) for cut in cuts]), tables)
+        )
+        found += [VideoSegments(collection, cut, list(islice(scores, len(cut.rows)))) for cut in cuts]
+    return [found[query * rows.shape[1] :][: rows.shape[1]] for query in range(len(rows))]
+
+
+def _scores(collection: SearchableCodes, rows: list[int], queries: np.ndarray, tables: np.ndarray) -> list[float]:
+    """The scores of some rows, each for its query int64 [n], up to rounding: they are compared with one another."""
+    _, subquantizers, codewords = tables.shape
+    columns, scores = np.arange(subquantizers) * codewords, list[float]()
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        codes = np.minimum(collection.codes(rows[part]), codewords - 1)
+        entries = (queries[part] * (subquantizers * codewords))[:, None] + columns + codes
+        scores += tables.reshape(-1).take(entries).sum(1, dtype=np.float64).tolist()
     return scores

@@ -15,7 +15,7 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
-from hcq_cli.search.moments import Moment, VideoSegments
+from hcq_cli.search.moments import Moment, VideoSegments, segments_of
 from hcq_cli.search.searchable import SearchableCodes, SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 from hcq_cli.words.sentences import Sentence
@@ -186,15 +186,8 @@ def search_levels(
         raise UsageError(f"k = {k}, at least one hit must be asked for")
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
-    choose = _best_moments if params.by == "segment" else _best_videos
-    # Segments of one video stand together: as many rows are found as k videos have, and more until that is enough.
-    wanted = k * max(1, -(-collection.rows // max(collection.videos, 1)))
-    while True:
-        found = find(collection, levels, table, wanted, hits=k, threads=threads, params=params)
-        hits = [choose(collection, found, number, table[number], k) for number in range(len(queries))]
-        if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
-            break
-        wanted *= 4
+    search = _best_moments if params.by == "segment" else _best_videos
+    hits = search(collection, levels, table, k, threads, params)
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
     return [
         QueryResult(query, of_query, collection.videos, text_ms=text_ms, scan_ms=scan_ms)
@@ -202,37 +195,52 @@ def search_levels(
     ]
 
 
-def _best_videos(collection: SearchableCodes, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
-    """The best `k` videos of what was found for a query, each with its best moment; `table` is float32 [S, K]."""
-    hits: dict[str, Hit] = {}
-    for score, row in _pairs(found, query):
-        # Found best first, so the first row of a video is its best one.
-        video = _video(collection, collection.id(row))
-        if video not in hits:
-            hits[video] = Hit(len(hits) + 1, score, video, collection.name(row)[1])
-        if len(hits) == k:
-            break
-    if collection.rows > collection.videos:
-        for video, hit in hits.items():
-            segments = VideoSegments(collection, video, table)
-            hits[video] = replace(hit, moment=segments.best()) if len(segments) else hit
-    return tuple(hits.values())
+def _best_videos(
+    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, threads: int, params: SearchParams
+) -> list[tuple[Hit, ...]]:
+    """The best `k` videos for each query, each with its best moment; `table` is float32 [Q, S, K]."""
+    found = find(collection, levels, table, k, threads=threads, params=params)
+    cut = collection.header.kind == "videos" and collection.rows > collection.videos
+    segments = segments_of(collection, found.rows, table) if cut else []
+    answers = []
+    for query in range(len(table)):
+        hits = []
+        for at, (score, row) in enumerate(_pairs(found, query)):
+            name, path = collection.name(row)
+            moment = segments[query][at].best() if cut and len(segments[query][at]) else None
+            hits.append(Hit(at + 1, score, _video(collection, name), path, moment=moment))
+        answers.append(tuple(hits))
+    return answers
 
 
-def _best_moments(collection: SearchableCodes, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
-    """The best `k` moments of what was found for a query, several of a video; one without segments is a moment."""
+def _best_moments(
+    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, threads: int, params: SearchParams
+) -> list[tuple[Hit, ...]]:
+    """The best `k` moments for each query, several of a video; `table` is float32 [Q, S, K]."""
+    # Neighbours become one moment: more rows are found than moments are wanted, and more until that is enough.
+    wanted = k * max(1, -(-collection.rows // max(collection.videos, 1)))
+    while True:
+        found = find(collection, levels, table, wanted, hits=k, threads=threads, params=params)
+        hits = [_moments(collection, found, query, table[query], k) for query in range(len(table))]
+        if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
+            return hits
+        wanted *= 4
+
+
+def _moments(collection: SearchableCodes, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
+    """The best `k` moments of the rows that were found for a query; a video without segments is one."""
     hits: list[Hit] = []
     seen: dict[str, tuple[VideoSegments, list[Moment]]] = {}
     for score, row in _pairs(found, query):
         name, path = collection.name(row)
         video = _video(collection, name)
         if video not in seen:
-            seen[video] = VideoSegments(collection, video, table), []
+            seen[video] = segments_of(collection, np.array([[row]]), table[None])[0][0], []
         segments, moments = seen[video]
         if name == video:
             if not len(segments):
                 hits.append(Hit(len(hits) + 1, score, video, path))
-        elif (moment := segments.around(name, moments)) is not None:
+        elif (moment := segments.around(row, moments)) is not None:
             moments.append(moment)
             hits.append(Hit(len(hits) + 1, score, video, path, moment=moment))
         if len(hits) == k:

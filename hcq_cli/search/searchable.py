@@ -21,9 +21,9 @@ from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks, CodeSource, RowMajorCodes
 from hcq_cli.scan.kernels import kernel, scan
-from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one
+from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one, stack
 from hcq_cli.search.ivf import InvertedLists
-from hcq_cli.search.segment import HashTable
+from hcq_cli.search.segment import HashTable, TimedRows, TimeTable
 
 QUERIES_AT_ONCE = 64
 """Queries whose tables are held together: some 2 KiB a sub-quantizer each, 36 MiB at 256."""
@@ -64,8 +64,8 @@ class SearchableCodes(Protocol):
         """What scores generic sentences reach in it, for confidences; None where that was not measured."""
         ...
 
-    def sources(self) -> Sequence[CodeSource]:
-        """Its codes, for the scan."""
+    def sources(self, *, by_video: bool = False) -> Sequence[CodeSource]:
+        """Its codes, for the scan: of every row, or of each video the best row (`Blocks.owners`)."""
         ...
 
     def list_starts(self) -> list[np.ndarray]:
@@ -90,6 +90,10 @@ class SearchableCodes(Protocol):
 
     def rows_of(self, item_id: str) -> list[int]:
         """The rows of a video and of all its segments, of one segment, or of a caption."""
+        ...
+
+    def segments_of(self, rows: Sequence[int]) -> list[TimedRows]:
+        """The time segments of the video that each of some rows is of."""
         ...
 
     def ids(self) -> Iterable[PackedStrings]:
@@ -125,10 +129,18 @@ class SearchableCodeFile:
         self.codebooks, self.scale, self.checkpoints = self._file.codebooks, self._file.scale, self._file.checkpoints
 
     @cached_property
-    def _by_video(self) -> tuple[HashTable, HashTable]:
+    def _by_video(self) -> tuple[HashTable, TimeTable]:
         """The rows by the hashes of their ids; those of segments by those of their videos."""
         ids = self._file.ids
-        return HashTable.of(ids.hashes(), np.arange(len(ids))), HashTable.of_video_segments(ids)
+        return HashTable.of(ids.hashes(), np.arange(len(ids))), TimeTable.of_ids(ids)
+
+    @cached_property
+    def _owners(self) -> np.ndarray:
+        """The number of the video that each row is of, uint32 [N]."""
+        videos = np.empty(self.rows, np.uint64)
+        for table in self._by_video:
+            videos[table.rows] = table.hashes
+        return np.unique(videos, return_inverse=True)[1].astype(np.uint32)
 
     @cached_property
     def videos(self) -> int:
@@ -140,9 +152,10 @@ class SearchableCodeFile:
     def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> None:
         """A code file has none: it is searched with the checkpoint."""
 
-    def sources(self) -> list[RowMajorCodes]:
-        """Its codes, for the scan."""
-        return [RowMajorCodes(self._file.codes)]
+    def sources(self, *, by_video: bool = False) -> list[RowMajorCodes]:
+        """See `SearchableCodes.sources`; the first time by video it reads all ids."""
+        cut = by_video and self.header.kind == "videos" and self.videos < self.rows
+        return [RowMajorCodes(self._file.codes, self._owners if cut else None)]
 
     def list_starts(self) -> list[np.ndarray]:
         """A code file has no lists."""
@@ -170,6 +183,11 @@ class SearchableCodeFile:
         own = [row for table in self._by_video for _, row in table.look_up(wanted)]
         of_name = [row for row in own if ids[row] == item_id]
         return of_name[-1:] + [row for row in own if ids[row] != item_id == video_of(ids[row])]
+
+    def segments_of(self, rows: Sequence[int]) -> list[TimedRows]:
+        """See `SearchableCodes.segments_of`; the first time it reads all ids."""
+        videos = PackedStrings.of([video_of(self._file.ids[row]) for row in rows])
+        return self._by_video[1].of_videos(videos)
 
     def ids(self) -> list[PackedStrings]:
         """All ids."""
@@ -205,35 +223,35 @@ def find(
 ) -> TopK:
     """The best `k` rows of a collection: of all, or of the inverted lists that look the most promising.
 
-    Where those lists hold fewer than `k` rows, the query is answered from all of them.
+    Of each video only the best row, unless `params.by` is "segment". Where those lists hold fewer than `k`, the query
+    is answered from all of them.
 
     Args:
         collection: an index or a code file.
         levels: the queries, float32 [Q, L+1, D].
         tables: the same, tabulated, float32 [Q, S, K].
         k: how many to find.
-        hits: for how many hits lists are chosen, where several rows make one; default: `k`.
+        hits: for how many hits lists are chosen, where several rows may make one; default: `k`.
         threads: cores to use.
         params: how far to look.
     """
     if isinstance(collection, FindsElsewhere):
         return collection.find_best(levels, tables, k, hits or k, params)
-    by = kernel(params.kernel)
-    starts = collection.list_starts()
+    by, by_video = kernel(params.kernel), params.by == "video"
+    starts, sources = collection.list_starts(), collection.sources(by_video=by_video)
     if collection.ivf is None or params.exact or not len(tables) or not starts:
-        return scan(collection.sources(), tables, k, threads=threads, by=by)
+        return scan(sources, tables, k, threads=threads, by=by)
     sizes = collection.list_sizes()
-    wanted, found = min(k, collection.rows), []
+    wanted, found = min(k, collection.videos if by_video else collection.rows), []
     for at in range(0, len(tables), QUERIES_AT_ONCE):
         part = slice(at, at + QUERIES_AT_ONCE)
         chosen = collection.ivf.choose(levels[part], sizes, hits or k, params.nprobe)
-        found += scan_lists(collection.sources(), starts, chosen, tables[part], k=k, threads=threads, by=by)
+        found += scan_lists(sources, starts, chosen, tables[part], k=k, threads=threads, by=by)
     for query, answer in enumerate(found):
         # Removed videos still count in the sizes that lists are chosen by, so too few may be left in those.
         if len(answer.rows) < wanted:
-            everything = scan(collection.sources(), tables[query : query + 1], k, threads=threads, by=by)
-            found[query] = TopK(everything.scores[0], everything.rows[0])
-    return TopK(np.stack([answer.scores for answer in found]), np.stack([answer.rows for answer in found]))
+            found[query] = scan(sources, tables[query : query + 1], k, threads=threads, by=by).of(0)
+    return stack(found)
 
 
 def scan_lists(
@@ -262,7 +280,7 @@ def scan_lists(
 
     def run(task: tuple[int, Blocks, Visits]) -> list[TopK]:
         before, source, visits = task
-        return [TopK(one.scores, one.rows + before) for one in by.visit(source, tables, k, visits)]
+        return [one.numbered_from(before) for one in by.visit(source, tables, k, visits)]
 
     if threads <= 1 or len(tasks) <= 1:
         parts = [run(task) for task in tasks]

@@ -3,7 +3,9 @@
 codes      uint8 [B, S, 256]   see scan/blocks.py
 ids, paths names of the rows
 id_hashes  uint64 [N] sorted, id_rows uint32 [N] the row of each: find an id without reading all of them
-stretch_hashes, stretch_rows   the same for rows that are time segments of a video, by the id of that video
+stretch_hashes, stretch_rows   the same for rows that are time segments of a video, by the id of that video, those of
+                               one video in the order of time
+stretch_starts, stretch_ends   uint32, where each begins and ends, milliseconds; an earlier hcq did not write them
 
 A row is the place of a video in the order the segment was given it, whatever the codes lie like. Where the index has
 inverted lists (ivf.py) the codes lie list after list, inside a list by row, and three sections tell where:
@@ -17,9 +19,10 @@ Segments are written by segment_writer.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +62,64 @@ class HashTable:
         order = np.argsort(hashes)
         return cls(hashes[order], rows[order])
 
-    @classmethod
-    def of_video_segments(cls, ids: PackedStrings) -> HashTable:
-        """The rows of `ids` that are time segments, by the ids of their videos."""
-        rows, videos = find_segments(ids)
-        return cls.of(videos.hashes(), rows)
-
     def look_up(self, hashes: np.ndarray) -> Iterator[tuple[int, int]]:
         """Pairs (number among `hashes` uint64 [n], row) of equal hashes, by number, then by row."""
         low, high = np.searchsorted(self.hashes, hashes, "left"), np.searchsorted(self.hashes, hashes, "right")
         for number in np.flatnonzero(low < high).tolist():
             for row in sorted(self.rows[low[number] : high[number]].tolist()):
                 yield number, row
+
+
+@dataclass(frozen=True)
+class TimedRows:
+    """The time segments of one video, in the order of time: the row of each, where it begins and ends, seconds."""
+
+    rows: list[int]
+    starts_s: list[float]
+    ends_s: list[float]
+
+
+@dataclass(frozen=True)
+class TimeTable(HashTable):
+    """Rows that are time segments of a video, by the hash of its id, those of one video in the order of time.
+
+    Args:
+        starts, ends: uint32 [n], milliseconds.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of_ids(cls, ids: PackedStrings) -> TimeTable:
+        """The segments among `ids`."""
+        rows, videos, times = find_segments(ids)
+        return cls.joined([cls(videos.hashes(), rows, *times.T)])
+
+    @classmethod
+    def joined(cls, parts: Sequence[TimeTable]) -> TimeTable:
+        """The segments of several, in any order, as one table."""
+        hashes, rows, starts, ends = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("hashes", "rows", "starts", "ends")
+        )
+        order = np.lexsort((rows, ends, starts, hashes))
+        return cls(hashes[order], rows[order], starts[order], ends[order])
+
+    def of_videos(self, videos: PackedStrings, dead: np.ndarray | None = None) -> list[TimedRows]:
+        """The segments of each of some videos; `dead` is bool, by row, or None for no row.
+
+        Videos whose ids have the same hash are taken for one, as `IndexSegment.first_rows` does.
+        """
+        hashes = videos.hashes()
+        firsts, stops = (np.searchsorted(self.hashes, hashes, side) for side in ("left", "right"))
+        bounds = np.append(0, np.cumsum(stops - firsts))
+        places = np.arange(bounds[-1]) + np.repeat(firsts - bounds[:-1], stops - firsts)
+        if dead is not None:
+            living = ~dead[self.rows[places]]
+            places, bounds = places[living], np.append(0, np.cumsum(living))[bounds]
+        rows, starts, ends = self.rows[places], self.starts[places] / 1000, self.ends[places] / 1000
+        columns = rows.tolist(), starts.tolist(), ends.tolist()
+        return [TimedRows(*(column[a:b] for column in columns)) for a, b in pairwise(bounds.tolist())]
 
 
 class IndexSegment:
@@ -121,11 +170,15 @@ class IndexSegment:
         return starts
 
     @cached_property
-    def _by_video(self) -> HashTable:
-        if "stretch_hashes" not in self._container.sections:  # an index of before there was such a table
-            return HashTable.of_video_segments(self.ids)
-        table = HashTable(self._container.map("stretch_hashes", "<u8"), self._container.map("stretch_rows", "<u4"))
-        if len(table.hashes) != len(table.rows):
+    def _by_video(self) -> TimeTable:
+        sections = self._container.sections
+        if "stretch_starts" not in sections:  # of an earlier hcq; where it says that there are none, none is read
+            none = "stretch_hashes" in sections and not sections["stretch_hashes"].nbytes
+            return TimeTable.of_ids(PackedStrings.of([]) if none else self.ids)
+        columns = (self._container.map(f"stretch_{name}", "<u4") for name in ("rows", "starts", "ends"))
+        table = TimeTable(self._container.map("stretch_hashes", "<u8"), *columns)
+        lengths = {len(each) for each in (table.hashes, table.rows, table.starts, table.ends)}
+        if len(lengths) > 1 or table.rows.max(initial=0) >= max(self.videos, 1):
             raise DamagedError(f"{self.path}: its sections do not fit together", REMEDY)
         return table
 
@@ -176,21 +229,44 @@ class IndexSegment:
         ]
         for at, row in self._by_video.look_up(hashes):
             # As bytes: a query does this for every segment of every hit.
-            if row < self.videos and (cut := PACKED_FRAGMENT.search(raw := self.ids.raw(row))):
+            if cut := PACKED_FRAGMENT.search(raw := self.ids.raw(row)):
                 rows += [row] if raw[: cut.start()] == ids.raw(at) else []
         return np.unique(np.array(rows, np.int64))
 
     @cached_property
     def first_rows(self) -> np.ndarray:
-        """For each row the first one of the same video, int64 [N]: another than itself where a video has several."""
-        if not len(self._by_video.rows):
-            return np.arange(self.videos)
-        videos = np.zeros(self.videos, np.uint64)
-        for table in (self._by_id, self._by_video):
-            within = table.rows < self.videos
-            videos[table.rows[within]] = table.hashes[within]
-        _, firsts, video = np.unique(videos, return_index=True, return_inverse=True)
-        return firsts[video]
+        """For each row the first one of the same video, uint32 [N]: another than itself where a video has several."""
+        cut, whole = self._by_video, self._by_id
+        if not len(cut.rows):
+            return np.arange(self.videos, dtype=np.uint32)
+        if whole.rows.max(initial=0) >= self.videos:
+            raise DamagedError(f"{self.path}: its tables name rows that it does not have", REMEDY)
+        # Both tables are sorted: videos are numbered as they come in that of ids, those that lie there in segments
+        # alone behind them. Nothing is sorted again, since every process that asks an index does this.
+        ids = np.cumsum(np.append(True, whole.hashes[1:] != whole.hashes[:-1])[: self.videos])
+        begins = np.flatnonzero(np.append(True, cut.hashes[1:] != cut.hashes[:-1]))
+        places = np.minimum(np.searchsorted(whole.hashes, cut.hashes[begins]), self.videos - 1)
+        alone = whole.hashes[places] != cut.hashes[begins]
+        numbers = np.where(alone, ids[-1] + 1 + np.arange(len(begins)), ids[places])
+        videos = np.zeros(self.videos, np.int64)
+        videos[whole.rows] = ids
+        videos[cut.rows] = np.repeat(numbers, np.diff(np.append(begins, len(cut.rows))))
+        firsts = np.empty(ids[-1] + 1 + len(begins), np.uint32)
+        firsts[videos[::-1]] = np.arange(self.videos)[::-1]  # of the rows of a video the lowest is written last
+        return firsts[videos]
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """The first row of the video that each slot's row is of, uint32 [N], for `Blocks.owners`."""
+        return self.first_rows if self.blocks.order is None else self.first_rows[self.blocks.order]
+
+    def segments_of(self, rows: np.ndarray, dead: np.ndarray | None) -> list[TimedRows]:
+        """The living time segments of the video that each of `rows` int64 [n] is of. Raises DamagedError."""
+        videos = []
+        for row in rows.tolist():
+            raw = self.ids.raw(row)
+            videos.append(raw[: cut.start()] if (cut := PACKED_FRAGMENT.search(raw)) else raw)
+        return self._by_video.of_videos(PackedStrings.packed(videos), dead)
 
     def alive(self, dead: np.ndarray | None) -> np.ndarray:
         """Which rows can be found, bool [N]; `dead` is bool [N], or None for no row."""
@@ -199,15 +275,13 @@ class IndexSegment:
     def video_segments(self, dead: np.ndarray | None) -> int:
         """How many living rows are time segments of a video; `dead` is bool [N]."""
         rows = self._by_video.rows
-        return len(rows) if dead is None else int((~dead[rows[rows < self.videos]]).sum())
+        return len(rows) if dead is None else int((~dead[rows]).sum())
 
     def count_videos(self, dead: np.ndarray | None) -> int:
         """How many videos, or captions, its living rows are of; `dead` is bool [N]."""
         alive = self.alive(dead)
         table, by_id = self._by_video, self._by_id
-        within = table.rows < self.videos
-        within[within] = alive[table.rows[within]]
-        hashes = table.hashes[within]
+        hashes = table.hashes[alive[table.rows]]
         videos = hashes[np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)])]
         # A video that has a row of its own beside those of its segments is counted there.
         places = np.minimum(np.searchsorted(by_id.hashes, videos), max(self.videos - 1, 0))

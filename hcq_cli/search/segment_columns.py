@@ -57,7 +57,7 @@ def write_columns(path: Path, segment: IndexSegment, source: ColumnsSource) -> N
     with ColumnsWriter(path, source.kinds) as writer:
         for ids, paths in segment.names(None):
             videos = list(ids)
-            for row, video in zip(*find_segments(ids), strict=True):
+            for row, video in zip(*find_segments(ids)[:2], strict=True):
                 videos[row] = video
             writer.append(source.columns(videos, list(paths)), len(videos))
 

@@ -1,6 +1,6 @@
 """Writing a segment of an index: codes as they come, or inverted list after list, in bounded memory either way.
 
-Memory grows by 16 bytes a video for the table of hashed ids, by as many for a row that is a time segment of a video,
+Memory grows by 16 bytes a video for the table of hashed ids, by 24 for a row that is a time segment of a video,
 and by 8 more where codes lie by list; nothing else grows. Codes that shall lie by list are first dealt to a few
 temporary files, each of some neighbouring lists; each file is then sorted in memory and appended.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.errors import HcqError
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, to_blocks
-from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, HashTable, IndexSegment
+from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, HashTable, IndexSegment, TimeTable
 
 BUCKET_BYTES = 64 << 20
 """Codes that are sorted in memory at a time, where lists are of like size."""
@@ -54,7 +55,7 @@ class SegmentWriter(ContainerWriter):
         self._subquantizers = subquantizers
         self._hashes: list[np.ndarray] = [np.empty(0, np.uint64)]
         self._named = 0
-        self._video_segments = [HashTable(np.empty(0, np.uint64), np.empty(0, np.int64))]
+        self._video_segments = [TimeTable.of_ids(PackedStrings.of([]))]
         self._order: list[np.ndarray] = [np.empty(0, np.uint32)]
         self._waiting = np.empty((0, subquantizers), np.uint8)
         self._list_sizes: np.ndarray | None = None
@@ -67,8 +68,8 @@ class SegmentWriter(ContainerWriter):
         """The names of the next rows."""
         self._names.write(ids, paths)
         self._hashes.append(ids.hashes())
-        found = HashTable.of_video_segments(ids)
-        self._video_segments.append(HashTable(found.hashes, found.rows + self._named))
+        found = TimeTable.of_ids(ids)
+        self._video_segments.append(replace(found, rows=(found.rows + self._named).astype(np.uint32)))
         self._named += len(ids)
 
     def codes(self, codes: np.ndarray) -> None:
@@ -100,12 +101,11 @@ class SegmentWriter(ContainerWriter):
         hashes = np.concatenate(self._hashes)
         if len(hashes) > MOST_VIDEOS:
             raise HcqError(f"{self.path}: a segment holds at most {MOST_VIDEOS} videos", "split the code file")
-        self._add_table("id", hashes, np.arange(len(hashes), dtype=np.uint32))
-        self._add_table(
-            "stretch",
-            np.concatenate([part.hashes for part in self._video_segments]),
-            np.concatenate([part.rows for part in self._video_segments]),
-        )
+        self._add_table("id", HashTable.of(hashes, np.arange(len(hashes), dtype=np.uint32)))
+        cut = TimeTable.joined(self._video_segments)
+        self._add_table("stretch", cut)
+        self.add("stretch_starts", cut.starts, "<u4")
+        self.add("stretch_ends", cut.ends, "<u4")
         if self._list_sizes is not None:
             rows = np.concatenate(self._order)
             slots = np.empty(len(rows), np.uint32)
@@ -114,8 +114,7 @@ class SegmentWriter(ContainerWriter):
             self.add("order", rows, "<u4")
             self.add("slots", slots, "<u4")
 
-    def _add_table(self, of: str, hashes: np.ndarray, rows: np.ndarray) -> None:
-        table = HashTable.of(hashes, rows)
+    def _add_table(self, of: str, table: HashTable) -> None:
         self.add(f"{of}_hashes", table.hashes, "<u8")
         self.add(f"{of}_rows", table.rows, "<u4")
 

@@ -41,7 +41,8 @@ def test_the_segments_among_many_ids() -> None:
         "\udcff#t=3,4",
     ]
     wanted = [(row, video_of(name)) for row, name in enumerate(ids) if segment_times(name) is not None]
-    rows, videos = find_segments(PackedStrings.of(ids))
+    rows, videos, times = find_segments(PackedStrings.of(ids))
+    assert (times / 1000).tolist() == [list(segment_times(ids[row])) for row in rows.tolist()]
     assert list(zip(rows.tolist(), videos, strict=True)) == wanted and len(wanted) == 5
     assert not len(find_segments(PackedStrings.of([]))[0]) and not len(find_segments(PackedStrings.of(["", "a"]))[0])
     part = PackedStrings.of(ids).part(3, 6)

@@ -38,6 +38,16 @@ def test_equals_the_plain_scan(videos: int, subquantizers: int, codewords: int, 
             assert found.scores[query].tolist() == scores.tolist()
 
 
+def test_of_each_video_the_best_row_is_found() -> None:
+    rng = np.random.default_rng(0)
+    codes, dead = rng.integers(0, 3, (3000, 8), np.uint8), rng.random(3000) < 0.3
+    tables = rng.integers(0, 4, (5, 8, 3)).astype(np.float32)
+    blocks = Blocks(to_blocks(codes).codes, 3000, dead, None, (np.arange(3000) // 21).astype(np.uint32))
+    for k in (1, 10, 500):
+        by_device, by_numpy = (scan([blocks], tables, k, by=kernel(name)) for name in ("torch:cpu", "numpy"))
+        assert np.array_equal(by_device.rows, by_numpy.rows) and np.array_equal(by_device.scores, by_numpy.scores)
+
+
 def test_sums_beyond_float32_and_small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_scan, "INDICES_AT_ONCE", 256 * 9)
     monkeypatch.setattr(device_scan, "SCORES_AT_ONCE", 1500)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from emulated import emulated_kernels
@@ -13,7 +15,7 @@ from hcq_cli.errors import UsageError
 from hcq_cli.scan import kernels as kernels_module
 from hcq_cli.scan.blocks import WIDTH, Blocks, RowMajorCodes, to_blocks
 from hcq_cli.scan.kernels import kernel, kernels, scan
-from hcq_cli.scan.topk import Kernel, TopK, Visits
+from hcq_cli.scan.topk import Kernel, TopK, Visits, stack
 
 KERNELS = [*kernels().values(), *emulated_kernels()]
 by_kernel = pytest.mark.parametrize("by", KERNELS, ids=lambda by: by.name)
@@ -276,3 +278,57 @@ def test_a_kernel_sees_what_each_query_visits_and_nothing_else(by: Kernel, seed:
     for query in range(queries):
         scores, best = plain_scan(both[alive], table[query], 30)
         assert everything.rows[query].tolist() == alive[best].tolist()
+
+
+def best_of_each(
+    codes: np.ndarray, table: np.ndarray, k: int, owners: np.ndarray, rows: np.ndarray
+) -> list[tuple[float, int]]:
+    """The plain answer: all rows that may be found, best first, of each owner the first."""
+    scores, order = plain_scan(codes[rows], table, len(rows))
+    _, firsts = np.unique(owners[rows[order]], return_index=True)
+    chosen = np.sort(firsts)[:k]
+    return list(zip(scores[chosen].tolist(), rows[order[chosen]].tolist(), strict=True))
+
+
+@by_kernel
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("queries", [1, 5])
+def test_of_each_video_the_best_row_is_found(by: Kernel, queries: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, k = int(rng.integers(1, 4000)), int(rng.choice([1, 3, 10, 200, 5000]))
+    codes = rng.integers(0, 3, (rows, int(rng.integers(1, 90))), np.uint8)  # few codewords: ties
+    table = np.round(rng.normal(size=(queries, codes.shape[1], 3)) * 4).astype(np.float32) / 4
+    # Side by side or anywhere, a few of each or one that has nearly all.
+    owners = np.minimum(np.arange(rows) // int(rng.integers(1, 60)), int(rng.choice([2, 4000]))).astype(np.uint32)
+    owners = rng.permutation(owners) if seed % 3 == 0 else owners
+    order = rng.permutation(rows).astype(np.uint32) if seed % 2 else None
+    dead = rng.random(rows) < 0.3
+    slots = np.arange(rows) if order is None else order
+    blocks = Blocks(to_blocks(codes[slots]).codes, rows, dead, order, owners[slots])
+    visits = Visits(
+        np.array([[0, rows // 3, 0, queries], [rows // 3, rows, 0, queries]]), np.arange(queries, dtype=np.int32)
+    )
+    for found in (
+        scan([blocks], table, k, by=by),
+        scan([blocks], table, k, threads=3, by=by),
+        stack(by.visit(blocks, table, k, visits)),
+    ):
+        for query in range(queries):
+            expected = best_of_each(codes, table[query], k, owners, np.flatnonzero(~dead))
+            assert list(zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)) == expected
+
+
+@by_kernel
+def test_videos_of_several_sources_and_of_code_files(by: Kernel) -> None:
+    codes, table = random_case(20_000, 8, 16, 5)
+    owners = np.arange(20_000) // 21  # no multiple of a block: videos lie across parts
+    file = RowMajorCodes(codes, owners.astype(np.uint32))
+    halves = [
+        replace(to_blocks(codes[part]), owners=(np.arange(9975) // 21 * 21).astype(np.uint32))
+        for part in (slice(0, 9975), slice(9975, 19950))
+    ]
+    for sources, rows in (([file], np.arange(20_000)), (halves, np.arange(19_950))):
+        found = scan(sources, table, 40, threads=2, by=by)
+        for query in range(5):
+            expected = best_of_each(codes, table[query], 40, owners, rows)
+            assert list(zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)) == expected

@@ -10,9 +10,9 @@ from handmade import HEADER, random_codes, random_levels, write_codes
 
 from hcq_cli.codes.ids import video_of
 from hcq_cli.scan.table import tables
+from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import build
-from hcq_cli.search.moments import VideoSegments
+from hcq_cli.search.index_writer import add, build, remove
 from hcq_cli.search.query import QueryResult, search_levels, search_like
 from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes, SearchParams
 
@@ -110,5 +110,52 @@ def test_scores_are_those_of_the_scan(tmp_path: Path) -> None:
             assert hit.score == pytest.approx(max(scores[id] for id in own), abs=1e-5)
             cut = [id for id in own if id != hit.id]
             assert (hit.moment.id if hit.moment else None) == max(cut, key=scores.__getitem__, default=None)
-            segments = VideoSegments(collection, hit.id, table)
-            assert (len(segments), segments.has_whole) == (len(cut), hit.id in own)
+
+
+@pytest.mark.parametrize("lists", [0, 5])
+@pytest.mark.parametrize("share", [None, 0.5, 0.02], ids=["all", "half", "few"])
+def test_an_index_of_long_videos_gives_the_plain_answer(tmp_path: Path, lists: int, share: float | None) -> None:
+    """Of two index segments, with removed and replaced videos, filtered or not, by lists or all."""
+    rng = np.random.default_rng(lists)
+    held: dict[str, np.ndarray] = {}
+    build(tmp_path / "index", [_films(tmp_path / "a.hcq", range(300), held, rng)], lists=lists)
+    add(tmp_path / "index", [_films(tmp_path / "b.hcq", range(280, 400), held, rng)])
+    gone = [f"v{number}.mp4" for number in range(0, 400, 9)]
+    remove(tmp_path / "index", gone)
+    index: Index = Index.open(tmp_path / "index")
+    kept = {video for video in map(video_of, held) if video not in gone and (share is None or rng.random() < share)}
+    if share is not None:
+        passing = [np.array([video_of(name) in kept for name in segment.ids]) for segment, _ in index.segments]
+        index = FilteredIndex(index, passing)
+    levels = random_levels(6)
+    answers = search_levels(index, list("abcdef"), levels, 12, params=SearchParams(exact=True))
+    for answer, table in zip(answers, tables(levels, index.codebooks, index.scale), strict=True):
+        scores = {name: _canonical(table, code) for name, code in held.items() if video_of(name) in kept}
+        best = {video: max(score for name, score in scores.items() if video_of(name) == video) for video in kept}
+        assert [hit.score for hit in answer.hits] == sorted(best.values(), reverse=True)[:12]
+        assert all(best[hit.id] == hit.score for hit in answer.hits) and len({hit.id for hit in answer.hits}) == 12
+        for hit in answer.hits:
+            cut = [name for name in scores if video_of(name) == hit.id != name]
+            assert (hit.moment.id if hit.moment else None) == max(cut, key=scores.__getitem__, default=None)
+
+
+def _films(path: Path, numbers: range, held: dict[str, np.ndarray], rng: np.random.Generator) -> Path:
+    """Codes of films with none to twelve segments, which take the place of those held by the same names."""
+    ids = [
+        name
+        for number in numbers
+        for name in [f"v{number}.mp4", *(f"v{number}.mp4#t={5 * n},{5 * n + 10}" for n in range(number * 7 % 13))]
+        if number % 5 or "#" in name or number * 7 % 13 == 0  # every fifth film lies there in segments alone
+    ]
+    codes = random_codes(len(ids), seed=int(rng.integers(99)))
+    for name in [name for name in held if int(video_of(name)[1:-4]) in numbers]:
+        del held[name]
+    held.update(zip(ids, codes, strict=True))
+    return write_codes(path, ids, codes)
+
+
+def _canonical(table: np.ndarray, code: np.ndarray) -> float:
+    score = 0.0
+    for entries, codeword in zip(table.astype(np.float64), code, strict=True):
+        score += float(entries[codeword])
+    return score

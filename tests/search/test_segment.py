@@ -14,7 +14,6 @@ from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build
 from hcq_cli.search.segment import FORMAT, IndexSegment
-from hcq_cli.search.segment_writer import SegmentWriter
 
 
 def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> IndexSegment:
@@ -30,6 +29,8 @@ def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> IndexSegment:
         "id_rows": (order, "<u4"),
         "stretch_hashes": (PackedStrings.of(["v"]).hashes().repeat(3), "<u8"),
         "stretch_rows": (order[:3], "<u4"),
+        "stretch_starts": (order[:3], "<u4"),
+        "stretch_ends": (order[:3], "<u4"),
         "list_starts": (np.array([0, 100, 100, 250, 300]), "<u4"),
         "order": (order, "<u4"),
         "slots": (order, "<u4"),
@@ -41,7 +42,7 @@ def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> IndexSegment:
 
 
 def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
-    beyond = np.full(300, 2**32 - 1, np.uint32)
+    beyond, order = np.full(300, 2**32 - 1, np.uint32), np.arange(300, dtype=np.uint32)
     segment = forged_segment(tmp_path / "s", {})
     assert segment.living(None, 0, 300)[1].shape == (300, HEADER.S)
     for starts in ([0, 100, 90, 250, 300], [1, 100, 100, 250, 300], [0, 0, 0, 0, 299], [0, 300], [0, 9, 9, 9, 2**31]):
@@ -56,18 +57,24 @@ def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
         forged_segment(tmp_path / "s", {"order": beyond}).living(None, 0, 10)
     with pytest.raises(DamagedError):
         forged_segment(tmp_path / "s", {}).name(300)
-    for rows, there in ((np.arange(3), 3), (beyond[:3], 0)):
-        forged = forged_segment(tmp_path / "s", {"stretch_rows": rows})
-        assert not len(forged.rows_of(PackedStrings.of(["v"]))), "no row is what the table says"
-        assert forged.video_segments(np.zeros(300, bool)) == there
-    with pytest.raises(DamagedError, match="fit together"):
-        forged_segment(tmp_path / "s", {"stretch_rows": beyond[:2]}).rows_of(PackedStrings.of(["v"]))
+    assert not len(segment.rows_of(PackedStrings.of(["v"]))), "no row is what the table says"
+    assert segment.video_segments(np.zeros(300, bool)) == 3
+    for changes in ({"stretch_rows": beyond[:3]}, {"stretch_rows": order[:2]}, {"stretch_ends": order[:2]}):
+        for ask in (lambda forged: forged.rows_of(PackedStrings.of(["v"])), lambda forged: forged.owners):
+            with pytest.raises(DamagedError, match="fit together"):
+                ask(forged_segment(tmp_path / "s", changes))
+    with pytest.raises(DamagedError, match="rows that it does not have"):
+        _ = forged_segment(tmp_path / "s", {"id_rows": beyond}).owners
 
 
-def test_an_index_of_before_there_was_a_table_of_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, add_table = tmp_path / "index", SegmentWriter._add_table
-    only_ids = lambda writer, of, *columns: add_table(writer, of, *columns) if of == "id" else None  # noqa: E731
-    monkeypatch.setattr(SegmentWriter, "_add_table", only_ids)
+@pytest.mark.parametrize("missing", [["stretch_starts", "stretch_ends"], ["stretch_hashes"]], ids=["times", "table"])
+def test_an_index_of_before_there_was_a_table_of_stretches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str]
+) -> None:
+    folder, add_section = tmp_path / "index", ContainerWriter.add
+    missing = [*missing, "stretch_starts"]
+    some = lambda writer, name, *array: name in missing or add_section(writer, name, *array)  # noqa: E731
+    monkeypatch.setattr(ContainerWriter, "add", some)
     build(folder, [write_codes(tmp_path / "c", ["b", "a#t=0,5", "a#t=5,9"], random_codes(3))])
     monkeypatch.undo()
     assert add(folder, [write_codes(tmp_path / "c", ["a"], random_codes(1))]).removed == 2

@@ -123,18 +123,22 @@ class _Process:
         K: int,
         dead: np.ndarray | None,
         order: np.ndarray | None,
+        videos: np.ndarray | None,
         visits: np.ndarray | None,
         askers: np.ndarray | None,
         scores: np.ndarray,
         rows: np.ndarray,
+        found_videos: np.ndarray | None,
         counts: np.ndarray,
         k: int,
     ) -> None:
         lengths = [-1 if each is None else len(each) for each in (visits, askers, dead)]
-        sizes = np.array([S, Q, K, k, slots, *lengths, order is not None], np.int64)
-        given = [sizes, codes, tables, visits, askers, dead, order]
+        sizes = np.array([S, Q, K, k, slots, *lengths, order is not None, videos is not None], np.int64)
+        given = [sizes, codes, tables, visits, askers, dead, order, videos]
         sent = b"".join(each.tobytes() for each in given if each is not None)
         answer = subprocess.run([*self._command, kernel], input=sent, stdout=subprocess.PIPE, check=True).stdout
         counts[:] = np.frombuffer(answer, np.int64, Q)
         scores.reshape(-1)[:] = np.frombuffer(answer, np.float64, Q * k, 8 * Q)
         rows.reshape(-1)[:] = np.frombuffer(answer, np.int64, Q * k, 8 * Q * (1 + k))
+        if found_videos is not None:
+            found_videos.reshape(-1)[:] = np.frombuffer(answer, np.uint32, Q * k, 8 * Q * (1 + 2 * k))

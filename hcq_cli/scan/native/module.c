@@ -6,19 +6,21 @@
 
 #include "scan.h"
 
-#define INTERFACE 2     /* of `scan`, as kernels.py calls it: a build that lags behind is told by it */
+#define INTERFACE 3     /* of `scan`, as kernels.py calls it: a build that lags behind is told by it */
 
-enum { CODES, TABLES, DEAD, ORDER, VISITS, ASKERS, SCORES, ROWS, COUNTS, BUFFERS };
+enum { CODES, TABLES, DEAD, ORDER, VIDEOS, VISITS, ASKERS, SCORES, ROWS, FOUND_VIDEOS, COUNTS, BUFFERS };
 
 static const char *misfit(Py_ssize_t S, Py_ssize_t Q, Py_ssize_t K, Py_ssize_t k, long long slots,
                           const Py_buffer *given)
 {
     const Py_ssize_t askers = given[ASKERS].len / (Py_ssize_t)sizeof(int32_t);
-    if (S < 1 || Q < 1 || K < 1 || K > ENTRIES || k < 1 || slots < 0) return "sizes out of range";
+    if (S < 1 || Q < 1 || K < 1 || K > ENTRIES || k < 1 || k >= INT32_MAX / 4 || slots < 0) return "sizes out of range";
     if (given[CODES].len < (slots + WIDTH - 1) / WIDTH * S * WIDTH) return "codes too short";
     if (given[TABLES].len < Q * S * K * (Py_ssize_t)sizeof(float)) return "tables too short";
     if (given[DEAD].buf && !given[ORDER].buf && given[DEAD].len < slots) return "dead too short";
     if (given[ORDER].buf && given[ORDER].len < slots * (Py_ssize_t)sizeof(uint32_t)) return "order too short";
+    if (given[VIDEOS].buf && given[VIDEOS].len < slots * (Py_ssize_t)sizeof(uint32_t)) return "videos too short";
+    if (given[VIDEOS].buf && given[FOUND_VIDEOS].len < Q * k * (Py_ssize_t)sizeof(uint32_t)) return "results too short";
     if (given[SCORES].len < Q * k * 8 || given[ROWS].len < Q * k * 8) return "results too short";
     if (given[COUNTS].len < Q * 8) return "counts too short";
     const visit *visits = given[VISITS].buf;
@@ -35,16 +37,17 @@ static const char *misfit(Py_ssize_t S, Py_ssize_t Q, Py_ssize_t K, Py_ssize_t k
 static PyObject *py_scan(PyObject *module, PyObject *arguments, PyObject *named)
 {
     (void)module;
-    static char *names[] = {"kernel", "codes",  "slots",  "S",      "tables", "Q",      "K", "dead",
-                            "order",  "visits", "askers", "scores", "rows",   "counts", "k", NULL};
+    static char *names[] = {"kernel", "codes", "slots", "S",      "tables", "Q",    "K",            "dead",   "order",
+                            "videos", "visits", "askers", "scores", "rows", "found_videos", "counts", "k", NULL};
     const char *name;
     Py_buffer given[BUFFERS];
     Py_ssize_t S, Q, K, k;
     long long slots;
     int done = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "sy*Lny*nnz*z*z*z*w*w*w*n:scan", names, &name, &given[CODES],
-                                     &slots, &S, &given[TABLES], &Q, &K, &given[DEAD], &given[ORDER], &given[VISITS],
-                                     &given[ASKERS], &given[SCORES], &given[ROWS], &given[COUNTS], &k))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "sy*Lny*nnz*z*z*z*z*w*w*z*w*n:scan", names, &name, &given[CODES],
+                                     &slots, &S, &given[TABLES], &Q, &K, &given[DEAD], &given[ORDER], &given[VIDEOS],
+                                     &given[VISITS], &given[ASKERS], &given[SCORES], &given[ROWS],
+                                     &given[FOUND_VIDEOS], &given[COUNTS], &k))
         return NULL;
     kernel known[MOST_KERNELS];
     const kernel *by = NULL;
@@ -52,13 +55,15 @@ static PyObject *py_scan(PyObject *module, PyObject *arguments, PyObject *named)
         if (!strcmp(known[count].name, name)) by = known + count;
     const char *problem = by ? misfit(S, Q, K, k, slots, given) : "no such kernel";
     if (!problem) {
-        const place in = {given[CODES].buf, S, slots, given[ORDER].buf, given[DEAD].buf, given[DEAD].len};
+        const place in = {given[CODES].buf, S, slots, given[ORDER].buf, given[DEAD].buf, given[DEAD].len,
+                          given[VIDEOS].buf};
+        const answers found = {given[SCORES].buf, given[ROWS].buf, in.videos ? given[FOUND_VIDEOS].buf : NULL,
+                               given[COUNTS].buf, k};
         const visit *visits = given[VISITS].buf;
         const Py_ssize_t V = visits ? given[VISITS].len / (Py_ssize_t)sizeof *visits : 0;
         const int32_t *askers = visits ? given[ASKERS].buf : NULL;
         Py_BEGIN_ALLOW_THREADS
-        done = hcq_scan(by, &in, visits, V, askers, given[TABLES].buf, Q, K, given[SCORES].buf, given[ROWS].buf,
-                        given[COUNTS].buf, k);
+        done = hcq_scan(by, &in, visits, V, askers, given[TABLES].buf, Q, K, &found);
         Py_END_ALLOW_THREADS
     }
     for (int n = 0; n < BUFFERS; n++)
@@ -85,8 +90,10 @@ static PyObject *py_kernels(PyObject *module, PyObject *unused)
 
 static PyMethodDef methods[] = {
     {"scan", (PyCFunction)(void (*)(void))py_scan, METH_VARARGS | METH_KEYWORDS,
-     "scan(kernel, codes, slots, S, tables, Q, K, dead, order, visits, askers, scores, rows, counts, k)\n\n"
+     "scan(kernel, codes, slots, S, tables, Q, K, dead, order, videos, visits, askers, scores, rows, found_videos,\n"
+     "     counts, k)\n\n"
      "Fill float64 scores [Q, k] and int64 rows [Q, k] with the best, unordered, and int64 counts [Q]: how many.\n"
+     "Where uint32 videos [slots] are given the best row of each alone, with uint32 found_videos [Q, k].\n"
      "visits int64 [V, 4] are ranges of slots and of askers, int32 numbers of queries; None: all slots, by all."},
     {"kernels", py_kernels, METH_NOARGS, "Names of the kernels this processor can run, the fastest first."},
     {NULL, NULL, 0, NULL},

@@ -12,7 +12,11 @@ typedef struct {
     long threshold;      /* least sum that may still matter */
     double *scores;      /* heap of the k best, the worst first */
     int64_t *rows;
-    ptrdiff_t found;
+    uint32_t *videos;    /* of each, where only the best row of a video is kept; else NULL */
+    uint32_t *cells;     /* where `places` has each */
+    uint32_t *places;    /* hash table of `mask` + 1 cells: by its video, the place in the heap of each, from 1 */
+    uint32_t mask;
+    ptrdiff_t found, k;
 } query;
 
 /* The entries of a sub-quantizer lie between. */
@@ -20,7 +24,10 @@ typedef struct {
     float least, most;
 } range;
 
-/* Pad a query's table [S, K] to `padded` [S, 256], with nothing found yet; gives its ranges [S] and their total. */
+/* Begin with the heaps of Q queries in `found`; gives 0 without memory. What to free is `to_free`. */
+int hcq_begin(query *queries, ptrdiff_t Q, const answers *found, void **to_free);
+
+/* Pad a query's table [S, K] to `padded` [S, 256]; gives its ranges [S] and their total. */
 double hcq_prepare(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float *padded, range *ranges);
 
 /* Round the 256 entries of sub-quantizer `s` to `whole` steps of at most `most`, once the query has its step.
@@ -31,7 +38,7 @@ double hcq_prepare(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float
 void hcq_round(query *q, ptrdiff_t s, range of, int most, uint16_t *whole);
 
 /* Score video `v` of a block canonically and keep it if it is among the best; the threshold follows. */
-void hcq_consider(query *q, const place *in, int64_t block, int v, ptrdiff_t k);
+void hcq_consider(query *q, const place *in, int64_t block, int v);
 
 /* Memory for vectors; what to free is `to_free`. */
 void *hcq_aligned(size_t bytes, void **to_free);

@@ -4,7 +4,7 @@
  * step. The sum of the entries, in unsigned 16 bits, gives an upper bound of a video's score. A video whose bound
  * cannot beat the k-th best score found so far is passed over; any other is scored again from the same codes by the
  * canonical sum: float64, in the order of the sub-quantizers. Of equal scores the lowest row is kept, in whatever order
- * rows come.
+ * rows come. Where it is told which rows are of one video, only the best of them is kept.
  *
  * A scan goes over ranges of slots (places in kernel order). Where codes lie by list (search/ivf.py), each range is
  * visited by the queries that asked for it alone, and `order` says which row each slot holds.
@@ -62,7 +62,17 @@ typedef struct {
     const uint32_t *order; /* [slots], the row of each slot; NULL: its own number */
     const uint8_t *dead;   /* [rows], rows never to be found; NULL: none */
     int64_t rows;          /* of `dead` */
+    const uint32_t *videos; /* [slots], the number of the video that each is of; NULL: of one each */
 } place;
+
+/* Heaps [Q, k] of the best, filled in no particular order, and how far, [Q]. */
+typedef struct {
+    double *scores;
+    int64_t *rows;
+    uint32_t *videos; /* as in `place`; NULL with it */
+    int64_t *counts;
+    ptrdiff_t k;
+} answers;
 
 /* A range of slots that some queries want to see. */
 typedef struct {
@@ -73,9 +83,8 @@ typedef struct {
 int hcq_kernels(kernel known[MOST_KERNELS]);
 
 /* Search for Q queries, tables [Q, S, K], in V visits of some of them, `askers`; all see all where `visits` is NULL.
- * The heaps [Q, k] are filled in no particular order, counts [Q] says how far. Gives 0 without memory. */
+ * Gives 0 without memory. */
 int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V, const int32_t *askers,
-             const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores, int64_t *rows, int64_t *counts,
-             ptrdiff_t k);
+             const float *tables, ptrdiff_t Q, ptrdiff_t K, const answers *found);
 
 #endif

@@ -56,13 +56,12 @@ static void bound(query *q, const float *table, ptrdiff_t S, ptrdiff_t K, float 
 }
 
 /* Consider the videos `from` to `to` of a block whose bound promises something. */
-static void choose(query *q, const kernel *by, const place *in, int64_t block, int from, int to, const uint16_t *sums,
-                   ptrdiff_t k)
+static void choose(query *q, const kernel *by, const place *in, int64_t block, int from, int to, const uint16_t *sums)
 {
     for (int v = from; v < to; v++) {
         const int in_group = v % by->group, half = by->group / 2;
         const int at = by->group == 1 ? v : v - in_group + in_group / 2 + (in_group % 2) * half;
-        if (sums[at] >= q->threshold) hcq_consider(q, in, block, v, k);
+        if (sums[at] >= q->threshold) hcq_consider(q, in, block, v);
     }
 }
 
@@ -78,7 +77,7 @@ static int promising(const uint16_t *sums, int from, int to, long least)
 /* Let some queries see the slots of one visit. A block that it begins or ends within is taken by itself: of a list of a
  * thousand videos the rest of two blocks would be a quarter. */
 static void scan_slots(const kernel *by, const place *in, const visit *seen, query *queries, const uint8_t *tables,
-                       const int32_t *askers, ptrdiff_t k, uint16_t *sums)
+                       const int32_t *askers, uint16_t *sums)
 {
     const ptrdiff_t S = in->S;
     const int64_t blocks = (seen->stop_slot + WIDTH - 1) / WIDTH;
@@ -101,7 +100,7 @@ static void scan_slots(const kernel *by, const place *in, const visit *seen, que
             }
             for (int64_t b = start; b < stop; b++) {
                 const uint16_t *block_sums = sums + (b - start) * WIDTH;
-                if (promising(block_sums, first, last, q->threshold)) choose(q, by, in, b, from, to, block_sums, k);
+                if (promising(block_sums, first, last, q->threshold)) choose(q, by, in, b, from, to, block_sums);
             }
         }
     }
@@ -120,48 +119,49 @@ static void expect(const place *in, const visit *next)
 
 /* Every visit, by those who asked for it one after another. */
 static int scan_single(const kernel *by, const place *in, const visit *visits, ptrdiff_t V, const int32_t *askers,
-                       const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores, int64_t *rows, int64_t *counts,
-                       ptrdiff_t k)
+                       const float *tables, ptrdiff_t Q, ptrdiff_t K, const answers *found)
 {
     const size_t cells = (size_t)in->S * ENTRIES;
-    void *raw_low = NULL, *raw_sums = NULL;
+    void *raw_low = NULL, *raw_sums = NULL, *raw_places = NULL;
     uint8_t *low = hcq_aligned(cells * (size_t)Q, &raw_low);
     uint16_t *sums = hcq_aligned(SUPERBLOCK * WIDTH * sizeof *sums, &raw_sums);
     float *padded = malloc(cells * (size_t)Q * sizeof *padded);
     query *queries = malloc((size_t)Q * sizeof *queries);
     range *ranges = malloc((size_t)in->S * sizeof *ranges);
-    const int enough = low && sums && padded && queries && ranges;
+    const int enough = low && sums && padded && queries && ranges && hcq_begin(queries, Q, found, &raw_places);
     if (enough) {
         for (ptrdiff_t n = 0; n < Q; n++) {
             const ptrdiff_t at = n * (ptrdiff_t)cells;
             bound(queries + n, tables + n * in->S * K, in->S, K, padded + at, low + at, ranges);
-            queries[n].scores = scores + n * k;
-            queries[n].rows = rows + n * k;
         }
         const visit everything = {0, in->slots, 0, Q};
         if (!visits) visits = &everything, V = 1;
         for (ptrdiff_t v = 0; v < V; v++) {
             if (v + 1 < V) expect(in, visits + v + 1);
-            scan_slots(by, in, visits + v, queries, low, askers, k, sums);
+            scan_slots(by, in, visits + v, queries, low, askers, sums);
         }
-        for (ptrdiff_t n = 0; n < Q; n++) counts[n] = queries[n].found;
+        for (ptrdiff_t n = 0; n < Q; n++) found->counts[n] = queries[n].found;
     }
-    free(raw_low), free(raw_sums), free(padded), free(queries), free(ranges);
+    free(raw_low), free(raw_sums), free(raw_places), free(padded), free(queries), free(ranges);
     return enough;
 }
 
+/* The answers to the queries from `done` on. */
+static answers rest(const answers *all, ptrdiff_t done)
+{
+    const ptrdiff_t at = done * all->k;
+    return (answers){all->scores + at, all->rows + at, all->videos ? all->videos + at : NULL, all->counts + done, all->k};
+}
+
 int hcq_scan(const kernel *by, const place *in, const visit *visits, ptrdiff_t V, const int32_t *askers,
-             const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores, int64_t *rows, int64_t *counts,
-             ptrdiff_t k)
+             const float *tables, ptrdiff_t Q, ptrdiff_t K, const answers *found)
 {
     ptrdiff_t done = 0;
+    answers left = *found;
     while (by->add_together && !visits && Q - done >= FEWEST_TOGETHER) {
         const ptrdiff_t more = Q - done < TOGETHER ? Q - done : TOGETHER;
-        if (!hcq_scan_together(by, in, tables + done * in->S * K, more, K, scores + done * k, rows + done * k,
-                               counts + done, k))
-            return 0;
-        done += more;
+        if (!hcq_scan_together(by, in, tables + done * in->S * K, more, K, &left)) return 0;
+        left = rest(found, done += more);
     }
-    return done == Q || scan_single(by, in, visits, V, askers, tables + done * in->S * K, Q - done, K, scores + done * k,
-                                    rows + done * k, counts + done, k);
+    return done == Q || scan_single(by, in, visits, V, askers, tables + done * in->S * K, Q - done, K, &left);
 }

@@ -40,8 +40,8 @@ static int promising(const uint16_t *sums, const limits *all)
     return any;
 }
 
-static void scan_all(const kernel *by, const place *in, query *queries, ptrdiff_t Q, ptrdiff_t k,
-                     const uint16_t *words, uint16_t *sums)
+static void scan_all(const kernel *by, const place *in, query *queries, ptrdiff_t Q, const uint16_t *words,
+                     uint16_t *sums)
 {
     const ptrdiff_t S = in->S;
     const int64_t blocks = (in->slots + WIDTH - 1) / WIDTH;
@@ -59,34 +59,31 @@ static void scan_all(const kernel *by, const place *in, query *queries, ptrdiff_
             if (!promising(of_video, &all)) continue;
             for (ptrdiff_t n = 0; n < Q; n++) {
                 if (of_video[n] < queries[n].threshold) continue;
-                hcq_consider(queries + n, in, slot / WIDTH, (int)(slot % WIDTH), k);
+                hcq_consider(queries + n, in, slot / WIDTH, (int)(slot % WIDTH));
                 limit(&all, n, queries + n);
             }
         }
     }
 }
 
-int hcq_scan_together(const kernel *by, const place *in, const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores,
-                      int64_t *rows, int64_t *counts, ptrdiff_t k)
+int hcq_scan_together(const kernel *by, const place *in, const float *tables, ptrdiff_t Q, ptrdiff_t K,
+                      const answers *found)
 {
     const size_t cells = (size_t)in->S * ENTRIES;
-    void *raw_words = NULL, *raw_sums = NULL;
+    void *raw_words = NULL, *raw_sums = NULL, *raw_places = NULL;
+    query queries[TOGETHER];
     uint16_t *words = hcq_aligned(cells * TOGETHER * sizeof *words, &raw_words);
     uint16_t *sums = hcq_aligned(SUPERBLOCK * WIDTH * TOGETHER * sizeof *sums, &raw_sums);
     float *padded = malloc(cells * (size_t)Q * sizeof *padded);
     range *ranges = malloc((size_t)in->S * sizeof *ranges);
-    const int enough = words && sums && padded && ranges;
+    const int enough = words && sums && padded && ranges && hcq_begin(queries, Q, found, &raw_places);
     if (enough) {
-        query queries[TOGETHER];
         memset(words, 0, cells * TOGETHER * sizeof *words);
-        for (ptrdiff_t n = 0; n < Q; n++) {
+        for (ptrdiff_t n = 0; n < Q; n++)
             bound(queries + n, tables + n * in->S * K, in->S, K, padded + n * (ptrdiff_t)cells, words + n, ranges);
-            queries[n].scores = scores + n * k;
-            queries[n].rows = rows + n * k;
-        }
-        scan_all(by, in, queries, Q, k, words, sums);
-        for (ptrdiff_t n = 0; n < Q; n++) counts[n] = queries[n].found;
+        scan_all(by, in, queries, Q, words, sums);
+        for (ptrdiff_t n = 0; n < Q; n++) found->counts[n] = queries[n].found;
     }
-    free(raw_words), free(raw_sums), free(padded), free(ranges);
+    free(raw_words), free(raw_sums), free(raw_places), free(padded), free(ranges);
     return enough;
 }

@@ -5,7 +5,7 @@
 #include "scan.h"
 
 /* Search for Q ≤ 16 queries in all slots; see hcq_scan. `by` has add_together. */
-int hcq_scan_together(const kernel *by, const place *in, const float *tables, ptrdiff_t Q, ptrdiff_t K, double *scores,
-                      int64_t *rows, int64_t *counts, ptrdiff_t k);
+int hcq_scan_together(const kernel *by, const place *in, const float *tables, ptrdiff_t Q, ptrdiff_t K,
+                      const answers *found);
 
 #endif
