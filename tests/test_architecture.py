@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import command_pages
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -36,3 +37,8 @@ def test_the_docstring_of_every_room_names_its_files() -> None:
             docstring = ast.get_docstring(ast.parse(room.read_text("utf-8"))) or ""
             files = {path.stem for path in room.parent.glob("*.py")} - {"__init__"}
             assert not {file for file in files if not re.search(rf"\b{file}\b", docstring)}, room
+
+
+def test_the_pages_of_the_commands_are_those_of_the_program() -> None:
+    written = command_pages.PAGES.read_text("utf-8")
+    assert written == command_pages.document(), "python examples/command_pages.py writes them anew"

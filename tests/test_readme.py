@@ -1,7 +1,9 @@
-"""The README's commands, run one after another as a reader would type them, and what it says they print."""
+"""The commands of README and tutorial and the cells of the notebook, run one after another as a reader would."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+REPOSITORY = Path(__file__).resolve().parent.parent
+README, EXAMPLES = REPOSITORY / "README.md", REPOSITORY / "examples"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = (
     "pip install",
@@ -27,13 +30,15 @@ ELSEWHERE = (
 )
 """What needs an index of packages, a network, weights that were fetched, or videos of others."""
 SMALL_DEMO = '[demo]\nvideos = 24\nset = ["training.epochs=1", "model.width=64"]\n'
-SMALL_TRAINING = '[train]\nset = ["training.epochs=1", "model.width=64", "training.min_steps=0"]\n'
+SMALL_TRAINING = (
+    '[train]\nset = ["training.epochs=1", "model.width=64", "training.min_steps=0", "text.encoder=scratch"]\n'
+)
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """Each `$ command` of the README's console blocks, with the lines printed below it."""
+def commands(document: Path = README) -> list[tuple[str, list[str]]]:
+    """Each `$ command` of a document's console blocks, with the lines printed below it."""
     found: list[tuple[str, list[str]]] = []
-    for block in BLOCK.findall(README.read_text("utf-8")):
+    for block in BLOCK.findall(document.read_text("utf-8")):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -75,14 +80,47 @@ def test_every_command_works_and_prints_what_the_readme_says(reader: Path) -> No
     for number, (command, printed) in enumerate(ran):
         if number == 1:
             prepare_own_videos(reader)
-        assert command.startswith("hcq "), command
-        done = subprocess.run(
-            command, shell=True, cwd=reader, env=environment(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
-        said = {masked(line) for line in (done.stdout + done.stderr).splitlines()}
+        said = {masked(line) for line in run(command, reader).splitlines()}
         for line in printed:
-            assert masked(line) in said, f"$ {command}\nnot printed: {line}\n{done.stdout}\n{done.stderr}"
+            assert masked(line) in said, f"$ {command}\nnot printed: {line}\n{said}"
+
+
+def run(command: str, place: Path) -> str:
+    """What a command prints, which must not fail."""
+    assert command.startswith("hcq "), command
+    done = subprocess.run(
+        command, shell=True, cwd=place, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.mark.long
+def test_the_tutorial_can_be_followed(reader: Path) -> None:
+    if not (reader / "videos").exists():
+        run("hcq demo", reader)
+        prepare_own_videos(reader)
+    for command, _ in commands(EXAMPLES / "TUTORIAL.md"):
+        run(command, reader)
+    assert "<html" in (reader / "found.html").read_text("utf-8")
+
+
+@pytest.mark.long
+def test_the_notebook_runs(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (reader / "hcq-demo").exists():
+        run("hcq demo", reader)
+    monkeypatch.chdir(reader)
+    names: dict[str, object] = {}
+    shown = []
+    for cell in json.loads((EXAMPLES / "notebook.ipynb").read_text("utf-8"))["cells"]:
+        assert not cell.get("outputs"), "kept without outputs"
+        if cell["cell_type"] == "code":
+            *before, last = ast.parse("".join(cell["source"])).body
+            assert isinstance(last, ast.Expr), "a cell ends with what it shows"
+            exec(compile(ast.Module(before, []), "cell", "exec"), names)
+            shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+    assert [len(shown[number]) for number in (1, 2, 3)] == [6, 6, 3]
+    assert shown[1]._repr_html_().count("data:image") >= 6 and shown[5].loc["codes", "bytes"] == 256
 
 
 def test_the_install_commands_are_those_of_the_project() -> None:
