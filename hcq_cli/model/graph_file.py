@@ -81,6 +81,8 @@ class GraphFile(Container):
         options = SessionOptions()
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL  # done when it was exported
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # Threads that wait would take the cores of whatever runs beside.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # only hcq_cli.console prints
         folder = str(self.path.resolve().parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
