@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faults import STRIDES, each_fault, faulty, no_sync  # noqa: F401
+from faults import STRIDES, each_fault, faulty
 from small_models import CAPTIONS, batch, model
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
@@ -75,7 +75,6 @@ def test_another_model_keeps_the_earlier_one_beside_it(saved: tuple[Model, Path]
 
 
 @pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.usefixtures("no_sync")
 def test_a_fault_at_any_call_leaves_the_old_or_the_new_model(
     saved: tuple[Model, Path], tmp_path: Path, stride: int
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import each_fault, faulty, no_sync  # noqa: F401
+from faults import each_fault, faulty
 from feature_samples import video
 from small_models import EXPERTS, model
 
@@ -118,7 +118,7 @@ def test_a_damaged_file_gives_nothing(folder: Path) -> None:
     assert encode(folder).taken_over == 0
 
 
-def test_a_kill_leaves_the_old_file_or_the_new_one(folder: Path, no_sync: None) -> None:  # noqa: F811
+def test_a_kill_leaves_the_old_file_or_the_new_one(folder: Path) -> None:
     encode(folder)
     codes = folder.parent / "codes.hcq"
     old = codes.read_bytes()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import Faults, Killed, no_sync
+from faults import Faults, Killed
 from handmade import names, random_codes, write_codes
 
 from hcq_cli.codes.codefile import open_codes
@@ -33,7 +33,6 @@ from hcq_cli.words.gathering import CollectionWords
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 KINDS = ("kill before", "kill after", "ENOSPC", "EIO", "EROFS")
 CALLS = ("fsync", "replace", "link", "unlink", "mkdir", "chmod")
-__all__ = ["no_sync"]
 
 
 class Disk(Faults):
@@ -131,7 +130,6 @@ VERBS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.usefixtures("no_sync")
 @pytest.mark.parametrize("verb", VERBS)
 def test_whatever_fails_old_or_new_and_a_second_try_completes(tmp_path: Path, verb: str) -> None:
     work, base = VERBS[verb], tmp_path / "base"

@@ -78,12 +78,6 @@ def faulty(at: int = 0, kind: str = "kill before") -> Iterator[Faults]:
             pass
 
 
-@pytest.fixture
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Syncs are counted and fail, but do not wait: what a killed process has written is there without them."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 STRIDES = [pytest.param(19, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
 
 

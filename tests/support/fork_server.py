@@ -89,6 +89,7 @@ def main() -> None:
     del sys.path[0]  # the tests' helpers are no part of what a command can import
     import_everything()
     warm_up()
+    os.fsync = lambda handle: None  # as in conftest.py
     assert threading.active_count() == 1, "a fork copies one thread"
     gc.collect()
     gc.freeze()  # a collection in the copy would touch, and so copy, every page

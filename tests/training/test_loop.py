@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import each_fault, faulty, no_sync  # noqa: F401
+from faults import each_fault, faulty
 from stopped_training import Stop, StopAfter
 from toy_dataset import SMALL, video, write_captions, write_store
 
@@ -234,7 +234,6 @@ def test_a_last_step_that_spoils_the_weights_is_noticed(place: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("stride", [pytest.param(149, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
-@pytest.mark.usefixtures("no_sync")
 def test_a_fault_at_any_call_of_a_training_leaves_the_old_or_the_new_model(
     place: Path, tmp_path: Path, stride: int
 ) -> None:

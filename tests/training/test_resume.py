@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from faults import STRIDES, each_fault, faulty, no_sync  # noqa: F401
+from faults import STRIDES, each_fault, faulty
 
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.files import NotRegularError
@@ -65,7 +65,6 @@ def test_an_epoch_that_is_cut_short_leaves_the_one_before(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.usefixtures("no_sync")
 def test_a_fault_at_any_call_leaves_one_whole_state_and_no_leftover(tmp_path: Path, stride: int) -> None:
     """Killed before or after any write, sync, rename and removal, or with the disk full there."""
     runs = iter(range(10_000))
