@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from hcq_cli.errors import HcqError
 from hcq_cli.printable import clock as clock
+from hcq_cli.printable import counted as counted
 from hcq_cli.printable import escaped
 from hcq_cli.printable import printable as printable
 from hcq_cli.printable import size_text as size_text

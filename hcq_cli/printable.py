@@ -1,5 +1,5 @@
 """What people are shown: strangers' names on one line, in reading order, without what steers a terminal or a page;
-seconds as players write them; bytes in the unit that fits."""
+counts with their noun, seconds as players write them; bytes in the unit that fits."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else escaped(c) for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 video`, `2,000 videos`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def clock(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcq_cli.printable import clock, printable
+from hcq_cli.printable import clock, counted, printable
 
 
 @given(st.text(st.characters(codec=None)))
@@ -20,3 +20,7 @@ def test_what_can_be_printed_stays_and_the_rest_is_escaped() -> None:
 
 def test_seconds_are_written_as_players_do() -> None:
     assert [clock(s) for s in (0, 7.9, 65, 3723)] == ["0:00", "0:07", "1:05", "1:02:03"]
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert [counted(n, "shard") for n in (0, 1, 2, 20_000)] == ["0 shards", "1 shard", "2 shards", "20,000 shards"]

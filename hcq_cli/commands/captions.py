@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import Console, printable
+from hcq_cli.console import Console, counted, printable
 from hcq_cli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -84,7 +84,10 @@ def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dic
 
 def _print(console: Console, report: CaptionReport, store: VideoIds | None, place: Path) -> None:
     captions, words = report.captions, report.captions.lengths()
-    console.text(f"{captions.path}: {captions.format}, {len(captions.videos):,} videos, {len(captions):,} captions")
+    console.text(
+        f"{captions.path}: {captions.format}, {counted(len(captions.videos), 'video')}, "
+        f"{counted(len(captions), 'caption')}"
+    )
     console.text(f"words a caption: {words.least} to {words.most}, mean {words.mean:.1f}, median {words.median:g}")
     named = ", ".join(f"{count:,} {name}" for name, count in sorted(captions.split_counts().items()))
     console.text(f"splits in the file: {named or 'no videos'}")
@@ -116,7 +119,9 @@ def _print_lines(console: Console, label: str, lines: list[tuple[int, str]], sho
 def _print_match(console: Console, report: CaptionReport, store: VideoIds, place: Path) -> None:
     assert report.match is not None
     match = report.match
-    console.text(f"features in {place}: {len(match.captioned):,} of {len(report.captions.videos):,} videos found")
+    console.text(
+        f"features in {place}: {len(match.captioned):,} of {counted(len(report.captions.videos), 'video')} found"
+    )
     _print_lines(console, "no features", [(video.line, repr(video.video)) for video in match.absent])
     several = [
         (video.line, f"{video.video!r} may be {', '.join(map(repr, ids[:4]))}") for video, ids in match.ambiguous

@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Console, printable
+from hcq_cli.console import Console, counted, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,12 +136,13 @@ def _of_videos(done: EncodeResult) -> dict[str, Any]:
 
 def _print(console: Console, done: EncodeResult) -> None:
     moments = done.rows - done.items
-    also = f" and {moments:,} moments" if moments else ""
+    also = f" and {counted(moments, 'moment')}" if moments else ""
     hourly = f", {done.bytes_per_hour / 1000:,.0f} KB an hour" if moments and done.bytes_per_hour else ""
     # A rate would be that of copying.
     rate = f"{done.items_per_second:,.0f} a second"
     how = f"{done.items - done.taken_over:,} of them encoded now, the others as before" if done.taken_over else rate
-    console.text(f"{done.items:,} {done.kind}{also} · {done.config.bytes_per_video} bytes each{hourly} · {how}")
+    encoded = counted(done.items, done.kind.removesuffix("s"))
+    console.text(f"{encoded}{also} · {done.config.bytes_per_video} bytes each{hourly} · {how}")
     console.text(f"codes {done.codes}")
     if done.codes.suffix == ".parts":
         console.note("next: the same without --shard, when all shares are done")

@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import Console
+from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
     from hcq_cli.api.evaluation import Evaluation
@@ -130,7 +130,7 @@ def _print(console: Console, done: Evaluation) -> None:
         ]
         lines.append((row.name, row.bytes_per_video, *figures))
     measured = done.measured
-    title = f"{measured.videos:,} videos, {measured.texts:,} captions ({done.split})"
+    title = f"{counted(measured.videos, 'video')}, {counted(measured.texts, 'caption')} ({done.split})"
     console.table(columns, lines, title)
     if done.calibration is not None:
         title = f"confidence: expected calibration error {done.calibration.ece:.3f}"

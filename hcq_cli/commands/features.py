@@ -10,7 +10,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import printable, size_text
+from hcq_cli.console import counted, printable, size_text
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_SOME_FAILED, DamagedError
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def info(session: Session, features: StoreArgument = None) -> None:
 
     def human() -> None:
         number = document["shards"]
-        shards = f"{number} shard{'' if number == 1 else 's'}"
+        shards = counted(number, "shard")
         if store.incoming:  # files of single videos, which the next extraction puts together
-            shards += f" and {store.incoming} file{'' if store.incoming == 1 else 's'} of single videos"
-        console.text(f"{folder}: {len(store)} videos, {size_text(document['bytes'])} in {shards}")
+            shards += f" and {counted(store.incoming, 'file')} of single videos"
+        console.text(f"{folder}: {counted(len(store), 'video')}, {size_text(document['bytes'])} in {shards}")
         names = [state for state in next(iter(states.values()), {}) if any(row[state] for row in states.values())]
         rows = [[e.name, e.dim, e.version, *(states[e.name][s] for s in names)] for e in store.experts.values()]
         console.table(["expert", "dim", "version", *names], rows)
@@ -123,7 +123,8 @@ def show(
         console.text(f"{record.duration_s:.2f} s, {size_text(record.size)}, decoded by {record.decoder or 'nothing'}")
         rows = []
         for name, e in experts.items():
-            span = f"{e['times'][0]:.2f}–{e['times'][-1]:.2f} s" if e["tokens"] else ""
+            known = [time_s for time_s in e["times"] if time_s == time_s]  # NaN where a published file says none
+            span = f"{known[0]:.2f}–{known[-1]:.2f} s" if known else ""
             rows.append([name, str(e["state"]), e["tokens"], e["dim"], span, e["spark"]])
         console.table(["expert", "state", "tokens", "dim", "times", "change"], rows)
         for name, said in words.items():
@@ -152,9 +153,11 @@ def verify(
         for damage in found.damaged:
             console.warn(damage.reason)
         if moved:
-            console.text(f"moved aside: {len(moved)} files, to {folder / 'set-aside'}; now run hcq extract again")
+            console.text(
+                f"moved aside: {counted(len(moved), 'file')}, to {folder / 'set-aside'}; now run hcq extract again"
+            )
         elif not damaged:
-            console.text(f"{folder}: all {found.files} files are whole ({size_text(found.nbytes)})")
+            console.text(f"{folder}: {counted(found.files, 'file')}, all whole ({size_text(found.nbytes)})")
 
     console.result(document, human)
     if damaged and not mend:
@@ -202,6 +205,6 @@ def export(
 
     def human() -> None:
         console.table(["expert", "tokens"], [[name, count] for name, count in done.tokens.items()])
-        console.text(f"{done.videos} videos -> {done.path} ({size_text(done.nbytes)})")
+        console.text(f"{counted(done.videos, 'video')} -> {done.path} ({size_text(done.nbytes)})")
 
     console.result(document, human)

@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Console
+from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
     from hcq_cli.api.fitting import FitResult
@@ -110,5 +110,7 @@ def listed_sources(given: list[str] | None) -> list[str]:
 def _print(console: Console, done: FitResult) -> None:
     console.text(f"checkpoint {done.checkpoint}")
     made_of = ", ".join(f"{name} {weight:g}" for name, weight in done.experts.items())
-    console.text(f"{done.videos:,} videos, {done.bytes_per_video} bytes each; {made_of}; {done.seconds:.1f} s")
+    console.text(
+        f"{counted(done.videos, 'video')}, {done.bytes_per_video} bytes each; {made_of}; {done.seconds:.1f} s"
+    )
     console.note("next: hcq encode")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import Console
+from hcq_cli.console import Console, counted
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _mmt_document(report: MmtReport, store: Path) -> dict[str, Any]:
 
 def _print_mmt(console: Console, report: MmtReport) -> None:
     about = " ".join(name for name in (report.dataset, report.split) if name) or "unknown data set"
-    console.text(f"{about}: {report.imported:,} videos imported, {report.skipped:,} were there already")
+    console.text(f"{about}: {counted(report.imported, 'video')} imported, {report.skipped:,} were there already")
     states = list(next(iter(report.states.values()), {}))
     shown = [state for state in states if any(counts[state] for counts in report.states.values())]
     rows = [(name, *(counts[state] for state in shown)) for name, counts in report.states.items()]

@@ -11,6 +11,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.console import counted
 from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ def _report(session: Session, change: IndexChange, seconds: float) -> None:
     replaced = f", {change.removed:,} replaced" if change.removed else ""
 
     def human() -> None:
-        moments = f", {change.rows - change.videos:,} moments" if change.rows > change.videos else ""
-        session.console.text(f"{change.index}: {change.videos:,} {kind}{moments} ({change.added:,} added{replaced})")
+        moments = f", {counted(change.rows - change.videos, 'moment')}" if change.rows > change.videos else ""
+        held = counted(change.videos, kind.removesuffix("s"))
+        session.console.text(f"{change.index}: {held}{moments} ({change.added:,} added{replaced})")
         session.console.note('search it: hcq query "…"' if kind == "videos" else SEARCH_TEXTS)
 
     session.console.result({**index_document(change), "seconds": seconds}, human)
@@ -178,7 +180,7 @@ def remove(
         "removed": change.removed,
         "unknown": list(change.unknown),
     }
-    line = f"{change.index}: {change.removed:,} removed, {change.videos:,} videos left"
+    line = f"{change.index}: {change.removed:,} removed, {counted(change.videos, 'video')} left"
     session.console.result(document, lambda: session.console.text(line))
     if change.unknown:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -267,7 +269,8 @@ def verify(session: Session, index: IndexOption = None) -> None:
     opened = api.verify_index(session.workspace, index=index, progress=session.console)
     held = {"videos": opened.videos, "rows": opened.rows, "segments": len(opened.segments)}
     document = {"index": opened.path, **held, "ok": True}
-    line = f"{opened.path}: {opened.videos:,} videos in {len(opened.segments)} segments, all sound"
+    segments = counted(len(opened.segments), "segment")
+    line = f"{opened.path}: {counted(opened.videos, 'video')} in {segments}, all sound"
     session.console.result(document, lambda: session.console.text(line))
 
 
@@ -292,7 +295,7 @@ def export(
     document |= {"ids": done.ids, "about": done.about, "videos": done.videos, "dimensions": done.dimensions}
 
     def human() -> None:
-        session.console.text(f"{done.path}: {done.videos:,} videos, for faiss.read_index")
+        session.console.text(f"{done.path}: {counted(done.videos, 'video')}, for faiss.read_index")
         session.console.text(f"{done.ids}: a line of JSON [id, path] for each of its rows")
         session.console.note(f"a query is its {done.levels} level vectors in a row ({done.about})")
 

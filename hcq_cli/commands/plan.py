@@ -10,7 +10,7 @@ import typer
 import hcq_cli as api
 from hcq_cli.commands.extract import Device, Experts, Workers
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import Console, size_text
+from hcq_cli.console import Console, counted, size_text
 
 if TYPE_CHECKING:
     from hcq_cli.api.planning import CollectionPlan
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _print(console: Console, planned: CollectionPlan) -> None:
-    console.text(f"{planned.videos} videos, {_duration(planned.media_s)}, {size_text(planned.bytes)}")
+    console.text(f"{counted(planned.videos, 'video')}, {_duration(planned.media_s)}, {size_text(planned.bytes)}")
     rows = [
         [
             cost.preset or "as asked",

@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 import hcq_cli as api
 from hcq_cli.commands.clips import Open, SaveClips, check_actions, clips_document, finish, save
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Terminal, clock, printable
+from hcq_cli.console import Terminal, clock, counted, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -373,7 +373,8 @@ def _print(
             columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
     session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
     took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
-    session.console.note(f"{answer.videos_searched:,} {kind} searched ({took}, scan {answer.scan_ms:.1f} ms)")
+    searched = counted(answer.videos_searched, kind.removesuffix("s"))
+    session.console.note(f"{searched} searched ({took}, scan {answer.scan_ms:.1f} ms)")
 
 
 def _told(sentence: Sentence) -> str:

@@ -10,7 +10,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import size_text
+from hcq_cli.console import counted, size_text
 
 EXAMPLES = ["hcq report", "hcq report -o runs/a/report.html -w runs/a", "hcq report --json"]
 
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
         def human() -> None:
             session.console.text(
-                f"{found.videos:,} videos, {found.hours:,.1f} hours, {size_text(found.index_bytes)} index"
+                f"{counted(found.videos, 'video')}, {found.hours:,.1f} hours, {size_text(found.index_bytes)} index"
             )
             session.console.text(f"page {path}")
 

@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Console
+from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
     from hcq_cli.api.training import TrainResult
@@ -112,7 +112,7 @@ def _print(console: Console, done: TrainResult) -> None:
 
     console.text(f"checkpoint {done.checkpoint}")
     if done.epochs:
-        console.text(f"{done.epochs} epochs in {clock(done.seconds)}; kept epoch {done.metrics['epoch']}")
+        console.text(f"{counted(done.epochs, 'epoch')} in {clock(done.seconds)}; kept epoch {done.metrics['epoch']}")
     if done.new_videos:
         console.text(what_to_expect(done.new_videos))
     console.note("next: hcq encode")

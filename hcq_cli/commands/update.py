@@ -21,6 +21,7 @@ from hcq_cli.commands.extract import (
 )
 from hcq_cli.commands.index import index_document
 from hcq_cli.commands.shared import VERBS, Session, command, with_choice
+from hcq_cli.console import counted
 
 if TYPE_CHECKING:
     from hcq_cli.api.updating import Updated
@@ -112,6 +113,6 @@ def _print(session: Session, done: Updated) -> None:
     if done.next:
         console.note(f"next: {with_choice(done.next)}; then hcq update")
         return
-    console.text(f"codes {f'made anew: {done.encoded.items:,} videos' if done.encoded else 'as they were'}")
-    console.text(f"index {f'made anew: {done.indexed.videos:,} videos' if done.indexed else 'as it was'}")
+    console.text(f"codes {'made anew: ' + counted(done.encoded.items, 'video') if done.encoded else 'as they were'}")
+    console.text(f"index {'made anew: ' + counted(done.indexed.videos, 'video') if done.indexed else 'as it was'}")
     console.note('search it: hcq query "…"')

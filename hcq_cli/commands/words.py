@@ -11,7 +11,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import size_text
+from hcq_cli.console import counted, size_text
 from hcq_cli.errors import UsageError
 
 IndexOption = Annotated[
@@ -39,7 +39,8 @@ def info(session: Session, index: IndexOption = None) -> None:
     def human() -> None:
         total = sum(found.sentences.values())
         session.console.text(
-            f"{found.index}: {total:,} sentences of {found.videos:,} videos, {size_text(found.bytes)}"
+            f"{found.index}: {counted(total, 'sentence')} of {counted(found.videos, 'video')}, "
+            f"{size_text(found.bytes)}"
         )
         session.console.table(["source", "sentences"], list(found.sentences.items()))
         if found.languages:
@@ -79,6 +80,6 @@ def export(
         index=index,
         progress=session.console,
     )
-    line = f"{done.sentences:,} sentences of {done.videos:,} videos -> {done.output}"
+    line = f"{counted(done.sentences, 'sentence')} of {counted(done.videos, 'video')} -> {done.output}"
     if output is not None:
         session.console.result(asdict(done), lambda: session.console.text(line))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.datasets.captions import CaptionedVideo
+from hcq_cli.printable import counted
 
 MIN_VIDEOS_TO_HOLD_OUT = 500
 """With fewer training videos none is held out: all train, and the last epoch is kept."""
@@ -79,11 +80,12 @@ def split_videos(videos: Sequence[CaptionedVideo]) -> SplitPositions:
     val = [at for at, video in enumerate(videos) if video.split == "val"]
     test = [at for at, video in enumerate(videos) if video.split == "test"]
     if val:
-        return SplitPositions(train, val, test, f"{len(val)} videos validate, as the caption file says")
+        explanation = f"to validate: {counted(len(val), 'video')}, as the caption file says"
+        return SplitPositions(train, val, test, explanation)
     if len(train) < MIN_VIDEOS_TO_HOLD_OUT:
         why = (
-            f"{len(train)} training videos are too few to hold some out (from {MIN_VIDEOS_TO_HOLD_OUT} on): "
-            "all train, and the last epoch is kept"
+            f"{counted(len(train), 'training video')}: too few to hold some out (from {MIN_VIDEOS_TO_HOLD_OUT} on), "
+            "so all train, and the last epoch is kept"
         )
         return SplitPositions(train, [], test, why)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcq_cli.doctor import Finding, Health
 from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.printable import counted
 from hcq_cli.workspace import Workspace
 
 PART = "workspace"
@@ -71,7 +72,7 @@ def _features(folder: Path) -> str:
     store = FeatureStore.open(folder)
     experts = ", ".join(f"{info.name} [{info.dim}]" for info in store.experts.values())
     warnings = "".join(f"; {warning}" for warning in store.warnings)
-    return f"{len(store):,} videos, experts {experts or 'none'}{warnings}"
+    return f"{counted(len(store), 'video')}, experts {experts or 'none'}{warnings}"
 
 
 def _checkpoint(folder: Path, hashes: dict[str, str]) -> str:
@@ -102,7 +103,7 @@ def _index(folder: Path, hashes: dict[str, str]) -> str:
     index.verify()
     _expect_same_model(folder, index.header.model_hash, hashes, "hcq index build")
     videos, segments = index.videos, len(index.segments)
-    return f"{videos:,} videos × {index.header.S} bytes in {segments} segments, checksums right"
+    return f"{counted(videos, 'video')} × {index.header.S} bytes in {counted(segments, 'segment')}, checksums right"
 
 
 def _expect_same_model(path: Path, model_hash: str, hashes: dict[str, str], make: str) -> None:

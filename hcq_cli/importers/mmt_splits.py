@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path, PurePath
 
 from hcq_cli.files import atomic_open
+from hcq_cli.printable import counted
 
 WIDTHS = {"s3d": 1024, "vggish": 128, "face": 512, "rgb": 2048, "scene": 2208, "speech": 300, "ocr": 300}
 """The experts of the paper and the usual widths of their features (LSMDC's faces have 128)."""
@@ -274,7 +275,7 @@ def write_captions(
     missing = len(part_of) - without_caption - sum(videos.values())
     warnings = []
     if without_caption:
-        warnings.append(f"{name or 'all'}: {without_caption:,} videos have no caption and are left out")
+        warnings.append(f"{name or 'all'}: left out, because without caption: {counted(without_caption, 'video')}")
     if part_of and missing > 0:
         warnings.append(f"{name}: {missing:,} of the {len(part_of):,} videos that its lists name are not there")
     if without_choice:

@@ -93,7 +93,8 @@ def _read(file: h5py.File, experts: tuple[str, ...], widths: Mapping[str, int], 
             finite: NDArray[np.bool_] = np.asarray(np.isfinite(features).all(1))
             if not finite.all():
                 video.warnings.append(f"{name}: rows that are not finite, left out")
-            video.tokens[name] = Tokens(features[finite], spans[finite].mean(1).astype(np.float32))
+            state = State.TOKENS if finite.any() else State.NOTHING_FOUND
+            video.tokens[name] = Tokens(features[finite], spans[finite].mean(1).astype(np.float32), state)
             ends += spans[finite, 1][np.isfinite(spans[finite, 1])].tolist()
         elif name in widths:
             video.tokens[name] = Tokens.none(widths[name], State.NOTHING_FOUND)
@@ -131,14 +132,14 @@ def _numbers(file: h5py.File, key: str) -> NDArray[np.float32] | None:
 def _features(file: h5py.File, name: str, warnings: list[str]) -> NDArray[np.float32] | None:
     """Features [n, dim] of an expert; None if it gave nothing."""
     found = _numbers(file, f"features.{name}")
-    if found is None or np.isnan(found.flat[0]) or not found.any():
+    if found is None or np.isnan(found).all() or not found.any():
         return None
     if found.ndim == 1 and len(found) > 1:
         warnings.append(f"{name}: a single vector, taken as one row")
         found = found[None]
     if found.ndim != 2:
         raise DamagedError(f"features.{name} holds {sizes(found.shape)} numbers, which are no rows of a token each")
-    return found if np.isfinite(found).all(1).any() else None
+    return found
 
 
 def _spans(file: h5py.File, name: str, rows: int, warnings: list[str]) -> NDArray[np.float32]:

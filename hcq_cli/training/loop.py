@@ -29,6 +29,7 @@ from hcq_cli.model.encoding import training_vectors
 from hcq_cli.model.hcq import DualEncoder, TwoTowers
 from hcq_cli.model.text import CaptionEncoder, text_tensors
 from hcq_cli.model.video import FeatureScale, video_tensors
+from hcq_cli.printable import counted
 from hcq_cli.training import resume
 from hcq_cli.training.codebooks import CodewordUsage, EmbeddingSample
 from hcq_cli.training.config import Recipe
@@ -179,7 +180,7 @@ class Trainer:
         long = sum(tokenizer.length(caption) > tokenizer.max_tokens for caption in self.data.train.sentences)
         if long:
             self.observer.warning(
-                f"{long} captions are longer than {tokenizer.max_tokens} tokens; their ends are not read"
+                f"longer than {tokenizer.max_tokens} tokens: {counted(long, 'caption')}; what comes after is not read"
             )
         if self.data.explanation:
             self.observer.note(self.data.explanation)

@@ -31,7 +31,7 @@ def test_doubtful_captions_and_a_silent_expert_are_counted(hcq: Run, tmp_path: P
         "1 lines are wrong",
         "2 videos of the caption file without features",
         "no training video has tokens of audio",
-        "1 captions are longer than 32 tokens",
+        "longer than 32 tokens: 1 caption;",
         "fewer than 16 codewords",
     ):
         assert any(words in sentence for sentence in said), (words, said)

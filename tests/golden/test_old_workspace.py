@@ -53,7 +53,7 @@ def hits(outcome) -> list[tuple[str, float]]:
 
 
 def test_the_feature_store_holds_the_same_bytes(hcq, old, tmp_path):
-    assert "all 2 files are whole" in hcq("features", "verify", "-w", old).out
+    assert "2 files, all whole" in hcq("features", "verify", "-w", old).out
     known = hcq("features", "info", "-w", old, "--json").json
     assert (known["videos"], known["shards"], known["incoming"]) == (15, 1, 1)
     hcq("features", "export", "-w", old, "-o", tmp_path / "all.npz")
@@ -64,7 +64,7 @@ def test_the_feature_store_holds_the_same_bytes(hcq, old, tmp_path):
 
 
 def test_the_index_and_the_code_files_answer_the_same(hcq, old):
-    assert "13 videos in 1 segments, all sound" in hcq("index", "verify", "-w", old).out
+    assert "13 videos in 1 segment, all sound" in hcq("index", "verify", "-w", old).out
     known = hcq("index", "info", "-w", old, "--json").json
     assert (known["videos"], known["rows"], known["removed"]) == (13, 26, 2)
     assert (known["generation"], known["model"]) == (2, MODEL)

@@ -45,7 +45,7 @@ def test_lsmdc_joins_captions_reads_its_tables_and_has_smaller_faces(tmp_path: P
         {"video": names[0], "captions": ["SOMEONE waits . Then leaves ."], "split": "train"},
         {"video": names[2], "captions": ["SOMEONE waits . Then leaves ."], "split": "test"},
     ]
-    assert done.warnings == ["full: 1 videos have no caption and are left out"]
+    assert done.warnings == ["full: left out, because without caption: 1 video"]
     assert FeatureStore.open(tmp_path / "store").experts["face"].dim == 128
     assert FeatureStore.open(tmp_path / "store").experts["face"].left_out == 0
 

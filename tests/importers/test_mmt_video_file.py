@@ -61,6 +61,18 @@ def test_rows_that_are_not_finite_are_left_out_with_a_warning() -> None:
     assert found.warnings == ["s3d: rows that are not finite, left out"]
 
 
+@pytest.mark.parametrize("at", [(0, 0), (0, 3), (1, 0)])
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+def test_a_row_that_is_not_finite_costs_no_other_wherever_it_stands(at, number) -> None:
+    rows = ROWS.copy()
+    rows[at] = number
+    found = read(features__s3d=rows)
+    np.testing.assert_array_equal(found.tokens["s3d"].features, np.delete(ROWS, at[0], 0))
+    assert found.warnings == ["s3d: rows that are not finite, left out"]
+    bad = read(features__s3d=rows[at[0] : at[0] + 1])
+    assert bad.tokens["s3d"].state == State.NOTHING_FOUND and bad.warnings == found.warnings
+
+
 def test_captions_of_any_kind_of_string_in_the_order_of_their_numbers() -> None:
     many = {f"raw_captions__{n}": [f"word{n}"] for n in range(12)}
     many["raw_captions__3"] = np.array([b"fixed", b"caf\xc3\xa9"])
