@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def encode(
     workspace: Workspace,
     *,
-    features: Path | None = None,
+    features: Path | FeatureStore | None = None,
     checkpoint: Path | None = None,
     segments: bool = True,
     segment_s: float | None = None,
@@ -43,7 +43,7 @@ def encode(
 
     Args:
         workspace: whose features and checkpoint are used, and where the codes go.
-        features, checkpoint, output: other places than the workspace's.
+        features, checkpoint, output: other places than the workspace's; `features` may be a store that is open.
         segments: whether to cut at all.
         segment_s: cut into windows of so many seconds, wherever shots may end.
         device: cpu or cuda.
@@ -67,7 +67,7 @@ def encode(
     from hcq_cli.model.checkpoint import load
     from hcq_cli.model.video_side import open_video_encoder
 
-    store = FeatureStore.open(features or workspace.features)
+    store = features if isinstance(features, FeatureStore) else FeatureStore.open(features or workspace.features)
     removed = read_collection(store.folder).removed
     place = find_checkpoint(workspace, checkpoint)
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)

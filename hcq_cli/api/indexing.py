@@ -16,6 +16,7 @@ from hcq_cli.workspace import Workspace
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.columns.own_columns import Join, OwnColumns
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.search.faiss_export import FaissExport
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
@@ -38,6 +39,7 @@ def build_index(
     columns: Path | None = None,
     words: bool = True,
     on: str | None = None,
+    features: FeatureStore | None = None,
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Make an index of code files, in place of the old one.
@@ -55,6 +57,7 @@ def build_index(
             them, captions of the training, and the names of files and folders.
         on: "ray", "ray:HOST:PORT" or "ray:local": workers of a Ray cluster write the segments, one of a code file
             each; None for this machine.
+        features: what knows the videos; default: the workspace's, as it is now.
         progress: told of every batch.
 
     Raises:
@@ -88,6 +91,7 @@ def build_index(
         text_side=text_side,
         table=columns,
         words=words,
+        features=features,
         progress=progress,
     )
 
@@ -98,6 +102,7 @@ def add_to_index(
     *,
     index: Path | None = None,
     columns: Path | None = None,
+    features: FeatureStore | None = None,
     progress: Progress = SILENT,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, however it was cut in segments.
@@ -106,7 +111,17 @@ def add_to_index(
     """
     from hcq_cli.search.index_writer import add
 
-    return _write(workspace, add, codes, index=index, text_side="auto", table=columns, words=True, progress=progress)
+    return _write(
+        workspace,
+        add,
+        codes,
+        index=index,
+        text_side="auto",
+        table=columns,
+        words=True,
+        features=features,
+        progress=progress,
+    )
 
 
 def remove_from_index(
@@ -272,6 +287,7 @@ def _write(
     text_side: str,
     table: Path | None,
     words: bool,
+    features: FeatureStore | None,
     progress: Progress,
 ) -> IndexChange:
     """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
@@ -294,17 +310,20 @@ def _write(
         codes=paths[0],
         warn=progress.warn,
     )
-    source = columns_source(workspace, files, folder, table, progress) if header.kind == "videos" else None
+    videos = header.kind == "videos"
+    store = _features(workspace) if videos and features is None else features
+    source = columns_source(store, files, folder, table, progress) if videos else None
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
         without = read_collection(workspace.features).removed if own else ()
-        read = words_of_collection(workspace, files[0], progress) if words and header.kind == "videos" else None
+        read = words_of_collection(workspace, files[0], store, progress) if words and videos else None
         parts = {"without": without, "columns": source, "words": read}
         change = action(folder, paths, progress=bar.advance, text_encoder=exporter, **parts)
     if source is not None and source.join is not None:
         _warn_of_unused(source.join, progress)
     if own:
         _warn_of_another_model(workspace, header.model_hash, progress)
-        if not codes_are_current(workspace, files[0]):
+        made_of = files[0].source.get("features")  # codes of an earlier hcq do not say
+        if store is not None and made_of is not None and made_of != store.digest():
             progress.warn(
                 f"{workspace.codes}: made of other features than {workspace.features} holds now: hcq update, or "
                 "hcq encode and then hcq index build"
@@ -312,25 +331,31 @@ def _write(
     return replace(change, kind=header.kind)
 
 
+def _features(workspace: Workspace) -> FeatureStore | None:
+    """The features of a workspace; None where there are none: an index may be made of code files alone."""
+    from hcq_cli.features.store import FeatureStore
+
+    try:
+        return FeatureStore.open(workspace.features)
+    except NotFoundError:
+        return None
+
+
 def columns_source(
-    workspace: Workspace, files: Sequence[CodeFile], folder: Path, table: Path | None, progress: Progress
+    store: FeatureStore | None, files: Sequence[CodeFile], folder: Path, table: Path | None, progress: Progress
 ) -> ColumnsSource:
-    """Where the columns of the videos of code files come from: the workspace's features, and the user's own table.
+    """Where the columns of the videos of code files come from: their features, and the user's own table.
 
     Args:
-        workspace: whose features know the videos.
+        store: what knows the videos; None where nothing does.
         files: of the videos.
         folder: of the index.
         table: the user's own; None for the one that the index has, `none` for none.
         progress: for warnings.
     """
     from hcq_cli.columns.own_columns import Join, read_own_columns
-    from hcq_cli.features.store import FeatureStore
     from hcq_cli.search.segment_columns import ColumnsSource
 
-    store = None
-    with suppress(NotFoundError):
-        store = FeatureStore.open(workspace.features)
     own = _kept_table(folder, progress) if table is None else None
     if table is not None and str(table) != "none":
         own = read_own_columns(table)
@@ -375,15 +400,17 @@ def _warn_of_unused(join: Join, progress: Progress) -> None:
         progress.warn(f"{join.own.file}: {lines} of {len(join.used):,} name no video of these codes: {shown}")
 
 
-def words_of_collection(workspace: Workspace, codes: CodeFile, progress: Progress = SILENT) -> CollectionWords | None:
+def words_of_collection(
+    workspace: Workspace, codes: CodeFile, store: FeatureStore | None, progress: Progress = SILENT
+) -> CollectionWords | None:
     """Where the words of a workspace's videos come from; None where this Python's SQLite cannot search texts.
 
     Args:
-        workspace: whose transcripts and captions they are.
+        workspace: whose captions they are.
         codes: of the videos: the model that made them knows what captions it was trained with.
+        store: whose transcripts they are; None where there are no features.
         progress: told of what cannot be read.
     """
-    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import read_header
     from hcq_cli.words.gathering import CollectionWords
     from hcq_cli.words.table import is_available, without_full_text
@@ -391,30 +418,13 @@ def words_of_collection(workspace: Workspace, codes: CodeFile, progress: Progres
     if not is_available():
         progress.warn(f"{without_full_text().message}: exact words will not be found")
         return None
-    store, captions = None, [workspace.captions.resolve()]
-    with suppress(HcqError):
-        store = FeatureStore.open(workspace.features)
+    captions = [workspace.captions.resolve()]
     for checkpoint in codes.checkpoints:
         with suppress(HcqError):
             trained_with = read_header(checkpoint).about.get("captions")
             captions += [Path(trained_with)] if isinstance(trained_with, str) else []
             break
     return CollectionWords(store, captions, progress.warn)
-
-
-def codes_are_current(workspace: Workspace, codes: CodeFile) -> bool:
-    """Whether the codes of a workspace were made of the features that it holds, as far as that is known: codes of
-    an earlier hcq do not say, and there may be no features any more."""
-    from hcq_cli.features.store import FeatureStore
-
-    made_of = codes.source.get("features")
-    if made_of is None:
-        return True
-    try:
-        store = FeatureStore.open(workspace.features)
-    except NotFoundError:
-        return True
-    return bool(store.digest() == made_of)
 
 
 def _warn_of_another_model(workspace: Workspace, model: str, progress: Progress) -> None:

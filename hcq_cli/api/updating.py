@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -12,13 +13,14 @@ from hcq_cli.api.encoding import as_asked, as_cut, encode
 from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
 from hcq_cli.api.indexing import add_to_index, build_index, table_has_changed, words_of_collection
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.collection import Collection, read_collection
+from hcq_cli.collection import Collection, path_below, read_collection
 from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.encoding import EncodeResult
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
@@ -60,7 +62,7 @@ def update(
 
     Args:
         workspace: whose collection it is.
-        folders: to look at; default: all that were extracted before, or, where there was none, the files.
+        folders: to look at; default: all that were extracted before, and the files that were beside them.
         experts, preset: as `extract` takes them; default: those that folders were last extracted with.
         everything, exclude: as `extract` takes them; default: as last time.
         segments, segment_s: as `encode` takes them; default: as the codes are cut now.
@@ -79,11 +81,13 @@ def update(
     settings["store"] = workspace.features
     settings["sample_fps"] = settings.get("sample_fps") or asked["sample_fps"]
     settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
-    asked_for, roots = [fspath(folder) for folder in folders], known_roots(workspace.features)
+    asked_for, files = [fspath(folder) for folder in folders], []
+    if not asked_for:
+        asked_for, files = _extracted_before(workspace, progress)
     report = extract(
         workspace,
-        asked_for or (_reachable(roots, progress) if roots else []),
-        listed=() if asked_for or roots else _single_files(workspace, progress),
+        asked_for,
+        listed=files,
         experts=experts,
         preset=preset or "classic",
         everything=asked["everything"] if everything is None else everything,
@@ -112,10 +116,16 @@ def update_codes(
     Raises:
         HcqError: as `encode` and `build_index`.
     """
-    codes, encoded = _bring_codes(workspace, segments, segment_s, progress)
-    if codes is None:
+    from hcq_cli.features.store import FeatureStore
+    from hcq_cli.model.checkpoint import model_hash
+
+    try:
+        model = model_hash(workspace.model)
+    except NotFoundError:
         return Updated(extracted, None, None, workspace.step_towards(workspace.model))
-    return Updated(extracted, encoded, _bring_index(workspace, codes, progress))
+    store = FeatureStore.open(workspace.features)  # once: codes and index are made of the same features
+    codes, encoded = _bring_codes(workspace, store, model, segments, segment_s, progress)
+    return Updated(extracted, encoded, _bring_index(workspace, codes, store, progress))
 
 
 def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
@@ -131,65 +141,63 @@ def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
     return asked
 
 
-def _reachable(roots: Sequence[str], progress: Progress) -> list[str]:
-    """The folders of a collection that are there; of the others it is said that they stay as they are."""
-    there = [root for root in roots if Path(root).is_dir()]
-    for root in roots:
-        if root not in there:
-            progress.warn(f"{root}: is not there (a drive that is not plugged in?); its videos stay as they are")
-    if not there:
-        raise NotFoundError("none of the collection's folders is there", "plug in their drive, or hcq update FOLDER")
-    return there
-
-
-def _single_files(workspace: Workspace, progress: Progress) -> list[str]:
-    """The files of a collection that was made of files and lists alone; of those that are gone it is said."""
+def _extracted_before(workspace: Workspace, progress: Progress) -> tuple[list[str], list[str]]:
+    """The folders of a collection, and the files that lie in none of them; of those that are not there it is said."""
     from hcq_cli.features.store import FeatureStore
 
-    store = FeatureStore.snapshot(workspace.features)
-    paths = [store.catalog.facts(row).path for row in range(len(store))]
-    there = [path for path in paths if Path(path).is_file()]
-    if not paths:
+    roots = known_roots(workspace.features)
+    paths = FeatureStore.snapshot(workspace.features).catalog.paths()
+    beside = [path for path in paths if all(path_below(path, root) is None for root in roots)]
+    beside = [path for path in beside if not path.endswith(".h5")]  # of hcq import, with no video
+    if not roots and not beside:
         raise NotFoundError("nothing has been extracted yet", "hcq update FOLDER")
-    if gone := sorted(set(paths) - set(there)):
+    folders, files = (
+        [root for root in roots if Path(root).is_dir()],
+        [path for path in beside if Path(path).is_file()],
+    )
+    for root in sorted(set(roots) - set(folders)):
+        progress.warn(f"{root}: is not there (a drive that is not plugged in?); its videos stay as they are")
+    if gone := sorted(set(beside) - set(files)):
         progress.warn(
             f"{gone[0]}{f' and {len(gone) - 1} more' if len(gone) > 1 else ''}: not there; extracted by name and not "
             "with a folder, they stay until hcq features remove takes them out"
         )
-    if not there:
-        raise NotFoundError("none of the collection's files is there", "plug in their drive, or hcq update FOLDER")
-    return there
+    if not folders and not files:
+        raise NotFoundError(
+            f"none of the collection's {'folders' if roots else 'files'} is there",
+            "plug in their drive, or hcq update FOLDER",
+        )
+    return folders, files
 
 
 def _bring_codes(
-    workspace: Workspace, segments: bool | None, segment_s: float | None, progress: Progress
-) -> tuple[CodeFile | None, EncodeResult | None]:
-    """The codes of the features as they are now, and what was done for that; no codes where there is no model."""
+    workspace: Workspace,
+    store: FeatureStore,
+    model: str,
+    segments: bool | None,
+    segment_s: float | None,
+    progress: Progress,
+) -> tuple[CodeFile, EncodeResult | None]:
+    """The codes of `store` by the model with this hash, and what was done for that."""
     from hcq_cli.codes.codefile import open_codes, source_of
-    from hcq_cli.features.store import FeatureStore
-    from hcq_cli.model.checkpoint import model_hash
 
-    try:
-        model = model_hash(workspace.model)
-    except NotFoundError:
-        return None, None
-    try:
-        codes: CodeFile | None = open_codes(workspace.codes)
-    except NotFoundError:
-        codes = None
-    if codes is not None:
+    with suppress(NotFoundError):
+        codes = open_codes(workspace.codes)
         if segments is None and segment_s is None:
             segments, segment_s = as_cut(codes.source)
         cutting = as_asked(segments is not False, segment_s)
-        store = FeatureStore.open(workspace.features)
         wanted = source_of(store.digest(), cutting.to_json(), read_collection(workspace.features).removed)
         if (codes.header.model_hash, codes.source) == (model, wanted):
             return codes, None
-    encoded = encode(workspace, segments=segments is not False, segment_s=segment_s, progress=progress)
+    encoded = encode(
+        workspace, features=store, segments=segments is not False, segment_s=segment_s, progress=progress
+    )
     return open_codes(encoded.codes), encoded
 
 
-def _bring_index(workspace: Workspace, codes: CodeFile, progress: Progress) -> IndexChange | None:
+def _bring_index(
+    workspace: Workspace, codes: CodeFile, store: FeatureStore, progress: Progress
+) -> IndexChange | None:
     """Make the index anew, unless it was made of these codes; codes of other files that are in it stay in it."""
     from hcq_cli.codes.codefile import relative_to
     from hcq_cli.search.index import Index
@@ -197,25 +205,25 @@ def _bring_index(workspace: Workspace, codes: CodeFile, progress: Progress) -> I
     try:
         index = Index.open(workspace.index)
     except NotFoundError:
-        return build_index(workspace, progress=progress)
+        return build_index(workspace, features=store, progress=progress)
     sources, own = index.manifest.sources, relative_to(str(codes.path), workspace.index)
     same = sources.get(own) == codes.digest and index.header.model_hash == codes.header.model_hash
-    if same and not table_has_changed(index) and not _words_changed(workspace, index, own, codes):
+    if same and not table_has_changed(index) and not _words_changed(workspace, index, own, codes, store):
         return None
     others = [workspace.index / name for name in sources if name != own]
     if all(path.is_file() for path in others):
         text_side = index.manifest.text_encoder.precision if index.manifest.text_encoder else "float32"
         every = [workspace.codes, *others] if others else []
         words = bool(index.manifest.words_of) or not index.manifest.digests
-        return build_index(workspace, every, text_side=text_side, words=words, progress=progress)
+        return build_index(workspace, every, text_side=text_side, words=words, features=store, progress=progress)
     progress.warn(
         f"{workspace.index}: also holds codes of files that are no longer there, so it is added to, and what is gone "
         "from the collection stays in it: hcq index build"
     )
-    return add_to_index(workspace, progress=progress)
+    return add_to_index(workspace, features=store, progress=progress)
 
 
-def _words_changed(workspace: Workspace, index: Index, own: str, codes: CodeFile) -> bool:
+def _words_changed(workspace: Workspace, index: Index, own: str, codes: CodeFile, store: FeatureStore) -> bool:
     """Whether transcripts, captions or subtitles beside the videos are others than when the index was made.
 
     An index without words was made so on purpose, or by an earlier hcq; the next one has them.
@@ -223,5 +231,5 @@ def _words_changed(workspace: Workspace, index: Index, own: str, codes: CodeFile
     read = index.manifest.words_of.get(own)
     if read is None:
         return False
-    words = words_of_collection(workspace, codes)
+    words = words_of_collection(workspace, codes, store)
     return words is not None and words.digest_of(codes) != read

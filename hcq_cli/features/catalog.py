@@ -116,6 +116,12 @@ class Catalog:
         shard, at = self._place(int(self.newest[row]))
         return shard.facts(at)
 
+    def paths(self) -> Iterator[str]:
+        """Where the video of each row lay, in their order."""
+        for slot in self.newest.tolist():
+            shard, at = self._place(slot)
+            yield shard.text("videos/path")[at]
+
     def id(self, row: int) -> str:
         """The id of `row`."""
         shard, at = self._place(int(self.newest[row]))

@@ -311,7 +311,8 @@ def settle(folder: Path) -> None:
     names = set(os.listdir(folder / NEXT)) - {CONFIG_FILE}
     for path in (folder / METRICS_FILE, folder / VIDEO_FILE, *folder.glob(tower_file("*"))):
         if path.name not in names:
-            path.unlink(missing_ok=True)  # of the model before
+            with disk_errors(path):
+                path.unlink(missing_ok=True)  # of the model before
     for name in (*sorted(names), CONFIG_FILE):
         _place(folder / NEXT / name, folder / name)
     with disk_errors(folder / CONFIG_FILE):

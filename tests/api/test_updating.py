@@ -138,6 +138,42 @@ def test_a_collection_of_single_files(life: Life, tmp_path: Path, told) -> None:
         life.update(experts=None)
 
 
+def test_files_beside_the_folders_are_looked_at_too(life: Life, tmp_path: Path, told) -> None:
+    """Extracted by themselves, they lie in no folder of the collection, and are kept up to date all the same."""
+    life.add("in/a.mp4", "apart/b.mp4", "apart/c.mp4", "apart/never-named.mp4", "apart/other.mp4")
+    life.update("in")
+    hcq.extract(life.workspace, [tmp_path / "apart/b.mp4", tmp_path / "apart/c.mp4"], experts=["audio"])
+    assert life.update(experts=None).indexed.videos == 3
+    hcq.remove_from_index(life.workspace, ["c.mp4"])
+    (tmp_path / "apart/other.mp4").replace(tmp_path / "apart/b.mp4")
+    done = life.update(experts=None)
+    assert (done.extracted.changed, done.extracted.removed, done.indexed.videos) == (1, 1, 2)
+    (tmp_path / "apart/b.mp4").unlink()
+    assert life.update(experts=None, progress=told).extracted.vanished.ids == []
+    assert any("b.mp4: not there" in warning for warning in told.warnings)
+    (tmp_path / "in").rename(tmp_path / "away")
+    assert life.update(experts=None).extracted.videos == 1  # c.mp4, which stays out
+    (tmp_path / "apart/c.mp4").unlink()
+    with pytest.raises(NotFoundError, match="none of the collection's folders"):
+        life.update(experts=None)
+
+
+def test_the_features_are_opened_and_looked_through_once(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes and index are of one state of the store, whatever another process writes meanwhile."""
+    from hcq_cli.features.store import FeatureStore
+
+    life.add("in/a.mp4")
+    life.update("in")
+    life.add("in/b.mp4")
+    opened: list[FeatureStore] = []
+    digested: set[int] = set()
+    count_open, count_digest = FeatureStore.open.__func__, FeatureStore.digest
+    monkeypatch.setattr(FeatureStore, "open", classmethod(lambda *a: opened.append(count_open(*a)) or opened[-1]))
+    monkeypatch.setattr(FeatureStore, "digest", lambda store: digested.add(id(store)) or count_digest(store))
+    assert life.update().indexed.videos == 2
+    assert len(opened) == 1 and len(digested) == 1
+
+
 @pytest.mark.slow
 def test_a_month(life: Life, tmp_path: Path) -> None:
     life.add(*(f"in/start{at:02}.mp4" for at in range(20)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +18,13 @@ from handmade import (
 )
 
 from hcq_cli.codes.codefile import open_codes
+from hcq_cli.columns.columns_file import ColumnsWriter
+from hcq_cli.errors import HcqError
 from hcq_cli.search import segment_writer
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.query import search_levels
+from hcq_cli.search.segment_writer import SegmentWriter
 
 
 def test_adding_and_compacting_lists_gives_what_building_at_once_gives(
@@ -53,3 +59,18 @@ def test_adding_and_compacting_lists_gives_what_building_at_once_gives(
     remove(tmp_path / "index", ids[::2])
     compact(tmp_path / "index")
     assert Index.open(tmp_path / "index").name(3) == ("v7.mp4", "/videos/v7.mp4")
+
+
+@pytest.mark.parametrize(
+    "begun", [lambda path: SegmentWriter(path, 4), lambda path: ColumnsWriter(path, {"a": "number"})]
+)
+def test_a_disk_that_is_full_from_the_beginning_leaves_nothing(begun, tmp_path: Path, monkeypatch) -> None:
+    """The file is begun before its sections are, which need space too."""
+
+    def full(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("hcq_cli.codes.container.tempfile.TemporaryFile", full)
+    with pytest.raises(HcqError, match=r"x\.hcq: No space left.*MB or more are needed"), begun(tmp_path / "x.hcq"):
+        pass
+    assert not list(tmp_path.iterdir())
