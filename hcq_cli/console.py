@@ -25,6 +25,7 @@ from hcq_cli.printable import size_text as size_text
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
+    from rich.table import Table
 
 
 PIPE_WIDTH = 4096
@@ -216,10 +217,30 @@ class Console:
         for at, column in enumerate(columns):
             numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(_Cell(printable(str(cell))) for cell in row))
+        cells = [[_Cell(printable(str(cell))) for cell in row] for row in rows]
+        for row_of_cells in cells:
+            table.add_row(*row_of_cells)
+        self._fit(table, cells)
         with standard_output():
             self.out.print(table)
+
+    def _fit(self, table: Table, rows: Sequence[Sequence[_Cell]]) -> None:
+        """Give the columns of a table that is too wide widths in which no name is broken, if there are any.
+
+        Left alone, rich makes its widest columns equally narrow, however long the names in them are.
+        """
+        options = self.out.options.update(max_width=sys.maxsize)
+        least = most = [len(str(column.header)) for column in table.columns]
+        for row in rows:
+            cells = [cell.__rich_measure__(self.out, options) for cell in row]
+            least = [max(width, cell.minimum) for width, cell in zip(least, cells, strict=True)]
+            most = [max(width, cell.maximum) for width, cell in zip(most, cells, strict=True)]
+        natural = self.out.measure(table, options=options).maximum
+        missing, between = natural - self.out.width, sum(most) - sum(least)
+        if 0 < missing <= between:
+            for column, small, large in zip(table.columns, least, most, strict=True):
+                # Each gives up as much as it can spare in proportion; rounded up, so that the sum fits.
+                column.width = large - -(-(large - small) * missing // between)
 
     def _tell(self, line: str, style: str | None = None) -> None:
         """Print a line to stderr; where nobody can be told, the command goes on all the same."""

@@ -23,8 +23,9 @@ def near(word: str, known: Iterable[str]) -> str:
     import difflib
 
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), names, 1)
-    return names[found[0]] if found else ""
+    found = difflib.get_close_matches(word.lower(), names)
+    swapped = [name for name in found if sorted(name) == sorted(word.lower())]  # hqc is hcq, not hct
+    return names[[*swapped, *found][0]] if found else ""
 
 
 def sizes(shape: Iterable[int]) -> str:

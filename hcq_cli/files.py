@@ -298,7 +298,7 @@ def remove_folder(path: Path) -> None:
         away = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
         path.replace(away)  # an empty folder may be renamed over
         sync_folder(path.parent)
-        shutil.rmtree(away)
+    _delete_folder(away)
 
 
 def remove_leftover_folders(folder: Path, *names: str) -> None:
@@ -306,7 +306,16 @@ def remove_leftover_folders(folder: Path, *names: str) -> None:
     for name in names:
         for path in folder.glob(f".{name}.*.tmp"):
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                _delete_folder(path)
+
+
+def _delete_folder(folder: Path) -> None:
+    with disk_errors(folder):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            error.filename = str(folder)  # the system names what lies in it, without saying where
+            raise
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

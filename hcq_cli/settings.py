@@ -29,6 +29,7 @@ four kinds of keys are not taken from it; each is told with a warning, and the r
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,10 @@ def read_settings(program: Any, path: Path = FILE) -> Settings:
     # The person's own first: what the working directory's file says as well is written over it.
     if own is not None and (table := _table(own)):
         _File(own, trusted=True, refused=refused).lay(program, table, defaults)
-    if (table := _table(path)) and not (own is not None and own.exists() and path.samefile(own)):
+    same = False
+    with suppress(OSError):  # one of the two is not there
+        same = own is not None and path.samefile(own)
+    if not same and (table := _table(path)):
         _File(path, trusted=False, refused=refused).lay(program, table, defaults)
     return Settings(defaults, tuple(refused))
 
@@ -126,7 +130,10 @@ def _table(path: Path) -> dict[str, Any]:
     """A file's keys and tables; none where it is not there."""
     try:
         # The ordinary case, no file, is found out before what reads one is imported: every command starts here.
-        path.stat()
+        try:
+            path.stat()
+        except PermissionError:  # in a folder of somebody else's, as where a container keeps root's HOME
+            return {}
         import tomllib
 
         from hcq_cli.files import read_regular

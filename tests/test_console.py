@@ -85,6 +85,21 @@ def test_in_80_columns_a_path_is_broken_between_folders_and_no_name_is(monkeypat
     assert any(line.split() == ["10", "0.1", "0.1", "b.mp4"] for line in lines)
 
 
+def test_beside_a_long_sentence_a_name_is_whole(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    name, said = (
+        "VID_20230714_181512_a_long_name_of_a_phone.mp4",
+        "and then a small dog runs across a green lawn (speech)",
+    )
+    Console().table(
+        ["rank", "at", "video", "words"], [[1, "0:20", f"holidays in 2023/{name}", said], [2, "", "b.mp4", ""]]
+    )
+    shown = sys.stdout.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert name in shown and all(word in shown for word in said.split())
+
+
 def test_a_name_longer_than_the_line_loses_no_letter(monkeypatch):
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setenv("TERM", "dumb")

@@ -28,3 +28,4 @@ def test_exit_codes():
 def test_the_near_name_is_found_whatever_its_capitals() -> None:
     assert errors.near("Neurl", ["classic", "neural"]) == "neural"
     assert errors.near("bert", ["classic", "neural"]) == ""
+    assert errors.near("HQC", ["hct", "hcq", "dcmh"]) == "hcq"

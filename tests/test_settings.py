@@ -195,6 +195,20 @@ def test_of_every_place_it_is_decided_whether_it_is_written() -> None:
         assert known in names or any(name.endswith(f" {known}") for name in names), f"{known}: no such option"
 
 
+def test_a_home_that_cannot_be_looked_into_has_no_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a number without a home of its own, and with HOME=/root."""
+    own("[query]\nk = 4\n")
+    stat = Path.stat
+
+    def refused(path: Path, **how: Any) -> os.stat_result:
+        if path == own_file():
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert read("[query]\nk = 3\n").defaults["query"] == {"k": 3}
+
+
 def test_a_file_that_never_ends_is_refused(here: Path) -> None:
     os.mkfifo("hcq.toml")
     with pytest.raises(UsageError, match=r"hcq.toml: is a pipe"):

@@ -49,6 +49,8 @@ class OnnxGraph:
     """Axes of its input."""
     takes: str
     """What the input holds, in words."""
+    numbers: tuple[str, ...]
+    """The kinds of numbers that it may take."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         self.path = path
@@ -58,7 +60,14 @@ class OnnxGraph:
         self.outputs = list(self.shapes)
         if len(self.inputs) != 1 or len(self.inputs[0].shape) != self.rank:
             raise WeightsError(
-                f"{path}: takes {shown_inputs(self.inputs)}, not {self.takes}", "export it with one input"
+                f"{path}: takes {shown_inputs(self.inputs)}, not {self.takes}",
+                f"export it so that it takes {self.takes}",
+            )
+        number = self.inputs[0].type.removeprefix("tensor(").removesuffix(")")
+        if number not in self.numbers:
+            raise WeightsError(
+                f"{path}: takes numbers of the kind {number}, not {' or '.join(self.numbers)}",
+                f"export it so that it takes {self.numbers[0]}",
             )
         sidecar = read_sidecar(path)
         for name in (sidecar.output, sidecar.scores, sidecar.boxes):
@@ -99,6 +108,7 @@ class OnnxNetwork(OnnxGraph):
     """
 
     rank, takes = 4, "one batch of pictures"
+    numbers = ("float", "float16", "uint8")
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         super().__init__(path, device)
@@ -141,6 +151,7 @@ class OnnxSoundNetwork(OnnxGraph):
     """
 
     rank, takes = 2, "one batch of windows of sound [n, samples]"
+    numbers = ("float",)
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         super().__init__(path, device)

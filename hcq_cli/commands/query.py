@@ -378,7 +378,9 @@ def _print(
 
 
 def _told(sentence: Sentence) -> str:
-    """A sentence on one line of a table, and where it comes from."""
+    """A sentence on one line of a table, and where it comes from; the name stands in the table anyway."""
+    if sentence.source == "name":
+        return "(its name)"
     text = sentence.text
     return f"{text[:LONGEST_SENTENCE]}{'…' if len(text) > LONGEST_SENTENCE else ''} ({sentence.source})"
 

@@ -345,6 +345,8 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 def _no_videos(passed_over: Sequence[PassedOver]) -> str:
     told = "no videos in this folder (a video's name ends in .mp4 .mkv .mov .avi .webm .mpg .ts .wmv or the like)"
+    if passed_over and all(item.reason == EXCLUDED for item in passed_over):
+        told = "everything in this folder is excluded (hcq update remembers --exclude)"
     if passed_over:
         names = ", ".join(os.path.basename(item.path) for item in passed_over[:3])
         told += f"; passed over: {len(passed_over)} ({names}{', …' if len(passed_over) > 3 else ''})"

@@ -217,7 +217,7 @@ class ModelConfig:
         ):
             if text not in known:
                 raise UsageError(
-                    f"{name} = {text!r}, known are {' and '.join(known)}",
+                    f"{name} = {text!r}, known are {', '.join(known)}",
                     f"--set {name}={near(text, known) or known[0]}",
                 )
         return self

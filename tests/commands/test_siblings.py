@@ -44,7 +44,7 @@ def test_train_takes_a_kind(hcq: Run, place: Path, tmp_path: Path) -> None:
     arguments = ("train", "--captions", "captions.jsonl", *settings)
     done = hcq(*arguments, "--model", "dcmh", "-o", tmp_path / "run", "--json", cwd=place).json
     assert done["epochs"] == 3 and done["metrics"]["used_codewords"] is None
-    assert "known are hcq and hct and jpq and dcmh" in hcq(*arguments, "--model", "abc", cwd=place, code=2).err
+    assert "known are hcq, hct, jpq, dcmh" in hcq(*arguments, "--model", "abc", cwd=place, code=2).err
 
 
 @pytest.mark.long

@@ -45,6 +45,8 @@ def test_patterns_leave_out_of_folders_by_name_or_by_path_below_the_root(tmp_pat
     assert sorted(os.path.relpath(item.path, tmp_path) for item in found.passed_over) == [
         *("a.proxy.mp4", "kept/d.proxy.mp4", "raw")
     ]
+    with pytest.raises(NotFoundError, match="everything in this folder is excluded"):
+        find_inputs([str(tmp_path)], exclude=["*"])
     below = find_inputs([str(tmp_path), str(tmp_path / "raw" / "b.mp4")], exclude=["raw/*"])
     assert "raw/b.mp4" in {item.id for item in below.videos}  # named itself
     assert "raw/deep/c.mp4" not in {item.id for item in below.videos}

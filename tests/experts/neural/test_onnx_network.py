@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from experts.contract import check_expert, example_clip
 from experts.neural.weights import WeightsError
@@ -47,3 +49,26 @@ def test_what_is_no_onnx_is_refused(tmp_path):
         load([f"appearance=onnx:{tmp_path / 'net.onnx'}"])[0].prepare("cpu")
     with pytest.raises(WeightsError, match="no such file"):
         load([f"appearance=onnx:{tmp_path / 'other.onnx'}"])
+
+
+def test_what_a_network_takes_and_what_is_wanted_is_said(tmp_path):
+    def takes(kind, shape):
+        nodes = [helper.make_node("Identity", ["given"], ["taken"])]
+        given, taken = (helper.make_tensor_value_info(name, kind, shape) for name in ("given", "taken"))
+        onnx.save(helper.make_model(helper.make_graph(nodes, "g", [given], [taken])), tmp_path / "net.onnx")
+        return f"onnx:{tmp_path / 'net.onnx'}"
+
+    for expert, kind, shape, said, hint in (
+        (
+            "appearance",
+            TensorProto.INT8,
+            ["n", 3, 8, 8],
+            "the kind int8, not float or float16 or uint8",
+            "takes float",
+        ),
+        ("audio", TensorProto.FLOAT, ["n", 1, 96, 64], r"given \[n, 1, 96, 64\]", r"windows of sound [n, samples]"),
+        ("audio", TensorProto.INT16, ["n", 1600], "the kind int16, not float", "takes float"),
+    ):
+        with pytest.raises(WeightsError, match=said) as caught:
+            load([f"{expert}={takes(kind, shape)}"])[0].prepare("cpu")
+        assert hint in caught.value.hint
