@@ -43,7 +43,7 @@ NAMES_CODE = {"decoder"}
 WRITTEN = {
     *("workspace", "output", "plot", "calibration", "scratch", "html", "save_clips"),
     *("index build index", "index add index", "index remove index", "index compact index"),
-    *("demo folder", "features verify features", "import mmt captions"),
+    *("demo folder", "features verify features", "import mmt captions", "models save folder"),
 }
 """Options that name a place to write to, in every command or in one."""
 DESTROYS = {"fresh", "mend"}
