@@ -81,7 +81,8 @@ def update(
     settings["store"] = workspace.features
     settings["sample_fps"] = settings.get("sample_fps") or asked["sample_fps"]
     settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
-    asked_for, files = [fspath(folder) for folder in folders], []
+    asked_for = [fspath(folder) for folder in folders]
+    files: list[str] = []
     if not asked_for:
         asked_for, files = _extracted_before(workspace, progress)
     report = extract(
