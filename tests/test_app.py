@@ -306,6 +306,16 @@ def test_completion_offers_the_values_of_an_option(hcq, tmp_path: Path, typed: s
     assert set(hcq(env=asked, code=None).out.split()) == offered
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_script_and_the_same_values(hcq, shell: str) -> None:
+    script = hcq(env={"_HCQ_COMPLETE": f"source_{shell}"}, code=None).out
+    assert f"_HCQ_COMPLETE=complete_{shell}" in script and "hcq" in script.strip().splitlines()[-1]
+    words = "hcq query --find "
+    asked = {"COMP_WORDS": words, "COMP_CWORD": "3", "_TYPER_COMPLETE_ARGS": words}
+    asked |= {"_HCQ_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    assert set(re.findall(r"\w+", hcq(env=asked, code=None).out)) - {"_arguments"} == {"videos", "texts"}
+
+
 def test_a_current_folder_that_was_removed_is_told_or_not_needed(tmp_path: Path) -> None:
     from handmade import names, random_codes, write_codes
 
