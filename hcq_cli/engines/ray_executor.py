@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experts.base import Expert
-from hcq_cli.engines.ray_cluster import Node, check_nodes, connected, free_processors, living_nodes
+from hcq_cli.engines.ray_cluster import Node, check_nodes, connected, free_processors, is_dead, living_nodes
 from hcq_cli.engines.ray_pool import MOST_DEATHS, START_S, RayPool
 from hcq_cli.engines.ray_worker import NodeNetworks, NodeWorker
 from hcq_cli.errors import HcqError
@@ -82,16 +82,12 @@ class RayExecutor:
     ) -> None:
         self._options, self._names, self._folder = options, list(names), str(Path.cwd())
         self._networks: dict[str, tuple[Any, str]] = {}
-        self.slots, self.networks_s, self._next_node = 2 * workers, 0.0, 0
-        self._asks_networks = needs_inference(experts)
-        if self._asks_networks:
+        self.slots, self.networks_s = 2 * workers, 0.0
+        if needs_inference(experts):
             self._start_networks(nodes)
         identities = identities_of(experts, options)
         self._pool = RayPool(
-            self._start,
-            workers,
-            {f"expert {name}": identity for name, identity in identities.items()},
-            lambda node: self._networks.pop(node, None),
+            self._start, workers, {f"expert {name}": identity for name, identity in identities.items()}
         )
 
     def submit(self, job: Job) -> None:
@@ -122,25 +118,20 @@ class RayExecutor:
         self._networks = {}
 
     def _start(self) -> Any:
-        """Start a worker, on whichever node has room; where networks run on nodes, on one of these."""
+        """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        placement: Any = "SPREAD"
-        address = ""
-        if self._asks_networks:
-            if not self._networks:
-                raise HcqError("the nodes that ran the networks have died", "run the same command again")
-            node = list(self._networks)[self._next_node % len(self._networks)]
-            self._next_node += 1
-            placement, address = NodeAffinitySchedulingStrategy(node, soft=False), self._networks[node][1]
+        addresses = {node: address for node, (_, address) in self._networks.items() if not is_dead(node)}
+        if self._networks and not addresses:
+            raise HcqError("the nodes that ran the networks have died", "run the same command again")
         worker = ray.remote(NodeWorker).options(
-            num_cpus=1, memory=DECODER_BYTES, max_restarts=0, scheduling_strategy=placement
+            num_cpus=1, memory=DECODER_BYTES, max_restarts=0, scheduling_strategy="SPREAD"
         )
-        return worker.remote(self._names, self._options.to_json(), address, self._folder)
+        return worker.remote(self._names, self._options.to_json(), addresses, self._folder)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:
-        """A process for the networks on each node with a GPU, on every node where no GPU is to be used."""
+        """A process for the networks on each node with a GPU, for the workers of all nodes; on every node where no
+        GPU is to be used."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

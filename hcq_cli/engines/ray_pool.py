@@ -51,20 +51,13 @@ class RayPool:
         start: starts an actor, on whichever node has room.
         workers: how many.
         identities: what the work depends on here, by name; must be the same wherever there is a worker.
-        lost_node: told the id of a node that has died.
 
     Attributes:
         lost_workers: how many have died.
     """
 
-    def __init__(
-        self,
-        start: Callable[[], Any],
-        workers: int,
-        identities: Mapping[str, str],
-        lost_node: Callable[[str], object] = lambda node: None,
-    ) -> None:
-        self._start, self._identities, self._lost_node = start, identities, lost_node
+    def __init__(self, start: Callable[[], Any], workers: int, identities: Mapping[str, str]) -> None:
+        self._start, self._identities = start, identities
         self.lost_workers = self._failed_starts = 0
         self._waiting: deque[Json] = deque()
         self._deaths: Counter[str] = Counter()
@@ -157,8 +150,6 @@ class RayPool:
         import ray
 
         self.lost_workers += 1
-        if by_node:
-            self._lost_node(worker.node)
         if worker.node == "":  # it has not even begun
             self._failed_starts += 1
             if self._failed_starts > MOST_DEATHS * len(self._workers):

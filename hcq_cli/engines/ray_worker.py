@@ -7,6 +7,7 @@ A worker that decodes is an actor around the very child process that the executo
 from __future__ import annotations
 
 import os
+import random
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hcq_cli.files import digest_bytes
 
 if TYPE_CHECKING:
+    from hcq_cli.extraction.executor import Job, Outcome
     from hcq_cli.model.video_batches import VideoBatches
 
 
@@ -27,13 +29,16 @@ class NodeNetworks:
     """
 
     def __init__(self, names: list[str], device: str, folder: str) -> None:
+        import ray
+
         from hcq_cli.extraction.inference import InferenceProcess
 
         os.chdir(folder)
-        self._process = InferenceProcess(names, device)
+        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's, for an actor that claims no processor: one thread
+        self._process = InferenceProcess(names, device, ray.util.get_node_ip_address())
 
     def address(self) -> dict[str, str]:
-        """Where it listens, on its node; or why it does not."""
+        """Where it listens; or why it does not."""
         return _answer(lambda: {"address": self._process.address()})
 
     def close(self) -> float:
@@ -47,18 +52,25 @@ class NodeWorker:
     Args:
         names: of the experts.
         options: of the extraction, as `ExtractionOptions.to_json` has them.
-        networks: the address of the networks of its node; empty where there are none.
+        networks: where the networks of nodes listen, by the node; none where there are none.
         folder: what relative names of files count from.
     """
 
-    def __init__(self, names: list[str], options: dict[str, Any], networks: str, folder: str) -> None:
+    def __init__(self, names: list[str], options: dict[str, Any], networks: dict[str, str], folder: str) -> None:
         from hcq_cli.extraction.local import WorkerProcess
         from hcq_cli.extraction.options import ExtractionOptions
 
         os.chdir(folder)
-        self._names, self._options = names, ExtractionOptions.from_json(options)
+        self._names, self._options, self._networks = names, ExtractionOptions.from_json(options), dict(networks)
         settings = {"experts": names, "options": options, "decode_only": False}
-        self._worker = WorkerProcess(settings, self._options, (lambda: networks) if networks else None)
+        address = (lambda: self._networks[self._asked]) if networks else None
+        self._worker = WorkerProcess(settings, self._options, address)
+
+    @cached_property
+    def _asked(self) -> str:
+        """The node whose networks it asks: its own, or any other."""
+        own = _node()
+        return own if own in self._networks else random.choice(sorted(self._networks))
 
     def ready(self) -> dict[str, Any]:
         """What the features of its experts depend on here, so that they are the same as everywhere; and its node."""
@@ -77,7 +89,21 @@ class NodeWorker:
         from hcq_cli.extraction.executor import Job, hash_file
 
         asked = Job.from_json(job)
-        return _answer(lambda: (hash_file(asked) if asked.only_hash else self._worker.run(asked)).to_json())
+        return _answer(lambda: (hash_file(asked) if asked.only_hash else self._extract(asked)).to_json())
+
+    def _extract(self, job: Job) -> Outcome:
+        """Do a job; where the networks that it asks are gone, with those of another node."""
+        from hcq_cli.errors import HcqError
+        from hcq_cli.extraction.inference import GONE
+
+        while True:
+            try:
+                return self._worker.run(job)
+            except HcqError as error:
+                if GONE not in error.message or len(self._networks) < 2:
+                    raise
+            del self._networks[self._asked], self._asked
+            self._worker.close()
 
 
 class CodesWorker:
@@ -157,9 +183,13 @@ class SegmentWorker:
 
 
 def _ready(look: Any) -> dict[str, Any]:
+    return {"node": _node(), **_answer(look)}
+
+
+def _node() -> str:
     import ray
 
-    return {"node": ray.get_runtime_context().get_node_id(), **_answer(look)}
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _answer(work: Any) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Networks in a process of their own: how it is started, and how a worker asks it.
 
 `InferenceProcess` is the parent's side; the process itself is inference_server.py. `RemoteNetwork` stands in a worker
-where the network would: it sends the rows of inputs over a local socket, and their vectors come back, one request at
-a time. A request is a line of JSON (the expert, and for each array its name, type and shape), then the bytes of each
-array; an answer is a line of JSON with a shape or an error, then the bytes. Nothing is pickled.
+where the network would: it sends the rows of inputs over a socket, and their vectors come back, a request at a time.
+A request is a line of JSON (the expert, and for each array its name, type and shape), then the bytes of each array;
+an answer is a line of JSON with a shape or an error, then the bytes. Nothing is pickled. The socket is a local one;
+for workers on other machines of a cluster it is one of TCP: who knows its key may connect, and nothing is encrypted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from experts.base import Expert
 from hcq_cli.errors import HcqError
 from hcq_cli.process import ChildDied, ChildProcess
 
+TCP = "tcp:"
+"""What the address of a socket of TCP begins with; then host, port and key, with colons."""
 LAST_WORD_S = 2.0
 """How long the process may take to say how busy its networks were, seconds."""
 SIGN_OF_LIFE_S = 5.0
@@ -45,10 +48,11 @@ class InferenceProcess:
     Args:
         names: of the experts, as `experts.registry.load` takes them.
         device: where the networks shall run.
+        host: at which workers of other machines reach this one; empty for those of this machine alone.
     """
 
-    def __init__(self, names: Sequence[str], device: str) -> None:
-        self._settings = {"experts": list(names), "device": device}
+    def __init__(self, names: Sequence[str], device: str, host: str = "") -> None:
+        self._settings = {"experts": list(names), "device": device, "host": host}
         self._lock = threading.Lock()
         self._process: ChildProcess | None = None
         self._address, self._folder = "", ""
@@ -109,8 +113,8 @@ class RemoteNetwork:
         self._turn = threading.Lock()
         try:
             # One connection an expert: the server reads each in a thread, and so knows whom to answer.
-            self._connection: Any = Client(address, "AF_UNIX")
-        except OSError as error:
+            self._connection = _connect(address)
+        except (OSError, EOFError) as error:
             raise HcqError(GONE, HINT) from error
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -138,6 +142,13 @@ class RemoteNetwork:
             except (EOFError, OSError) as error:
                 raise HcqError(GONE, HINT) from error
         raise RuntimeError(answer["error"])
+
+
+def _connect(address: str) -> Any:
+    if not address.startswith(TCP):
+        return Client(address, "AF_UNIX")
+    host, port, key = address.removeprefix(TCP).rsplit(":", 2)
+    return Client((host, int(port)), "AF_INET", authkey=bytes.fromhex(key))
 
 
 def send_arrays(connection: Connection, expert: str, arrays: Mapping[str, NDArray[Any]]) -> None:

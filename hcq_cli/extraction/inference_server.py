@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import queue
+import secrets
 import shutil
 import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.extraction.inference import raw_bytes, receive_arrays
+from hcq_cli.extraction.inference import TCP, raw_bytes, receive_arrays
 from hcq_cli.process import ParentConnection
 
 if TYPE_CHECKING:
@@ -91,7 +93,10 @@ class BatchingServer:
     def listen(self, listener: Listener) -> None:
         """Take connections, each read by a thread of its own; never returns."""
         while True:
-            connection = listener.accept()
+            try:
+                connection = listener.accept()
+            except (AuthenticationError, EOFError, ConnectionError):  # somebody who does not know the key
+                continue
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
 
     def _read(self, connection: Connection) -> None:
@@ -155,6 +160,16 @@ def _load_networks(names: list[str], device: str) -> dict[str, Network]:
     return {each.name: each.load_network(device) for each in load(names) if isinstance(each, NetworkExpert)}
 
 
+def _listen(folder: str, host: str) -> tuple[Listener, str]:
+    """A socket in `folder`, or one of TCP at `host`; and its address, as `RemoteNetwork` takes it."""
+    if not host:
+        path = str(Path(folder) / "networks")
+        return Listener(path, "AF_UNIX", backlog=256), path
+    key = secrets.token_bytes(32)
+    listener = Listener((host, 0), "AF_INET", backlog=256, authkey=key)
+    return listener, f"{TCP}{host}:{listener.address[1]}:{key.hex()}"
+
+
 def main() -> None:
     """Load the networks of the first message, say where they are to be asked, and serve until another message comes.
 
@@ -168,7 +183,7 @@ def main() -> None:
     settings = parent.receive()
     try:
         server = BatchingServer(_load_networks(settings["experts"], settings["device"]))
-        listener = Listener(str(Path(folder) / "networks"), "AF_UNIX", backlog=256)
+        listener, address = _listen(folder, settings["host"])
     except Exception as error:
         hint = getattr(error, "hint", "")
         parent.send({"error": str(error) if hint else f"{type(error).__name__}: {error}", "hint": hint})
@@ -182,7 +197,7 @@ def main() -> None:
 
     threading.Thread(target=server.listen, args=(listener,), daemon=True).start()
     threading.Thread(target=stop_when_told, daemon=True).start()
-    parent.send({"address": listener.address})
+    parent.send({"address": address})
     server.serve()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import socket
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Listener
@@ -104,6 +106,21 @@ def test_a_worker_asks_over_the_socket(address: str) -> None:
     with pytest.raises(RuntimeError, match="negative"):
         network.run({"x": -rows})
     np.testing.assert_array_equal(network.run({"x": rows}), 2 * rows)
+
+
+def test_who_does_not_know_the_key_is_not_let_in_and_keeps_nobody_out(tmp_path: Path) -> None:
+    listener, address = inference_server._listen(str(tmp_path), "127.0.0.1")
+    server = BatchingServer({"a": Doubling()})  # type: ignore[dict-item]
+    for loop in (lambda: server.listen(listener), server.serve):
+        threading.Thread(target=loop, daemon=True).start()
+    beginning = address.rpartition(":")[0]
+    for wrong in (b"", bytes(32)):
+        with pytest.raises(multiprocessing.AuthenticationError):
+            RemoteNetwork(f"{beginning}:{wrong.hex()}", "a", alive=lambda: None)
+    with socket.create_connection(("127.0.0.1", int(beginning.rpartition(":")[2]))):
+        pass
+    rows = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(RemoteNetwork(address, "a", alive=lambda: None).run({"x": rows}), 2 * rows)
 
 
 def test_where_nobody_listens_the_run_ends(tmp_path: Path) -> None:

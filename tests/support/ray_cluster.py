@@ -42,22 +42,22 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def add_node(cluster: Any, environment: Mapping[str, str]) -> Any:
-    """Start one more node, with an environment as `two_nodes` gives it."""
+def add_node(cluster: Any, environment: Mapping[str, str], **more: Any) -> Any:
+    """Start one more node, with an environment as `two_nodes` gives it, and more than `NODE`."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        return _add(cluster)
+        return _add(cluster, **more)
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
-def _add(cluster: Any) -> Any:
+def _add(cluster: Any, **more: Any) -> Any:
     """The first is the head."""
     for attempt in range(ATTEMPTS):
         try:
-            return cluster.add_node(**NODE)
+            return cluster.add_node(**NODE, **more)
         except Exception as error:
             if "timed out during startup" not in str(error) or attempt == ATTEMPTS - 1:
                 raise
