@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,17 +30,31 @@ JOBS = 10_000
 pytestmark = pytest.mark.slow
 
 
-def cpu_s(mark: str) -> float:
-    """Seconds of a core that all living processes with this mark in their environment have taken, and their dead."""
-    total = 0.0
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"HCQ_TEST_STORE={mark}".encode() in (place / "environ").read_bytes():
-                words = (place / "stat").read_text().rsplit(")", 1)[1].split()
-                total += sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
-        except OSError:
-            continue
-    return total
+@contextmanager
+def cpu_s(mark: str) -> Iterator[Callable[[], float]]:
+    """Seconds of a core that all processes with this mark in their environment take in the block, looked at all the
+    while: what a worker's child has taken goes with the worker when that is killed."""
+    taken: dict[tuple[str, str], float] = {}
+    begun, done = dict[tuple[str, str], float](), threading.Event()
+
+    def look() -> None:
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"HCQ_TEST_STORE={mark}".encode() in (place / "environ").read_bytes():
+                    words = (place / "stat").read_text().rsplit(")", 1)[1].split()
+                    taken[place.name, words[19]] = sum(map(int, words[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            look()
+
+    look()
+    begun |= taken
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield lambda: sum(taken.values()) - sum(begun.values())
+    done.set()
+    thread.join()
 
 
 def extract(videos: Path, store: Path, *more: str) -> tuple[float, float]:
@@ -71,9 +88,9 @@ def test_the_same_bytes_in_at_most_a_quarter_more_time(shared: Path, tmp_path: P
         rows: list[dict[str, Any]] = []
         for turn in range(int(os.environ.get("HCQ_TEST_TURNS", "2"))):
             wall, cpu = extract(videos, tmp_path / f"local{turn}")
-            before = cpu_s(str(tmp_path))
-            ray_wall, ray_cpu = extract(videos, tmp_path / f"ray{turn}", *on)
-            ray_cpu += cpu_s(str(tmp_path)) - before
+            with cpu_s(str(tmp_path)) as taken:
+                ray_wall, ray_cpu = extract(videos, tmp_path / f"ray{turn}", *on)
+                ray_cpu += taken()
             rows.append({"wall": ray_wall / wall, "cpu": ray_cpu / cpu, "local_s": wall, "local_cpu_s": cpu})
             print(rows[-1], os.getloadavg(), flush=True)
             assert shard_digests(tmp_path / f"ray{turn}") == shard_digests(tmp_path / "local0")

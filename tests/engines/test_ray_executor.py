@@ -85,22 +85,6 @@ def test_a_worker_that_dies_costs_one_more_decoding(
 
 
 @pytest.mark.long
-def test_a_driver_that_is_killed_is_gone_on_with(
-    cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path
-) -> None:
-    log.write_text("")
-    process = start(cluster, clips, tmp_path / "store", slowly)
-    wait_for(process, lambda: list((tmp_path / "store").glob("incoming/*.h5")))
-    process.kill()
-    process.communicate()
-    again = start(cluster, clips, tmp_path / "store", slowly)
-    _, errors = again.communicate(timeout=400)
-    assert again.returncode == 0, errors
-    assert shard_digests(tmp_path / "store") == shard_digests(alone)
-    assert len(log.read_text().split()) <= 6 + 2  # those in flight, on two workers
-
-
-@pytest.mark.long
 def test_a_node_that_dies_costs_what_its_workers_were_at(
     cluster, clips: Path, alone: Path, slowly, log: Path, tmp_path: Path
 ) -> None:
@@ -169,6 +153,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_not_there_is_told_at_once(hcq, clips: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
     done = hcq("extract", clips, *EXPERTS[:1], "audio", "--on", "ray:127.0.0.1:9", code=1)
