@@ -56,6 +56,7 @@ _HOME = {
     "agents_config": "hcq_cli.api.agents",
     "save_clips": "hcq_cli.api.clips",
     "open_hit": "hcq_cli.api.clips",
+    "thumbnails": "hcq_cli.api.clips",
     "evaluate": "hcq_cli.api.evaluation",
     "check_captions": "hcq_cli.api.evaluation",
     "open_features": "hcq_cli.api.features",
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 
     from hcq_cli.api.agents import agents_config, serve_agents
     from hcq_cli.api.answers import answer_document
-    from hcq_cli.api.clips import open_hit, save_clips
+    from hcq_cli.api.clips import open_hit, save_clips, thumbnails
     from hcq_cli.api.duplicates import dedupe
     from hcq_cli.api.encoding import encode, encode_texts
     from hcq_cli.api.evaluation import check_captions, evaluate

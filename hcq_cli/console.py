@@ -22,6 +22,7 @@ from hcq_cli.printable import counted as counted
 from hcq_cli.printable import escaped
 from hcq_cli.printable import printable as printable
 from hcq_cli.printable import size_text as size_text
+from hcq_cli.terminal_pictures import protocol
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -205,6 +206,21 @@ class Console:
         if not self.json_mode:
             with standard_output():
                 self.out.print(_harmless(line), style=style, markup=False)
+
+    @property
+    def pictures(self) -> str:
+        """How pictures are shown where people read (`terminal_pictures.protocol`); empty for not at all."""
+        stream, environment = (
+            (self.terminal.out, self.terminal.environment) if self.terminal else (sys.stdout, os.environ)
+        )
+        return "" if self.json_mode or self.quiet else protocol(stream, environment)
+
+    def raw(self, text: str) -> None:
+        """Write what steers the terminal, as it is: nothing of a stranger's may be in it."""
+        with standard_output():
+            stream = self.terminal.out if self.terminal else sys.stdout
+            stream.write(text)
+            stream.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""

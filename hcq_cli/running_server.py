@@ -20,7 +20,7 @@ CONNECT_S, ANSWER_S = 0.2, 2.0
 """A server that takes longer is overloaded, or stopped: the command answers by itself."""
 PASSED_ON = (
     *("COLORTERM", "COLUMNS", "FORCE_COLOR", "HOME", "LINES", "NO_COLOR", "TERM", "TTY_COMPATIBLE"),
-    *("TTY_INTERACTIVE", "XDG_CONFIG_HOME"),
+    *("TTY_INTERACTIVE", "XDG_CONFIG_HOME", "KITTY_WINDOW_ID", "LC_TERMINAL", "TERM_PROGRAM", "TMUX"),
 )
 """Variables that what is printed depends on."""
 KNOWN = {"HCQ_WORKSPACE", "HCQ_DEBUG"}

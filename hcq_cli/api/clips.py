@@ -1,9 +1,11 @@
-"""Hits -> what one can look at: clips of their best moments, `hcq query --save-clips`, and a player, `--open`."""
+"""Hits -> what one can look at: clips of their best moments (--save-clips), thumbnails, a player (--open)."""
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from os import PathLike
@@ -125,6 +127,19 @@ def _name(hit: Hit, source: Path, start_s: float) -> str:
     raw = stem.encode("utf-8", "surrogateescape")[:LONGEST_NAME]
     stem = raw.decode("utf-8", "ignore") if len(raw) == LONGEST_NAME else stem
     return f"{hit.rank:02d}-{stem}-{start_s:.1f}s"
+
+
+def thumbnails(hits: Sequence[Hit], max_side: int) -> list[tuple[Hit, bytes]]:
+    """The picture at the second of each hit, a PNG; of a file that is not there or gives none there is none."""
+    from hcq_cli.media.thumbnails import Thumbnailer
+
+    found = []
+    with Thumbnailer() as thumbnailer:
+        for hit in hits:
+            with suppress(HcqError):
+                if Path(hit.path).is_file():
+                    found.append((hit, thumbnailer.make(hit.path, hit.time_s or 0.0, max_side, "PNG")))
+    return found
 
 
 def open_hit(answer: QueryResult, rank: int) -> str:

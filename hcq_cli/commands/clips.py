@@ -1,4 +1,4 @@
-"""What `hcq query` does with hits besides printing them: clips of them (--save-clips), a player (--open)."""
+"""What `hcq query` does with hits besides printing them: clips (--save-clips), thumbnails, a player (--open)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import hcq_cli as api
 from hcq_cli.commands.shared import Session
 from hcq_cli.console import printable
 from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
+from hcq_cli.terminal_pictures import side_by_side
 
 if TYPE_CHECKING:
     from hcq_cli.api.clips import SavedClip
     from hcq_cli.api.searching import Searcher
-    from hcq_cli.search.query import QueryResult
+    from hcq_cli.search.query import Hit, QueryResult
 
 SaveClips = Annotated[
     Path | None,
@@ -30,6 +31,16 @@ Open = Annotated[
     int | None,
     typer.Option("--open", metavar="N", min=1, help="Play hit N from its second, in a player of this machine."),
 ]
+
+Thumbnails = Annotated[
+    bool,
+    typer.Option(
+        "--thumbnails/--no-thumbnails",
+        help="Show pictures of the hits in terminals that can (kitty, Ghostty, WezTerm, iTerm2); off anywhere else.",
+    ),
+]
+MOST_THUMBNAILS = 12
+THUMBNAIL_SIDE = 240
 
 
 def check_actions(searcher: Searcher, waiting: bool, folder: Path | None, rank: int | None) -> None:
@@ -57,6 +68,15 @@ def clips_document(clips: Sequence[SavedClip]) -> dict[str, Any]:
         for clip in clips
     ]
     return {"clips": found} if found else {}
+
+
+def show_thumbnails(session: Session, hits: Sequence[Hit]) -> None:
+    """Show pictures of the first hits, below the table that they are numbered in."""
+    by = session.console.pictures
+    pictures = api.thumbnails(hits[:MOST_THUMBNAILS], THUMBNAIL_SIDE) if by else []
+    if pictures:
+        shown = [(f"{hit.rank:>2}", png) for hit, png in pictures]
+        session.console.raw(side_by_side(shown, by, session.console.out.width))
 
 
 def finish(session: Session, answer: QueryResult, clips: Sequence[SavedClip], rank: int | None) -> None:

@@ -16,7 +16,16 @@ import typer
 from typer.core import TyperCommand
 
 import hcq_cli as api
-from hcq_cli.commands.clips import Open, SaveClips, check_actions, clips_document, finish, save
+from hcq_cli.commands.clips import (
+    Open,
+    SaveClips,
+    Thumbnails,
+    check_actions,
+    clips_document,
+    finish,
+    save,
+    show_thumbnails,
+)
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import Terminal, clock, counted, printable
 from hcq_cli.errors import UsageError
@@ -195,6 +204,7 @@ def query(
     columns: ShownColumns = None,
     save_clips: SaveClips = None,
     open_rank: Open = None,
+    thumbnails: Thumbnails = True,
 ) -> None:
     """Find the videos that fit a text, best first; or what fits a video, or is like one.
 
@@ -228,7 +238,8 @@ def query(
         offset=offset,
         columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
     )
-    saved = (file, html, save_clips, open_rank)
+    pictured = thumbnails and not waiting and session.console.pictures
+    saved = (file, html, save_clips, open_rank, pictured or None)
     searcher = session.searcher(settings, here=any(each is not None for each in saved))
     if searcher.outdated:
         session.console.warn(searcher.outdated)
@@ -242,6 +253,8 @@ def query(
         clips = save(session, replace(answer, hits=tuple(hits)), save_clips)
         more = {**more, **clips_document(clips)}
         shown.append(print_answer(session, searcher, answer, more, timing, everything=all_hits))
+        if pictured and searcher.kind == "videos":
+            show_thumbnails(session, hits)
         finish(session, answer, clips, open_rank)
 
     if composed:

@@ -1,4 +1,4 @@
-"""The picture at a second of a video, as a small JPEG.
+"""The picture at a second of a video, as a small JPEG or PNG.
 
 Decoders crash and hang on some files, so that a process of its own makes them: `Thumbnailer` is the parent's side,
 `main` the child, and `thumbnail` what it does.
@@ -47,15 +47,18 @@ class Thumbnailer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def make(self, path: str | os.PathLike[str], second: float, max_side: int = MAX_SIDE) -> bytes:
-        """The picture that is shown at `second`, a JPEG whose longer side is at most `max_side` pixels.
+    def make(
+        self, path: str | os.PathLike[str], second: float, max_side: int = MAX_SIDE, format: str = "JPEG"
+    ) -> bytes:
+        """The picture that is shown at `second`, a JPEG or PNG whose longer side is at most `max_side` pixels.
 
         Raises:
             HcqError: the file gives no picture; says why.
         """
         with self._lock:
             self._asked += 1
-            asked = {"path": os.fspath(path), "second": second, "max_side": max_side, "number": self._asked}
+            asked = {"path": os.fspath(path), "second": second, "max_side": max_side, "format": format}
+            asked["number"] = self._asked
             try:
                 if self._process is None:
                     self._process = ChildProcess("hcq_cli.media.thumbnails", environment=ONE_THREAD)
@@ -79,7 +82,7 @@ class Thumbnailer:
                 process.close()
 
 
-def thumbnail(path: str, second: float, max_side: int = MAX_SIDE) -> bytes:
+def thumbnail(path: str, second: float, max_side: int = MAX_SIDE, format: str = "JPEG") -> bytes:
     """What `Thumbnailer.make` gives, made in this process.
 
     Raises:
@@ -96,7 +99,7 @@ def thumbnail(path: str, second: float, max_side: int = MAX_SIDE) -> bytes:
     if picture is None:
         raise CannotOpenError("no picture in it")
     file = io.BytesIO()
-    Image.fromarray(picture.rgb(max_side)).save(file, "JPEG", quality=QUALITY)
+    Image.fromarray(picture.rgb(max_side)).save(file, format, quality=QUALITY)
     return file.getvalue()
 
 
@@ -156,7 +159,7 @@ def main() -> None:
         asked = parent.receive()
         answer: dict[str, Any] = {"number": asked["number"]}
         try:
-            picture = thumbnail(asked["path"], asked["second"], asked["max_side"])
+            picture = thumbnail(asked["path"], asked["second"], asked["max_side"], asked["format"])
         except MemoryError:
             return  # a fresh process starts with fresh memory
         except Exception as error:  # whatever a library makes of a file
