@@ -22,7 +22,7 @@ from hcq_cli.printable import counted as counted
 from hcq_cli.printable import escaped
 from hcq_cli.printable import printable as printable
 from hcq_cli.printable import size_text as size_text
-from hcq_cli.terminal_pictures import protocol
+from hcq_cli.terminal_pictures import protocol, side_by_side
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -208,19 +208,21 @@ class Console:
                 self.out.print(_harmless(line), style=style, markup=False)
 
     @property
-    def pictures(self) -> str:
+    def shows_pictures(self) -> str:
         """How pictures are shown where people read (`terminal_pictures.protocol`); empty for not at all."""
-        stream, environment = (
-            (self.terminal.out, self.terminal.environment) if self.terminal else (sys.stdout, os.environ)
-        )
-        return "" if self.json_mode or self.quiet else protocol(stream, environment)
+        if self.json_mode or self.quiet:
+            return ""
+        if self.terminal:
+            return protocol(self.terminal.out, self.terminal.environment)
+        return protocol(sys.stdout, os.environ)
 
-    def raw(self, text: str) -> None:
-        """Write what steers the terminal, as it is: nothing of a stranger's may be in it."""
-        with standard_output():
-            stream = self.terminal.out if self.terminal else sys.stdout
-            stream.write(text)
-            stream.flush()
+    def pictures(self, pictures: Sequence[tuple[str, bytes]]) -> None:
+        """Show pictures, PNG each below a label of printable letters, where that can be done."""
+        if by := self.shows_pictures:
+            with standard_output():
+                stream = self.terminal.out if self.terminal else sys.stdout
+                stream.write(side_by_side(pictures, by, self.out.width))
+                stream.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""

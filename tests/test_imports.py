@@ -45,7 +45,7 @@ ORDER = [
     ),
     "engines",
     *("baselines", "weights", "api", "bench", "importers", "doctor", "demo"),
-    *("console", "interrupts", "completion", "commands", "app", "__main__", "start"),
+    *("terminal_pictures", "console", "interrupts", "completion", "commands", "app", "__main__", "start"),
 ]
 """Each imports from those before it alone: a library never prints, and what is measured needs no training."""
 

@@ -12,7 +12,6 @@ import hcq_cli as api
 from hcq_cli.commands.shared import Session
 from hcq_cli.console import printable
 from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
-from hcq_cli.terminal_pictures import side_by_side
 
 if TYPE_CHECKING:
     from hcq_cli.api.clips import SavedClip
@@ -72,11 +71,8 @@ def clips_document(clips: Sequence[SavedClip]) -> dict[str, Any]:
 
 def show_thumbnails(session: Session, hits: Sequence[Hit]) -> None:
     """Show pictures of the first hits, below the table that they are numbered in."""
-    by = session.console.pictures
-    pictures = api.thumbnails(hits[:MOST_THUMBNAILS], THUMBNAIL_SIDE) if by else []
-    if pictures:
-        shown = [(f"{hit.rank:>2}", png) for hit, png in pictures]
-        session.console.raw(side_by_side(shown, by, session.console.out.width))
+    pictures = api.thumbnails(hits[:MOST_THUMBNAILS], THUMBNAIL_SIDE)
+    session.console.pictures([(f"{hit.rank:>2}", png) for hit, png in pictures])
 
 
 def finish(session: Session, answer: QueryResult, clips: Sequence[SavedClip], rank: int | None) -> None:

@@ -238,7 +238,7 @@ def query(
         offset=offset,
         columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
     )
-    pictured = thumbnails and not waiting and session.console.pictures
+    pictured = thumbnails and not waiting and session.console.shows_pictures
     saved = (file, html, save_clips, open_rank, pictured or None)
     searcher = session.searcher(settings, here=any(each is not None for each in saved))
     if searcher.outdated:
