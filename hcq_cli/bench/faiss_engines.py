@@ -58,8 +58,10 @@ def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarra
     import faiss
 
     subquantizers, codewords, width = codebooks.shape
+    # Eight bits mean 256 codewords to Faiss: copies of the last one fill up, and no code names them.
     padded = np.concatenate([codebooks, np.repeat(codebooks[:, -1:], 256 - codewords, axis=1)], axis=1)
     index = faiss.IndexPQ(subquantizers * width, subquantizers, 8, faiss.METRIC_INNER_PRODUCT)
+    # Faiss adds plain inner products up, so what each counts in the hybrid score goes into the codewords.
     faiss.copy_array_to_vector(np.ascontiguousarray(padded * scale[:, None, None]).ravel(), index.pq.centroids)
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), index.codes)
     index.ntotal, index.is_trained = len(codes), True

@@ -189,6 +189,7 @@ def extended(file: CodeFile, videos: int, folder: Path | None, note: Callable[[s
     """So many videos in kernel order, in a temporary file that is mapped."""
     note(f"making {videos:,} videos from {len(file):,}…")
     with tempfile.TemporaryFile(dir=folder) as out:
+        # In a block `WIDTH` videos lie side by side, byte by byte: those that fill none wait for the next portion.
         waiting = np.empty((0, file.header.S), np.uint8)
         for codes in extend(file.codes, file.codebooks, videos):
             waiting = np.concatenate([waiting, codes])
@@ -211,6 +212,7 @@ def _least_ms(work: Sequence[Callable[[], object]]) -> float:
             piece()
             times.append((time.perf_counter() - started) * 1000)
         passes.append(times)
+    # The least and not the mean: whatever else the machine does only ever adds time.
     return float(np.mean(np.min(passes, axis=0)))
 
 
@@ -222,6 +224,7 @@ def _asked(queries: int, together: int) -> list[slice]:
 
 def _ours(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel) -> list[EngineTiming]:
     plain = kernel("numpy")
+    # A few blocks tell whether both kernels agree; over all of them plain NumPy would take far too long.
     few = Blocks(blocks.codes[:64], min(blocks.videos, 64 * WIDTH))
     same = _share(scan([few], table, TOP, by=by).rows, scan([few], table, TOP, by=plain).rows)
     rows = []
@@ -271,6 +274,7 @@ def _share(found: np.ndarray, right: np.ndarray) -> float:
 
 def _floor_ms(codes: np.ndarray, threads: int) -> float:
     """The least time to read every byte once, milliseconds."""
+    # Words of 8 bytes and an operation that costs next to nothing: what takes time is the memory.
     parts = np.array_split(codes.reshape(-1).view(np.uint64), max(threads, 1))
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         return _least_ms([lambda: list(pool.map(np.bitwise_or.reduce, parts))])

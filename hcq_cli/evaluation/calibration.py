@@ -78,6 +78,7 @@ def calibrate(model: Model, encoded: Encoded) -> Calibration:
     if len(encoded.videos) < 2:
         raise HcqError("--calibration: without its video a caption needs another one", "hcq eval --split all")
     codes = model.quantize(encoded.videos, "videos")
+    # Anew in these codes, as in every index: what a score is worth depends on what else there is to find.
     measured = chance.measure([to_blocks(codes)], generic, model.codebooks, model.scale, known)
     scores = LookUpScores(model.search_vectors(encoded.texts), codes, model.codebooks, model.scale)
     best, own, rest = _best(scores, encoded.owner)
@@ -95,6 +96,7 @@ def _best(
         part = slice(first, first + QUERIES_AT_ONCE)
         found, at = scores[part], np.arange(len(owner[part]))
         best[part], own[part] = found.max(1), found.argmax(1) == owner[part]
+        # The same question of a collection without that video: all other scores stay as they are.
         found[at, owner[part]] = -np.inf
         rest[part] = found.max(1)
     return best, own, rest
@@ -102,6 +104,7 @@ def _best(
 
 def binned(sure: NDArray[np.float64], fits: NDArray[np.bool_], right: NDArray[np.bool_]) -> Calibration:
     """Confidences [n] in bins of equal width, with what is known of them, [n] each."""
+    # A confidence of 1 itself belongs into the last bin.
     place = np.minimum((sure * BINS).astype(int), BINS - 1)
     bins = []
     for number in range(BINS):

@@ -28,8 +28,8 @@ VIDEOS_AT_ONCE = 64
 CUT_EVERY = 128
 """One video in so many begins a batch whatever comes before it: batches have 50 videos in the mean, and one new video
 has some 130 encoded."""
-WAY = 1
-"""Of encoding: another one gives other codes of the same features, and nothing is taken over from the one before."""
+ENCODING_VERSION = 1
+"""Of how features become codes. Codes that another version made of the same features are not taken over."""
 
 
 class VideoBatches:
@@ -72,7 +72,7 @@ class VideoBatches:
         device = str(getattr(model, "device", "exported"))
         about = [(name, store.experts[name].dim, store.experts[name].identity) for name in used]
         self._of_all = hashlib.blake2b(
-            repr((WAY, model.hash, device, asdict(cutting), about)).encode(), digest_size=16
+            repr((ENCODING_VERSION, model.hash, device, asdict(cutting), about)).encode(), digest_size=16
         )
 
     def __len__(self) -> int:

@@ -103,7 +103,7 @@ def test_codes_of_another_model_way_or_device_are_not_taken_over(
     assert digests < set(known)
     assert not known_batches([codes], replace(open_codes(codes).header, model_hash="another"))
     assert VideoBatches(MODEL, store, Cutting(3.0)).digest(0) not in known
-    monkeypatch.setattr("hcq_cli.model.video_batches.WAY", 0)
+    monkeypatch.setattr("hcq_cli.model.video_batches.ENCODING_VERSION", 0)
     assert VideoBatches(MODEL, store, CUT).digest(0) not in known
 
 
