@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killed import killed_at
 
 from hcq_cli import files
 from hcq_cli.errors import DamagedError, HcqError, LockedError
@@ -340,32 +340,6 @@ def test_no_writer_loses_the_update_of_another(tmp_path: Path) -> None:
     assert generations(tmp_path).read().body == {"count": 60}
 
 
-def killed_at(step: int, work: Callable[[], None]) -> bool:
-    """Do `work` in a child that is killed at its step-th write, sync, rename or unlink; whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def deadly(function: Callable) -> Callable:
-            def call(*arguments, **named):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*arguments, **named)
-
-            return call
-
-        for name in ("fsync", "replace", "rename", "unlink", "chmod", "open", "close"):
-            setattr(os, name, deadly(getattr(os, name)))
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
 def test_killed_at_every_step_the_last_generation_is_whole(tmp_path: Path) -> None:
     """Each writer makes a data file and then names it; whatever a reader finds named is there and whole."""
     step, killed = 0, True
@@ -380,7 +354,7 @@ def test_killed_at_every_step_the_last_generation_is_whole(tmp_path: Path) -> No
             write_text(held.folder / "data-4", "x" * 4)
             held.publish({"data": ["data-4"], "length": 4})
 
-        killed = killed_at(step, work)
+        killed = killed_at(step, work, ("fsync", "replace", "rename", "unlink", "chmod", "open", "close"))
         manifest = held.read()
         assert manifest.generation in (3, 4)
         assert all(

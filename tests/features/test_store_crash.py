@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from feature_samples import all_files, same, video
+from killed import killed_at
 
 from hcq_cli.features import compaction
 from hcq_cli.features.incoming import write_incoming
@@ -17,6 +18,7 @@ from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
 WATCHED = ("fsync", "replace", "rename", "unlink", "remove", "pwrite", "write", "mkdir", "ftruncate")
+really_write = os.write
 EXPERTS = ("motion", "face")
 ROUNDS = [
     [video(f"v{at}", EXPERTS) for at in range(5)],
@@ -38,31 +40,10 @@ def work(folder: Path, finished: Callable[[int, VideoFeatures], None]) -> None:
             writer.compact()
 
 
-def killed_at(step: int, folder: Path, log: Path) -> bool:
-    """Work in a child process that is killed at its `step`-th system call of those watched; whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-        note = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        really_write = os.write
-        for name in WATCHED:
-            call = getattr(os, name)
-
-            def counted(*arguments: object, call: Callable[..., object] = call, **more: object) -> object:
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return call(*arguments, **more)
-
-            setattr(os, name, counted)
-        try:
-            work(folder, lambda number, one: really_write(note, f"{number} {one.id}\n".encode()) and None)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"the child failed at step {step}"
-    return os.WIFSIGNALED(status)
+def work_and_note(folder: Path, log: Path) -> None:
+    """Work, and note each video that is finished; the notes are no calls of those watched."""
+    note = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    work(folder, lambda number, one: really_write(note, f"{number} {one.id}\n".encode()) and None)
 
 
 def check(folder: Path, log: Path) -> None:
@@ -102,7 +83,7 @@ def crash_everywhere(tmp_path: Path, stride: int) -> int:
     while True:
         folder, log = tmp_path / f"s{step}", tmp_path / "log"
         log.unlink(missing_ok=True)
-        killed = killed_at(step, folder, log)
+        killed = killed_at(step, partial(work_and_note, folder, log), WATCHED)
         check(folder, log)
         work(folder, lambda number, one: None)
         final(folder)

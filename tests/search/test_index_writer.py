@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade import HEADER, names, plain_scan, quantizer, random_codes, random_levels, write_codes
+from killed import killed_at
 
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
@@ -21,17 +22,18 @@ from hcq_cli.search.query import search_levels
 from hcq_cli.search.searchable import SearchParams
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
+CALLS = ("fsync", "replace", "unlink", "chmod", "open")
 Videos = dict[str, np.ndarray]
 
 
 class Counted:
     """A file whose writes are counted; the last one before the kill is torn in half."""
 
-    def __init__(self, file: Any, count: Callable[[], bool]) -> None:
-        self._file, self._count = file, count
+    def __init__(self, file: Any, due: Callable[[], bool]) -> None:
+        self._file, self._due = file, due
 
     def write(self, data: Any) -> int:
-        if self._count():
+        if self._due():
             self._file.write(bytes(data)[: len(bytes(data)) // 2])
             self._file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -48,42 +50,11 @@ class Counted:
         return self._file.__exit__(*failure)
 
 
-def die_at(step: int) -> None:
-    """Have this process killed at its `step`-th write, sync, rename, removal or opening of a file."""
-    left = [step]
-
-    def counted() -> bool:
-        left[0] -= 1
-        return left[0] < 0
-
-    def deadly(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            if counted():
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **named)
-
-        return call
-
-    for name in ("fsync", "replace", "unlink", "chmod", "open"):
-        setattr(os, name, deadly(getattr(os, name)))
+def count_writes(due: Callable[[], bool]) -> None:
+    """Have writes of files that are open count, too."""
     opened, spooled = pathlib.Path.open, tempfile.TemporaryFile
-    pathlib.Path.open = lambda *a, **n: Counted(opened(*a, **n), counted)  # type: ignore[method-assign, assignment]
-    tempfile.TemporaryFile = lambda *a, **n: Counted(spooled(*a, **n), counted)  # type: ignore[assignment]
-
-
-def killed_at(step: int, action: Callable[[], object]) -> bool:
-    """Run `action` in a process that is killed at that step; False when it ends before."""
-    child = os.fork()
-    if child == 0:
-        die_at(step)
-        try:
-            action()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"the child failed at step {step}"
-    return os.WIFSIGNALED(status)
+    pathlib.Path.open = lambda *a, **n: Counted(opened(*a, **n), due)  # type: ignore[method-assign, assignment]
+    tempfile.TemporaryFile = lambda *a, **n: Counted(spooled(*a, **n), due)  # type: ignore[assignment]
 
 
 def held(index: Index) -> Videos:
@@ -127,7 +98,7 @@ def test_a_kill_at_any_instant_leaves_the_last_generation(tmp_path: Path, lists:
     ]
     for number, (action, old, new) in enumerate(stages):
         step = 0 if SLOW else number
-        while killed_at(step, action):
+        while killed_at(step + 1, action, CALLS, count_writes):
             step += 1 if SLOW else 17
             if old is nothing and not list(folder.glob("manifest-*")):
                 continue

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from handmade import HEADER, names, random_codes, write_codes
+from killed import killed_at
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.model.exported_text_encoder import (
@@ -93,35 +92,13 @@ def test_a_damaged_one_is_not_kept(tmp_path: Path) -> None:
     assert file_of(folder) is None
 
 
-def killed_at(step: int, action: Callable[[], object]) -> bool:
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def counted(real: Callable[..., object]) -> Callable[..., object]:
-            def call(*arguments: object, **named: object) -> object:
-                left[0] -= 1
-                if left[0] < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*arguments, **named)
-
-            return call
-
-        for name in ("fsync", "replace", "unlink", "open"):
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            action()
-        finally:
-            os._exit(0)
-    return os.waitpid(child, 0)[1] != 0
-
-
 @pytest.mark.long
 def test_a_kill_leaves_the_last_generation_and_no_litter(tmp_path: Path) -> None:
     folder, codes = tmp_path / "index", write_codes(tmp_path / "codes", names(40), random_codes(40))
     build(folder, [codes], text_encoder=planted)
     step = 0
-    while killed_at(step, lambda: build(folder, [codes], text_encoder=planted)):
+    again = partial(build, folder, [codes], text_encoder=planted)
+    while killed_at(step + 1, again, ("fsync", "replace", "unlink", "open")):
         step += 1
         index = Index.open(folder)
         index.verify()
