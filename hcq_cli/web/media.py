@@ -19,7 +19,7 @@ from pathlib import Path
 
 from starlette.responses import FileResponse, Response
 
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.files import open_regular
 from hcq_cli.media.inputs import SUFFIXES
 from hcq_cli.media.sniffing import is_video
@@ -49,7 +49,7 @@ def id_of(key: str) -> str:
     """The id that `key_of` was given.
 
     Raises:
-        UsageError: it is no key.
+        NotFoundError: it is no key.
     """
     try:
         padded = key.encode("ascii") + b"=" * (-len(key) % 4)
@@ -57,7 +57,7 @@ def id_of(key: str) -> str:
     except (ValueError, binascii.Error):
         found = ""
     if not found or len(key) > LONGEST_KEY or key_of(found) != key:
-        raise UsageError("no video has this key", "keys stand in the answers of /api/search")
+        raise NotFoundError("no video has this key", "keys stand in the answers of /api/search")
     return found
 
 

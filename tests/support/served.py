@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -46,6 +52,22 @@ class Served:
         assert status == 200, body
         found: dict[str, Any] = json.loads(body)
         return found
+
+
+@contextmanager
+def served_here(workspace: Path) -> Iterator[tuple[Served, int]]:
+    """`hcq serve` as a person starts it, ended as a person ends it; and its process."""
+    command = [sys.executable, "-m", "hcq_cli", "serve", "--port", "0", "--json", "-w", os.fspath(workspace)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "HCQ_DEBUG": "1"})
+    assert process.stdout is not None
+    try:
+        yield Served(workspace, json.loads(process.stdout.readline())["address"]), process.pid
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def make_films(folder: Path) -> list[Path]:

@@ -12,9 +12,17 @@ import pytest
 from answers import answer, hit
 from served import NAMES, Served
 
+from hcq_cli.api.reporting import report, write_report
+from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member
+from hcq_cli.duplicates.saved import write_duplicates
+from hcq_cli.evaluation.metrics import Metrics
+from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalMetrics
+from hcq_cli.web.evaluation import AskedCaption, evaluation_page
 from hcq_cli.web.gallery import gallery_page
 from hcq_cli.web.media import key_of
+from hcq_cli.workspace import Workspace
 
+KEPT = Path(__file__).parent.parent / "golden" / "workspace"
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.long, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
@@ -93,18 +101,64 @@ def test_what_cannot_be_played_says_so(page: Any, served: Served) -> None:
     until(page, "document.getElementById('player-says').textContent.includes('cannot play')")
 
 
+@pytest.fixture(scope="module")
+def addresses(served: Served, films: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Every kind of page that there is."""
+    folder = tmp_path_factory.mktemp("pages")
+    videos = [(film.name, str(film)) for film in films]
+    hits = [{**hit(at), "id": name, "path": path, "time_s": 1.0} for at, (name, path) in enumerate(videos, 1)]
+    (folder / "gallery.html").write_text(gallery_page([answer(hits)], folder), "utf-8")
+    asked = [AskedCaption("a dog", 2.0, videos[0], videos[1]), AskedCaption("a cat", 1.0, videos[2], videos[2])]
+    metrics = RetrievalMetrics(*[Metrics(50.0, 100.0, 100.0, 100.0, 1.5, 1.5, 79.4)] * 2)
+    points = [RecallPoint("codes", 64, metrics)]
+    (folder / "evaluation.html").write_text(evaluation_page("2 captions", points, asked, folder), "utf-8")
+    write_report(report(Workspace(KEPT)), folder / "report.html")
+    part = DuplicateGroup("part", (Member(*videos[0], 3.5, 9.0), Member(*videos[-1], 0.0, 5.5)), 0.8)
+    write_duplicates(served.workspace / "duplicates.json", Duplicates((part,), 7, 9))
+    return {
+        "search": served.address + "?q=a+man+cooking&not=snow&like=" + key_of(NAMES[0]),
+        "duplicates": served.address + "duplicates",
+        **{name: (folder / f"{name}.html").as_uri() for name in ("gallery", "evaluation", "report")},
+    }
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_telephone_and_axe_finds_no_fault(browser: Any, served: Served, scheme: str) -> None:
+@pytest.mark.parametrize("name", ["search", "duplicates", "gallery", "evaluation", "report"])
+def test_it_fits_a_telephone_and_axe_finds_no_fault(
+    page: Any, addresses: dict[str, str], name: str, scheme: str
+) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page = browser.new_page(viewport={"width": 360, "height": 700}, color_scheme=scheme)
-    page.goto(served.address + "?q=a+man+cooking")
-    page.wait_for_selector(".card")
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(addresses[name])
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    own = addresses["search"].partition("?")[0]
+    assert all(url.startswith(("file:", "data:", own)) for url in page.asked)
     found = axe.Axe().run(page).response["violations"]
-    page.close()
-    assert not [
+    faults = [
         (fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in ("serious", "critical")
     ]
+    assert not faults
+
+
+def test_an_example_joins_the_search_and_leaves_it(page: Any, served: Served) -> None:
+    page.goto(served.address + "?q=a+man+cooking")
+    page.click(".card .add >> nth=0")
+    page.wait_for_selector("label.example")
+    assert "like=" in page.url and "q=a+man+cooking" in page.url
+    page.uncheck("label.example input")
+    until(page, "!location.search.includes('like=')")
+    page.fill("input[name=not]", "a red ball")
+    until(page, "location.search.includes('not=a+red+ball')")
+    page.wait_for_selector(".card")
+
+
+def test_duplicates_are_played_from_what_they_share(page: Any, addresses: dict[str, str]) -> None:
+    page.goto(addresses["duplicates"])
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.dataset.start") == "3.5"
 
 
 def test_ten_thousand_hits_are_paged_without_freezing(page: Any, served: Served) -> None:

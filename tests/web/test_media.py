@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("starlette")
 
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import NotFoundError
 from hcq_cli.web.media import id_of, key_of
 
 
@@ -24,5 +24,5 @@ def test_a_key_leads_back_to_its_id(item_id: str) -> None:
 def test_whatever_is_no_key_is_refused(text: str) -> None:
     try:
         assert key_of(id_of(text)) == text
-    except UsageError:
+    except NotFoundError:
         pass
