@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, Work
 from hcq_cli.console import Console, discard, standard_output
 from hcq_cli.cores import yield_while_waiting
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, NotFoundError, UsageError
-from hcq_cli.settings import Settings, read_settings
+from hcq_cli.settings import FILE, Settings, own_file, read_settings
 
 COMMANDS: list[str] = [
     "find",
@@ -97,8 +98,8 @@ class InOrder(TyperGroup):
         return sorted(super().list_commands(ctx), key=[name.rstrip("_") for name in COMMANDS].index)
 
 
-def build() -> typer.Typer:
-    """The command line with every command on it."""
+def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """The command line with these commands on it; by default all."""
     app = typer.Typer(
         name="hcq",
         cls=InOrder,
@@ -108,13 +109,21 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name in COMMANDS:
+    for name in names:
         importlib.import_module(f"hcq_cli.commands.{name}").register(app)
     return app
 
 
+def _needed(arguments: Sequence[str]) -> Sequence[str]:
+    """The commands to import: the one that is named alone, where nothing speaks of the others."""
+    named = arguments[:1]
+    files = [path for path in (FILE, own_file()) if path is not None and os.path.lexists(path)]
+    alone = bool(named) and named[0] in COMMANDS and not files and "_HCQ_COMPLETE" not in os.environ
+    return named if alone else COMMANDS
+
+
 def _run() -> int:
-    program: Any = typer.main.get_command(build())
+    program: Any = typer.main.get_command(build(_needed(sys.argv[1:])))
     if "_HCQ_COMPLETE" in os.environ:
         from hcq_cli.completion import offer_values
 

@@ -63,6 +63,7 @@ def test_words_import_neither_torch_nor_transformers(
 def test_an_id_imports_no_network_at_all(complete: Path, asked: str) -> None:
     modules, out = loaded_by(["query", "--json", "--like", *asked.split()], complete.parent)
     assert not modules & {*HEAVY, "onnxruntime", "tokenizers"}
+    assert "hcq_cli.commands.train" not in modules, "no other command is imported"
     assert json.loads(out)["hits"]
 
 
