@@ -5,6 +5,11 @@ wrote for this collection (fitting/sentences.py): the best scores that they reac
 at their average is as likely right as wrong, because some of them do fit; one far above is nearly always right. Where
 confidence rises, and how fast, was found on subsets of 56 real clips, from 14 to all of them, each asked for what it
 holds and for what lies in the others alone: the same two numbers suited all sizes (examples/EXPERIMENTS.md).
+
+The scale and the bias by which a dual encoder makes probabilities of its cosines do not enter, though a fitted model
+keeps them (`logits` in its config.json). Deviations from the chance scores are the same whatever all scores are
+multiplied with and whatever is added to them. And the probability itself, SigLIP's sigmoid(scale · cosine + bias), is
+that of one pair among all pairs of a training batch of some ten thousand, not that the best of these videos fits.
 """
 
 from __future__ import annotations

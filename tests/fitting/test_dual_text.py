@@ -82,6 +82,16 @@ def test_the_scale_and_the_bias_of_the_logits_are_kept(duals, tmp_path):
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     written = write_dual_text(str(folder), tmp_path / "text.hcq")
     assert (written.scale, written.bias) == (pytest.approx(np.exp(4.7), rel=1e-5), pytest.approx(-16.5))
+    # They make of the cosines what the network itself makes of a text and a picture.
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(TEXTS[:2], padding="max_length", max_length=64, return_tensors="pt")["input_ids"]
+    side = model.config.vision_config.image_size
+    pixels = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        told = torch.sigmoid(model(input_ids=ids, pixel_values=pixels).logits_per_text).numpy()
+        seen = torch.nn.functional.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=1)
+    cosines = ExportedTextEncoder(written.path).encode(TEXTS[:2])[:, 0] @ seen.numpy().T
+    assert 1 / (1 + np.exp(-(written.scale * cosines + written.bias))) == pytest.approx(told, rel=1e-2)
     assert write_dual_text(str(duals("videoprism")), tmp_path / "other.hcq").scale is None
 
 
