@@ -89,7 +89,7 @@ def connected(on: str) -> Iterator[str]:
         # Ray puts the current folder on the path of every worker: it may hold anybody's Python files.
         with contextlib.chdir("/"):
             ray.init(address=address, **quiet)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # a node that does not start in time is a bare Exception of Ray's
         told = " ".join(str(error).split())
         if "ersion mismatch" in told:
             raise HcqError(f"Ray at {address}: {told}", "run the same Python and Ray on all machines") from error

@@ -81,7 +81,8 @@ class RayExecutor:
         workers: int,
     ) -> None:
         self._options, self._names, self._folder = options, list(names), str(Path.cwd())
-        self._networks: dict[str, tuple[Any, str]] = {}
+        self._networks: list[tuple[str, Any, str]] = []
+        """Of each process: its node, its actor, and where it listens."""
         self.slots, self.networks_s = 2 * workers, 0.0
         if needs_inference(experts):
             self._start_networks(nodes)
@@ -112,45 +113,47 @@ class RayExecutor:
         import ray
 
         self._pool.close()
-        for actor, _ in self._networks.values():
+        for _, actor, _ in self._networks:
             with suppress(ray.exceptions.RayError):
                 self.networks_s += ray.get(actor.close.remote(), timeout=START_S)
-        self._networks = {}
+        self._networks = []
 
     def _start(self) -> Any:
         """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
         import ray
 
-        addresses = {node: address for node, (_, address) in self._networks.items() if not is_dead(node)}
+        addresses = [(node, address) for node, _, address in self._networks if not is_dead(node)]
         if self._networks and not addresses:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")
+        self._networks = [*self._networks[1:], *self._networks[:1]]  # each worker begins with the next one
         worker = ray.remote(NodeWorker).options(
             num_cpus=1, memory=DECODER_BYTES, max_restarts=0, scheduling_strategy="SPREAD"
         )
         return worker.remote(self._names, self._options.to_json(), addresses, self._folder)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:
-        """A process for the networks on each node with a GPU, for the workers of all nodes; on every node where no
-        GPU is to be used."""
+        """A process for the networks on each GPU, for the workers of all nodes; on every node where no GPU is to be
+        used."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         on_gpu = self._options.device in ("auto", "cuda") and any(node.gpus >= 1 for node in nodes)
-        started = {}
-        for node in nodes:
-            if on_gpu and node.gpus < 1:
-                continue
-            started[node.id] = (
-                ray.remote(NodeNetworks)
-                .options(
-                    num_cpus=0,
-                    num_gpus=1 if on_gpu else 0,
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-                )
-                .remote(self._names, self._options.device, self._folder)
+        places = [node.id for node in nodes for _ in range(int(node.gpus) if on_gpu else 1)]
+        if on_gpu and (free := int(ray.available_resources().get("GPU", 0))) < len(places):
+            message = f"Ray is full: {free} of its {len(places)} GPUs are free"
+            raise HcqError(message, "wait until they are (ray status), or --device cpu")
+        started = [
+            ray.remote(NodeNetworks)
+            .options(
+                num_cpus=0,
+                num_gpus=1 if on_gpu else 0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
-        for id, actor in started.items():
+            .remote(self._names, self._options.device, self._folder)
+            for node in places
+        ]
+        for node, actor in zip(places, started, strict=True):
             said = ray.get(actor.address.remote())  # no deadline: a large network may take minutes to load
             if "fatal" in said:
                 raise HcqError(said["fatal"], said["hint"])
-            self._networks[id] = actor, said["address"]
+            self._networks.append((node, actor, said["address"]))

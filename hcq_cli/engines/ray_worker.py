@@ -7,7 +7,6 @@ A worker that decodes is an actor around the very child process that the executo
 from __future__ import annotations
 
 import os
-import random
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,25 +51,26 @@ class NodeWorker:
     Args:
         names: of the experts.
         options: of the extraction, as `ExtractionOptions.to_json` has them.
-        networks: where the networks of nodes listen, by the node; none where there are none.
+        networks: the node of each process that runs networks, and where it listens; none where there are none.
         folder: what relative names of files count from.
     """
 
-    def __init__(self, names: list[str], options: dict[str, Any], networks: dict[str, str], folder: str) -> None:
+    def __init__(
+        self, names: list[str], options: dict[str, Any], networks: list[tuple[str, str]], folder: str
+    ) -> None:
         from hcq_cli.extraction.local import WorkerProcess
         from hcq_cli.extraction.options import ExtractionOptions
 
         os.chdir(folder)
-        self._names, self._options, self._networks = names, ExtractionOptions.from_json(options), dict(networks)
+        self._names, self._options, self._networks = names, ExtractionOptions.from_json(options), list(networks)
         settings = {"experts": names, "options": options, "decode_only": False}
-        address = (lambda: self._networks[self._asked]) if networks else None
+        address = (lambda: self._asked[1]) if networks else None
         self._worker = WorkerProcess(settings, self._options, address)
 
     @cached_property
-    def _asked(self) -> str:
-        """The node whose networks it asks: its own, or any other."""
-        own = _node()
-        return own if own in self._networks else random.choice(sorted(self._networks))
+    def _asked(self) -> tuple[str, str]:
+        """The networks that it asks: the first of its own node, or else of any other."""
+        return next((each for each in self._networks if each[0] == _node()), self._networks[0])
 
     def ready(self) -> dict[str, Any]:
         """What the features of its experts depend on here, so that they are the same as everywhere; and its node."""
@@ -92,7 +92,7 @@ class NodeWorker:
         return _answer(lambda: (hash_file(asked) if asked.only_hash else self._extract(asked)).to_json())
 
     def _extract(self, job: Job) -> Outcome:
-        """Do a job; where the networks that it asks are gone, with those of another node."""
+        """Do a job; where the networks that it asks are gone, with others."""
         from hcq_cli.errors import HcqError
         from hcq_cli.extraction.inference import GONE
 
@@ -102,7 +102,8 @@ class NodeWorker:
             except HcqError as error:
                 if GONE not in error.message or len(self._networks) < 2:
                     raise
-            del self._networks[self._asked], self._asked
+            self._networks.remove(self._asked)
+            del self._asked
             self._worker.close()
 
 

@@ -97,7 +97,8 @@ def test_the_same_bytes_in_at_most_a_quarter_more_time(shared: Path, tmp_path: P
         most = most_plasma_bytes(str(tmp_path))
         print("object stores held at most", most, "bytes")
         assert most < 50 << 20
-    assert min(row["wall"] for row in rows) <= 1.25
+    # What others do on the machine is in the wall time of either, and not the same.
+    assert min(row["cpu"] for row in rows) <= 1.25
 
 
 def test_the_driver_does_not_grow_with_its_jobs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,28 @@ def test_a_video_that_kills_three_workers_is_named_and_costs_no_other(
 
 
 @pytest.mark.long
-def test_a_full_cluster_and_other_files_are_told_before_anything_begins(
-    cluster, hcq, clips: Path, slowly, tmp_path: Path
+def test_nodes_that_see_other_files_or_have_another_hcq_are_named(
+    cluster, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def check() -> None:
+        ray_cluster.check_nodes(ray_cluster.living_nodes(), tmp_path / "store", [str(clips / "clip0.mp4")])
+
+    with ray_cluster.connected(f"ray:{cluster.address}"):
+        check()
+        for facts, told in (((1, 2), "is another file there"), (None, "clip0.mp4")):
+            with monkeypatch.context() as changed, pytest.raises(HcqError, match=told):
+                changed.setattr(ray_cluster, "_facts", lambda path, facts=facts: facts)
+                check()
+        with monkeypatch.context() as changed, pytest.raises(HcqError, match="does not see the folder"):
+            changed.setattr(ray_cluster, "_marked", lambda folder: nullcontext(folder / "nowhere"))
+            check()
+        with monkeypatch.context() as changed, pytest.raises(HcqError, match=r"has hcq .*, this machine hcq 9"):
+            changed.setattr("importlib.metadata.version", lambda name: "9.9")
+            check()
+
+
+@pytest.mark.long
+def test_a_full_cluster_is_told_before_anything_begins(cluster, hcq, clips: Path, slowly, tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, cluster.address],
         env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"},

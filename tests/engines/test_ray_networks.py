@@ -12,7 +12,9 @@ import tiny_networks
 from ray_cluster import add_node
 
 from hcq_cli.engines import ray_worker
+from hcq_cli.engines.ray_cluster import living_nodes
 from hcq_cli.engines.ray_worker import NodeWorker
+from hcq_cli.errors import HcqError
 from hcq_cli.extraction.executor import Job
 from hcq_cli.extraction.extract import extract
 from hcq_cli.extraction.inference import InferenceProcess
@@ -43,8 +45,8 @@ def features(store: Path) -> dict[tuple[str, str], np.ndarray]:
 
 @pytest.fixture
 def gpu_node(cluster: Any, slowly: dict[str, str]) -> Iterator[str]:
-    """A third node, which says that it has a GPU; its id."""
-    node = add_node(cluster, slowly, num_gpus=1)
+    """A third node, which says that it has two GPUs; its id."""
+    node = add_node(cluster, slowly, num_gpus=2)
     yield node.node_id
     cluster.remove_node(node)
 
@@ -58,7 +60,9 @@ def test_decoders_of_all_nodes_feed_the_node_with_a_gpu(
     alone, options = ExtractionOptions(tmp_path / "alone"), ExtractionOptions(tmp_path / "store")
     extract(inputs, names, alone)
     with ray_executor(f"ray:{cluster.address}", inputs, names, options) as executor:
-        assert list(executor._networks) == [gpu_node] and executor.slots == 6
+        assert [node for node, _, _ in executor._networks] == [gpu_node] * 2 and executor.slots == 6
+        with pytest.raises(HcqError, match="0 of its 2 GPUs are free"):
+            executor._start_networks(living_nodes())
         report = extract(inputs, names, options, executor=executor)
         nodes = {worker.node for worker in executor._pool._workers}
     assert report.extracted == 6 and len(nodes) == 3
@@ -76,7 +80,7 @@ def test_a_worker_turns_to_other_networks_where_its_own_are_gone(
     options = ExtractionOptions(tmp_path / "store")
     identities = identities_of(load_experts(names), options)
     running = {node: InferenceProcess(names, "cpu", "127.0.0.1") for node in ("a", "b")}
-    worker = NodeWorker(names, options.to_json(), {at: one.address() for at, one in running.items()}, str(tmp_path))
+    worker = NodeWorker(names, options.to_json(), [(at, one.address()) for at, one in running.items()], str(tmp_path))
 
     def run(name: str) -> dict[str, Any]:
         path = clips / name
@@ -84,9 +88,9 @@ def test_a_worker_turns_to_other_networks_where_its_own_are_gone(
         return worker.run(Job(facts, identities).to_json())
 
     try:
-        assert run("clip0.mp4")["error"] is None and worker._asked == "a"
+        assert run("clip0.mp4")["error"] is None and worker._asked[0] == "a"
         running["a"].close()
-        assert run("clip1.mp4")["error"] is None and worker._asked == "b"
+        assert run("clip1.mp4")["error"] is None and worker._asked[0] == "b"
         running["b"].close()
         assert "has ended" in run("clip2.mp4")["fatal"]
     finally:
