@@ -18,6 +18,9 @@ from hcq_cli.errors import HcqError, NotFoundError, ReplacedError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hcq_cli.search.composing import ComposedSearch
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import QueryResult
@@ -177,11 +180,18 @@ class Searcher:
         """Answer texts by the model and by words: together what only the model can answer."""
         from hcq_cli.search.word_search import WordSearch
 
-        search = WordSearch(self._searched, self._model_answers)
+        search = WordSearch(self._searched, self._model_answers, vector=self._sentence_vector)
         answers = [search.answer(query, each, k) for query, each in zip(queries, asked, strict=True)]
         plain = [query for query, answer in zip(queries, answers, strict=True) if answer is None]
         rest = iter(self._model_answers(self._searched, plain, k) if plain else ())
         return [next(rest) if answer is None else answer for answer in answers]
+
+    def _sentence_vector(self, text: str) -> NDArray[np.float32]:
+        """A text as captions and names are compared with it, float32 [W]."""
+        from hcq_cli.search.sentence_vectors import unit_vectors
+
+        assert self._encoder is not None
+        return unit_vectors([text], self._encoder)[0]
 
     def like(self, item_id: str, k: int = 10) -> QueryResult:
         """What is like an indexed video, segment or caption.
@@ -247,7 +257,8 @@ class Searcher:
             raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
         answer = None
         if self.kind == "videos" and (asked.exact or (text and getattr(self.collection, "sentences", False))):
-            answer = WordSearch(self._searched, search.answers, always=True).answer(text, asked, k)
+            vector = self._sentence_vector if text.strip() else None
+            answer = WordSearch(self._searched, search.answers, always=True, vector=vector).answer(text, asked, k)
         return answer or search.answers(self._searched, [text], k)[0]
 
     def video(

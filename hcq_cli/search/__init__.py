@@ -17,6 +17,7 @@ of reading, first a query:
     video_query.py     a video file as a query
     composing.py       several examples and texts, for and against, as one query
     index_words.py     which videos say or show what a query asks for
+    sentence_vectors.py captions and names, found in other words
     word_search.py     a query that words have a say in
     fusing.py          hits of the model and of the words in one answer
     worth.py           which hits are worth showing: sure enough, or the best few where nothing fits well

@@ -1,4 +1,5 @@
-"""Two channels in one answer: what the model sees and hears, and what is said, shown and told.
+"""Three channels in one answer: what the model sees and hears, what is said, shown and told in the words of the
+query, and captions and names that mean the same in others.
 
 Their scores have nothing in common, so they are never added: each channel's ranks are, as reciprocals (Cormack,
 Clarke and Büttcher, SIGIR 2009). A hit scores 61 / (60 + its rank with the model), and as much by its rank among the
@@ -19,16 +20,17 @@ SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
 DEPTH = 100
 """Hits of a channel that are fused at least: a video that both know can lie deep in each."""
-MODEL, WORDS = "model", "words"
+MODEL, WORDS, MEANT = "model", "words", "meaning"
 
 
-def fused(answer: QueryResult, words: Sequence[FoundWords], k: int) -> QueryResult:
-    """An answer of the model and the words that were found, by their ranks.
+def fused(answer: QueryResult, words: Sequence[FoundWords], k: int, meant: Sequence[FoundWords] = ()) -> QueryResult:
+    """An answer of the model and what was found by words and by meaning, by their ranks.
 
     Args:
         answer: of the model, best first; without hits where it was not asked.
         words: best first.
         k: how many hits.
+        meant: best first; a hit shows its sentence where that means nearly the same, and there is no other.
     """
     hits: dict[str, Hit] = {}
     scores: dict[str, float] = {}
@@ -37,16 +39,18 @@ def fused(answer: QueryResult, words: Sequence[FoundWords], k: int) -> QueryResu
         key = hit.id if hit.id not in hits else f"{hit.id}#{rank}"
         hits[key] = replace(hit, found_by={MODEL: rank})
         scores[key] = reciprocal(rank)
-    for rank, found in enumerate(words, 1):
-        hit = hits.get(found.id) or Hit(0, 0.0, found.id, found.path, found_by={})
-        hits[found.id] = replace(hit, words=found.sentence, found_by={**(hit.found_by or {}), WORDS: rank})
-        scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)
+    for channel, all_found in ((WORDS, words), (MEANT, meant)):
+        for rank, found in enumerate(all_found, 1):
+            hit = hits.get(found.id) or Hit(0, 0.0, found.id, found.path, found_by={})
+            said = found.sentence if channel == WORDS or (hit.words is None and found.worth == 1) else hit.words
+            hits[found.id] = replace(hit, words=said, found_by={**(hit.found_by or {}), channel: rank})
+            scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)
     # Equal scores: what the words have found first, then as the channels found them.
     order = sorted(hits, key=lambda key: (-scores[key], WORDS not in (hits[key].found_by or {})))
     best = [replace(hits[key], rank=rank, score=scores[key]) for rank, key in enumerate(order[:k], 1)]
     whole = replace(answer, hits=tuple(best))
     # The model's doubt holds unless somebody says the words.
-    return whole if not words or worth_showing(whole)[1] else replace(whole, note="")
+    return whole if worth_showing(whole)[1] or not (words or meant) else replace(whole, note="")
 
 
 def reciprocal(rank: int) -> float:

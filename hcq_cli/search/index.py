@@ -10,6 +10,7 @@
       columns-00000001-….hcq       duration, folder, date… of a segment's rows (columns/)
       own-00000001-….hcq           the user's own columns, of whatever videos
       words-00000001-….db          what is said, shown and told of a segment's videos (words/table.py)
+      vectors-00000001-….hcq       captions and names among these as sentence vectors (sentence_vectors.py)
 
 The manifest names each of them with its digest, so that a file of another build is not taken for the right one.
 
@@ -46,6 +47,7 @@ from hcq_cli.search.segment import REMEDY, IndexSegment, TimedRows, read_tombsto
 from hcq_cli.search.segment_columns import IndexColumns
 
 if TYPE_CHECKING:
+    from hcq_cli.search.sentence_vectors import SentenceVectors
     from hcq_cli.words.table import WordsTable
 
 FORMAT = "hcq-index"
@@ -70,6 +72,7 @@ class SegmentEntry:
         columns: name of the file of its columns, or empty; an earlier hcq wrote none.
         words: name of the table of their sentences, or empty.
         sentences: in that table.
+        vectors: name of the file with the sentence vectors of some of them, or empty.
     """
 
     file: FileName
@@ -80,6 +83,7 @@ class SegmentEntry:
     columns: NameOrNone = ""
     words: NameOrNone = ""
     sentences: Count = 0
+    vectors: NameOrNone = ""
 
     def __post_init__(self) -> None:
         if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
@@ -157,7 +161,7 @@ class IndexManifest:
         parts = [
             name
             for entry in self.segments
-            for name in (entry.file, entry.tombstones, entry.columns, entry.words)
+            for name in (entry.file, entry.tombstones, entry.columns, entry.words, entry.vectors)
             if name
         ]
         shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else "", self.own_columns]
@@ -171,6 +175,15 @@ def open_words(folder: Path, entry: SegmentEntry, digest: str) -> WordsTable | N
     from hcq_cli.words.table import WordsTable
 
     return WordsTable(folder / entry.words, entry.sentences, REMEDY, digest)
+
+
+def open_vectors(folder: Path, entry: SegmentEntry, digest: str) -> SentenceVectors | None:
+    """The sentence vectors of a segment, if it has any; errors are those of `SentenceVectors`."""
+    if not entry.vectors:
+        return None
+    from hcq_cli.search.sentence_vectors import SentenceVectors
+
+    return SentenceVectors(folder / entry.vectors, digest)
 
 
 TextEncoderExporter = Callable[[Path, str], TextEncoderEntry | None]
@@ -198,6 +211,7 @@ class Index:
         checkpoints: where the model may lie: as seen from the index, then where it was.
         segments: with what is dead in each, bool [N] or None.
         words: the table of each segment's sentences, or None.
+        vectors: the sentence vectors of each segment, or None.
 
     Raises:
         NotFoundError: a file of the generation is gone.
@@ -225,6 +239,7 @@ class Index:
             self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
         self.segments: list[tuple[IndexSegment, np.ndarray | None]] = []
         self.words: list[WordsTable | None] = []
+        self.vectors: list[SentenceVectors | None] = []
         for entry in self.manifest.segments:
             lists = self.ivf.lists if self.ivf else 0
             segment, dead = IndexSegment(folder / entry.file, self.header.S, lists, digest(entry.file, "")), None
@@ -237,6 +252,7 @@ class Index:
             self.segments.append((segment, dead))
             # Opened here, before a writer may drop the file; it is read when words are asked for.
             self.words.append(open_words(folder, entry, digest(entry.words, "")))
+            self.vectors.append(open_vectors(folder, entry, digest(entry.vectors, "")))
         self.rows = sum(entry.rows - entry.removed for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
@@ -388,6 +404,8 @@ class Index:
                 file.verify(progress)
         for table in filter(None, self.words):
             table.verify()
+        for vectors in filter(None, self.vectors):
+            vectors.verify()
         for segment, _ in self.segments:
             segment.verify(progress)
 

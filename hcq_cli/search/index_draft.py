@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from hcq_cli.codes.container import read_digest
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import HcqError
 from hcq_cli.files import another_writer, digest_file
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index, IndexManifest, SegmentEntry, generations
 from hcq_cli.search.ivf import InvertedLists
@@ -30,10 +32,13 @@ from hcq_cli.search.segment_columns import ColumnsSource, write_columns
 from hcq_cli.search.segment_writer import Batch, write_listed_segment, write_segment
 from hcq_cli.words.sentences import Sentence
 
+if TYPE_CHECKING:
+    from hcq_cli.search.sentence_vectors import SentenceVectors
+
 Progress = Callable[[int], None]
 """Told how many videos have just been written."""
 DATA_FILE = re.compile(
-    r"(?:quantizer|partition|tower|segment|tombstones|columns|own|words)-(\d{8,})(?:-.*)?\.(?:hcq|db)"
+    r"(?:quantizer|partition|tower|segment|tombstones|columns|own|words|vectors)-(\d{8,})(?:-.*)?\.(?:hcq|db)"
 )
 """Names of what a generation is made of, and the number of that which was being made then."""
 WriteSegments = Callable[[Sequence[tuple[Path, Path]], Path | None, Progress], None]
@@ -82,6 +87,8 @@ class DraftSegment:
     words: str = ""
     """The table of its sentences, or empty."""
     sentences: int = 0
+    vectors: str = ""
+    """The file of their sentence vectors, or empty."""
 
 
 @dataclass
@@ -121,6 +128,7 @@ class IndexDraft:
                 entry.columns,
                 words=entry.words,
                 sentences=entry.sentences,
+                vectors=entry.vectors,
             )
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
@@ -188,6 +196,26 @@ class IndexDraft:
         part.sentences = write_words(path, sentences)
         part.words = path.name if part.sentences else ""
 
+    def write_vectors(self, encoder: ExportedTextEncoder, earlier: Sequence[SentenceVectors]) -> None:
+        """Give segments that have words and no sentence vectors theirs, where the text encoder reads sentences.
+
+        Args:
+            encoder: of the index to be.
+            earlier: vectors of the index that was: what they hold is not made again.
+        """
+        from hcq_cli.search.sentence_vectors import write_sentence_vectors
+        from hcq_cli.words.table import WordsTable
+
+        if encoder.chance_scores is None:  # of a trained model: its captions are what it learned by
+            return
+        for number, part in enumerate(self.segments):
+            if not part.words or part.vectors:
+                continue
+            table = WordsTable(self.folder / part.words, part.sentences, "hcq index build")
+            path = self.path("vectors", number)
+            part.vectors = path.name if write_sentence_vectors(path, table, encoder, earlier) else ""
+            table.close()
+
     def remove(self, video_id: str) -> int:
         """Mark a video as dead; gives how many of its rows were alive."""
         wanted = PackedStrings.of([video_id])
@@ -226,6 +254,7 @@ class IndexDraft:
                 columns=part.columns,
                 words=part.words,
                 sentences=part.sentences,
+                vectors=part.vectors,
             )
             entries.append(entry)
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests

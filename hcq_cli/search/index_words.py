@@ -14,6 +14,7 @@ from hcq_cli.codes.ids import video_of
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.segment import IndexSegment
+from hcq_cli.search.sentence_vectors import SentenceVectors
 from hcq_cli.words.asked import AskedWords
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import SHIFT, WordsTable
@@ -30,6 +31,9 @@ SEVERAL = 2.0
 nothing of them and finds something all the same."""
 COUNTED = 50_000
 """Sentences up to which those of a word are counted: one that stands in more leads a search no more."""
+LIKE, NEARLY_SAME = 0.1, 0.5
+"""Likeness (sentence_vectors.py) from which on a caption counts, and from which on it counts in full and is shown."""
+MEANT_WORTH = {"caption": 1.0, "name": 0.5}
 MOST_READ = 1 << 16
 """Sentences of a segment that are looked at for a query at most."""
 
@@ -53,11 +57,12 @@ class FoundWords:
 
 @dataclass(frozen=True)
 class _Part:
-    """A segment with its table, and what is dead in it, bool [N] or None."""
+    """A segment with its table and sentence vectors, and what is dead in it, bool [N] or None."""
 
     segment: IndexSegment
     dead: np.ndarray | None
     table: WordsTable
+    vectors: SentenceVectors | None
 
     @cached_property
     def alive(self) -> np.ndarray:
@@ -79,8 +84,8 @@ class IndexWords:
     def __init__(self, index: Index) -> None:
         self.index = index
         self._parts = [
-            _Part(segment, dead, table)
-            for (segment, dead), table in zip(index.segments, index.words, strict=True)
+            _Part(segment, dead, table, vectors)
+            for (segment, dead), table, vectors in zip(index.segments, index.words, index.vectors, strict=True)
             if table is not None
         ]
         self.sentences = sum(part.table.sentences for part in self._parts)
@@ -124,6 +129,40 @@ class IndexWords:
         for fit, _, _, part, row, sentence in found:
             name, path = part.segment.name(row)
             worth = min(fit, 1.0) if asked.phrases else fit
+            hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
+            if len(hits) == k:
+                break
+        return list(hits.values())
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether any of its captions and names are sentence vectors, too."""
+        return any(part.vectors for part in self._parts)
+
+    def meant(self, query: np.ndarray, k: int) -> list[FoundWords]:
+        """The videos whose captions or names mean what a query does, `k` at most, the best first; `query` is its
+        vector (`sentence_vectors.unit_vectors`), float32 [W].
+
+        Raises:
+            DamagedError: the vectors are of another text encoder.
+        """
+        near: list[tuple[float, _Part, int, Sentence]] = []
+        for part in self._parts:
+            if part.vectors is None:
+                continue
+            likeness, rows = part.vectors.likeness(query), (part.vectors.ids >> np.uint64(SHIFT)).astype(np.int64)
+            # Of a row outside the segment, in a damaged file, nothing is found.
+            kept = np.flatnonzero((likeness >= LIKE) & (rows < len(part.alive)))
+            kept = kept[part.alive[rows[kept]]]
+            best = kept[np.argsort(-likeness[kept], kind="stable")][: 4 * k]
+            full = np.minimum(likeness[best] / NEARLY_SAME, 1).tolist()
+            sentences = part.table.read(part.vectors.ids[best].tolist())
+            for share, row, sentence in zip(full, rows[best].tolist(), sentences, strict=True):
+                near.append((share * MEANT_WORTH.get(sentence.source, 0.0), part, row, sentence))
+        near.sort(key=lambda one: -one[0])
+        hits: dict[str, FoundWords] = {}
+        for worth, part, row, sentence in near:
+            name, path = part.segment.name(row)
             hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
             if len(hits) == k:
                 break

@@ -174,6 +174,7 @@ def _publish(
         words_of={name: old for name, old in manifest.words_of.items() if name not in named} | words_of,
         drift={name: old for name, old in manifest.drift.items() if name not in named} | drift,
     )
+    _write_vectors(draft, manifest)
     change = draft.publish(_with_chance(draft, manifest, files[0].codebooks, files[0].scale))
     # Rows that shall not be found count as never added, not as replaced by others.
     return replace(change, added=change.added - (change.removed - replaced), removed=replaced)
@@ -238,7 +239,23 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
             merged.columns = columns.name
         if index.sentences:
             draft.write_words(merged, 0, _living_sentences(index))
+        _write_vectors(draft, index.manifest)
         return draft.publish(index.manifest)
+
+
+def _write_vectors(draft: IndexDraft, manifest: IndexManifest) -> None:
+    """Write the sentence vectors of segments that have none yet, where the index has a text encoder for them."""
+    if manifest.text_encoder is None:
+        return
+    earlier = []
+    with suppress(HcqError):  # a damaged index that is built anew
+        earlier = [vectors for vectors in Index.open(draft.folder).vectors if vectors is not None]
+    try:
+        encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file, lasting=True, threads=cores())
+        encoder.prepare()
+    except HcqError:  # searching will say it
+        return
+    draft.write_vectors(encoder, earlier)
 
 
 def _living_sentences(index: Index) -> Iterator[tuple[int, Sentence]]:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from hcq_cli.search.fusing import DEPTH, fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
@@ -29,10 +31,19 @@ class WordSearch:
         collection: an index, or a code file, which has no words.
         model: asked where a query has words that are neither in quotes nor excluded.
         always: ask it in any case: it knows more of what is looked for than these words.
+        vector: gives the vector of a text (`sentence_vectors.unit_vectors`), float32 [W], by the encoder of the
+            collection; None where captions are looked for by their words alone.
     """
 
-    def __init__(self, collection: SearchableCodes, model: ModelAnswers, *, always: bool = False) -> None:
-        self._collection, self._model, self._always = collection, model, always
+    def __init__(
+        self,
+        collection: SearchableCodes,
+        model: ModelAnswers,
+        *,
+        always: bool = False,
+        vector: Callable[[str], np.ndarray] | None = None,
+    ) -> None:
+        self._collection, self._model, self._always, self._vector = collection, model, always, vector
         held = isinstance(collection, Index) and collection.sentences
         self._words = IndexWords(collection) if held and isinstance(collection, Index) else None
 
@@ -53,10 +64,12 @@ class WordSearch:
                 return replace(nothing, note=NOT_SAID)
             words = IndexWords(searched)
         depth = max(k, DEPTH)
-        found = words.best(asked, depth)
+        found, meant = words.best(asked, depth), []
+        if self._vector is not None and words.has_vectors and asked.rest.strip():
+            meant = words.meant(self._vector(asked.rest), depth)
         words_ms = (time.perf_counter() - started) * 1000
-        if not found and not asked.exact:
+        if not found and not meant and not asked.exact:
             return None
         answer = self._model(searched, [asked.rest], depth)[0] if ranks else nothing
-        whole = fused(answer, found, k)
+        whole = fused(answer, found, k, meant)
         return replace(whole, query=query, videos_searched=self._collection.videos, scan_ms=whole.scan_ms + words_ms)

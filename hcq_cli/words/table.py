@@ -140,6 +140,15 @@ class WordsTable:
             for id, *parts in self._opened.execute(question):
                 yield id >> SHIFT, self._sentence(*parts)
 
+    def of_sources(self, sources: Sequence[str]) -> Iterator[tuple[int, Sentence]]:
+        """The sentences of some sources, each with its id, ascending."""
+        numbers = ", ".join(str(SOURCES.index(source)) for source in sources)
+        columns = "id, start_s, end_s, source, language, text"
+        question = f"SELECT {columns} FROM sentences WHERE source IN ({numbers}) ORDER BY id"
+        with self._reading():
+            for id, *parts in self._opened.execute(question):
+                yield int(id), self._sentence(*parts)
+
     def of_row(self, row: int) -> list[Sentence]:
         """The sentences of the video of a row."""
         question = "SELECT start_s, end_s, source, language, text FROM sentences WHERE id BETWEEN ? AND ? ORDER BY id"

@@ -51,3 +51,12 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
     # What a stranger types first: seen badly, but seen.
     best = run_here("query", "a man cooking", "-w", place, "--json").json["hits"][0]
     assert best["id"].startswith("man_flipping_pancake") and best["confidence"] >= CUT_OFF
+    # Captions are found by their meaning: none of the queries uses the words of one.
+    (place / "captions.jsonl").write_bytes((videos / "captions.jsonl").read_bytes())
+    run_here("index", "build", "-w", place)
+    ranks = []
+    for each in filter(lambda each: each["video"], QUERIES):
+        hits = run_here("query", each["query"], "-k", "56", "-w", place, "--json").json["hits"]
+        ranks.append(next(hit["rank"] for hit in hits if Path(hit["path"]).name == each["video"]))
+    found = np.array(ranks)
+    assert (found == 1).mean() >= 0.7 and (found <= 3).mean() >= 0.87
