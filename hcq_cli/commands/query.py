@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,7 @@ from hcq_cli.commands.clips import (
     show_thumbnails,
 )
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Terminal, clock, counted, printable
+from hcq_cli.console import Console, Terminal, clock, counted, printable
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -214,12 +214,9 @@ def query(
     Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit
     made says how sure each hit is, and where nothing fits well the best three are shown alone.
     """
-    words, likes, nots, file = text or [], like or [], unlike or [], video or image
-    composed = bool(nots) or len(likes) + bool(words) > 1
-    _check(words, [*likes, *nots], [path for path in (video, image) if path is not None])
-    if composed:
-        _check_composed(words, likes, min_confidence)
-    waiting = words == ["-"]
+    asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
+    asked = Asked(text or [], like or [], unlike or [], video, image, experts=asks, least=min_confidence)
+    asked.check()
     settings = api.SearchSettings(
         index=index,
         codes=codes,
@@ -229,7 +226,7 @@ def query(
         nprobe=probe,
         exact=exact,
         device=device,
-        many=waiting,
+        many=asked.waiting,
         by=by,
         on=on,
         partial=partial,
@@ -238,68 +235,113 @@ def query(
         offset=offset,
         columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
     )
-    pictured = thumbnails and not waiting and session.console.shows_pictures
-    saved = (file, html, save_clips, open_rank, pictured or None)
+    pictured = thumbnails and not asked.waiting and session.console.shows_pictures
+    saved = (asked.file, html, save_clips, open_rank, pictured or None)
     searcher = session.searcher(settings, here=any(each is not None for each in saved))
     if searcher.outdated:
         session.console.warn(searcher.outdated)
     if probe is not None and not searcher.lists:
         session.console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
-    check_actions(searcher, waiting, save_clips, open_rank)
+    check_actions(searcher, asked.waiting, save_clips, open_rank)
     shown: list[dict[str, Any]] = []
-
-    def show(answer: QueryResult, more: dict[str, Any], timing: dict[str, float] | None = None) -> None:
+    for answer, more, timing in asked.answers(searcher, k, session.console):
         hits, _ = api.worth_showing(answer, everything=all_hits)
         clips = save(session, replace(answer, hits=tuple(hits)), save_clips)
         more = {**more, **clips_document(clips)}
-        shown.append(print_answer(session, searcher, answer, more, timing, everything=all_hits))
+        heading = asked.waiting
+        document = print_answer(session, searcher, answer, more, timing, heading=heading, everything=all_hits)
+        shown += [document] if html else []
         if pictured and searcher.kind == "videos":
             show_thumbnails(session, hits)
         finish(session, answer, clips, open_rank)
-
-    if composed:
-        answer = searcher.composed(" ".join(words).strip(), k, likes=likes, unlike=nots)
-        show(answer, {**({"like": likes} if likes else {}), **({"not": nots} if nots else {})})
-    elif likes:
-        show(searcher.like(likes[0], k), {"like": likes[0]})
-    elif file is not None:
-        asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
-        answer, seen = searcher.video(file, k, experts=asks, progress=session.console)
-        timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-        show(answer, {"image" if image else "video": file}, timing)
-    elif waiting:
-        for queries in _lines():
-            for answer in searcher.texts(queries, k):
-                kept = api.sure_enough(answer, min_confidence)
-                document = print_answer(session, searcher, kept, heading=True, everything=all_hits)
-                shown += [document] if html else []
-    else:
-        show(api.sure_enough(searcher.text(" ".join(words).strip(), k), min_confidence), {})
     if html is not None:
         api.write_gallery(html, shown, progress=session.console)
         session.console.note(f"page {html}")
 
 
-def _check(words: list[str], parts: list[str], files: list[Path]) -> None:
-    """Refuse what asks for nothing, or for what does not go together; `parts` are those of a composed query."""
-    if not words and not parts and not files:
-        raise UsageError("give a text, --like ID, --video FILE or --image FILE", 'hcq query "a man cooking"')
-    if len(files) + bool(words or parts) > 1:
-        raise UsageError("--video and --image stand alone, without a text, --like, --not or one another")
-    if words[:1] == ["-"] and len(words) > 1:
-        raise UsageError("- reads queries from stdin, and takes no words beside it", "hcq query - < queries.txt")
-    if words and not " ".join(words).strip():
-        raise UsageError("the query is empty", 'hcq query "a man cooking"')
+@dataclass(frozen=True)
+class Asked:
+    """What is looked for.
 
+    Args:
+        words: of a text, or a dash alone: a query a line of standard input.
+        likes, nots: examples and texts that make a query of several parts, with a text or without.
+        video, image: a file as the query.
+        experts: for that file.
+        least: confidence of a hit.
+    """
 
-def _check_composed(words: list[str], likes: list[str], least: float | None) -> None:
-    """Refuse what is no query of several parts."""
-    if words == ["-"]:
-        raise UsageError("- reads queries from stdin, --like and --not belong to one", "hcq query - < queries.txt")
-    if least is not None:
-        raise UsageError("--min-confidence is of a text alone: how sure hits are is not known with --like or --not")
-    if not words and not likes:
-        raise UsageError("--not says what is not looked for: give a text or --like ID, too", NOT_EXAMPLE)
+    words: list[str]
+    likes: list[str]
+    nots: list[str]
+    video: Path | None
+    image: Path | None
+    experts: list[str]
+    least: float | None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether queries come on standard input."""
+        return self.words == ["-"]
+
+    @property
+    def composed(self) -> bool:
+        """Whether it has several parts."""
+        return bool(self.nots) or len(self.likes) + bool(self.words) > 1
+
+    @property
+    def file(self) -> Path | None:
+        """The file that is the query."""
+        return self.video or self.image
+
+    def check(self) -> None:
+        """Refuse what asks for nothing, or for what does not go together. Raises UsageError."""
+        files = [path for path in (self.video, self.image) if path is not None]
+        parts = bool(self.words or self.likes or self.nots)
+        if not parts and not files:
+            raise UsageError("give a text, --like ID, --video FILE or --image FILE", 'hcq query "a man cooking"')
+        if len(files) + parts > 1:
+            raise UsageError("--video and --image stand alone, without a text, --like, --not or one another")
+        if self.words[:1] == ["-"] and len(self.words) > 1:
+            raise UsageError("- reads queries from stdin, and takes no words beside it", "hcq query - < queries.txt")
+        if self.words and not " ".join(self.words).strip():
+            raise UsageError("the query is empty", 'hcq query "a man cooking"')
+        if self.composed:
+            self._check_composed()
+
+    def _check_composed(self) -> None:
+        if self.waiting:
+            raise UsageError(
+                "- reads queries from stdin, --like and --not belong to one", "hcq query - < queries.txt"
+            )
+        if self.least is not None:
+            raise UsageError(
+                "--min-confidence is of a text alone: how sure hits are is not known with --like or --not"
+            )
+        if not self.words and not self.likes:
+            raise UsageError("--not says what is not looked for: give a text or --like ID, too", NOT_EXAMPLE)
+
+    def answers(
+        self, searcher: Searcher, k: int, progress: Console
+    ) -> Iterator[tuple[QueryResult, dict[str, Any], dict[str, float] | None]]:
+        """The answers, each with further fields of its JSON and, for a file, what took how long, milliseconds."""
+        text = " ".join(self.words).strip()
+        if self.composed:
+            parts = {"like": self.likes, "not": self.nots}
+            answer = searcher.composed(text, k, likes=self.likes, unlike=self.nots)
+            yield answer, {name: given for name, given in parts.items() if given}, None
+        elif self.likes:
+            yield searcher.like(self.likes[0], k), {"like": self.likes[0]}, None
+        elif self.file is not None:
+            answer, seen = searcher.video(self.file, k, experts=self.experts, progress=progress)
+            timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
+            yield answer, {"image" if self.image else "video": self.file}, timing
+        elif self.waiting:
+            for queries in _lines():
+                for answer in searcher.texts(queries, k):
+                    yield api.sure_enough(answer, self.least), {}, None
+        else:
+            yield api.sure_enough(searcher.text(text, k), self.least), {}, None
 
 
 def _lines() -> Iterator[list[str]]:
