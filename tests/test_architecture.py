@@ -10,7 +10,7 @@ import command_pages
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MAPS = ["README.md", "examples/ARCHITECTURE.md"]
+MAPS = ["README.md", *(f"examples/{name}.md" for name in ("ARCHITECTURE", "NETWORKS", "WITHOUT_CAPTIONS"))]
 NAMED = re.compile(r"`((?:hcq_cli|experts|tests|examples)/[\w/.-]*)`")
 
 

@@ -56,8 +56,8 @@ video = {ffn = 32}
 quantizer = {codebooks = 4, codewords = 16}
 training = {epochs = 1}
 """
-FITTED = ("--min-confidence", "--calibration")
-"""What only a model of hcq fit knows: such examples are run in a workspace that has one."""
+FITTED = ("--min-confidence", "--calibration", "hcq find")
+"""What wants a model of hcq fit: such examples are run in a workspace that has one."""
 IN_A_SHELL = set("<>|*#")
 
 
