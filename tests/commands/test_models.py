@@ -87,7 +87,7 @@ def test_what_was_fetched_is_locked_listed_and_used_offline(hcq, hub, clips: Pat
     report = hcq(*run, env=hub.env).json
     assert report["states"]["appearance"]["tokens"] == 1
     assert len(hub.asked) == asked  # nothing behind anyone's back
-    shown = hcq("features", "show", "clip0.mp4", "--json", env=hub.env).json
+    shown = hcq("features", "show", "clip0.mp4", "--json").json
     assert f"some/net@{COMMIT}" in shown["experts"]["appearance"]["identity"]
 
 
@@ -95,7 +95,7 @@ def test_pickles_unknown_names_and_no_network_are_told_apart(hcq, hub) -> None:
     pickled = hcq("models", "fetch", "some/pickle", env=hub.env, code=1)
     assert "only pickles (pytorch_model.bin)" in pickled.err and not any("resolve" in path for path in hub.asked)
     assert "the hub has no some/nothing" in hcq("models", "fetch", "some/nothing", env=hub.env, code=10).err
-    assert "is no Hugging Face id" in hcq("models", "fetch", "some net", env=hub.env, code=2).err
+    assert "is no Hugging Face id" in hcq("models", "fetch", "some net", code=2).err
     offline = hcq("models", "fetch", "some/net", env={**hub.env, "HF_HUB_OFFLINE": "1"}, code=1)
     assert "HF_HUB_OFFLINE is set" in offline.err
     unreachable = {**hub.env, "HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -110,7 +110,7 @@ def test_find_and_fit_say_the_one_command_and_what_it_brings(hcq, hub, clips: Pa
         for network in ("google/siglip2-base-patch16-224 (about 1.5 GB)", "laion/clap-htsat-unfused (about 0.61 GB)"):
             assert network in said
         assert "hcq models fetch laptop" in said and not hub.asked
-    assert "did you mean laptop?" in hcq("fit", "--preset", "labtop", env=hub.env, code=2).err
+    assert "did you mean laptop?" in hcq("fit", "--preset", "labtop", code=2).err
 
 
 def test_the_preset_without_its_weights_says_what_to_run(hcq, hub, clips: Path) -> None:
