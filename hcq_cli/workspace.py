@@ -10,6 +10,7 @@
   texts-index/   the index of captions       (hcq index build .hcq/texts.hcq)
   captions.jsonl captions a command left here (hcq demo)
   duplicates.json what hcq dedupe found last
+  evaluation.json what hcq eval measured last
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Workspace:
         codes, texts: the code files of the videos and of the captions.
         index, texts_index: the index folders of the videos and of the captions.
         captions: the captions that `hcq train` falls back to.
-        duplicates: what `hcq dedupe` found last.
+        duplicates, evaluation: what `hcq dedupe` found and `hcq eval` measured last.
     """
 
     def __init__(self, root: str | PathLike[str]) -> None:
@@ -43,6 +44,7 @@ class Workspace:
         self.texts_index = self.root / "texts-index"
         self.captions = self.root / "captions.jsonl"
         self.duplicates = self.root / "duplicates.json"
+        self.evaluation = self.root / "evaluation.json"
 
     def has(self, part: Path) -> bool:
         """Whether features, model, codes or index are there, by the names of their files; they may be damaged."""

@@ -20,6 +20,7 @@ def test_each_verb_finds_what_the_one_before_left():
         "texts_index": "texts-index",
         "captions": "captions.jsonl",
         "duplicates": "duplicates.json",
+        "evaluation": "evaluation.json",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -68,6 +69,8 @@ def evaluate(
 ) -> Evaluation:
     """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
 
+    What is measured of the workspace's own model and features is kept there, for `hcq report` to show.
+
     Args:
         workspace: whose checkpoint and features are measured.
         checkpoint, features: other ones than the workspace's.
@@ -104,6 +107,7 @@ def evaluate(
     from hcq_cli.evaluation.calibration import calibrate
     from hcq_cli.evaluation.plots import plot_calibration, plot_recall
     from hcq_cli.evaluation.retrieval import evaluate_vectors
+    from hcq_cli.evaluation.saved import SavedEvaluation, write_evaluated
     from hcq_cli.model.encoding import encode_both, expert_warnings
 
     dataset = load_dataset(store, read)
@@ -129,6 +133,9 @@ def evaluate(
         plot_calibration(held, calibration, title)
     if plot is not None:
         plot_recall(points, plot, title, notes=warnings)
+    if checkpoint is None and features is None:
+        with suppress(OSError):  # a workspace that is only read: what was measured is given all the same
+            write_evaluated(workspace.evaluation, SavedEvaluation(title, model.hash, tuple(points)))
     if html is not None:
         asked = _asked(model, encoded, store, part)
         write_evaluation(html, title, points, asked, notes=warnings, progress=progress)

@@ -16,6 +16,7 @@ from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hcq_cli.evaluation.saved import SavedEvaluation
     from hcq_cli.features.store import FeatureStore
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
@@ -40,6 +41,7 @@ class Report:
         bytes_per_video: of codes.
         model: kind and hash of the model; empty without one.
         epochs: of its training, as `metrics.jsonl` has them.
+        evaluated: recall against bytes as `hcq eval` measured it last, of this model; None where it did not.
         scan_ns: nanoseconds that scanning one video's codes takes here, on one core; None without an index.
         missing: what is not there yet, each with the command that makes it.
     """
@@ -56,6 +58,7 @@ class Report:
     bytes_per_video: int | None = None
     model: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    evaluated: SavedEvaluation | None = None
     scan_ns: float | None = None
     missing: list[str] = field(default_factory=list)
 
@@ -98,7 +101,8 @@ def report(workspace: Workspace) -> Report:
         missing.append(f"an index: {workspace.step_towards(workspace.index)}")
     if not parts:
         raise NotFoundError(f"{workspace.root}: nothing to report on", workspace.step_towards(workspace.index))
-    return Report(workspace.root, **parts, epochs=_epochs(workspace.model / "metrics.jsonl"), missing=missing)
+    epochs, evaluated = _epochs(workspace.model / "metrics.jsonl"), _evaluated(workspace, parts.get("model", ""))
+    return Report(workspace.root, **parts, epochs=epochs, evaluated=evaluated, missing=missing)
 
 
 def write_report(found: Report, path: Path) -> None:
@@ -155,6 +159,17 @@ def _scan_ns(subquantizers: int, codewords: int) -> float:
         scan([blocks], table, 10, threads=1)
         taken.append(time.perf_counter() - begun)
     return min(taken) / videos * 1e9
+
+
+def _evaluated(workspace: Workspace, model: str) -> SavedEvaluation | None:
+    """What was measured last; None where that was another model than the index's."""
+    from hcq_cli.evaluation.saved import read_evaluated
+
+    try:
+        found = read_evaluated(workspace.evaluation)
+    except NotFoundError:
+        return None
+    return found if model in ("", found.model) else None
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:

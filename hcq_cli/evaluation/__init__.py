@@ -3,5 +3,5 @@
 In: a model, features and captions. Out: recalls and ranks as dataclasses, and a picture. Open the files in this
 order: `retrieval` (a model and a split → recalls both ways), `scores` (queries × items, some queries at a time),
 `metrics` (scores → ranks → recall at k), `calibration` (whether confidences hold), `plots` (recall against
-bytes a video, confidence against what is so).
+bytes a video, confidence against what is so), `saved` (what was measured last, as a file of the workspace).
 """

@@ -1,0 +1,47 @@
+"""What `hcq eval` measured last, kept in the workspace for `hcq report`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hcq_cli.errors import NotFoundError
+from hcq_cli.evaluation.retrieval import RecallPoint
+from hcq_cli.files import read_regular, write_json
+from hcq_cli.headers import decode
+
+FORMAT, VERSION = "hcq-evaluation", 1
+
+
+@dataclass(frozen=True)
+class SavedEvaluation:
+    """Recall against bytes.
+
+    Args:
+        title: how many videos and captions of which split.
+        model: its hash.
+        points: codes, dense vectors, and what was compared with them.
+    """
+
+    title: str
+    model: str
+    points: tuple[RecallPoint, ...]
+
+
+def write_evaluated(path: Path, found: SavedEvaluation) -> None:
+    """Replace what was measured before. Raises OSError where it cannot be written."""
+    write_json(path, {"format": FORMAT, "version": VERSION, **asdict(found)})
+
+
+def read_evaluated(path: Path) -> SavedEvaluation:
+    """What was measured last.
+
+    Raises:
+        NotFoundError: nothing was.
+        DamagedError: the file is damaged, foreign, or of a newer hcq.
+    """
+    try:
+        text = read_regular(path)
+    except FileNotFoundError:
+        raise NotFoundError("the model was not evaluated yet", "hcq eval") from None
+    return decode(SavedEvaluation, text, path, "hcq eval", format_name=FORMAT, version=VERSION)
