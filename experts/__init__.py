@@ -4,3 +4,7 @@ In the order to read: base.py (all that the author of an expert needs), contract
 registry.py (which experts there are, by name), classic/ (hand-made descriptors), neural/ (pretrained networks),
 scene.py (shots, by either). Nothing here imports hcq_cli: an expert can be used without it.
 """
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as in hcq_cli, without which an expert can be used

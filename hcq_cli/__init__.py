@@ -7,8 +7,14 @@ The verbs of the command line are functions here (hcq_cli.api); each name is imp
 importing hcq takes milliseconds.
 """
 
-# Nothing is imported here: `python -m hcq_cli` runs this file while the current folder, which may hold anything, is
-# still first on the path (__main__.py takes it off).
+# Nothing is imported here but what Python has loaded already: `python -m hcq_cli` runs this file while the current
+# folder, which may hold anything, is still first on the path (__main__.py takes it off).
+import os
+
+# From 1.29 on onnxruntime tells its maker of every model that is opened, its file's name among it, unless this is set
+# before it is loaded; children inherit it. Whoever has set it otherwise is left alone.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 TYPE_CHECKING = False  # as in typing; type checkers know the name
 
 __version__ = "0.1.0"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,14 @@ def watched(tmp_path: Path, hcq: Callable[..., Any]) -> Watched:
 def test_fetching_is_seen(watched: Watched) -> None:
     watched("models", "fetch", "some/net", code=1)
     assert watched.asked
+
+
+@pytest.mark.parametrize("package", ["hcq_cli", "experts"])
+def test_onnxruntime_tells_its_maker_nothing(package: str, tmp_path: Path) -> None:
+    """It would by itself, from code that no Python sees; what it is going to send it keeps below the home folder."""
+    own = {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-P", "-c", f"import {package}, onnxruntime"], env=own, check=True, cwd=tmp_path)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 def train(encoder: str) -> tuple[str, ...]:

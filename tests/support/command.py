@@ -26,7 +26,12 @@ START_ENVIRONMENT = dict(os.environ)
 """What the fork server begins with."""
 READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "HOME", "TMPDIR", "HF_", "TRANSFORMERS_", "OMP_", "MKL_")
 """Beginnings of variables that Python, or a library while it is imported, reads: a fork is too late for them."""
-OUR_OWN = {("OMP_WAIT_POLICY", "PASSIVE"), ("HF_HUB_OFFLINE", "1"), ("PYTHONSAFEPATH", "1")}
+OUR_OWN = {
+    ("OMP_WAIT_POLICY", "PASSIVE"),
+    ("HF_HUB_OFFLINE", "1"),
+    ("PYTHONSAFEPATH", "1"),
+    ("ORT_DISABLE_TELEMETRY", "1"),
+}
 """What hcq sets by itself, in this process too as soon as a test has imported a verb or run a command in it."""
 
 
