@@ -122,5 +122,7 @@ class GroupedIndex(Index):
     def _ask(self, question: GroupQuestion) -> list[TopK]:
         answers = self._holder.ask(question)
         there = [answer for answer in answers if answer is not None]
-        self.missing = [group for group, answer in zip(self.groups, answers, strict=True) if answer is None]
+        # Of one search some queries may have been answered by all groups, and others not: what any of them lacks.
+        unanswered = [group for group, answer in zip(self.groups, answers, strict=True) if answer is None]
+        self.missing = [group for group in self.groups if group in (*self.missing, *unanswered)]
         return [merge_one([answer[query] for answer in there], question.k) for query in range(len(question.tables))]

@@ -18,7 +18,7 @@ from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_gr
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.searchable import SearchParams, find
+from hcq_cli.search.searchable import QUERIES_AT_ONCE, SearchParams, find
 
 
 @given(videos=st.lists(st.integers(0, 50), max_size=80), groups=st.integers(1, 70))
@@ -98,6 +98,21 @@ def test_what_a_missing_group_holds_is_left_out_and_named(index: Index) -> None:
     for mine, every in zip(found.rows, whole.rows, strict=True):
         assert mine.tolist() == [row for row in every.tolist() if row not in gone]
     assert grouped.missing == [parts[1]] and found.rows.shape[1] == index.rows - grouped.missing_rows
+
+
+def test_what_some_queries_of_a_search_lack_is_named_for_all(index: Index) -> None:
+    levels, parts = random_levels(QUERIES_AT_ONCE + 1), divide([segment.videos for segment, _ in index.segments], 3)
+
+    class OnceOut(Here):
+        def ask(self, question: GroupQuestion) -> list[list[TopK] | None]:
+            answers = super().ask(question)
+            self.out = ()
+            return answers
+
+    grouped = GroupedIndex(index, parts, OnceOut(index, parts, out=(1,)))
+    for missing in ([parts[1]], []):
+        find(grouped, levels, tables(levels, *quantizer()), 10, params=SearchParams(exact=True))
+        assert grouped.missing == missing
 
 
 @pytest.mark.slow
