@@ -231,20 +231,22 @@ def _moments(collection: SearchableCodes, found: TopK, query: int, table: np.nda
     """The best `k` moments of the rows that were found for a query; a video without segments is one."""
     hits: list[Hit] = []
     seen: dict[str, tuple[VideoSegments, list[Moment]]] = {}
-    for score, row in _pairs(found, query):
-        name, path = collection.name(row)
-        video = _video(collection, name)
-        if video not in seen:
-            seen[video] = segments_of(collection, np.array([[row]]), table[None])[0][0], []
-        segments, moments = seen[video]
-        if name == video:
+    pairs = list(_pairs(found, query))
+    for start in range(0, len(pairs), 2 * k):
+        named = [(score, row, *collection.name(row)) for score, row in pairs[start : start + 2 * k]]
+        # The segments of all these videos are looked up together.
+        new = {video: row for _, row, name, _ in named if (video := _video(collection, name)) not in seen}
+        cut = segments_of(collection, np.array([list(new.values())], np.int64), table[None])[0]
+        seen |= {video: (segments, []) for video, segments in zip(new, cut, strict=True)}
+        for score, row, name, path in named:
+            segments, moments = seen[video := _video(collection, name)]
             if not len(segments):
                 hits.append(Hit(len(hits) + 1, score, video, path))
-        elif (moment := segments.around(row, moments)) is not None:
-            moments.append(moment)
-            hits.append(Hit(len(hits) + 1, score, video, path, moment=moment))
-        if len(hits) == k:
-            break
+            elif name != video and (moment := segments.around(row, moments)) is not None:
+                moments.append(moment)
+                hits.append(Hit(len(hits) + 1, score, video, path, moment=moment))
+            if len(hits) == k:
+                return tuple(hits)
     return tuple(hits)
 
 
