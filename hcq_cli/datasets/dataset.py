@@ -16,6 +16,7 @@ from hcq_cli.datasets.matching import MatchResult, VideoIds, match
 from hcq_cli.datasets.splits import Split, SplitPositions, split_videos
 from hcq_cli.errors import HcqError
 from hcq_cli.features.records import state_number
+from hcq_cli.printable import counted
 
 if TYPE_CHECKING:  # h5py takes a while to load, and a caption file is checked without a store, too
     from hcq_cli.features.store import FeatureStore
@@ -71,7 +72,8 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
     found = match(captions, store)
     warnings = list(store.warnings)
     if captions.errors:
-        warnings.append(f"{captions.path}: {len(captions.errors)} lines are wrong and left out (hcq captions check)")
+        wrong = counted(len(captions.errors), "line")
+        warnings.append(f"{captions.path}: left out as wrong: {wrong} (hcq captions check)")
     warnings += found.problems()
     keep: NDArray[np.bool_] = np.asarray(has_tokens(store, found.rows, list(store.experts)).any(1))
     if not keep.all():

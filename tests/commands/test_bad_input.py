@@ -28,7 +28,7 @@ def test_doubtful_captions_and_a_silent_expert_are_counted(hcq: Run, tmp_path: P
     write_lines(tmp_path / "captions.jsonl", lines)
     said = hcq("train", "--captions", "captions.jsonl", *SETTINGS, "--json").json["warnings"]
     for words in (
-        "1 lines are wrong",
+        "left out as wrong: 1 line (",
         "2 videos of the caption file without features",
         "no training video has tokens of audio",
         "longer than 32 tokens: 1 caption;",
