@@ -62,7 +62,7 @@ def write_video(path: Path, shown: str = "", at_s: float = 0.0, sound: np.ndarra
         for number in range(SECONDS * FPS):
             image = np.full((240, 960, 3), 235, np.uint8)
             if shown and number / FPS >= at_s:
-                cv2.putText(image, shown, (15, 130), cv2.FONT_HERSHEY_SIMPLEX, 0.95, (10, 10, 10), 2, cv2.LINE_AA)
+                cv2.putText(image, shown, (15, 130), cv2.FONT_HERSHEY_SIMPLEX, 0.85, (10, 10, 10), 2, cv2.LINE_AA)
             for packet in pictures.encode(av.VideoFrame.from_ndarray(image, "rgb24")):
                 file.mux(packet)
         if sounds is not None and sound is not None:
