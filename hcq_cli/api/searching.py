@@ -217,8 +217,8 @@ class Searcher:
         Args:
             text: what to look for; quotes and dashes in it are heeded as in `text`.
             k: how many hits.
-            likes: ids that hits should be like; they are no hits themselves.
-            unlike: texts that hits should not be like.
+            likes: ids that hits should be like; they are no hits themselves. `ID^2` counts twice.
+            unlike: texts that hits should not be like; `TEXT^2` counts twice.
 
         Raises:
             NotFoundError: no such id, or nothing here can encode a text for this index.
@@ -227,20 +227,23 @@ class Searcher:
         """
         import numpy as np
 
-        from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch
+        from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch, weighted
         from hcq_cli.search.query import item_levels, own_hits, without_items
 
         if not text.strip() and not likes:
             raise UsageError(NOT_LOOKED_FOR, 'hcq query "a beach" --not "people"')
-        if not all(each.strip() for each in unlike):
+        examples_asked, against = [weighted(each) for each in likes], [weighted(each) for each in unlike]
+        if not all(each.strip() for each, _ in against):
             raise UsageError("--not: the text is empty", 'hcq query "a beach" --not "people"')
         self.refresh()
         encoder = self._ready_encoder() if text.strip() or unlike else None
-        sources = [self._holder(item_id) for item_id in likes]
-        found = [item_levels(source, each, self._searched) for source, each in zip(sources, likes, strict=True)]
+        ids = [item_id for item_id, _ in examples_asked]
+        sources = [self._holder(item_id) for item_id in ids]
+        found = [item_levels(source, each, self._searched) for source, each in zip(sources, ids, strict=True)]
         header, by = self.collection.header, self.settings.by
         examples = np.concatenate([np.empty((0, header.levels, header.D), np.float32), *(each for _, each in found)])
-        search = ComposedSearch(examples, unlike, encoder, self._threads, self._params)
+        weights = [weight for _, weight in examples_asked]
+        search = ComposedSearch(examples, weights, against, encoder, threads=self._threads, params=self._params)
         names = [name for name, _ in found]
         wanted = k + self.settings.offset
         own = sum(own_hits(source, name, by) for source, name in zip(sources, names, strict=True))

@@ -41,7 +41,7 @@ EXAMPLES = [
     "hcq query '\"happy birthday\" a cake -school'",
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
-    'hcq query "a beach" --like holiday/sea.mp4 --like holiday/surf.mp4 --not "people"',
+    'hcq query "a beach" --like holiday/sea.mp4 --like holiday/surf.mp4^2 --not "people"',
     "hcq query a goal --by segment",
     "hcq query --video new.mp4 --find texts",
     "hcq query --image photo.jpg",
@@ -69,13 +69,16 @@ Like = Annotated[
     typer.Option(
         "--like",
         metavar="ID",
-        help="Find what is like this indexed video, segment or caption; several and a text go together.",
+        help="Find what is like this indexed video, segment or caption; several and a text go together, and ID^2 "
+        "counts twice.",
     ),
 ]
 Not = Annotated[
     list[str] | None,
     typer.Option(
-        "--not", metavar="TEXT", help="Beside a text or --like: away from what looks or sounds like this; repeatable."
+        "--not",
+        metavar="TEXT",
+        help="Beside a text or --like: away from what looks or sounds like this; repeatable, TEXT^2 twice as much.",
     ),
 ]
 VideoFile = Annotated[

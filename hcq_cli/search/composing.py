@@ -5,13 +5,15 @@ Each part p is a vector of all its levels, and counts by its direction alone: th
     q = √(L+1) · v / ‖v‖,   v = Σ_p w_p · p / ‖p‖,
 
 with w = 1 for each example and for the text, −½ for what hits should not be like: a part that is against something
-then turns the query away from it, and does not outweigh what is looked for. Lengths are taken over all levels
+then turns the query away from it, and does not outweigh what is looked for. A part that is written as `PART^W` counts
+W times as much (the sign of Lucene). Lengths are taken over all levels
 together, since a rotation mixes levels. √(L+1) is the length of L+1 levels of length 1, so that scores are in the
 range of other queries.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,25 +28,40 @@ from hcq_cli.search.text_encoder import TextEncoder
 
 FOR, AGAINST = 1.0, -0.5
 """Weights of a part that hits should be like, and of one that they should not be like."""
+MOST_WEIGHT = 100.0
+_WEIGHTED = re.compile(r"(?s)(.+)\^(\d+(?:\.\d+)?|\.\d+)")
 NOT_LOOKED_FOR = "--not says what is not looked for: give a text or --like ID, too"
 
 
-def compose(wanted: NDArray[np.float32], unwanted: NDArray[np.float32]) -> NDArray[np.float32]:
+def weighted(part: str) -> tuple[str, float]:
+    """A part of a query and how often it counts: `surf.mp4^2` counts twice, without a weight once. A name that itself
+    ends so is written with one more, `a^2^1`.
+
+    Raises:
+        UsageError: the weight is 0, or more than `MOST_WEIGHT`.
+    """
+    found = _WEIGHTED.fullmatch(part)
+    weight = float(found[2]) if found else 1.0
+    if not 0 < weight <= MOST_WEIGHT:
+        raise UsageError(f"{part!r}: a weight is more than 0 and at most {MOST_WEIGHT:g}", "--like surf.mp4^2")
+    return (found[1] if found else part), weight
+
+
+def compose(parts: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float32]:
     """One query of several parts, by the formula above.
 
     Args:
-        wanted: float32 [n, L+1, D], what hits should be like; may be empty, if `unwanted` is not.
-        unwanted: float32 [m, L+1, D], what they should not be like.
+        parts: float32 [n, L+1, D], n ≥ 1.
+        weights: of each; less than 0 for what hits should not be like.
 
     Returns:
         float32 [1, L+1, D].
     """
-    parts = np.concatenate([wanted, unwanted])
-    weights = np.array([FOR] * len(wanted) + [AGAINST] * len(unwanted), np.float32)
     lengths = np.linalg.norm(parts.reshape(len(parts), -1), axis=1)
     # Parts that cancel each other out leave nearly no length, which must not become NaN.
     tiny = np.float32(1e-12)
-    mixed = ((weights / np.maximum(lengths, tiny))[:, None, None] * parts).sum(0, keepdims=True)
+    shares = np.array(weights, np.float32) / np.maximum(lengths, tiny)
+    mixed = (shares[:, None, None] * parts).sum(0, keepdims=True)
     length = np.maximum(np.linalg.norm(mixed), tiny)
     return np.asarray(mixed * (np.sqrt(parts.shape[1]) / length), np.float32)
 
@@ -55,13 +72,15 @@ class ComposedSearch:
 
     Args:
         examples: float32 [n, L+1, D], what hits should be like; n may be 0.
-        unwanted: texts.
+        example_weights: how often each counts.
+        unwanted: texts, each with how often it counts.
         encoder: of the model, prepared; None where there is no text at all.
         threads, params: as in `search_texts`.
     """
 
     examples: NDArray[np.float32]
-    unwanted: Sequence[str]
+    example_weights: Sequence[float]
+    unwanted: Sequence[tuple[str, float]]
     encoder: TextEncoder | None
     threads: int
     params: SearchParams
@@ -77,13 +96,15 @@ class ComposedSearch:
 
     def _answer(self, collection: SearchableCodes, text: str, k: int) -> QueryResult:
         started = time.perf_counter()
-        wanted = np.concatenate([self.examples, self._levels(collection, [text] if text.strip() else [])])
-        query = compose(wanted, self._levels(collection, self.unwanted))
+        texts, unwanted = [text] if text.strip() else [], [each for each, _ in self.unwanted]
+        parts = [self.examples, self._levels(collection, texts), self._levels(collection, unwanted)]
+        weights = [FOR * weight for weight in self.example_weights] + [FOR] * len(texts)
+        query = compose(np.concatenate(parts), weights + [AGAINST * weight for _, weight in self.unwanted])
         text_ms = (time.perf_counter() - started) * 1000
         found = search_levels(
             collection, [text], query, k, threads=self.threads, text_ms=text_ms, params=self.params
         )[0]
-        return replace(found, note=self._unknown([text, *self.unwanted]))
+        return replace(found, note=self._unknown([text, *unwanted]))
 
     def _levels(self, collection: SearchableCodes, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts as vectors, float32 [n, L+1, D]."""

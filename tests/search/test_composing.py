@@ -11,11 +11,15 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, rand
 from word_encoder import WordEncoder
 
 from hcq_cli.errors import ModelMismatchError, UsageError
-from hcq_cli.search.composing import ComposedSearch, compose
+from hcq_cli.search.composing import ComposedSearch, compose, weighted
 from hcq_cli.search.query import NONE_KNOWN
 from hcq_cli.search.searchable import SearchableCodeFile, SearchParams
 
 NOTHING = random_levels(0)
+
+
+def for_and_against(wanted: np.ndarray, unwanted: np.ndarray) -> np.ndarray:
+    return compose(np.concatenate([wanted, unwanted]), [1.0] * len(wanted) + [-0.5] * len(unwanted))
 
 
 def plain_composition(wanted: np.ndarray, unwanted: np.ndarray) -> np.ndarray:
@@ -28,7 +32,14 @@ def plain_composition(wanted: np.ndarray, unwanted: np.ndarray) -> np.ndarray:
 
 
 def search(collection: SearchableCodeFile, text: str, *unwanted: str, examples: np.ndarray = NOTHING) -> list:
-    asked = ComposedSearch(examples, unwanted, WordEncoder(), 1, SearchParams())
+    asked = ComposedSearch(
+        examples,
+        [1.0] * len(examples),
+        [weighted(part) for part in unwanted],
+        WordEncoder(),
+        threads=1,
+        params=SearchParams(),
+    )
     return list(asked.answers(collection, [text], collection.videos)[0].hits)
 
 
@@ -36,27 +47,27 @@ def search(collection: SearchableCodeFile, text: str, *unwanted: str, examples: 
 def test_a_composition_is_the_weighted_mean_of_directions(wanted: int, unwanted: int) -> None:
     # Of different lengths: a part counts by its direction alone.
     parts = random_levels(wanted + unwanted) * np.linspace(0.1, 9, wanted + unwanted, dtype=np.float32)[:, None, None]
-    composed = compose(parts[:wanted], parts[wanted:])
+    composed = for_and_against(parts[:wanted], parts[wanted:])
     assert composed.dtype == np.float32 and composed.shape == (1, HEADER.levels, HEADER.D)
     assert np.abs(composed - plain_composition(parts[:wanted], parts[wanted:])).max() < 1e-6
 
 
 def test_a_part_alone_is_itself_and_a_rotation_of_all_levels_changes_nothing() -> None:
     one, parts = random_levels(1), random_levels(5)
-    assert np.abs(compose(one, NOTHING) - one).max() < 1e-6
+    assert np.abs(for_and_against(one, NOTHING) - one).max() < 1e-6
     size = HEADER.levels * HEADER.D
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))[0].astype(np.float32)
 
     def rotate(levels: np.ndarray) -> np.ndarray:
         return (levels.reshape(len(levels), size) @ rotation).reshape(levels.shape)
 
-    turned = compose(rotate(parts[:3]), rotate(parts[3:]))
-    assert np.abs(turned - rotate(compose(parts[:3], parts[3:]))).max() < 1e-5
+    turned = for_and_against(rotate(parts[:3]), rotate(parts[3:]))
+    assert np.abs(turned - rotate(for_and_against(parts[:3], parts[3:]))).max() < 1e-5
 
 
 def test_parts_that_cancel_each_other_out_leave_numbers() -> None:
     one = random_levels(1)
-    assert np.isfinite(compose(one, np.concatenate([one, one]))).all()
+    assert np.isfinite(for_and_against(one, np.concatenate([one, one]))).all()
 
 
 def test_hits_have_the_scores_of_the_composition(tmp_path: Path) -> None:
@@ -86,10 +97,21 @@ def test_what_is_not_wanted_falls_below_what_is(tmp_path: Path) -> None:
 
 def test_words_that_nobody_knows_and_other_models(tmp_path: Path) -> None:
     collection = SearchableCodeFile(write_codes(tmp_path / "c", names(3), random_codes(3)))
-    asked = ComposedSearch(NOTHING, ["猫"], WordEncoder(), 1, SearchParams())
+    asked = ComposedSearch(NOTHING, [], [("猫", 1.0)], WordEncoder(), threads=1, params=SearchParams())
     note = asked.answers(collection, ["a beach"], 3)[0].note
     assert "猫" in note and NONE_KNOWN in note and "beach" not in note
     with pytest.raises(UsageError, match="holds no word"):
-        replace(asked, unwanted=[" "]).answers(collection, ["a beach"], 3)
+        replace(asked, unwanted=[(" ", 1.0)]).answers(collection, ["a beach"], 3)
     with pytest.raises(ModelMismatchError):
         replace(asked, encoder=WordEncoder("f" * 64)).answers(collection, ["a beach"], 3)
+
+
+def test_a_part_counts_as_often_as_is_written_behind_it() -> None:
+    assert weighted("surf.mp4") == ("surf.mp4", 1.0) and weighted("surf.mp4^2") == ("surf.mp4", 2.0)
+    assert weighted("a^2^.5") == ("a^2", 0.5) and weighted("x^y") == ("x^y", 1.0) and weighted("^2") == ("^2", 1.0)
+    for wrong in ("a^0", "a^101", "a^0.0"):
+        with pytest.raises(UsageError, match="weight"):
+            weighted(wrong)
+    parts = random_levels(2)
+    twice = for_and_against(parts[[0, 0, 1]], NOTHING)
+    assert np.abs(compose(parts, [2.0, 1.0]) - twice).max() < 1e-6
