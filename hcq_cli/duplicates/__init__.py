@@ -10,8 +10,8 @@ reading:
     groups.py         all of it: candidates, alignments, copies that belong together, parts
     saved.py          what was found last, as a file of the workspace
 
-On 56 real clips, 24 of them changed by ffmpeg in seven ways, with the classic experts: all 24 found of those that were
-re-encoded, scaled to a half, cropped by a tenth, trimmed by an eighth and made 5 % faster; 23 cropped by three tenths,
-one more as a part; 18 of 24 mirrored ones, since these are told by their sound, which some lack. All 14 pieces of up
-to 10 s within other videos. Joined wrongly were 3 groups of clips of one studio, with the same background and light.
+On 56 real clips, 24 of them changed by ffmpeg in seven ways, with the classic experts: all 24 were found that were
+re-encoded, scaled to a half, cropped by a tenth, trimmed by an eighth and made 5 % faster; 23 of those cropped by
+three tenths; 18 of the mirrored ones, which are told by their sound; and all 14 pieces of up to 10 s within other
+videos. Joined wrongly were 3 groups of clips of one studio, with the same background and light.
 """
