@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from hcq_cli.collection import Collection, change_collection
 from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
@@ -56,6 +57,7 @@ class ExtractReport:
         passed_over: what looked like a video, and trash and previews.
         share: of which this is the report; None for the whole.
         waiting: files with the bytes of another one, which an extraction of the whole gives its features.
+        ids: of the videos that the store has now.
     """
 
     videos: int = 0
@@ -80,6 +82,14 @@ class ExtractReport:
     passed_over: list[PassedOver] = field(default_factory=list)
     share: Share | None = None
     waiting: int = 0
+    ids: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, inputs: Inputs, share: Share | None = None) -> Self:
+        """The report of a run that begins: what cannot be read has failed before anything is done."""
+        unusable, passed_over = list(inputs.unusable), inputs.passed_over
+        videos = len(inputs.videos) + len(unusable)
+        return cls(videos=videos, failed=unusable, passed_over=passed_over, share=share)
 
     @property
     def done(self) -> int:
@@ -98,6 +108,8 @@ class ExtractReport:
         self.packets += outcome.packets
         self.frames += outcome.frames
         self.warnings += [replace(warning, path=path) for warning in outcome.warnings]
+        if settled.status not in (Status.FAILED, Status.REMOVED):
+            self.ids.append(settled.facts.id)
         if settled.status is Status.FAILED:
             self.failed.append(settled.failed_file)
         elif settled.status is Status.FINISHED:
@@ -147,19 +159,11 @@ def extract(
     begun = time.monotonic()
     experts = load_experts(names, options.sample_fps)
     options.check()
-    # What cannot be read has failed before anything is done.
-    report = ExtractReport(videos=len(inputs.videos) + len(inputs.unusable), failed=list(inputs.unusable))
-    report.passed_over = inputs.passed_over
-    ids: list[str] = []
-
-    def count(settled: Settled) -> None:
-        report.count(settled)
-        if settled.status not in (Status.FAILED, Status.REMOVED):
-            ids.append(settled.facts.id)
+    report = ExtractReport.of(inputs)
 
     def copy(copies: Iterable[Settled]) -> None:
         for settled in copies:
-            count(settled)
+            report.count(settled)
             on_video(report, settled.facts.path)
 
     with FeatureWriter(options.store) as writer:
@@ -172,7 +176,7 @@ def extract(
             done = 0
             for path, settled in run_plan(inputs.videos, plan, running):
                 if settled is not None:
-                    count(settled)
+                    report.count(settled)
                 on_video(report, path)
                 done += settled is None or settled.status is not Status.FINISHED
                 if done >= COMPACT_EVERY:
@@ -185,7 +189,7 @@ def extract(
         # Last, when the store knows what became of the files whose bytes they have.
         copy(plan.copy_duplicates())
         _note_changes(writer, plan, inputs, options, report)
-        report.states = writer.store.states_of(ids, [expert.name for expert in experts])
+        report.states = writer.store.states_of(report.ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
 

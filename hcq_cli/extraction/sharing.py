@@ -11,12 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import LockedError
-from hcq_cli.extraction.executor import Executor
 from hcq_cli.extraction.extract import COMPACT_EVERY, ExtractReport, OnVideo, run_plan
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
@@ -36,9 +35,9 @@ def extract_share(
     options: ExtractionOptions,
     share: Share,
     on_video: OnVideo = lambda report, path: None,
-    executor: Executor | None = None,
 ) -> ExtractReport:
-    """Extract the videos of one share. Arguments and errors are those of `extract`, but for the writer lock.
+    """Extract the videos of one share, by worker processes on this machine. Arguments and errors are those of
+    `extract`, but for the writer lock.
 
     Args:
         inputs: all of them, the same in every share: ids are given before the files are divided.
@@ -48,21 +47,17 @@ def extract_share(
     experts = load_experts(names, options.sample_fps)
     options.check()
     mine = share_of(inputs, share)
-    report = ExtractReport(videos=len(mine.videos) + len(mine.unusable), failed=list(mine.unusable), share=share)
-    report.passed_over = mine.passed_over
+    report = ExtractReport.of(mine, share)
     writer = SharedWriter(options.store, share.name)
     removed = read_collection(options.store).removed
     plan = ExtractionPlan(writer, experts, options, removed=removed, named=inputs.named)
-    pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(mine.videos))
-    ids, done = list[str](), 0
-    with pool as running:
+    done = 0
+    with WorkerPool(experts, names, options, len(mine.videos)) as running:
         for path, settled in run_plan(mine.videos, plan, running):
             if settled is None:
                 report.waiting += 1
             else:
                 report.count(settled)
-                if settled.status not in (Status.FAILED, Status.REMOVED):
-                    ids.append(settled.facts.id)
                 done += settled.status is Status.EXTRACTED
             on_video(report, path)
             if done >= COMPACT_EVERY:
@@ -73,7 +68,7 @@ def extract_share(
     report.networks_s = running.networks_s
     writer.refresh()
     report.new, report.changed = plan.new, plan.changed
-    report.states = writer.store.states_of(ids, [expert.name for expert in experts])
+    report.states = writer.store.states_of(report.ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
 
