@@ -179,7 +179,7 @@ def _adapted(
 
     place, store = output or workspace.model, FeatureStore.open(features or workspace.features)
     read, data = _captioned_videos(workspace, captions, store)
-    done = adapt(start, store, data, read.path, place, progress)
+    done = adapt(start, store, data, read.path, place, progress=progress)
     adapted = done.header.about["adapted"]
     return TrainResult(
         checkpoint=place,

@@ -125,7 +125,7 @@ def update_codes(
     except NotFoundError:
         return Updated(extracted, None, None, workspace.step_towards(workspace.model))
     store = FeatureStore.open(workspace.features)  # once: codes and index are made of the same features
-    codes, encoded = _bring_codes(workspace, store, model, segments, segment_s, progress)
+    codes, encoded = _bring_codes(workspace, store, model, segments, segment_s, progress=progress)
     return Updated(extracted, encoded, _bring_index(workspace, codes, store, progress))
 
 

@@ -40,8 +40,8 @@ class _Stream(io.StringIO):
         return self._terminal
 
 
-class Visits:
-    """Answers command lines; of one thread.
+class ShellQueries:
+    """Answers command lines of `hcq query`; of one thread.
 
     Args:
         workspace: the server's.

@@ -187,7 +187,7 @@ def search_levels(
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
     search = _best_moments if params.by == "segment" else _best_videos
-    hits = search(collection, levels, table, k, threads, params)
+    hits = search(collection, levels, table, k, threads=threads, params=params)
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
     return [
         QueryResult(query, of_query, collection.videos, text_ms=text_ms, scan_ms=scan_ms)
