@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -43,12 +43,12 @@ def _open(workspace: Workspace) -> Answers:
     return Answers(Searcher(workspace, SearchSettings(many=True)))
 
 
-def agents_config(command: str, workspaces: Mapping[str, Workspace]) -> dict[str, Any]:
+def agents_config(program: Sequence[str], workspaces: Mapping[str, Workspace]) -> dict[str, Any]:
     """What an agent's client wants in its configuration, to start `hcq mcp` by itself.
 
     Args:
-        command: the path of hcq.
+        program: the path of hcq, or a Python and what makes it run hcq.
         workspaces: as `serve_agents` takes them.
     """
     named = [f"{name}={Path(workspace.root).absolute()}" for name, workspace in workspaces.items()]
-    return {"mcpServers": {"hcq": {"command": command, "args": ["mcp", *named]}}}
+    return {"mcpServers": {"hcq": {"command": program[0], "args": [*program[1:], "mcp", *named]}}}

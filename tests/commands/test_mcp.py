@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 
 def test_a_configuration_can_be_printed_without_an_index(hcq: Callable[..., Any]) -> None:
-    config = hcq("mcp", "--print-config", "holiday=a/.hcq", "--json").json
-    assert config["mcpServers"]["hcq"]["args"][0] == "mcp"
-    assert config["mcpServers"]["hcq"]["args"][1].startswith("holiday=/")
+    config = hcq("mcp", "--print-config", "holiday=a/.hcq", "--json").json["mcpServers"]["hcq"]
+    assert config["args"][-2] == "mcp" and config["args"][-1].startswith("holiday=/")
+    # What it names can be run by itself.
+    assert subprocess.run([config["command"], *config["args"][:-2], "--version"], capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize("given", [["x"], ["=x"], ["a="], ["a b=x"], ["a=x", "a=y"]])
