@@ -148,6 +148,7 @@ def _first_word(node: ast.expr) -> str:
     ],
     good=[
         "from multiprocessing.connection import Listener",
+        "from multiprocessing import AuthenticationError",
         "from concurrent.futures import ThreadPoolExecutor",
         "os.kill(pid, 9)",
     ],
@@ -155,7 +156,7 @@ def _first_word(node: ast.expr) -> str:
 def pools_that_python_starts_are_not_used(tree: ast.AST) -> Iterator[ast.AST]:
     """What they start looks for modules in the current folder first: `python -c ...`, without -P."""
     for node, name in imports(tree):
-        connection = name.startswith("multiprocessing.connection.")
+        connection = name.startswith("multiprocessing.connection.") or name == "multiprocessing.AuthenticationError"
         if ("multiprocessing" in name.split(".") and not connection) or name.endswith("ProcessPoolExecutor"):
             yield node
     for node in nodes(tree):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from hcq_cli.api.searching import Searcher, SearchSettings
 from hcq_cli.api.serving import Answers
 from hcq_cli.errors import NotFoundError
+from hcq_cli.process import python_command
 from hcq_cli.workspace import Workspace
 
 
@@ -43,12 +44,14 @@ def _open(workspace: Workspace) -> Answers:
     return Answers(Searcher(workspace, SearchSettings(many=True)))
 
 
-def agents_config(program: Sequence[str], workspaces: Mapping[str, Workspace]) -> dict[str, Any]:
+def agents_config(program: str, workspaces: Mapping[str, Workspace]) -> dict[str, Any]:
     """What an agent's client wants in its configuration, to start `hcq mcp` by itself.
 
     Args:
-        program: the path of hcq, or a Python and what makes it run hcq.
+        program: the path of hcq, as it was started.
         workspaces: as `serve_agents` takes them.
     """
     named = [f"{name}={Path(workspace.root).absolute()}" for name, workspace in workspaces.items()]
-    return {"mcpServers": {"hcq": {"command": program[0], "args": [*program[1:], "mcp", *named]}}}
+    # python -m hcq_cli: the file that it runs is no program of its own.
+    command, *arguments = python_command("hcq_cli") if Path(program).name == "__main__.py" else [program]
+    return {"mcpServers": {"hcq": {"command": command, "args": [*arguments, "mcp", *named]}}}

@@ -36,10 +36,7 @@ def register(app: typer.Typer) -> None:
         """
         named = _named(workspaces) if workspaces else {"default": session.workspace}
         if print_config:
-            started = Path(sys.argv[0]).absolute()
-            # python -m hcq_cli: the file it runs is no program of its own.
-            program = [sys.executable, "-m", "hcq_cli"] if started.name == "__main__.py" else [str(started)]
-            config = api.agents_config(program, named)
+            config = api.agents_config(str(Path(sys.argv[0]).absolute()), named)
             session.console.result(config, lambda: session.console.text(json.dumps(config, indent=2)))
         else:
             api.serve_agents(named, api.__version__)

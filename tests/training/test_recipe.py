@@ -39,7 +39,7 @@ def test_settings_are_laid_over_files_that_inherit(tmp_path: Path) -> None:
         ("quantizer.codebooks=7", "does not divide"),
         ("training", "not of the form"),
         ("model.experts=1", "cannot be set"),
-        ("quantizer.gradient=magic", "identity and soft"),
+        ("quantizer.gradient=magic", "known are identity, soft --set quantizer.gradient="),
     ],
 )
 def test_mistakes_are_named(setting: str, said: str) -> None:
