@@ -38,7 +38,6 @@ class Evaluation:
         kind: of the model.
         measured: recall by the codes and by the dense vectors.
         compressed: the same dense vectors compressed afterwards by other methods.
-        points: all of these, recall against bytes.
         calibration: whether confidences hold, where that was asked for.
         warnings: what is doubtful, a sentence each.
     """
@@ -47,9 +46,18 @@ class Evaluation:
     kind: str
     measured: RetrievalResult
     compressed: list[CompressionResult]
-    points: Sequence[RecallPoint]
     warnings: list[str]
     calibration: Calibration | None = None
+
+    @property
+    def points(self) -> list[RecallPoint]:
+        """All that was measured, recall against bytes."""
+        return [*self.measured.points(), *(found.point() for found in self.compressed)]
+
+    @property
+    def title(self) -> str:
+        """Of how many videos and captions, and of which split."""
+        return f"{self.measured.videos:,} videos, {self.measured.texts:,} captions ({self.split})"
 
 
 def evaluate(
@@ -89,28 +97,20 @@ def evaluate(
         UsageError: no such split, method or size.
         HcqError: Faiss or matplotlib is needed and not installed, or the model has no confidences.
     """
-    from hcq_cli.datasets.captions import read_captions
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.model.checkpoint import load, read_header
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
     methods = _methods(compress, plot or calibration)
-    folder = find_checkpoint(workspace, checkpoint)
-    trained_on = str(read_header(folder).about.get("captions", ""))
-    given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
     store = FeatureStore.open(features or workspace.features)
-    read = read_captions(caption_file(workspace, given))
-    model = load(folder, device)
+    model, dataset = _opened(workspace, find_checkpoint(workspace, checkpoint), captions, store, device=device)
 
-    from hcq_cli.datasets.dataset import load_dataset
     from hcq_cli.evaluation.calibration import calibrate
     from hcq_cli.evaluation.plots import plot_calibration, plot_recall
     from hcq_cli.evaluation.retrieval import evaluate_vectors
     from hcq_cli.evaluation.saved import SavedEvaluation, write_evaluated
     from hcq_cli.model.encoding import encode_both, expert_warnings
 
-    dataset = load_dataset(store, read)
     warnings = [*dataset.warnings, *expert_warnings(model, store)]
     if split is None and not len(dataset.splits["test"]):
         warnings.append("no caption is marked as test: measured on all videos, those trained on included")
@@ -119,35 +119,48 @@ def evaluate(
     name, part = _chosen_split(dataset, split)
     with progress.progress("encoding", total=len(part), unit="videos") as bar:
         encoded = encode_both(model, store, part, bar.advance)
-    measured = evaluate_vectors(model, encoded)
-    held = calibrate(model, encoded) if calibration is not None else None
     wanted = [(method, size) for size in _sizes(sizes, model) for method in methods]
-    compressed: list[CompressionResult] = []
-    if wanted:
-        compressed = _compressed(
-            model, store, dataset, test=encoded, wanted=wanted, warnings=warnings, progress=progress
-        )
-    points = [*measured.points(), *(found.point() for found in compressed)]
-    title = f"{measured.videos:,} videos, {measured.texts:,} captions ({name})"
-    if held is not None and calibration is not None:
-        plot_calibration(held, calibration, title)
-    if plot is not None:
-        plot_recall(points, plot, title, notes=warnings)
-    if checkpoint is None and features is None:
-        with suppress(OSError):  # a workspace that is only read: what was measured is given all the same
-            write_evaluated(workspace.evaluation, SavedEvaluation(title, model.hash, tuple(points)))
-    if html is not None:
-        asked = _asked(model, encoded, store, part)
-        write_evaluation(html, title, points, asked, notes=warnings, progress=progress)
-    return Evaluation(
+    done = Evaluation(
         split=name,
         kind=model.config.kind,
-        measured=measured,
-        compressed=compressed,
-        points=points,
+        measured=evaluate_vectors(model, encoded),
+        calibration=calibrate(model, encoded) if calibration is not None else None,
+        compressed=_compressed(model, store, dataset, encoded, wanted=wanted, warnings=warnings, progress=progress),
         warnings=warnings,
-        calibration=held,
     )
+    if done.calibration is not None and calibration is not None:
+        plot_calibration(done.calibration, calibration, done.title)
+    if plot is not None:
+        plot_recall(done.points, plot, done.title, notes=warnings)
+    if checkpoint is None and features is None:
+        with suppress(OSError):  # a workspace that is only read: what was measured is given all the same
+            write_evaluated(workspace.evaluation, SavedEvaluation(done.title, model.hash, tuple(done.points)))
+    if html is not None:
+        asked = _asked(model, encoded, store, part)
+        write_evaluation(html, done.title, done.points, asked, notes=warnings, progress=progress)
+    return done
+
+
+def _opened(
+    workspace: Workspace,
+    checkpoint: Path,
+    captions: str | PathLike[str] | None,
+    store: FeatureStore,
+    *,
+    device: str,
+) -> tuple[Model, Dataset]:
+    """The model, and the captions that were given, else those it was trained on, else the workspace's."""
+    from hcq_cli.datasets.captions import read_captions
+    from hcq_cli.model.checkpoint import load, read_header
+
+    trained_on = str(read_header(checkpoint).about.get("captions", ""))
+    given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
+    read = read_captions(caption_file(workspace, given))
+    model = load(checkpoint, device)  # torch takes seconds: what can be wrong without it is found before
+
+    from hcq_cli.datasets.dataset import load_dataset
+
+    return model, load_dataset(store, read)
 
 
 def _asked(model: Model, encoded: Encoded, store: FeatureStore, part: Split) -> list[AskedCaption]:
@@ -234,6 +247,8 @@ def _compressed(
     progress: Progress,
 ) -> list[CompressionResult]:
     """The dense vectors of the test videos by other methods, each fitted on the training split."""
+    if not wanted:
+        return []
     from hcq_cli.baselines.compression import compress
     from hcq_cli.model.encoding import training_vectors
 

@@ -16,6 +16,7 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
+    from hcq_cli.fitting.fitting import Fitted
     from hcq_cli.fitting.sources import Source
     from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
@@ -89,7 +90,7 @@ def fit(
     """
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.fitting.sources import absolute_encoder, weights_of
-    from hcq_cli.model.config import MAX_CODEWORDS, TextConfig
+    from hcq_cli.model.config import MAX_CODEWORDS
     from hcq_cli.model.text_source import find_text_encoder
 
     started = time.monotonic()
@@ -104,28 +105,9 @@ def fit(
         find_text_encoder(text_encoder, option="--text-encoder ", otherwise="--text-encoder minilm")
     progress.note("loading torch…")
 
-    from hcq_cli.fitting import fitting
-    from hcq_cli.model.video_side import export_video_side
-
-    encoder = text_encoder if sources else fitting.NO_ENCODER
     place, warnings = output or workspace.model, list(store.warnings)
-    with (
-        TemporaryDirectory(prefix="hcq-towers-") as folder,
-        progress.progress("fitting", total=2 * min(len(store), fitting.MOST_VIDEOS), unit="videos") as bar,
-    ):
-        towers, logits = _text_encoders(joint, Path(folder))
-        done = fitting.fit(
-            store,
-            [*sources, *joint],
-            place,
-            weights=counted,
-            encoder=TextConfig(encoder=encoder, max_tokens=64),
-            code_bytes=code_bytes,
-            about={"concepts": concepts, "dual": dual, "text_encoder": text_encoder, "logits": logits},
-            towers=towers,
-            done=bar.advance,
-        )
-    export_video_side(place)
+    about = {"concepts": concepts, "dual": dual, "text_encoder": text_encoder}
+    done = _run(store, sources, joint, place, weights=counted, code_bytes=code_bytes, about=about, progress=progress)
     if done.videos < MAX_CODEWORDS:
         progress.note(
             f"{done.videos} videos are fewer than {MAX_CODEWORDS} codewords: each has its own, nothing is lost"
@@ -142,6 +124,43 @@ def fit(
         bytes_per_video=code_bytes,
         warnings=warnings,
     )
+
+
+def _run(
+    store: FeatureStore,
+    sources: Sequence[Source],
+    joint: Sequence[Source],
+    place: Path,
+    *,
+    weights: Mapping[str, float],
+    code_bytes: int,
+    about: Mapping[str, Any],
+    progress: Progress,
+) -> Fitted:
+    """Fit a model to classifiers (`sources`) and dual encoders (`joint`), into the checkpoint folder `place`."""
+    from hcq_cli.fitting import fitting
+    from hcq_cli.model.config import TextConfig
+    from hcq_cli.model.video_side import export_video_side
+
+    encoder = about["text_encoder"] if sources else fitting.NO_ENCODER
+    with (
+        TemporaryDirectory(prefix="hcq-towers-") as folder,
+        progress.progress("fitting", total=2 * min(len(store), fitting.MOST_VIDEOS), unit="videos") as bar,
+    ):
+        towers, logits = _text_encoders(joint, Path(folder))
+        done = fitting.fit(
+            store,
+            [*sources, *joint],
+            place,
+            weights=weights,
+            encoder=TextConfig(encoder=encoder, max_tokens=64),
+            code_bytes=code_bytes,
+            about={**about, "logits": logits},
+            towers=towers,
+            done=bar.advance,
+        )
+    export_video_side(place)
+    return done
 
 
 def asked_sources(concepts: Sequence[str], dual: Sequence[str], preset: str | None) -> tuple[list[str], list[str]]:

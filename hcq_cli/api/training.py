@@ -126,14 +126,28 @@ def train(
     if before is not None:
         progress.note(f"{place}: trained before, with the same captions and settings: nothing is done")
         progress.note("to train it anew all the same: --set training.seed=1, or another folder with -o")
-        return _trained_before(before, place, len(data.train))
-    if (
-        start is None and source.encoder != "scratch" and not (place / "resume").is_dir()
-    ):  # a checkpoint there has its own
+        return dataclasses.replace(_result(before, place, len(data.train)), trained_before=True)
+    unfinished = (place / resume.FOLDER).is_dir()  # its checkpoint has a text encoder of its own
+    if start is None and source.encoder != "scratch" and not unfinished:
         find_text_encoder(source.encoder, source.revision)
     progress.note("loading torch…")
+    about = {"captions": str(read.path.resolve()), "videos": len(data.train)}
+    about |= {"init": start.hash} if start else {}
+    return _run(plan, data, place, about=about, must_resume=must_resume, device=device, progress=progress)
 
-    from hcq_cli.model.checkpoint import earlier
+
+def _run(
+    plan: Recipe,
+    data: TrainingData,
+    place: Path,
+    *,
+    about: Mapping[str, Any],
+    must_resume: bool,
+    device: str,
+    progress: Progress,
+) -> TrainResult:
+    """Train, or go on training, into the checkpoint folder `place`; `about` is noted in it."""
+    from hcq_cli.model.checkpoint import earlier, read_header
     from hcq_cli.model.video_side import export_video_side
     from hcq_cli.training.hold_outs import expect_of_new_videos
     from hcq_cli.training.loop import train as run
@@ -144,24 +158,12 @@ def train(
     expected = expect_of_new_videos(data, plan, device)
     with progress.progress("training", unit="steps") as bar:
         observer = _Observer(progress, bar)
-        about = {"captions": str(read.path.resolve()), "videos": len(data.train), "new_videos": expected}
-        about |= {"init": start.hash} if start else {}
-        done = run(data, plan, place, observer=observer, must_resume=must_resume, device=device, about=about)
+        about = {**about, "new_videos": expected}
+        run(data, plan, place, observer=observer, must_resume=must_resume, device=device, about=about)
     export_video_side(place)
     for folder in sorted(set(earlier(place)) - set(kept_before)):
         progress.note(f"the model that was there is kept: {folder} (--ckpt {folder.name}; hcq models list)")
-    return TrainResult(
-        checkpoint=done.checkpoint,
-        epochs=done.epochs,
-        seconds=done.seconds,
-        metrics=done.metrics,
-        videos=len(data.train),
-        warnings=observer.warnings,
-        recipe=plan.name,
-        text_encoder=source.encoder,
-        new_videos=expected,
-        init=read_header(place).about.get("adapted", {}),
-    )
+    return _result(read_header(place), place, len(data.train), observer.warnings)
 
 
 def _adapted(
@@ -241,7 +243,8 @@ def _suited_recipe(settings: Sequence[str], data: TrainingData, progress: Progre
     return recipes.load(name, [*more, *settings])
 
 
-def _trained_before(header: CheckpointHeader, place: Path, videos: int) -> TrainResult:
+def _result(header: CheckpointHeader, place: Path, videos: int, warnings: Sequence[str] = ()) -> TrainResult:
+    """A training that has finished in the checkpoint folder `place`, as its header tells of it."""
     about = header.about
     return TrainResult(
         checkpoint=place,
@@ -249,11 +252,10 @@ def _trained_before(header: CheckpointHeader, place: Path, videos: int) -> Train
         seconds=about["seconds"],
         metrics=about["metrics"],
         videos=videos,
-        warnings=[],
+        warnings=list(warnings),
         recipe=about["recipe"]["name"],
         text_encoder=header.config.text.encoder,
         new_videos=about.get("new_videos", {}),
-        trained_before=True,
         init=about.get("adapted", {}),
     )
 
