@@ -19,7 +19,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -90,21 +90,25 @@ class BatchingServer:
         self._coming: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._waiting: deque[Request] = deque()
 
-    def listen(self, listener: Listener) -> None:
-        """Take connections, each read by a thread of its own; never returns."""
+    def listen(self, listener: Listener, key: bytes | None = None) -> None:
+        """Take connections, each read by a thread of its own that asks for the key, if any; never returns."""
         while True:
             try:
                 connection = listener.accept()
-            except (AuthenticationError, EOFError, ConnectionError):  # somebody who does not know the key
+            except ConnectionError:  # somebody who has gone already
                 continue
-            threading.Thread(target=self._read, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._read, args=(connection, key), daemon=True).start()
 
-    def _read(self, connection: Connection) -> None:
+    def _read(self, connection: Connection, key: bytes | None) -> None:
         try:
+            # Here and not in `accept`: somebody who says nothing, or something else, keeps nobody out.
+            if key is not None:
+                deliver_challenge(connection, key)
+                answer_challenge(connection, key)
             while True:
                 expert, arrays = receive_arrays(connection)
                 self._coming.put(Request(expert, arrays, connection))
-        except (EOFError, OSError):
+        except (AuthenticationError, EOFError, OSError):
             connection.close()
 
     def serve(self) -> None:
@@ -160,14 +164,14 @@ def _load_networks(names: list[str], device: str) -> dict[str, Network]:
     return {each.name: each.load_network(device) for each in load(names) if isinstance(each, NetworkExpert)}
 
 
-def _listen(folder: str, host: str) -> tuple[Listener, str]:
-    """A socket in `folder`, or one of TCP at `host`; and its address, as `RemoteNetwork` takes it."""
+def _listen(folder: str, host: str) -> tuple[Listener, str, bytes | None]:
+    """A socket in `folder`, or one of TCP at `host`; its address, as `RemoteNetwork` takes it; the key, if any."""
     if not host:
         path = str(Path(folder) / "networks")
-        return Listener(path, "AF_UNIX", backlog=256), path
+        return Listener(path, "AF_UNIX", backlog=256), path, None
     key = secrets.token_bytes(32)
-    listener = Listener((host, 0), "AF_INET", backlog=256, authkey=key)
-    return listener, f"{TCP}{host}:{listener.address[1]}:{key.hex()}"
+    listener = Listener((host, 0), "AF_INET", backlog=256)
+    return listener, f"{TCP}{host}:{listener.address[1]}:{key.hex()}", key
 
 
 def main() -> None:
@@ -183,7 +187,7 @@ def main() -> None:
     settings = parent.receive()
     try:
         server = BatchingServer(_load_networks(settings["experts"], settings["device"]))
-        listener, address = _listen(folder, settings["host"])
+        listener, address, key = _listen(folder, settings["host"])
     except Exception as error:
         hint = getattr(error, "hint", "")
         parent.send({"error": str(error) if hint else f"{type(error).__name__}: {error}", "hint": hint})
@@ -195,7 +199,7 @@ def main() -> None:
         parent.send({"busy_s": server.busy_s})
         _leave(folder)
 
-    threading.Thread(target=server.listen, args=(listener,), daemon=True).start()
+    threading.Thread(target=server.listen, args=(listener, key), daemon=True).start()
     threading.Thread(target=stop_when_told, daemon=True).start()
     parent.send({"address": address})
     server.serve()

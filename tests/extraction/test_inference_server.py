@@ -7,6 +7,7 @@ import multiprocessing
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Listener
 from pathlib import Path
 
@@ -109,18 +110,25 @@ def test_a_worker_asks_over_the_socket(address: str) -> None:
 
 
 def test_who_does_not_know_the_key_is_not_let_in_and_keeps_nobody_out(tmp_path: Path) -> None:
-    listener, address = inference_server._listen(str(tmp_path), "127.0.0.1")
+    listener, address, key = inference_server._listen(str(tmp_path), "127.0.0.1")
     server = BatchingServer({"a": Doubling()})  # type: ignore[dict-item]
-    for loop in (lambda: server.listen(listener), server.serve):
+    for loop in (lambda: server.listen(listener, key), server.serve):
         threading.Thread(target=loop, daemon=True).start()
     beginning = address.rpartition(":")[0]
     for wrong in (b"", bytes(32)):
         with pytest.raises(multiprocessing.AuthenticationError):
             RemoteNetwork(f"{beginning}:{wrong.hex()}", "a", alive=lambda: None)
-    with socket.create_connection(("127.0.0.1", int(beginning.rpartition(":")[2]))):
+    port = int(beginning.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)):
         pass
+    with socket.create_connection(("127.0.0.1", port)) as browser, suppress(ConnectionResetError):
+        browser.sendall(b"GET / HTTP/1.1\r\nHost: somebody\r\n\r\n")
+        while browser.recv(1 << 10):  # until it is shown the door
+            pass
+    silent = socket.create_connection(("127.0.0.1", port))
     rows = np.ones((2, 3), np.float32)
     np.testing.assert_array_equal(RemoteNetwork(address, "a", alive=lambda: None).run({"x": rows}), 2 * rows)
+    silent.close()
 
 
 def test_where_nobody_listens_the_run_ends(tmp_path: Path) -> None:
