@@ -324,8 +324,12 @@ class Searcher:
             return False
         # Codes and text side are replaced together: one generation never answers for another's model.
         self._engine.close()
-        self.collection, self._encoder = self._open(), None
-        self._searched = self._filtered()
+        before, self.collection, self._encoder = self.collection, self._open(), None
+        try:
+            self._searched = self._filtered()
+        except Exception:  # a column of the filter is gone: the next query, too, is to be told so
+            self.collection = before
+            raise
         return True
 
     def change(self, **settings: Any) -> None:
@@ -340,7 +344,7 @@ class Searcher:
             before, self.settings = self.settings, changed
             try:
                 self._searched = self._filtered()
-            except UsageError:
+            except Exception:  # else the same filter, asked for again, would count as set
                 self.settings = before
                 raise
 

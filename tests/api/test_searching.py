@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import hcq_cli as hcq
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
 
@@ -35,6 +35,36 @@ def test_a_new_generation_is_noticed_at_the_next_query(workspace):
     again = searcher.text("a red ball", k=1)
     assert ids(again) != ids(first)
     assert again.videos_searched == first.videos_searched - 1
+
+
+@pytest.fixture
+def own_columns(workspace) -> Path:
+    """A table of own columns, with which the index is built."""
+    table = workspace.root / "own.csv"
+    table.write_text("video,liked\nclip-0001.mp4,yes\nclip-0002.mp4,yes\n")
+    hcq.build_index(workspace, columns=table)
+    return table
+
+
+def test_a_filter_by_a_column_that_is_gone_is_refused_each_time(workspace, own_columns):
+    searcher = hcq.Searcher(workspace, hcq.SearchSettings(where="liked = true"))
+    assert len(ids(searcher.text("a red ball"))) == 2
+    hcq.build_index(workspace, columns=Path("none"))
+    for _ in range(2):
+        with pytest.raises(UsageError, match="no column 'liked'"):
+            searcher.text("a red ball")
+    searcher.change(where=None)
+    assert len(ids(searcher.text("a red ball"))) == 10 and searcher.collection.generation == 4
+
+
+def test_a_filter_that_cannot_be_applied_is_refused_each_time(workspace, own_columns):
+    searcher = hcq.Searcher(workspace)
+    for file in workspace.index.glob("columns-*"):
+        file.write_bytes(file.read_bytes()[:-8] + bytes(8))
+    for _ in range(2):
+        with pytest.raises(DamagedError):
+            searcher.change(where="liked = true")
+    assert len(ids(searcher.text("a red ball"))) == 10
 
 
 def test_an_index_that_was_built_anew_is_noticed_though_its_generation_has_the_same_number(workspace):
