@@ -97,13 +97,11 @@ def evaluate(
         UsageError: no such split, method or size.
         HcqError: Faiss or matplotlib is needed and not installed, or the model has no confidences.
     """
-    from hcq_cli.features.store import FeatureStore
-
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: known are {', '.join(SPLITS)}", "hcq eval --split test")
     methods = _methods(compress, plot or calibration)
-    store = FeatureStore.open(features or workspace.features)
-    model, dataset = _opened(workspace, find_checkpoint(workspace, checkpoint), captions, store, device=device)
+    folder = find_checkpoint(workspace, checkpoint)
+    model, store, dataset = _opened(workspace, folder, captions, features or workspace.features, device=device)
 
     from hcq_cli.evaluation.calibration import calibrate
     from hcq_cli.evaluation.plots import plot_calibration, plot_recall
@@ -145,22 +143,23 @@ def _opened(
     workspace: Workspace,
     checkpoint: Path,
     captions: str | PathLike[str] | None,
-    store: FeatureStore,
+    features: Path,
     *,
     device: str,
-) -> tuple[Model, Dataset]:
-    """The model, and the captions that were given, else those it was trained on, else the workspace's."""
+) -> tuple[Model, FeatureStore, Dataset]:
+    """The model, the features, and the captions that were given, else those it was trained on or the workspace's."""
     from hcq_cli.datasets.captions import read_captions
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load, read_header
 
     trained_on = str(read_header(checkpoint).about.get("captions", ""))
     given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
-    read = read_captions(caption_file(workspace, given))
+    store, read = FeatureStore.open(features), read_captions(caption_file(workspace, given))
     model = load(checkpoint, device)  # torch takes seconds: what can be wrong without it is found before
 
     from hcq_cli.datasets.dataset import load_dataset
 
-    return model, load_dataset(store, read)
+    return model, store, load_dataset(store, read)
 
 
 def _asked(model: Model, encoded: Encoded, store: FeatureStore, part: Split) -> list[AskedCaption]:
