@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
+from hcq_cli.commands.answers import print_answer
 from hcq_cli.commands.extract import Device, Workers, counted_changes, extraction_document
 from hcq_cli.commands.fit import Duals, Preset, Sources, listed_sources
-from hcq_cli.commands.query import All, Hits, MinConfidence, print_answer
+from hcq_cli.commands.query import All, Hits, MinConfidence
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.errors import UsageError
 

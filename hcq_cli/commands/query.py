@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 import hcq_cli as api
+from hcq_cli.commands.answers import print_answer
 from hcq_cli.commands.clips import (
     Open,
     SaveClips,
@@ -27,13 +27,12 @@ from hcq_cli.commands.clips import (
     show_thumbnails,
 )
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import Console, Terminal, clock, counted, printable
+from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.api.searching import Searcher
     from hcq_cli.search.query import QueryResult
-    from hcq_cli.words.sentences import Sentence
 
 EXAMPLES = [
     "hcq query a man cooking",
@@ -58,8 +57,6 @@ NOT_EXAMPLE = 'hcq query "a beach" --not "people"'
 QUERIES_AT_ONCE = 64
 EXCLUDING = re.compile(r'-(?:\w{2,}\s|")')
 """How a text begins that begins with an exclusion."""
-LONGEST_SENTENCE = 80
-"""Letters of a sentence that the table shows."""
 
 Words = Annotated[
     list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
@@ -369,95 +366,3 @@ def _lines() -> Iterator[list[str]]:
             break
     if not read_any:
         raise UsageError("no query on standard input", 'echo "a man cooking" | hcq query -')
-
-
-def print_answer(
-    session: Session,
-    searcher: Searcher,
-    answer: QueryResult,
-    more: dict[str, Any] | None = None,
-    timing: dict[str, float] | None = None,
-    *,
-    heading: bool = False,
-    everything: bool = False,
-) -> dict[str, Any]:
-    """Print what was found, and give it as JSON has it.
-
-    Args:
-        session, searcher: of the command.
-        answer: to print.
-        more: further fields of the JSON, behind the query.
-        timing: what took how long, milliseconds, in place of the text's.
-        heading: whether the query is printed first.
-        everything: print all hits where nothing fits, too.
-    """
-    document = api.answer_document(searcher, answer, more, timing)
-    if session.visit is not None:  # the place as it is called where the command was typed
-        document["index"] = session.workspace.index
-    session.console.result(
-        document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
-    )
-    return document
-
-
-def _print(
-    session: Session,
-    searcher: Searcher,
-    answer: QueryResult,
-    timing: dict[str, float] | None,
-    heading: bool,
-    everything: bool,
-) -> None:
-    kind = searcher.kind
-    hits, unsure = api.worth_showing(answer, everything=everything)
-    if heading:
-        session.console.text(printable(answer.query), style="bold")
-    if unsure:
-        session.console.text(f"{answer.note}; the best {len(hits)} of it (--all shows more):")
-    elif answer.note:
-        session.console.note(answer.note)
-    columns = {"rank": [hit.rank for hit in hits], "score": [f"{hit.score:.3f}" for hit in hits]}
-    if any(hit.confidence is not None for hit in hits):
-        columns["confidence"] = ["" if hit.confidence is None else f"{hit.confidence:.2f}" for hit in hits]
-    for name in (hits[0].columns or {}) if hits else ():
-        columns[name] = [_shown((hit.columns or {})[name]) for hit in hits]
-    if kind == "texts":
-        columns |= {"sentence": [hit.path for hit in hits], "caption": [hit.id for hit in hits]}
-    else:
-        if any(hit.time_s is not None for hit in hits):
-            columns["at"] = ["" if hit.time_s is None else clock(hit.time_s) for hit in hits]
-        columns["video"] = [_shortened(hit.path, session.console.terminal) if hit.path else hit.id for hit in hits]
-        if any(hit.words is not None for hit in hits):
-            columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
-    session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
-    took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
-    searched = counted(answer.videos_searched, kind.removesuffix("s"))
-    session.console.note(f"{searched} searched ({took}, scan {answer.scan_ms:.1f} ms)")
-
-
-def _told(sentence: Sentence) -> str:
-    """A sentence on one line of a table, and where it comes from; the name stands in the table anyway."""
-    if sentence.source == "name":
-        return "(its name)"
-    text = sentence.text
-    return f"{text[:LONGEST_SENTENCE]}{'…' if len(text) > LONGEST_SENTENCE else ''} ({sentence.source})"
-
-
-def _shown(value: float | bool | str | None) -> str:
-    """A value of a column, for people."""
-    if value is None or isinstance(value, bool):
-        return {None: "", True: "yes", False: "no"}[value]
-    return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
-
-
-def _shortened(path: str, terminal: Terminal | None) -> str:
-    """A path as seen from the current folder or from home, where that is shorter."""
-    candidates = [path]
-    with suppress(RuntimeError):  # of somebody without a home, as in many a container
-        home = terminal.environment["HOME"] if terminal else str(Path.home())
-        if path == home or path.startswith(home + os.sep):
-            candidates.append("~" + path[len(home) :])
-    if Path(path).is_absolute():
-        with suppress(OSError):  # the current folder is gone
-            candidates.append(os.path.relpath(path, terminal.folder if terminal else None))
-    return min(candidates, key=len)

@@ -1,0 +1,118 @@
+"""An answer as `hcq query` and `hcq find` print it: a table of its hits for people, or JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hcq_cli as api
+from hcq_cli.commands.shared import Session
+from hcq_cli.console import Terminal, clock, counted, printable
+
+if TYPE_CHECKING:
+    from hcq_cli.api.searching import Searcher
+    from hcq_cli.search.query import Hit, QueryResult
+    from hcq_cli.words.sentences import Sentence
+
+LONGEST_SENTENCE = 80
+"""Letters of a sentence that the table shows."""
+
+
+def print_answer(
+    session: Session,
+    searcher: Searcher,
+    answer: QueryResult,
+    more: dict[str, Any] | None = None,
+    timing: dict[str, float] | None = None,
+    *,
+    heading: bool = False,
+    everything: bool = False,
+) -> dict[str, Any]:
+    """Print what was found, and give it as JSON has it.
+
+    Args:
+        session, searcher: of the command.
+        answer: to print.
+        more: further fields of the JSON, behind the query.
+        timing: what took how long, milliseconds, in place of the text's.
+        heading: whether the query is printed first.
+        everything: print all hits where nothing fits, too.
+    """
+    document = api.answer_document(searcher, answer, more, timing)
+    if session.visit is not None:  # the place as it is called where the command was typed
+        document["index"] = session.workspace.index
+    session.console.result(
+        document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
+    )
+    return document
+
+
+def _print(
+    session: Session,
+    searcher: Searcher,
+    answer: QueryResult,
+    timing: dict[str, float] | None,
+    heading: bool,
+    everything: bool,
+) -> None:
+    hits, unsure = api.worth_showing(answer, everything=everything)
+    if heading:
+        session.console.text(printable(answer.query), style="bold")
+    if unsure:
+        session.console.text(f"{answer.note}; the best {len(hits)} of it (--all shows more):")
+    elif answer.note:
+        session.console.note(answer.note)
+    columns = _columns(hits, searcher.kind, session.console.terminal)
+    session.console.table(list(columns), list(zip(*columns.values(), strict=True)))
+    took = ", ".join(f"{name} {value:,.0f} ms" for name, value in (timing or {"text": answer.text_ms}).items())
+    searched = counted(answer.videos_searched, searcher.kind.removesuffix("s"))
+    session.console.note(f"{searched} searched ({took}, scan {answer.scan_ms:.1f} ms)")
+
+
+def _columns(hits: Sequence[Hit], kind: str, terminal: Terminal | None) -> dict[str, Sequence[str | int]]:
+    """The columns of the table, by their headings, each with a cell a hit: what is known of no hit has none."""
+    columns: dict[str, Sequence[str | int]] = {"rank": [hit.rank for hit in hits]}
+    columns["score"] = [f"{hit.score:.3f}" for hit in hits]
+    if any(hit.confidence is not None for hit in hits):
+        columns["confidence"] = ["" if hit.confidence is None else f"{hit.confidence:.2f}" for hit in hits]
+    for name in (hits[0].columns or {}) if hits else ():
+        columns[name] = [_shown((hit.columns or {})[name]) for hit in hits]
+    if kind == "texts":
+        return {**columns, "sentence": [hit.path for hit in hits], "caption": [hit.id for hit in hits]}
+    if any(hit.time_s is not None for hit in hits):
+        columns["at"] = ["" if hit.time_s is None else clock(hit.time_s) for hit in hits]
+    columns["video"] = [_shortened(hit.path, terminal) if hit.path else hit.id for hit in hits]
+    if any(hit.words is not None for hit in hits):
+        columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
+    return columns
+
+
+def _told(sentence: Sentence) -> str:
+    """A sentence on one line of a table, and where it comes from; the name stands in the table anyway."""
+    if sentence.source == "name":
+        return "(its name)"
+    text = sentence.text
+    return f"{text[:LONGEST_SENTENCE]}{'…' if len(text) > LONGEST_SENTENCE else ''} ({sentence.source})"
+
+
+def _shown(value: float | bool | str | None) -> str:
+    """A value of a column, for people."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
+
+
+def _shortened(path: str, terminal: Terminal | None) -> str:
+    """A path as seen from the current folder or from home, where that is shorter."""
+    candidates = [path]
+    with suppress(RuntimeError):  # of somebody without a home, as in many a container
+        home = terminal.environment["HOME"] if terminal else str(Path.home())
+        if path == home or path.startswith(home + os.sep):
+            candidates.append("~" + path[len(home) :])
+    if Path(path).is_absolute():
+        with suppress(OSError):  # the current folder is gone
+            candidates.append(os.path.relpath(path, terminal.folder if terminal else None))
+    return min(candidates, key=len)
