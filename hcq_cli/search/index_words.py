@@ -146,7 +146,7 @@ class IndexWords:
         Raises:
             DamagedError: the vectors are of another text encoder.
         """
-        near: list[tuple[float, _Part, int, Sentence]] = []
+        near: list[tuple[float, float, _Part, int, Sentence]] = []
         for part in self._parts:
             if part.vectors is None:
                 continue
@@ -155,13 +155,13 @@ class IndexWords:
             kept = np.flatnonzero((likeness >= LIKE) & (rows < len(part.alive)))
             kept = kept[part.alive[rows[kept]]]
             best = kept[np.argsort(-likeness[kept], kind="stable")][: 4 * k]
-            full = np.minimum(likeness[best] / NEARLY_SAME, 1).tolist()
             sentences = part.table.read(part.vectors.ids[best].tolist())
-            for share, row, sentence in zip(full, rows[best].tolist(), sentences, strict=True):
-                near.append((share * MEANT_WORTH.get(sentence.source, 0.0), part, row, sentence))
-        near.sort(key=lambda one: -one[0])
+            for like, row, sentence in zip(likeness[best].tolist(), rows[best].tolist(), sentences, strict=True):
+                worth = min(like / NEARLY_SAME, 1.0) * MEANT_WORTH.get(sentence.source, 0.0)
+                near.append((worth, like, part, row, sentence))
+        near.sort(key=lambda one: (-one[0], -one[1]))  # of those that count in full, the nearer one
         hits: dict[str, FoundWords] = {}
-        for worth, part, row, sentence in near:
+        for worth, _, part, row, sentence in near:
             name, path = part.segment.name(row)
             hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
             if len(hits) == k:

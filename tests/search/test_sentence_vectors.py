@@ -124,6 +124,14 @@ def test_captions_are_found_in_other_words_and_what_is_narrowed_away_is_not(fold
     assert meant(FilteredIndex(index, [kept]), "giggling infants") == ["v7.mp4"]
 
 
+def test_the_nearer_of_two_sentences_comes_first_whatever_segment_it_is_of(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLD, "v30", "laughing babies")
+    index_writer.add(folder, [write_codes(tmp_path / "more", ["v30.mp4"], random_codes(1))], words=Told())
+    assert meant(Index.open(folder), "giggling infants") == ["v30.mp4", "v1.mp4", "v7.mp4"]
+
+
 def test_vectors_follow_their_videos_and_nothing_is_encoded_twice(
     folder: Path, encoder: MeaningEncoder, tmp_path: Path
 ) -> None:
