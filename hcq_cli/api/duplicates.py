@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import read_collection
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import HcqError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +48,6 @@ def dedupe(
         least = LEAST_SCORE if threshold is None else threshold
         found = find_duplicates(store, list(removed), least, bar.advance)
     if features is None:
-        with suppress(OSError):  # a workspace that is only read: what was found is given all the same
+        with suppress(OSError, HcqError):  # a workspace that is only read: what was found is given all the same
             write_duplicates(workspace.duplicates, found)
     return found

@@ -131,7 +131,7 @@ def evaluate(
     if plot is not None:
         plot_recall(done.points, plot, done.title, notes=warnings)
     if checkpoint is None and features is None:
-        with suppress(OSError):  # a workspace that is only read: what was measured is given all the same
+        with suppress(OSError, HcqError):  # a workspace that is only read
             write_evaluated(workspace.evaluation, SavedEvaluation(done.title, model.hash, tuple(done.points)))
     if html is not None:
         asked = _asked(model, encoded, store, part)

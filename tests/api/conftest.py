@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +56,17 @@ class _Counted:
 @pytest.fixture
 def told() -> Remembered:
     return Remembered()
+
+
+@pytest.fixture
+def read_only(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The same, where nobody may make a file in its folder, root neither."""
+    make = tempfile.mkstemp
+
+    def refuse(*arguments: Any, dir: Path, **more: Any) -> tuple[int, str]:
+        if Path(dir) == workspace.root:
+            raise PermissionError(errno.EACCES, "Permission denied", str(Path(dir) / "new"))
+        return make(*arguments, dir=dir, **more)
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    return workspace

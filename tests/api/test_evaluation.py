@@ -24,6 +24,10 @@ def test_videos_that_were_trained_on_are_warned_of(workspace, told):
     assert said.json["warnings"] == done.warnings and done.warnings[0] in said.err
 
 
+def test_what_is_measured_is_given_where_it_cannot_be_kept(read_only):
+    assert hcq.evaluate(read_only).measured.videos == 14 and not read_only.evaluation.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -7,6 +7,7 @@ import pytest
 
 import hcq_cli as hcq
 from hcq_cli.api.features import find_video
+from hcq_cli.duplicates.groups import Duplicates
 from hcq_cli.errors import NotFoundError, UsageError
 
 
@@ -56,3 +57,9 @@ def test_removed_videos_are_named_short_or_whole(workspace, told):
     assert sorted(hcq.open_features(workspace).ids) == sorted(ids[2:])  # shards written anew are in order of ids
     with pytest.raises(NotFoundError, match="has no video"):
         hcq.remove_features(workspace, ids[:1])
+
+
+def test_duplicates_are_given_where_they_cannot_be_kept(read_only, monkeypatch):
+    found = Duplicates((), 14, 91)  # these features have no pictures to compare
+    monkeypatch.setattr("hcq_cli.duplicates.groups.find_duplicates", lambda *_: found)
+    assert hcq.dedupe(read_only) == found and not read_only.duplicates.exists()
