@@ -48,7 +48,7 @@ _HOME = {
     "watch_searchable": "hcq_cli.api.watching",
     "dedupe": "hcq_cli.api.duplicates",
     "Searcher": "hcq_cli.api.searching",
-    "SearchSettings": "hcq_cli.api.searching",
+    "SearchSettings": "hcq_cli.api.searched",
     "open_workspace": "hcq_cli.api.opening",
     "CUT_OFF": "hcq_cli.model.confidence",
     "sure_enough": "hcq_cli.search.worth",
@@ -102,7 +102,8 @@ if TYPE_CHECKING:
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.publishing import from_pretrained, push_to_hub, save_pretrained
     from hcq_cli.api.reporting import report, write_report
-    from hcq_cli.api.searching import Searcher, SearchSettings
+    from hcq_cli.api.searched import SearchSettings
+    from hcq_cli.api.searching import Searcher
     from hcq_cli.api.serving import serve
     from hcq_cli.api.training import train
     from hcq_cli.api.updating import update

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.api.searching import Searcher, SearchSettings
+from hcq_cli.api.searched import SearchSettings
+from hcq_cli.api.searching import Searcher
 from hcq_cli.api.serving import Answers
 from hcq_cli.errors import NotFoundError
 from hcq_cli.process import python_command

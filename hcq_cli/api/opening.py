@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from hcq_cli.api.answers import answer_document
-from hcq_cli.api.searching import Searcher, SearchSettings
+from hcq_cli.api.searched import SearchSettings
+from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 

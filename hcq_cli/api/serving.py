@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.answers import answer_document
-from hcq_cli.api.searching import Searcher, SearchSettings
+from hcq_cli.api.searched import SearchSettings
+from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.workspace import Workspace
 

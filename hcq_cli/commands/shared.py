@@ -26,7 +26,8 @@ from hcq_cli.settings import Settings
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.api.searching import Searcher, SearchSettings
+    from hcq_cli.api.searched import SearchSettings
+    from hcq_cli.api.searching import Searcher
 
 VERBS = "Verbs"
 LOOKING = "Looking into things"

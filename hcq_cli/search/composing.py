@@ -71,15 +71,13 @@ class ComposedSearch:
     """What a model finds for a text together with examples, and against what is not wanted.
 
     Args:
-        examples: float32 [n, L+1, D], what hits should be like; n may be 0.
-        example_weights: how often each counts.
+        examples: what hits should be like, float32 [1, L+1, D], each with how often it counts; there may be none.
         unwanted: texts, each with how often it counts.
         encoder: of the model, prepared; None where there is no text at all.
         threads, params: as in `search_texts`.
     """
 
-    examples: NDArray[np.float32]
-    example_weights: Sequence[float]
+    examples: Sequence[tuple[NDArray[np.float32], float]]
     unwanted: Sequence[tuple[str, float]]
     encoder: TextEncoder | None
     threads: int
@@ -97,8 +95,9 @@ class ComposedSearch:
     def _answer(self, collection: SearchableCodes, text: str, k: int) -> QueryResult:
         started = time.perf_counter()
         texts, unwanted = [text] if text.strip() else [], [each for each, _ in self.unwanted]
-        parts = [self.examples, self._levels(collection, texts), self._levels(collection, unwanted)]
-        weights = [FOR * weight for weight in self.example_weights] + [FOR] * len(texts)
+        examples = [levels for levels, _ in self.examples]
+        parts = [*examples, self._levels(collection, texts), self._levels(collection, unwanted)]
+        weights = [FOR * weight for _, weight in self.examples] + [FOR] * len(texts)
         query = compose(np.concatenate(parts), weights + [AGAINST * weight for _, weight in self.unwanted])
         text_ms = (time.perf_counter() - started) * 1000
         found = search_levels(

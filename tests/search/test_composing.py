@@ -33,8 +33,7 @@ def plain_composition(wanted: np.ndarray, unwanted: np.ndarray) -> np.ndarray:
 
 def search(collection: SearchableCodeFile, text: str, *unwanted: str, examples: np.ndarray = NOTHING) -> list:
     asked = ComposedSearch(
-        examples,
-        [1.0] * len(examples),
+        [(each[None], 1.0) for each in examples],
         [weighted(part) for part in unwanted],
         WordEncoder(),
         threads=1,
@@ -97,7 +96,7 @@ def test_what_is_not_wanted_falls_below_what_is(tmp_path: Path) -> None:
 
 def test_words_that_nobody_knows_and_other_models(tmp_path: Path) -> None:
     collection = SearchableCodeFile(write_codes(tmp_path / "c", names(3), random_codes(3)))
-    asked = ComposedSearch(NOTHING, [], [("猫", 1.0)], WordEncoder(), threads=1, params=SearchParams())
+    asked = ComposedSearch([], [("猫", 1.0)], WordEncoder(), threads=1, params=SearchParams())
     note = asked.answers(collection, ["a beach"], 3)[0].note
     assert "猫" in note and NONE_KNOWN in note and "beach" not in note
     with pytest.raises(UsageError, match="holds no word"):
