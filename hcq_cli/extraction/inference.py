@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -31,6 +32,8 @@ LAST_WORD_S = 2.0
 """How long the process may take to say how busy its networks were, seconds."""
 SIGN_OF_LIFE_S = 5.0
 """While a worker waits for a network it says so this often, seconds."""
+KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+"""Another machine that answers no packet for a minute is gone: seconds, seconds, a number, and milliseconds."""
 GONE = "the process that runs the networks has ended"
 HINT = "run the same command again; if memory was short: --workers 1, a smaller network, or another --device"
 
@@ -148,7 +151,18 @@ def _connect(address: str) -> Any:
     if not address.startswith(TCP):
         return Client(address, "AF_UNIX")
     host, port, key = address.removeprefix(TCP).rsplit(":", 2)
-    return Client((host, int(port)), "AF_INET", authkey=bytes.fromhex(key))
+    connection = Client((host, int(port)), "AF_INET", authkey=bytes.fromhex(key))
+    _notice_its_end(connection)
+    return connection
+
+
+def _notice_its_end(connection: Connection) -> None:
+    """Have a connection fail where the other machine is gone without a word: else it would be waited for for ever."""
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def send_arrays(connection: Connection, expert: str, arrays: Mapping[str, NDArray[Any]]) -> None:
