@@ -53,7 +53,7 @@ def answered(arguments: list[str], version: str) -> int | None:
     except BrokenPipeError:  # whoever read has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    except (OSError, ValueError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # the last three: no server of ours
         return None
     return 0
 

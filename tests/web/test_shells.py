@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,7 +151,16 @@ def test_it_asks_without_what_a_query_imports() -> None:
     assert done.stdout == b"[]\n", done.stderr
 
 
-@pytest.mark.parametrize("state", ["dead", "silent", "foreign", "no socket"])
+def say_something(listener: socket.socket) -> None:
+    """Answer one shell as no hcq does."""
+    connection, _ = listener.accept()
+    with connection:
+        while connection.recv(1 << 10):
+            pass
+        connection.sendall(b'{"hello": 1}')
+
+
+@pytest.mark.parametrize("state", ["dead", "silent", "foreign", "no socket", "strange"])
 def test_a_socket_that_does_not_answer_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
@@ -163,8 +173,10 @@ def test_a_socket_that_does_not_answer_is_passed_over(
         path.write_text("")
     else:
         listener.bind(socket_address(str(path)))
-    if state == "silent":
+    if state in ("silent", "strange"):
         listener.listen()
+    if state == "strange":
+        threading.Thread(target=say_something, args=(listener,), daemon=True).start()
     if state == "foreign":
         monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
         listener.listen()
