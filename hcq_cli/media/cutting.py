@@ -375,12 +375,10 @@ class _Sounds:
 
 def cut_here(path: str, start_s: float, end_s: float, target: str, container: ClipFormat) -> bool:
     """What `cut_clip` does, in this process and straight into `target`."""
-    import av
-
-    from hcq_cli.media.pyav import LOCAL
     from hcq_cli.media.pyav import start_s as film_start_s
+    from hcq_cli.media.tracks import open_film
 
-    with av.open(path, metadata_errors="replace", options=LOCAL) as film:
+    with open_film(path) as film:
         zero_s = film_start_s(film)
         if film.duration and start_s >= film.duration / 1e6:
             raise ValueError(f"it ends before second {start_s:.1f}")

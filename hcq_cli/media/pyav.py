@@ -23,10 +23,8 @@ from hcq_cli.media.container_facts import container_facts
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
 from hcq_cli.media.sniffing import second_film
-from hcq_cli.media.tracks import best_video, describe_choice, heard_track, sound_tracks
+from hcq_cli.media.tracks import best_video, describe_choice, heard_track, open_film, sound_tracks
 
-LOCAL = {"protocol_whitelist": "file,crypto,data"}
-"""A play list that calls itself a video must not make FFmpeg reach for the network."""
 UNTIMED = {"avi"}
 """Containers without presentation times: what FFmpeg makes up for them is late, and out of order with B-frames."""
 CHUNK_BYTES, MOST_MISSING = 8, 100
@@ -96,8 +94,7 @@ class PyAVMedia:
         self.warnings: list[str] = []
         self.packets = 0
         try:
-            # A title in some old code page is no reason to refuse a film.
-            self.container = av.open(path, metadata_errors="replace", options=LOCAL)
+            self.container = open_film(path)
         except av.InvalidDataError as error:
             raise CannotOpenError(f"no video, or a damaged one ({reason(error)})") from error
         except (av.FFmpegError, ValueError, OSError) as error:
@@ -110,7 +107,7 @@ class PyAVMedia:
             self.close()
             raise CannotOpenError("neither a video nor an audio track in it")
         if hear_hz and len(sounds) > 1:
-            self.audio = heard_track(path, LOCAL, sounds)
+            self.audio = heard_track(path, sounds)
             self.warnings.append(describe_choice(sounds, self.audio))
         self.duration_s = said_s(self.container, self.video)
         self.facts = container_facts(self.container, self.video)

@@ -119,13 +119,10 @@ def _jumped(path: str, second: float) -> Iterator[Picture]:
     import av
 
     from hcq_cli.media.pixels import PyAVPicture, mend_tags
-    from hcq_cli.media.pyav import LOCAL, start_s
-    from hcq_cli.media.tracks import best_video
+    from hcq_cli.media.pyav import start_s
+    from hcq_cli.media.tracks import best_video, open_film
 
-    with (
-        suppress(av.FFmpegError, ValueError, OSError),
-        av.open(path, metadata_errors="replace", options=LOCAL) as film,
-    ):
+    with suppress(av.FFmpegError, ValueError, OSError), open_film(path) as film:
         track = best_video(film)
         if track is None:
             return

@@ -1,5 +1,5 @@
-"""Which tracks of a file are seen and heard: those that a player would take, and of several sounds one that is not
-silent.
+"""A file opened with FFmpeg, and which of its tracks are seen and heard: those that a player would take, and of
+several sounds one that is not silent.
 
 Recorders and cameras write a track a microphone, of which the first may be empty. So where there are several tracks
 of sound, they are listened to before the film is decoded, until one can be heard: as a rule a second or two.
@@ -15,6 +15,8 @@ import numpy as np
 
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 
+LOCAL = {"protocol_whitelist": "file,crypto,data"}
+"""A play list that calls itself a video must not make FFmpeg reach for the network."""
 LISTEN_HZ = 8000
 HEARD = 1e-7
 """The mean square of a piece of sound that can be heard: -70 dBFS, as the audio expert has it."""
@@ -22,6 +24,16 @@ LISTEN_S = 600.0
 """Tracks that are all silent for so long are not listened to any further, seconds."""
 PREFERENCE_S = 30.0
 """The track that a player takes may begin to be heard so much later than another, seconds."""
+
+
+def open_film(path: str) -> Any:
+    """A file, opened with FFmpeg, its headers read; a context manager.
+
+    Raises:
+        av.FFmpegError, ValueError, OSError: it cannot be.
+    """
+    # A title in some old code page is no reason to refuse a film.
+    return av.open(path, metadata_errors="replace", options=LOCAL)
 
 
 def best_video(container: Any) -> Any:
@@ -50,17 +62,16 @@ def sound_tracks(container: Any, video: Any) -> list[Any]:
     return sorted(ours, key=lambda audio: audio != best)
 
 
-def heard_track(path: str, options: dict[str, str], tracks: Sequence[Any]) -> Any:
+def heard_track(path: str, tracks: Sequence[Any]) -> Any:
     """The first of `tracks` if it can be heard, else the first of the others that can; the first if none can.
 
     Args:
         path: the file, which is opened once more.
-        options: for opening it.
         tracks: streams of sound, as `sound_tracks` gives them.
     """
     first = tracks[0]
     heard: dict[int, float] = {}
-    with av.open(path, metadata_errors="replace", options=options) as container:
+    with open_film(path) as container:
         streams = [container.streams[track.index] for track in tracks if track.codec_context is not None]
         converters = {stream.index: AudioConverter([LISTEN_HZ]) for stream in streams}
         listened_s = dict.fromkeys(converters, 0.0)
