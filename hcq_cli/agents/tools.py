@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from collections.abc import Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
@@ -49,13 +49,7 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
     """
     server: MCPServer[Any] = MCPServer("hcq", instructions=INSTRUCTIONS, version=version, log_level="ERROR")
 
-    def named(workspace: str) -> Batches:
-        if workspace in workspaces or not workspace:
-            return workspaces[workspace or next(iter(workspaces))]
-        meant = near(workspace, workspaces)
-        raise UsageError(
-            f"no workspace {workspace!r}", f"{f'{meant}? ' if meant else ''}one of {', '.join(workspaces)}"
-        )
+    named = partial(_named, workspaces)
 
     async def search(
         query: Query, workspace: Workspace = "", k: Hits = 10, like: Examples = (), unlike: Unlike = ()
@@ -95,6 +89,14 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
     for tool in (search, moments, words, similar, thumbnail, stats):
         server.tool(annotations=READ_ONLY)(_in_words(tool))
     return server
+
+
+def _named(workspaces: Mapping[str, Batches], name: str) -> Batches:
+    """A workspace by its name, "" for the first. Raises UsageError where there is none."""
+    if name in workspaces or not name:
+        return workspaces[name or next(iter(workspaces))]
+    meant = near(name, workspaces)
+    raise UsageError(f"no workspace {name!r}", f"{f'{meant}? ' if meant else ''}one of {', '.join(workspaces)}")
 
 
 def _in_words(tool: Any) -> Any:

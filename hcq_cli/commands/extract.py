@@ -69,57 +69,58 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES
 
 def register(app: typer.Typer) -> None:
     """Add `hcq extract` to the command line."""
+    command(app, "extract", panel=VERBS, examples=EXAMPLES)(extract)
 
-    @command(app, "extract", panel=VERBS, examples=EXAMPLES)
-    def extract(
-        session: Session,
-        paths: Paths = None,
-        from_list: From = None,
-        experts: Experts = None,
-        preset: Preset = "classic",
-        decoder: Decoder = "auto",
-        workers: Workers = None,
-        device: Device = "auto",
-        timeout_s: Timeout = None,
-        sample_fps: SampleFps = None,
-        max_seconds: MaxSeconds = None,
-        retry_failed: RetryFailed = False,
-        keep_missing: KeepMissing = False,
-        everything: Everything = False,
-        exclude: Exclude = None,
-        shard: Shard = None,
-        on: On = None,
-        dry_run: DryRunOption = False,
-        output: Output = None,
-    ) -> None:
-        """Decode every video once and let the experts write its features. Finished videos are skipped, and of files
-        with the same bytes one is decoded. A renamed file keeps its features; videos whose files are no longer below
-        a folder leave the store. One that was removed stays out until its file is named here itself.
 
-        Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
-        """
-        settings: ExtractionSettings = {
-            "store": output or session.workspace.features,
-            "decoder": decoder,
-            "workers": workers,
-            "device": device,
-            "timeout_s": timeout_s,
-            "sample_fps": sample_fps,
-            "max_seconds": max_seconds,
-            "retry_failed": retry_failed,
-            "keep_missing": keep_missing,
-        }
-        wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "exclude": exclude or ()}
-        wanted["experts"] = experts
-        if dry_run and shard is not None:
-            raise UsageError("--dry-run is of all videos, --shard of a share of them", "hcq extract VIDEOS --dry-run")
-        run = _plan if dry_run else _extract
-        if on is not None and shard is not None:
-            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
-        if not dry_run:
-            wanted |= {"shard": shard, "on": on}
-        if code := run(session, paths or [], {**wanted, "preset": preset, **settings}):
-            raise typer.Exit(code)
+def extract(
+    session: Session,
+    paths: Paths = None,
+    from_list: From = None,
+    experts: Experts = None,
+    preset: Preset = "classic",
+    decoder: Decoder = "auto",
+    workers: Workers = None,
+    device: Device = "auto",
+    timeout_s: Timeout = None,
+    sample_fps: SampleFps = None,
+    max_seconds: MaxSeconds = None,
+    retry_failed: RetryFailed = False,
+    keep_missing: KeepMissing = False,
+    everything: Everything = False,
+    exclude: Exclude = None,
+    shard: Shard = None,
+    on: On = None,
+    dry_run: DryRunOption = False,
+    output: Output = None,
+) -> None:
+    """Decode every video once and let the experts write its features. Finished videos are skipped, and of files
+    with the same bytes one is decoded. A renamed file keeps its features; videos whose files are no longer below
+    a folder leave the store. One that was removed stays out until its file is named here itself.
+
+    Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
+    """
+    settings: ExtractionSettings = {
+        "store": output or session.workspace.features,
+        "decoder": decoder,
+        "workers": workers,
+        "device": device,
+        "timeout_s": timeout_s,
+        "sample_fps": sample_fps,
+        "max_seconds": max_seconds,
+        "retry_failed": retry_failed,
+        "keep_missing": keep_missing,
+    }
+    wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "exclude": exclude or ()}
+    wanted["experts"] = experts
+    if dry_run and shard is not None:
+        raise UsageError("--dry-run is of all videos, --shard of a share of them", "hcq extract VIDEOS --dry-run")
+    run = _plan if dry_run else _extract
+    if on is not None and shard is not None:
+        raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
+    if not dry_run:
+        wanted |= {"shard": shard, "on": on}
+    if code := run(session, paths or [], {**wanted, "preset": preset, **settings}):
+        raise typer.Exit(code)
 
 
 def _listed(source: str | None) -> list[str]:

@@ -41,56 +41,57 @@ Watch = Annotated[bool, typer.Option("--watch", help="Stay, and answer again aft
 
 def register(app: typer.Typer) -> None:
     """Add `hcq find` to the command line."""
+    command(app, "find", panel=VERBS, examples=EXAMPLES)(find)
 
-    @command(app, "find", panel=VERBS, examples=EXAMPLES)
-    def find(
-        session: Session,
-        folder: Folder,
-        text: Words,
-        k: Hits = 10,
-        concepts: Sources = None,
-        dual: Duals = None,
-        preset: Preset = None,
-        text_encoder: Encoder = None,
-        min_confidence: MinConfidence = None,
-        all_hits: All = False,
-        workers: Workers = None,
-        device: Device = "auto",
-        watch: Watch = False,
-    ) -> None:
-        """Find videos in a folder: what is new is looked at, a model is fitted if there is none, the answer comes.
 
-        No captions are needed. The networks to make the model of are named once; after that the folder and the text
-        are enough, and only what has changed is looked at. It can be interrupted and run again at any moment; or it
-        stays (--watch), and waits for files that are still being written.
-        """
-        query = " ".join(text)
-        if not query.strip():
-            raise UsageError("the query is empty", 'hcq find videos/ "a man cooking"')
-        how: dict[str, Any] = {
-            "concepts": listed_sources(concepts),
-            "dual": listed_sources(dual),
-            "preset": preset,
-            "text_encoder": text_encoder,
-            "workers": workers,
-            "device": device,
-            "progress": session.console,
-        }
+def find(
+    session: Session,
+    folder: Folder,
+    text: Words,
+    k: Hits = 10,
+    concepts: Sources = None,
+    dual: Duals = None,
+    preset: Preset = None,
+    text_encoder: Encoder = None,
+    min_confidence: MinConfidence = None,
+    all_hits: All = False,
+    workers: Workers = None,
+    device: Device = "auto",
+    watch: Watch = False,
+) -> None:
+    """Find videos in a folder: what is new is looked at, a model is fitted if there is none, the answer comes.
 
-        def show(done: Prepared) -> None:
-            searcher = api.Searcher(session.workspace)
-            answer = api.sure_enough(searcher.text(query, k), min_confidence)
-            document = _document(session, done, api.answer_document(searcher, answer))
-            session.console.result(document, lambda: _print(session, done, searcher, answer, all_hits))
+    No captions are needed. The networks to make the model of are named once; after that the folder and the text
+    are enough, and only what has changed is looked at. It can be interrupted and run again at any moment; or it
+    stays (--watch), and waits for files that are still being written.
+    """
+    query = " ".join(text)
+    if not query.strip():
+        raise UsageError("the query is empty", 'hcq find videos/ "a man cooking"')
+    how: dict[str, Any] = {
+        "concepts": listed_sources(concepts),
+        "dual": listed_sources(dual),
+        "preset": preset,
+        "text_encoder": text_encoder,
+        "workers": workers,
+        "device": device,
+        "progress": session.console,
+    }
 
-        if watch:
-            for done in api.watch_searchable(session.workspace, folder, **how):
-                show(done)
-            return
-        done = api.make_searchable(session.workspace, folder, **how)
-        show(done)
-        if done.updated.extracted.exit_code:
-            raise typer.Exit(done.updated.extracted.exit_code)
+    def show(done: Prepared) -> None:
+        searcher = api.Searcher(session.workspace)
+        answer = api.sure_enough(searcher.text(query, k), min_confidence)
+        document = _document(session, done, api.answer_document(searcher, answer))
+        session.console.result(document, lambda: _print(session, done, searcher, answer, all_hits))
+
+    if watch:
+        for done in api.watch_searchable(session.workspace, folder, **how):
+            show(done)
+        return
+    done = api.make_searchable(session.workspace, folder, **how)
+    show(done)
+    if done.updated.extracted.exit_code:
+        raise typer.Exit(done.updated.extracted.exit_code)
 
 
 def _document(session: Session, done: Prepared, answer: dict[str, Any]) -> dict[str, Any]:

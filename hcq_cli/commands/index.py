@@ -11,7 +11,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import counted
+from hcq_cli.console import Console, counted
 from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -196,8 +196,14 @@ def compact(session: Session, index: IndexOption = None) -> None:
 def info(session: Session, index: IndexOption = None) -> None:
     """Say what the index holds."""
     opened = api.open_index(session.workspace, index)
+    document = _facts(opened)
+    session.console.result(document, lambda: _print_facts(session.console, opened, document))
+
+
+def _facts(opened: Index) -> dict[str, Any]:
+    """What an index holds, as `hcq index info --json` has it."""
     header, partition = opened.header, opened.ivf
-    document = {
+    return {
         "index": opened.path,
         "videos": opened.videos,
         "rows": opened.rows,
@@ -223,24 +229,24 @@ def info(session: Session, index: IndexOption = None) -> None:
         "text_side": _text_side(opened),
     }
 
-    def human() -> None:
-        rows = [
-            (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
-            for name, value in document.items()
-            if name != "text_side"
-        ]
-        rows += [(f"text side {name}".replace("_", " "), value) for name, value in _text_side(opened).items()]
-        session.console.table(["", ""], rows)
-        measured = partition.tuning.videos if partition and partition.tuning else 0
-        if measured and opened.rows > OUTGROWN * measured:
-            session.console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
-        if opened.needs_refit:
-            session.console.note(
-                "refit: the codes lose much more of these videos than of those that the model was fitted to: hcq fit "
-                "with the same sources, hcq encode, hcq index build"
-            )
 
-    session.console.result(document, human)
+def _print_facts(console: Console, opened: Index, facts: dict[str, Any]) -> None:
+    """What an index holds, for people, and what of it is no longer as it should be."""
+    rows = [
+        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+        for name, value in facts.items()
+        if name != "text_side"
+    ]
+    rows += [(f"text side {name}".replace("_", " "), value) for name, value in facts["text_side"].items()]
+    console.table(["", ""], rows)
+    measured = opened.ivf.tuning.videos if opened.ivf and opened.ivf.tuning else 0
+    if measured and opened.rows > OUTGROWN * measured:
+        console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
+    if opened.needs_refit:
+        console.note(
+            "refit: the codes lose much more of these videos than of those that the model was fitted to: hcq fit "
+            "with the same sources, hcq encode, hcq index build"
+        )
 
 
 def _text_side(index: Index) -> dict[str, Any]:
