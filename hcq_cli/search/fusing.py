@@ -20,7 +20,7 @@ SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
 DEPTH = 100
 """Hits of a channel that are fused at least: a video that both know can lie deep in each."""
-MODEL, WORDS, MEANT = "model", "words", "meaning"
+MODEL, WORDS, MEANING = "model", "words", "meaning"
 
 
 def fused(answer: QueryResult, words: Sequence[FoundWords], k: int, meant: Sequence[FoundWords] = ()) -> QueryResult:
@@ -39,7 +39,7 @@ def fused(answer: QueryResult, words: Sequence[FoundWords], k: int, meant: Seque
         key = hit.id if hit.id not in hits else f"{hit.id}#{rank}"
         hits[key] = replace(hit, found_by={MODEL: rank})
         scores[key] = reciprocal(rank)
-    for channel, all_found in ((WORDS, words), (MEANT, meant)):
+    for channel, all_found in ((WORDS, words), (MEANING, meant)):
         for rank, found in enumerate(all_found, 1):
             hit = hits.get(found.id) or Hit(0, 0.0, found.id, found.path, found_by={})
             said = found.sentence if channel == WORDS or (hit.words is None and found.worth == 1) else hit.words

@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 FORMAT = "hcq-sentence-vectors"
 REMEDY = "hcq index build"
 SOURCES = ("caption", "name")
+"""Of the sentences that get a vector (`words.sentences.SOURCES`)."""
 KEPT = 256
+"""d at most."""
 SAMPLED = 512
-AT_ONCE = 256
-COMPARED_AT_ONCE = 1 << 16
+"""Sentences, about, that the directions are fitted to."""
+ENCODED_AT_ONCE, COMPARED_AT_ONCE = 256, 1 << 16
+"""Sentences."""
 LETTERS = 3
 """A word of a name says something from so many letters on, and a name from two such words on: no IMG_2034."""
 
@@ -76,10 +79,8 @@ class SentenceVectors:
         kept, self.width = directions.shape
         self._basis = self._container.map("basis", "<f4", (self.width,))
         self.ids, self._hashes = self._container.map("ids", "<u8"), self._container.map("hashes", "<u8")
-        self._vectors, self._scale = (
-            self._container.map("vectors", "|u1", (kept,)),
-            self._container.map("scale", "<f4"),
-        )
+        self._vectors = self._container.map("vectors", "|u1", (kept,))
+        self._scale = self._container.map("scale", "<f4")
         if not len(self.ids) == len(self._hashes) == len(self._vectors) == len(self._scale):
             raise DamagedError(f"{path}: its parts are of different lengths", REMEDY)
         self._generic = self._container.map("generic", "<f4", (1,))
@@ -107,7 +108,7 @@ class SentenceVectors:
         return (np.concatenate(parts) - unrelated) / (1 - unrelated)
 
     def known(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which texts, by their hashes uint64 [n], have vectors here: bool [n]; and those, float32 [found, W]."""
+        """Which texts, by their hashes uint64 [n], have a vector here: bool [n]; and it, float32 [found, W]."""
         if self._order is None:
             self._order = np.argsort(self._hashes)
         at = np.minimum(np.searchsorted(self._hashes, hashes, sorter=self._order), max(len(self.ids) - 1, 0))
@@ -144,7 +145,7 @@ def write_sentence_vectors(
         writer.add("generic", _generic(encoder)[:, None], "<f4")
         ids, hashes = writer.section("ids", "<u8"), writer.section("hashes", "<u8")
         vectors, scale = writer.section("vectors", "|u1", (len(basis),)), writer.section("scale", "<f4")
-        while some := list(islice(waiting, AT_ONCE)):
+        while some := list(islice(waiting, ENCODED_AT_ONCE)):
             texts = [text for _, text in some]
             numbers = _encoded(texts, encoder, earlier) @ basis.T
             steps = np.maximum(np.abs(numbers).max(1), 1e-12) / 127
@@ -172,8 +173,13 @@ def telling(sentence: Sentence) -> str:
 
 def unit_vectors(texts: Sequence[str], encoder: SentenceEncoder) -> np.ndarray:
     """Texts by the text encoder of an index, all levels one after another, of unit length: float32 [n, W]."""
-    levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts]).reshape(len(texts), -1)
-    return np.asarray(levels / np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-12), np.float32)
+    return _of_unit_length(encoder.encode([text.encode("utf-8", "replace").decode() for text in texts]))
+
+
+def _of_unit_length(levels: np.ndarray) -> np.ndarray:
+    """float32 [n, L+1, D] → float32 [n, W], each of length 1."""
+    vectors = levels.reshape(len(levels), -1)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _generic(encoder: ExportedTextEncoder) -> np.ndarray:
@@ -181,10 +187,7 @@ def _generic(encoder: ExportedTextEncoder) -> np.ndarray:
     generic = encoder.generic_queries()
     if generic is None:
         return np.zeros(encoder.header.levels * encoder.header.width, np.float32)
-    vectors = generic.reshape(len(generic), -1)
-    return np.asarray(
-        (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).mean(0), np.float32
-    )
+    return np.asarray(_of_unit_length(generic).mean(0), np.float32)
 
 
 def _encoded(texts: Sequence[str], encoder: ExportedTextEncoder, earlier: Iterable[SentenceVectors]) -> np.ndarray:

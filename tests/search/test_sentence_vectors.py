@@ -17,7 +17,7 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
 from hcq_cli.search import index_writer
 from hcq_cli.search.filtered import FilteredIndex
-from hcq_cli.search.fusing import MEANT, fused
+from hcq_cli.search.fusing import MEANING, fused
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.query import Hit, QueryResult
@@ -192,7 +192,7 @@ def test_a_caption_lifts_its_video_and_is_shown_where_it_means_nearly_the_same(f
     model = QueryResult("q", tuple(Hit(n, 1.0 / n, f"v{n}.mp4", "", 0.1) for n in (2, 3, 1)), 30, 0.0, 0.0, "doubt")
     near = IndexWords(index).meant(unit_vectors(["giggling infants"], MeaningEncoder())[0], 10)
     best = fused(model, [], 10, near).hits[0]
-    assert best.id == "v1.mp4" and best.found_by == {"model": 3, MEANT: 1}
+    assert best.id == "v1.mp4" and best.found_by == {"model": 3, MEANING: 1}
     assert best.words is not None and best.words.text == TOLD["v1"]
     far = IndexWords(index).meant(unit_vectors(["giggling on some far old train"], MeaningEncoder())[0], 10)
     answer = fused(model, [], 10, far)
