@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -125,14 +125,8 @@ class IndexWords:
             for order, (fit, row, sentence) in enumerate(self._candidates(part, asked, weights, k))
         ]
         found.sort(key=lambda one: (-one[0], one[2], one[1]))
-        hits: dict[str, FoundWords] = {}
-        for fit, _, _, part, row, sentence in found:
-            name, path = part.segment.name(row)
-            worth = min(fit, 1.0) if asked.phrases else fit
-            hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
-            if len(hits) == k:
-                break
-        return list(hits.values())
+        most = 1.0 if asked.phrases else SEVERAL
+        return _videos_of(((min(fit, most), part, row, each) for fit, _, _, part, row, each in found), k)
 
     @property
     def has_vectors(self) -> bool:
@@ -160,13 +154,7 @@ class IndexWords:
                 worth = min(like / NEARLY_SAME, 1.0) * MEANT_WORTH.get(sentence.source, 0.0)
                 near.append((worth, like, part, row, sentence))
         near.sort(key=lambda one: (-one[0], -one[1]))  # of those that count in full, the nearer one
-        hits: dict[str, FoundWords] = {}
-        for worth, _, part, row, sentence in near:
-            name, path = part.segment.name(row)
-            hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
-            if len(hits) == k:
-                break
-        return list(hits.values())
+        return _videos_of(((worth, part, row, sentence) for worth, _, part, row, sentence in near), k)
 
     def _weights(self, words: Sequence[str]) -> dict[str, float]:
         """What each word of a query tells: the rarer the more (the inverse document frequency of BM25)."""
@@ -214,6 +202,22 @@ class IndexWords:
             if needed < 0
             else " AND ".join(f'"{word}"' for word in weights)
         )
+
+
+def _videos_of(found: Iterable[tuple[float, _Part, int, Sentence]], k: int) -> list[FoundWords]:
+    """The videos that sentences are of, `k` at most, each by the first of them.
+
+    Args:
+        found: what each sentence is worth, its part, the row of its video there, and itself; best first.
+        k: how many videos.
+    """
+    hits: dict[str, FoundWords] = {}
+    for worth, part, row, sentence in found:
+        name, path = part.segment.name(row)
+        hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
+        if len(hits) == k:
+            break
+    return list(hits.values())
 
 
 def _phrase(words: Sequence[str]) -> str:
