@@ -15,7 +15,7 @@ import numpy as np
 
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge_one, stack
-from hcq_cli.search.index import Index
+from hcq_cli.search.index import Index, SegmentEntry
 from hcq_cli.search.ivf import list_sizes
 from hcq_cli.search.searchable import QUERIES_AT_ONCE, SearchParams, scan_lists
 
@@ -108,7 +108,7 @@ class GroupedIndex(Index):
                 continue
             for query, answer in enumerate(found[part], at):
                 # As in `find`: lists may hold too few. Of groups that are missing, what is there is enough.
-                if len(answer.rows) < min(k, (self.videos if by_video else self.rows) - self.missing_rows):
+                if len(answer.rows) < min(k, self._there(by_video)):
                     everything = GroupQuestion(tables[query : query + 1], k, None, params.kernel, by_video)
                     found[query] = self._ask(everything)[0]
         return stack(found)
@@ -116,8 +116,18 @@ class GroupedIndex(Index):
     @property
     def missing_rows(self) -> int:
         """How many rows could not be found at the last search."""
-        entries = [self.manifest.segments[at] for group in self.missing for at in group]
-        return sum(entry.rows - entry.removed for entry in entries)
+        return sum(entry.rows - entry.removed for entry in self._missing_segments)
+
+    @property
+    def _missing_segments(self) -> list[SegmentEntry]:
+        return [self.manifest.segments[at] for group in self.missing for at in group]
+
+    def _there(self, by_video: bool) -> int:
+        """How many videos, or rows, the groups have that did answer."""
+        if not by_video:
+            return self.rows - self.missing_rows
+        lost = self._missing_segments
+        return self.videos - sum(each.rows - each.removed if each.items is None else each.items for each in lost)
 
     def _ask(self, question: GroupQuestion) -> list[TopK]:
         answers = self._holder.ask(question)

@@ -12,6 +12,7 @@ from handmade import names, quantizer, random_codes, random_levels, write_codes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hcq_cli.codes.ids import segment_id
 from hcq_cli.scan.table import tables
 from hcq_cli.scan.topk import TopK, best, merge_one
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
@@ -98,6 +99,16 @@ def test_what_a_missing_group_holds_is_left_out_and_named(index: Index) -> None:
     for mine, every in zip(found.rows, whole.rows, strict=True):
         assert mine.tolist() == [row for row in every.tolist() if row not in gone]
     assert grouped.missing == [parts[1]] and found.rows.shape[1] == index.rows - grouped.missing_rows
+
+
+def test_of_videos_in_segments_as_many_are_found_as_there_are_without_the_missing_group(tmp_path: Path) -> None:
+    for number, write in enumerate((lambda *files: build(*files, lists=7), add)):
+        ids = [segment_id(video, at, at + 10.0) for video in names(40, f"v{number}-") for at in range(5)]
+        write(tmp_path / "index", [write_codes(tmp_path / f"{number}.hcq", ids, random_codes(200, seed=number))])
+    index, levels = Index.open(tmp_path / "index"), random_levels(20)
+    grouped = GroupedIndex(index, parts := [range(1), range(1, 2)], Here(index, parts, out=(1,)))
+    found = find(grouped, levels, tables(levels, *quantizer()), 30, params=SearchParams(nprobe=1))
+    assert found.rows.shape == (20, 30) and found.rows.max() < 200
 
 
 def test_what_some_queries_of_a_search_lack_is_named_for_all(index: Index) -> None:
