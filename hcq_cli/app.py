@@ -178,7 +178,7 @@ def _print_any_name() -> None:
         sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
-def _told(error: Exception, console: Console) -> int:
+def _report_error(error: Exception, console: Console) -> int:
     """Tell what failed; gives the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":
         from typer.rich_utils import rich_format_error
@@ -210,7 +210,7 @@ def main() -> None:
         code = EXIT_FAILED
     except Exception as error:
         # After an interrupt: a library may turn what it does not expect into an error of its own.
-        code = EXIT_INTERRUPTED if interrupts.happened else _told(error, console)
+        code = EXIT_INTERRUPTED if interrupts.happened else _report_error(error, console)
     if code == EXIT_INTERRUPTED:
         console.warn(interrupts.MESSAGE)
     interrupts.leave_at_once()  # what is left is to close what libraries have opened

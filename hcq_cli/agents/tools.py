@@ -59,20 +59,20 @@ def agent_server(workspaces: Mapping[str, Batches], thumbnailer: Thumbnailer, ve
         With `like` they are to resemble these videos, too; with `unlike` to be far from these descriptions.
         """
         if not like and not unlike:
-            return _told(await named(workspace).text(query, k))
-        return _told(await named(workspace).like(like, k, text=query, unlike=unlike))
+            return _for_agents(await named(workspace).text(query, k))
+        return _for_agents(await named(workspace).like(like, k, text=query, unlike=unlike))
 
     async def moments(query: Query, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
         """Seconds within videos that fit a text, best first; several of a video may come."""
-        return _told(await named(workspace).text(query, k, {"by": "segment"}))
+        return _for_agents(await named(workspace).text(query, k, {"by": "segment"}))
 
     async def words(sentence: Query, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
         """Videos in which just these words are said, shown or written, each with the sentence and its second."""
-        return _told(await named(workspace).text('"' + sentence.replace('"', " ") + '"', k))
+        return _for_agents(await named(workspace).text('"' + sentence.replace('"', " ") + '"', k))
 
     async def similar(id: Id, workspace: Workspace = "", k: Hits = 10) -> dict[str, Any]:
         """Videos that are like an indexed one."""
-        return _told(await named(workspace).like([id], k))
+        return _for_agents(await named(workspace).like([id], k))
 
     async def thumbnail(id: Id, second: Second = 0.0, workspace: Workspace = "") -> Image:
         """The picture at a second of an indexed video."""
@@ -112,7 +112,7 @@ def _in_words(tool: Any) -> Any:
     return run
 
 
-def _told(document: dict[str, Any]) -> dict[str, Any]:
+def _for_agents(document: dict[str, Any]) -> dict[str, Any]:
     """The answer as an agent gets it: bounded, without what steers, and marked."""
     hits = [{name: _bounded(value) for name, value in hit.items() if name != "path"} for hit in document["hits"]]
     note = {"note": _short(document["note"])} if "note" in document else {}

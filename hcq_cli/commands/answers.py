@@ -79,18 +79,18 @@ def _columns(hits: Sequence[Hit], kind: str, terminal: Terminal | None) -> dict[
     if any(hit.confidence is not None for hit in hits):
         columns["confidence"] = ["" if hit.confidence is None else f"{hit.confidence:.2f}" for hit in hits]
     for name in (hits[0].columns or {}) if hits else ():
-        columns[name] = [_shown((hit.columns or {})[name]) for hit in hits]
+        columns[name] = [_value_text((hit.columns or {})[name]) for hit in hits]
     if kind == "texts":
         return {**columns, "sentence": [hit.path for hit in hits], "caption": [hit.id for hit in hits]}
     if any(hit.time_s is not None for hit in hits):
         columns["at"] = ["" if hit.time_s is None else clock(hit.time_s) for hit in hits]
-    columns["video"] = [_shortened(hit.path, terminal) if hit.path else hit.id for hit in hits]
+    columns["video"] = [_path_text(hit.path, terminal) if hit.path else hit.id for hit in hits]
     if any(hit.words is not None for hit in hits):
-        columns["words"] = ["" if hit.words is None else _told(hit.words) for hit in hits]
+        columns["words"] = ["" if hit.words is None else _sentence_text(hit.words) for hit in hits]
     return columns
 
 
-def _told(sentence: Sentence) -> str:
+def _sentence_text(sentence: Sentence) -> str:
     """A sentence on one line of a table, and where it comes from; the name stands in the table anyway."""
     if sentence.source == "name":
         return "(its name)"
@@ -98,14 +98,14 @@ def _told(sentence: Sentence) -> str:
     return f"{text[:LONGEST_SENTENCE]}{'…' if len(text) > LONGEST_SENTENCE else ''} ({sentence.source})"
 
 
-def _shown(value: float | bool | str | None) -> str:
+def _value_text(value: float | bool | str | None) -> str:
     """A value of a column, for people."""
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
     return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
 
 
-def _shortened(path: str, terminal: Terminal | None) -> str:
+def _path_text(path: str, terminal: Terminal | None) -> str:
     """A path as seen from the current folder or from home, where that is shorter."""
     candidates = [path]
     with suppress(RuntimeError):  # of somebody without a home, as in many a container

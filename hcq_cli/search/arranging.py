@@ -48,7 +48,7 @@ def arranged(
         if columns:
             kinds = collection.columns.kinds
             hits = [
-                replace(hit, columns={name: _told(values[name], kinds[name]) for name in columns})
+                replace(hit, columns={name: _readable(values[name], kinds[name]) for name in columns})
                 for hit, values in zip(hits, known, strict=True)
             ]
     if sort == "path":
@@ -61,7 +61,7 @@ def _values(index: Index, hit: Hit, names: Sequence[str]) -> dict[str, float | b
     return index.values(rows[-1], names) if rows else dict.fromkeys(names)
 
 
-def _told(value: float | bool | str | None, kind: str) -> float | bool | str | None:
+def _readable(value: float | bool | str | None, kind: str) -> float | bool | str | None:
     """A value for people and for JSON."""
     if kind == "date" and isinstance(value, float):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

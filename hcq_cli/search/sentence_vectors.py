@@ -132,14 +132,14 @@ def write_sentence_vectors(
     Returns:
         how many there are; with none, no file is written.
     """
-    count = sum(1 for _ in _told(table))
+    count = sum(1 for _ in _telling_sentences(table))
     if not count:
         return 0
     earlier = [each for each in earlier if each.model_hash == encoder.hash]
     step = -(-count // SAMPLED)
-    sampled = [text for number, (_, text) in enumerate(_told(table)) if number % step == 0]
+    sampled = [text for number, (_, text) in enumerate(_telling_sentences(table)) if number % step == 0]
     basis = _directions(_encoded(sampled, encoder, earlier))
-    waiting = _told(table)
+    waiting = _telling_sentences(table)
     with ContainerWriter(path, FORMAT, {"model_hash": encoder.hash}) as writer:
         writer.add("basis", basis, "<f4")
         writer.add("generic", _generic(encoder)[:, None], "<f4")
@@ -156,7 +156,7 @@ def write_sentence_vectors(
     return count
 
 
-def _told(table: WordsTable) -> Iterator[tuple[int, str]]:
+def _telling_sentences(table: WordsTable) -> Iterator[tuple[int, str]]:
     """The id and the text of each sentence that a vector is made of."""
     for id, sentence in table.of_sources(SOURCES):
         if text := telling(sentence):

@@ -67,17 +67,17 @@ def application(batches: Batches, *, hosts: Sequence[str], token: str | None = N
     """
     pages = _Pages(batches)
     routes = [
-        Route("/", _told(pages.page)),
-        Route("/cards", _told(pages.cards)),
-        Route("/duplicates", _told(pages.duplicates)),
-        Route("/api/search", _told(pages.search)),
-        Route("/api/similar/{key}", _told(pages.similar)),
-        Route("/api/duplicates", _told(pages.duplicates_api)),
-        Route("/api/stats", _told(pages.stats)),
-        Route("/media/{key}", _told(pages.film)),
-        Route("/thumbnail/{key}", _told(pages.thumbnail)),
-        Route("/preview/{key}", _told(pages.preview, PREVIEW_DEADLINE_S)),
-        Route("/static/{name}", _told(pages.static)),
+        Route("/", _in_time(pages.page)),
+        Route("/cards", _in_time(pages.cards)),
+        Route("/duplicates", _in_time(pages.duplicates)),
+        Route("/api/search", _in_time(pages.search)),
+        Route("/api/similar/{key}", _in_time(pages.similar)),
+        Route("/api/duplicates", _in_time(pages.duplicates_api)),
+        Route("/api/stats", _in_time(pages.stats)),
+        Route("/media/{key}", _in_time(pages.film)),
+        Route("/thumbnail/{key}", _in_time(pages.thumbnail)),
+        Route("/preview/{key}", _in_time(pages.preview, PREVIEW_DEADLINE_S)),
+        Route("/static/{name}", _in_time(pages.static)),
     ]
 
     @asynccontextmanager
@@ -94,8 +94,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _json({"error": str(getattr(error, "detail", error))}, status)
 
 
-def _told(handler: Handler, deadline_s: float = DEADLINE_S) -> Handler:
-    """A handler whose errors are told in JSON, and that answers in time."""
+def _in_time(handler: Handler, deadline_s: float = DEADLINE_S) -> Handler:
+    """A handler that answers before its deadline, errors in JSON, too."""
 
     async def run(request: Request) -> Response:
         try:

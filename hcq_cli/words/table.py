@@ -38,7 +38,6 @@ SHIFT = 24
 """Bits of the number of a sentence within its video."""
 CHECKED_AT_ONCE = 1 << 20
 """Bytes of a file that is checked when it is opened; larger ones are by `verify`."""
-_READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
 _LIMITS = ((sqlite3.SQLITE_LIMIT_LENGTH, 1 << 26), (sqlite3.SQLITE_LIMIT_ATTACHED, 0))
 
 
@@ -148,11 +147,6 @@ class WordsTable:
         with self._reading():
             for id, *parts in self._opened.execute(question):
                 yield int(id), self._sentence(*parts)
-
-    def of_row(self, row: int) -> list[Sentence]:
-        """The sentences of the video of a row."""
-        question = "SELECT start_s, end_s, source, language, text FROM sentences WHERE id BETWEEN ? AND ? ORDER BY id"
-        return [self._sentence(*parts) for parts in self._ask(question, row << SHIFT, ((row + 1) << SHIFT) - 1)]
 
     def _sentence(self, start_s: object, end_s: object, source: object, language: object, text: object) -> Sentence:
         times = all(value is None or (isinstance(value, float) and value >= 0) for value in (start_s, end_s))

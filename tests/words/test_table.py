@@ -41,7 +41,6 @@ def test_phrases_and_words_are_found_with_their_sentence(tmp_path: Path) -> None
     assert made.read(made.best('"happy birthday"', 5)) == [SENTENCES[0][1]]
     assert made.best('"birthday"', 1)[0] >> SHIFT in (0, 3)
     assert (made.count("birthday", 9), made.count("birthday", 1), made.count("x", 9)) == (2, 1, 0)
-    assert made.of_row(3) == [sentence for row, sentence in SENTENCES if row == 3]
 
 
 def test_the_same_sentences_give_the_same_bytes_and_none_no_file(tmp_path: Path) -> None:
