@@ -197,17 +197,15 @@ class IndexDraft:
         part.words = path.name if part.sentences else ""
 
     def write_vectors(self, encoder: ExportedTextEncoder, earlier: Sequence[SentenceVectors]) -> None:
-        """Give segments that have words and no sentence vectors theirs, where the text encoder reads sentences.
+        """Give segments that have words and no sentence vectors theirs.
 
         Args:
-            encoder: of the index to be.
+            encoder: of the index to be, which reads sentences.
             earlier: vectors of the index that was: what they hold is not made again.
         """
         from hcq_cli.search.sentence_vectors import write_sentence_vectors
         from hcq_cli.words.table import WordsTable
 
-        if encoder.chance_scores is None:  # of a trained model: its captions are what it learned by
-            return
         for number, part in enumerate(self.segments):
             if not part.words or part.vectors:
                 continue

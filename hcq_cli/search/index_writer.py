@@ -245,16 +245,18 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
 
 def _write_vectors(draft: IndexDraft, manifest: IndexManifest) -> None:
     """Write the sentence vectors of segments that have none yet, where the index has a text encoder for them."""
-    if manifest.text_encoder is None:
+    if manifest.text_encoder is None or not any(part.words and not part.vectors for part in draft.segments):
+        return
+    try:
+        encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file, lasting=True, threads=cores())
+        if encoder.chance_scores is None:  # of a trained model: its captions are what it learned by
+            return
+        encoder.prepare()
+    except HcqError:  # searching will say it
         return
     earlier = []
     with suppress(HcqError):  # a damaged index that is built anew
         earlier = [vectors for vectors in Index.open(draft.folder).vectors if vectors is not None]
-    try:
-        encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file, lasting=True, threads=cores())
-        encoder.prepare()
-    except HcqError:  # searching will say it
-        return
     draft.write_vectors(encoder, earlier)
 
 

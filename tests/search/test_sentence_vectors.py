@@ -166,6 +166,7 @@ def test_a_trained_models_index_has_none(
     folder: Path, encoder: MeaningEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder, "chance_scores", None)
+    monkeypatch.setattr(encoder, "prepare", lambda: pytest.fail("loaded for nothing"))
     more = write_codes(tmp_path / "more", ["v3.mp4"], random_codes(1))
     index_writer.add(folder, [more], words=Told())
     assert [vectors is None for vectors in Index.open(folder).vectors] == [False, True]
