@@ -7,7 +7,7 @@ measured by.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from hcq_cli.datasets.features import Features
 from hcq_cli.datasets.segments import (
     LOOK,
     SHOTS,
-    WHOLE,
     Cutting,
     VideoSegment,
     cut_tokens,
@@ -104,18 +103,6 @@ def header(model: VideoModel, kind: str) -> CodeHeader:
         K=config.quantizer.codewords,
         D=config.embedding_width,
     )
-
-
-def encode_store(
-    model: VideoModel,
-    store: FeatureStore,
-    path: Path,
-    done: Progress = lambda count: None,
-    cutting: Cutting = WHOLE,
-    without: Collection[str] = (),
-) -> EncodeResult:
-    """Write the codes of every video of a store; see `VideoBatches` and `encode_batches`."""
-    return encode_batches(VideoBatches(model, store, cutting, without), path, done)
 
 
 def encode_batches(

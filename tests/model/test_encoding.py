@@ -14,7 +14,8 @@ from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.model.encoding import encode_both, encode_store, training_vectors
+from hcq_cli.model.encoding import encode_batches, encode_both, training_vectors
+from hcq_cli.model.video_batches import VideoBatches
 
 VIDEOS = 12
 
@@ -60,7 +61,7 @@ def test_the_order_in_which_videos_were_extracted_changes_no_byte(tmp_path: Path
         with FeatureWriter(tmp_path / name) as writer:
             writer.add_videos(video(each, list(dims), each, dims=dims) for each in order)
         path = tmp_path / name / "codes.hcq"
-        encode_store(trained, FeatureStore.open(tmp_path / name), path)
+        encode_batches(VideoBatches(trained, FeatureStore.open(tmp_path / name)), path)
         written.append(path.read_bytes())
         found = list(open_codes(path).ids)
         assert found == sorted(found) and len(found) > 100

@@ -13,7 +13,7 @@ from hcq_cli.datasets.segments import WHOLE, Cutting
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.model import encoding_parts
-from hcq_cli.model.encoding import EncodeResult, encode_batches, encode_store
+from hcq_cli.model.encoding import EncodeResult, encode_batches
 from hcq_cli.model.encoding_parts import encode_share, parts_of, remove_parts
 from hcq_cli.model.video_batches import VideoBatches
 from hcq_cli.shares import Share
@@ -46,8 +46,8 @@ def join(batches: VideoBatches, codes: Path) -> EncodeResult:
 
 def test_parts_of_any_runs_in_any_order_are_the_whole(store: FeatureStore, tmp_path: Path) -> None:
     codes = tmp_path / "codes.hcq"
-    batches = VideoBatches(MODEL, store, CUT, removed := {"v7.mp4"})
-    expected = encode_store(MODEL, store, codes, cutting=CUT, without=removed)
+    batches = VideoBatches(MODEL, store, CUT, without={"v7.mp4"})
+    expected = encode_batches(batches, codes)
     whole = codes.read_bytes()
     assert expected.rows > expected.items and len(batches) > 3
     for order in ([1, 2, 3], [3, 1, 2, 3], [2]):  # one twice; two that never came
@@ -68,14 +68,14 @@ def test_parts_of_anything_else_are_not_taken(store: FeatureStore, tmp_path: Pat
     others = [(MODEL, CUT), (model(seed=1), WHOLE)]
     others[1][0].hash = "of another model"
     for network, cutting in others:
-        encode_store(network, store, tmp_path / "fresh.hcq", cutting=cutting)
+        encode_batches(VideoBatches(network, store, cutting), tmp_path / "fresh.hcq")
         done = encode_batches(VideoBatches(network, store, cutting), codes, earlier=parts_of(codes))
         assert done.taken_over == 0 and codes.read_bytes() == (tmp_path / "fresh.hcq").read_bytes()
 
 
 def test_a_damaged_part_is_made_again(store: FeatureStore, tmp_path: Path) -> None:
     codes, batches = tmp_path / "codes.hcq", VideoBatches(MODEL, store)
-    encode_store(MODEL, store, codes)
+    encode_batches(batches, codes)
     whole = codes.read_bytes()
     codes.unlink()
     encode_share(batches, codes, Share(1, 1))

@@ -14,7 +14,8 @@ from hcq_cli.datasets.batches import collate
 from hcq_cli.datasets.segments import Cutting
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model, load
-from hcq_cli.model.encoding import encode_store
+from hcq_cli.model.encoding import encode_batches
+from hcq_cli.model.video_batches import VideoBatches
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.searchable import SearchableCodeFile
 
@@ -31,8 +32,8 @@ def assert_seconds_are_right(
 ) -> dict[str, float]:
     """Of the queries (clip, vectors) that find their clip among clips nine in ten find its second among films."""
     folder, levels = films.folder.parent, np.concatenate([vectors for _, vectors in queries])
-    encode_store(model, store, folder / "clips.hcq")
-    found = encode_store(model, films, folder / "films.hcq", cutting=Cutting())
+    encode_batches(VideoBatches(model, store), folder / "clips.hcq")
+    found = encode_batches(VideoBatches(model, films, Cutting()), folder / "films.hcq")
     clips = best(SearchableCodeFile(folder / "clips.hcq"), levels)
     asked = right = 0
     distances = []
