@@ -27,6 +27,9 @@ class Shells:
     Args:
         workspace: the folder that the socket is made in, once the answers come at once.
         make: opens what answers, in that thread.
+
+    Attributes:
+        thread: that one.
     """
 
     def __init__(self, workspace: Path, make: Callable[[], Answer]) -> None:
@@ -34,9 +37,10 @@ class Shells:
         self._listener: socket.socket | None = None
         self._made: os.stat_result | None = None
         self._ending = False
+        self.thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Shells:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,6 +54,8 @@ class Shells:
     def _serve(self) -> None:
         try:
             answer = self._make()
+            if self._ending:  # meanwhile: nobody would take what waits at a socket
+                return
             self._listen()
         except Exception:  # an index that cannot be opened, or a file system without sockets
             return

@@ -20,6 +20,7 @@ import pytest
 from served import Served
 
 from hcq_cli.running_server import SOCKET, answered, socket_address
+from hcq_cli.web.shells import Shells
 
 pytest.importorskip("starlette")
 TIMES = re.compile(rb'"ms": \{[^}]*\}|\(text .* ms\)')
@@ -149,6 +150,21 @@ def test_it_asks_without_what_a_query_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, cwd="/")
     assert done.stdout == b"[]\n", done.stderr
+
+
+def test_a_server_that_has_ended_before_it_was_ready_leaves_no_socket(tmp_path: Path) -> None:
+    opened, ended = threading.Event(), threading.Event()
+
+    def make() -> Callable[[dict[str, Any]], None]:
+        opened.set()
+        ended.wait(10)
+        return lambda asked: None
+
+    with Shells(tmp_path, make) as shells:
+        assert opened.wait(10)
+    ended.set()
+    shells.thread.join(10)
+    assert not list(tmp_path.iterdir())
 
 
 def say_something(listener: socket.socket) -> None:
