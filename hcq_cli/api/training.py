@@ -206,7 +206,10 @@ def _from_model(
 
     for setting in settings:
         if setting.strip().split(".")[0] in ("model", "text", "video", "quantizer"):
-            raise UsageError(f"--set {setting}: with --init the shape is that of the model", "leave it out")
+            raise UsageError(
+                f"--set {setting}: with --init the shape is that of the model",
+                "leave it out, on the line and under [train] in hcq.toml",
+            )
     if not len(data.validation):
         progress.note('no caption is marked "split": "val": what is learned is kept without a trial')
     if plan.name == "default":
