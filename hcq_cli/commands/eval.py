@@ -97,10 +97,10 @@ def evaluate(
         device=device,
         progress=session.console,
     )
-    session.console.result(_document(done, plot), lambda: _print(session.console, done))
+    session.console.result(_document(done, plot, html), lambda: _print(session.console, done))
 
 
-def _document(done: Evaluation, plot: Path | None) -> dict[str, Any]:
+def _document(done: Evaluation, plot: Path | None, html: Path | None) -> dict[str, Any]:
     measured = done.measured
     return {
         **measured.quantized.to_dict(),
@@ -112,6 +112,7 @@ def _document(done: Evaluation, plot: Path | None) -> dict[str, Any]:
         "split": done.split,
         "model": done.kind,
         "plot": str(plot) if plot is not None else None,
+        "html": str(html) if html is not None else None,
         "compress": [row.to_dict() for row in done.compressed],
         **({"calibration": done.calibration.to_dict()} if done.calibration else {}),
         "warnings": done.warnings,

@@ -23,6 +23,7 @@ def test_a_page_shows_each_caption_with_its_rank(kept: Path, tmp_path: Path) -> 
     page = tmp_path / "eval.html"
     asked = ["-w", kept, "--captions", kept / "captions.jsonl", "--split", "all"]
     said = run_here("eval", *asked, "--html", page, "--json").json
+    assert said["html"] == str(page) and said["plot"] is None
     written = page.read_text("utf-8")
     assert written.count("<tr>") == said["texts"] + 2 + 2  # two headings, codes and vectors
     assert f"<td>{said['t2v']['R1']:.1f}</td>" in written and "<polyline" in written
