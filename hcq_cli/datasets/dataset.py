@@ -77,7 +77,7 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
     warnings += found.problems()
     keep: NDArray[np.bool_] = np.asarray(has_tokens(store, found.rows, list(store.experts)).any(1))
     if not keep.all():
-        warnings.append(f"{int((~keep).sum())} captioned videos have no tokens of any expert and are left out")
+        warnings.append(f"{counted(int((~keep).sum()), 'captioned video')} without tokens of any expert left out")
     if not keep.any():
         raise HcqError(
             f"{captions.path}: none of its {len(captions.videos)} videos has features",

@@ -35,6 +35,7 @@ from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, VideoBatches, known_batches
 from hcq_cli.model.video_model import VideoModel
+from hcq_cli.printable import counted
 
 FEATURE_BYTES_AT_ONCE = 64 << 20
 """Features that are read together: of films fewer than `VIDEOS_AT_ONCE`."""
@@ -163,7 +164,7 @@ def encode_batches(
 
 def left_out_warnings(count: int) -> list[str]:
     """What is to be said of so many videos without features."""
-    told = f"{count} videos have no tokens of any expert and cannot be found; they are left out"
+    told = f"{counted(count, 'video')} without tokens of any expert left out: not to be found"
     return [told] if count else []
 
 

@@ -41,7 +41,7 @@ def test_train_encode_eval_and_the_score_that_query_prints(hcq: Run, workspace: 
     assert Path(trained.json["checkpoint"]) == Path(".hcq/model") and trained.json["epochs"] == 3
     assert {"loss", "batch_R1", "used_codewords", "quantized_to_dense"} <= set(trained.json["metrics"])
     assert "too few to hold some out" in trained.err
-    assert "1 captioned videos have no tokens" in trained.err
+    assert "1 captioned video without tokens" in trained.err
 
     encoded = hcq("encode", "--json").json
     wanted = {
