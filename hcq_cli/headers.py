@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -64,10 +65,22 @@ def _hex_digest(text: str) -> str:
     return text
 
 
+def _file_path(text: str) -> str:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"is {_short(text)}, which no file can be called") from None
+    if "\0" in text:
+        raise ValueError(f"is {_short(text)}, which no file can be called")
+    return text
+
+
 Count = Annotated[int, between(0, LARGEST)]
 """A length, a size, an offset, a version."""
 FileName = Annotated[str, plain_name]
 """The name of a file in the folder that the header is about, and nowhere else."""
+FilePath = Annotated[str, _file_path]
+"""Where a file or folder lies, or lay, whether there is one or not."""
 Digest = Annotated[str, _hex_digest]
 """SHA-256 as hex."""
 

@@ -6,13 +6,14 @@ import json
 import random
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from hostile_json import hostile
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.headers import JSON, Count, Digest, FileName, between, decode
+from hcq_cli.headers import JSON, Count, Digest, FileName, FilePath, between, decode
 
 
 @dataclass(frozen=True)
@@ -101,3 +102,17 @@ def test_a_thousand_hostile_headers() -> None:
         except DamagedError:
             refused += 1
     assert refused > 500
+
+
+@dataclass(frozen=True)
+class Made:
+    checkpoint: FilePath
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b"])
+def test_a_path_is_one_that_a_file_can_have(text: str) -> None:
+    assert (
+        decode(Made, {"checkpoint": "runs/caf\udce9 🎬"}, Path("f"), "hcq encode").checkpoint == "runs/caf\udce9 🎬"
+    )
+    with pytest.raises(DamagedError, match="which no file can be called"):
+        decode(Made, {"checkpoint": text}, Path("f"), "hcq encode")

@@ -17,7 +17,7 @@ import numpy as np
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
 from hcq_cli.errors import DamagedError, HcqError, sizes
 from hcq_cli.files import digest_bytes
-from hcq_cli.headers import decode
+from hcq_cli.headers import FilePath, decode
 from hcq_cli.packed_strings import PackedStrings
 
 FORMAT = "hcq-codes"
@@ -40,7 +40,7 @@ class CodeHeader:
 
     kind: str
     model_hash: str
-    checkpoint: str
+    checkpoint: FilePath
     levels: int
     M: int
     K: int
