@@ -180,6 +180,10 @@ class Console:
             self._err = self._rich(self.terminal.err if self.terminal else None, stderr=True)
         return self._err
 
+    @property
+    def _stdout(self) -> TextIO:
+        return self.terminal.out if self.terminal else sys.stdout
+
     def _rich(self, stream: TextIO | None, stderr: bool = False) -> RichConsole:
         from rich.console import Console as RichConsole
 
@@ -197,7 +201,7 @@ class Console:
     def json_line(self, document: dict[str, Any]) -> None:
         """Print one JSON document on one line of stdout."""
         with standard_output():
-            stream = self.terminal.out if self.terminal else sys.stdout
+            stream = self._stdout
             stream.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
             stream.flush()
 
@@ -212,15 +216,13 @@ class Console:
         """How pictures are shown where people read (`terminal_pictures.protocol`); empty for not at all."""
         if self.json_mode or self.quiet:
             return ""
-        if self.terminal:
-            return protocol(self.terminal.out, self.terminal.environment)
-        return protocol(sys.stdout, os.environ)
+        return protocol(self._stdout, self.terminal.environment if self.terminal else os.environ)
 
     def pictures(self, pictures: Sequence[tuple[str, bytes]]) -> None:
         """Show pictures, PNG each below a label of printable letters, where that can be done."""
         if by := self.shows_pictures:
             with standard_output():
-                stream = self.terminal.out if self.terminal else sys.stdout
+                stream = self._stdout
                 stream.write(side_by_side(pictures, by, self.out.width))
                 stream.flush()
 

@@ -26,6 +26,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
@@ -66,13 +67,10 @@ def _hex_digest(text: str) -> str:
 
 
 def _file_path(text: str) -> str:
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        raise ValueError(f"is {_short(text)}, which no file can be called") from None
-    if "\0" in text:
-        raise ValueError(f"is {_short(text)}, which no file can be called")
-    return text
+    with suppress(UnicodeEncodeError):
+        if b"\0" not in os.fsencode(text):
+            return text
+    raise ValueError(f"is {_short(text)}, which no file can be called")
 
 
 Count = Annotated[int, between(0, LARGEST)]

@@ -47,7 +47,7 @@ class Terminal(io.StringIO):
         ({"TERM": "xterm-256color"}, ""),
         ({"TERM": "dumb", "KITTY_WINDOW_ID": "1"}, ""),
         ({}, ""),
-        ({**KITTY, "TMUX": "/tmp/tmux-0/default,1,0"}, ""),
+        ({**KITTY, "TMUX": "socket,1,0"}, ""),
         ({"TERM": "screen-256color", "TERM_PROGRAM": "iTerm.app"}, ""),
     ],
     ids=str,

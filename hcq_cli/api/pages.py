@@ -24,14 +24,13 @@ def write_gallery(path: Path, documents: Sequence[dict[str, Any]], *, progress: 
     Raises:
         OSError: the page cannot be written.
     """
-    from hcq_cli.files import atomic_path
+    from hcq_cli.files import write_text
     from hcq_cli.web.gallery import gallery_page
 
     hits = sum(len(document["hits"]) for document in documents)
     with progress.progress("thumbnails", total=hits, unit="hits") as bar:
         page = gallery_page(documents, path.parent.resolve(), bar.advance)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, "utf-8")
+    write_text(path, page)
 
 
 def write_evaluation(
@@ -56,10 +55,9 @@ def write_evaluation(
     Raises:
         OSError: the page cannot be written.
     """
-    from hcq_cli.files import atomic_path
+    from hcq_cli.files import write_text
     from hcq_cli.web.evaluation import MOST_PICTURES, evaluation_page
 
     with progress.progress("thumbnails", total=MOST_PICTURES, unit="videos") as bar:
         page = evaluation_page(title, points, asked, path.parent.resolve(), notes=notes, done=bar.advance)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, "utf-8")
+    write_text(path, page)

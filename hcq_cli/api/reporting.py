@@ -107,11 +107,10 @@ def report(workspace: Workspace) -> Report:
 
 def write_report(found: Report, path: Path) -> None:
     """Write a report as one page of HTML that needs nothing else. Raises HcqError where it cannot be written."""
-    from hcq_cli.files import atomic_path
+    from hcq_cli.files import write_text
     from hcq_cli.web.report import report_page
 
-    with atomic_path(path) as temporary:
-        temporary.write_text(report_page(found, found.epochs, found.costs()), "utf-8")
+    write_text(path, report_page(found, found.epochs, found.costs()))
 
 
 def _of_features(store: FeatureStore) -> dict[str, Any]:

@@ -152,10 +152,8 @@ def _extracted_before(workspace: Workspace, progress: Progress) -> tuple[list[st
     beside = [path for path in beside if not path.endswith(".h5")]  # of hcq import, with no video
     if not roots and not beside:
         raise NotFoundError("nothing has been extracted yet", "hcq update FOLDER")
-    folders, files = (
-        [root for root in roots if Path(root).is_dir()],
-        [path for path in beside if Path(path).is_file()],
-    )
+    folders = [root for root in roots if Path(root).is_dir()]
+    files = [path for path in beside if Path(path).is_file()]
     for root in sorted(set(roots) - set(folders)):
         progress.warn(f"{root}: is not there (a drive that is not plugged in?); its videos stay as they are")
     if gone := sorted(set(beside) - set(files)):

@@ -236,8 +236,7 @@ def query(
         columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
     )
     pictured = thumbnails and not asked.waiting and session.console.shows_pictures
-    saved = (asked.file, html, save_clips, open_rank, pictured or None)
-    searcher = session.searcher(settings, here=any(each is not None for each in saved))
+    searcher = session.searcher(settings, here=any((asked.file, html, save_clips, open_rank, pictured)))
     if searcher.outdated:
         session.console.warn(searcher.outdated)
     if probe is not None and not searcher.lists:

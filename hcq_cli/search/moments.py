@@ -114,7 +114,8 @@ def segments_of(collection: SearchableCodes, rows: np.ndarray, tables: np.ndarra
             _scores(collection, cut_rows, np.repeat(queries[part], [len(cut.rows) for cut in cuts]), tables)
         )
         found += [VideoSegments(collection, cut, list(islice(scores, len(cut.rows)))) for cut in cuts]
-    return [found[query * rows.shape[1] :][: rows.shape[1]] for query in range(len(rows))]
+    each = rows.shape[1]
+    return [found[query * each : (query + 1) * each] for query in range(len(rows))]
 
 
 def _scores(collection: SearchableCodes, rows: list[int], queries: np.ndarray, tables: np.ndarray) -> list[float]:
