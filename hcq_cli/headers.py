@@ -32,8 +32,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from hcq_cli.errors import DamagedError
-from hcq_cli.files import plain_name
+from hcq_cli.errors import DamagedError, NotFoundError
+from hcq_cli.files import plain_name, read_regular
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
@@ -126,6 +126,23 @@ def decode(
     # A ValueError is also what json and int raise; brackets nested by the thousand are a RecursionError.
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{source}: makes no sense ({_one_line(error)})", remedy) from error
+
+
+def decode_file(kind: type[T], path: Path, remedy: str, *, format_name: str, version: int, absent: str) -> T:
+    """Read a document that has a file of its own; the arguments are those of `decode`.
+
+    Args:
+        absent: what is said where there is no such file; what makes one is the remedy.
+
+    Raises:
+        NotFoundError: there is none.
+        DamagedError: as `decode`.
+    """
+    try:
+        text = read_regular(path)
+    except FileNotFoundError:
+        raise NotFoundError(absent, remedy) from None
+    return decode(kind, text, path, remedy, format_name=format_name, version=version)
 
 
 def _one_line(error: Exception) -> str:

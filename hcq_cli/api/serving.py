@@ -7,16 +7,14 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.workspace import Workspace
-
-if TYPE_CHECKING:
-    from hcq_cli.duplicates.groups import Duplicates
 
 OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
@@ -47,12 +45,6 @@ class Answers:
         if len(likes) == 1 and not text and not unlike:
             return answer_document(self._searcher, self._searcher.like(likes[0], k))
         return answer_document(self._searcher, self._searcher.composed(text, k, likes=likes, unlike=unlike))
-
-    def duplicates(self) -> Duplicates:
-        """See `Answering.duplicates`."""
-        from hcq_cli.duplicates.saved import read_duplicates
-
-        return read_duplicates(self._searcher.workspace.duplicates)
 
     def path_of(self, item_id: str) -> str:
         """See `Answering.path_of`."""
@@ -101,6 +93,7 @@ def serve(
             "starlette and uvicorn, which serve, are not installed", 'pip install "hcq[web]"'
         ) from None
 
+    from hcq_cli.duplicates.saved import read_duplicates
     from hcq_cli.web.batches import Batches
     from hcq_cli.web.shells import Shells
 
@@ -114,7 +107,8 @@ def serve(
             stack.enter_context(Shells(workspace.root, shells))
         port = listener.getsockname()[1]
         named = f"[{host}]" if ":" in host else host
-        app = application(batches, hosts=[host, *OWN, *_own_names(host)], token=token)
+        duplicates = partial(read_duplicates, workspace.duplicates)
+        app = application(batches, duplicates, hosts=[host, *OWN, *_own_names(host)], token=token)
         started(f"http://{named}:{port}/{f'?token={token}' if token else ''}")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2

@@ -6,9 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hcq_cli.duplicates.groups import Duplicates
-from hcq_cli.errors import NotFoundError
-from hcq_cli.files import read_regular, write_json
-from hcq_cli.headers import decode
+from hcq_cli.files import write_json
+from hcq_cli.headers import decode_file
 
 FORMAT, VERSION = "hcq-duplicates", 1
 
@@ -25,8 +24,5 @@ def read_duplicates(path: Path) -> Duplicates:
         NotFoundError: nothing was looked for yet.
         DamagedError: the file is damaged, foreign, or of a newer hcq.
     """
-    try:
-        text = read_regular(path)
-    except FileNotFoundError:
-        raise NotFoundError("duplicates were not looked for yet", "hcq dedupe") from None
-    return decode(Duplicates, text, path, "hcq dedupe", format_name=FORMAT, version=VERSION)
+    absent = "duplicates were not looked for yet"
+    return decode_file(Duplicates, path, "hcq dedupe", format_name=FORMAT, version=VERSION, absent=absent)

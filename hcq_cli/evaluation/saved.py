@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hcq_cli.errors import NotFoundError
 from hcq_cli.evaluation.retrieval import RecallPoint
-from hcq_cli.files import read_regular, write_json
-from hcq_cli.headers import decode
+from hcq_cli.files import write_json
+from hcq_cli.headers import decode_file
 
 FORMAT, VERSION = "hcq-evaluation", 1
 
@@ -40,8 +39,5 @@ def read_evaluated(path: Path) -> SavedEvaluation:
         NotFoundError: nothing was.
         DamagedError: the file is damaged, foreign, or of a newer hcq.
     """
-    try:
-        text = read_regular(path)
-    except FileNotFoundError:
-        raise NotFoundError("the model was not evaluated yet", "hcq eval") from None
-    return decode(SavedEvaluation, text, path, "hcq eval", format_name=FORMAT, version=VERSION)
+    absent = "the model was not evaluated yet"
+    return decode_file(SavedEvaluation, path, "hcq eval", format_name=FORMAT, version=VERSION, absent=absent)

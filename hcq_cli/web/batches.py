@@ -13,12 +13,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 from hcq_cli.errors import HcqError
-
-if TYPE_CHECKING:
-    from hcq_cli.duplicates.groups import Duplicates
 
 AT_ONCE = 64
 """Texts answered in one scan."""
@@ -35,10 +32,6 @@ class Answering(Protocol):
         self, likes: Sequence[str], k: int, how: dict[str, Any], *, text: str = "", unlike: Sequence[str] = ()
     ) -> dict[str, Any]:
         """What is like indexed videos, fits a text, and is not like others (`Searcher.composed`). Raises HcqError."""
-        ...
-
-    def duplicates(self) -> Duplicates:
-        """What `hcq dedupe` found last. Raises HcqError."""
         ...
 
     def path_of(self, item_id: str) -> str:
@@ -107,11 +100,6 @@ class Batches:
             _Question(lambda searcher: searcher.like(likes, k, how or {}, text=text, unlike=unlike))
         )
         return answer
-
-    async def duplicates(self) -> Duplicates:
-        """See `Answering.duplicates`."""
-        found: Duplicates = await self._answer_to(_Question(lambda searcher: searcher.duplicates()))
-        return found
 
     async def path_of(self, item_id: str) -> str:
         """Where an indexed video lies; empty where none has that id."""

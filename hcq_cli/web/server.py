@@ -31,7 +31,7 @@ from hcq_cli.web.guard import Guard
 from hcq_cli.web.media import MOST_SECONDS, Previews, Thumbnails, film_response, id_of, key_of
 
 if TYPE_CHECKING:
-    from hcq_cli.duplicates.groups import DuplicateGroup
+    from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates
 
 PAGE = 48
 """Hits a page."""
@@ -57,15 +57,18 @@ STATIC_FILES = {
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def application(batches: Batches, *, hosts: Sequence[str], token: str | None = None) -> ASGIApp:
+def application(
+    batches: Batches, duplicates: Callable[[], Duplicates], *, hosts: Sequence[str], token: str | None = None
+) -> ASGIApp:
     """The application.
 
     Args:
         batches: what answers; entered already.
+        duplicates: gives what `hcq dedupe` found last, or raises HcqError.
         hosts: names and addresses by which it may be asked.
         token: that is asked for; None on this machine's own address.
     """
-    pages = _Pages(batches)
+    pages = _Pages(batches, duplicates)
     routes = [
         Route("/", _in_time(pages.page)),
         Route("/cards", _in_time(pages.cards)),
@@ -113,7 +116,8 @@ def _in_time(handler: Handler, deadline_s: float = DEADLINE_S) -> Handler:
 class _Pages:
     """The handlers."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: Batches, duplicates: Callable[[], Duplicates]) -> None:
+        self._duplicates = duplicates
         self._batches, self.thumbnails, self.previews = batches, Thumbnails(), Previews()
 
     async def page(self, request: Request) -> Response:
@@ -211,7 +215,7 @@ class _Pages:
 
     async def _groups(self, request: Request) -> tuple[Sequence[DuplicateGroup], int]:
         """All groups of duplicates, and the first that is asked for."""
-        found = await self._batches.duplicates()
+        found = await asyncio.to_thread(self._duplicates)  # a large file, and none of the searcher's
         return found.groups, _number(request, "offset", 0, 0, max(len(found.groups), FARTHEST))
 
 

@@ -35,9 +35,6 @@ class Echo:
     ) -> dict[str, Any]:
         return {"query": likes[0], "hits": list(range(k))}
 
-    def duplicates(self) -> Any:
-        raise NotImplementedError
-
     def path_of(self, item_id: str) -> str:
         return "/" + item_id
 
