@@ -29,6 +29,7 @@ four kinds of keys are not taken from it; each is told with a warning, and the r
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,12 +92,16 @@ class Settings:
         return list(dict.fromkeys(messages))
 
 
-def own_file() -> Path | None:
-    """Where the person's own file lies, whether it is there or not; None where no home is known."""
-    base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+def own_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where the person's own file lies, whether it is there or not; None where no home is known.
+
+    Args:
+        environment: of the person; a home that it does not name is looked up for this process.
+    """
+    base = Path(environment.get("XDG_CONFIG_HOME", ""))
     if not base.is_absolute():  # a relative one counts as none: it would be found in the working directory
         try:
-            base = Path("~/.config").expanduser()
+            base = Path(environment.get("HOME") or Path.home()) / ".config"
         except RuntimeError:
             return None
     return base / "hcq" / FILE if base.is_absolute() else None

@@ -19,7 +19,7 @@ import hcq_cli as api
 from hcq_cli.commands import query
 from hcq_cli.commands.shared import NotHere, Visit
 from hcq_cli.console import Terminal
-from hcq_cli.settings import FILE
+from hcq_cli.settings import FILE, own_file
 
 CHANGED = ("by", "where", "sort", "offset", "columns", "exact")
 """Settings of a search that the open searcher can go on with."""
@@ -97,6 +97,5 @@ class ShellQueries:
 
 def _has_settings(folder: Path, environment: dict[str, str]) -> bool:
     """Whether the shell's process would read an hcq.toml."""
-    home, own = Path(environment["HOME"]), Path(environment.get("XDG_CONFIG_HOME", ""))
-    places = (folder, (own if own.is_absolute() else home / ".config") / "hcq")
-    return any((place / FILE).exists() for place in places)
+    own = own_file(environment)
+    return own is None or own.exists() or (folder / FILE).exists()
