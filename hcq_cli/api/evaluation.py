@@ -13,6 +13,7 @@ from hcq_cli.api.pages import write_evaluation
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.training import caption_file, find_checkpoint
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.printable import counted
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Evaluation:
     @property
     def title(self) -> str:
         """Of how many videos and captions, and of which split."""
-        return f"{self.measured.videos:,} videos, {self.measured.texts:,} captions ({self.split})"
+        videos, captions = counted(self.measured.videos, "video"), counted(self.measured.texts, "caption")
+        return f"{videos}, {captions} ({self.split})"
 
 
 def evaluate(

@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import LOOKING, Session, command
-from hcq_cli.console import Console, counted
+from hcq_cli.console import Console
 
 if TYPE_CHECKING:
     from hcq_cli.api.evaluation import Evaluation
@@ -130,9 +130,7 @@ def _print(console: Console, done: Evaluation) -> None:
             for value in (way.R1, way.R5, way.R10, way.MedR, way.GM)
         ]
         lines.append((row.name, row.bytes_per_video, *figures))
-    measured = done.measured
-    title = f"{counted(measured.videos, 'video')}, {counted(measured.texts, 'caption')} ({done.split})"
-    console.table(columns, lines, title)
+    console.table(columns, lines, done.title)
     if done.calibration is not None:
         title = f"confidence: expected calibration error {done.calibration.ece:.3f}"
         bins = [each for each in done.calibration.bins if each.questions]
