@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcq_cli.api.pages import write_evaluation
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.training import caption_file, find_checkpoint
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.encoding import Encoded
-    from hcq_cli.web.evaluation import AskedCaption
 
 SPLITS = ("train", "val", "test", "all")
 
@@ -136,8 +134,7 @@ def evaluate(
         with suppress(OSError, HcqError):  # a workspace that is only read
             write_evaluated(workspace.evaluation, SavedEvaluation(done.title, model.hash, tuple(done.points)))
     if html is not None:
-        asked = _asked(model, encoded, store, part)
-        write_evaluation(html, done.title, done.points, asked, notes=warnings, progress=progress)
+        _write_page(html, done, model, encoded, store=store, part=part, progress=progress)
     return done
 
 
@@ -164,15 +161,35 @@ def _opened(
     return model, store, load_dataset(store, read)
 
 
-def _asked(model: Model, encoded: Encoded, store: FeatureStore, part: Split) -> list[AskedCaption]:
-    """Each caption, its rank, and the videos that it should find and does find first."""
+def _write_page(
+    path: Path,
+    done: Evaluation,
+    model: Model,
+    encoded: Encoded,
+    *,
+    store: FeatureStore,
+    part: Split,
+    progress: Progress,
+) -> None:
+    """Write the page; what was there is replaced when it is whole. Raises OSError where it cannot be written."""
     from hcq_cli.evaluation.retrieval import found_by_captions
-    from hcq_cli.web.evaluation import AskedCaption
+    from hcq_cli.files import write_text
+    from hcq_cli.web.evaluation import AskedCaption, evaluation_page
 
     ranks, first = found_by_captions(model, encoded)
-    paths = [(store.ids[row], store.video(row).path) for row in part.rows.tolist()]
-    rows = zip(part.sentences, ranks.tolist(), encoded.owner.tolist(), first.tolist(), strict=True)
-    return [AskedCaption(text, rank, paths[own], paths[best]) for text, rank, own, best in rows]
+
+    def video(number: int) -> tuple[str, str]:
+        facts = store.catalog.facts(int(part.rows[number]))
+        return facts.id, facts.path
+
+    def caption(number: int) -> AskedCaption:
+        own, best = int(encoded.owner[number]), int(first[number])
+        return AskedCaption(part.sentences[number], float(ranks[number]), video(own), video(best))
+
+    folder = path.parent.resolve()
+    with progress.progress("thumbnails", total=None, unit="videos") as bar:
+        page = evaluation_page(done.title, done.points, ranks, caption, folder, notes=done.warnings, done=bar.advance)
+    write_text(path, page)
 
 
 def check_captions(

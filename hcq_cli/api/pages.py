@@ -1,16 +1,12 @@
-"""Answers, and what was measured -> a page to look at: `hcq query --html`, `hcq eval --html`."""
+"""Answers -> a page to look at: `hcq query --html`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hcq_cli.api.progress import SILENT, Progress
-
-if TYPE_CHECKING:
-    from hcq_cli.evaluation.retrieval import RecallPoint
-    from hcq_cli.web.evaluation import AskedCaption
 
 
 def write_gallery(path: Path, documents: Sequence[dict[str, Any]], *, progress: Progress = SILENT) -> None:
@@ -30,34 +26,4 @@ def write_gallery(path: Path, documents: Sequence[dict[str, Any]], *, progress: 
     hits = sum(len(document["hits"]) for document in documents)
     with progress.progress("thumbnails", total=hits, unit="hits") as bar:
         page = gallery_page(documents, path.parent.resolve(), bar.advance)
-    write_text(path, page)
-
-
-def write_evaluation(
-    path: Path,
-    title: str,
-    points: Sequence[RecallPoint],
-    asked: Sequence[AskedCaption],
-    *,
-    notes: Sequence[str] = (),
-    progress: Progress = SILENT,
-) -> None:
-    """Write a self-contained page of an evaluation.
-
-    Args:
-        path: of the page; what was there is replaced when the page is whole.
-        title: what was measured.
-        points: recall against bytes.
-        asked: every caption.
-        notes: what is doubtful.
-        progress: told of every thumbnail.
-
-    Raises:
-        OSError: the page cannot be written.
-    """
-    from hcq_cli.files import write_text
-    from hcq_cli.web.evaluation import MOST_PICTURES, evaluation_page
-
-    with progress.progress("thumbnails", total=MOST_PICTURES, unit="videos") as bar:
-        page = evaluation_page(title, points, asked, path.parent.resolve(), notes=notes, done=bar.advance)
     write_text(path, page)

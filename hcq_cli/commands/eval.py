@@ -55,7 +55,10 @@ CalibrationPlot = Annotated[
 HtmlFile = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a page: curves, each caption with its rank and what stood first."
+        "--html",
+        metavar="FILE",
+        help="Write a page: recall, each caption with its rank and what stood first; of more than 400 captions the "
+        "worst, the best and some between.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hcq_cli.errors import HcqError
 from hcq_cli.media.thumbnails import Thumbnailer
 from hcq_cli.printable import printable
@@ -18,7 +21,9 @@ from hcq_cli.web.report import HEIGHT, WIDTH, Curve, curve_of
 if TYPE_CHECKING:
     from hcq_cli.evaluation.retrieval import RecallPoint
 
-MOST_PICTURES = 300
+WORST, BETWEEN, BEST = 200, 100, 100
+"""Captions that a page shows of more than all of these: a page of 100,000 could neither be opened nor sent."""
+MOST_PICTURES = 400
 """Videos that a page has a picture of, about 5 KB each."""
 SIDE = 192
 """Pixels of a picture's longer side."""
@@ -45,33 +50,36 @@ class AskedCaption:
 def evaluation_page(
     title: str,
     points: Sequence[RecallPoint],
-    asked: Sequence[AskedCaption],
+    ranks: NDArray[np.float64],
+    caption: Callable[[int], AskedCaption],
     folder: Path,
     *,
     notes: Sequence[str] = (),
     done: Callable[[int], None] = lambda count: None,
 ) -> str:
-    """The page, the captions that found their video last at the top.
+    """The page, the captions that found their video last at the top; of many captions some.
 
     Args:
         title: what was measured.
         points: recall against bytes.
-        asked: every caption.
+        ranks: [Q], of every caption.
+        caption: gives what is shown of a caption, by its number.
         folder: where the page will lie.
         notes: what is doubtful.
         done: told of every thumbnail made.
     """
-    worst_first = sorted(asked, key=lambda each: -each.rank)
-    videos = dict.fromkeys(video for each in worst_first for video in (each.own, each.first))
+    parts = {name: [caption(number) for number in numbers] for name, numbers in _shown(ranks).items()}
+    videos = dict.fromkeys(video for part in parts.values() for each in part for video in (each.own, each.first))
     numbers = {video: number for number, video in enumerate(videos)}
     addresses = {video: file_address(video[1], folder) for video in videos}
     page = templates().get_template("evaluation.html")
     return page.render(
         title=title,
         points=points,
-        asked=worst_first,
+        parts=parts,
+        captions=len(ranks),
         notes=notes,
-        curve=_recalls([each.rank for each in asked]),
+        curve=_recalls(ranks),
         pictures=_pictures(list(videos)[:MOST_PICTURES], done),
         numbers=numbers,
         addresses=addresses,
@@ -82,10 +90,24 @@ def evaluation_page(
     )
 
 
-def _recalls(ranks: Sequence[float]) -> Curve | None:
+def _shown(ranks: NDArray[np.float64]) -> dict[str, list[int]]:
+    """The numbers of the captions that are shown, under what is said of them; the worst first."""
+    order = np.argsort(-ranks, kind="stable")
+    if len(order) <= WORST + BETWEEN + BEST:
+        return {"Each caption, those that found their video last first": order.tolist()}
+    middle = order[WORST:-BEST]
+    sample = middle[np.linspace(0, len(middle) - 1, BETWEEN).astype(np.int64)]
+    return {
+        f"The {WORST} captions that found their video last": order[:WORST].tolist(),
+        f"{BETWEEN} of the {len(middle):,} between, evenly spaced by rank": sample.tolist(),
+        f"{BEST} of those that found it best": order[-BEST:].tolist(),
+    }
+
+
+def _recalls(ranks: NDArray[np.float64]) -> Curve | None:
     """Recall at 1 to `FARTHEST`, in percent, counted as `evaluation.metrics.summarise` does."""
-    found = [sum(rank < k + 1 if k > 1 else rank == 1 for rank in ranks) for k in range(1, FARTHEST + 1)]
-    return curve_of("recall", [100 * count / len(ranks) for count in found], low=0, high=100)
+    found = [(ranks < k + 1).mean() if k > 1 else (ranks == 1).mean() for k in range(1, FARTHEST + 1)]
+    return curve_of("recall", [100 * float(share) for share in found], low=0, high=100)
 
 
 def _pictures(videos: Iterable[tuple[str, str]], done: Callable[[int], None]) -> dict[int, str]:

@@ -39,8 +39,8 @@ MOST_HITS = 500
 """Hits an answer of the API."""
 FARTHEST = 10_000
 """How many hits can be paged through."""
-GROUPS = 50
-"""Groups of duplicates a page."""
+GROUPS, MEMBERS = 50, 24
+"""Groups of duplicates a page, and videos that it shows of each."""
 LONGEST_QUERY = 2000
 MOST_PARTS = 10
 """Examples of a query, and things that it is not to be like."""
@@ -149,10 +149,18 @@ class _Pages:
     async def duplicates(self, request: Request) -> Response:
         """A page of groups of copies, and of videos that share a part."""
         groups, first = await self._groups(request)
-        following = first + GROUPS if len(groups) > first + GROUPS else None
-        shown = [(each, _of_group(each)) for each in groups[first : first + GROUPS]]
+        count, last = len(groups), min(first + GROUPS, len(groups))
+        # Where the neighbouring pages begin, and the outermost.
+        places = {
+            "first": 0,
+            "previous": max(0, first - GROUPS),
+            "next": last,
+            "last": (count - 1) // GROUPS * GROUPS,
+        }
+        links = {name: at for name, at in places.items() if (at < first or at >= last) and 0 <= at < count}
+        shown = [(each, _of_group(each)) for each in groups[first:last]]
         page = templates().get_template("duplicates.html")
-        return HTMLResponse(page.render(groups=shown, count=len(groups), following=following))
+        return HTMLResponse(page.render(groups=shown, count=count, first=first, last=last, links=links))
 
     async def duplicates_api(self, request: Request) -> Response:
         """The JSON of `hcq dedupe`, with a key for each video."""
@@ -216,7 +224,7 @@ class _Pages:
     async def _groups(self, request: Request) -> tuple[Sequence[DuplicateGroup], int]:
         """All groups of duplicates, and the first that is asked for."""
         found = await asyncio.to_thread(self._duplicates)  # a large file, and none of the searcher's
-        return found.groups, _number(request, "offset", 0, 0, max(len(found.groups), FARTHEST))
+        return found.groups, _number(request, "offset", 0, 0, max(0, len(found.groups) - 1))
 
 
 def _asked(request: Request) -> str:
@@ -297,9 +305,9 @@ def _media(key: str, second: float) -> dict[str, str]:
 
 
 def _of_group(group: DuplicateGroup) -> list[Card]:
-    """The cards of a group."""
+    """The cards of a group, of a large one the first."""
     cards = []
-    for rank, each in enumerate(group.members, 1):
+    for rank, each in enumerate(group.members[:MEMBERS], 1):
         media = _media(key_of(each.id), each.start_s or 0)
         shown = printable(each.id), printable(each.path)
         cards.append(Card(rank, *shown, start_s=each.start_s, end_s=each.end_s, **media))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from answers import answer, hit
 from served import NAMES, Served
@@ -111,7 +112,8 @@ def addresses(served: Served, films: list[Path], tmp_path_factory: pytest.TempPa
     asked = [AskedCaption("a dog", 2.0, videos[0], videos[1]), AskedCaption("a cat", 1.0, videos[2], videos[2])]
     metrics = RetrievalMetrics(*[Metrics(50.0, 100.0, 100.0, 100.0, 1.5, 1.5, 79.4)] * 2)
     points = [RecallPoint("codes", 64, metrics)]
-    (folder / "evaluation.html").write_text(evaluation_page("2 captions", points, asked, folder), "utf-8")
+    page = evaluation_page("2 captions", points, np.array([2.0, 1.0]), asked.__getitem__, folder)
+    (folder / "evaluation.html").write_text(page, "utf-8")
     write_report(report(Workspace(KEPT)), folder / "report.html")
     part = DuplicateGroup("part", (Member(*videos[0], 3.5, 9.0), Member(*videos[-1], 0.0, 5.5)), 0.8)
     write_duplicates(served.workspace / "duplicates.json", Duplicates((part,), 7, 9))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -73,14 +74,20 @@ def test_duplicates_are_those_that_dedupe_found_last(served: Served) -> None:
     assert served.get("/duplicates")[0] == 404
     copies = DuplicateGroup("copy", (Member("plain.mp4", "/v/a"), Member("<b>bold.mp4", "/v/b")), 0.97)
     part = DuplicateGroup("part", (Member("plain.mp4", "/v/a", 3.5, 9.0), Member("film.webm", "/v/c", 0.0, 5.5)), 0.8)
-    write_duplicates(served.workspace / "duplicates.json", Duplicates((copies, *[part] * 60), 107, 9))
+    large = DuplicateGroup("copy", tuple(Member(f"{at}.mp4", f"/v/{at}") for at in range(5000)), 0.9)
+    write_duplicates(served.workspace / "duplicates.json", Duplicates((copies, large, *[part] * 119), 107, 9))
     status, _, body = served.get("/duplicates")
     page = body.decode()
-    assert status == 200 and "61 groups" in page and page.count("<section>") == 50 and "<b>bold" not in page
+    assert status == 200 and "121 groups" in page and page.count("<section>") == 50 and "<b>bold" not in page
+    assert "and 4,976 more" in page and len(body) < 200_000
     assert f"/media/{key_of('plain.mp4')}#t=3.5" in page and "0:03–0:09" in page
-    assert served.get("/duplicates?offset=50")[2].count(b"<section>") == 11
+    for offset, shown, links in ((0, 50, [50, 100]), (50, 50, [0, 0, 100, 100]), (100, 21, [0, 50])):
+        page = served.get(f"/duplicates?offset={offset}")[2].decode()
+        assert page.count("<section>") == shown
+        assert [int(at) for at in re.findall(r"offset=(\d+)", page.partition("<section>")[0])] == links
+    assert served.get("/duplicates?offset=121")[0] == 400
     told = json.loads(served.get("/api/duplicates")[2])
-    assert told["count"] == 61 and told["groups"][0]["members"][1]["key"] == key_of("<b>bold.mp4")
+    assert told["count"] == 121 and told["groups"][0]["members"][1]["key"] == key_of("<b>bold.mp4")
 
 
 @pytest.mark.parametrize("name", NAMES)
