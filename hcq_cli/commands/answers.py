@@ -1,4 +1,4 @@
-"""An answer as `hcq query` and `hcq find` print it: a table of its hits for people, or JSON."""
+"""An answer as `hcq query` and `hcq find` print it for people: a table of its hits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hcq_cli as api
 from hcq_cli.commands.shared import Session
@@ -25,39 +25,20 @@ def print_answer(
     session: Session,
     searcher: Searcher,
     answer: QueryResult,
-    more: dict[str, Any] | None = None,
     timing: dict[str, float] | None = None,
     *,
     heading: bool = False,
     everything: bool = False,
-) -> dict[str, Any]:
-    """Print what was found, and give it as JSON has it.
+) -> None:
+    """Print what was found, as people read it.
 
     Args:
         session, searcher: of the command.
         answer: to print.
-        more: further fields of the JSON, behind the query.
         timing: what took how long, milliseconds, in place of the text's.
         heading: whether the query is printed first.
         everything: print all hits where nothing fits, too.
     """
-    document = api.answer_document(searcher, answer, more, timing)
-    if session.visit is not None:  # the place as it is called where the command was typed
-        document["index"] = session.workspace.index
-    session.console.result(
-        document, lambda: _print(session, searcher, answer, timing, heading=heading, everything=everything)
-    )
-    return document
-
-
-def _print(
-    session: Session,
-    searcher: Searcher,
-    answer: QueryResult,
-    timing: dict[str, float] | None,
-    heading: bool,
-    everything: bool,
-) -> None:
     hits, unsure = api.worth_showing(answer, everything=everything)
     if heading:
         session.console.text(printable(answer.query), style="bold")
@@ -99,7 +80,6 @@ def _sentence_text(sentence: Sentence) -> str:
 
 
 def _value_text(value: float | bool | str | None) -> str:
-    """A value of a column, for people."""
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
     return f"{value:.1f}" if isinstance(value, float) else printable(str(value))

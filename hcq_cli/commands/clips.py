@@ -16,7 +16,7 @@ from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
 if TYPE_CHECKING:
     from hcq_cli.api.clips import SavedClip
     from hcq_cli.api.searching import Searcher
-    from hcq_cli.search.query import Hit, QueryResult
+    from hcq_cli.search.query import QueryResult
 
 SaveClips = Annotated[
     Path | None,
@@ -38,14 +38,10 @@ Thumbnails = Annotated[
         help="Show pictures of the hits in terminals that can (kitty, Ghostty, WezTerm, iTerm2); off anywhere else.",
     ),
 ]
-MOST_THUMBNAILS = 12
-THUMBNAIL_SIDE = 240
 
 
-def check_actions(searcher: Searcher, waiting: bool, folder: Path | None, rank: int | None) -> None:
-    """Refuse what there are no clips of."""
-    if folder is None and rank is None:
-        return
+def check_actions(searcher: Searcher, waiting: bool, folder: Path | None) -> None:
+    """Refuse what there are no clips of; without a folder to save them in, one is to be opened."""
     flag = "--save-clips" if folder is not None else "--open"
     if waiting:
         raise UsageError(f"{flag} is for one query, - reads many", f'hcq query "a man cooking" {flag} …')
@@ -53,26 +49,14 @@ def check_actions(searcher: Searcher, waiting: bool, folder: Path | None, rank: 
         raise UsageError(f"{flag} is of videos, here sentences are found", "leave out --find texts")
 
 
-def save(session: Session, answer: QueryResult, folder: Path | None) -> list[SavedClip]:
-    """Save what was asked for; nothing where no folder is given."""
-    return [] if folder is None else api.save_clips(answer, folder, progress=session.console)
-
-
-def clips_document(clips: Sequence[SavedClip]) -> dict[str, Any]:
-    """What was saved, as --json prints it; nothing where nothing was asked for."""
-    found = [
+def clips_document(clips: Sequence[SavedClip]) -> list[dict[str, Any]]:
+    """What was saved, as --json prints it."""
+    return [
         {"rank": clip.rank, "error": clip.error}
         if clip.path is None
         else {"rank": clip.rank, "path": str(clip.path), "copied": clip.copied}
         for clip in clips
     ]
-    return {"clips": found} if found else {}
-
-
-def show_thumbnails(session: Session, hits: Sequence[Hit]) -> None:
-    """Show pictures of the first hits, below the table that they are numbered in."""
-    pictures = api.thumbnails(hits[:MOST_THUMBNAILS], THUMBNAIL_SIDE)
-    session.console.pictures([(f"{hit.rank:>2}", png) for hit, png in pictures])
 
 
 def finish(session: Session, answer: QueryResult, clips: Sequence[SavedClip], rank: int | None) -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,14 +24,13 @@ from hcq_cli.commands.clips import (
     check_actions,
     clips_document,
     finish,
-    save,
-    show_thumbnails,
 )
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.api.searched import SearchSettings
     from hcq_cli.api.searching import Searcher
     from hcq_cli.search.query import QueryResult
 
@@ -55,40 +55,12 @@ EXAMPLES = [
 ]
 NOT_EXAMPLE = 'hcq query "a beach" --not "people"'
 QUERIES_AT_ONCE = 64
+MOST_THUMBNAILS = 12
+THUMBNAIL_SIDE = 240
+"""Pixels."""
 EXCLUDING = re.compile(r'-(?:\w{2,}\s|")')
 """How a text begins that begins with an exclusion."""
 
-Words = Annotated[
-    list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
-]
-Like = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--like",
-        metavar="ID",
-        help="Find what is like this indexed video, segment or caption; several and a text go together, and ID^2 "
-        "counts twice.",
-    ),
-]
-Not = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--not",
-        metavar="TEXT",
-        help="Beside a text or --like: away from what looks or sounds like this; repeatable, TEXT^2 twice as much.",
-    ),
-]
-VideoFile = Annotated[
-    Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
-]
-Image = Annotated[
-    Path | None,
-    typer.Option(
-        "--image",
-        metavar="FILE",
-        help="As --video, for a picture: a video of one frame, to models that look at single frames.",
-    ),
-]
 Find = Annotated[
     str | None,
     typer.Option("--find", metavar="videos|texts", help="What to find (default: what the index holds, videos)."),
@@ -101,64 +73,14 @@ Experts = Annotated[
         help="For --video and --image: NAME=SOURCE of experts that are files, where they have moved.",
     ),
 ]
-Codes = Annotated[Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")]
-IndexFolder = Annotated[
-    Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
-]
 Hits = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option("--ckpt", metavar="DIR", help="The checkpoint (default: the one that made the codes)."),
-]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Cores to scan with (default: all).")]
-Probe = Annotated[
-    int | None,
-    typer.Option(
-        "--probe",
-        metavar="N",
-        min=1,
-        help="Lists of a partitioned index to look into; by default those near the best.",
-    ),
-]
-Exact = Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")]
 MinConfidence = Annotated[
     float | None,
     typer.Option("--min-confidence", metavar="X", min=0, max=1, help="Leave out hits that are less sure than this."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Show all hits, also where nothing fits well.")]
-HtmlFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--html", metavar="FILE", help="Write a page with thumbnails and players, too: one file, no network."
-    ),
-]
-By = Annotated[
-    str,
-    typer.Option(
-        "--by", metavar="video|segment", help="Each video once, by its best moment; or the moments of all videos."
-    ),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        "--where",
-        metavar="FILTER",
-        help="Only what passes, by the columns that `hcq index info` names: duration < 60 and folder = 'holiday'.",
-    ),
-]
-Sort = Annotated[
-    str, typer.Option("--sort", metavar="score|date|path|duration", help="The order of the hits that are shown.")
-]
-Offset = Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Leave out the N best hits.")]
-ShownColumns = Annotated[
-    str | None, typer.Option("--columns", metavar="LIST", help="Columns to show of each hit: duration,taken.")
-]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cuda", help="Scan on a device of torch: for many queries.")
-]
-On = Annotated[str | None, typer.Option(metavar="ray[:ADDRESS]", help="Search on a Ray cluster.", show_default=False)]
-Partial = Annotated[
-    bool, typer.Option("--partial", help="With --on: answer also where a part of the index cannot be reached.")
 ]
 
 
@@ -170,123 +92,54 @@ class QueryCommand(TyperCommand):
         return super().parse_args(ctx, [f" {arg}" if EXCLUDING.match(arg) else arg for arg in args])
 
 
-def register(app: typer.Typer) -> None:
-    """Put the command on the command line."""
-    command(app, "query", panel=VERBS, examples=EXAMPLES, kind=QueryCommand)(query)
-
-
-def query(
-    session: Session,
-    text: Words = None,
-    like: Like = None,
-    unlike: Not = None,
-    video: VideoFile = None,
-    image: Image = None,
-    find: Find = None,
-    experts: Experts = None,
-    codes: Codes = None,
-    index: IndexFolder = None,
-    k: Hits = 10,
-    by: By = "video",
-    ckpt: Checkpoint = None,
-    threads: Threads = None,
-    probe: Probe = None,
-    exact: Exact = False,
-    device: Device = None,
-    min_confidence: MinConfidence = None,
-    all_hits: All = False,
-    html: HtmlFile = None,
-    on: On = None,
-    partial: Partial = False,
-    where: Where = None,
-    sort: Sort = "score",
-    offset: Offset = 0,
-    columns: ShownColumns = None,
-    save_clips: SaveClips = None,
-    open_rank: Open = None,
-    thumbnails: Thumbnails = True,
-) -> None:
-    """Find the videos that fit a text, best first; or what fits a video, or is like one.
-
-    What stands in "quotes" must be said, shown or told just so, what follows a dash must not be (dog -cat); the words
-    come from speech, ocr, subtitles beside the videos, captions, and names of files.
-
-    Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit
-    made says how sure each hit is, and where nothing fits well the best three are shown alone.
-    """
-    asks = [ask.strip() for ask in (experts or "").split(",") if ask.strip()]
-    asked = Asked(text or [], like or [], unlike or [], video, image, experts=asks, least=min_confidence)
-    asked.check()
-    settings = api.SearchSettings(
-        index=index,
-        codes=codes,
-        find=find,
-        checkpoint=ckpt,
-        threads=threads,
-        nprobe=probe,
-        exact=exact,
-        device=device,
-        many=asked.waiting,
-        by=by,
-        on=on,
-        partial=partial,
-        where=where,
-        sort=sort,
-        offset=offset,
-        columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
-    )
-    pictured = thumbnails and not asked.waiting and session.console.shows_pictures
-    searcher = session.searcher(settings, here=any((asked.file, html, save_clips, open_rank, pictured)))
-    if searcher.outdated:
-        session.console.warn(searcher.outdated)
-    if probe is not None and not searcher.lists:
-        session.console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
-    check_actions(searcher, asked.waiting, save_clips, open_rank)
-    shown: list[dict[str, Any]] = []
-    for answer, more, timing in asked.answers(searcher, k, session.console):
-        hits, _ = api.worth_showing(answer, everything=all_hits)
-        clips = save(session, replace(answer, hits=tuple(hits)), save_clips)
-        more = {**more, **clips_document(clips)}
-        heading = asked.waiting
-        document = print_answer(session, searcher, answer, more, timing, heading=heading, everything=all_hits)
-        shown += [document] if html else []
-        if pictured and searcher.kind == "videos":
-            show_thumbnails(session, hits)
-        finish(session, answer, clips, open_rank)
-    if html is not None:
-        api.write_gallery(html, shown, progress=session.console)
-        session.console.note(f"page {html}")
-
-
 @dataclass(frozen=True)
 class Asked:
-    """What is looked for.
+    """What is looked for."""
 
-    Args:
-        words: of a text, or a dash alone: a query a line of standard input.
-        likes, nots: examples and texts that make a query of several parts, with a text or without.
-        video, image: a file as the query.
-        experts: for that file.
-        least: confidence of a hit.
-    """
-
-    words: list[str]
-    likes: list[str]
-    nots: list[str]
-    video: Path | None
-    image: Path | None
-    experts: list[str]
-    least: float | None
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT… | -", help="What to look for; `-` reads a query a line.")
+    ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="ID",
+            help="Find what is like this indexed video, segment or caption; several and a text go together, and ID^2 "
+            "counts twice.",
+        ),
+    ] = None
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not",
+            metavar="TEXT",
+            help="Beside a text or --like: away from what looks or sounds like this; repeatable, TEXT^2 twice as "
+            "much.",
+        ),
+    ] = None
+    video: Annotated[
+        Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
+    ] = None
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image",
+            metavar="FILE",
+            help="As --video, for a picture: a video of one frame, to models that look at single frames.",
+        ),
+    ] = None
+    experts: Experts = None
+    min_confidence: MinConfidence = None
 
     @property
     def waiting(self) -> bool:
         """Whether queries come on standard input."""
-        return self.words == ["-"]
+        return self.text == ["-"]
 
     @property
     def composed(self) -> bool:
         """Whether it has several parts."""
-        return bool(self.nots) or len(self.likes) + bool(self.words) > 1
+        return bool(self.unlike) or len(self.like or ()) + bool(self.text) > 1
 
     @property
     def file(self) -> Path | None:
@@ -296,51 +149,178 @@ class Asked:
     def check(self) -> None:
         """Refuse what asks for nothing, or for what does not go together. Raises UsageError."""
         files = [path for path in (self.video, self.image) if path is not None]
-        parts = bool(self.words or self.likes or self.nots)
+        words, parts = self.text or [], bool(self.text or self.like or self.unlike)
         if not parts and not files:
             raise UsageError("give a text, --like ID, --video FILE or --image FILE", 'hcq query "a man cooking"')
         if len(files) + parts > 1:
             raise UsageError("--video and --image stand alone, without a text, --like, --not or one another")
-        if self.words[:1] == ["-"] and len(self.words) > 1:
+        if words[:1] == ["-"] and len(words) > 1:
             raise UsageError("- reads queries from stdin, and takes no words beside it", "hcq query - < queries.txt")
-        if self.words and not " ".join(self.words).strip():
+        if words and not " ".join(words).strip():
             raise UsageError("the query is empty", 'hcq query "a man cooking"')
-        if self.composed:
-            self._check_composed()
-
-    def _check_composed(self) -> None:
+        if not self.composed:
+            return
         if self.waiting:
             raise UsageError(
                 "- reads queries from stdin, --like and --not belong to one", "hcq query - < queries.txt"
             )
-        if self.least is not None:
+        if self.min_confidence is not None:
             raise UsageError(
                 "--min-confidence is of a text alone: how sure hits are is not known with --like or --not"
             )
-        if not self.words and not self.likes:
+        if not words and not self.like:
             raise UsageError("--not says what is not looked for: give a text or --like ID, too", NOT_EXAMPLE)
 
     def answers(
         self, searcher: Searcher, k: int, progress: Console
     ) -> Iterator[tuple[QueryResult, dict[str, Any], dict[str, float] | None]]:
         """The answers, each with further fields of its JSON and, for a file, what took how long, milliseconds."""
-        text = " ".join(self.words).strip()
+        text = " ".join(self.text or ()).strip()
         if self.composed:
-            parts = {"like": self.likes, "not": self.nots}
-            answer = searcher.composed(text, k, likes=self.likes, unlike=self.nots)
+            parts = {"like": self.like, "not": self.unlike}
+            answer = searcher.composed(text, k, likes=self.like or (), unlike=self.unlike or ())
             yield answer, {name: given for name, given in parts.items() if given}, None
-        elif self.likes:
-            yield searcher.like(self.likes[0], k), {"like": self.likes[0]}, None
+        elif self.like:
+            yield searcher.like(self.like[0], k), {"like": self.like[0]}, None
         elif self.file is not None:
-            answer, seen = searcher.video(self.file, k, experts=self.experts, progress=progress)
+            experts = [ask.strip() for ask in (self.experts or "").split(",") if ask.strip()]
+            answer, seen = searcher.video(self.file, k, experts=experts, progress=progress)
             timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
             yield answer, {"image" if self.image else "video": self.file}, timing
         elif self.waiting:
             for queries in _lines():
                 for answer in searcher.texts(queries, k):
-                    yield api.sure_enough(answer, self.least), {}, None
+                    yield api.sure_enough(answer, self.min_confidence), {}, None
         else:
-            yield api.sure_enough(searcher.text(text, k), self.least), {}, None
+            yield api.sure_enough(searcher.text(text, k), self.min_confidence), {}, None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is searched, and how hard."""
+
+    find: Find = None
+    codes: Annotated[
+        Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")
+    ] = None
+    index: Annotated[
+        Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
+    ] = None
+    ckpt: Annotated[
+        Path | None,
+        typer.Option("--ckpt", metavar="DIR", help="The checkpoint (default: the one that made the codes)."),
+    ] = None
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", metavar="video|segment", help="Each video once, by its best moment; or the moments of all videos."
+        ),
+    ] = "video"
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="FILTER",
+            help="Only what passes, by the columns that `hcq index info` names: duration < 60 and folder = "
+            "'holiday'.",
+        ),
+    ] = None
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="score|date|path|duration", help="The order of the hits that are shown.")
+    ] = "score"
+    offset: Annotated[int, typer.Option("--offset", metavar="N", min=0, help="Leave out the N best hits.")] = 0
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="LIST", help="Columns to show of each hit: duration,taken.")
+    ] = None
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Cores to scan with (default: all).")] = None
+    probe: Annotated[
+        int | None,
+        typer.Option(
+            "--probe",
+            metavar="N",
+            min=1,
+            help="Lists of a partitioned index to look into; by default those near the best.",
+        ),
+    ] = None
+    exact: Annotated[bool, typer.Option("--exact", help="Look into all lists of a partitioned index.")] = False
+    device: Device = None
+    on: Annotated[
+        str | None, typer.Option(metavar="ray[:ADDRESS]", help="Search on a Ray cluster.", show_default=False)
+    ] = None
+    partial: Annotated[
+        bool, typer.Option("--partial", help="With --on: answer also where a part of the index cannot be reached.")
+    ] = False
+
+    def settings(self, many: bool) -> SearchSettings:
+        """The same, as the search takes it; `many` where queries will keep coming."""
+        given = {**vars(self), "checkpoint": self.ckpt, "nprobe": self.probe, "many": many}
+        given["columns"] = tuple(name.strip() for name in (self.columns or "").split(",") if name.strip())
+        del given["ckpt"], given["probe"]
+        return api.SearchSettings(**given)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of the hits is shown, and what else is done with them."""
+
+    k: Hits = 10
+    all_hits: All = False
+    thumbnails: Thumbnails = True
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page with thumbnails and players, too: one file, no network."
+        ),
+    ] = None
+    save_clips: SaveClips = None
+    open_rank: Open = None
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the command line."""
+    command(app, "query", panel=VERBS, examples=EXAMPLES, kind=QueryCommand)(query)
+
+
+def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -> None:
+    """Find the videos that fit a text, best first; or what fits a video, or is like one.
+
+    What stands in "quotes" must be said, shown or told just so, what follows a dash must not be (dog -cat); the words
+    come from speech, ocr, subtitles beside the videos, captions, and names of files.
+
+    Against an index a text is encoded without torch; --codes and --ckpt load the whole model. A model that hcq fit
+    made says how sure each hit is, and where nothing fits well the best three are shown alone.
+    """
+    asked.check()
+    console, waiting = session.console, asked.waiting
+    pictured = shown.thumbnails and not waiting and console.shows_pictures
+    here = any((asked.file, shown.html, shown.save_clips, shown.open_rank, pictured))
+    searcher = session.searcher(search.settings(many=waiting), here=here)
+    if searcher.outdated:
+        console.warn(searcher.outdated)
+    if search.probe is not None and not searcher.lists:
+        console.note(f"{searcher.collection.path} has no lists to probe: all of it is searched")
+    if shown.save_clips is not None or shown.open_rank is not None:
+        check_actions(searcher, waiting, shown.save_clips)
+    documents: list[dict[str, Any]] = []
+    for answer, more, timing in asked.answers(searcher, shown.k, console):
+        hits, clips = api.worth_showing(answer, everything=shown.all_hits)[0], []
+        if shown.save_clips is not None:
+            clips = api.save_clips(replace(answer, hits=tuple(hits)), shown.save_clips, progress=console)
+            more = {**more, "clips": clips_document(clips)} if clips else more
+        document = api.answer_document(searcher, answer, more, timing)
+        if session.visit is not None:  # the place as it is called where the command was typed
+            document["index"] = session.workspace.index
+        print_it = partial(print_answer, session, searcher, answer, timing)
+        console.result(document, partial(print_it, heading=waiting, everything=shown.all_hits))
+        documents += [document] if shown.html else []
+        if pictured and searcher.kind == "videos":  # below the table that they are numbered in
+            pictures = api.thumbnails(hits[:MOST_THUMBNAILS], THUMBNAIL_SIDE)
+            console.pictures([(f"{hit.rank:>2}", png) for hit, png in pictures])
+        if clips or shown.open_rank is not None:
+            finish(session, answer, clips, shown.open_rank)
+    if shown.html is not None:
+        api.write_gallery(shown.html, documents, progress=console)
+        console.note(f"page {shown.html}")
 
 
 def _lines() -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -178,7 +178,8 @@ def command(
 
     With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot. With
     `offline=True` the hub's client stays off the network, in this process and in all it starts, whatever it is asked.
-    `kind` is the class that parses its arguments, where that is another than Typer's.
+    `kind` is the class that parses its arguments, where that is another than Typer's. A parameter that is a dataclass
+    stands for its fields, an option each.
     """
 
     if app.registered_callback is None:
@@ -186,11 +187,23 @@ def command(
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(function, include_extras=True)
-        own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()][1:]
+        groups: dict[str, Any] = {
+            name: kind for name, kind in hints.items() if is_dataclass(kind) and kind is not Session
+        }
+        own: list[inspect.Parameter] = []
+        for parameter in [*inspect.signature(function).parameters.values()][1:]:
+            holder = groups.get(parameter.name)
+            hints |= get_type_hints(holder, include_extras=True) if holder else {}
+            own += inspect.signature(holder).parameters.values() if holder else [parameter]
+        own = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
 
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
             own_arguments = {key: value for key, value in arguments.items() if key not in ("context", *SHARED)}
+            for name, holder in groups.items():
+                own_arguments[name] = holder(
+                    **{field.name: own_arguments.pop(field.name) for field in fields(holder)}
+                )
             if offline:  # read when the client is imported, which no command does before it runs
                 os.environ["HF_HUB_OFFLINE"] = "1"
             session = _session(arguments["context"], needs_settings)
@@ -207,7 +220,6 @@ def command(
             inspect.Parameter(key, keyword, annotation=kind, default=default)
             for key, (kind, default) in SHARED.items()
         ]
-        own = [p.replace(kind=keyword) for p in own]
         run.__signature__ = inspect.Signature([context, *own, *shared])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in [context, *own, *shared]}
         epilog = "\n\n".join(["Examples:", *(f"  {line}" for line in examples)]) if examples else None
