@@ -37,7 +37,7 @@ def durations(paths: Iterable[str]) -> Iterator[float | None]:
 def duration_of(path: str) -> float | None:
     """The duration that a file's header says, seconds; None if it cannot be opened or does not say."""
     try:
-        _, media = open_media(decoders_for("auto"), path, see=True, hear_hz=[])
+        _, media = open_media(decoders_for("auto"), path, see=False, hear_hz=[])
     except CannotOpenError:
         return None
     try:

@@ -20,8 +20,9 @@ from av.video.reformatter import VideoReformatter
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import FileClock
 from hcq_cli.media.container_facts import container_facts
-from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
+from hcq_cli.media.decoder import CannotOpenError, Media, Picture, Sound
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
+from hcq_cli.media.programmes import JoinedMedia, parts_of
 from hcq_cli.media.sniffing import second_film
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, open_film, sound_tracks
 
@@ -40,6 +41,8 @@ FIRST_ONLY = {"flv", "asf"}
 MP4 = {"mov,mp4,m4a,3gp,3g2,mj2"}
 MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
+STANDS = 2
+"""So many pictures with the time of one before them: their clock stands still."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -126,6 +129,8 @@ class PyAVMedia:
         self._last: PyAVPicture | None = None
         self._aspects: tuple[Fraction | None, Fraction | None] | None = None
         self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
+        self._said_s: float | None = None
+        self._same_time = 0  # how many pictures came with the time `_said_s` of one before them
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
     def close(self) -> None:
@@ -308,8 +313,16 @@ class PyAVMedia:
         duration_s = float(frame.duration * (frame.time_base or stream.time_base)) if frame.duration else 0.0
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
-        # Without a time, or with one that goes back, it follows the frame before it: they come in their order.
-        if time_s is None or (self._last is not None and time_s < self._last.time_s):
+        # Without a time, or with one that goes back or stands still, it follows the frame before it: they come in
+        # their order.
+        self._same_time = self._same_time + 1 if time_s == self._said_s else 0
+        self._said_s = time_s
+        stands = self._same_time >= STANDS
+        if self._same_time == STANDS:
+            self.warnings.append(
+                f"its pictures all have the time {time_s:.1f} s from there on: they follow one another"
+            )
+        if time_s is None or (self._last is not None and (time_s < self._last.time_s or stands)):
             time_s = self._reached_s["picture"]
         self._reached_s["picture"] = time_s + duration_s
         odd = mend_tags(frame)
@@ -342,9 +355,16 @@ class PyAVDecoder:
 
     name = "pyav"
 
-    def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> PyAVMedia:
+    def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> Media:
         """See `Decoder.open`."""
-        return PyAVMedia(path, see, hear_hz)
+        media = PyAVMedia(path, see, hear_hz)
+        if media.container.format.name != "mpegts" or not (see or hear_hz):
+            return media
+        parts = parts_of(path)  # which reads the file
+        if len(parts) == 1:
+            return media
+        media.close()
+        return JoinedMedia(path, parts, lambda part: PyAVMedia(part, see, hear_hz))
 
 
 def _kind(stream: Any) -> str:

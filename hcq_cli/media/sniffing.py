@@ -32,6 +32,7 @@ _INSTEAD: list[tuple[re.Pattern[bytes], str]] = [
     (re.compile(rb"\s*#EXTM3U"), "a playlist, not a video: download what it names"),
     (re.compile(rb"Salted__|age-encryption\.org/|-----BEGIN PGP MESSAGE"), "encrypted: decrypt it first"),
     (re.compile(rb"PK\x03\x04|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x1f\x8b\x08"), "an archive, not a video: unpack it"),
+    (re.compile(rb"RIFF....WEBP", re.S), "a WebP picture, which is not read, moving or not: make it an MP4 or a GIF"),
     (re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|%PDF-"), "a picture or a document, not a video"),
     (re.compile(rb"\x00\x05\x16[\x00\x07]"), "what macOS keeps beside a file (AppleDouble), not a video"),
 ]

@@ -15,7 +15,7 @@ import numpy as np
 
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 
-LOCAL = {"protocol_whitelist": "file,crypto,data"}
+LOCAL = {"protocol_whitelist": "file,crypto,data,subfile"}
 """A play list that calls itself a video must not make FFmpeg reach for the network."""
 LISTEN_HZ = 8000
 HEARD = 1e-7

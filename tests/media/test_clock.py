@@ -57,7 +57,9 @@ def watch(path: Path, by: str = "pyav") -> tuple[Witness, ExtractedVideo]:
     return witness, found
 
 
-def part(path: Path, first: int, count: int, at_s: float, click_at_s: float | None = None) -> bytes:
+def part(
+    path: Path, first: int, count: int, at_s: float, click_at_s: float | None = None, **container_options: str
+) -> bytes:
     """A film of `count` frames at 25 a second, numbered from `first`, whose clock begins at `at_s`; its bytes."""
     sound = np.zeros(count * HZ // 25, np.float32)
     if click_at_s is not None:
@@ -66,7 +68,9 @@ def part(path: Path, first: int, count: int, at_s: float, click_at_s: float | No
     images = [numbered(first + at) for at in range(count)]
     options = {"g": "10", "bf": "2"} if codec == "libx264" else {"g": "10"}
     ticks = 25 if codec == "mpeg2video" else 90_000
-    film(path, at_s + np.arange(count) / 25, images, sound, HZ, at_s, codec, sound_codec, options, ticks=ticks)
+    times_s = at_s + np.arange(count) / 25
+    more = {"ticks": ticks, "container_options": container_options}
+    film(path, times_s, images, sound, HZ, at_s, codec, sound_codec, options, **more)
     return path.read_bytes()
 
 
@@ -106,6 +110,81 @@ def test_a_clock_that_leaps(tmp_path: Path, suffix: str, begins_s: tuple[float, 
     witness, found = watch(joined(tmp_path / f"leap{suffix}", begins_s))
     check(witness, found, 50 * len(begins_s), 3.0)
     assert len(found.warnings) == 1 and "its clock" in str(found.warnings[0])
+
+
+OTHER_NUMBERS = {
+    "tracks": {"mpegts_start_pid": "512"},
+    "programme": {"mpegts_start_pid": "512", "mpegts_pmt_start_pid": "5000", "mpegts_service_id": "7"},
+}
+
+
+@pytest.mark.parametrize("other", OTHER_NUMBERS)
+@pytest.mark.parametrize("turn", [0, 1])
+def test_recordings_of_several_recorders(tmp_path: Path, other: str, turn: int) -> None:
+    """Their tracks have other numbers; FFmpeg goes on with those that it has found first, and finds no more."""
+    options = [{}, OTHER_NUMBERS[other], {}, OTHER_NUMBERS[other]][turn:][:3]
+    parts = [
+        part(tmp_path / f"{at}.ts", 50 * at, 50, at, 1.0 if at == 1 else None, **each)
+        for at, each in enumerate(options)
+    ]
+    path = tmp_path / "several.ts"
+    path.write_bytes(parts[0] + parts[1][: -188 // 2] + parts[2])  # the second was cut off within a packet
+    witness, found = watch(path)
+    check(witness, found, 150, 3.0)
+    (warning,) = map(str, found.warnings)
+    assert "3 recordings behind one another" in warning
+
+
+@pytest.mark.parametrize("what", ["sound comes later", "pictures come later", "another codec", "swapped numbers"])
+def test_a_recording_with_other_tracks_behind_it(tmp_path: Path, what: str) -> None:
+    whole = part(tmp_path / "whole.ts", 50, 50, 0.0, 1.0)
+    first = tmp_path / "first.ts"
+    part(tmp_path / "both.ts", 0, 50, 0.0, None)
+    codec = "mpeg2video" if what == "another codec" else "libx264"
+    with av.open(str(tmp_path / "both.ts")) as source, av.open(str(first), "w") as target:
+        video, audio = source.streams
+        kept = {
+            "sound comes later": [video],
+            "pictures come later": [audio],
+            "another codec": [audio],
+            "swapped numbers": [audio, video],
+        }[what]
+        anew = target.add_stream(codec, rate=25) if what == "another codec" else None
+        if anew is not None:
+            anew.width, anew.height, anew.pix_fmt = video.width, video.height, "yuv420p"
+        copies = {stream: target.add_stream_from_template(stream) for stream in kept}
+        for packet in source.demux():
+            if packet.stream in copies and packet.dts is not None:
+                packet.stream = copies[packet.stream]
+                target.mux(packet)
+            elif anew is not None and packet.stream is video:
+                for frame in packet.decode():
+                    target.mux(anew.encode(frame))
+        if anew is not None:
+            target.mux(anew.encode(None))
+    joined_up = tmp_path / "joined.ts"
+    joined_up.write_bytes(first.read_bytes() + whole)
+    witness, found = watch(joined_up)
+    assert min(witness.loud_s) == pytest.approx(3.0, abs=0.2) and found.duration_s == pytest.approx(4.0, abs=0.3)
+    seen = set(range(50, 100)) if what == "pictures come later" else set(range(100))
+    assert len(seen - set(witness.numbers)) <= 4
+    assert "2 recordings behind one another" in str(found.warnings[0])
+
+
+def test_pictures_whose_clock_stands_still_are_all_seen(tmp_path: Path) -> None:
+    path = tmp_path / "still.mkv"
+    plain = film(tmp_path / "plain.mkv", np.arange(100) / 25, codec="ffv1")
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        copy = target.add_stream_from_template(source.streams[0])
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream, packet.pts = copy, min(packet.pts, 2000)  # milliseconds
+                packet.dts = packet.pts
+                target.mux(packet)
+    witness, found = watch(path)
+    assert len(set(range(100)) - set(witness.numbers)) <= 2
+    np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.1)
+    assert "all have the time 2.0 s" in str(found.warnings[0])
 
 
 def test_many_short_parts(tmp_path: Path) -> None:

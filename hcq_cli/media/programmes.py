@@ -1,0 +1,151 @@
+"""Transport streams behind one another that number their tracks otherwise: each is opened by itself.
+
+FFmpeg goes on with the tracks that it has found at the beginning. Where recordings of several recorders or stations
+were joined byte by byte, the second one's pictures may have another number (PID) or another codec, and are lost, or
+the number of its sound. Which tracks follow, the tables in the stream say (PAT and PMT, ISO/IEC 13818-1, 2.4.4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
+
+READ_BYTES = 1 << 24
+PACKET_BYTES = 188
+TABLE = re.compile(rb"\x47([\x40-\x7f])(.)[\x10-\x1f]\x00([\x00\x02]).{182}", re.S)
+"""A packet in which a table begins: the number of its track, and whether it lists programmes (0) or tracks (2)."""
+PICTURES = {0x01, 0x02, 0x10, 0x1B, 0x20, 0x21, 0x24, 0x33, 0x42, 0xD1, 0xD2, 0xEA}
+"""Types of tracks with pictures, from MPEG-1 to H.266; all others count as sound."""
+MOST_PARTS = 100
+
+Track = tuple[int, int]
+"""Number and type."""
+
+
+def parts_of(path: str) -> list[tuple[int, int]]:
+    """First byte and the one after the last, of each stretch of a transport stream that goes on with the same tracks.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    begins, part = [0], set[Track]()
+    programmes: dict[int, set[Track]] = {}
+    for at, number, table in tables(path):
+        numbers = entries(table)
+        if number == 0:
+            pmts = {low for high, low in numbers if high}
+            programmes = {pmt: tracks for pmt, tracks in programmes.items() if pmt in pmts}
+            programmes |= {pmt: set() for pmt in pmts - programmes.keys()}
+        elif number in programmes:
+            programmes[number] = set(numbers)
+            tracks = set().union(*programmes.values())
+            if goes_on(part, tracks):
+                part |= tracks
+            elif len(begins) < MOST_PARTS:
+                part = tracks
+                begins.append(at)
+    return list(pairwise([*begins, Path(path).stat().st_size]))
+
+
+def goes_on(part: set[Track], tracks: set[Track]) -> bool:
+    """Whether of the pictures, and of the sound, some track of `tracks` is one of `part`, or none is needed."""
+    for seen in (True, False):
+        before, now = ({track for track in of if (track[1] in PICTURES) == seen} for of in (part, tracks))
+        if part and now and not before & now:
+            return False
+    return True
+
+
+def tables(path: str) -> Iterator[tuple[int, int, bytes]]:
+    """Of each table that says something new: the byte of the last list of programmes, its own track, its section."""
+    last: dict[int, bytes] = {}
+    at, listed_at, rest = 0, 0, b""
+    with Path(path).open("rb") as source:
+        while data := source.read(READ_BYTES):
+            data = rest + data
+            for match in TABLE.finditer(data):
+                number, section = int.from_bytes(match[1] + match[2]) & 0x1FFF, match[0][5:]
+                if (match[3] == b"\0") != (number == 0):
+                    continue
+                if number == 0:
+                    listed_at = at + match.start()
+                if last.get(number) != section:
+                    last = {**last, number: section} if number else {0: section}
+                    if section[5] & 1 and int.from_bytes(section[1:3]) & 0xFFF <= len(section) - 3:
+                        yield listed_at, number, section
+            rest = data[-PACKET_BYTES + 1 :]
+            at += len(data) - len(rest)
+
+
+def entries(table: bytes) -> list[tuple[int, int]]:
+    """Of a list of programmes: number and where its own list is. Of a programme's tracks: number and type."""
+    end = 3 + (int.from_bytes(table[1:3]) & 0xFFF) - 4  # a checksum follows
+    if table[0] == 0:
+        words = [int.from_bytes(table[at : at + 2]) for at in range(8, end - 1, 2)]
+        return [(number, pid & 0x1FFF) for number, pid in zip(words[::2], words[1::2], strict=False)]
+    found, at = list[tuple[int, int]](), 12 + (int.from_bytes(table[10:12]) & 0xFFF)
+    while at + 5 <= end:
+        found.append((int.from_bytes(table[at + 1 : at + 3]) & 0x1FFF, table[at]))
+        at += 5 + (int.from_bytes(table[at + 3 : at + 5]) & 0xFFF)
+    return found
+
+
+class JoinedMedia:
+    """The parts of a transport stream as one file, each where the one before has ended; see `Media`.
+
+    Args:
+        path: of the file.
+        parts: as `parts_of` gives them.
+        open_part: opens one, of which FFmpeg gets a name.
+    """
+
+    def __init__(self, path: str, parts: Sequence[tuple[int, int]], open_part: Callable[[str], Any]) -> None:
+        self.warnings = [f"{len(parts)} recordings behind one another, whose tracks are not the same"]
+        self.packets = 0
+        self._open = open_part
+        self._names, opened = list[str](), list[Any]()
+        for begin, end in parts:
+            name = f"subfile,,start,{begin},end,{end},,:{path}"
+            try:
+                part = open_part(name)
+            except CannotOpenError as error:
+                self.warnings.append(f"of its bytes those from {begin} to {end} are left out: {error}")
+                continue
+            part.close()
+            opened.append(part)
+            self._names.append(name)
+        if not opened:
+            raise CannotOpenError("neither a video nor an audio track in it")
+        self.has_picture, self.has_sound = any(p.has_picture for p in opened), any(p.has_sound for p in opened)
+        self.facts = next((part.facts for part in opened if part.has_picture), opened[0].facts)
+        self.duration_s: float | None = sum(part.duration_s or 0.0 for part in opened)
+
+    def __iter__(self) -> Iterator[Picture | Sound]:
+        """See `Media.__iter__`."""
+        begin_s = reached_s = 0.0
+        for name in self._names:
+            part = self._open(name)
+            try:
+                for piece in part:
+                    if isinstance(piece, Sound):
+                        piece = replace(piece, start_s=piece.start_s + begin_s)
+                        reached_s = max(reached_s, piece.start_s + len(piece.samples) / piece.hz)
+                    else:
+                        piece = replace(piece, time_s=piece.time_s + begin_s)  # the part itself keeps its own
+                        reached_s = max(reached_s, piece.time_s + piece.duration_s)
+                    yield piece
+            finally:
+                part.close()
+                self.packets += part.packets
+                self.warnings += [f"from {begin_s:.1f} s on: {told}" for told in part.warnings]
+            begin_s = reached_s
+        self.duration_s = None  # what is there has been gone through
+
+    def close(self) -> None:
+        """See `Media.close`: each part is closed when the next begins."""
