@@ -13,8 +13,15 @@ CAPTIONS = ["a man cooking", "a dog in the snow", "two people dance", "red ball"
 AWKWARD = ["plain.mp4", "new\nline 'q'.mp4", "🎬.mp4", "bad\udcff.mp4"]
 
 
-def save_workspace(root: Path) -> Path:
-    """Checkpoint and code file: the four captions as videos of awkward names, and 200 random ones."""
+def save_workspace(root: Path, width: int = 32, levels: int = 3, codebooks: int = 4, codewords: int = 32) -> Path:
+    """Checkpoint and code file: the four captions as videos of awkward names, and 200 random ones.
+
+    Args:
+        root: the workspace.
+        width: D of every level.
+        levels: L.
+        codebooks, codewords: M and K of every level; a code takes M · (L + 1) bytes.
+    """
     import torch
 
     from hcq_cli.model import checkpoint, text
@@ -23,19 +30,19 @@ def save_workspace(root: Path) -> Path:
 
     torch.manual_seed(0)
     config = ModelConfig(
-        width=32,
-        levels=3,
+        width=width,
+        levels=levels,
         text=TextConfig(layers=1, heads=2, width=32, ffn=32),
-        quantizer=QuantizerConfig(codebooks=4, codewords=32),
+        quantizer=QuantizerConfig(codebooks=codebooks, codewords=codewords),
         experts={"appearance": ExpertConfig(8)},
     )
     caption_encoder = text.build(config.text, CAPTIONS)
     checkpoint.save(root / "model", HCQ(config, caption_encoder.transformer), caption_encoder)
     model = checkpoint.load(root / "model")
-    header = CodeHeader("videos", model.hash, str(root / "model"), config.levels + 1, 4, 32, 32)
+    header = CodeHeader("videos", model.hash, str(root / "model"), levels + 1, codebooks, codewords, width)
     with CodeWriter(root / "codes.hcq", header, model.codebooks, model.scale) as writer:
         codes = model.quantize(model.encode_texts(CAPTIONS), "texts")
         writer.append(AWKWARD, [f"/videos/{name}" for name in AWKWARD], codes)
-        random = np.random.default_rng(0).integers(0, 32, (200, 16), np.uint8)
+        random = np.random.default_rng(0).integers(0, codewords, (200, header.S), np.uint8)
         writer.append(names(200), names(200, "/videos/v"), random)
     return root
