@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KINDS = ("videos", "texts")
 UNITS = ("video", "segment")
 SORTS = ("score", "date", "path", "duration")
+CHANGED = ("by", "where", "sort", "offset", "columns", "exact")
+"""Settings that an open searcher can go on with (`Searcher.change`)."""
 
 
 @dataclass(frozen=True)

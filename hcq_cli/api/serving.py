@@ -6,12 +6,11 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hcq_cli.api.answers import answer_document
-from hcq_cli.api.searched import SearchSettings
+from hcq_cli.api.searched import CHANGED, SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.workspace import Workspace
@@ -19,17 +18,21 @@ from hcq_cli.workspace import Workspace
 OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
 
+Shell = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""Answers a command line as `web.batches.Answering.printed` does."""
+
 
 class Answers:
     """A searcher as servers ask it (`hcq_cli.web.batches.Answering`, which says what each of them does).
 
     Args:
         searcher: with settings that those of a question are added to.
+        shell: makes of it what answers command lines; None where nobody types any.
     """
 
-    def __init__(self, searcher: Searcher) -> None:
-        self._searcher = searcher
-        self._usual = {name: getattr(searcher.settings, name) for name in ("by", "where", "sort", "offset")}
+    def __init__(self, searcher: Searcher, shell: Callable[[Searcher], Shell] | None = None) -> None:
+        self._searcher, self._shell = searcher, shell(searcher) if shell is not None else None
+        self._usual = {name: getattr(searcher.settings, name) for name in CHANGED}
         searcher.prepare()
 
     def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
@@ -58,6 +61,10 @@ class Answers:
         found = self._searcher.collection
         return {"videos": found.videos, "index": str(found.path), "model": found.header.model_hash}
 
+    def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:
+        """See `Answering.printed`."""
+        return self._shell(asked) if self._shell is not None else None
+
 
 def serve(
     workspace: Workspace,
@@ -67,7 +74,7 @@ def serve(
     port: int = PORT,
     token: str | None = None,
     started: Callable[[str], None] = lambda address: None,
-    shells: Callable[[], Callable[[dict[str, Any]], dict[str, Any] | None]] | None = None,
+    shell: Callable[[Searcher], Shell] | None = None,
 ) -> None:
     """Serve a workspace until the process is interrupted; a new generation of the index is picked up.
 
@@ -78,7 +85,7 @@ def serve(
         port: to listen on; 0 for any that is free.
         token: to ask for; default: one is made up where one is needed.
         started: told the address to open, with the token in it.
-        shells: opens what answers command lines of this person's shells (`hcq_cli.web.shells`).
+        shell: makes of the searcher what answers command lines of this person's shells (`hcq_cli.web.shells`).
 
     Raises:
         NotFoundError: there is no index, or starlette and uvicorn are not installed.
@@ -99,12 +106,13 @@ def serve(
 
     if token is None and host not in OWN:
         token = secrets.token_urlsafe(24)
-    wanted = replace(settings or SearchSettings(), many=True)
+    wanted = settings or SearchSettings()
     with ExitStack() as stack:
-        batches = stack.enter_context(Batches(lambda: Answers(Searcher(workspace, wanted))))
+        # One searcher for pages and shells, which has texts encoded as a command has (not `many`): to the same bytes.
+        batches = stack.enter_context(Batches(lambda: Answers(Searcher(workspace, wanted), shell)))
         listener = stack.enter_context(_listening(host, port))
-        if shells is not None and wanted.index is None:
-            stack.enter_context(Shells(workspace.root, shells))
+        if shell is not None and wanted.index is None:
+            stack.enter_context(Shells(workspace.root, batches.printed))
         port = listener.getsockname()[1]
         named = f"[{host}]" if ":" in host else host
         duplicates = partial(read_duplicates, workspace.duplicates)

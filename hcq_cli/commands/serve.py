@@ -63,5 +63,5 @@ def register(app: typer.Typer) -> None:
             port=port,
             token=token,
             started=started,
-            shells=lambda: visits.ShellQueries(session.workspace).answer,
+            shell=lambda searcher: visits.ShellQueries(searcher).answer,
         )

@@ -16,13 +16,11 @@ from typing import Any
 import typer
 
 import hcq_cli as api
+from hcq_cli.api.searched import CHANGED
 from hcq_cli.commands import query
 from hcq_cli.commands.shared import NotHere, Visit
 from hcq_cli.console import Terminal
 from hcq_cli.settings import FILE, own_file
-
-CHANGED = ("by", "where", "sort", "offset", "columns", "exact")
-"""Settings of a search that the open searcher can go on with."""
 
 
 class _Stream(io.StringIO):
@@ -44,15 +42,11 @@ class ShellQueries:
     """Answers command lines of `hcq query`; of one thread.
 
     Args:
-        workspace: the server's.
-
-    Raises:
-        NotFoundError, DamagedError: as of `api.Searcher`.
+        searcher: the server's, with settings that no command asked for.
     """
 
-    def __init__(self, workspace: api.Workspace) -> None:
-        self._workspace, self._searcher = workspace, api.Searcher(workspace)
-        self._searcher.prepare()
+    def __init__(self, searcher: api.Searcher) -> None:
+        self._searcher = searcher
         # Without help and version: they would be printed here.
         app = typer.Typer(add_completion=False, context_settings={"help_option_names": []})
         query.register(app)
@@ -74,7 +68,7 @@ class ShellQueries:
         arguments = [str(each) for each in asked["arguments"]]
         try:
             self._program.main(arguments, prog_name="hcq", standalone_mode=False, obj=visit, default_map=usual)
-        except Exception:  # the shell's own process will tell
+        except (Exception, SystemExit):  # the shell's own process will tell
             return None
         return {"printed": printed}
 
@@ -84,7 +78,7 @@ class ShellQueries:
         def searcher(workspace: api.Workspace, settings: api.SearchSettings) -> api.Searcher:
             usual = api.SearchSettings()
             rest = replace(settings, **{name: getattr(usual, name) for name in CHANGED})
-            if rest != usual or not self._workspace.root.samefile(Path(folder) / workspace.root):
+            if rest != usual or not self._searcher.workspace.root.samefile(Path(folder) / workspace.root):
                 raise NotHere
             self._searcher.change(**{name: getattr(settings, name) for name in CHANGED})
             self._searcher.refresh()

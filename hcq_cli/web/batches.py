@@ -42,6 +42,10 @@ class Answering(Protocol):
         """What is searched: `videos`, `generation`, `model`…"""
         ...
 
+    def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:
+        """What a command line of a shell prints, as `web.shells` sends it; None where it is not answered here."""
+        ...
+
 
 @dataclass
 class _Question:
@@ -109,6 +113,13 @@ class Batches:
         """See `Answering.facts`."""
         answer: dict[str, Any] = await self._answer_to(_Question(lambda searcher: searcher.facts()))
         return answer
+
+    def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:
+        """See `Answering.printed`; waits for it, so that it is for threads without an event loop."""
+        question = _Question(lambda searcher: searcher.printed(asked))
+        self._waiting.put(question)
+        found: dict[str, Any] | None = question.done.result()
+        return found
 
     async def _answer_to(self, question: _Question) -> Any:
         self._waiting.put(question)

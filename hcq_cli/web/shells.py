@@ -17,6 +17,8 @@ LONGEST = 1 << 20
 """Bytes of a question."""
 PATIENCE_S = 1.0
 """For a shell that has begun to ask."""
+PAUSE_S = 0.2
+"""Before the next one is looked for where the process may open no more files: accept would fail again at once."""
 
 Answer = Callable[[dict[str, Any]], dict[str, Any] | None]
 
@@ -25,52 +27,43 @@ class Shells:
     """Answers in a thread of its own; a context manager. Where no socket can be made shells do without.
 
     Args:
-        workspace: the folder that the socket is made in, once the answers come at once.
-        make: opens what answers, in that thread.
-
-    Attributes:
-        thread: that one.
+        workspace: the folder that the socket is made in.
+        answer: what a question, as `running_server.answered` sends it, is answered with.
     """
 
-    def __init__(self, workspace: Path, make: Callable[[], Answer]) -> None:
-        self._path, self._make = workspace / SOCKET, make
-        self._listener: socket.socket | None = None
+    def __init__(self, workspace: Path, answer: Answer) -> None:
+        self._path, self._answer = workspace / SOCKET, answer
+        self._listener = socket.socket(socket.AF_UNIX)
         self._made: os.stat_result | None = None
-        self._ending = False
-        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self._ended = threading.Event()
 
     def __enter__(self) -> Shells:
-        self.thread.start()
+        with suppress(OSError):  # a file system without sockets, or a path that is too long for one
+            self._listen()
+            threading.Thread(target=self._serve, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending = True
+        self._ended.set()
         with suppress(OSError):  # a later server may have put its own there
             if self._made is not None and os.path.samestat(self._made, self._path.stat()):
                 self._path.unlink()
-        if self._listener is not None:
-            self._listener.close()
+        self._listener.close()
 
     def _serve(self) -> None:
-        try:
-            answer = self._make()
-            if self._ending:  # meanwhile: nobody would take what waits at a socket
-                return
-            self._listen()
-        except Exception:  # an index that cannot be opened, or a file system without sockets
-            return
-        while not self._ending:
-            with suppress(OSError, ValueError):  # of one shell; the next one is served all the same
-                assert self._listener is not None
+        while not self._ended.is_set():
+            try:
                 connection, _ = self._listener.accept()
-                with connection:
-                    connection.settimeout(PATIENCE_S)
-                    _answer(connection, answer)
+            except OSError:
+                self._ended.wait(PAUSE_S)
+                continue
+            with connection, suppress(OSError, ValueError):  # of one shell; the next one is served all the same
+                connection.settimeout(PATIENCE_S)
+                _answer(connection, self._answer)
 
     def _listen(self) -> None:
         """Make the socket; whoever may write to it may ask: the person alone."""
         place = self._path.with_name(f"{SOCKET}.{os.getpid()}")
-        self._listener = socket.socket(socket.AF_UNIX)
         try:
             self._listener.bind(socket_address(os.fspath(place)))
             place.chmod(0o600)

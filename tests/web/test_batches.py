@@ -41,6 +41,9 @@ class Echo:
     def facts(self) -> dict[str, Any]:
         return {"videos": 1}
 
+    def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:
+        return asked or None
+
 
 def run(echo: Echo, ask: Any) -> Any:
     async def asked() -> Any:

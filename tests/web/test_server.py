@@ -29,10 +29,7 @@ pytest.importorskip("starlette")
 def test_an_answer_is_that_of_the_command_line(hcq: Callable[..., Any], served: Served) -> None:
     asked = served.search("a man cooking", k=30)
     said = hcq("query", "-w", served.workspace, "a man cooking", "-k", "30", "--json").json
-    assert [hit["id"] for hit in asked["hits"]] == [hit["id"] for hit in said["hits"]]
-    # The text is encoded with all cores here, and with one there: the last bits of a sum depend on its order.
-    scores = [[hit["score"] for hit in found["hits"]] for found in (asked, said)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert [{**hit, "key": ""} for hit in asked["hits"]] == [{**hit, "key": ""} for hit in said["hits"]]
     assert asked["videos_searched"] == said["videos_searched"] == 107
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import resource
 import socket
 import struct
 import subprocess
@@ -152,18 +153,23 @@ def test_it_asks_without_what_a_query_imports() -> None:
     assert done.stdout == b"[]\n", done.stderr
 
 
-def test_a_server_that_has_ended_before_it_was_ready_leaves_no_socket(tmp_path: Path) -> None:
-    opened, ended = threading.Event(), threading.Event()
-
-    def make() -> Callable[[dict[str, Any]], None]:
-        opened.set()
-        ended.wait(10)
-        return lambda asked: None
-
-    with Shells(tmp_path, make) as shells:
-        assert opened.wait(10)
-    ended.set()
-    shells.thread.join(10)
+def test_without_descriptors_it_waits_and_then_answers(tmp_path: Path) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Shells(tmp_path, lambda asked: asked), socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(10)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, usual[1]))
+        try:
+            asking.connect(socket_address(str(tmp_path / SOCKET)))
+            asking.sendall(b'{"a": 1}')
+            asking.shutdown(socket.SHUT_WR)
+            spent = time.process_time()
+            time.sleep(0.5)
+            spent = time.process_time() - spent
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        assert asking.recv(100) == b'{"a": 1}' and spent < 0.1
     assert not list(tmp_path.iterdir())
 
 
