@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.searched import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hcq_cli.search.searchable import SearchableCodes
     from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
+    from hcq_cli.search.word_search import ModelAnswers
     from hcq_cli.words.asked import AskedWords
 
 TRIES = 3
@@ -149,61 +151,105 @@ class Searcher:
         from hcq_cli.search.query import search_like
 
         self.refresh()
-        source, how = holder_of(item_id, self.collection, self.workspace), self.settings
+        source, item_id, _ = self._example(item_id)
+        how = self.settings
         wanted = k + how.offset
         return self._arranged(
             search_like(self._searched, item_id, wanted, source=source, threads=how.cores, params=how.params)
         )
 
+    def _example(self, part: str) -> tuple[SearchableCodes, str, float]:
+        """Where an example lies, its id, and how often it counts. Raises UsageError."""
+        from hcq_cli.search.composing import weighted
+        from hcq_cli.search.query import locate
+
+        source = holder_of(part, self.collection, self.workspace)
+        if locate(source, part)[1]:  # an id may itself end like a weight
+            return source, part, 1.0
+        item_id, weight = weighted(part)
+        return holder_of(item_id, self.collection, self.workspace), item_id, weight
+
     def composed(
-        self, text: str = "", k: int = 10, *, likes: Sequence[str] = (), unlike: Sequence[str] = ()
+        self,
+        text: str = "",
+        k: int = 10,
+        *,
+        likes: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        faces: Sequence[str] = (),
+        not_faces: Sequence[str] = (),
+        experts: Sequence[str] = (),
     ) -> QueryResult:
         """What fits several things at once (`hcq_cli.search.composing`): words, examples, and what it is not to be.
+        Faces of people (`hcq_cli.search.faces`), if they were extracted, are a ranking of their own beside the rest.
 
         Args:
             text: what to look for; quotes and dashes in it are heeded as in `text`.
             k: how many hits.
             likes: ids that hits should be like; they are no hits themselves. `ID^2` counts twice.
             unlike: texts that hits should not be like; `TEXT^2` counts twice.
+            faces: `FILE` or `ID@SECOND` whose face hits should show; `FILE^2` counts twice.
+            not_faces: the same, of faces that no hit may show.
+            experts: `face=SOURCE`, for faces of a file where the networks are files that have moved.
 
         Raises:
-            NotFoundError: no such id, or nothing here can encode a text for this index.
+            NotFoundError: no such id, no face, or nothing here can encode a text for this index.
             ModelMismatchError: an example lies in an index of another model.
-            UsageError: nothing is looked for, or a text holds no word.
+            UsageError: nothing is looked for, a text holds no word, or faces of persons were not extracted.
         """
         from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch, weighted
         from hcq_cli.search.query import item_levels, own_hits, without_items
+        from hcq_cli.words.asked import asked_words
 
-        if not text.strip() and not likes:
+        if not text.strip() and not likes and not faces:
             raise UsageError(NOT_LOOKED_FOR, 'hcq query "a beach" --not "people"')
-        examples, against = [weighted(each) for each in likes], [weighted(each) for each in unlike]
+        against = [weighted(each) for each in unlike]
         if not all(each.strip() for each, _ in against):
             raise UsageError("--not: the text is empty", 'hcq query "a beach" --not "people"')
         self.refresh()
-        encoder = self._ready_encoder() if text.strip() or unlike else None
-        sources = [holder_of(item_id, self.collection, self.workspace) for item_id, _ in examples]
-        found = [item_levels(held, each, self._searched) for held, (each, _) in zip(sources, examples, strict=True)]
+        # What is in quotes is looked for without a model.
+        encoder = self._ready_encoder() if asked_words(text).rest.strip() or unlike else None
+        examples = [self._example(each) for each in likes]
+        found = [item_levels(held, each, self._searched) for held, each, _ in examples]
         names, how = [name for name, _ in found], self.settings
-        parts = [(levels, weight) for (_, levels), (_, weight) in zip(found, examples, strict=True)]
+        parts = [(levels, weight) for (_, levels), (_, _, weight) in zip(found, examples, strict=True)]
         search = ComposedSearch(parts, against, encoder, threads=how.cores, params=how.params)
         wanted = k + how.offset
-        own = sum(own_hits(source, name, how.by) for source, name in zip(sources, names, strict=True))
-        answer = replace(self._composed_answer(search, text, wanted + own), query=text or ", ".join(names))
+        own = sum(own_hits(source, name, how.by) for (source, _, _), name in zip(examples, names, strict=True))
+        searched, answers = self._searched, cast("ModelAnswers", search.answers)
+        if faces or not_faces:
+            searched, answers = self._with_people(search, faces, not_faces, experts)
+        answer = self._composed_answer(searched, answers, text, wanted + own, alone=not (parts or faces))
+        answer = replace(answer, query=text or ", ".join([*names, *faces]))
         return self._arranged(without_items(answer, names, how.by, wanted))
 
-    def _composed_answer(self, search: ComposedSearch, text: str, k: int) -> QueryResult:
-        """What a composed search finds, by the words of its text, too."""
+    def _with_people(
+        self, search: ComposedSearch, faces: Sequence[str], not_faces: Sequence[str], experts: Sequence[str]
+    ) -> tuple[SearchableCodes, ModelAnswers]:
+        """What is searched without the faces that are not wanted, and what answers with those that are."""
+        from hcq_cli.search.faces import people
+
+        if self.kind != "videos" or self.settings.by != "video":
+            raise UsageError("--face finds videos, each once by its best face: no texts, and no --by segment")
+        asked = people(self.workspace.features, self.collection, faces, not_faces, experts)
+        rest = search if search.encoder or search.examples else None
+        return asked.without_unwanted(self._searched), partial(asked.answers, rest)
+
+    def _composed_answer(
+        self, searched: SearchableCodes, answers: ModelAnswers, text: str, k: int, *, alone: bool
+    ) -> QueryResult:
+        """What a composed search finds, by the words of its text, too; `alone` where that is all."""
         from hcq_cli.search.word_search import ONLY_EXCLUDED, WordSearch
         from hcq_cli.words.asked import asked_words
 
         asked = asked_words(text)
-        if asked.exact and not asked.phrases and not asked.rest and not search.examples:
+        if asked.exact and not asked.phrases and not asked.rest and alone:
             raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
         answer = None
         if self.kind == "videos" and (asked.exact or (text and getattr(self.collection, "sentences", False))):
             vector = self._sentence_vector if text.strip() else None
-            answer = WordSearch(self._searched, search.answers, always=True, vector=vector).answer(text, asked, k)
-        return answer or search.answers(self._searched, [text], k)[0]
+            answer = WordSearch(searched, answers, always=True, vector=vector).answer(text, asked, k)
+        return answer or answers(searched, [text], k)[0]
 
     def video(
         self,

@@ -41,6 +41,7 @@ EXAMPLES = [
     "hcq query - < queries.txt --json",
     "hcq query --like holiday/beach.mp4",
     'hcq query "a beach" --like holiday/sea.mp4 --like holiday/surf.mp4^2 --not "people"',
+    "hcq query --face anna.jpg --face party.mp4@12 --not-face ben.jpg",
     "hcq query a goal --by segment",
     "hcq query --video new.mp4 --find texts",
     "hcq query --image photo.jpg",
@@ -70,7 +71,7 @@ Experts = Annotated[
     typer.Option(
         "--experts",
         metavar="LIST",
-        help="For --video and --image: NAME=SOURCE of experts that are files, where they have moved.",
+        help="For --video, --image and --face: NAME=SOURCE of experts that are files, where they have moved.",
     ),
 ]
 Hits = Annotated[int, typer.Option("-k", min=1, help="How many hits.")]
@@ -117,6 +118,18 @@ class Asked:
             "much.",
         ),
     ] = None
+    face: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--face",
+            metavar="FILE|ID@SECOND",
+            help="Show this person, where face vectors were extracted; repeatable, FILE^2 counts twice.",
+        ),
+    ] = None
+    not_face: Annotated[
+        list[str] | None,
+        typer.Option("--not-face", metavar="FILE|ID@SECOND", help="Leave out what shows this person; repeatable."),
+    ] = None
     video: Annotated[
         Path | None, typer.Option("--video", metavar="FILE", help="Find what fits this video, indexed or not.")
     ] = None
@@ -139,7 +152,7 @@ class Asked:
     @property
     def composed(self) -> bool:
         """Whether it has several parts."""
-        return bool(self.unlike) or len(self.like or ()) + bool(self.text) > 1
+        return bool(self.unlike or self.face or self.not_face) or len(self.like or ()) + bool(self.text) > 1
 
     @property
     def file(self) -> Path | None:
@@ -149,11 +162,11 @@ class Asked:
     def check(self) -> None:
         """Refuse what asks for nothing, or for what does not go together. Raises UsageError."""
         files = [path for path in (self.video, self.image) if path is not None]
-        words, parts = self.text or [], bool(self.text or self.like or self.unlike)
+        words, parts = self.text or [], bool(self.text or self.like or self.composed)
         if not parts and not files:
             raise UsageError("give a text, --like ID, --video FILE or --image FILE", 'hcq query "a man cooking"')
         if len(files) + parts > 1:
-            raise UsageError("--video and --image stand alone, without a text, --like, --not or one another")
+            raise UsageError("--video and --image stand alone, without a text, --like, --not, --face or one another")
         if words[:1] == ["-"] and len(words) > 1:
             raise UsageError("- reads queries from stdin, and takes no words beside it", "hcq query - < queries.txt")
         if words and not " ".join(words).strip():
@@ -162,13 +175,13 @@ class Asked:
             return
         if self.waiting:
             raise UsageError(
-                "- reads queries from stdin, --like and --not belong to one", "hcq query - < queries.txt"
+                "- reads queries from stdin, --like, --not and --face belong to one", "hcq query - < queries.txt"
             )
         if self.min_confidence is not None:
             raise UsageError(
-                "--min-confidence is of a text alone: how sure hits are is not known with --like or --not"
+                "--min-confidence is of a text alone: how sure hits are is not known with --like, --not or --face"
             )
-        if not words and not self.like:
+        if not words and not self.like and not self.face:
             raise UsageError("--not says what is not looked for: give a text or --like ID, too", NOT_EXAMPLE)
 
     def answers(
@@ -176,14 +189,15 @@ class Asked:
     ) -> Iterator[tuple[QueryResult, dict[str, Any], dict[str, float] | None]]:
         """The answers, each with further fields of its JSON and, for a file, what took how long, milliseconds."""
         text = " ".join(self.text or ()).strip()
+        experts = [ask.strip() for ask in (self.experts or "").split(",") if ask.strip()]
         if self.composed:
-            parts = {"like": self.like, "not": self.unlike}
-            answer = searcher.composed(text, k, likes=self.like or (), unlike=self.unlike or ())
+            parts = {"like": self.like, "not": self.unlike, "face": self.face, "not_face": self.not_face}
+            faces = {"faces": self.face or (), "not_faces": self.not_face or (), "experts": experts}
+            answer = searcher.composed(text, k, likes=self.like or (), unlike=self.unlike or (), **faces)
             yield answer, {name: given for name, given in parts.items() if given}, None
         elif self.like:
             yield searcher.like(self.like[0], k), {"like": self.like[0]}, None
         elif self.file is not None:
-            experts = [ask.strip() for ask in (self.experts or "").split(",") if ask.strip()]
             answer, seen = searcher.video(self.file, k, experts=experts, progress=progress)
             timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
             yield answer, {"image" if self.image else "video": self.file}, timing
@@ -293,7 +307,7 @@ def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -
     asked.check()
     console, waiting = session.console, asked.waiting
     pictured = shown.thumbnails and not waiting and console.shows_pictures
-    here = any((asked.file, shown.html, shown.save_clips, shown.open_rank, pictured))
+    here = any((asked.file, asked.face, asked.not_face, shown.html, shown.save_clips, shown.open_rank, pictured))
     searcher = session.searcher(search.settings(many=waiting), here=here)
     if searcher.outdated:
         console.warn(searcher.outdated)

@@ -16,6 +16,7 @@ of reading, first a query:
     ivf.py             its inverted lists: which videos lie together, which lists a query looks into
     video_query.py     a video file as a query
     composing.py       several examples and texts, for and against, as one query
+    faces.py           people by example, where their faces were extracted
     index_words.py     which videos say or show what a query asks for
     sentence_vectors.py captions and names, found in other words
     word_search.py     a query that words have a say in

@@ -34,7 +34,7 @@ NOT_LOOKED_FOR = "--not says what is not looked for: give a text or --like ID, t
 
 
 def weighted(part: str) -> tuple[str, float]:
-    """A part of a query and how often it counts: `surf.mp4^2` counts twice, without a weight once. A name that itself
+    """A part of a query and how often it counts: `surf.mp4^2` counts twice, without a weight once. A text that itself
     ends so is written with one more, `a^2^1`.
 
     Raises:

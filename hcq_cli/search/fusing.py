@@ -1,5 +1,5 @@
-"""Three channels in one answer: what the model sees and hears, what is said, shown and told in the words of the
-query, and captions and names that mean the same in others.
+"""Channels in one answer: what the model sees and hears, what is said, shown and told in the words of the query,
+captions and names that mean the same in others, and faces.
 
 Their scores have nothing in common, so they are never added: each channel's ranks are, as reciprocals (Cormack,
 Clarke and Büttcher, SIGIR 2009). A hit scores 61 / (60 + its rank with the model), and as much by its rank among the
@@ -10,9 +10,10 @@ the model makes of words that it has never seen; one that holds a part of it lif
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hcq_cli.search.index_words import FoundWords
+from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.worth import worth_showing
 
@@ -20,24 +21,48 @@ SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
 DEPTH = 100
 """Hits of a channel that are fused at least: a video that both know can lie deep in each."""
-MODEL, WORDS, MEANING = "model", "words", "meaning"
+MODEL, WORDS, MEANING, FACE = "model", "words", "meaning", "face"
 
 
-def fused(answer: QueryResult, words: Sequence[FoundWords], k: int, meant: Sequence[FoundWords] = ()) -> QueryResult:
-    """An answer of the model and what was found by words and by meaning, by their ranks.
+@dataclass(frozen=True)
+class FoundFace:
+    """A video that shows a face like one that is looked for.
+
+    Args:
+        id: of the video.
+        path: of its file.
+        likeness: the cosine of its nearest face.
+        moment: where that is seen.
+    """
+
+    id: str
+    path: str
+    likeness: float
+    moment: Moment
+
+
+def fused(
+    answer: QueryResult,
+    words: Sequence[FoundWords],
+    k: int,
+    meant: Sequence[FoundWords] = (),
+    faces: Sequence[FoundFace] = (),
+) -> QueryResult:
+    """An answer of the model and what was found by words, by meaning and by faces, by their ranks.
 
     Args:
         answer: of the model, best first; without hits where it was not asked.
         words: best first.
         k: how many hits.
         meant: best first; a hit shows its sentence where that means nearly the same, and there is no other.
+        faces: best first; a hit shows the moment of its face.
     """
     hits: dict[str, Hit] = {}
     scores: dict[str, float] = {}
     for rank, hit in enumerate(answer.hits, 1):
         # Of the moments of a video the best one goes by its id: words are about that.
         key = hit.id if hit.id not in hits else f"{hit.id}#{rank}"
-        hits[key] = replace(hit, found_by={MODEL: rank})
+        hits[key] = replace(hit, found_by=hit.found_by or {MODEL: rank})
         scores[key] = reciprocal(rank)
     for channel, all_found in ((WORDS, words), (MEANING, meant)):
         for rank, found in enumerate(all_found, 1):
@@ -45,6 +70,10 @@ def fused(answer: QueryResult, words: Sequence[FoundWords], k: int, meant: Seque
             said = found.sentence if channel == WORDS or (hit.words is None and found.worth == 1) else hit.words
             hits[found.id] = replace(hit, words=said, found_by={**(hit.found_by or {}), channel: rank})
             scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)
+    for rank, face in enumerate(faces, 1):
+        hit = hits.get(face.id) or Hit(0, 0.0, face.id, face.path)
+        hits[face.id] = replace(hit, moment=face.moment, found_by={**(hit.found_by or {}), FACE: rank})
+        scores[face.id] = scores.get(face.id, 0.0) + reciprocal(rank)
     # Equal scores: what the words have found first, then as the channels found them.
     order = sorted(hits, key=lambda key: (-scores[key], WORDS not in (hits[key].found_by or {})))
     best = [replace(hits[key], rank=rank, score=scores[key]) for rank, key in enumerate(order[:k], 1)]

@@ -20,6 +20,7 @@ import numpy as np
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from hcq_cli.features.records import Ragged
     from hcq_cli.media.inputs import InputVideo
     from hcq_cli.model.config import ExpertConfig
 
@@ -101,7 +102,8 @@ def _number(identity: str, setting: str) -> float | None:
 def _candidates(name: str, identity: str) -> list[str]:
     """What an expert of this identity may be asked for by: itself, or the network that its weights name."""
     weights = (identity.split("|") + [""] * 3)[2]
-    source = weights.partition("@")[0] if "@" in weights else ""
+    # Several networks are joined by +, as in what they are asked for by.
+    source = "+".join(part.partition("@")[0] for part in weights.split("+")) if "@" in weights else ""
     return [f"{name}={source}"] if source else [name]
 
 
@@ -170,26 +172,15 @@ def encode_video(
         HcqError: the file gives nothing, or nothing that the model knows.
     """
     from hcq_cli.datasets.batches import collate
-    from hcq_cli.features.store import FeatureStore
-    from hcq_cli.media.inputs import find_inputs
     from hcq_cli.model.checkpoint import read_header
     from hcq_cli.model.video_side import open_video_encoder
 
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder", "give one video: hcq query --video FILE")
-    found = find_inputs([str(path)])
-    if not found.videos:
-        raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
-    header = read_header(checkpoint)
+    video, header = _video_file(path), read_header(checkpoint)
     config = header.config
     matched = match_experts(config.experts, [*_noted_sources(config.experts, header.about, sources), *sources])
     started = time.perf_counter()
-    # Through a store like any other, so that its features are those that training read, to the last bit.
-    with tempfile.TemporaryDirectory(prefix="hcq-query-") as folder:
-        warnings = _extract(found.videos[0], matched, Path(folder), timeout_s)
-        extracted = time.perf_counter()
-        store = FeatureStore.open(Path(folder))
-        tokens = store.read([0], [name for name in config.experts if name in store.experts])
+    tokens, warnings = _extract(video, matched, timeout_s)
+    extracted = time.perf_counter()
     if not any(len(ragged.times) for ragged in tokens.values()):
         raise HcqError(f"{path}: there is nothing in it that the model's experts see or hear", "hcq extract FILE")
     model = open_video_encoder(checkpoint)  # last, when nothing else can fail any more: it may have to be exported
@@ -199,15 +190,42 @@ def encode_video(
     return VideoQuery(levels, (extracted - started) * 1000, encode_ms, warnings)
 
 
-def _extract(video: InputVideo, matched: MatchedExperts, store: Path, timeout_s: float | None) -> list[str]:
+def extract_tokens(path: Path, matched: MatchedExperts) -> dict[str, Ragged]:
+    """The tokens of a video or picture, by expert. Errors are those of `encode_video`."""
+    return _extract(_video_file(path), matched, None)[0]
+
+
+def _video_file(path: Path) -> InputVideo:
+    from hcq_cli.media.inputs import find_inputs
+
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder", "give one video: hcq query --video FILE")
+    found = find_inputs([str(path)])
+    if not found.videos:
+        raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
+    return found.videos[0]
+
+
+def _extract(
+    video: InputVideo, matched: MatchedExperts, timeout_s: float | None
+) -> tuple[dict[str, Ragged], list[str]]:
+    """The tokens of a video, by expert, and what went not quite right."""
     from hcq_cli.extraction.extract import extract
     from hcq_cli.extraction.options import ExtractionOptions
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.media.inputs import Inputs
 
-    options = ExtractionOptions(
-        store, workers=1, timeout_s=timeout_s, sample_fps=matched.sample_fps, max_seconds=matched.max_seconds
-    )
-    report = extract(Inputs([video]), matched.names, options)
-    if report.failed:
-        raise HcqError(f"{video.path}: {report.failed[0].error}", "hcq doctor, or give another video")
-    return [str(warning) for warning in report.warnings]
+    # Through a store like any other, so that its features are those that training read, to the last bit.
+    with tempfile.TemporaryDirectory(prefix="hcq-query-") as folder:
+        options = ExtractionOptions(
+            Path(folder),
+            workers=1,
+            timeout_s=timeout_s,
+            sample_fps=matched.sample_fps,
+            max_seconds=matched.max_seconds,
+        )
+        report = extract(Inputs([video]), matched.names, options)
+        if report.failed:
+            raise HcqError(f"{video.path}: {report.failed[0].error}", "hcq doctor, or give another video")
+        tokens = FeatureStore.open(Path(folder)).read([0])
+    return tokens, [str(warning) for warning in report.warnings]

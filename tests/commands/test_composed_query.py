@@ -83,7 +83,7 @@ def test_people_see_a_table_and_an_example_alone_is_told_as_before(ask: Run) -> 
 
 
 def test_the_example_of_the_help_runs(hcq: Run, workspace: Path, tmp_path: Path) -> None:
-    (example,) = (each for each in EXAMPLES if "--not" in each)
+    (example,) = (each for each in EXAMPLES if "--not " in each)
     codes = named_codes(workspace, tmp_path / "named.hcq", ["holiday/sea.mp4", "holiday/surf.mp4", "a.mp4", "b.mp4"])
     found = hcq(*shlex.split(example)[1:], "-w", workspace, "--codes", codes, "--json").json
     assert sorted(hit["id"] for hit in found["hits"]) == ["a.mp4", "b.mp4"]
@@ -117,3 +117,17 @@ def test_what_is_no_composed_query(ask: Run) -> None:
     assert "only what must not occur" in ask(" -cat", "--not", "x", code=2).err
     assert "no word of the query is known" in ask("a dog", "--not", "\u732b", "--json").json["note"]
     assert "nobody" in ask("x", "--like", "nobody", code=10).err
+
+
+def test_an_id_may_end_like_a_weight_and_one_example_may_have_one(hcq: Run, tmp_path: Path, workspace: Path) -> None:
+    named = named_codes(workspace, tmp_path / "named.hcq", ["a.mp4", "a.mp4^2", "b.mp4"])
+    hcq("-w", workspace, "index", "build", named, "--index", "named")
+
+    def found(*arguments: str) -> set[str]:
+        asked = ("query", "-w", workspace, "--index", "named", *arguments, "--json")
+        return {hit["id"] for hit in hcq(*asked).json["hits"]}
+
+    assert found("--like", "b.mp4^3") == {"a.mp4", "a.mp4^2"}
+    assert found("--like", "a.mp4^2") == {"a.mp4", "b.mp4"} == found("--like", "a.mp4^2^9")
+    assert found("--like", "a.mp4^2", "--like", "b.mp4^.5") == {"a.mp4"}
+    assert "weight" in hcq("query", "-w", workspace, "--index", "named", "--like", "b.mp4^0", code=2).err
