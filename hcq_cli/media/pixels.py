@@ -45,6 +45,19 @@ TO_BT709 = {
 """Linear RGB of these primaries into that of BT.709 (SMPTE RP 177); of others it is taken as it is."""
 
 
+def _unnamed(kinds: type[SideData], value: int) -> Any:
+    """A kind of side data that PyAV (18.1) has no name for, as the EXIF of a camera and the views of a spatial film.
+
+    Where a frame has any of those it would give none at all, the display matrix neither, but raise a ValueError.
+    """
+    kind: Any = object.__new__(kinds)
+    kind._name_, kind._value_ = f"UNNAMED_{value}", value
+    return kind
+
+
+SideData._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
+
+
 @dataclass
 class PyAVPicture:
     """A frame as FFmpeg decoded it; see `Picture`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from decoded_clips import clips_of, decoder
+from PIL import ExifTags, Image, ImageOps
 from sample_videos import film, tone, turn
 
 from experts.base import Sampling
@@ -131,6 +133,27 @@ def test_a_picture_is_mirrored_and_turned_as_its_matrix_says(tmp_path: Path, way
     near = [[min(letters, key=lambda name: abs(corner - letters[name]).sum()) for corner in row] for row in corners]
     assert "/".join("".join(row) for row in near) == MIRRORED[way]
     assert (high, wide) == ((160, 96) if way in (90, 270) or str(way).startswith("trans") else (96, 160))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_that_writes_exif_into_each_picture(tmp_path: Path, orientation: int) -> None:
+    """As those with Motion JPEG do; it is a kind of side data that PyAV has no name for."""
+    stored = Image.fromarray(
+        np.kron([[[250, 0, 0], [0, 0, 0]], [[0, 0, 250]] * 2], np.ones((48, 80, 1))).astype("u1")
+    )
+    stored.getexif()[ExifTags.Base.Orientation] = orientation
+    jpeg = io.BytesIO()
+    stored.save(jpeg, "JPEG", exif=stored.getexif(), quality=95)
+    path = tmp_path / "camera.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5, width=160, height=96, pix_fmt="yuvj420p")
+        for at in range(2):
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, at, at, Fraction(1, 5)
+            container.mux(packet)
+    shown = clips_of(path, SEE)[0].frames(SEE).images[0].astype(int)
+    expected = np.asarray(ImageOps.exif_transpose(stored)).astype(int)
+    assert shown.shape == expected.shape and np.abs(shown - expected).mean() < 5
 
 
 def test_a_picture_whose_size_changes_keeps_its_shape(tmp_path: Path) -> None:
