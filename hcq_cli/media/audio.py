@@ -16,6 +16,9 @@ from hcq_cli.media.decoder import Sound
 
 JITTER_S = 0.05
 """Times of sound packets are rounded and wander this much; only a larger step on is a gap."""
+AHEAD_S = 0.1
+"""Parts of a file may overlap a little: each has some sound more than lies between its beginning and the next one's.
+Laid behind one another it would come later with every join; what is so much too late, seconds, is left out."""
 OWN_ORDER = re.compile(r"\d+ channels \(")
 """How FFmpeg names channels in an order of their own, as QuickTime and CAF have them."""
 MEMORY_S = 0.5
@@ -84,13 +87,18 @@ class _Output:
 
     Two clocks run side by side. `_decoded_s` is where the last frame ended as it was decoded, and tells a gap;
     `_next_s` counts the samples given out since the last gap. Counting keeps pieces without seam, where the times of
-    packets, rounded to milliseconds, would make samples overlap or leave holes.
+    packets, rounded to milliseconds, would make samples overlap or leave holes. Where `_decoded_s` runs ahead of the
+    times of packets, parts overlap. But sound whose times stand still is laid after what there is, never over it:
+    `_late_s` is how much later than its times it comes since.
     """
 
     def __init__(self, hz: int) -> None:
         self.hz = hz
         self._next_s: float | None = None
-        self._decoded_s = 0.0
+        self._decoded_s = self._late_s = 0.0
+        self._goes_on_s = 0.0  # a frame earlier than this stands still, or goes back
+        self._stood = False  # whether the last one did
+        self._skipped = 0  # samples to be left out next
         self._resampler: Any = None
         self._form: tuple[str, str, int] | None = None
         self._powers: list[float] = []  # of each channel lately
@@ -98,7 +106,6 @@ class _Output:
 
     def convert(self, frame: Any, time_s: float | None) -> Iterator[Sound]:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        # Only on: sound whose times stand still or go back a little is laid after what there is, never over it.
         jumped = self._next_s is None or (time_s is not None and time_s - self._decoded_s > JITTER_S)
         if jumped or form != self._form:
             yield from self.finish()
@@ -108,8 +115,20 @@ class _Output:
             self._form = form
             if jumped:
                 self._next_s = self._decoded_s = time_s or 0.0
+        if time_s is not None:
+            self._leave_out_overlap(time_s, frame.samples / frame.sample_rate)
         self._decoded_s += frame.samples / frame.sample_rate
         yield from self._resample(frame)
+
+    def _leave_out_overlap(self, time_s: float, length_s: float) -> None:
+        """Before a frame that is to be heard at `time_s`: where parts overlap, skip what was laid too much."""
+        ahead_s, stands = self._decoded_s - time_s, time_s < self._goes_on_s
+        self._late_s = ahead_s if stands and self._stood else max(0.0, min(self._late_s, ahead_s))
+        if not stands and ahead_s - self._late_s > AHEAD_S:
+            self._skipped += round((ahead_s - self._late_s) * self.hz)
+            self._decoded_s = time_s + self._late_s
+        # Times may be rounded, and a part may begin a little before the last one ends: once is no standing still.
+        self._goes_on_s, self._stood = time_s + 0.75 * length_s, stands
 
     def finish(self) -> Iterator[Sound]:
         """What the resampler still holds."""
@@ -120,7 +139,8 @@ class _Output:
     def _resample(self, frame: Any) -> Iterator[Sound]:
         for piece in self._resampler.resample(frame):
             samples = self._mix(piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T)
-            start_s = self._next_s or 0.0
+            skipped, start_s = min(self._skipped, len(samples)), self._next_s or 0.0
+            samples, self._skipped = samples[skipped:], self._skipped - skipped
             self._next_s = start_s + len(samples) / self.hz
             yield Sound(samples, self.hz, start_s)
 

@@ -18,7 +18,7 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
-from hcq_cli.media.clock import FileClock
+from hcq_cli.media.clock import BACK_S, FileClock
 from hcq_cli.media.container_facts import container_facts
 from hcq_cli.media.decoder import CannotOpenError, Media, Picture, Sound
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
@@ -36,8 +36,8 @@ NEAR_S = 1.0
 """A track that ends this near to the end of the file is what its length was taken from, seconds."""
 PATIENCE_S = 4.0
 """So long, at least, pictures after a broken packet are left out while no key frame comes, seconds."""
-FIRST_ONLY = {"flv", "asf"}
-"""Of two such files behind one another FFmpeg reads the first and says nothing."""
+FIRST_ONLY = {"flv", "asf", "matroska,webm"}
+"""Of several such files behind one another FFmpeg reads the first, of Matroska two, and says nothing."""
 MP4 = {"mov,mp4,m4a,3gp,3g2,mj2"}
 MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
@@ -314,7 +314,7 @@ class PyAVMedia:
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
         # Without a time, or with one that goes back or stands still, it follows the frame before it: they come in
-        # their order.
+        # their order. Where parts overlap a little it is shown at once, or all later ones would come late by as much.
         self._same_time = self._same_time + 1 if time_s == self._said_s else 0
         self._said_s = time_s
         stands = self._same_time >= STANDS
@@ -322,8 +322,11 @@ class PyAVMedia:
             self.warnings.append(
                 f"its pictures all have the time {time_s:.1f} s from there on: they follow one another"
             )
-        if time_s is None or (self._last is not None and (time_s < self._last.time_s or stands)):
+        last_s = self._last.time_s if self._last is not None else None
+        if time_s is None or (last_s is not None and (time_s < last_s - BACK_S or stands)):
             time_s = self._reached_s["picture"]
+        elif last_s is not None:
+            time_s = max(time_s, last_s)
         self._reached_s["picture"] = time_s + duration_s
         odd = mend_tags(frame)
         if odd is not None and odd not in self.warnings:

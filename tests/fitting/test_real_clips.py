@@ -40,7 +40,8 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
     ranks, sure = [], {True: [], False: []}
     for each in QUERIES:
         hits = run_here("query", each["query"], "-k", "56", "-w", place, "--json").json["hits"]
-        sure[each["video"] is not None].append(hits[0]["confidence"])
+        # Nothing fits where the surest hit is not sure. It need not come first: names of files have a say in that.
+        sure[each["video"] is not None].append(max(hit["confidence"] for hit in hits))
         if each["video"]:
             ranks.append(next(hit["rank"] for hit in hits if Path(hit["path"]).name == each["video"]))
     found = np.array(ranks)

@@ -58,10 +58,16 @@ def watch(path: Path, by: str = "pyav") -> tuple[Witness, ExtractedVideo]:
 
 
 def part(
-    path: Path, first: int, count: int, at_s: float, click_at_s: float | None = None, **container_options: str
+    path: Path,
+    first: int,
+    count: int,
+    at_s: float,
+    click_at_s: float | None = None,
+    sound_s: float | None = None,
+    **container_options: str,
 ) -> bytes:
     """A film of `count` frames at 25 a second, numbered from `first`, whose clock begins at `at_s`; its bytes."""
-    sound = np.zeros(count * HZ // 25, np.float32)
+    sound = np.zeros(round((sound_s or count / 25) * HZ), np.float32)
     if click_at_s is not None:
         sound[round(click_at_s * HZ) :][: HZ // 5] = 0.8 * np.sign(np.sin(np.arange(HZ // 5) / 8))
     codec, sound_codec = CODECS[path.suffix]
@@ -223,10 +229,9 @@ def test_a_recorder_that_connects_again(tmp_path: Path, more_s: float) -> None:
     assert any("its clock" in str(warning) for warning in found.warnings)
 
 
-def test_a_second_file_that_ffmpeg_does_not_read_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "two.flv"
-    path.write_bytes(part(tmp_path / "a.flv", 0, 50, 0.0) + part(tmp_path / "b.flv", 50, 50, 0.0))
-    _, found = watch(path)
+@pytest.mark.parametrize(("suffix", "parts"), [(".flv", 2), (".mkv", 3)])
+def test_a_file_behind_another_that_ffmpeg_does_not_read_is_said(tmp_path: Path, suffix: str, parts: int) -> None:
+    _, found = watch(joined(tmp_path / f"several{suffix}", (0.0,) * parts))
     assert any("several files in one" in str(warning) for warning in found.warnings)
 
 
@@ -296,14 +301,36 @@ def test_an_avi_in_which_every_other_chunk_is_empty(tmp_path: Path) -> None:
     assert found.duration_s == pytest.approx(2.0, abs=0.1) and not found.warnings
 
 
-def test_sound_whose_clock_stands_still_is_not_laid_over_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".ts", ".flv"])
+@pytest.mark.parametrize(("count", "sound_s"), [(50, 2.0), (50, 1.97), (51, 1.97)])
+def test_parts_that_overlap_a_little_do_not_add_up(tmp_path: Path, suffix: str, count: int, sound_s: float) -> None:
+    """Encoders add sound at both ends: 0.03 to 0.1 s more than lie between a part's beginning and the next one's."""
+    path, joins, data = tmp_path / f"joined{suffix}", 12, b""
+    for at in range(joins):
+        begins_s = 0.0 if suffix == ".flv" else 2.0 * at
+        piece = part(tmp_path / f"part{suffix}", at * count, count, begins_s, 1.0, sound_s)
+        data += piece if not at or suffix != ".flv" else flv_from(piece, 2.0 * at)
+    path.write_bytes(data)
+    witness, found = watch(path)
+    assert found.duration_s == pytest.approx(2 * joins, abs=0.2) and not found.warnings
+    numbers, times = np.array(witness.numbers), np.array(witness.times)
+    np.testing.assert_allclose(times, numbers // count * 2 + numbers % count / 25, atol=0.15)
+    loud = np.array(witness.loud_s)
+    np.testing.assert_allclose(
+        loud[np.flatnonzero(np.diff(loud, prepend=-1) > 0.5)], 2 * np.arange(joins) + 1, atol=0.2
+    )
+
+
+@pytest.mark.parametrize("size", [160, 800, 1600])
+def test_sound_whose_clock_stands_still_is_not_laid_over_itself(tmp_path: Path, size: int) -> None:
+    """Nor left out; where the clock goes on, the sound does too."""
     path = tmp_path / "still.mkv"
     with av.open(str(path), "w") as container:
         voice = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
-        for at in range(30):
-            sound = np.full((1, 1600), at / 30, np.float32)
+        for at in range(0, 48_000, size):
+            sound = np.full((1, size), at // 1600 / 30, np.float32)
             frame = av.AudioFrame.from_ndarray(sound, "fltp", "mono")
-            frame.sample_rate, frame.pts = 16_000, min(at, 10) * 1600
+            frame.sample_rate, frame.pts = 16_000, min(at, 16_000) + max(0, at - 24_000)
             for packet in voice.encode(frame):
                 packet.pts = packet.dts = frame.pts
                 container.mux(packet)
