@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,6 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.api.extraction import ExtractionSettings
     from hcq_cli.extraction.extract import ExtractReport
     from hcq_cli.extraction.vanished import Vanished
     from hcq_cli.workspace import Workspace
@@ -67,6 +67,17 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what would b
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
 
 
+@dataclass(frozen=True)
+class HowToExtract:
+    """What `hcq extract` and `hcq update` hand on as it is (`ExtractionSettings`)."""
+
+    workers: Workers = None
+    device: Device = "auto"
+    timeout_s: Timeout = None
+    retry_failed: RetryFailed = False
+    keep_missing: KeepMissing = False
+
+
 def register(app: typer.Typer) -> None:
     """Add `hcq extract` to the command line."""
     command(app, "extract", panel=VERBS, examples=EXAMPLES)(extract)
@@ -74,18 +85,14 @@ def register(app: typer.Typer) -> None:
 
 def extract(
     session: Session,
+    how: HowToExtract,
     paths: Paths = None,
     from_list: From = None,
     experts: Experts = None,
     preset: Preset = "classic",
     decoder: Decoder = "auto",
-    workers: Workers = None,
-    device: Device = "auto",
-    timeout_s: Timeout = None,
     sample_fps: SampleFps = None,
     max_seconds: MaxSeconds = None,
-    retry_failed: RetryFailed = False,
-    keep_missing: KeepMissing = False,
     everything: Everything = False,
     exclude: Exclude = None,
     shard: Shard = None,
@@ -99,27 +106,27 @@ def extract(
 
     Exit code 0: done; 3: done, but some files gave nothing (each listed); 10: no videos found.
     """
-    settings: ExtractionSettings = {
-        "store": output or session.workspace.features,
-        "decoder": decoder,
-        "workers": workers,
-        "device": device,
-        "timeout_s": timeout_s,
-        "sample_fps": sample_fps,
-        "max_seconds": max_seconds,
-        "retry_failed": retry_failed,
-        "keep_missing": keep_missing,
-    }
-    wanted: dict[str, Any] = {"listed": _listed(from_list), "everything": everything, "exclude": exclude or ()}
-    wanted["experts"] = experts
     if dry_run and shard is not None:
         raise UsageError("--dry-run is of all videos, --shard of a share of them", "hcq extract VIDEOS --dry-run")
-    run = _plan if dry_run else _extract
     if on is not None and shard is not None:
         raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
-    if not dry_run:
-        wanted |= {"shard": shard, "on": on}
-    if code := run(session, paths or [], {**wanted, "preset": preset, **settings}):
+    asked: dict[str, Any] = {
+        "listed": _listed(from_list),
+        "everything": everything,
+        "exclude": exclude or (),
+        "experts": experts,
+        "preset": preset,
+        "store": output or session.workspace.features,
+        "decoder": decoder,
+        "sample_fps": sample_fps,
+        "max_seconds": max_seconds,
+        **vars(how),
+    }
+    if dry_run:
+        code = _plan(session, paths or [], asked)
+    else:
+        code = _extract(session, paths or [], {**asked, "shard": shard, "on": on})
+    if code:
         raise typer.Exit(code)
 
 

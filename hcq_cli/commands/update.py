@@ -9,12 +9,8 @@ import typer
 import hcq_cli as api
 from hcq_cli.commands.encode import encoding_document
 from hcq_cli.commands.extract import (
-    Device,
     Exclude,
-    KeepMissing,
-    RetryFailed,
-    Timeout,
-    Workers,
+    HowToExtract,
     counted_changes,
     extraction_document,
     print_extraction,
@@ -52,16 +48,12 @@ def register(app: typer.Typer) -> None:
     @command(app, "update", panel=VERBS, examples=EXAMPLES)
     def update(
         session: Session,
+        how: HowToExtract,
         folders: Folders = None,
         experts: Experts = None,
         preset: Preset = None,
-        workers: Workers = None,
-        device: Device = "auto",
-        timeout_s: Timeout = None,
         segments: Segments = None,
         segment_s: Segment = None,
-        retry_failed: RetryFailed = False,
-        keep_missing: KeepMissing = False,
         everything: Everything = None,
         exclude: Exclude = None,
         watch: Watch = False,
@@ -71,24 +63,21 @@ def register(app: typer.Typer) -> None:
         Only what is needed is done, so it may run every night; or it stays (--watch), and waits for files that are
         still being written. Exit codes are those of hcq extract.
         """
-        how: dict[str, Any] = {
+        asked: dict[str, Any] = {
             "experts": experts,
             "preset": preset,
             "everything": everything,
             "exclude": exclude,
             "segments": segments,
             "segment_s": segment_s,
-            "workers": workers,
-            "device": device,
-            "timeout_s": timeout_s,
-            "retry_failed": retry_failed,
-            "keep_missing": keep_missing,
+            "progress": session.console,
+            **vars(how),
         }
         if watch:
-            for done in api.watch(session.workspace, folders or (), progress=session.console, **how):
+            for done in api.watch(session.workspace, folders or (), **asked):
                 _show(session, done)
             return
-        done = api.update(session.workspace, folders or (), progress=session.console, **how)
+        done = api.update(session.workspace, folders or (), **asked)
         _show(session, done)
         if done.extracted.exit_code:
             raise typer.Exit(done.extracted.exit_code)
