@@ -107,28 +107,28 @@ def held_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def ask(index: Index, levels: np.ndarray, threads: int, params: SearchParams) -> np.ndarray:
+def ask(index: Index, levels: np.ndarray, params: SearchParams) -> np.ndarray:
     """Rows [Q, 10] that queries [Q, L+1, D] find."""
     table = tables(levels, index.codebooks, index.scale)
-    return find(index, levels, table, TOP, threads=threads, params=params).rows
+    return find(index, levels, table, TOP, params=params).rows
 
 
-def milliseconds(index: Index, levels: np.ndarray, threads: int, params: SearchParams) -> float:
+def milliseconds(index: Index, levels: np.ndarray, params: SearchParams) -> float:
     """Of a query, asked one by one; tabulating is counted."""
     started = time.perf_counter()
     for query in levels:
-        ask(index, query[None], threads, params)
+        ask(index, query[None], params)
     return (time.perf_counter() - started) * 1000 / len(levels)
 
 
 def measure(index: Index, levels: np.ndarray, threads: int, passes: int) -> dict[str, float]:
     """The lists beside the exhaustive search for queries [Q, L+1, D]: what they find, and best times of `passes`."""
-    right, found = (ask(index, levels, threads, SearchParams(exact=exact)) for exact in (True, False))
+    right, found = (ask(index, levels, SearchParams(exact=exact, threads=threads)) for exact in (True, False))
     shared = [len(set(a) & set(b)) for a, b in zip(right.tolist(), found.tolist(), strict=True)]
     timed, exact_ms, listed_ms = levels[:TIMED], np.inf, np.inf
     for _ in range(passes):  # turn and turn about, so that a busy machine is busy for both
-        exact_ms = min(exact_ms, milliseconds(index, timed, threads, SearchParams(exact=True)))
-        listed_ms = min(listed_ms, milliseconds(index, timed, threads, SearchParams()))
+        exact_ms = min(exact_ms, milliseconds(index, timed, SearchParams(exact=True, threads=threads)))
+        listed_ms = min(listed_ms, milliseconds(index, timed, SearchParams(threads=threads)))
     return {
         "exhaustive_ms": exact_ms,
         "lists_ms": listed_ms,

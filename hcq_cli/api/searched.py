@@ -86,18 +86,14 @@ class SearchSettings:
             raise UsageError(f"--offset {self.offset}: hits are counted from 0")
 
     @property
-    def cores(self) -> int:
-        """To scan with; a device is fed by one."""
-        from hcq_cli.cores import cores
-
-        return 1 if self.device else self.threads or cores()
-
-    @property
     def params(self) -> SearchParams:
         """As the scan takes them."""
+        from hcq_cli.cores import cores
         from hcq_cli.search.searchable import SearchParams
 
-        return SearchParams(self.nprobe, self.exact, f"torch:{self.device}" if self.device else None, self.by)
+        if self.device:  # it is fed by one core
+            return SearchParams(self.nprobe, self.exact, f"torch:{self.device}", by=self.by)
+        return SearchParams(self.nprobe, self.exact, by=self.by, threads=self.threads or cores())
 
 
 def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStack) -> SearchableCodes:
@@ -184,7 +180,7 @@ def open_encoder(collection: SearchableCodes, workspace: Workspace, wanted: Sear
             videos = Index.open(workspace.index)
             if videos.header.model_hash == collection.header.model_hash:
                 collection = videos
-    threads = wanted.cores if wanted.many else 1
+    threads = wanted.params.threads if wanted.many else 1
     return open_text_encoder(collection, [workspace.model], lasting=wanted.many, threads=threads)
 
 

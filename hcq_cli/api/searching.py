@@ -122,7 +122,7 @@ class Searcher:
 
         assert self._encoder is not None
         how = self.settings
-        return search_texts(collection, self._encoder, queries, k, threads=how.cores, params=how.params)
+        return search_texts(collection, self._encoder, queries, k, params=how.params)
 
     def _answers(self, queries: Sequence[str], asked: Sequence[AskedWords], k: int) -> list[QueryResult]:
         """Answer texts by the model and by words: together what only the model can answer."""
@@ -154,9 +154,7 @@ class Searcher:
         source, item_id, _ = self._example(item_id)
         how = self.settings
         wanted = k + how.offset
-        return self._arranged(
-            search_like(self._searched, item_id, wanted, source=source, threads=how.cores, params=how.params)
-        )
+        return self._arranged(search_like(self._searched, item_id, wanted, source=source, params=how.params))
 
     def _example(self, part: str) -> tuple[SearchableCodes, str, float]:
         """Where an example lies, its id, and how often it counts. Raises UsageError."""
@@ -213,7 +211,7 @@ class Searcher:
         found = [item_levels(held, each, self._searched) for held, each, _ in examples]
         names, how = [name for name, _ in found], self.settings
         parts = [(levels, weight) for (_, levels), (_, _, weight) in zip(found, examples, strict=True)]
-        search = ComposedSearch(parts, against, encoder, threads=how.cores, params=how.params)
+        search = ComposedSearch(parts, against, encoder, params=how.params)
         wanted = k + how.offset
         own = sum(own_hits(source, name, how.by) for (source, _, _), name in zip(examples, names, strict=True))
         searched, answers = self._searched, cast("ModelAnswers", search.answers)
@@ -282,7 +280,7 @@ class Searcher:
         places = [how.checkpoint] if how.checkpoint else usual
         seen = encoded_video(Path(path), self.collection, places, experts, progress)
         queries, wanted = [str(path)], k + how.offset
-        found = search_levels(self._searched, queries, seen.levels, wanted, threads=how.cores, params=how.params)
+        found = search_levels(self._searched, queries, seen.levels, wanted, params=how.params)
         return self._arranged(found[0]), seen
 
     @property

@@ -74,13 +74,12 @@ class ComposedSearch:
         examples: what hits should be like, float32 [1, L+1, D], each with how often it counts; there may be none.
         unwanted: texts, each with how often it counts.
         encoder: of the model, prepared; None where there is no text at all.
-        threads, params: as in `search_texts`.
+        params: as in `search_texts`.
     """
 
     examples: Sequence[tuple[NDArray[np.float32], float]]
     unwanted: Sequence[tuple[str, float]]
     encoder: TextEncoder | None
-    threads: int
     params: SearchParams
 
     def answers(self, collection: SearchableCodes, texts: Sequence[str], k: int) -> list[QueryResult]:
@@ -100,9 +99,7 @@ class ComposedSearch:
         weights = [FOR * weight for _, weight in self.examples] + [FOR] * len(texts)
         query = compose(np.concatenate(parts), weights + [AGAINST * weight for _, weight in self.unwanted])
         text_ms = (time.perf_counter() - started) * 1000
-        found = search_levels(
-            collection, [text], query, k, threads=self.threads, text_ms=text_ms, params=self.params
-        )[0]
+        found = search_levels(collection, [text], query, k, text_ms=text_ms, params=self.params)[0]
         return replace(found, note=self._unknown([text, *unwanted]))
 
     def _levels(self, collection: SearchableCodes, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -101,7 +101,6 @@ def search_texts(
     texts: Sequence[str],
     k: int,
     *,
-    threads: int = 1,
     params: SearchParams = SearchParams(),
 ) -> list[QueryResult]:
     """Answer queries, together in one scan.
@@ -115,8 +114,7 @@ def search_texts(
         encoder: of the model that made the codes.
         texts: the queries, none of them blank.
         k: how many hits each, at least 1.
-        threads: cores to use.
-        params: how many inverted lists to look into, and by what kernel.
+        params: how many inverted lists to look into, by what kernel, on how many cores.
 
     Raises:
         UsageError: a query is blank, or k is less than 1.
@@ -130,7 +128,7 @@ def search_texts(
     # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
     levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
-    results = search_levels(collection, texts, levels, k, threads=threads, text_ms=text_ms, params=params)
+    results = search_levels(collection, texts, levels, k, text_ms=text_ms, params=params)
     # Of what is indexed now; where that was not measured, of what the model was fitted to.
     chance = collection.chance_scores or encoder.chance_scores
     for at, (tokens, known) in enumerate(encoder.count_tokens(texts)):
@@ -156,7 +154,6 @@ def search_levels(
     levels: np.ndarray,
     k: int,
     *,
-    threads: int = 1,
     text_ms: float = 0.0,
     params: SearchParams = SearchParams(),
 ) -> list[QueryResult]:
@@ -170,7 +167,7 @@ def search_levels(
         queries: their names, for the results.
         levels: float32 [Q, L+1, D].
         k: how many hits each, at least 1.
-        threads, params: as in `search_texts`.
+        params: as in `search_texts`.
         text_ms: for the results.
 
     Raises:
@@ -187,7 +184,7 @@ def search_levels(
     started = time.perf_counter()
     table = tables(levels, collection.codebooks, collection.scale)
     search = _best_moments if params.by == "segment" else _best_videos
-    hits = search(collection, levels, table, k, threads=threads, params=params)
+    hits = search(collection, levels, table, k, params=params)
     scan_ms = (time.perf_counter() - started) * 1000 / max(len(queries), 1)
     return [
         QueryResult(query, of_query, collection.videos, text_ms=text_ms, scan_ms=scan_ms)
@@ -196,10 +193,10 @@ def search_levels(
 
 
 def _best_videos(
-    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, threads: int, params: SearchParams
+    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, params: SearchParams
 ) -> list[tuple[Hit, ...]]:
     """The best `k` videos for each query, each with its best moment; `table` is float32 [Q, S, K]."""
-    found = find(collection, levels, table, k, threads=threads, params=params)
+    found = find(collection, levels, table, k, params=params)
     cut = collection.header.kind == "videos" and collection.rows > collection.videos
     segments = segments_of(collection, found.rows, table) if cut else []
     answers = []
@@ -214,13 +211,13 @@ def _best_videos(
 
 
 def _best_moments(
-    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, threads: int, params: SearchParams
+    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, params: SearchParams
 ) -> list[tuple[Hit, ...]]:
     """The best `k` moments for each query, several of a video; `table` is float32 [Q, S, K]."""
     # Neighbours become one moment: more rows are found than moments are wanted, and more until that is enough.
     wanted = k * max(1, -(-collection.rows // max(collection.videos, 1)))
     while True:
-        found = find(collection, levels, table, wanted, hits=k, threads=threads, params=params)
+        found = find(collection, levels, table, wanted, hits=k, params=params)
         hits = [_moments(collection, found, query, table[query], k) for query in range(len(table))]
         if min(map(len, hits), default=k) == k or found.rows.shape[1] < wanted:
             return hits
@@ -344,7 +341,6 @@ def search_like(
     k: int,
     *,
     source: SearchableCodes | None = None,
-    threads: int = 1,
     params: SearchParams = SearchParams(),
 ) -> QueryResult:
     """What is most like an indexed video or caption, without that one; no model is needed.
@@ -354,7 +350,7 @@ def search_like(
         item_id: of the video, the segment or the caption; a segment may be like another moment of its video.
         k: how many hits, at least 1.
         source: where `item_id` lies, if it is not what is searched.
-        threads, params: as in `search_texts`.
+        params: as in `search_texts`.
 
     Raises:
         NotFoundError, ModelMismatchError: as `item_levels`.
@@ -362,5 +358,5 @@ def search_like(
     source = source or collection
     item_id, levels = item_levels(source, item_id, collection)
     wanted = k + own_hits(source, item_id, params.by)
-    result = search_levels(collection, [item_id], levels, wanted, threads=threads, params=params)[0]
+    result = search_levels(collection, [item_id], levels, wanted, params=params)[0]
     return without_items(result, [item_id], params.by, k)

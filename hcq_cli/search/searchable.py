@@ -203,12 +203,14 @@ class SearchParams:
         exact: look into all.
         kernel: the name of the one to scan with; None for the fastest.
         by: what a hit is: a "video", found by its best moment or as a whole, or a "segment", a moment of one.
+        threads: cores to scan with.
     """
 
     nprobe: int | None = None
     exact: bool = False
     kernel: str | None = None
     by: str = "video"
+    threads: int = 1
 
 
 def find(
@@ -218,7 +220,6 @@ def find(
     k: int,
     *,
     hits: int | None = None,
-    threads: int = 1,
     params: SearchParams = SearchParams(),
 ) -> TopK:
     """The best `k` rows of a collection: of all, or of the inverted lists that look the most promising.
@@ -232,12 +233,11 @@ def find(
         tables: the same, tabulated, float32 [Q, S, K].
         k: how many to find.
         hits: for how many hits lists are chosen, where several rows may make one; default: `k`.
-        threads: cores to use.
-        params: how far to look.
+        params: how far to look, and by what.
     """
     if isinstance(collection, FindsElsewhere):
         return collection.find_best(levels, tables, k, hits or k, params)
-    by, by_video = kernel(params.kernel), params.by == "video"
+    by, threads, by_video = kernel(params.kernel), params.threads, params.by == "video"
     starts, sources = collection.list_starts(), collection.sources(by_video=by_video)
     if collection.ivf is None or params.exact or not len(tables) or not starts:
         return scan(sources, tables, k, threads=threads, by=by)

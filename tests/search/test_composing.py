@@ -36,7 +36,6 @@ def search(collection: SearchableCodeFile, text: str, *unwanted: str, examples: 
         [(each[None], 1.0) for each in examples],
         [weighted(part) for part in unwanted],
         WordEncoder(),
-        threads=1,
         params=SearchParams(),
     )
     return list(asked.answers(collection, [text], collection.videos)[0].hits)
@@ -96,7 +95,7 @@ def test_what_is_not_wanted_falls_below_what_is(tmp_path: Path) -> None:
 
 def test_words_that_nobody_knows_and_other_models(tmp_path: Path) -> None:
     collection = SearchableCodeFile(write_codes(tmp_path / "c", names(3), random_codes(3)))
-    asked = ComposedSearch([], [("猫", 1.0)], WordEncoder(), threads=1, params=SearchParams())
+    asked = ComposedSearch([], [("猫", 1.0)], WordEncoder(), params=SearchParams())
     note = asked.answers(collection, ["a beach"], 3)[0].note
     assert "猫" in note and NONE_KNOWN in note and "beach" not in note
     with pytest.raises(UsageError, match="holds no word"):

@@ -53,7 +53,7 @@ def test_few_lists_find_nearly_everything_and_info_says_so(tmp_path: Path) -> No
     levels = (chunks + noise).reshape(200, FOUR_LEVELS.levels, -1).astype(np.float32)
     levels /= np.linalg.norm(levels, axis=2, keepdims=True)
     queries = [str(number) for number in range(200)]
-    quick = search_levels(index, queries, levels, 10, threads=2)
+    quick = search_levels(index, queries, levels, 10, params=SearchParams(threads=2))
     exact = search_levels(index, queries, levels, 10, params=SearchParams(exact=True))
     alone = [search_levels(index, [name], level[None], 10)[0] for name, level in zip(queries, levels, strict=True)]
     assert [answer.hits for answer in alone] == [answer.hits for answer in quick]

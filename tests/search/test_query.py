@@ -40,7 +40,7 @@ def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: SearchableCode
 
 def test_together_or_alone_the_answer_is_the_same(collection: SearchableCodes) -> None:
     texts = [f"query {number}" for number in range(20)]
-    together = search_texts(collection, WordEncoder(), texts, 7, threads=2)
+    together = search_texts(collection, WordEncoder(), texts, 7, params=SearchParams(threads=2))
     alone = [search_texts(collection, WordEncoder(), [text], 7)[0] for text in texts]
     assert [answer.hits for answer in together] == [answer.hits for answer in alone]
 

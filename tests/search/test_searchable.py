@@ -42,7 +42,7 @@ def test_a_code_file_finds_what_its_index_finds(tmp_path: Path, lists: int) -> N
     levels = random_levels(70)
     table = tables(levels, *quantizer())
     by_file = find(file, levels, table, 600)
-    by_index = find(index, levels, table, 600, params=SearchParams(exact=True), threads=2)
+    by_index = find(index, levels, table, 600, params=SearchParams(exact=True, threads=2))
     assert np.array_equal(by_file.rows, by_index.rows) and np.array_equal(by_file.scores, by_index.scores)
     for item_id in ("v7.mp4", "a", "a#t=5,9", "nothing"):
         assert file.rows_of(item_id) == index.rows_of(item_id)
@@ -56,8 +56,8 @@ def test_probed_lists_are_searched_together_as_each_alone(tmp_path: Path) -> Non
     codes = clustered_codes(3000, FOUR_LEVELS)
     build(tmp_path / "index", [write_codes(tmp_path / "c", names(3000), codes, FOUR_LEVELS, 500)], lists=30)
     index, levels = Index.open(tmp_path / "index"), random_levels(70, FOUR_LEVELS)
-    table, params = tables(levels, *quantizer(FOUR_LEVELS)), SearchParams(nprobe=4)
-    together = find(index, levels, table, 10, params=params, threads=3)
+    table, params = tables(levels, *quantizer(FOUR_LEVELS)), SearchParams(nprobe=4, threads=3)
+    together = find(index, levels, table, 10, params=params)
     assert index.ivf is not None
     of_list = index.ivf.assign(codes, index.codebooks)
     for query, chosen in enumerate(index.ivf.choose(levels, np.bincount(of_list, minlength=30), 10, 4)):
