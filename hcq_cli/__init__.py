@@ -51,8 +51,8 @@ _HOME = {
     "SearchSettings": "hcq_cli.api.searched",
     "open_workspace": "hcq_cli.api.opening",
     "CUT_OFF": "hcq_cli.model.confidence",
-    "sure_enough": "hcq_cli.search.worth",
-    "worth_showing": "hcq_cli.search.worth",
+    "sure_enough": "hcq_cli.search.arranging",
+    "worth_showing": "hcq_cli.search.arranging",
     "answer_document": "hcq_cli.api.answers",
     "write_gallery": "hcq_cli.api.pages",
     "report": "hcq_cli.api.reporting",
@@ -111,7 +111,7 @@ if TYPE_CHECKING:
     from hcq_cli.api.words import export_words, words_info
     from hcq_cli.errors import HcqError
     from hcq_cli.model.confidence import CUT_OFF
-    from hcq_cli.search.worth import sure_enough, worth_showing
+    from hcq_cli.search.arranging import sure_enough, worth_showing
     from hcq_cli.workspace import Workspace
 
 

@@ -5,7 +5,7 @@ of reading, first a query:
 
     query.py           texts, vectors or an id -> hits
     moments.py         where in a video a query fits: its segments, neighbours in one
-    arranging.py       hits by date, path or duration, page by page, with their columns
+    arranging.py       hits by date, path or duration, page by page, with their columns; which are worth showing
     text_encoder.py    what makes vectors of a text, and how it comes into an index
     searchable.py      what can be searched, and the search for the best rows in it
     groups.py          an index searched in groups of segments, by whoever holds each
@@ -21,7 +21,6 @@ of reading, first a query:
     sentence_vectors.py captions and names, found in other words
     word_search.py     a query that words have a say in
     fusing.py          hits of the model and of the words in one answer
-    worth.py           which hits are worth showing: sure enough, or the best few where nothing fits well
 
 then how an index is made, and taken elsewhere:
 

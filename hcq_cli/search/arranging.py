@@ -1,16 +1,23 @@
-"""Hits as they are asked for: a page of them, in another order, with what is known of each."""
+"""Hits as they are asked for: a page of them, in another order, with what is known of each, as sure as they shall be.
+
+Where nothing fits well the best few alone are worth showing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 
+from hcq_cli.errors import UsageError
+from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.search.index import Index
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.searchable import SearchableCodes
 
+BEST_OF_NOTHING = 3
+"""Hits that are shown at once where nothing fits well."""
 NOTHING_PASSES = "no video passes the filter"
 BY_COLUMN = {"date": "taken", "duration": "duration"}
 """The orders that need a column, and which."""
@@ -66,3 +73,48 @@ def _readable(value: float | bool | str | None, kind: str) -> float | bool | str
     if kind == "date" and isinstance(value, float):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def is_said(source: str) -> bool:
+    """Whether a sentence of this source, empty for none, says, shows or tells something; a file may be called
+    anything."""
+    return source not in ("", "name")
+
+
+def nothing_fits(hits: Iterable[tuple[float | None, str]]) -> bool:
+    """Whether there are hits, the model thinks of none that it fits, and nobody says or shows the words of the query.
+
+    Args:
+        hits: of each its confidence, None where the model does not say, and the source of its sentence, empty for
+            none.
+    """
+    doubtful = [
+        confidence is not None and confidence < CUT_OFF and not is_said(source) for confidence, source in hits
+    ]
+    return bool(doubtful) and all(doubtful)
+
+
+def worth_showing(answer: QueryResult, *, everything: bool = False) -> tuple[Sequence[Hit], bool]:
+    """The hits that a person is shown, and whether they are the best few of what does not fit.
+
+    Args:
+        answer: to a query.
+        everything: show all hits, too, where nothing fits.
+    """
+    unsure = not everything and nothing_fits((hit.confidence, hit.source) for hit in answer.hits)
+    return (answer.hits[:BEST_OF_NOTHING] if unsure else answer.hits), unsure
+
+
+def sure_enough(answer: QueryResult, least: float | None) -> QueryResult:
+    """An answer without the hits that are less sure than `least`.
+
+    Raises:
+        UsageError: the model does not say how sure they are.
+    """
+    if least is None or not answer.hits:
+        return answer
+    said = [is_said(hit.source) for hit in answer.hits]
+    if all(hit.confidence is None for hit in answer.hits) and not any(said):
+        raise UsageError("--min-confidence: this model does not say how sure hits are", "hcq fit makes one that does")
+    kept = tuple(hit for hit, told in zip(answer.hits, said, strict=True) if told or (hit.confidence or 0.0) >= least)
+    return replace(answer, hits=kept, note=answer.note if kept else f"no hit is as sure as {least:g}")

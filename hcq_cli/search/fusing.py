@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hcq_cli.search.arranging import worth_showing
 from hcq_cli.search.index_words import FoundWords
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import Hit, QueryResult
-from hcq_cli.search.worth import worth_showing
 
 SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""

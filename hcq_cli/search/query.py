@@ -52,6 +52,11 @@ class Hit:
     found_by: Mapping[str, int] | None = None
 
     @property
+    def source(self) -> str:
+        """Where the sentence comes from that it was found by; empty for none."""
+        return self.words.source if self.words is not None else ""
+
+    @property
     def time_s(self) -> float | None:
         """Where to look first, seconds: where its sentence is said or shown, else at its moment; None for neither."""
         if self.words is not None and self.words.start_s is not None:

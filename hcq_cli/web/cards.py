@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcq_cli.codes.ids import video_of
 from hcq_cli.printable import clock, printable, size_text
-from hcq_cli.search.worth import BEST_OF_NOTHING, nothing_fits
+from hcq_cli.search.arranging import BEST_OF_NOTHING, nothing_fits
 
 if TYPE_CHECKING:
     from jinja2 import Environment

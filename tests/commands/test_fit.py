@@ -62,10 +62,10 @@ def test_where_nothing_fits_it_is_said(fitted: Path, tmp_path: Path, monkeypatch
     hits = run_here(*asked, "--json").json["hits"]
     first, last, best = hits[0]["id"], hits[-1]["id"], hits[0]["confidence"]
     monkeypatch.setattr("hcq_cli.search.query.CUT_OFF", best + 0.01)
-    monkeypatch.setattr("hcq_cli.search.worth.CUT_OFF", best + 0.01)
+    monkeypatch.setattr("hcq_cli.search.arranging.CUT_OFF", best + 0.01)
     answer = run_here(*asked, "--json").json
     assert answer["note"] == "nothing here fits well" and len(answer["hits"]) == 3
-    monkeypatch.setattr("hcq_cli.search.worth.BEST_OF_NOTHING", 1)
+    monkeypatch.setattr("hcq_cli.search.arranging.BEST_OF_NOTHING", 1)
     shown = run_here(*asked).out
     assert "nothing here fits well; the best 1 of it" in shown and first in shown and last not in shown
     assert last in run_here(*asked, "--all").out

@@ -6,8 +6,8 @@ import pytest
 
 from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
+from hcq_cli.search.arranging import BEST_OF_NOTHING, sure_enough, worth_showing
 from hcq_cli.search.query import Hit, QueryResult
-from hcq_cli.search.worth import BEST_OF_NOTHING, sure_enough, worth_showing
 from hcq_cli.words.sentences import SOURCES, Sentence
 
 
