@@ -33,7 +33,8 @@ def measure(
         codebooks, scale: of the index, float32 [S, K, d] and [S].
         model: those of its model; kept where no row is alive.
     """
-    living = [_living(part) for part in parts]
+    # The slots int64 [n] of the rows that can be found.
+    living = [np.flatnonzero(part.alive(part.rows_of(np.arange(part.videos)))) for part in parts]
     rows = sum(map(len, living))
     if not rows:
         return model
@@ -41,24 +42,14 @@ def measure(
         best, growth = _best(parts, generic, codebooks, scale), 0.0
     else:
         step = rows / MOST_ROWS
-        codes = [part.at(slots[_evenly(len(slots), step)]) for part, slots in zip(parts, living, strict=True)]
+        evenly = [slots[np.arange(0, len(slots), step).astype(np.int64)] for slots in living]
+        codes = [part.at(slots) for part, slots in zip(parts, evenly, strict=True)]
         sample = np.concatenate(codes)
         halves = [_best([to_blocks(sample[side::2])], generic, codebooks, scale) for side in (0, 1)]
         best = np.maximum(*halves)
         growth = float(best.mean() - np.mean(halves)) * log2(rows / len(sample))
     deviation = float(best.std(ddof=1)) if len(best) > 1 else 0.0
     return replace(model, mean=float(best.mean()) + growth, deviation=deviation)
-
-
-def _living(part: Blocks) -> np.ndarray:
-    """The slots int64 [n] of the rows that can be found."""
-    slots = np.arange(part.videos)
-    return slots[part.alive(part.rows_of(slots))]
-
-
-def _evenly(count: int, step: float) -> np.ndarray:
-    """Every `step`-th of `count` places, int64 [count / step]."""
-    return np.arange(0, count, step).astype(np.int64)
 
 
 def _best(parts: Sequence[Blocks], generic: np.ndarray, codebooks: np.ndarray, scale: np.ndarray) -> np.ndarray:

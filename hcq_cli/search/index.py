@@ -168,24 +168,6 @@ class IndexManifest:
         return [*filter(None, shared), *parts]
 
 
-def open_words(folder: Path, entry: SegmentEntry, digest: str) -> WordsTable | None:
-    """The table of a segment's sentences, if it has one; errors are those of `WordsTable`."""
-    if not entry.words:
-        return None
-    from hcq_cli.words.table import WordsTable
-
-    return WordsTable(folder / entry.words, entry.sentences, REMEDY, digest)
-
-
-def open_vectors(folder: Path, entry: SegmentEntry, digest: str) -> SentenceVectors | None:
-    """The sentence vectors of a segment, if it has any; errors are those of `SentenceVectors`."""
-    if not entry.vectors:
-        return None
-    from hcq_cli.search.sentence_vectors import SentenceVectors
-
-    return SentenceVectors(folder / entry.vectors, digest)
-
-
 TextEncoderExporter = Callable[[Path, str], TextEncoderEntry | None]
 """Puts the model's text encoder into the folder of an index, given what the names of its new files end in."""
 
@@ -238,8 +220,6 @@ class Index:
         if ivf:
             self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
         self.segments: list[tuple[IndexSegment, np.ndarray | None]] = []
-        self.words: list[WordsTable | None] = []
-        self.vectors: list[SentenceVectors | None] = []
         for entry in self.manifest.segments:
             lists = self.ivf.lists if self.ivf else 0
             segment, dead = IndexSegment(folder / entry.file, self.header.S, lists, digest(entry.file, "")), None
@@ -250,13 +230,27 @@ class Index:
                 path = folder / entry.tombstones
                 dead = read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
             self.segments.append((segment, dead))
-            # Opened here, before a writer may drop the file; it is read when words are asked for.
-            self.words.append(open_words(folder, entry, digest(entry.words, "")))
-            self.vectors.append(open_vectors(folder, entry, digest(entry.vectors, "")))
+        self._open_words()
         self.rows = sum(entry.rows - entry.removed for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
+
+    def _open_words(self) -> None:
+        """Open words and vectors: they are read when words are asked for, and a writer may drop the files before."""
+        self.words: list[WordsTable | None] = [None] * len(self.segments)
+        self.vectors: list[SentenceVectors | None] = [None] * len(self.segments)
+        digest = self.manifest.digests.get
+        for number, entry in enumerate(self.manifest.segments):
+            if entry.words:
+                from hcq_cli.words.table import WordsTable
+
+                table = WordsTable(self.path / entry.words, entry.sentences, REMEDY, digest(entry.words, ""))
+                self.words[number] = table
+            if entry.vectors:
+                from hcq_cli.search.sentence_vectors import SentenceVectors
+
+                self.vectors[number] = SentenceVectors(self.path / entry.vectors, digest(entry.vectors, ""))
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -329,19 +323,14 @@ class Index:
         at = bisect.bisect_right(self._firsts, row) - 1
         return self.columns.values(at, row - self._firsts[at], names)
 
-    def _locate(self, row: int) -> tuple[IndexSegment, int]:
-        at = bisect.bisect_right(self._firsts, row) - 1
-        return self.segments[at][0], row - self._firsts[at]
-
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row, counted through all segments."""
-        segment, local = self._locate(row)
-        return segment.name(local)
+        at = bisect.bisect_right(self._firsts, row) - 1
+        return self.segments[at][0].name(row - self._firsts[at])
 
     def id(self, row: int) -> str:
         """Id of a row."""
-        segment, local = self._locate(row)
-        return segment.ids[local]
+        return self.name(row)[0]
 
     def codes(self, rows: Sequence[int]) -> np.ndarray:
         """Codes uint8 [n, S] of rows."""

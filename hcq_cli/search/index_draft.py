@@ -76,19 +76,17 @@ class IndexChange:
 
 @dataclass
 class DraftSegment:
-    """A segment of the generation being made, and what is dead in it, bool [N]."""
+    """A segment of the generation being made.
+
+    Args:
+        segment: open.
+        dead: what is dead in it, bool [N].
+        entry: what its manifest will say; without tombstones while they have not been written yet.
+    """
 
     segment: IndexSegment
     dead: np.ndarray
-    tombstones: str = ""
-    """The file that says so; empty while it has not been written yet."""
-    columns: str = ""
-    """The file of its columns, or empty."""
-    words: str = ""
-    """The table of its sentences, or empty."""
-    sentences: int = 0
-    vectors: str = ""
-    """The file of their sentence vectors, or empty."""
+    entry: SegmentEntry
 
 
 @dataclass
@@ -121,15 +119,7 @@ class IndexDraft:
     def of(cls, index: Index, after: int, suffix: str) -> IndexDraft:
         """The segments of an index, to be changed."""
         segments = [
-            DraftSegment(
-                segment,
-                np.zeros(segment.videos, bool) if dead is None else dead,
-                entry.tombstones,
-                entry.columns,
-                words=entry.words,
-                sentences=entry.sentences,
-                vectors=entry.vectors,
-            )
+            DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry)
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
         return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments)
@@ -141,7 +131,8 @@ class IndexDraft:
     def open_segment(self, path: Path) -> DraftSegment:
         """Take a segment that has been written into the draft."""
         segment = IndexSegment(path, self.subquantizers, self.ivf.lists if self.ivf else 0)
-        self.segments.append(DraftSegment(segment, np.zeros(segment.videos, bool)))
+        entry = SegmentEntry(path.name, segment.videos)
+        self.segments.append(DraftSegment(segment, np.zeros(segment.videos, bool), entry))
         return self.segments[-1]
 
     def append_verified(
@@ -180,7 +171,7 @@ class IndexDraft:
         newer = self.open_segment(path)
         if self.columns is not None:
             write_columns(columns := self.path("columns", number), newer.segment, self.columns)
-            newer.columns = columns.name
+            newer.entry = replace(newer.entry, columns=columns.name)
         self.added += newer.segment.videos
         self._mark_dead(newer, newer.segment.replaced_within())
         for part in older:
@@ -193,8 +184,8 @@ class IndexDraft:
         from hcq_cli.words.table_writer import write_words
 
         path = self.path("words", number, "db")
-        part.sentences = write_words(path, sentences)
-        part.words = path.name if part.sentences else ""
+        if count := write_words(path, sentences):
+            part.entry = replace(part.entry, words=path.name, sentences=count)
 
     def write_vectors(self, encoder: ExportedTextEncoder, earlier: Sequence[SentenceVectors]) -> None:
         """Give segments that have words and no sentence vectors theirs.
@@ -207,11 +198,12 @@ class IndexDraft:
         from hcq_cli.words.table import WordsTable
 
         for number, part in enumerate(self.segments):
-            if not part.words or part.vectors:
+            if not part.entry.words or part.entry.vectors:
                 continue
-            table = WordsTable(self.folder / part.words, part.sentences, "hcq index build")
+            table = WordsTable(self.folder / part.entry.words, part.entry.sentences, "hcq index build")
             path = self.path("vectors", number)
-            part.vectors = path.name if write_sentence_vectors(path, table, encoder, earlier) else ""
+            if write_sentence_vectors(path, table, encoder, earlier):
+                part.entry = replace(part.entry, vectors=path.name)
             table.close()
 
     def remove(self, video_id: str) -> int:
@@ -223,7 +215,7 @@ class IndexDraft:
         fresh = rows[~part.dead[rows]]
         if len(fresh):
             part.dead[fresh] = True
-            part.tombstones = ""
+            part.entry = replace(part.entry, tombstones="")
         self.removed += len(fresh)
         return len(fresh)
 
@@ -239,22 +231,12 @@ class IndexDraft:
             if removed == part.segment.videos:
                 continue  # its file is no longer named, and goes below
             # A file of tombstones is never changed: where more rows have died since, a new one takes its place.
-            if removed and not part.tombstones:
-                path = self.path("tombstones", number)
-                write_tombstones(path, part.dead)
-                part.tombstones = path.name
-            entry = SegmentEntry(
-                part.segment.path.name,
-                part.segment.videos,
-                removed,
-                part.tombstones,
-                part.segment.count_videos(part.dead),
-                columns=part.columns,
-                words=part.words,
-                sentences=part.sentences,
-                vectors=part.vectors,
-            )
-            entries.append(entry)
+            tombstones = part.entry.tombstones
+            if removed and not tombstones:
+                write_tombstones(path := self.path("tombstones", number), part.dead)
+                tombstones = path.name
+            items = part.segment.count_videos(part.dead)
+            entries.append(replace(part.entry, removed=removed, tombstones=tombstones, items=items))
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
         digests = {name: known.get(name) or _digest(self.folder / name) for name in manifest.files()}
         body = replace(manifest, digests=digests).to_json()

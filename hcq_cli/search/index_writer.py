@@ -236,7 +236,7 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
         if index.columns.kinds:
             living = [(*part, held) for part, held in zip(index.segments, index.columns.files, strict=True)]
             merge_columns(columns := draft.path("columns", 0), living)
-            merged.columns = columns.name
+            merged.entry = replace(merged.entry, columns=columns.name)
         if index.sentences:
             draft.write_words(merged, 0, _living_sentences(index))
         _write_vectors(draft, index.manifest)
@@ -245,7 +245,9 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
 
 def _write_vectors(draft: IndexDraft, manifest: IndexManifest) -> None:
     """Write the sentence vectors of segments that have none yet, where the index has a text encoder for them."""
-    if manifest.text_encoder is None or not any(part.words and not part.vectors for part in draft.segments):
+    if manifest.text_encoder is None or not any(
+        part.entry.words and not part.entry.vectors for part in draft.segments
+    ):
         return
     try:
         encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file, lasting=True, threads=cores())

@@ -12,7 +12,7 @@ import numpy as np
 
 from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_times, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError, sizes
-from hcq_cli.model.confidence import CUT_OFF, ChanceScores
+from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.moments import Moment, VideoSegments, segments_of
@@ -142,15 +142,10 @@ def search_texts(
         elif not known:
             results[at] = replace(results[at], note=NONE_KNOWN)
         elif chance is not None and collection.header.kind == "videos":
-            results[at] = _with_confidence(results[at], chance)
+            hits = tuple(replace(hit, confidence=chance.confidence(hit.score)) for hit in results[at].hits)
+            best = max((hit.confidence or 0.0 for hit in hits), default=1.0)
+            results[at] = replace(results[at], hits=hits, note=NOTHING_FITS if best < CUT_OFF else "")
     return results
-
-
-def _with_confidence(result: QueryResult, chance: ChanceScores) -> QueryResult:
-    """A result whose hits say how sure they are, and whose note says if none is."""
-    hits = tuple(replace(hit, confidence=chance.confidence(hit.score)) for hit in result.hits)
-    best = max((hit.confidence or 0.0 for hit in hits), default=1.0)
-    return replace(result, hits=hits, note=NOTHING_FITS if best < CUT_OFF else result.note)
 
 
 def search_levels(
@@ -328,16 +323,16 @@ def own_hits(source: SearchableCodes, item_id: str, by: str) -> int:
 
 def without_items(result: QueryResult, item_ids: Sequence[str], by: str, k: int) -> QueryResult:
     """The best `k` hits that are none of the items which they were to be like, numbered anew."""
-    others = [hit for hit in result.hits if not any(_is_itself(hit, item_id, by) for item_id in item_ids)][:k]
+
+    def is_itself(hit: Hit, item_id: str) -> bool:
+        """Whether a hit is the video, or of its moments that which the segment lies in."""
+        times = segment_times(item_id)
+        if hit.id != video_of(item_id) or by == "video" or times is None or hit.moment is None:
+            return hit.id == video_of(item_id)
+        return hit.moment.start_s < times[1] and times[0] < hit.moment.end_s
+
+    others = [hit for hit in result.hits if not any(is_itself(hit, item_id) for item_id in item_ids)][:k]
     return replace(result, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)))
-
-
-def _is_itself(hit: Hit, item_id: str, by: str) -> bool:
-    """Whether a hit is what others were to be like: the video, or of its moments that which the segment lies in."""
-    times = segment_times(item_id)
-    if hit.id != video_of(item_id) or by == "video" or times is None or hit.moment is None:
-        return hit.id == video_of(item_id)
-    return hit.moment.start_s < times[1] and times[0] < hit.moment.end_s
 
 
 def search_like(
