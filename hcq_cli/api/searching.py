@@ -110,7 +110,7 @@ class Searcher:
         else:
             self.refresh()
         wanted = k + self.settings.offset
-        if any(each.exact for each in asked) or getattr(self.collection, "sentences", False):
+        if any(each.exact for each in asked) or self.collection.sentences:
             answers = self._answers(queries, asked, wanted)
         else:
             answers = self._model_answers(self._searched, queries, wanted)
@@ -244,7 +244,7 @@ class Searcher:
         if asked.exact and not asked.phrases and not asked.rest and alone:
             raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
         answer = None
-        if self.kind == "videos" and (asked.exact or (text and getattr(self.collection, "sentences", False))):
+        if self.kind == "videos" and (asked.exact or (text and self.collection.sentences)):
             vector = self._sentence_vector if text.strip() else None
             answer = WordSearch(searched, answers, always=True, vector=vector).answer(text, asked, k)
         return answer or answers(searched, [text], k)[0]
@@ -323,20 +323,15 @@ class Searcher:
         """An answer without the hits before the offset, in the order asked for, each with the columns asked for."""
         from hcq_cli.search.arranging import arranged
 
-        wanted = self.settings
+        how = self.settings
         page = arranged(
-            self._searched, answer, offset=wanted.offset, sort=wanted.sort, columns=self._shown, where=wanted.where
+            self._searched, answer, offset=how.offset, sort=how.sort, columns=self._shown, where=how.where
         )
-        return self._with_gaps(page)
-
-    def _with_gaps(self, answer: QueryResult) -> QueryResult:
-        """An answer that says which part of the index it lacks, if any."""
-        missing = getattr(self.collection, "missing", [])
-        if not missing:
-            return answer
-        count = getattr(self.collection, "missing_rows", 0)
-        lost = ", ".join(f"{group.start}-{group.stop - 1}" for group in missing)
-        return replace(answer, note=f"partial: not searched are {count} rows, the segments {lost} of the index")
+        if not self.collection.missing:
+            return page
+        lost = ", ".join(f"{group.start}-{group.stop - 1}" for group in self.collection.missing)
+        note = f"partial: not searched are {self.collection.missing_rows} rows, the segments {lost} of the index"
+        return replace(page, note=note)
 
     def _ready_encoder(self) -> TextEncoder:
         """What encodes the queries, loaded, of the generation that is open: the newest.

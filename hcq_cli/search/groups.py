@@ -15,7 +15,7 @@ import numpy as np
 
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge_one, stack
-from hcq_cli.search.index import Index, SegmentEntry
+from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import list_sizes
 from hcq_cli.search.searchable import QUERIES_AT_ONCE, SearchParams, scan_lists
 
@@ -91,7 +91,7 @@ class GroupedIndex(Index):
     def __init__(self, index: Index, groups: Sequence[range], holder: GroupHolder) -> None:
         self.__dict__.update(index.__dict__)
         self.groups, self._holder = list(groups), holder
-        self.missing: list[range] = []
+        self.missing = []
 
     def find_best(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
         """As `searchable.find`, of what is there; `missing` tells what is not."""
@@ -113,20 +113,11 @@ class GroupedIndex(Index):
                     found[query] = self._ask(everything)[0]
         return stack(found)
 
-    @property
-    def missing_rows(self) -> int:
-        """How many rows could not be found at the last search."""
-        return sum(entry.rows - entry.removed for entry in self._missing_segments)
-
-    @property
-    def _missing_segments(self) -> list[SegmentEntry]:
-        return [self.manifest.segments[at] for group in self.missing for at in group]
-
     def _there(self, by_video: bool) -> int:
         """How many videos, or rows, the groups have that did answer."""
         if not by_video:
             return self.rows - self.missing_rows
-        lost = self._missing_segments
+        lost = [self.manifest.segments[at] for group in self.missing for at in group]
         return self.videos - sum(each.rows - each.removed if each.items is None else each.items for each in lost)
 
     def _ask(self, question: GroupQuestion) -> list[TopK]:

@@ -202,6 +202,7 @@ class Index:
 
     format_version = VERSION
     """Of the newest format that this hcq writes and reads."""
+    missing: Sequence[range] = ()
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation
@@ -406,6 +407,12 @@ class Index:
         return sum(
             segment.count_videos(dead) if entry.items is None else entry.items for entry, (segment, dead) in counted
         )
+
+    @property
+    def missing_rows(self) -> int:
+        """How many rows the last search could not reach: those of the segments that are `missing`."""
+        lost = [self.manifest.segments[at] for group in self.missing for at in group]
+        return sum(entry.rows - entry.removed for entry in lost)
 
     @property
     def nbytes(self) -> int:

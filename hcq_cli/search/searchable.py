@@ -40,6 +40,7 @@ class SearchableCodes(Protocol):
         ivf: the inverted lists that its codes lie by, or None.
         rows: how many a search can find.
         checkpoints: where its model may lie, the likeliest first.
+        missing: segments of an index, in groups, that the last search could not reach.
     """
 
     path: Path
@@ -49,6 +50,17 @@ class SearchableCodes(Protocol):
     ivf: InvertedLists | None
     rows: int
     checkpoints: list[Path]
+    missing: Sequence[range]
+
+    @property
+    def missing_rows(self) -> int:
+        """How many rows these have."""
+        ...
+
+    @property
+    def sentences(self) -> int:
+        """In its words, by which videos are found, too; 0 where it has none."""
+        ...
 
     @property
     def videos(self) -> int:
@@ -122,6 +134,8 @@ class SearchableCodeFile:
 
     ivf: InvertedLists | None = None
     chance_scores: ChanceScores | None = None
+    sentences = missing_rows = 0
+    missing: Sequence[range] = ()
 
     def __init__(self, path: Path) -> None:
         self._file = open_codes(path)
