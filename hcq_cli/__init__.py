@@ -54,7 +54,7 @@ _HOME = {
     "sure_enough": "hcq_cli.search.arranging",
     "worth_showing": "hcq_cli.search.arranging",
     "answer_document": "hcq_cli.api.answers",
-    "write_gallery": "hcq_cli.api.pages",
+    "write_gallery": "hcq_cli.api.answers",
     "report": "hcq_cli.api.reporting",
     "write_report": "hcq_cli.api.reporting",
     "serve": "hcq_cli.api.serving",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hcq_cli.api.agents import agents_config, serve_agents
-    from hcq_cli.api.answers import answer_document
+    from hcq_cli.api.answers import answer_document, write_gallery
     from hcq_cli.api.clips import open_hit, save_clips, thumbnails
     from hcq_cli.api.duplicates import dedupe
     from hcq_cli.api.encoding import encode, encode_texts
@@ -98,7 +98,6 @@ if TYPE_CHECKING:
         verify_index,
     )
     from hcq_cli.api.opening import open_workspace
-    from hcq_cli.api.pages import write_gallery
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.publishing import from_pretrained, push_to_hub, save_pretrained
     from hcq_cli.api.reporting import report, write_report

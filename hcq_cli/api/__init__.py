@@ -19,7 +19,7 @@ Files, in the order of the verbs:
     extraction
     training, fitting, adapting   with captions, without, captions for a fitted model
     encoding, indexing, searching; searched   what a search opens
-    answers, pages, opening       an answer as JSON, as a page, and in a notebook
+    answers, opening              an answer as JSON and as a page, and in a notebook
     clips                         moments as files, and a player
     serving, agents               a page in a browser, tools for agents
     updating, watching, finding   what joins several verbs: once, after every change, from a folder to the answer

@@ -1,9 +1,13 @@
-"""An answer as a JSON document: the one form that `hcq query --json`, `hcq find` and pages show."""
+"""An answer as a JSON document, the one form that `hcq query --json`, `hcq find` and pages show; and such a page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hcq_cli.api.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from hcq_cli.api.searching import Searcher
@@ -59,3 +63,23 @@ def hit_document(hit: Hit, kind: str) -> dict[str, Any]:
     if hit.words is not None and hit.time_s is not None:
         document["time_s"] = hit.time_s
     return document
+
+
+def write_gallery(path: Path, documents: Sequence[dict[str, Any]], *, progress: Progress = SILENT) -> None:
+    """Write a self-contained page of answers, with a thumbnail of every hit at its second.
+
+    Args:
+        path: of the page; what was there is replaced when the page is whole.
+        documents: as `answer_document` makes them.
+        progress: told of every thumbnail.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    from hcq_cli.files import write_text
+    from hcq_cli.web.gallery import gallery_page
+
+    hits = sum(len(document["hits"]) for document in documents)
+    with progress.progress("thumbnails", total=hits, unit="hits") as bar:
+        page = gallery_page(documents, path.parent.resolve(), bar.advance)
+    write_text(path, page)

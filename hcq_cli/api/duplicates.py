@@ -36,8 +36,7 @@ def dedupe(
         NotFoundError: there are no features, or none of the expert `appearance`.
         UsageError: the threshold is not from 0 to 1.
     """
-    from hcq_cli.duplicates.groups import LEAST_SCORE, find_duplicates
-    from hcq_cli.duplicates.saved import write_duplicates
+    from hcq_cli.duplicates.groups import LEAST_SCORE, find_duplicates, write_duplicates
     from hcq_cli.features.store import FeatureStore
 
     if threshold is not None and not 0 <= threshold <= 1:

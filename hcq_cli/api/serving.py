@@ -100,7 +100,7 @@ def serve(
             "starlette and uvicorn, which serve, are not installed", 'pip install "hcq[web]"'
         ) from None
 
-    from hcq_cli.duplicates.saved import read_duplicates
+    from hcq_cli.duplicates.groups import read_duplicates
     from hcq_cli.web.batches import Batches
     from hcq_cli.web.shells import Shells
 

@@ -38,6 +38,13 @@ class Column:
         """Some rows of it: places int64 [n], or bool [N]."""
         return Column(self.kind, self.values[rows], self.words)
 
+    @property
+    def known(self) -> np.ndarray:
+        """Of which rows the value is known, bool [N]."""
+        if self.kind == "text":
+            return self.values < len(self.words)
+        return self.values != UNKNOWN_FLAG if self.kind == "flag" else ~np.isnan(self.values)
+
     def value(self, row: int) -> float | bool | str | None:
         """One value as Python has it; None where unknown. Dates are seconds."""
         value = self.values[row]

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 
-from hcq_cli.columns.column import UNKNOWN_FLAG, Column
+from hcq_cli.columns.column import Column
 from hcq_cli.columns.grammar import Compare, IsNull, Joined, Match, Node, Not, Span
 
 _BY_SIGN = {
@@ -46,7 +47,7 @@ def _evaluate(node: Node, column: Callable[[str], Column]) -> tuple[np.ndarray, 
         true, false = _evaluate(node.of, column)
         return false, true
     values = column(node.column)
-    known = _known(values)
+    known = values.known
     if isinstance(node, IsNull):
         return ~known, known
     if isinstance(node, Match):
@@ -57,12 +58,6 @@ def _evaluate(node: Node, column: Callable[[str], Column]) -> tuple[np.ndarray, 
         true = _compare(values, node)
     true &= known
     return true, known & ~true
-
-
-def _known(column: Column) -> np.ndarray:
-    if column.kind == "text":
-        return column.values < len(column.words)
-    return column.values != UNKNOWN_FLAG if column.kind == "flag" else ~np.isnan(column.values)
 
 
 def _compare(column: Column, node: Compare) -> np.ndarray:
@@ -76,22 +71,15 @@ def _compare(column: Column, node: Compare) -> np.ndarray:
         return {**edges, "=": inside, "!=": ~inside}[sign]
     if isinstance(value, str):
         word = value.encode("utf-8", "surrogateescape")
-        at, there = _place(column.words, word)
+        # Where it stands among the words, which are sorted, or would.
+        at = bisect_left(column.words, word)
+        there = at < len(column.words) and column.words[at] == word
         if sign in ("=", "!="):
             return (values == at) == (sign == "=") if there else np.full(len(values), sign == "!=")
         if sign in ("<", ">="):
             return (values < at) == (sign == "<")
         return (values < at + there) == (sign == "<=")
     return np.asarray(_BY_SIGN[sign](values, value))
-
-
-def _place(words: Sequence[bytes], wanted: bytes) -> tuple[int, bool]:
-    """Where a text stands among sorted ones, or would, and whether it is there."""
-    low, high = 0, len(words)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if words[middle] < wanted else (low, middle)
-    return low, low < len(words) and words[low] == wanted
 
 
 def like_pattern(pattern: str) -> re.Pattern[bytes]:

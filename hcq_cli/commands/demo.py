@@ -53,10 +53,10 @@ def demo(
 
     It has a workspace of its own, DIR/.hcq; yours is left alone.
     """
-    from hcq_cli.demo.journey import DemoOptions, run_demo
+    from hcq_cli.demo.journey import DemoOptions, Journey
 
     options = DemoOptions(folder, videos, seed, fresh, tuple(settings or ()))
-    report = run_demo(options, session.console)
+    report = Journey(options, session.console).run()
     session.console.result(_document(report), lambda: _print(session, report))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hcq_cli as api
-from hcq_cli.api.progress import Bar, Progress
+from hcq_cli.api.progress import Bar, Progress, Silent
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.folder import DemoFolder, Identity
 from hcq_cli.demo.grammar import Question, five_questions
@@ -136,15 +136,10 @@ class Journey:
         describe_recipe(RECIPE, self.options.settings)  # a mistake in a setting is told before anything is drawn
         self.folder.open(Identity(self.options.videos, self.options.seed, RENDERER), self.options.fresh)
         for stage in STAGES:
-            with self._timed(stage):
-                getattr(self, stage)()
+            started = time.monotonic()
+            getattr(self, stage)()
+            self.report.seconds[stage] = round(time.monotonic() - started, 2)
         return self.report
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.report.seconds[stage] = round(time.monotonic() - started, 2)
 
     def render(self) -> None:
         """Clips and their captions."""
@@ -197,7 +192,7 @@ class Journey:
         )
 
 
-class BarsOnly:
+class BarsOnly(Silent):
     """Shows how far a stage has come, and passes over notes and warnings: the demo tells its own story.
 
     Args:
@@ -205,28 +200,10 @@ class BarsOnly:
     """
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        self._shown = progress
 
-    def progress(self, label: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Bar]:
+    def progress(  # type: ignore[override]
+        self, label: str, total: float | None = None, unit: str = ""
+    ) -> AbstractContextManager[Bar]:
         """See `Progress.progress`."""
-        return self._progress.progress(label, total, unit)
-
-    def note(self, line: str) -> None:
-        """Nothing."""
-
-    def warn(self, line: str) -> None:
-        """Nothing."""
-
-
-def run_demo(options: DemoOptions, progress: Progress) -> DemoReport:
-    """Run the demo from end to end.
-
-    Args:
-        options: what to demonstrate.
-        progress: shows how far a stage has come.
-
-    Raises:
-        UsageError: the folder is somebody else's, or too few clips were asked for.
-        HcqError: a stage failed.
-    """
-    return Journey(options, progress).run()
+        return self._shown.progress(label, total, unit)

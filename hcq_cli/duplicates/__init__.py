@@ -7,8 +7,7 @@ reading:
     fingerprints.py   tokens -> 256 bits each, near ones for near tokens
     candidates.py     pairs of videos that have equal parts of fingerprints, by sorting (LSH)
     alignment.py      a pair -> the stretches of time that are the same, at the same or nearly the same speed
-    groups.py         all of it: candidates, alignments, copies that belong together, parts
-    saved.py          what was found last, as a file of the workspace
+    groups.py         all of it: candidates, alignments, copies that belong together, parts; and as a file
 
 On 56 real clips, 24 of them changed by ffmpeg in seven ways, with the classic experts: all 24 were found that were
 re-encoded, scaled to a half, cropped by a tenth, trimmed by an eighth and made 5 % faster; 23 of those cropped by

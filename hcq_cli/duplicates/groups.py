@@ -13,7 +13,8 @@ pictures along the line must be somewhat alike, so that a song joins nobody. Fil
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +23,10 @@ from hcq_cli.duplicates.candidates import candidates
 from hcq_cli.duplicates.fingerprints import Fingerprints, fingerprints
 from hcq_cli.errors import NotFoundError
 from hcq_cli.features.store import FeatureStore
+from hcq_cli.files import write_json
+from hcq_cli.headers import decode_file
 
+FORMAT, VERSION = "hcq-duplicates", 1
 SEEN, HEARD = "appearance", "audio"
 COPY_SHARE = 0.75
 LEAST_PART_S = 5.0
@@ -192,3 +196,19 @@ def _copies(scores: dict[Pair, float], names: Sequence[tuple[str, str]]) -> list
         for at, found in members.items()
     ]
     return sorted(groups, key=lambda group: -group.score)
+
+
+def write_duplicates(path: Path, found: Duplicates) -> None:
+    """Keep what was found, in place of what was found before. Raises OSError where it cannot be written."""
+    write_json(path, {"format": FORMAT, "version": VERSION, **asdict(found)})
+
+
+def read_duplicates(path: Path) -> Duplicates:
+    """What was found last.
+
+    Raises:
+        NotFoundError: nothing was looked for yet.
+        DamagedError: the file is damaged, foreign, or of a newer hcq.
+    """
+    absent = "duplicates were not looked for yet"
+    return decode_file(Duplicates, path, "hcq dedupe", format_name=FORMAT, version=VERSION, absent=absent)

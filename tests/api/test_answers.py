@@ -1,10 +1,14 @@
-"""The JSON of an answer is one form, wherever it is shown."""
+"""The JSON of an answer is one form, wherever it is shown; a page is written whole or not at all."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from hcq_cli.api.answers import hit_document
+import pytest
+
+from hcq_cli.api.answers import hit_document, write_gallery
+from hcq_cli.errors import HcqError
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import Hit
 from hcq_cli.words.sentences import Sentence
@@ -30,3 +34,14 @@ def test_a_hit_of_a_part_says_its_second() -> None:
 def test_a_sentence_is_its_text_and_has_no_second() -> None:
     document = hit_document(Hit(1, 0.5, "c.jsonl#t=1,2", "a dog"), "texts")
     assert document["text"] == "a dog" and "time_s" not in document
+
+
+def test_a_page_of_nothing_is_a_page(tmp_path: Path) -> None:
+    write_gallery(tmp_path / "new" / "a.html", [])
+    assert (tmp_path / "new" / "a.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_page_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises((HcqError, OSError), match="file"):
+        write_gallery(tmp_path / "file" / "a.html", [])

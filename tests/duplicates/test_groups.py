@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from planted_duplicates import VARIANTS, Planted, plant
 
-from hcq_cli.duplicates.groups import Duplicates, find_duplicates
-from hcq_cli.duplicates.saved import read_duplicates
+from hcq_cli.duplicates.groups import Duplicates, find_duplicates, read_duplicates
 from hcq_cli.errors import NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter

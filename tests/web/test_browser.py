@@ -14,8 +14,7 @@ from answers import answer, hit
 from served import NAMES, Served
 
 from hcq_cli.api.reporting import report, write_report
-from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member
-from hcq_cli.duplicates.saved import write_duplicates
+from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member, write_duplicates
 from hcq_cli.evaluation.metrics import Metrics
 from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalMetrics
 from hcq_cli.web.evaluation import AskedCaption, evaluation_page

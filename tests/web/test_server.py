@@ -18,8 +18,7 @@ from PIL import Image
 from sample_videos import read_number
 from served import FPS, NAMES, Served
 
-from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member
-from hcq_cli.duplicates.saved import write_duplicates
+from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member, write_duplicates
 from hcq_cli.media.thumbnails import thumbnail
 from hcq_cli.web.media import key_of
 
