@@ -324,14 +324,19 @@ class Index:
         at = bisect.bisect_right(self._firsts, row) - 1
         return self.columns.values(at, row - self._firsts[at], names)
 
+    def _locate(self, row: int) -> tuple[IndexSegment, int]:
+        at = bisect.bisect_right(self._firsts, row) - 1
+        return self.segments[at][0], row - self._firsts[at]
+
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row, counted through all segments."""
-        at = bisect.bisect_right(self._firsts, row) - 1
-        return self.segments[at][0].name(row - self._firsts[at])
+        segment, local = self._locate(row)
+        return segment.name(local)
 
     def id(self, row: int) -> str:
         """Id of a row."""
-        return self.name(row)[0]
+        segment, local = self._locate(row)
+        return segment.ids[local]
 
     def codes(self, rows: Sequence[int]) -> np.ndarray:
         """Codes uint8 [n, S] of rows."""
