@@ -23,8 +23,6 @@ def answer_document(
     """An answer as JSON has it, all hits in it, whatever they are worth.
 
     Args:
-        searcher: that answered.
-        answer: of it.
         more: further fields, behind the query.
         timing: what took how long, milliseconds, beside the text and the scan.
     """
@@ -44,7 +42,6 @@ def hit_document(hit: Hit, kind: str) -> dict[str, Any]:
     """A hit as JSON has it.
 
     Args:
-        hit: of an answer.
         kind: "videos" or "texts".
     """
     document: dict[str, Any] = {"rank": hit.rank, "score": hit.score, "id": hit.id, "path": hit.path}
@@ -71,7 +68,6 @@ def write_gallery(path: Path, documents: Sequence[dict[str, Any]], *, progress: 
     Args:
         path: of the page; what was there is replaced when the page is whole.
         documents: as `answer_document` makes them.
-        progress: told of every thumbnail.
 
     Raises:
         OSError: the page cannot be written.

@@ -51,9 +51,7 @@ def save_clips(answer: QueryResult, folder: str | PathLike[str], *, progress: Pr
     Nothing that is there is written over: a name that is taken gets a number.
 
     Args:
-        answer: of videos.
         folder: made if missing.
-        progress: told of every clip.
 
     Raises:
         UsageError: the hits are sentences, or `folder` is a file.
@@ -146,7 +144,6 @@ def open_hit(answer: QueryResult, rank: int) -> str:
     """Play a hit from its second in a player of this machine; gives a sentence that says by what.
 
     Args:
-        answer: of videos.
         rank: of the hit, from 1.
 
     Raises:

@@ -27,10 +27,8 @@ def dedupe(
     What is found in the workspace's own features is kept there, for `hcq serve` to show.
 
     Args:
-        workspace: whose features are looked at.
         features: another store than the workspace's.
         threshold: how alike two videos must be, 0 to 1; default: `duplicates.groups.LEAST_SCORE`.
-        progress: told of every batch.
 
     Raises:
         NotFoundError: there are no features, or none of the expert `appearance`.

@@ -50,7 +50,6 @@ def encode(
         shard: "2/3" for the second of three runs that make parts of the codes at the same time; afterwards the same
             without it puts them together.
         on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
-        progress: told of every batch.
 
     Raises:
         NotFoundError: there is no checkpoint, or no features.
@@ -152,7 +151,6 @@ def encode_texts(
         texts: a caption file, or a .txt with a sentence a line.
         checkpoint, output: other places than the workspace's.
         device: cpu or cuda.
-        progress: told of every batch.
 
     Raises:
         NotFoundError: there is no checkpoint, or no such file.

@@ -80,7 +80,6 @@ def evaluate(
     What is measured of the workspace's own model and features is kept there, for `hcq report` to show.
 
     Args:
-        workspace: whose checkpoint and features are measured.
         checkpoint, features: other ones than the workspace's.
         captions: default: those the checkpoint was trained on, else the workspace's.
         split: train, val, test or all; default: test, or all where nothing is marked test.
@@ -90,7 +89,6 @@ def evaluate(
         calibration: a file to draw into how often something fits, against the confidence of the first hit.
         html: a page to write: curves, and each caption with its rank and what stood first.
         device: cpu or cuda.
-        progress: told of doubts and of how far it has come.
 
     Raises:
         NotFoundError: no checkpoint, no features, no captions, or no captioned video in the split.
@@ -205,7 +203,6 @@ def check_captions(
         workspace: in whose features the videos are looked up, if it has any.
         file: of captions, in any format that is read.
         features: another store.
-        progress: told where there is no store to look in.
 
     Returns:
         the report, and the store; None where there is none.

@@ -70,7 +70,6 @@ def extract(
     taken out by hand stays out, unless its file is named itself in `paths`.
 
     Args:
-        workspace: whose feature store is written.
         paths: folders (recursive), files or globs.
         listed: more of them, from a list.
         everything: take in trash, previews and systems' own copies, too.
@@ -80,7 +79,6 @@ def extract(
         shard: "2/3" for the second of three runs that write to the store at the same time; afterwards the same
             without it puts together what they have found.
         on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
-        progress: told of every video.
         settings: see `ExtractionSettings`.
 
     Returns:

@@ -69,10 +69,8 @@ def remove_features(
     """Take videos out of a feature store, and out of the collection until their files are named to `extract`.
 
     Args:
-        workspace: whose store it is.
         names: ids, paths or names as `find_video` takes them.
         features: another store.
-        progress: told of names that mean no video.
 
     Returns:
         the ids of those that were taken out.
@@ -110,10 +108,8 @@ def verify_features(
     """Check every byte of a feature store.
 
     Args:
-        workspace: whose store is checked.
         features: another store.
         repair: take damaged files out, so that `extract` repeats their videos.
-        progress: told of the bytes read.
 
     Returns:
         what was found, and the files that were set aside.
@@ -145,7 +141,6 @@ def export_features(
     """Hand features to NumPy (.npz) or to pandas (.parquet: a row a token, with its second).
 
     Args:
-        workspace: whose store is exported.
         output: the file; its ending says which format.
         features: another store.
         experts: by name; None for all.

@@ -54,13 +54,11 @@ def make_searchable(
     it is fitted anew and stays what it was in all else. Each step can be interrupted and is gone on with.
 
     Args:
-        workspace: where everything is kept.
         folder: of videos.
         concepts, dual, preset: sources to make a model of, as `fit` takes them; none for those of the model that is
             there.
         text_encoder, code_bytes: as `fit` takes them; default: the model's, of a new one `fit`'s.
         workers, device: as `extract` takes them.
-        progress: told of every step.
 
     Raises:
         NotFoundError: there are no videos; or no model, and nothing to make one of; or a network is missing.

@@ -81,7 +81,6 @@ def fit(
         text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
         code_bytes: S, bytes a video.
         features, output: other places than the workspace's.
-        progress: told of videos and doubts.
 
     Raises:
         NotFoundError: there are no features of a source, its classes have no names, or there is no text encoder.

@@ -58,7 +58,6 @@ def build_index(
         on: "ray", "ray:HOST:PORT" or "ray:local": workers of a Ray cluster write the segments, one of a code file
             each; None for this machine.
         features: what knows the videos; default: the workspace's, as it is now.
-        progress: told of every batch.
 
     Raises:
         NotFoundError, DamagedError: a code file is missing or damaged.
@@ -133,10 +132,8 @@ def remove_from_index(
     and `build_index` nor by `extract` of its folder, but by `extract` of its file.
 
     Args:
-        workspace: whose index it is.
         ids: of videos; or their paths, or names without folder or ending.
         index: another index than the workspace's.
-        progress: told of ids that are not there.
 
     Raises:
         NotFoundError: there is no index.
@@ -213,11 +210,9 @@ def export_index(
     """Write an index for another program, after checking every byte of it.
 
     Args:
-        workspace: whose index is exported.
         output: the file; ids and a note come beside it.
         to: for which program; faiss (an IndexPQ) is the only one; tables are written by `export_table`.
         index: another index than the workspace's.
-        progress: told of every batch.
 
     Raises:
         UsageError: there is no such program.
@@ -239,10 +234,8 @@ def export_table(
     """Write ids, paths, seconds and columns of an index as Parquet (`hcq_cli.search.parquet_export`).
 
     Args:
-        workspace: whose index is exported.
         output: the file.
         index: another index than the workspace's.
-        progress: told of every batch.
 
     Raises:
         NotFoundError: there is no index, or pyarrow is not installed.
@@ -349,7 +342,6 @@ def columns_source(
     Args:
         store: what knows the videos; None where nothing does.
         files: of the videos.
-        folder: of the index.
         table: the user's own; None for the one that the index has, `none` for none.
         progress: for warnings.
     """
@@ -406,10 +398,8 @@ def words_of_collection(
     """Where the words of a workspace's videos come from; None where this Python's SQLite cannot search texts.
 
     Args:
-        workspace: whose captions they are.
         codes: of the videos: the model that made them knows what captions it was trained with.
         store: whose transcripts they are; None where there are no features.
-        progress: told of what cannot be read.
     """
     from hcq_cli.model.checkpoint import read_header
     from hcq_cli.words.gathering import CollectionWords

@@ -94,11 +94,7 @@ def _text(value: Any) -> Any:
 
 
 class OpenIndex:
-    """An index to search; what `hcq.open` gives.
-
-    Args:
-        searcher: of it.
-    """
+    """An index to search; what `hcq.open` gives."""
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
@@ -123,7 +119,6 @@ def open_workspace(path: str | PathLike[str] = ".hcq", **how: Any) -> OpenIndex:
     """Open a workspace, or the folder of an index, to search it: `hcq.open`.
 
     Args:
-        path: of it.
         how: fields of `SearchSettings`: where, sort, by, threads…
 
     Raises:

@@ -95,7 +95,6 @@ def plan_collection(
         paths: folders, files or globs.
         experts: `name` or `name=source` each; None for one line for every preset.
         workers, device: as `extract` takes them.
-        progress: told of what is opened and measured.
 
     Raises:
         NotFoundError: there are no videos.

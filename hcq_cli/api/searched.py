@@ -205,11 +205,9 @@ def encoded_video(
     """The vectors of a video file, by the model of the collection.
 
     Args:
-        path: of the video.
         collection: what will be searched.
         places: where the model's checkpoint may lie; the first that is of that model is taken.
         experts: `name=source` of experts that are files of one's own.
-        progress: told of warnings.
 
     Raises: as `Searcher.video`.
     """

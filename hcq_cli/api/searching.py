@@ -46,7 +46,6 @@ class Searcher:
     """Answers queries from the newest generation of an index: a new one is noticed at the next query.
 
     Args:
-        workspace: whose index is searched.
         settings: a `SearchSettings`.
 
     Raises:

@@ -79,7 +79,6 @@ def serve(
     """Serve a workspace until the process is interrupted; a new generation of the index is picked up.
 
     Args:
-        workspace: whose index is searched.
         settings: a `SearchSettings`.
         host: the address to listen on. On any other than this machine's own a token is asked for.
         port: to listen on; 0 for any that is free.

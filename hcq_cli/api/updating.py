@@ -61,12 +61,10 @@ def update(
     Without a model only features are brought up to date, and `next` says what makes one: call it again then.
 
     Args:
-        workspace: whose collection it is.
         folders: to look at; default: all that were extracted before, and the files that were beside them.
         experts, preset: as `extract` takes them; default: those that folders were last extracted with.
         everything, exclude: as `extract` takes them; default: as last time.
         segments, segment_s: as `encode` takes them; default: as the codes are cut now.
-        progress: told of every step.
         settings: see `ExtractionSettings`; the store is the workspace's.
 
     Raises:
@@ -110,7 +108,6 @@ def update_codes(
     """Bring codes and index up to date with the features as they are now: the rest of `update` after an extraction.
 
     Args:
-        workspace: whose collection it is.
         extracted: report of that extraction.
         segments, segment_s, progress: as `update` takes them.
 

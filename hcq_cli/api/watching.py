@@ -39,9 +39,7 @@ def watch(
     What another process keeps from being done, or a drive that is away, is said and tried again later.
 
     Args:
-        workspace: whose collection it is.
         folders: to look at; default: all that were extracted before.
-        progress: told of every step.
         stop: ends it; default: an interrupt does.
         how: as `update` takes it.
 
@@ -79,9 +77,7 @@ def watch_searchable(
     """Bring a folder to where it can be searched, now and after every change below it; see `watch`.
 
     Args:
-        workspace: where everything is kept.
         folder: of videos.
-        progress: told of every step.
         stop: ends it; default: an interrupt does.
         how: as `make_searchable` takes it.
 

@@ -82,7 +82,6 @@ def export_words(
     """Write what is said, shown and told of videos.
 
     Args:
-        workspace: whose index is asked.
         videos: ids, paths or short names; default: all.
         format: srt, vtt, or jsonl (a line a sentence).
         sources: of those alone: speech, ocr, subtitles, caption, name; default: all that have a time for subtitles,
@@ -90,7 +89,6 @@ def export_words(
         output: a file for one video or for jsonl, else a folder with a file a video, as `talk.mp4.srt`.
         stream: where it goes without `output`; one video's subtitles, or jsonl.
         index: another index than the workspace's.
-        progress: told of every video.
 
     Raises:
         NotFoundError: there is no index, no words in it, or no such video.

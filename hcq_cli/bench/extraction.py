@@ -86,7 +86,6 @@ def bench_extraction(
     Args:
         paths, experts, preset, device, decoder, workers: as `api.extraction.extract` takes them.
         alone: whether to extract with each expert alone, too.
-        progress: told of each pass as it begins.
     """
     names = expert_names(experts, preset)
     options = ExtractionOptions(Path("features"), decoder=decoder, workers=workers, device=device)

@@ -116,7 +116,6 @@ def bench_search(
         codes: another code file.
         threads: cores to use; default: all.
         scratch: where an unnamed temporary file of N·S bytes fits; the system's by default.
-        progress: told what is being done.
 
     Raises:
         NotFoundError: there is no code file.

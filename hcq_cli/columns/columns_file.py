@@ -34,7 +34,6 @@ class ColumnsWriter(ContainerWriter):
     Texts take 4 bytes a row of memory, and each different one once; nothing else grows.
 
     Args:
-        path: of the file.
         kinds: the columns by name.
         notes: what its meta shall say besides.
     """
@@ -116,7 +115,6 @@ class ColumnsFile:
     """An open file of columns.
 
     Args:
-        path: of the file.
         rows: N that it must have; None for any.
         digest: that whatever names it says it has; empty for any.
 

@@ -33,8 +33,6 @@ def print_answer(
     """Print what was found, as people read it.
 
     Args:
-        session, searcher: of the command.
-        answer: to print.
         timing: what took how long, milliseconds, in place of the text's.
         heading: whether the query is printed first.
         everything: print all hits where nothing fits, too.

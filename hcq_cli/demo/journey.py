@@ -108,12 +108,7 @@ class DemoReport:
 
 
 class Journey:
-    """One run of the demo; each method is one stage.
-
-    Args:
-        options: what to demonstrate.
-        progress: shows how far a stage has come.
-    """
+    """One run of the demo; each method is one stage."""
 
     def __init__(self, options: DemoOptions, progress: Progress) -> None:
         self.options, self.progress = options, BarsOnly(progress)

@@ -18,7 +18,6 @@ def check_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Fin
 
     Args:
         error: what it met, if anything.
-        path: the file.
     """
     if error is not None:
         return Finding(PART, "hcq.toml", Health.BROKEN, error.message, required=True, repair=error.hint)

@@ -38,7 +38,6 @@ def plot_recall(points: Sequence[RecallPoint], path: Path, title: str = "", note
     Args:
         points: what to draw; those of the same name are joined by a line.
         path: its ending says the format (png, svg, pdf).
-        title: over the picture.
         notes: under it, a line each: what whoever is shown the picture alone should know.
 
     Raises:
@@ -84,9 +83,7 @@ def plot_calibration(found: Calibration, path: Path, title: str = "") -> None:
     """Draw how often something fits, and the first hit is right, against confidence; below, how many there are.
 
     Args:
-        found: to draw.
         path: its ending says the format (png, svg, pdf).
-        title: over the picture.
 
     Raises:
         NotFoundError: matplotlib is not installed.

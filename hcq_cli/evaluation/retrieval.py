@@ -77,7 +77,6 @@ def evaluate(model: Model, features: Features, split: Split, done: Progress | No
     """Retrieve every caption's video and every video's captions among those of `split`.
 
     Args:
-        model: trained.
         features: where the videos' features are read from.
         split: the videos and their captions; at least one.
         done: called with the number of videos encoded since the last call.

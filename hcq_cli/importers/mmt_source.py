@@ -79,7 +79,6 @@ class MmtSource:
     """A folder or an archive.
 
     Args:
-        path: where it lies.
         position: is kept up to date while `files` runs.
 
     Raises:

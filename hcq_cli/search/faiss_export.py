@@ -51,9 +51,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
     All codes are in memory meanwhile, as they are in every program that reads the file.
 
     Args:
-        index: to be exported.
         path: of the file for Faiss; `PATH.ids.jsonl` and `PATH.json` come beside it.
-        progress: told the videos written.
 
     Raises:
         NotFoundError: Faiss is not installed.

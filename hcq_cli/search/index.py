@@ -181,7 +181,6 @@ class Index:
     """One generation of an index, open for searching.
 
     Args:
-        folder: of the index.
         manifest: the generation.
 
     Attributes:

@@ -94,7 +94,6 @@ class IndexDraft:
     """The generation being made: its segments, and how many rows were added and died on the way.
 
     Args:
-        folder: of the index.
         after: the generation that this one will follow; 0 for none.
         suffix: what the names of its files end in (`new_suffix`).
         subquantizers: S.
@@ -302,7 +301,6 @@ def clear_unnamed(folder: Path, coming: str | None = None) -> None:
     """Delete data files that none of the kept generations names; open readers have theirs mapped.
 
     Args:
-        folder: of the index.
         coming: a part of the names of those files of generations still to come that shall go, too; None for none.
             They may be another writer's where locks exclude nobody.
     """

@@ -44,7 +44,6 @@ class FoundWords:
 
     Args:
         id: of the video.
-        path: of its file.
         sentence: the best of its sentences.
         worth: what that is worth beside what the model finds, 0 to `SEVERAL`.
     """

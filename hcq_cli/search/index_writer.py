@@ -72,11 +72,9 @@ def build(
     Of a video that comes more than once, however it was cut into segments, the last file's codes are kept.
 
     Args:
-        folder: of the index.
         code_paths: all of one model.
         lists: how many inverted lists to make; 0 for none, None for a number that suits the number of videos.
         queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
-        progress: told the videos written.
         wait_s: how long to wait for another writer, seconds.
         text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
         without: ids of videos that shall not be found though the files hold them.

@@ -49,9 +49,7 @@ def export_parquet(index: Index, path: Path, progress: Callable[[int], None] = l
     """Write the table of an index, some rows at a time.
 
     Args:
-        index: to be exported.
         path: of the table, which appears when it is complete.
-        progress: told the rows written.
 
     Raises:
         NotFoundError: pyarrow is not installed.

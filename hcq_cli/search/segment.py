@@ -129,7 +129,6 @@ class IndexSegment:
     may still be forged or made by a faulty program, and must give a DamagedError, never a wrong memory access.
 
     Args:
-        path: of the file.
         subquantizers: S of the index it belongs to.
         lists: of the inverted lists that its codes lie by; 0 for none.
         digest: that the manifest says it has; empty for any.

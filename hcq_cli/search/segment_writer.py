@@ -46,7 +46,6 @@ class SegmentWriter(ContainerWriter):
     Names come in the order of rows, codes in the order of slots; each may run ahead of the other.
 
     Args:
-        path: of the segment.
         subquantizers: S.
     """
 
@@ -191,7 +190,6 @@ def write_listed_segment(
     """Stream `batches` into a segment whose codes lie by inverted list.
 
     Args:
-        path: of the segment.
         subquantizers: S.
         batches: the videos.
         videos: about how many these are.
@@ -220,11 +218,9 @@ def merge_segments(
     """Write the living videos of some segments as one, in the order of their rows.
 
     Args:
-        path: of the new segment.
         subquantizers: S.
         parts: the segments with what is dead in each.
         lists: that all of them lie by; 0 for none.
-        progress: told the videos written.
     """
     with SegmentWriter(path, subquantizers) as writer:
         for segment, dead in parts:

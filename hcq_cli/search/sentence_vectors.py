@@ -59,7 +59,6 @@ class SentenceVectors:
     """An open file of sentence vectors.
 
     Args:
-        path: of the file.
         digest: that the manifest says it has; empty for any.
 
     Attributes:
@@ -124,7 +123,6 @@ def write_sentence_vectors(
     """Write the vectors of the captions and telling names of a table of words.
 
     Args:
-        path: of the file.
         table: of the segment.
         encoder: of the index.
         earlier: files of the same model, for texts that are there already.

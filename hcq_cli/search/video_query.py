@@ -162,7 +162,6 @@ def encode_video(
 
     Args:
         checkpoint: of the model.
-        path: the file.
         sources: see `match_experts`.
         timeout_s: deadline of the extraction; None for a generous one.
 

@@ -26,7 +26,6 @@ class Card:
     Args:
         rank: from 1.
         title: name of the file.
-        path: where it lies.
         start_s, end_s: what of it was found, seconds; None for the whole video.
         video: address of the film, without a time.
         folder: the folders of its id before the name.

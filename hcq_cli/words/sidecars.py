@@ -52,7 +52,6 @@ class SubtitleFile:
     """A file of subtitles.
 
     Args:
-        path: of the file.
         language: as its name says; empty where it does not.
     """
 

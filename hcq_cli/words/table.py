@@ -45,7 +45,6 @@ class WordsTable:
     """An open table of sentences.
 
     Args:
-        path: of the file.
         sentences: as many as the manifest says there are.
         remedy: the command that makes such a file anew; the hint of errors.
         digest: SHA-256 that the file must have, as hex; empty for any.

@@ -32,7 +32,6 @@ def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
     The same sentences give the same bytes.
 
     Args:
-        path: of the file.
         sentences: each with the row of its video; those of a video one after another, rows mostly
             ascending.
 

@@ -38,7 +38,6 @@ def read_pickled_checkpoint(path: Path, deadline_s: float = DEADLINE_S) -> Pickl
     """Read a `.pth` file; whatever it contains, nothing of it is executed.
 
     Args:
-        path: the file.
         deadline_s: seconds the child process gets.
 
     Raises:
