@@ -18,13 +18,13 @@ Files, in the order of the verbs:
 
     extraction
     training, fitting, adapting   with captions, without, captions for a fitted model
-    encoding, indexing, searching; searched   what a search opens
+    encoding, indexing, searching; index_sources, searched   what an index is made of, what a search opens
     answers, opening              an answer as JSON and as a page, and in a notebook
     clips                         moments as files, and a player
     serving, agents               a page in a browser, tools for agents
     updating, watching, finding   what joins several verbs: once, after every change, from a folder to the answer
     planning, reporting           what extraction would take; what is in a workspace
-    evaluation, publishing        how good a model is; a folder or a page of the hub for others
+    evaluation, publishing        how good a model is; a folder or a page of the hub for others, with a model_card
     features                      looking into a store, and taking videos out
     duplicates                    copies and shared parts
     words                         what an index knows of what is said and shown

@@ -8,22 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hcq_cli.api.index_sources import caption_queries, columns_source, words_of_collection
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import RemovedVideo, change_collection, read_collection
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.codes.codefile import CodeFile
-    from hcq_cli.columns.own_columns import Join, OwnColumns
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.search.faiss_export import FaissExport
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import IndexChange
     from hcq_cli.search.ivf_training import TuningQueries
     from hcq_cli.search.parquet_export import ParquetExport
-    from hcq_cli.search.segment_columns import ColumnsSource
-    from hcq_cli.words.gathering import CollectionWords
 
 GUESSED = 5
 """Unknown ids for which the index is looked through for what was meant; a list may name thousands."""
@@ -110,17 +107,7 @@ def add_to_index(
     """
     from hcq_cli.search.index_writer import add
 
-    return _write(
-        workspace,
-        add,
-        codes,
-        index=index,
-        text_side="auto",
-        table=columns,
-        words=True,
-        features=features,
-        progress=progress,
-    )
+    return _write(workspace, add, codes, index=index, table=columns, features=features, progress=progress)
 
 
 def remove_from_index(
@@ -249,42 +236,21 @@ def export_table(
         return export_parquet(opened, output, bar.advance)
 
 
-def caption_queries(workspace: Workspace, file: CodeFile, progress: Progress = SILENT) -> TuningQueries | None:
-    """The workspace's captions as the codes' model sees them: what lists are tuned with, and searches timed with.
-
-    Returns:
-        None where there are no captions, or no such model.
-    """
-    from hcq_cli.datasets.captions import read_captions
-    from hcq_cli.search import ivf_training
-    from hcq_cli.search.text_encoder import open_checkpoint_encoder
-
-    if file.header.kind != "videos" or not workspace.captions.is_file():
-        return None
-    try:
-        encoder = open_checkpoint_encoder([*file.checkpoints, workspace.model], file.header.model_hash)
-        if encoder.hash != file.header.model_hash:
-            return None
-        return ivf_training.caption_queries(read_captions(workspace.captions), encoder)
-    except HcqError as error:
-        progress.warn(f"the workspace's captions cannot be asked: {error.message}")
-        return None
-
-
 def _write(
     workspace: Workspace,
     action: Callable[..., IndexChange],
     codes: Sequence[Path],
     *,
     index: Path | None,
-    text_side: str,
+    text_side: str = "auto",
     table: Path | None,
-    words: bool,
+    words: bool = True,
     features: FeatureStore | None,
     progress: Progress,
 ) -> IndexChange:
     """Build or add: open the codes, find the folder and the text side they belong to, and let `action` write."""
     from hcq_cli.codes.codefile import open_codes
+    from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.exported_text_encoder import PRECISIONS
     from hcq_cli.search.text_encoder import text_encoder_exporter
 
@@ -304,15 +270,21 @@ def _write(
         warn=progress.warn,
     )
     videos = header.kind == "videos"
-    store = _features(workspace) if videos and features is None else features
+    store = features
+    if videos and features is None:
+        with suppress(NotFoundError):  # an index may be made of code files alone
+            store = FeatureStore.open(workspace.features)
     source = columns_source(store, files, folder, table, progress) if videos else None
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
         without = read_collection(workspace.features).removed if own else ()
         read = words_of_collection(workspace, files[0], store, progress) if words and videos else None
         parts = {"without": without, "columns": source, "words": read}
         change = action(folder, paths, progress=bar.advance, text_encoder=exporter, **parts)
-    if source is not None and source.join is not None:
-        _warn_of_unused(source.join, progress)
+    if source is not None and source.join is not None and (unused := source.join.unused):
+        shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
+        lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"
+        total = len(source.join.used)
+        progress.warn(f"{source.join.own.file}: {lines} of {total:,} name no video of these codes: {shown}")
     if own:
         _warn_of_another_model(workspace, header.model_hash, progress)
         made_of = files[0].source.get("features")  # codes of an earlier hcq do not say
@@ -322,99 +294,6 @@ def _write(
                 "hcq encode and then hcq index build"
             )
     return replace(change, kind=header.kind)
-
-
-def _features(workspace: Workspace) -> FeatureStore | None:
-    """The features of a workspace; None where there are none: an index may be made of code files alone."""
-    from hcq_cli.features.store import FeatureStore
-
-    try:
-        return FeatureStore.open(workspace.features)
-    except NotFoundError:
-        return None
-
-
-def columns_source(
-    store: FeatureStore | None, files: Sequence[CodeFile], folder: Path, table: Path | None, progress: Progress
-) -> ColumnsSource:
-    """Where the columns of the videos of code files come from: their features, and the user's own table.
-
-    Args:
-        store: what knows the videos; None where nothing does.
-        files: of the videos.
-        table: the user's own; None for the one that the index has, `none` for none.
-        progress: for warnings.
-    """
-    from hcq_cli.columns.own_columns import Join, read_own_columns
-    from hcq_cli.search.segment_columns import ColumnsSource
-
-    own = _kept_table(folder, progress) if table is None else None
-    if table is not None and str(table) != "none":
-        own = read_own_columns(table)
-    join = None if own is None else Join(own, lambda: (ids for file in files for _, ids, _ in file.batches()))
-    return ColumnsSource(store, own, join)
-
-
-def _kept_table(folder: Path, progress: Progress) -> OwnColumns | None:
-    """The user's own columns of the index that is there: its table as it is now, or the copy where that is gone."""
-    from hcq_cli.columns.own_columns import read_own_columns
-    from hcq_cli.search.index import Index
-
-    try:
-        kept = Index.open(folder).own_columns()
-    except (NotFoundError, DamagedError):
-        return None
-    if kept is None:
-        return None
-    try:
-        return read_own_columns(Path(kept.file))
-    except NotFoundError:
-        progress.note(f"{kept.file}: is not there; the columns are those that the index holds of it")
-    except UsageError as error:
-        progress.warn(f"{error.message}; the columns are those that the index holds of it")
-    return kept
-
-
-def table_has_changed(index: Index) -> bool:
-    """Whether the user's own table, which an index has columns of, holds something else by now."""
-    from hcq_cli.files import digest_file
-
-    kept = index.own_columns()
-    if kept is None or not Path(kept.file).is_file():
-        return False
-    return digest_file(Path(kept.file)) != kept.digest
-
-
-def _warn_of_unused(join: Join, progress: Progress) -> None:
-    if unused := join.unused:
-        shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
-        lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"
-        progress.warn(f"{join.own.file}: {lines} of {len(join.used):,} name no video of these codes: {shown}")
-
-
-def words_of_collection(
-    workspace: Workspace, codes: CodeFile, store: FeatureStore | None, progress: Progress = SILENT
-) -> CollectionWords | None:
-    """Where the words of a workspace's videos come from; None where this Python's SQLite cannot search texts.
-
-    Args:
-        codes: of the videos: the model that made them knows what captions it was trained with.
-        store: whose transcripts they are; None where there are no features.
-    """
-    from hcq_cli.model.checkpoint import read_header
-    from hcq_cli.words.gathering import CollectionWords
-    from hcq_cli.words.table import is_available, without_full_text
-
-    if not is_available():
-        progress.warn(f"{without_full_text().message}: exact words will not be found")
-        return None
-    captions = [workspace.captions.resolve()]
-    for checkpoint in codes.checkpoints:
-        with suppress(HcqError):
-            trained_with = read_header(checkpoint).about.get("captions")
-            captions += [Path(trained_with)] if isinstance(trained_with, str) else []
-            break
-    return CollectionWords(store, captions, progress.warn)
 
 
 def _warn_of_another_model(workspace: Workspace, model: str, progress: Progress) -> None:

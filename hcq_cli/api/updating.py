@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from hcq_cli.api.encoding import as_asked, as_cut, encode
 from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
-from hcq_cli.api.indexing import add_to_index, build_index, table_has_changed, words_of_collection
+from hcq_cli.api.index_sources import table_has_changed, words_of_collection
+from hcq_cli.api.indexing import add_to_index, build_index
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import Collection, path_below, read_collection
 from hcq_cli.errors import NotFoundError

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.api.indexing import caption_queries
+from hcq_cli.api.index_sources import caption_queries
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.bench import faiss_engines
 from hcq_cli.bench.synthetic_codes import extend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import hcq_cli as hcq
-from hcq_cli.api.indexing import caption_queries
+from hcq_cli.api.index_sources import caption_queries
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import NotFoundError, UsageError
 
