@@ -105,7 +105,7 @@ def test_who_is_not_wanted_is_left_out_and_only_who_is_nearer_to_that(store: Pat
 
 def test_faces_are_a_ranking_beside_the_rest_and_keep_to_what_is_searched(store: Path, index: Index) -> None:
     asked = people(store, index, ["v3.mp4@5", "v7.mp4@1^2"])
-    rest = ComposedSearch([(random_levels(1), 1.0)], [], None, threads=1, params=SearchParams())
+    rest = ComposedSearch([(random_levels(1), 1.0)], [], None, params=SearchParams())
     alone = [hit.id for hit in rest.answers(index, [""], VIDEOS)[0].hits]
     (answer,) = asked.answers(rest, index, [""], VIDEOS)
     # A person's face counts for those who show it alone: no stranger's does.
