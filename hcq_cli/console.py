@@ -143,6 +143,11 @@ class Task:
             fields = {} if detail is None else {"detail": printable(detail)}
             self._bar.update(self._task_id, completed=completed, total=total, **fields)
 
+    def tell(self, line: str) -> None:
+        """Show a line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(printable(line), style="red", markup=False, highlight=False, soft_wrap=True)
+
 
 def _width(stream: TextIO) -> dict[str, Any]:
     """Lines as long as they are where nobody looks at them on a terminal: no path is cut in two in a pipe."""

@@ -45,6 +45,17 @@ class Share:
             raise UsageError(f"--shard {text!r} is no share of a whole", "of three runs: --shard 1/3, 2/3 and 3/3")
         return cls(number, of)
 
+    @classmethod
+    def asked(cls, shard: str | None, on: str | None) -> Share | None:
+        """The share that a run is asked for, None for the whole.
+
+        Raises:
+            UsageError: `shard` names none, or an engine is to divide the work as well.
+        """
+        if shard is not None and on is not None:
+            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
+        return cls.parse(shard) if shard is not None else None
+
     @property
     def name(self) -> str:
         """As part of a file name."""

@@ -86,7 +86,7 @@ def extract(
 
     Raises:
         NotFoundError: there are no videos, or the weights of a network are not on this machine.
-        UsageError: no such preset, expert or decoder.
+        UsageError: no such preset, expert or decoder; or a share on an engine.
         LockedError: another process writes to the store.
         HcqError: there is no such cluster, or it cannot do the work.
     """
@@ -94,7 +94,7 @@ def extract(
     from hcq_cli.extraction.sharing import extract_share
     from hcq_cli.shares import Share
 
-    share = Share.parse(shard) if shard is not None else None
+    share = Share.asked(shard, on)
     begins = not (settings.get("store") or workspace.features).exists()
     names, inputs, options = _request(
         workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
@@ -104,10 +104,14 @@ def extract(
     begun = time.monotonic()
     total = len(inputs.videos) + len(inputs.unusable)
     with progress.progress("extract", total=total // (share.of if share else 1), unit="videos") as bar:
-        before = 0
+        before = told = 0
 
         def on_video(report: ExtractReport, path: str) -> None:
-            nonlocal before
+            nonlocal before, told
+            for failed in report.failed[told:]:
+                if not failed.known:
+                    bar.tell(f"failed: {failed.path}: {failed.error}")
+            told = len(report.failed)
             speed = report.media_s / max(time.monotonic() - begun, 1e-3)
             bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {path.rpartition('/')[2][:40]}")
             before = report.done

@@ -16,6 +16,9 @@ class Bar(Protocol):
     def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
         """Set how much is done, how much there is, or the text at the end of the line."""
 
+    def tell(self, line: str) -> None:
+        """Show a line above the bar, where there is one; results hold the same."""
+
 
 class Progress(Protocol):
     """Whoever wants to know what a verb is doing. The console of the command line is one; `Silent` is another."""
@@ -36,7 +39,7 @@ class Silent:
     @contextmanager
     def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
         """See `Progress.progress`."""
-        yield _NoBar()
+        yield NoBar()
 
     def note(self, line: str) -> None:
         """See `Progress.note`."""
@@ -45,12 +48,17 @@ class Silent:
         """See `Progress.warn`."""
 
 
-class _NoBar:
+class NoBar:
+    """Shows nothing."""
+
     def advance(self, steps: float = 1, *, detail: str | None = None) -> None:
         """See `Bar.advance`."""
 
     def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
         """See `Bar.update`."""
+
+    def tell(self, line: str) -> None:
+        """See `Bar.tell`."""
 
 
 SILENT: Progress = Silent()

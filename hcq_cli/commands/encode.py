@@ -80,8 +80,6 @@ def register(app: typer.Typer) -> None:
             raise UsageError("--segment-s is of videos, --texts of captions", "hcq encode --segment-s 30")
         if texts is not None and (shard is not None or on is not None):
             raise UsageError("--shard and --on are of videos, --texts of captions", "hcq encode --shard 1/3")
-        if on is not None and shard is not None:
-            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
         workspace, progress = session.workspace, session.console
         if texts is None:
             done = api.encode(

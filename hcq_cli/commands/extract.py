@@ -108,8 +108,6 @@ def extract(
     """
     if dry_run and shard is not None:
         raise UsageError("--dry-run is of all videos, --shard of a share of them", "hcq extract VIDEOS --dry-run")
-    if on is not None and shard is not None:
-        raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
     asked: dict[str, Any] = {
         "listed": _listed(from_list),
         "everything": everything,

@@ -52,6 +52,9 @@ class _Counted:
     def update(self, completed: float | None = None, total: float | None = None, detail: str | None = None) -> None:
         self.told.bars[self.label] = completed or 0
 
+    def tell(self, line: str) -> None:
+        """What the results hold as well."""
+
 
 @pytest.fixture
 def told() -> Remembered:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,30 @@ def test_every_video_once_and_the_same_bytes(extract, hcq, videos: Path, slowly,
         log.write_text("")
         assert extract(videos, workers, code=3)["skipped"] == 7 and not log.read_text()
     assert shard_digests(tmp_path / "1") == shard_digests(tmp_path / "2")
+
+
+def test_a_failure_is_told_above_the_bar_when_it_happens(on, clips: Path, slowly, tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    shutil.copytree(clips, folder)
+    (folder / "broken.mp4").write_bytes(b"no video at all")
+    run = [sys.executable, "-m", "hcq_cli", "extract", str(folder), *EXPERTS, "-o", "store", *on]
+    terminal, its_end = os.openpty()
+    process = subprocess.Popen(
+        [*run, "--decoder", "planted:Slow"],
+        cwd=tmp_path,
+        env={**os.environ, **slowly, "TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.DEVNULL,
+        stderr=its_end,
+    )
+    os.close(its_end)
+    seen = b""
+    with suppress(OSError):  # which says that the other end is closed
+        while piece := os.read(terminal, 1 << 16):
+            seen += piece
+    os.close(terminal)
+    assert process.wait() == 3
+    line = seen.index(b"failed: " + os.fsencode(folder / "broken.mp4"))
+    assert b"/7" in seen[:line] and b"7/7" not in seen[:line] and b"7/7" in seen[line:]
 
 
 @pytest.mark.long  # of the local executor test_local.py proves as much, and memory besides
