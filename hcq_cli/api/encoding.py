@@ -54,13 +54,13 @@ def encode(
     Raises:
         NotFoundError: there is no checkpoint, or no features.
         DamagedError: one of them is damaged.
-        UsageError: a length is given for segments that are not wanted.
+        UsageError: a length is given for segments that are not wanted, or a share on an engine.
         HcqError: the store has no expert that the model knows, or there is no such cluster.
     """
     from hcq_cli.shares import Share
 
     cutting = as_asked(segments, segment_s)
-    share = Share.parse(shard) if shard is not None else None
+    share = Share.asked(shard, on)
 
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load
@@ -72,24 +72,28 @@ def encode(
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
     from hcq_cli.model.drift import nearness_warning
-    from hcq_cli.model.encoding import encode_batches
-    from hcq_cli.model.encoding_parts import encode_share, parts_of, remove_parts
-    from hcq_cli.model.video_batches import VideoBatches
+    from hcq_cli.model.encoding import encode_batches, header
+    from hcq_cli.model.encoding_parts import encode_share, missing_parts, part_path, parts_of, remove_parts
+    from hcq_cli.model.video_batches import VideoBatches, known_batches
 
     path = output or workspace.codes
     batches = VideoBatches(model, store, cutting, removed)
     # On Ray each counts twice: when its part is there, and when it is put together with the others.
     total = batches.videos * (1 if on is None else 2)
     with progress.progress("encoding", total=total, unit="videos") as bar:
+        about = header(model, "videos")
+        known = known_batches([path, *parts_of(path)], about)
         if share is not None:
-            done = encode_share(batches, path, share, bar.advance)
+            done = encode_share(batches, path, share, known, bar.advance)
         else:
             if on is not None:
                 from hcq_cli.engines.ray_building import make_parts
 
-                make_parts(on, batches, place, path, device, done=bar.advance)
-            drift, earlier = _drift(place, model, store, removed), [path, *parts_of(path)]
-            done = encode_batches(batches, path, bar.advance, earlier=earlier, drift=drift)
+                parts = missing_parts(batches, known)
+                make_parts(on, batches, parts, place, path, device, done=bar.advance)
+                known |= known_batches([part_path(batches, part, path) for part in parts], about)
+            drift = _drift(place, model, store, removed)
+            done = encode_batches(batches, path, bar.advance, known=known, drift=drift)
             remove_parts(path)
     if unlike := nearness_warning(model, store):
         done.warnings.append(unlike)

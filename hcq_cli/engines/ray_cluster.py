@@ -7,12 +7,10 @@ and nothing reported: no dashboard, no usage statistics, no runtime environments
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
-import platform
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +143,14 @@ def is_dead(node: str) -> bool:
     return all(not known["Alive"] for known in ray.nodes() if known["NodeID"] == node)
 
 
-def free_processors(address: str, wanted: int | None) -> int:
+def free_processors() -> int:
+    """How many workers there is room for now."""
+    import ray
+
+    return int(ray.available_resources().get("CPU", 0))
+
+
+def room_for(address: str, wanted: int | None) -> int:
     """How many workers there is room for, at most `wanted`.
 
     Raises:
@@ -153,20 +158,20 @@ def free_processors(address: str, wanted: int | None) -> int:
     """
     import ray
 
-    free, every = (int(found.get("CPU", 0)) for found in (ray.available_resources(), ray.cluster_resources()))
-    if free < 1:
+    if (free := free_processors()) < 1:
+        every = int(ray.cluster_resources().get("CPU", 0))
         message = f"Ray at {address} is full: none of its {every} processors is free"
         raise HcqError(message, "wait until it is free (ray status), or give it more machines")
-    return min(free, wanted or free)
+    return min(free, free if wanted is None else wanted)
 
 
-def check_nodes(nodes: Sequence[Node], store: Path, videos: Sequence[str]) -> None:
-    """See that every node has the same hcq, and sees the same files.
+def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> None:
+    """See that nodes have the same hcq as this machine, and see the same files.
 
     Args:
         nodes: those that shall work.
-        store: what they write to; need not be there yet.
-        videos: some of what they read.
+        folder: what they write to; need not be there yet.
+        files: some of what they read; `SAMPLES` of them are looked at.
 
     Raises:
         HcqError: naming the node, and what it lacks.
@@ -174,59 +179,45 @@ def check_nodes(nodes: Sequence[Node], store: Path, videos: Sequence[str]) -> No
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    place = next(folder for folder in (store, *store.parents) if folder.is_dir())
-    facts = {path: _facts(path) for path in videos[:SAMPLES]}
-    # Nested, and so sent as it is: where hcq is not installed, it says so.
-    probe = _probe()
+    place = next(each for each in (folder, *folder.parents) if each.is_dir())
+    probe, asked = _probe(), dict[Node, Any]()
     with _marked(place) as mark:
-        asked = {
-            node: ray.remote(probe)
-            .options(
-                num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
-            )
-            .remote([*facts, os.fspath(mark)])
-            for node in nodes
-        }
+        here = probe(looked_at := list(files[:SAMPLES]))
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+            task = ray.remote(probe).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+            asked[node] = task.remote([*looked_at, os.fspath(mark)])
         for node, answer in asked.items():
-            host = node.host
             try:
-                version, python, seen = ray.get(answer, timeout=PROBE_S)
+                said = ray.get(answer, timeout=PROBE_S)
             except ray.exceptions.RayError as error:
-                if node.id not in {each.id for each in living_nodes()}:
-                    continue  # it has died, and its death has only now been noticed
+                if is_dead(node.id):
+                    continue  # which has only now been noticed
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
                 raise HcqError(
-                    f"node {host} cannot work: {_last_line(error)}", "ray status; the logs of that node"
+                    f"node {node.host} cannot work: {reason}", "ray status; the logs of that node"
                 ) from error
-            _compare(host, version, python)
-            if seen[os.fspath(mark)] is None:
-                raise HcqError(
-                    f"node {host} does not see the folder {place}, or another one under that name", SAME_PLACE
-                )
-            for path, known in facts.items():
-                if seen[path] != known:
-                    what = "is not there" if seen[path] is None else "is another file there"
-                    raise HcqError(f"node {host}: {path} {what}", SAME_PLACE)
+            if said[2].pop(os.fspath(mark)) is None:
+                message = f"node {node.host} does not see the folder {place}, or another one under that name"
+                raise HcqError(message, SAME_PLACE)
+            _compare(node.host, here, said)
 
 
 SAME_PLACE = "mount the videos and the workspace on all nodes, under the same names"
 
 
-def _compare(host: str, version: str, python: str) -> None:
+def _compare(host: str, here: Probed, said: Probed) -> None:
+    """Raise HcqError where a node's hcq or Python is another one, or the files that it sees."""
     same = "install the same hcq, in the same Python, on all nodes, and start Ray from there"
-    if not version:
+    if not said[0]:
         raise HcqError(f"node {host} has no hcq", same)
-    here = importlib.metadata.version("hcq")
-    if version != here or python != platform.python_version():
-        ours = f"hcq {here} on Python {platform.python_version()}"
-        raise HcqError(f"node {host} has hcq {version} on Python {python}, this machine {ours}", same)
-
-
-def _facts(path: str) -> tuple[int, int] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
+    if said[:2] != here[:2]:
+        theirs, ours = (f"hcq {hcq} on Python {python}" for hcq, python, _ in (said, here))
+        raise HcqError(f"node {host} has {theirs}, this machine {ours}", same)
+    for path, known in here[2].items():
+        if said[2][path] != known:
+            what = "is not there" if said[2][path] is None else "is another file there"
+            raise HcqError(f"node {host}: {path} {what}", SAME_PLACE)
 
 
 @contextmanager
@@ -236,28 +227,33 @@ def _marked(folder: Path) -> Iterator[Path]:
     try:
         mark.touch()
     except OSError as error:
-        raise HcqError(
-            f"{folder}: cannot be written ({error.strerror})", "choose a folder you may write to"
-        ) from error
+        message = f"{folder}: cannot be written ({error.strerror})"
+        raise HcqError(message, "choose a folder you may write to") from error
     try:
         yield mark
     finally:
         mark.unlink(missing_ok=True)
 
 
-def _probe() -> Any:
-    def probe(paths: list[str]) -> tuple[str, str, dict[str, tuple[int, int] | None]]:
+Probed = tuple[str, str, dict[str, tuple[int, int] | None]]
+"""The versions of hcq and Python on a machine, and of files their bytes and when they were changed."""
+
+
+def _probe() -> Callable[[list[str]], Probed]:
+    """What finds that out. Nested, and so sent as it is: where hcq is not installed, it says so."""
+
+    def probe(paths: list[str]) -> Probed:
         import importlib.metadata
         import os
         import platform
 
-        seen: dict[str, tuple[int, int] | None] = {}
+        seen: dict[str, tuple[int, int] | None] = dict.fromkeys(paths)
         for path in paths:
             try:
                 found = os.stat(path)  # noqa: PTH116
                 seen[path] = (found.st_size, found.st_mtime_ns)
             except OSError:
-                seen[path] = None
+                continue
         try:
             version = importlib.metadata.version("hcq")
         except ImportError:
@@ -265,7 +261,3 @@ def _probe() -> Any:
         return version, platform.python_version(), seen
 
     return probe
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

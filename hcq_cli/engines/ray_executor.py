@@ -6,15 +6,16 @@ under names made of content (features/incoming.py), so that a video that is deco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from experts.base import Expert
-from hcq_cli.engines.ray_cluster import Node, check_nodes, connected, free_processors, is_dead, living_nodes
-from hcq_cli.engines.ray_pool import MOST_DEATHS, START_S, RayPool
+from hcq_cli.engines.ray_cluster import SAMPLES, Node, check_nodes, connected, is_dead, living_nodes, room_for
+from hcq_cli.engines.ray_pool import MOST_DEATHS, START_S, RayPool, start_worker
 from hcq_cli.engines.ray_worker import NodeNetworks, NodeWorker
 from hcq_cli.errors import HcqError
 from hcq_cli.extraction.executor import Job, Outcome
@@ -35,7 +36,8 @@ def ray_executor(on: str, inputs: Inputs, names: Sequence[str], options: Extract
         on: see `ray_cluster.connected`.
         inputs: of the extraction.
         names: the experts, as `experts.registry.load` takes them.
-        options: of the extraction; `workers` are at most so many, by default one a free processor.
+        options: of the extraction; `workers` are at most so many, by default one a free processor, also of nodes that
+            join meanwhile.
 
     Raises:
         HcqError: the cluster cannot be reached, is full, has other versions, or a node sees other files.
@@ -46,11 +48,12 @@ def ray_executor(on: str, inputs: Inputs, names: Sequence[str], options: Extract
         options, store=options.store.resolve(), memory_gib=options.memory_limit_bytes / 2**30
     )  # as this machine has it in its environment
     with connected(on) as address:
-        nodes = living_nodes()
-        count = min(free_processors(address, options.workers), max(1, len(inputs.videos)))
-        step = max(1, len(inputs.videos) // 16)
-        check_nodes(nodes, options.store, [video.path for video in inputs.videos[::step]])
-        executor = RayExecutor(nodes, experts, names, options, workers=count)
+        most = min(options.workers or len(inputs.videos), max(1, len(inputs.videos)))
+        count, nodes = room_for(address, most), living_nodes()
+        some = [video.path for video in inputs.videos[:: max(1, len(inputs.videos) // SAMPLES)]]
+        check = partial(check_nodes, folder=options.store, files=some)
+        check(nodes)
+        executor = RayExecutor(nodes, experts, names, options, workers=count, most=most, check=check)
         try:
             yield executor
         finally:
@@ -65,7 +68,7 @@ class RayExecutor:
         experts: those asked for.
         names: the same, as `experts.registry.load` takes them.
         options: how to extract.
-        workers: how many.
+        workers, most, check: see `RayPool`.
 
     Raises:
         HcqError: the networks cannot be loaded on a node.
@@ -79,17 +82,22 @@ class RayExecutor:
         options: ExtractionOptions,
         *,
         workers: int,
+        most: int = 0,
+        check: Callable[[Sequence[Node]], None] = lambda nodes: None,
     ) -> None:
         self._options, self._names, self._folder = options, list(names), str(Path.cwd())
         self._networks: list[tuple[str, Any, str]] = []
         """Of each process: its node, its actor, and where it listens."""
-        self.slots, self.networks_s = 2 * workers, 0.0
+        self.networks_s = 0.0
         if needs_inference(experts):
             self._start_networks(nodes)
-        identities = identities_of(experts, options)
-        self._pool = RayPool(
-            self._start, workers, {f"expert {name}": identity for name, identity in identities.items()}
-        )
+        identities = {f"expert {name}": known for name, known in identities_of(experts, options).items()}
+        self._pool = RayPool(self._start, workers, identities, most=most, check=check)
+
+    @property
+    def slots(self) -> int:
+        """See `Executor.slots`; more when more workers have been started."""
+        return 2 * len(self._pool)
 
     def submit(self, job: Job) -> None:
         """See `Executor.submit`."""
@@ -100,7 +108,7 @@ class RayExecutor:
         while True:
             job, said = self._pool.next_answer()
             if said is None:
-                reason = f"{MOST_DEATHS} workers died while they were at it"
+                reason = f"{MOST_DEATHS} workers died or hung while they were at it"
                 return Job.from_json(job), Outcome(error=reason, lasting=True)
             outcome = Outcome.from_json(said)
             if not outcome.killed:
@@ -120,16 +128,13 @@ class RayExecutor:
 
     def _start(self) -> Any:
         """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
-        import ray
-
         addresses = [(node, address) for node, _, address in self._networks if not is_dead(node)]
         if self._networks and not addresses:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")
         self._networks = [*self._networks[1:], *self._networks[:1]]  # each worker begins with the next one
-        worker = ray.remote(NodeWorker).options(
-            num_cpus=1, memory=DECODER_BYTES, max_restarts=0, scheduling_strategy="SPREAD"
+        return start_worker(
+            NodeWorker, self._names, self._options.to_json(), addresses, self._folder, memory=DECODER_BYTES
         )
-        return worker.remote(self._names, self._options.to_json(), addresses, self._folder)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:
         """A process for the networks on each GPU, for the workers of all nodes; on every node where no GPU is to be

@@ -1,8 +1,7 @@
 """Workers of one kind on the nodes of a cluster: a job each at a time, and again where a worker or a node dies.
 
-A worker is an actor with two methods. `ready` says what its work depends on there, which must be the same everywhere;
-`run` does a job. Jobs and answers are JSON: ids, hashes and seconds. All other jobs wait in the driver: whichever
-worker is free gets the next one, and a node that dies takes with it only what its workers were at.
+A worker is a `ray_worker.PoolWorker`. Jobs and answers are JSON: ids, hashes and seconds. All other jobs wait in the
+driver: whichever worker is free gets the next one, and a node that dies takes with it only what its workers were at.
 """
 
 from __future__ import annotations
@@ -10,21 +9,41 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hcq_cli.engines.ray_cluster import is_dead
+from hcq_cli.engines.ray_cluster import Node, free_processors, is_dead, living_nodes
 from hcq_cli.errors import HcqError
 
 MOST_DEATHS = 3
-"""Workers that may die at a job before it is taken for the cause."""
+"""Workers that may die or hang at a job before it is taken for the cause."""
 START_S = 180.0
 """How long nobody may be at work before the cluster is given up, seconds."""
+HANG_S = 300.0
+"""How long a worker may get no further with its job before another one gets it, seconds."""
+LOOK_S = 5.0
+"""How often the driver looks for workers that hang, and for nodes that have joined, seconds."""
 POLL_S = 1.0
 
 Json = dict[str, Any]
+
+
+def start_worker(worker: type, *given: Any, memory: int, gpus: int = 0) -> Any:
+    """Start a `PoolWorker` on whichever node has room.
+
+    Args:
+        worker: its class.
+        given: what that is made with.
+        memory: that Ray sets aside for it, bytes.
+        gpus: that it has for itself.
+    """
+    import ray
+
+    how: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory, "scheduling_strategy": "SPREAD"}
+    # Two threads: one at a job, one that tells how far it is.
+    return ray.remote(worker).options(**how, max_restarts=0, max_concurrency=2).remote(*given)
 
 
 @dataclass
@@ -36,12 +55,17 @@ class _Worker:
         waits_for: that it is ready, at first; then for the answer to its job; None while it is idle.
         job: what it is at.
         node: where it runs, once that is known.
+        asked: for the answer to how far it is.
+        moved: what it answered last, and `moved_at` since when that is so.
     """
 
     actor: Any
     waits_for: Any
     job: Json | None = None
     node: str = ""
+    asked: Any = None
+    moved: float = 0.0
+    moved_at: float = 0.0
 
 
 class RayPool:
@@ -49,23 +73,36 @@ class RayPool:
 
     Args:
         start: starts an actor, on whichever node has room.
-        workers: how many.
+        workers: how many, at first.
         identities: what the work depends on here, by name; must be the same wherever there is a worker.
+        most: how many there may be, where nodes join or are left by others.
+        check: sees that nodes which have joined can do the work.
 
     Attributes:
-        lost_workers: how many have died.
+        lost_workers: how many have died, or hung.
     """
 
-    def __init__(self, start: Callable[[], Any], workers: int, identities: Mapping[str, str]) -> None:
-        self._start, self._identities = start, identities
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        workers: int,
+        identities: Mapping[str, str],
+        *,
+        most: int = 0,
+        check: Callable[[Sequence[Node]], None] = lambda nodes: None,
+    ) -> None:
+        self._start, self._identities, self._most, self._check = start, identities, most, check
+        self._checked = {node.id for node in living_nodes()}
         self.lost_workers = self._failed_starts = 0
         self._waiting: deque[Json] = deque()
         self._deaths: Counter[str] = Counter()
         self._given_up: deque[Json] = deque()
-        self._workers: list[_Worker] = []
-        for _ in range(workers):
-            self._workers.append(self._started())
-        self._heard = time.monotonic()
+        self._workers = [self._started() for _ in range(workers)]
+        self._heard = self._looked = time.monotonic()
+
+    def __len__(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
 
     def submit(self, job: Json) -> None:
         """Take a job; does not wait."""
@@ -82,6 +119,10 @@ class RayPool:
 
         while not self._given_up:
             self._hand_out()
+            if time.monotonic() - self._looked > LOOK_S:
+                self._replace_those_that_hang()
+                self._use_what_is_free()
+                self._looked = time.monotonic()
             waited_for = {worker.waits_for: worker for worker in self._workers if worker.waits_for is not None}
             done, _ = ray.wait(list(waited_for), num_returns=1, timeout=POLL_S)
             if not done:
@@ -121,6 +162,7 @@ class RayPool:
             if worker.waits_for is None:
                 worker.job = self._waiting.popleft()
                 worker.waits_for = worker.actor.run.remote(worker.job)
+                worker.asked, worker.moved_at = worker.actor.moved.remote(), time.monotonic()
 
     def _settle(self, worker: _Worker) -> tuple[Json, Json] | None:
         """Deal with what a worker has said, or with its death; gives a job with its answer, if there is one."""
@@ -142,11 +184,34 @@ class RayPool:
         if job is not None:
             return job, said
         worker.node, self._failed_starts = said["node"], 0
+        if worker.node not in self._checked:
+            joined = [node for node in living_nodes() if node.id not in self._checked]
+            self._check(joined)
+            self._checked |= {node.id for node in joined}
         self._compare(said["identities"], worker.node)
         return None
 
+    def _replace_those_that_hang(self) -> None:
+        """What a worker was at that gets no further goes to another one."""
+        import ray
+
+        for worker in [each for each in self._workers if each.job is not None]:
+            if ray.wait([worker.asked], timeout=0)[0]:
+                with suppress(ray.exceptions.RayError):  # it has died, which its job tells as well
+                    if (moved := ray.get(worker.asked)) != worker.moved:
+                        worker.moved, worker.moved_at = moved, time.monotonic()
+                worker.asked = worker.actor.moved.remote()
+            if time.monotonic() - worker.moved_at > HANG_S:
+                self._replace(worker, "it hangs", by_node=False)
+
+    def _use_what_is_free(self) -> None:
+        """Start more workers where nodes have joined, or others have left them; never while any is starting."""
+        room = min(len(self._waiting), self._most - len(self._workers))
+        if room > 0 and all(worker.node for worker in self._workers):
+            self._workers += [self._started() for _ in range(min(room, free_processors()))]
+
     def _replace(self, worker: _Worker, reason: str, *, by_node: bool) -> None:
-        """Start another worker in the place of one that has died; what it was at is done again."""
+        """Start another worker in the place of one that has died or hangs; what it was at is done again."""
         import ray
 
         self.lost_workers += 1
@@ -157,7 +222,7 @@ class RayPool:
                     f"Ray's workers die when they start: {reason}", "the logs of the nodes; hcq doctor there"
                 )
         with suppress(Exception):
-            ray.kill(worker.actor)  # one that cannot be reached may be alive
+            ray.kill(worker.actor)  # one that hangs or cannot be reached may be alive
         if worker.job is not None:
             self.again(worker.job, counts=not by_node)
         self._workers[self._workers.index(worker)] = self._started()

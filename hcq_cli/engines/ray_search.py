@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hcq_cli.engines.ray_cluster import check_nodes, connected, free_processors, living_nodes
+from hcq_cli.engines.ray_cluster import check_nodes, connected, living_nodes, room_for
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
@@ -68,7 +68,7 @@ def search_on_ray(
     """
     with connected(on) as address:
         segments = [segment.videos for segment, _ in index.segments]
-        parts = divide(segments, free_processors(address, groups))
+        parts = divide(segments, room_for(address, groups))
         folder = index.path.resolve()
         check_nodes(living_nodes(), folder, [str(segment.path) for segment, _ in index.segments])
         actors = RayGroups(folder, index.generation, parts, partial=partial)

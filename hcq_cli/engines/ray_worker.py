@@ -7,6 +7,10 @@ A worker that decodes is an actor around the very child process that the executo
 from __future__ import annotations
 
 import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +20,35 @@ from hcq_cli.files import digest_bytes
 if TYPE_CHECKING:
     from hcq_cli.extraction.executor import Job, Outcome
     from hcq_cli.model.video_batches import VideoBatches
+
+
+class PoolWorker(ABC):
+    """A worker on some node, an actor, as `RayPool` asks it. Jobs, answers and errors travel as JSON."""
+
+    _thread = 0
+    """That is at a job, or was at the last one."""
+
+    @abstractmethod
+    def identities(self) -> dict[str, str]:
+        """What its work depends on here, by name, so that it is the same everywhere."""
+
+    @abstractmethod
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do a job; raises HcqError where no other worker would fare better."""
+
+    def ready(self) -> dict[str, Any]:
+        """Its identities, and its node."""
+        return {"node": _node(), **_answer(lambda: {"identities": self.identities()})}
+
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do a job; gives what came of it."""
+        self._thread = threading.get_ident()
+        return _answer(lambda: self.do(job))
+
+    def moved(self) -> float:
+        """How far it is with its job; asked while `run` runs. What stays the same hangs: it has no processor time."""
+        clock = getattr(time, "pthread_getcpuclockid", None)  # macOS has none
+        return time.clock_gettime(clock(self._thread)) if clock and self._thread else time.monotonic()
 
 
 class NodeNetworks:
@@ -45,8 +78,8 @@ class NodeNetworks:
         return self._process.close()
 
 
-class NodeWorker:
-    """A worker on some node; an actor. Jobs, outcomes and errors travel as JSON.
+class NodeWorker(PoolWorker):
+    """Extracts videos, by a child process.
 
     Args:
         names: of the experts.
@@ -72,24 +105,24 @@ class NodeWorker:
         """The networks that it asks: the first of its own node, or else of any other."""
         return next((each for each in self._networks if each[0] == _node()), self._networks[0])
 
-    def ready(self) -> dict[str, Any]:
-        """What the features of its experts depend on here, so that they are the same as everywhere; and its node."""
+    def identities(self) -> dict[str, str]:
+        """What the features of its experts depend on."""
         from hcq_cli.extraction.options import load_experts
         from hcq_cli.extraction.plan import identities_of
 
-        def look() -> dict[str, Any]:
-            experts = load_experts(self._names, self._options.sample_fps)
-            identities = identities_of(experts, self._options)
-            return {"identities": {f"expert {name}": identity for name, identity in identities.items()}}
+        found = identities_of(load_experts(self._names, self._options.sample_fps), self._options)
+        return {f"expert {name}": identity for name, identity in found.items()}
 
-        return _ready(look)
+    def moved(self) -> float:
+        """See `PoolWorker.moved`; its child process has a deadline of its own."""
+        return time.monotonic()
 
-    def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Do a job; gives the outcome, or what no other worker would fare better with."""
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do a job; gives the outcome."""
         from hcq_cli.extraction.executor import Job, hash_file
 
         asked = Job.from_json(job)
-        return _answer(lambda: (hash_file(asked) if asked.only_hash else self._extract(asked)).to_json())
+        return (hash_file(asked) if asked.only_hash else self._extract(asked)).to_json()
 
     def _extract(self, job: Job) -> Outcome:
         """Do a job; where the networks that it asks are gone, with others."""
@@ -107,8 +140,8 @@ class NodeWorker:
             self._worker.close()
 
 
-class CodesWorker:
-    """Makes parts of a code file (hcq_cli/model/encoding_parts.py) on some node, each on one core; an actor.
+class CodesWorker(PoolWorker):
+    """Makes parts of a code file (hcq_cli/model/encoding_parts.py), on one core.
 
     Args:
         checkpoint, features, codes: where they lie.
@@ -134,22 +167,17 @@ class CodesWorker:
         model = open_video_encoder(self._checkpoint, threads=1) if on_cpu else load(self._checkpoint, self._device)
         return VideoBatches(model, store, Cutting(**self._cutting), read_collection(store.folder).removed)
 
-    def ready(self) -> dict[str, Any]:
-        """See `NodeWorker.ready`."""
-        return _ready(lambda: {"identities": {CODES_OF: digest_of_all(self._batches)}})
+    def identities(self) -> dict[str, str]:
+        """What its codes are made of."""
+        return {CODES_OF: digest_of_all(self._batches)}
 
-    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Make a part, if it is not there yet."""
         from hcq_cli.model.encoding_parts import make_part
 
-        videos: list[int] = []
         part = range(job["first"], job["stop"])
-        return _answer(
-            lambda: {
-                "codes": make_part(self._batches, part, self._codes, videos.append),
-                "videos": sum(videos),
-            }
-        )
+        make_part(self._batches, part, self._codes)
+        return {"videos": len(self._batches.rows(part.start, part.stop))}
 
 
 CODES_OF = "model or other features"
@@ -161,30 +189,23 @@ def digest_of_all(batches: VideoBatches) -> str:
     return digest_bytes(b"".join(map(batches.digest, range(len(batches)))))
 
 
-class SegmentWorker:
-    """Writes segments of an index on some node, one of a code file each; an actor."""
+class SegmentWorker(PoolWorker):
+    """Writes segments of an index, one of a code file each."""
 
-    def ready(self) -> dict[str, Any]:
-        """See `NodeWorker.ready`."""
-        return _ready(lambda: {"identities": {}})
+    def identities(self) -> dict[str, str]:
+        """Nothing but the code files."""
+        return {}
 
-    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Write the segment of a code file."""
         from hcq_cli.codes.codefile import open_codes
         from hcq_cli.search.index_draft import write_file_segment
         from hcq_cli.search.ivf import read_lists
 
-        def write() -> dict[str, Any]:
-            file = open_codes(Path(job["codes"]))
-            ivf = read_lists(Path(job["lists"]), file.header, file.scale) if job["lists"] else None
-            write_file_segment(Path(job["segment"]), file, ivf, lambda count: None)
-            return {"rows": len(file)}
-
-        return _answer(write)
-
-
-def _ready(look: Any) -> dict[str, Any]:
-    return {"node": _node(), **_answer(look)}
+        file = open_codes(Path(job["codes"]))
+        ivf = read_lists(Path(job["lists"]), file.header, file.scale) if job["lists"] else None
+        write_file_segment(Path(job["segment"]), file, ivf, lambda count: None)
+        return {"rows": len(file)}
 
 
 def _node() -> str:
@@ -193,7 +214,7 @@ def _node() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def _answer(work: Any) -> dict[str, Any]:
+def _answer(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `work` gives; an error of hcq is told, because an exception would travel as a pickle of its class."""
     from hcq_cli.errors import HcqError
 

@@ -108,12 +108,15 @@ class Executor(Protocol):
     """Runs jobs. Used by one thread.
 
     Attributes:
-        slots: how many jobs may be submitted and not taken back; more than can run at once, so that none waits.
         networks_s: how long networks have run in a process of their own, seconds; known when all is done.
     """
 
-    slots: int
     networks_s: float
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may be submitted and not taken back; more than can run at once, so that none waits."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Take a job; does not wait."""

@@ -33,7 +33,7 @@ from hcq_cli.features.records import Ragged, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
-from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, VideoBatches, known_batches
+from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, KnownBatches, VideoBatches
 from hcq_cli.model.video_model import VideoModel
 from hcq_cli.printable import counted
 
@@ -111,19 +111,19 @@ def encode_batches(
     path: Path,
     done: Progress = lambda count: None,
     *,
-    earlier: Sequence[Path] = (),
+    known: KnownBatches | None = None,
     only: range | None = None,
     drift: float | None = None,
 ) -> EncodeResult:
     """Write the codes of videos in the order of their ids, behind those of each the ones of its time segments.
 
-    Batches that an earlier code file holds are taken over from there.
+    Batches that are known are taken over.
 
     Args:
         batches: of a collection.
         path: of the code file.
         done: told of progress.
-        earlier: code files to take over from, that at `path` for example.
+        known: from earlier code files, that at `path` for example.
         only: numbers of the batches to write, one after the other; all by default.
         drift: of the collection from what the model was fitted to, if that is known (model/drift.py).
 
@@ -132,9 +132,10 @@ def encode_batches(
     """
     started, model, store = time.monotonic(), batches.model, batches.store
     only = range(len(batches)) if only is None else only
-    about, taken_over = header(model, "videos"), 0
-    known = known_batches(earlier, about)
-    with CodeWriter(path, about, model.codebooks, model.scale, batches.source, drift=drift) as writer:
+    taken_over, known = 0, known or {}
+    with CodeWriter(
+        path, header(model, "videos"), model.codebooks, model.scale, batches.source, drift=drift
+    ) as writer:
         for number in only:
             rows, digest = batches.rows(number), batches.digest(number)
             if digest in known:

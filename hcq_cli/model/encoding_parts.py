@@ -11,14 +11,14 @@ file is the same, bit by bit, as where one run makes it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.files import digest_bytes, need_folder, remove_folder
+from hcq_cli.files import digest_bytes, disk_errors, need_folder, remove_abandoned
 from hcq_cli.model.encoding import EncodeResult, Progress, encode_batches, expert_warnings
-from hcq_cli.model.video_batches import VideoBatches
+from hcq_cli.model.video_batches import KnownBatches, VideoBatches
 from hcq_cli.shares import Share
 
 PART_BATCHES = 16
@@ -29,6 +29,16 @@ def divide(batches: VideoBatches) -> list[range]:
     return [range(at, min(at + PART_BATCHES, len(batches))) for at in range(0, len(batches), PART_BATCHES)]
 
 
+def missing_parts(batches: VideoBatches, known: KnownBatches) -> list[range]:
+    """Those of which not all batches are known."""
+    return [part for part in divide(batches) if any(batches.digest(number) not in known for number in part)]
+
+
+def part_path(batches: VideoBatches, part: range, path: Path) -> Path:
+    """Where a part of the code file at `path` lies, when it is made."""
+    return _folder(path) / f"{digest_bytes(b''.join(map(batches.digest, part)))[:32]}.hcq"
+
+
 def parts_of(path: Path) -> list[Path]:
     """The parts that runs have made of the code file at `path`."""
     need_folder(_folder(path))
@@ -36,12 +46,17 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def remove_parts(path: Path) -> None:
-    """Delete the parts of the code file at `path`, which holds them now."""
-    remove_folder(_folder(path))
+    """Delete the parts of the code file at `path`, which holds them now; what a run is writing stays."""
+    with disk_errors(path):
+        for part in parts_of(path):
+            part.unlink(missing_ok=True)
+        remove_abandoned(_folder(path))
+    with suppress(OSError):  # it is not there, or not empty
+        _folder(path).rmdir()
 
 
 def encode_share(
-    batches: VideoBatches, path: Path, share: Share, done: Progress = lambda count: None
+    batches: VideoBatches, path: Path, share: Share, known: KnownBatches, done: Progress = lambda count: None
 ) -> EncodeResult:
     """Make the parts of a share, those that are not there yet.
 
@@ -49,14 +64,22 @@ def encode_share(
         batches: of the whole collection.
         path: of the code file of the whole.
         share: of its parts.
+        known: what it and its parts hold already.
         done: told of progress.
     """
-    started, model = time.monotonic(), batches.model
-    mine = [part for number, part in enumerate(divide(batches)) if share.has(number)]
+    started, model, missing = time.monotonic(), batches.model, missing_parts(batches, known)
+    mine, rows = [part for number, part in enumerate(divide(batches)) if share.has(number)], 0
+    for part in mine:
+        if part in missing:
+            rows += make_part(batches, part, path, done, known=known)
+        else:
+            held = [known[batches.digest(number)][1] for number in part]
+            rows += sum(place.stop - place.start for place in held)
+            done(len(batches.rows(part.start, part.stop)))
     return EncodeResult(
         _folder(path),
         "videos",
-        rows=sum(make_part(batches, part, path, done, earlier=[path]) for part in mine),
+        rows=rows,
         items=sum(len(batches.rows(part.start, part.stop)) for part in mine),
         hours=sum(batches.hours(part.start, part.stop) for part in mine),
         seconds=time.monotonic() - started,
@@ -72,7 +95,7 @@ def make_part(
     path: Path,
     done: Progress = lambda count: None,
     *,
-    earlier: Sequence[Path] = (),
+    known: KnownBatches | None = None,
 ) -> int:
     """Make a part if it is not there or is damaged; gives how many codes it has.
 
@@ -81,18 +104,21 @@ def make_part(
         part: the numbers of its batches.
         path: of the code file of the whole.
         done: told of progress.
-        earlier: code files to take over from.
+        known: to take over from.
     """
-    name = digest_bytes(b"".join(map(batches.digest, part)))[:32]
-    file = _folder(path) / f"{name}.hcq"
-    try:
+    file = part_path(batches, part, path)
+    with suppress(NotFoundError, DamagedError):
         made = open_codes(file)
         made.verify()
         done(len(batches.rows(part.start, part.stop)))
-    except (NotFoundError, DamagedError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return encode_batches(batches, file, done, earlier=earlier, only=part).rows
-    return len(made)
+        return len(made)
+    while True:
+        try:
+            return encode_batches(batches, file, done, known=known, only=part).rows
+        except FileNotFoundError:
+            # The whole was put together before the first byte of the part, or after its last: the folder has gone.
+            if file.parent.exists():
+                raise
 
 
 def _folder(path: Path) -> Path:

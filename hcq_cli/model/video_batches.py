@@ -102,14 +102,18 @@ def _begins(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.append(np.flatnonzero((places - last_cut) % VIDEOS_AT_ONCE == 0), len(keys))
 
 
-def known_batches(paths: Iterable[Path], header: CodeHeader) -> dict[bytes, tuple[CodeFile, slice]]:
-    """The batches in code files of one model, by their digests: the file and which of its rows.
+KnownBatches = dict[bytes, tuple[CodeFile, slice]]
+"""Batches that code files hold, by their digests: the file and which of its rows."""
+
+
+def known_batches(paths: Iterable[Path], header: CodeHeader) -> KnownBatches:
+    """The batches in code files of one model.
 
     Args:
         paths: of the files; those that are not there, or cannot be trusted to the last byte, are passed over.
         header: what codes they must be.
     """
-    known: dict[bytes, tuple[CodeFile, slice]] = {}
+    known: KnownBatches = {}
     for path in paths:
         with suppress(HcqError):
             file = open_codes(path)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from feature_samples import video
-from handmade import random_codes, write_codes
+from handmade import names, random_codes, write_codes
 from small_models import EXPERTS, model
 
 pytest.importorskip("ray")
 
+from ray_cluster import actors, add_node
+
 from hcq_cli.api.encoding import encode
 from hcq_cli.api.indexing import build_index
-from hcq_cli.engines import ray_cluster
+from hcq_cli.api.progress import Bar, NoBar, Silent
+from hcq_cli.engines import ray_cluster, ray_pool
+from hcq_cli.engines.ray_cluster import Node
 from hcq_cli.engines.ray_pool import RayPool
 from hcq_cli.errors import HcqError, UsageError
 from hcq_cli.features.writer import FeatureWriter
@@ -88,8 +95,53 @@ def test_what_is_missing_is_told_before_anything_is_made(cluster: Any, workspace
     assert not workspace.codes.exists() and not list(tmp_path.glob("*.parts"))
 
 
+class Stopping(Silent):
+    """Stops all workers of a kind for good when the first job is done."""
+
+    def __init__(self, kind: str, log: Path) -> None:
+        self.kind, self.log, self.stopped = kind, log, list[int]()
+
+    @contextmanager
+    def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+        class Counted(NoBar):
+            def advance(_, steps: float = 1, *, detail: str | None = None) -> None:
+                if steps and not self.stopped:
+                    self.stopped += actors(self.kind, self.log)
+                    for each in self.stopped:
+                        os.kill(each, signal.SIGSTOP)
+
+        yield Counted()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "HANG_S", 10.0)
+    monkeypatch.setattr(ray_pool, "LOOK_S", 1.0)
+
+
+def test_what_workers_were_at_that_hang_is_done_again(
+    cluster: Any, workspace: Workspace, log: Path, impatient: None, tmp_path: Path
+) -> None:
+    on, codes = f"ray:{cluster.address}", workspace.codes
+    encode(workspace, segment_s=2.0)
+    whole = codes.read_bytes()
+    codes.unlink()
+    encode(workspace, segment_s=2.0, on=on, progress=(stopping := Stopping("CodesWorker", log)))
+    assert codes.read_bytes() == whole and stopping.stopped
+    assert not set(stopping.stopped) & set(actors("CodesWorker", log))
+    files = [write_codes(tmp_path / f"{at}.hcq", names(60, f"v{at}-"), random_codes(60, seed=at)) for at in range(5)]
+    build_index(workspace, files, index=tmp_path / "alone")
+    build_index(
+        workspace, files, index=tmp_path / "ray", on=on, progress=(stopping := Stopping("SegmentWorker", log))
+    )
+    alone, ray = (Index.open(tmp_path / name) for name in ("alone", "ray"))
+    assert stopping.stopped and len(alone.manifest.segments) == 5
+    for one, other in zip(alone.manifest.segments, ray.manifest.segments, strict=True):
+        assert digest_file(alone.path / one.file) == digest_file(ray.path / other.file)
+
+
 def clerk() -> Any:
-    """Start a worker that dies of some jobs."""
+    """Start a worker that dies of some jobs, or hangs."""
     import ray
 
     class Clerk:  # inside, and so sent as it is: the nodes do not have this file
@@ -97,27 +149,53 @@ def clerk() -> Any:
             return {"node": ray.get_runtime_context().get_node_id(), "identities": {"rule": "1"}}
 
         def run(self, job: dict[str, Any]) -> dict[str, Any]:
-            if job["deadly"]:
+            if job["kind"] == "deadly":
                 os._exit(1)
-            return {"done": job["number"]}
+            if job["kind"] == "endless":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(job.get("s", 0))
+            return {"done": job["number"], "node": ray.get_runtime_context().get_node_id()}
 
-    return ray.remote(Clerk).options(num_cpus=1, max_restarts=0).remote()
+        def moved(self) -> float:
+            return time.monotonic()
+
+    return ray.remote(Clerk).options(num_cpus=1, max_restarts=0, max_concurrency=2).remote()
 
 
-def test_a_job_that_kills_three_workers_is_given_up_and_costs_no_other(cluster: Any) -> None:
+def test_a_job_that_kills_or_stops_three_workers_is_given_up_and_costs_no_other(
+    cluster: Any, impatient: None
+) -> None:
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
         closing(RayPool(clerk, 2, {"rule": "1"})) as pool,
     ):
-        jobs = [{"number": number, "deadly": number == 3} for number in range(8)]
+        kinds = {3: "deadly", 5: "endless"}
+        jobs = [{"number": number, "kind": kinds.get(number, "")} for number in range(8)]
         for job in jobs:
             pool.submit(job)
         answers = dict[int, Any]()
         for _ in jobs:
             job, said = pool.next_answer()
             answers[job["number"]] = said and said["done"]
-        assert answers == {number: None if number == 3 else number for number in range(8)}
-        assert pool.lost_workers == 3
+        assert answers == {number: None if number in kinds else number for number in range(8)}
+        assert pool.lost_workers == 6
+
+
+def test_a_node_that_joins_is_looked_at_and_gets_work(cluster: Any, slowly: dict[str, str], impatient: None) -> None:
+    looked_at: list[Node] = []
+    with (
+        ray_cluster.connected(f"ray:{cluster.address}"),
+        closing(RayPool(clerk, 2, {"rule": "1"}, most=9, check=looked_at.extend)) as pool,
+    ):
+        for number in range(90):
+            pool.submit({"number": number, "kind": "", "s": 0.5})
+        node, worked = None, set[str]()
+        for _ in range(90):
+            _, said = pool.next_answer()
+            node = node or add_node(cluster, slowly)
+            worked.add(said and said["node"])
+        assert len(pool) == 3 and node.node_id in worked and [each.id for each in looked_at] == [node.node_id]
+        cluster.remove_node(node)
 
 
 def test_a_worker_that_would_work_otherwise_is_told(cluster: Any) -> None:

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
-from handmade import names, quantizer, random_codes, random_levels, write_codes
+from handmade import HEADER, names, quantizer, random_codes, random_levels, write_codes
 
 pytest.importorskip("ray")
 
+from ray_cluster import actors, add_node
+
 from hcq_cli.engines import ray_search
 from hcq_cli.scan.table import tables
+from hcq_cli.search.groups import GroupedIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build
 from hcq_cli.search.searchable import SearchParams, find
 
 pytestmark = pytest.mark.long
+LARGE = replace(HEADER, levels=16, K=256)
+"""64 bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +75,77 @@ def test_the_answers_are_those_of_one_machine_also_after_an_actor_has_died(clust
             part.rows, find(index, levels, table, 1200, params=SearchParams(exact=True)).rows, strict=True
         ):
             assert mine.tolist() == [row for row in every.tolist() if row < 600][:25]
+
+
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """A million codes of 64 bytes in 64 segments; half of them are there twice or more: many scores are equal."""
+    folder, total = tmp_path_factory.mktemp("million"), 1_000_000
+    codes, chosen = random_codes(total, LARGE), np.random.default_rng(0)
+    codes[total // 2 :] = codes[chosen.integers(0, total // 2, total - total // 2)]
+    files = [
+        write_codes(folder / f"{number}.hcq", names(len(part), f"v{number}-"), codes[part], LARGE, batch=1 << 16)
+        for number, part in enumerate(np.array_split(np.arange(total), 64))
+    ]
+    build(folder / "index", files, lists=0)
+    return Index.open(folder / "index")
+
+
+@pytest.mark.slow
+def test_a_million_codes_in_up_to_64_groups_also_while_actors_are_killed(
+    cluster: Any, million: Index, slowly: dict[str, str], log: Path
+) -> None:
+    node, on, exact = add_node(cluster, slowly, num_cpus=64), f"ray:{cluster.address}", SearchParams(exact=True)
+    levels = random_levels(int(os.environ.get("HCQ_TEST_QUERIES", "1000")), LARGE)
+    table = tables(levels, *quantizer(LARGE))
+    whole = {k: find(million, levels, table, k, params=exact) for k in (1, 10, 1000)}
+    for groups in (1, 2, 7, 64):
+        with ray_search.search_on_ray(on, million, groups=groups) as grouped:
+            assert len(grouped.groups) == groups
+            for k, expected in whole.items():
+                found = find(grouped, levels, table, k, params=exact)
+                assert np.array_equal(found.rows, expected.rows) and np.array_equal(found.scores, expected.scores)
+                print(groups, "groups, k =", k, "are equal", flush=True)
+    outcomes = Counter[str]()
+    for partial in (False, True):
+        with ray_search.search_on_ray(on, million, groups=7, partial=partial) as grouped, killing(log):
+            for _ in range(20):
+                found = find(grouped, levels[:200], table[:200], 10, params=exact)
+                outcomes["right" if is_right(found.rows, whole[1000].rows, grouped) else "wrong", partial] += 1
+                outcomes["lacks something", partial] += bool(grouped.missing)
+    cluster.remove_node(node)
+    print(outcomes)
+    assert not outcomes["wrong", False] and not outcomes["wrong", True] and not outcomes["lacks something", False]
+
+
+@contextmanager
+def killing(log: Path) -> Iterator[None]:
+    """One of the actors dies every second or so."""
+    done, chosen = threading.Event(), random.Random(3)
+
+    def kill() -> None:
+        while not done.wait(chosen.uniform(0.5, 2.0)):
+            if alive := actors("GroupActor", log):
+                os.kill(chosen.choice(alive), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def is_right(rows: np.ndarray, best: np.ndarray, grouped: GroupedIndex) -> bool:
+    """Whether rows [Q, k] are the first of the `best` [Q, more], but for those of groups that are said to be missing:
+    of all of them, or of some, because not every query of a search need lack the same."""
+    ends = np.cumsum([0, *(segment.videos for segment, _ in grouped.segments)])
+    lost = [range(ends[group.start], ends[group.stop]) for group in grouped.missing]
+    left_out = [out for count in range(len(lost) + 1) for out in combinations(lost, count)]
+
+    def without(every: list[int], out: tuple[range, ...]) -> list[int]:
+        return [row for row in every if not any(row in part for part in out)][: rows.shape[1]]
+
+    return all(
+        any(mine == without(every, out) for out in left_out)
+        for mine, every in zip(rows.tolist(), best.tolist(), strict=True)
+    )

@@ -18,7 +18,7 @@ from hcq_cli.datasets.segments import Cutting
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.model.encoding import EncodeResult, encode_batches
+from hcq_cli.model.encoding import EncodeResult, encode_batches, header
 from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, VideoBatches, known_batches
 
 VIDEOS = 250
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def encode(folder: Path, without: Iterable[str] = ()) -> EncodeResult:
     """Encoded with what was encoded before; that the file is that of encoding all anew is checked."""
     batches, path = VideoBatches(MODEL, FeatureStore.open(folder), CUT, set(without)), folder.parent / "codes.hcq"
-    done = encode_batches(batches, path, earlier=[path])
+    done = encode_batches(batches, path, known=known_batches([path], header(MODEL, "videos")))
     anew = encode_batches(batches, folder.parent / "anew.hcq")
     assert anew.taken_over == 0 and path.read_bytes() == anew.codes.read_bytes()
     assert replace(done, codes=path, seconds=0, taken_over=0) == replace(anew, codes=path, seconds=0)
@@ -129,12 +129,12 @@ def test_a_kill_leaves_the_old_file_or_the_new_one(folder: Path) -> None:
 
     def work() -> None:
         codes.write_bytes(old)
-        encode_batches(batches, codes, earlier=[codes])
+        encode_batches(batches, codes, known=known_batches([codes], header(MODEL, "videos")))
 
     for at, kind in each_fault(work, stride=3):
         codes.write_bytes(old)
         with suppress(HcqError), faulty(at, kind):
-            encode_batches(batches, codes, earlier=[codes])
+            encode_batches(batches, codes, known=known_batches([codes], header(MODEL, "videos")))
         assert codes.read_bytes() in (old, new), (at, kind)
 
 

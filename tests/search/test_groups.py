@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -124,24 +123,3 @@ def test_what_some_queries_of_a_search_lack_is_named_for_all(index: Index) -> No
     for missing in ([parts[1]], []):
         find(grouped, levels, tables(levels, *quantizer()), 10, params=SearchParams(exact=True))
         assert grouped.missing == missing
-
-
-@pytest.mark.slow
-def test_a_million_codes_in_up_to_64_groups(tmp_path: Path) -> None:
-    """Half of them are there twice or more, so that many scores are equal."""
-    random, total, queries = np.random.default_rng(0), 1_000_000, int(os.environ.get("HCQ_TEST_QUERIES", "1000"))
-    codes = random_codes(total)
-    codes[total // 2 :] = codes[random.integers(0, total // 2, total - total // 2)]
-    for number, part in enumerate(np.array_split(np.arange(total), 64)):
-        file = write_codes(tmp_path / "part.hcq", names(len(part), f"v{number}-"), codes[part], batch=1 << 16)
-        build(tmp_path / "index", [file], lists=0) if number == 0 else add(tmp_path / "index", [file])
-    index, levels = Index.open(tmp_path / "index"), random_levels(queries)
-    table, params = tables(levels, *quantizer()), SearchParams(exact=True)
-    for k in (1, 10, 1000):
-        whole = find(index, levels, table, k, params=params)
-        for groups in (1, 2, 7, 64):
-            parts = divide([segment.videos for segment, _ in index.segments], groups)
-            assert len(parts) == groups
-            grouped = GroupedIndex(index, parts, Here(index, parts))
-            found = find(grouped, levels, table, k, params=params)
-            assert np.array_equal(whole.rows, found.rows) and np.array_equal(whole.scores, found.scores)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from hcq_cli.engines.ray_cluster import BEFORE_IMPORT
@@ -19,8 +20,8 @@ ATTEMPTS = 4
 
 
 @contextmanager
-def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
-    """A cluster with `environment` on top of this process's; its workers see nothing else."""
+def two_nodes(environment: Mapping[str, str], **more: Any) -> Iterator[Any]:
+    """A cluster with `environment` on top of this process's; its workers see nothing else. `more` is of each node."""
     os.environ.update({**BEFORE_IMPORT, "RAY_NUM_REDIS_GET_RETRIES": "120"})
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
@@ -32,7 +33,7 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
     try:
         cluster = Cluster()
         for _ in range(2):
-            _add(cluster)
+            _add(cluster, **more)
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -43,7 +44,7 @@ def two_nodes(environment: Mapping[str, str]) -> Iterator[Any]:
 
 
 def add_node(cluster: Any, environment: Mapping[str, str], **more: Any) -> Any:
-    """Start one more node, with an environment as `two_nodes` gives it, and more than `NODE`."""
+    """Start one more node, with an environment as `two_nodes` gives it, and more, or else, than `NODE`."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:
@@ -53,11 +54,22 @@ def add_node(cluster: Any, environment: Mapping[str, str], **more: Any) -> Any:
         os.environ.update(before)
 
 
+def actors(kind: str, log: Path) -> list[int]:
+    """The actors of a kind, as processes, in clusters whose environment names this log."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            ours = f"OPENED_LOG={log}".encode() in (place / "environ").read_bytes()
+            if ours and (place / "cmdline").read_bytes().startswith(f"ray::{kind}".encode()):
+                found.append(int(place.name))
+    return found
+
+
 def _add(cluster: Any, **more: Any) -> Any:
     """The first is the head."""
     for attempt in range(ATTEMPTS):
         try:
-            return cluster.add_node(**NODE, **more)
+            return cluster.add_node(**{**NODE, **more})
         except Exception as error:
             if "timed out during startup" not in str(error) or attempt == ATTEMPTS - 1:
                 raise
