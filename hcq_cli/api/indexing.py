@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -279,7 +280,8 @@ def _write(
         without = read_collection(workspace.features).removed if own else ()
         read = words_of_collection(workspace, files[0], store, progress) if words and videos else None
         parts = {"without": without, "columns": source, "words": read}
-        change = action(folder, paths, progress=bar.advance, text_encoder=exporter, **parts)
+        encoding = partial(bar.update, detail="captions and names")
+        change = action(folder, paths, progress=bar.advance, encoding=encoding, text_encoder=exporter, **parts)
     if source is not None and source.join is not None and (unused := source.join.unused):
         shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
         lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"

@@ -73,6 +73,7 @@ class SegmentEntry:
         words: name of the table of their sentences, or empty.
         sentences: in that table.
         vectors: name of the file with the sentence vectors of some of them, or empty.
+        telling: how many of them have one; None where that was not looked for.
     """
 
     file: FileName
@@ -84,6 +85,7 @@ class SegmentEntry:
     words: NameOrNone = ""
     sentences: Count = 0
     vectors: NameOrNone = ""
+    telling: Count | None = None
 
     def __post_init__(self) -> None:
         if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:

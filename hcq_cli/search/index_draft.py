@@ -41,6 +41,8 @@ DATA_FILE = re.compile(
     r"(?:quantizer|partition|tower|segment|tombstones|columns|own|words|vectors)-(\d{8,})(?:-.*)?\.(?:hcq|db)"
 )
 """Names of what a generation is made of, and the number of that which was being made then."""
+Encoding = Callable[[int, int], None]
+"""Told how many sentences are encoded, of how many."""
 WriteSegments = Callable[[Sequence[tuple[Path, Path]], Path | None, Progress], None]
 """Has segments written: of each code file where its segment goes, and the file of the lists that they lie by."""
 SentencesOf = Callable[[str, str], Iterable[Sentence]]
@@ -88,6 +90,11 @@ class DraftSegment:
     dead: np.ndarray
     entry: SegmentEntry
 
+    @property
+    def wants_vectors(self) -> bool:
+        """Whether it has words of which nobody has seen if they tell something."""
+        return bool(self.entry.words and not self.entry.vectors) and self.entry.telling is None
+
 
 @dataclass
 class IndexDraft:
@@ -101,6 +108,7 @@ class IndexDraft:
         segments: so far, in the order of their rows.
         columns: where those of new videos come from; None for no columns.
         sentences_of: gives the words of the videos that are added; None for no words.
+        known: sentence vectors that there are already: what they hold is not made again.
     """
 
     folder: Path
@@ -113,6 +121,7 @@ class IndexDraft:
     removed: int = 0
     columns: ColumnsSource | None = None
     sentences_of: SentencesOf | None = None
+    known: Sequence[SentenceVectors] = ()
 
     @classmethod
     def of(cls, index: Index, after: int, suffix: str) -> IndexDraft:
@@ -121,7 +130,8 @@ class IndexDraft:
             DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry)
             for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
         ]
-        return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments)
+        known = [vectors for vectors in index.vectors if vectors is not None]
+        return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments, known=known)
 
     def path(self, kind: str, number: int | None = None, ending: str = "hcq") -> Path:
         """The path of a new file of a kind: the one of that kind, or one of several, counted from 0."""
@@ -186,23 +196,18 @@ class IndexDraft:
         if count := write_words(path, sentences):
             part.entry = replace(part.entry, words=path.name, sentences=count)
 
-    def write_vectors(self, encoder: ExportedTextEncoder, earlier: Sequence[SentenceVectors]) -> None:
-        """Give segments that have words and no sentence vectors theirs.
-
-        Args:
-            encoder: of the index to be, which reads sentences.
-            earlier: vectors of the index that was: what they hold is not made again.
-        """
+    def write_vectors(self, encoder: ExportedTextEncoder, encoding: Encoding) -> None:
+        """Give segments that have words and no sentence vectors theirs, by the encoder of the index to be."""
         from hcq_cli.search.sentence_vectors import write_sentence_vectors
         from hcq_cli.words.table import WordsTable
 
         for number, part in enumerate(self.segments):
-            if not part.entry.words or part.entry.vectors:
+            if not part.wants_vectors:
                 continue
             table = WordsTable(self.folder / part.entry.words, part.entry.sentences, "hcq index build")
             path = self.path("vectors", number)
-            if write_sentence_vectors(path, table, encoder, earlier):
-                part.entry = replace(part.entry, vectors=path.name)
+            count = write_sentence_vectors(path, table, encoder, self.known, encoding)
+            part.entry = replace(part.entry, vectors=path.name if count else "", telling=count)
             table.close()
 
     def remove(self, video_id: str) -> int:

@@ -23,6 +23,7 @@ from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.search import chance
 from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, TextEncoderExporter, generations
 from hcq_cli.search.index_draft import (
+    Encoding,
     IndexChange,
     IndexDraft,
     Progress,
@@ -34,6 +35,7 @@ from hcq_cli.search.ivf import UNTUNED, write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
 from hcq_cli.search.segment_columns import ColumnsSource, merge_columns
 from hcq_cli.search.segment_writer import merge_segments
+from hcq_cli.search.sentence_vectors import clear_kept
 from hcq_cli.words.sentences import Sentence
 
 
@@ -65,6 +67,7 @@ def build(
     without: Iterable[str] = (),
     columns: ColumnsSource | None = None,
     words: Words | None = None,
+    encoding: Encoding = lambda done, total: None,
     elsewhere: WriteSegments | None = None,
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
@@ -80,6 +83,7 @@ def build(
         without: ids of videos that shall not be found though the files hold them.
         columns: what is known of the videos, for filters; None for nothing.
         words: where the words of their videos come from; None for none.
+        encoding: told how many captions and names are sentence vectors, of how many.
         elsewhere: who writes the segments, which are the same bytes; None for this process.
 
     Raises:
@@ -91,6 +95,8 @@ def build(
     with _writing(folder, wait_s) as (newest, suffix):
         draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
         draft.sentences_of = words.sentences_of if words else None
+        with suppress(HcqError):  # a damaged index that is built anew, or none
+            draft.known = [vectors for vectors in Index.open(folder).vectors if vectors is not None]
         manifest = _write_quantizer(draft, files[0])
         videos = sum(len(file) for file in files)
         lists = min(lists_for(videos) if lists is None else lists, videos)
@@ -108,7 +114,7 @@ def build(
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
         manifest = replace(manifest, text_encoder=text_encoder(folder, suffix), own_columns=_keep_own(draft))
-        return _publish(draft, manifest, files, without, words)
+        return _publish(draft, manifest, files, without, words, encoding)
 
 
 def add(
@@ -121,6 +127,7 @@ def add(
     without: Iterable[str] = (),
     columns: ColumnsSource | None = None,
     words: Words | None = None,
+    encoding: Encoding = lambda done, total: None,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
     the two was cut. The arguments are those of `build`.
@@ -147,7 +154,7 @@ def add(
             manifest = replace(manifest, own_columns=_keep_own(draft))
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
             manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
-        return _publish(draft, manifest, files, without, words)
+        return _publish(draft, manifest, files, without, words, encoding)
 
 
 def _publish(
@@ -156,6 +163,7 @@ def _publish(
     files: Sequence[CodeFile],
     without: Iterable[str],
     words: Words | None,
+    encoding: Encoding,
 ) -> IndexChange:
     """Publish what was made of code files, and name these."""
     replaced = draft.removed
@@ -172,8 +180,9 @@ def _publish(
         words_of={name: old for name, old in manifest.words_of.items() if name not in named} | words_of,
         drift={name: old for name, old in manifest.drift.items() if name not in named} | drift,
     )
-    _write_vectors(draft, manifest)
+    _write_vectors(draft, manifest, encoding)
     change = draft.publish(_with_chance(draft, manifest, files[0].codebooks, files[0].scale))
+    clear_kept(draft.folder)
     # Rows that shall not be found count as never added, not as replaced by others.
     return replace(change, added=change.added - (change.removed - replaced), removed=replaced)
 
@@ -227,7 +236,7 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
     with _writing(folder, wait_s) as (newest, suffix):
         index = Index.open(folder)
         index.verify()  # damage must not be sealed under fresh checksums
-        draft = IndexDraft(folder, newest, suffix, index.header.S, index.ivf)
+        draft = replace(IndexDraft.of(index, newest, suffix), segments=[])
         path = draft.path("segment", 0)
         merge_segments(path, index.header.S, index.segments, index.ivf.lists if index.ivf else 0, progress)
         merged = draft.open_segment(path)
@@ -237,15 +246,13 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
             merged.entry = replace(merged.entry, columns=columns.name)
         if index.sentences:
             draft.write_words(merged, 0, _living_sentences(index))
-        _write_vectors(draft, index.manifest)
+        _write_vectors(draft, index.manifest, lambda done, total: None)
         return draft.publish(index.manifest)
 
 
-def _write_vectors(draft: IndexDraft, manifest: IndexManifest) -> None:
+def _write_vectors(draft: IndexDraft, manifest: IndexManifest, encoding: Encoding) -> None:
     """Write the sentence vectors of segments that have none yet, where the index has a text encoder for them."""
-    if manifest.text_encoder is None or not any(
-        part.entry.words and not part.entry.vectors for part in draft.segments
-    ):
+    if manifest.text_encoder is None or not any(part.wants_vectors for part in draft.segments):
         return
     try:
         encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file, lasting=True, threads=cores())
@@ -254,10 +261,7 @@ def _write_vectors(draft: IndexDraft, manifest: IndexManifest) -> None:
         encoder.prepare()
     except HcqError:  # searching will say it
         return
-    earlier = []
-    with suppress(HcqError):  # a damaged index that is built anew
-        earlier = [vectors for vectors in Index.open(draft.folder).vectors if vectors is not None]
-    draft.write_vectors(encoder, earlier)
+    draft.write_vectors(encoder, encoding)
 
 
 def _living_sentences(index: Index) -> Iterator[tuple[int, Sentence]]:

@@ -279,15 +279,9 @@ class IndexSegment:
     def count_videos(self, dead: np.ndarray | None) -> int:
         """How many videos, or captions, its living rows are of; `dead` is bool [N]."""
         alive = self.alive(dead)
-        table, by_id = self._by_video, self._by_id
-        hashes = table.hashes[alive[table.rows]]
-        videos = hashes[np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)])]
-        # A video that has a row of its own beside those of its segments is counted there.
-        places = np.minimum(np.searchsorted(by_id.hashes, videos), max(self.videos - 1, 0))
-        whole = np.zeros(len(videos), bool)
-        if len(videos):
-            whole = (by_id.hashes[places] == videos) & alive[np.minimum(by_id.rows[places], self.videos - 1)]
-        return int(alive.sum()) - len(hashes) + int((~whole).sum())
+        if not len(self._by_video.rows):
+            return int(alive.sum())
+        return int(np.count_nonzero(np.bincount(self.first_rows[alive])))
 
     def replaced_within(self) -> np.ndarray:
         """The rows int64 [n] whose id a later row has, too."""

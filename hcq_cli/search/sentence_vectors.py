@@ -16,7 +16,8 @@ That is d + 20 bytes a sentence (276 at most), and 4 · (d + 1) · W bytes once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter
-from hcq_cli.errors import DamagedError
+from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.files import need_regular
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.words.sentences import Sentence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from hcq_cli.words.table import WordsTable
 
 FORMAT = "hcq-sentence-vectors"
+KEPT_NAME = "encoded-"
 REMEDY = "hcq index build"
 SOURCES = ("caption", "name")
 """Of the sentences that get a vector (`words.sentences.SOURCES`)."""
@@ -43,6 +46,9 @@ SAMPLED = 512
 """Sentences, about, that the directions are fitted to."""
 ENCODED_AT_ONCE, COMPARED_AT_ONCE = 256, 1 << 16
 """Sentences."""
+KEPT_AT_ONCE = 1 << 13
+"""Sentences, some 20 s of encoding, that are put into a file of their own as soon as they are encoded, beside the one
+that is being made: whoever makes it again after a kill takes them from there."""
 LETTERS = 3
 """A word of a name says something from so many letters on, and a name from two such words on: no IMG_2034."""
 
@@ -63,6 +69,7 @@ class SentenceVectors:
 
     Attributes:
         model_hash: of the model whose text encoder made them.
+        basis: the directions, float32 [d, W].
 
     Raises:
         NotFoundError: no such file.
@@ -76,7 +83,7 @@ class SentenceVectors:
         if directions is None or len(directions.shape) != 2:
             raise DamagedError(f"{path}: has no directions", REMEDY)
         kept, self.width = directions.shape
-        self._basis = self._container.map("basis", "<f4", (self.width,))
+        self.basis = self._container.map("basis", "<f4", (self.width,))
         self.ids, self._hashes = self._container.map("ids", "<u8"), self._container.map("hashes", "<u8")
         self._vectors = self._container.map("vectors", "|u1", (kept,))
         self._scale = self._container.map("scale", "<f4")
@@ -99,33 +106,48 @@ class SentenceVectors:
         same; float32 [n]. Raises DamagedError where the query is of another width."""
         if query.shape != (self.width,):
             raise DamagedError(f"{self.path}: belongs to another text encoder", REMEDY)
-        wanted, unrelated = self._basis @ query, min(float(self._generic[:, 0] @ query), 0.99)
+        wanted, unrelated = self.basis @ query, min(float(self._generic[:, 0] @ query), 0.99)
         parts = [np.empty(0, np.float32)]
         for start in range(0, len(self.ids), COMPARED_AT_ONCE):
             rows = slice(start, start + COMPARED_AT_ONCE)
             parts.append(self._vectors[rows].view(np.int8).astype(np.float32) @ wanted * self._scale[rows])
         return (np.concatenate(parts) - unrelated) / (1 - unrelated)
 
-    def known(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which texts, by their hashes uint64 [n], have a vector here: bool [n]; and it, float32 [found, W]."""
+    def holds(self, hashes: np.ndarray) -> np.ndarray:
+        """Which texts, by their hashes uint64 [n], have a vector here, bool [n]."""
+        return self._rows(hashes) >= 0
+
+    def known(self, hashes: np.ndarray) -> np.ndarray:
+        """The vectors of texts that have one here, by their hashes uint64 [n]: float32 [n, W]."""
+        rows = self._rows(hashes)
+        return np.asarray(self._vectors[rows].view(np.int8) * self._scale[rows, None] @ self.basis)
+
+    def _rows(self, hashes: np.ndarray) -> np.ndarray:
+        """The rows of texts, int64 [n]; -1 for those that are not here."""
         if self._order is None:
             self._order = np.argsort(self._hashes)
-        at = np.minimum(np.searchsorted(self._hashes, hashes, sorter=self._order), max(len(self.ids) - 1, 0))
-        rows = self._order[at] if len(self.ids) else at
-        found = self._hashes[rows] == hashes if len(self.ids) else np.zeros(len(hashes), bool)
-        rows = rows[found]
-        return found, self._vectors[rows].view(np.int8) * self._scale[rows, None] @ self._basis
+        if not len(self.ids):
+            return np.full(len(hashes), -1)
+        at = np.minimum(np.searchsorted(self._hashes, hashes, sorter=self._order), len(self.ids) - 1)
+        rows = self._order[at]
+        return np.where(self._hashes[rows] == hashes, rows, -1)
 
 
 def write_sentence_vectors(
-    path: Path, table: WordsTable, encoder: ExportedTextEncoder, earlier: Sequence[SentenceVectors] = ()
+    path: Path,
+    table: WordsTable,
+    encoder: ExportedTextEncoder,
+    earlier: Sequence[SentenceVectors] = (),
+    encoding: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Write the vectors of the captions and telling names of a table of words.
 
     Args:
-        table: of the segment.
+            path: of the file; beside it what is encoded is kept until `clear_kept`.
+            table: of the segment.
         encoder: of the index.
         earlier: files of the same model, for texts that are there already.
+        encoding: told how many sentences are encoded, of how many.
 
     Returns:
         how many there are; with none, no file is written.
@@ -133,11 +155,35 @@ def write_sentence_vectors(
     count = sum(1 for _ in _telling_sentences(table))
     if not count:
         return 0
-    earlier = [each for each in earlier if each.model_hash == encoder.hash]
+    kept = [each for each in _kept(path.parent) if each.model_hash == encoder.hash]
+    earlier = [*kept, *(each for each in earlier if each.model_hash == encoder.hash)]
     step = -(-count // SAMPLED)
     sampled = [text for number, (_, text) in enumerate(_telling_sentences(table)) if number % step == 0]
-    basis = _directions(_encoded(sampled, encoder, earlier))
+    # In the same directions as what was kept, so that nothing is rounded twice.
+    basis = kept[0].basis if kept else _directions(_encoded(sampled, encoder, earlier))
     waiting = _telling_sentences(table)
+    for done in range(0, count - KEPT_AT_ONCE + 1, KEPT_AT_ONCE):
+        some = list(islice(waiting, KEPT_AT_ONCE))
+        encoding(done, count)
+        hashes = PackedStrings.of([text for _, text in some]).hashes()
+        new = ~np.any([each.holds(hashes) for each in earlier], axis=0) if earlier else np.ones(len(some), bool)
+        if new.any():
+            place = path.parent / f"{KEPT_NAME}{secrets.token_hex(8)}.hcq"
+            _write(place, [some[at] for at in np.flatnonzero(new).tolist()], encoder, basis)
+            earlier.append(SentenceVectors(place))
+    _write(path, _telling_sentences(table), encoder, basis, earlier)
+    return count
+
+
+def _write(
+    path: Path,
+    sentences: Iterable[tuple[int, str]],
+    encoder: ExportedTextEncoder,
+    basis: np.ndarray,
+    earlier: Sequence[SentenceVectors] = (),
+) -> None:
+    """Write the vectors of sentences, each with its id, in the directions `basis`."""
+    waiting = iter(sentences)
     with ContainerWriter(path, FORMAT, {"model_hash": encoder.hash}) as writer:
         writer.add("basis", basis, "<f4")
         writer.add("generic", _generic(encoder)[:, None], "<f4")
@@ -151,7 +197,25 @@ def write_sentence_vectors(
             hashes.write(PackedStrings.of(texts).hashes())
             vectors.write(np.round(numbers / steps[:, None]).astype(np.int8).view(np.uint8))
             scale.write(steps)
-    return count
+
+
+def _kept(folder: Path) -> list[SentenceVectors]:
+    """The files of a writer that was killed; one that is damaged goes."""
+    found = []
+    for path in sorted(folder.glob(f"{KEPT_NAME}*.hcq")):
+        try:
+            need_regular(path)
+            (vectors := SentenceVectors(path)).verify()
+            found.append(vectors)
+        except HcqError:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def clear_kept(folder: Path) -> None:
+    """Delete what was kept for the case of a kill."""
+    for path in folder.glob(f"{KEPT_NAME}*.hcq"):
+        path.unlink(missing_ok=True)
 
 
 def _telling_sentences(table: WordsTable) -> Iterator[tuple[int, str]]:
@@ -194,8 +258,9 @@ def _encoded(texts: Sequence[str], encoder: ExportedTextEncoder, earlier: Iterab
     vectors = np.empty((len(texts), encoder.header.levels * encoder.header.width), np.float32)
     for held in earlier:
         places = np.flatnonzero(missing)
-        found, known = held.known(hashes[places])
-        vectors[places[found]], missing[places[found]] = known, False
+        places = places[held.holds(hashes[places])]
+        if len(places):
+            vectors[places], missing[places] = held.known(hashes[places]), False
     if missing.any():
         vectors[missing] = unit_vectors([texts[at] for at in np.flatnonzero(missing).tolist()], encoder)
     return vectors

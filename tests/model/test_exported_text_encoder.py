@@ -42,6 +42,15 @@ def test_its_weights_are_checked_when_it_is_opened(tmp_path: Path) -> None:
             ExportedTextEncoder(path).prepare()
 
 
+def test_a_text_that_is_asked_for_again_is_not_encoded_again(tmp_path: Path) -> None:
+    export_text_encoder(model(), path := tmp_path / "tower.hcq")
+    encoder = ExportedTextEncoder(path)
+    first, other = encoder.encode(["a dog"]), encoder.encode(["a red ball", "a dog"])
+    assert encoder.encode(["a dog"]) is first and abs(other[1] - first[0]).max() < 1e-5
+    assert abs(encoder.encode(["a red ball"]) - other[:1]).max() < 1e-5
+    assert encoder.encode([]).shape == (0, *first.shape[1:])
+
+
 def test_graph_and_weights_are_of_one_file(tmp_path: Path) -> None:
     """Another model's file comes under the same name between the two: nothing is mixed."""
     path = tmp_path / "tower.hcq"

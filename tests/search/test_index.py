@@ -168,6 +168,14 @@ def test_small_indexes_with_lists(tmp_path: Path, videos: int, lists: int) -> No
     assert_holds(Index.open(tmp_path / "index"), videos_of(names(videos), random_codes(videos)))
 
 
+def test_a_video_that_a_code_file_holds_twice_is_counted_once(tmp_path: Path) -> None:
+    ids = ["a.mp4", "a.mp4#t=0,9", "b.mp4#t=0,9", "b.mp4#t=5,14", "a.mp4", "c.mp4"]
+    build(tmp_path / "index", [write_codes(tmp_path / "c", ids, random_codes(6))])
+    index = Index.open(tmp_path / "index")
+    assert (index.videos, index.rows) == (3, 5)
+    assert remove(tmp_path / "index", ["a.mp4"]).videos == 2
+
+
 def test_building_again_replaces_and_clears_old_files(tmp_path: Path, folder: Path) -> None:
     for size in (10, 20, 30, 40):
         build(folder, [write_codes(tmp_path / "c", names(size), random_codes(size))])

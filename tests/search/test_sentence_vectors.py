@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +18,7 @@ from handmade import HEADER, names, random_codes, write_codes
 from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.errors import DamagedError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
-from hcq_cli.search import index_writer
+from hcq_cli.search import index_writer, sentence_vectors
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.fusing import MEANING, fused
 from hcq_cli.search.index import Index, TextEncoderEntry
@@ -150,6 +153,49 @@ def test_vectors_follow_their_videos_and_nothing_is_encoded_twice(
     assert len(list(folder.glob("vectors-*"))) == 3  # one, and the two of the generation before
 
 
+def test_what_a_killed_writer_has_encoded_is_not_encoded_again(
+    folder: Path, encoder: MeaningEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        monkeypatch.setitem(TOLD, f"w{number}", f"caption number w{number} of many")
+    monkeypatch.setattr(sentence_vectors, "KEPT_AT_ONCE", 8)
+    monkeypatch.setattr(sentence_vectors, "SAMPLED", 5)
+    codes = write_codes(tmp_path / "more", names(40, "w"), random_codes(40))
+    shutil.copytree(folder, tmp_path / "whole")
+    index_writer.add(tmp_path / "whole", [codes], words=Told())
+    encoder.encoded.clear()
+
+    def killed(encoded: int, total: int) -> None:
+        assert total == 40 and len(encoder.encoded) >= encoded
+        if encoded == 32:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if (child := os.fork()) == 0:
+        index_writer.add(folder, [codes], words=Told(), encoding=killed)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    kept = sorted(folder.glob("encoded-*"))
+    assert len(kept) == 4 and len(SentenceVectors(kept[0])) == 8
+    kept[0].write_bytes(kept[0].read_bytes()[:-3])  # harmed: its eight are encoded once more
+    index_writer.add(folder, [codes], words=Told())
+    assert len(encoder.encoded) <= 5 + 16 and not list(folder.glob("encoded-*"))
+    resumed, whole = (Index.open(each).vectors[1] for each in (folder, tmp_path / "whole"))
+    assert resumed and whole and len(resumed) == len(whole) == 40
+    query = unit_vectors(["caption number w7 of many"], MeaningEncoder())[0]
+    assert np.abs(resumed.likeness(query) - whole.likeness(query)).max() < 1e-6
+
+
+def test_words_that_tell_nothing_are_looked_through_once(
+    tmp_path: Path, folder: Path, encoder: MeaningEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_writer.add(folder, [write_codes(tmp_path / "a", ["x1.mp4"], random_codes(1))], words=Told())
+    assert [entry.telling for entry in Index.open(folder).manifest.segments] == [4, 0]
+    monkeypatch.setattr(encoder, "prepare", lambda: pytest.fail("loaded for nothing"))
+    index_writer.remove(folder, ["v1.mp4"])
+    index_writer.add(folder, [write_codes(tmp_path / "b", ["x2.mp4"], random_codes(1))])
+    assert [entry.telling for entry in Index.open(folder).manifest.segments] == [4, 0, None]
+
+
 def test_every_changed_byte_is_told_and_a_strangers_file_is_not_searched(folder: Path) -> None:
     (path,) = folder.glob("vectors-*")
     raw, rng = path.read_bytes(), np.random.default_rng(0)
@@ -175,8 +221,6 @@ def test_a_trained_models_index_has_none(
 def test_a_failing_disk_leaves_the_index_as_it_was(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hcq_cli.search import sentence_vectors
-
     def full(*_: Any) -> np.ndarray:
         raise OSError(28, "No space left on device")
 
