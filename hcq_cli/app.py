@@ -118,13 +118,16 @@ def _needed(arguments: Sequence[str]) -> Sequence[str]:
     """The commands to import: the one that is named alone, where nothing speaks of the others."""
     named = arguments[:1]
     files = [path for path in (FILE, own_file()) if path is not None and os.path.lexists(path)]
-    alone = bool(named) and named[0] in COMMANDS and not files and "_HCQ_COMPLETE" not in os.environ
+    alone = bool(named) and named[0] in COMMANDS and not files
     return named if alone else COMMANDS
 
 
 def _run() -> int:
-    program: Any = typer.main.get_command(build(_needed(sys.argv[1:])))
-    if "_HCQ_COMPLETE" in os.environ:
+    arguments, completes = sys.argv[1:], "_HCQ_COMPLETE" in os.environ
+    if completes:  # bash and the other shells each name what was typed in their own way
+        arguments = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    program: Any = typer.main.get_command(build(_needed(arguments)))
+    if completes:
         from hcq_cli.completion import offer_values
 
         offer_values(program)

@@ -73,6 +73,13 @@ class PackedStrings(Sequence[str]):
         as_long = np.flatnonzero(self._lengths() == len(wanted)).tolist()
         return next((row for row in reversed(as_long) if self.raw(row) == wanted), None)
 
+    def rows_beginning(self, begun: bytes) -> np.ndarray:
+        """The rows whose strings begin so, int64 [n], ascending; a byte of all of them is compared at a time."""
+        rows = np.flatnonzero(self._lengths() >= len(begun))
+        for at, byte in enumerate(begun):
+            rows = rows[self.blob[self.offsets[rows].astype(np.int64) + at] == byte]
+        return rows
+
     def part(self, start: int, stop: int) -> PackedStrings:
         """Rows `start` to `stop` as strings of their own, with offsets from 0.
 

@@ -290,7 +290,11 @@ def test_standard_streams_that_are_closed_or_full(tmp_path: Path, streams: str, 
         ("eval --compress lsh,o", {"lsh,opq"}),
         ("train --recipe f", {"few"}),
         ("recipes f", {"few"}),
-        ("train --set text.", {"text.encoder=minilm", "text.encoder=scratch"}),
+        ("train --set text.enc", {"text.encoder=", "text.encoder=minilm", "text.encoder=scratch"}),
+        ("train --set loss.t", {"loss.temperature="}),
+        ("words export --source speech,o", {"speech,ocr"}),
+        ("query --like nothing-is-indexed", set()),
+        ("que", {"query"}),
         ("extract --experts appearance,mo", {"appearance,motion"}),
         ("fit --preset l", {"light", "laptop"}),
         ("models fetch ne", {"neural"}),
@@ -304,6 +308,48 @@ def test_completion_offers_the_values_of_an_option(hcq, tmp_path: Path, typed: s
     words = f"hcq {typed}"
     asked = {"_HCQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
     assert set(hcq(env=asked, code=None).out.split()) == offered
+
+
+KEPT = Path(__file__).parent / "golden" / "workspace"
+INDEXED = {f"clip-00{at:02d}.mp4" for at in (0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("query --like ", INDEXED),  # whole videos, of what is indexed
+        ("query --like clip-001", {each for each in INDEXED if each.startswith("clip-001")}),
+        ("index remove clip-0011.mp4 clip-0012", {"clip-0012.mp4"}),
+        ("words export clip-0012", {"clip-0012.mp4"}),
+        ("features show clip-0003", {"clip-0003.mp4"}),
+        ("features show l", {"late\\ \\'quoted\\'\\ 🎬.mp4"}),  # as bash wants it
+        ('features show "l', {"late 'quoted' 🎬.mp4"}),
+        ("features remove clip-0000.mp4 z", set()),
+        ("query --index nowhere --like clip", set()),
+    ],
+)
+def test_completion_offers_videos(hcq, typed: str, offered: set[str]) -> None:
+    words = f"hcq -w {KEPT} {typed}"
+    asked = {"_HCQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    assert set(hcq(env=asked, code=None).out.split("\n")) - {""} == offered
+
+
+def test_completion_offers_fifty_names_and_the_columns_of_a_filter(hcq, tmp_path: Path) -> None:
+    from handmade import names, random_codes, write_codes
+
+    write_codes(tmp_path / "codes.hcq", names(300), random_codes(300))
+    (tmp_path / "own.csv").write_text("video,rating,place\nv1.mp4,3,Rome\n")
+    hcq("index", "build", "codes.hcq", "--columns", "own.csv")
+
+    def offered(words: str, at: int) -> list[str]:
+        asked = {"_HCQ_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        return hcq(env=asked, code=None).out.splitlines()
+
+    begun = [name for name in names(300) if name.startswith("v2")]
+    assert offered("hcq query --like v2", 3) == begun[:50] and len(begun) > 100
+    assert offered("hcq query --where ra", 3) == ["rating"]
+    assert offered("hcq query --where 'rating > 2 and p", 3) == ["rating > 2 and place"]
+    assert offered("hcq query --columns place,ra", 3) == ["place,rating"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

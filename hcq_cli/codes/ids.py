@@ -24,6 +24,8 @@ MOST_SUGGESTIONS = 3
 """Ids worth naming."""
 MOST_CANDIDATES = 10 * MOST_SUGGESTIONS
 """Ids with the file's name to choose them from."""
+MOST_OFFERED = 50
+"""Ids that completion offers."""
 MOST_COMPARED = 20_000
 """Ids compared letter by letter: a fraction of a second. The file's name is looked for in all of them."""
 LEAST_LIKENESS = 0.6
@@ -84,6 +86,17 @@ def ids_called(ids: Iterable[PackedStrings], name: str) -> list[str]:
                 found[video_of(part[row])] = None
                 if len(found) > MOST_SUGGESTIONS:
                     return list(found)
+    return list(found)
+
+
+def ids_beginning(ids: Iterable[PackedStrings], begun: str) -> list[str]:
+    """At most `MOST_OFFERED` videos of `ids` whose ids begin so, without segments."""
+    found = dict[str, None]()
+    for part in ids:
+        for row in part.rows_beginning(begun.encode("utf-8", "surrogateescape")).tolist():
+            found[video_of(part[row])] = None
+            if len(found) == MOST_OFFERED:
+                return list(found)
     return list(found)
 
 

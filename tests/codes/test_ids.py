@@ -8,7 +8,9 @@ import pytest
 from handmade import names
 
 from hcq_cli.codes.ids import (
+    MOST_OFFERED,
     find_segments,
+    ids_beginning,
     ids_called,
     segment_id,
     segment_times,
@@ -114,3 +116,15 @@ def test_a_name_that_every_id_holds_is_looked_for_in_time_that_grows_with_them()
     started = time.process_time()
     assert ids_called(ids, "clip") == [] and ids_called(ids, "clip-99999") == ["folder/clip-99999.mp4"]
     assert time.process_time() - started < 2.0
+
+
+def test_ids_that_begin_so_are_found_among_a_hundred_thousand() -> None:
+    every = ["", "é", "a/b.mp4#t=0,1", *(f"a/{at % 7}/{at}.mp4" for at in range(100_000))]
+    ids, spent = PackedStrings.of(every), 0.0
+    for begun in ("", "a", "a/3/", "a/3/99", "é", "nothing", "a/b.mp4#t=0,1 and more"):
+        meant = [each for each in every if each.startswith(begun)]
+        before = time.process_time()
+        offered, rows = ids_beginning([ids], begun), ids.rows_beginning(begun.encode())
+        spent += time.process_time() - before
+        assert offered == [video_of(each) for each in meant[:MOST_OFFERED]] and len(rows) == len(meant)
+    assert spent < 1
