@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         file: Annotated[
             Path,
             typer.Argument(
-                help="JSON Lines, CSV, or the JSON of MSR-VTT, ActivityNet, VATEX, DiDeMo.", show_default=False
+                help="JSON Lines, CSV, or a data set's own (MSR-VTT, VATEX, WebVid, MSVD…).", show_default=False
             ),
         ],
         features: Annotated[

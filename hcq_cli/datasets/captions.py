@@ -65,7 +65,8 @@ class Captions:
 
     Args:
         path: the file.
-        format: "jsonl", "metadata", "csv", "msrvtt", "activitynet", "vatex", "didemo", or "json" for other documents.
+        format: "jsonl", "metadata", "csv", "msrvtt", "activitynet", "vatex", "didemo", "youcook", or "json" for
+            other documents.
         videos: in the order in which the file first names them.
         problems: lines that are wrong (left out) or doubtful (kept, `warning`), in the file's order.
     """
@@ -104,7 +105,7 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
 
     Args:
         path: JSON Lines, a table (CSV or tab-separated), a Hugging Face metadata.jsonl, or the JSON of MSR-VTT,
-            ActivityNet Captions, VATEX or DiDeMo; told apart by content.
+            ActivityNet Captions, VATEX, DiDeMo or YouCook2; told apart by content.
         max_words: captions of more words get a warning.
 
     Raises:

@@ -1,4 +1,5 @@
-"""Caption files that are one JSON document: MSR-VTT, ActivityNet Captions, VATEX, DiDeMo, and lists of rows.
+"""Caption files that are one JSON document: MSR-VTT, ActivityNet Captions, VATEX, DiDeMo, YouCook2,
+lists of rows, and texts by video.
 
 They are read whole. ActivityNet and DiDeMo describe moments of a video; a video's sentences are joined to a
 paragraph, as is usual for searching whole videos.
@@ -63,6 +64,37 @@ def read_activitynet(path: Path) -> Iterator[CaptionRow | Problem]:
             yield Problem(line, f'"sentences" of {name!r} must be a list of sentences, not {shown(sentences)}')
         else:
             yield CaptionRow(line, name, [" ".join(sentences)], None)
+
+
+def read_youcook(path: Path) -> Iterator[CaptionRow | Problem]:
+    """Rows of YouCook2's annotations: a video's sentences joined to one caption.
+
+    Raises:
+        DamagedError: the file is no such JSON.
+    """
+
+    def members(cursor: _JsonCursor) -> list[tuple[int, tuple[str, Any]]]:
+        cursor.expect("{")
+        cursor.value()
+        cursor.expect(":")
+        return list(cursor.members())
+
+    for line, (name, entry) in _read(path, members):
+        try:
+            sentences = [str(each["sentence"]) for each in entry["annotations"]]
+            yield interpret({"video": name, "caption": " ".join(sentences), "split": entry.get("subset")}, line)
+        except (TypeError, KeyError, AttributeError):
+            yield Problem(line, f'{name!r} has no "annotations" with a "sentence" each, but {shown(entry)}')
+
+
+def read_mapping(path: Path) -> Iterator[CaptionRow | Problem]:
+    """Rows of a JSON object that holds a text, or a list of texts, for each video.
+
+    Raises:
+        DamagedError: the file is no JSON.
+    """
+    for line, (name, texts) in _read(path, lambda cursor: list(cursor.members())):
+        yield interpret({"video": name, "captions": texts}, line)
 
 
 def read_list(path: Path) -> Iterator[CaptionRow | Problem]:

@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.datasets.documents import read_activitynet, read_list, read_msrvtt, read_splits
+from hcq_cli.datasets.documents import (
+    read_activitynet,
+    read_list,
+    read_mapping,
+    read_msrvtt,
+    read_splits,
+    read_youcook,
+)
 from hcq_cli.datasets.rows import (
     BOM,
     CAPTION_KEYS,
@@ -25,14 +32,33 @@ from hcq_cli.datasets.rows import (
     Reader,
     first_key,
     interpret,
+    plain_key,
     shown,
 )
-from hcq_cli.datasets.tables import columns_of, read_table
+from hcq_cli.datasets.tables import EXCEL, columns_of, read_table
 from hcq_cli.errors import DamagedError
 
 HEAD_BYTES = 1 << 16
 """What is looked at to tell a format."""
+INSTEAD = {
+    rb"\xff\xfe|\xfe\xff|(?:\0[^\0]){8}|(?:[^\0]\0){8}": ("UTF-16", "save it as UTF-8"),
+    rb"PK\x03\x04": ("a spreadsheet or an archive", "save it as CSV in UTF-8, or unpack it"),
+    rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd": ("compressed", "unpack it"),
+    rb"PAR1|\x89HDF|SQLite format 3": (
+        "a table of numbers, or a database",
+        "write the captions as CSV or JSON Lines",
+    ),
+    rb'\{\s*"[^"]*"\s*:\s*\{\s*"start"\s*:\s*\[': (
+        "HowTo100M's list of what is said, with no captions",
+        "for words that are said: subtitles beside the videos, or hcq extract --experts speech",
+    ),
+    rb"\S+ \d+\.?\d* \d+\.?\d*##": ("Charades-STA, whose texts tell of moments", "join them to one text a video"),
+}
+"""What lies in the place of a caption file, by its beginning, and what to do."""
 ACTIVITYNET = re.compile(r'\{\s*"[^"]*"\s*:\s*\{[^{}]*"(timestamps|sentences)"\s*:\s*\[')
+YOUCOOK = re.compile(r'\{\s*"database"\s*:\s*\{')
+MAPPING = re.compile(r'\{\s*"[^"]*"\s*:\s*(\[\s*)?"')
+"""A JSON object with a text, or a list of them, for each video."""
 SPLITS = re.compile(r'\{\s*"(train|training|val|valid|validate|validation|dev|test|testing)"\s*:\s*\[\s*\{')
 
 
@@ -47,14 +73,17 @@ def recognise(path: Path) -> tuple[str, Reader]:
     text = head.decode("utf-8", "replace").strip()
     if not text:
         raise DamagedError(f"{path}: the file is empty", HINT)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DamagedError(f"{path}: is UTF-16", "save it as UTF-8")
+    for mark, (what, mend) in INSTEAD.items():
+        if re.match(mark, head, re.S):
+            raise DamagedError(f"{path}: is {what}", mend)
     if "\0" in text:
         raise DamagedError(f"{path}: is no text, so no caption file", HINT)
     if text.startswith("["):
         return "vatex" if '"enCap"' in text else "didemo" if '"description"' in text else "json", read_list
     if ACTIVITYNET.match(text):
         return "activitynet", read_activitynet
+    if YOUCOOK.match(text):
+        return "youcook", read_youcook
     if SPLITS.match(text):
         return "json", read_splits
     # MSR-VTT's file is one JSON object, often on one line of a hundred megabytes: told by its first key, unparsed.
@@ -68,10 +97,14 @@ def recognise(path: Path) -> tuple[str, Reader]:
         return _recognise_table(path, text)
     if '"sentences"' in text:
         return "msrvtt", read_msrvtt
+    keys = {plain_key(key) for key in (rows[0] if rows else re.findall(r'"([^"]*)"\s*:', text))}
+    if len(rows) < 2 and MAPPING.match(text) and not keys & {*VIDEO_KEYS, *CAPTION_KEYS}:
+        return "json", read_mapping
     if rows:
-        keys = ", ".join(list(rows[0])[:8])
-        raise DamagedError(f'{path}: its lines are JSON objects without "video" or "file_name" (keys: {keys})', HINT)
-    raise DamagedError(f"{path}: no line is a JSON object that names a video", HINT)
+        some = ", ".join(list(rows[0])[:8])
+        raise DamagedError(f'{path}: its lines are JSON objects without "video" or "file_name" (keys: {some})', HINT)
+    message = "no line is a JSON object that names a video (an object over several lines: jq -c . makes it one)"
+    raise DamagedError(f"{path}: {message}", HINT)
 
 
 def _head_lines(path: Path) -> list[bytes]:
@@ -82,13 +115,17 @@ def _head_lines(path: Path) -> list[bytes]:
 
 
 def _recognise_table(path: Path, text: str) -> tuple[str, Reader]:
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    lines = re.split(r"[\r\n]+", text, maxsplit=2)
+    first = lines[1] if EXCEL.fullmatch(lines[0]) and len(lines) > 1 else lines[0]
     try:
-        _, columns = columns_of(first)
+        separator, columns = columns_of(first)
     except csv.Error as error:  # a field of more than the 128 KiB that csv reads
         raise DamagedError(f"{path}: is no known caption format (as CSV, its first line: {error})", HINT) from error
     if not any(key in columns for key in VIDEO_KEYS) or not any(key in columns for key in CAPTION_KEYS):
         begin = first if len(first) <= 60 else first[:60] + "…"
+        if len(columns) > 1 and re.search(r"\.\w{2,5}$", columns[0]):
+            head = separator.join(["video", *["…"] * (len(columns) - 2), "caption"]).replace("\t", "<tab>")
+            raise DamagedError(f"{path}: its first line, {begin!r}, is no header", f"write {head} in a line above it")
         message = f"is no known caption format (as CSV, its first line {begin!r} lacks the columns video and caption)"
         raise DamagedError(f"{path}: {message}", HINT)
     return "csv", read_table

@@ -1,7 +1,8 @@
 """Finds the video of the feature store that a caption file means by a name.
 
 A name fits an id, in this order: the very id; the same file name, one path ending in the other; the same file name
-without extension, likewise; and, where neither file nor store has that file name twice, the file name alone. So
+without extension, likewise; and, where neither file nor store has that file name twice, the file name alone. Where
+nothing fits, once more without regard to capitals, with the slashes of Windows and the %20 of addresses undone. So
 `video0`, `clips/video0.mp4` and `/data/clips/video0.mp4` all find `clips/video0.mp4`. Nothing is ever guessed: a
 name that fits two ids is reported. However a file system writes an accent, it is the same letter.
 """
@@ -13,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +87,9 @@ def match(captions: Captions, store: VideoIds) -> MatchResult:
     """Find the store's row for every video that the captions name; two names of one video are put together."""
     found = MatchResult()
     by_row: dict[int, CaptionedVideo] = {}
-    finder = _VideoFinder(captions.videos, store)
+    finder, loosely = (_VideoFinder(captions.videos, store, loose) for loose in (False, True))
     for video in captions.videos:
-        rows = finder.rows(video.video)
+        rows = finder.rows(video.video) or loosely.rows(video.video)
         if not rows:
             found.absent.append(video)
         elif len(rows) > 1:
@@ -109,31 +111,38 @@ PathParts = list[str]
 RowsByKey = dict[str, list[int]]
 
 
-def _path_parts(path: str) -> PathParts:
-    # One form of every accent: macOS writes accents apart from their letters (NFD), most programs do not.
-    return [part for part in reversed(unicodedata.normalize("NFC", path).split("/")) if part and part != "."]
-
-
 def _stem(name: str) -> str:
     """A file name without its extension; a leading dot begins none."""
     return name[: name.rindex(".")] if name.rfind(".") > 0 else name
 
 
 class _VideoFinder:
-    """Looks names up; the store's ids are gone through only if some name is no id itself."""
+    """Looks names up; the store's ids are gone through only if some name is no id itself.
 
-    def __init__(self, videos: Iterable[CaptionedVideo], store: VideoIds) -> None:
-        self._store = store
-        self._same_file_name = Counter(parts[0] for video in videos if (parts := _path_parts(video.video)))
+    Args:
+        videos: of the caption file.
+        store: where they are looked for.
+        loose: whether capitals, the slashes of Windows and %20 make no difference.
+    """
+
+    def __init__(self, videos: Iterable[CaptionedVideo], store: VideoIds, loose: bool) -> None:
+        self._store, self._loose = store, loose
+        self._same_file_name = Counter(parts[0] for video in videos if (parts := self._parts(video.video)))
         self._by_name: RowsByKey | None = None
         self._by_stem: RowsByKey = {}
 
+    def _parts(self, path: str) -> PathParts:
+        # One form of every accent: macOS writes accents apart from their letters (NFD), most programs do not.
+        if self._loose:
+            path = unquote(path.replace("\\", "/"), errors="surrogateescape").casefold()
+        return [part for part in reversed(unicodedata.normalize("NFC", path).split("/")) if part and part != "."]
+
     def rows(self, name: str) -> list[int]:
         """The rows that `name` may mean: one if it is clear, none if it is absent, several if it is ambiguous."""
-        exact = self._store.row(name)
+        exact = None if self._loose else self._store.row(name)
         if exact is not None:
             return [exact]
-        wanted = _path_parts(name)
+        wanted = self._parts(name)
         if not wanted:
             return []
         if self._by_name is None:
@@ -156,7 +165,7 @@ class _VideoFinder:
         by_name: RowsByKey = defaultdict(list)
         by_stem: RowsByKey = defaultdict(list)
         for row, video_id in enumerate(self._store.ids):
-            name, *folders = _path_parts(video_id)
+            name, *folders = self._parts(video_id)
             folder = folders[0] if folders else ""
             for groups, key in ((by_name, name), (by_stem, _stem(name))):
                 groups[key].append(row)
@@ -169,6 +178,6 @@ class _VideoFinder:
         if not folders:
             return groups.get(key, [])
         rows = groups.get(f"{folders[0]}/{key}", []) + groups.get(f"/{key}", [])
-        ids = ((row, _path_parts(self._store.ids[row])[1:]) for row in rows)
+        ids = ((row, self._parts(self._store.ids[row])[1:]) for row in rows)
         # Not strict: the shorter of the two paths must be the other's end, and `zip` stops with it.
         return [row for row, parts in ids if all(a == b for a, b in zip(folders, parts, strict=False))]

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-VIDEO_KEYS = ("video", "file_name", "video_id", "file", "videoID")
-CAPTION_KEYS = ("captions", "caption", "text", "sentence", "enCap", "description")
-"""Keys and columns that are understood, named as in public data sets; the first one present counts."""
+VIDEO_KEYS = (
+    *("video", "file_name", "video_id", "file", "videoid", "filename", "video_name", "video_file", "video_path"),
+    *("file_path", "filepath", "path", "clip", "name", "id"),
+)
+CAPTION_KEYS = (
+    *("captions", "caption", "text", "sentence", "encap", "description", "sentences", "caption_en", "script"),
+    *("descriptions", "title"),
+)
+"""Keys and columns that are understood, as `plain_key` writes them; the first one present counts."""
 BOM = b"\xef\xbb\xbf"
 """Byte order mark that Excel and Windows put before UTF-8."""
 HINT = (
@@ -54,9 +62,16 @@ class CaptionRow:
 Reader = Callable[[Path], Iterator[CaptionRow | Problem]]
 
 
+@cache
+def plain_key(name: str) -> str:
+    """The name of a key or column as it is compared: `Video Name` is `video_name`."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
 def first_key(row: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    """The first of `keys` that a row has a value for."""
-    return next((key for key in keys if row.get(key) is not None), None)
+    """The name that the first of `keys` has in a row, of those that have a value there."""
+    there = {plain_key(name): name for name, value in reversed(row.items()) if value is not None}
+    return next((there[key] for key in keys if key in there), None)
 
 
 def shown(value: Any) -> str:

@@ -16,9 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import TextIO
 
-from hcq_cli.datasets.rows import CAPTION_KEYS, CaptionRow, Problem, interpret
+from hcq_cli.datasets.rows import CAPTION_KEYS, CaptionRow, Problem, interpret, plain_key
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+"""Of two that a header has equally often, the first."""
+MSVD = {"videoid", "start", "end", "workerid", "language", "description"}
+"""Columns of MSVD's table, whose videos are stretches of others."""
+EXCEL = re.compile(r"sep=.")
+"""A first line for Excel alone: what separates the fields."""
 FIELD_LINES = 30
 """A quoted text of more lines is taken for one whose quotation mark was never meant to open it."""
 FIELD_CHARACTERS = 1 << 17
@@ -26,7 +31,7 @@ FIELD_CHARACTERS = 1 << 17
 
 
 def columns_of(header: str) -> tuple[str, list[str]]:
-    """What separates the fields of a table, and the names of its columns in lower case.
+    """What separates the fields of a table, and the names of its columns as `plain_key` writes them.
 
     Raises:
         csv.Error: the line is no header.
@@ -34,7 +39,10 @@ def columns_of(header: str) -> tuple[str, list[str]]:
     # Counted, not sniffed: `csv.Sniffer` guesses from whole rows, and captions are full of commas.
     separator = max(SEPARATORS, key=header.count)
     names = next(csv.reader([header], delimiter=separator), [])
-    return separator, [name.strip().lower() for name in names]
+    names = [plain_key(name) for name in names]
+    if "contenturl" in names:  # WebVid's captions are called names
+        names = ["caption" if name == "name" else name for name in names]
+    return separator, names
 
 
 def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
@@ -43,7 +51,7 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
     # line breaks, which are part of it.
     with path.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
         begin, header = 1, source.readline()
-        while not header.strip():
+        while not header.strip() or EXCEL.fullmatch(header.strip()):
             begin, header = begin + 1, source.readline()
         separator, names = columns_of(header)
         width = len(names)
@@ -56,14 +64,18 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
                 held = SEPARATORS[separator]
                 message = f"has {len(cells)} fields where the header has {width}: quote texts that hold {held}"
                 yield Problem(line, message)
-            elif cells:
-                yield _row(cells, columns, line)
+            elif cells and (row := _row(cells, columns, line)):
+                yield row
 
 
-def _row(cells: list[str], columns: dict[str, int], line: int) -> CaptionRow | Problem:
+def _row(cells: list[str], columns: dict[str, int], line: int) -> CaptionRow | Problem | None:
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
         return Problem(line, "is not UTF-8")
     row = {name: cells[at] for name, at in columns.items() if at < len(cells)}
+    if row.keys() >= MSVD:
+        if row["language"] != "English":
+            return None
+        row["video"] = f"{row['videoid']}_{row['start']}_{row['end']}"
     return interpret({name: value for name, value in row.items() if value or name in CAPTION_KEYS}, line)
 
 
@@ -123,6 +135,8 @@ class _TableLines:
                 return cells
         if self.separator == "\t" and (cut := self._cut(line)) is not None:
             return cut
+        if '"' not in line:
+            return Problem(self.line, f"has a text of more than {FIELD_CHARACTERS:,} characters")
         message = "has a text whose quotation mark is not closed; where it belongs to the text, quote the text and "
         return Problem(self.line, message + 'double the mark: "a ""word"" in quotes"')
 

@@ -106,6 +106,21 @@ def test_lists_of_rows_by_split(tmp_path: Path) -> None:
     assert problems == [(1, "entry 1: is not a JSON object but 7")]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_texts_by_video(tmp_path: Path, indent: int | None) -> None:
+    videos, problems = read(tmp_path, json.dumps({"a.mp4": "one", "b.mp4": ["two", "three"], "c": 5}, indent=indent))
+    assert videos == {"a.mp4": (["one"], None), "b.mp4": (["two", "three"], None)}
+    assert len(problems) == 1 and "must be a list of sentences, not 5" in problems[0][1]
+
+
+def test_youcook_sentences_become_a_paragraph(tmp_path: Path) -> None:
+    steps = [{"segment": [1, 5], "id": 0, "sentence": "peel it"}, {"segment": [6, 9], "id": 1, "sentence": "fry it"}]
+    entries = {"xHr8": {"subset": "validation", "annotations": steps}, "odd": {"subset": "training"}, "worse": 3}
+    videos, problems = read(tmp_path, json.dumps({"database": entries}))
+    assert videos == {"xHr8": (["peel it fry it"], "val")}
+    assert [message.split(" has no")[0] for _, message in problems] == ["'odd'", "'worse'"]
+
+
 @pytest.mark.parametrize("text", ['["v_aaa", "v_bbb"]', "[1, 2]", "[]", '[{"video": "a"}]'])
 def test_other_lists_are_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(DamagedError, match="JSON list"):

@@ -63,6 +63,13 @@ def test_names_with_undecodable_bytes_survive(tmp_path: Path) -> None:
         (b"name,words\na,b\n", "columns video and caption"),
         (b"just some prose\nand more\n", "columns video and caption"),
         (b"%PDF-1.4\n", "columns video and caption"),
+        ("video,caption\na,b\n".encode("utf-16-be"), "UTF-16"),
+        (b"PK\x03\x04" + bytes(30), "a spreadsheet or an archive"),
+        (b"\x1f\x8b\x08\0\0", "compressed"),
+        (b"a.mp4\ta man, running\nb.mp4\ta dog\n", "is no header"),
+        (b'{"v_a": {"start": [0.5], "end": [2], "text": ["hello"]}}', "HowTo100M"),
+        (b"3MSZA 24.3 30.4##person turn a light on.\n", "Charades-STA"),
+        (b'{"YoutubeID": "a", "Caption": "a man"}\n', "keys: YoutubeID, Caption"),
     ],
 )
 def test_what_is_no_caption_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:

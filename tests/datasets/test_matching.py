@@ -49,6 +49,9 @@ def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None]
         ("a.mp4", ["a.mkv", "a.mp4"], 1),
         ("caf\udce9 'x'\n.mp4", ["b", "in/caf\udce9 'x'\n.mp4"], 1),
         ("\u00e9tude.mp4", ["b", "in/e\u0301tude.mp4"], 1),  # an accent in one with its letter, or apart (macOS)
+        ("Clips\\A.MP4", ["b.mp4", "clips/a.mp4"], 1),
+        ("https://host/my%20clip.mp4", ["b.mp4", "in/My Clip.mp4"], 1),
+        ("100%.mp4", ["100%25.mp4", "100%.mp4"], 1),
         ("\u00e9t\u00e9/e\u0301tude", ["b", "e\u0301te\u0301/\u00e9tude.mp4"], 1),
     ],
 )
@@ -78,7 +81,12 @@ def test_a_name_that_fits_nothing_is_absent(name: str, ids: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "ids"),
-    [("a.mp4", ["x/a.mp4", "y/a.mp4"]), ("a", ["a.mp4", "a.mkv"]), ("a.avi", ["x/a.mp4", "y/a.mp4"])],
+    [
+        ("a.mp4", ["x/a.mp4", "y/a.mp4"]),
+        ("B.mp4", ["b.MP4", "b.mp4"]),
+        ("a", ["a.mp4", "a.mkv"]),
+        ("a.avi", ["x/a.mp4", "y/a.mp4"]),
+    ],
 )
 def test_a_name_that_fits_two_is_reported_with_both(name: str, ids: list[str]) -> None:
     got = found([name], ids)

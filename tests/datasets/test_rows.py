@@ -14,6 +14,7 @@ from hcq_cli.datasets.rows import CaptionRow, Problem, interpret
         ({"file_name": "a", "text": "x", "video": None}, "a", ["x"]),
         ({"videoID": "a", "enCap": ["x", "y"]}, "a", ["x", "y"]),
         ({"video_id": "a", "captions": "x", "description": "y"}, "a", ["x"]),
+        ({"id": 7, "Video Path": "a", "title": "y", "Caption-EN": "x"}, "a", ["x"]),
     ],
 )
 def test_names_that_data_sets_use(row: dict[str, object], video: str, captions: list[str]) -> None:

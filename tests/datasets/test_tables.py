@@ -37,6 +37,30 @@ def test_csv(tmp_path: Path, delimiter: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "video", "caption"),
+    [
+        ("videoid,contentUrl,page_dir,name\n21179416,https://x/a.mp4,006,Aerial shot\n", "21179416", "Aerial shot"),
+        ('id,subject,script,descriptions\n46GP8,HR43,"A person, cooking.",A;B\n', "46GP8", "A person, cooking."),
+        (
+            "VideoID,Start,End,WorkerID,Source,AnnotationTime,Language,Description\n"
+            "mv89,33,46,5,clean,55,Slovene,Papagaj.\nmv89,33,46,5,clean,55,English,A bird.\n",
+            "mv89_33_46",
+            "A bird.",
+        ),
+        ("sep=;\r\nFile Name;Description\r\na.mp4;A bird.\r\n", "a.mp4", "A bird."),
+    ],
+    ids=["WebVid", "Charades", "MSVD", "Excel"],
+)
+def test_tables_of_data_sets(tmp_path: Path, text: str, video: str, caption: str) -> None:
+    assert read(tmp_path, text) == ({video: ([caption], None)}, [])
+
+
+def test_a_text_that_is_too_long_is_named_for_it(tmp_path: Path) -> None:
+    videos, problems = read(tmp_path, f"video,caption\na,{'word ' * 40_000}\nb,good\n")
+    assert list(videos) == ["b"] and problems == [(2, "has a text of more than 131,072 characters")]
+
+
 def test_csv_problems_name_the_line_they_begin_on(tmp_path: Path) -> None:
     videos, problems = read(
         tmp_path,
