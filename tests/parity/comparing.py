@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from reference_training import ReferenceWords, TrainingModel
 from torch import Tensor, nn
 
 from hcq_cli.importers.official.names import load_official, place
-from hcq_cli.importers.official.network import ReferenceModel, ReferenceWords
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
 from hcq_cli.importers.official.video import ReferenceVideos
 
@@ -88,14 +88,14 @@ def text_bert(config: Mapping[str, Any]) -> nn.Module:
 
 def model(
     config: Mapping[str, Any], state: Mapping[str, np.ndarray], architecture: str = "HCQ", **changed: Any
-) -> ReferenceModel:
+) -> TrainingModel:
     """A reference model with golden weights, in evaluation mode."""
     weights = tensors(state)
     positions, types = (
         len(weights[f"vid_bert.embeddings.{name}_embeddings.weight"]) for name in ("position", "token_type")
     )
     shape = options(config, architecture, positions=positions, types=types, **changed)
-    built = ReferenceModel(shape, text_bert(config), config["txt"]["hidden_size"])
+    built = TrainingModel(shape, text_bert(config), config["txt"]["hidden_size"])
     load_official(built, weights)
     return built.eval()
 

@@ -12,10 +12,9 @@ import torch
 from parity.comparing import GRADIENTS, VALUES, batch, close, model, relative_error
 from reference_losses import Contrast
 from reference_similarity import similarities
+from reference_training import ReferenceEmbeddings, TrainingModel, official_view
 from torch import Tensor
 
-from hcq_cli.importers.official.names import official_view
-from hcq_cli.importers.official.network import ReferenceEmbeddings, ReferenceModel
 from hcq_cli.training.losses import dense_share
 
 
@@ -45,7 +44,7 @@ def objective(golden: Any, case: str, out: ReferenceEmbeddings) -> Tensor:
     return losses.ranking_loss(found.to_videos[0], found.to_texts[0].T, 0.05) + config["reg_w"] * out.penalty
 
 
-def gradients(built: ReferenceModel, names: list[str]) -> dict[str, Tensor]:
+def gradients(built: TrainingModel, names: list[str]) -> dict[str, Tensor]:
     have = {name: value.grad for name, value in built.named_parameters() if value.grad is not None}
     return official_view(names, have)
 

@@ -10,9 +10,7 @@ import pytest
 import torch
 from parity.comparing import batch, close, model, same
 from reference_similarity import Similarities, similarities
-
-from hcq_cli.importers.official.names import official_view
-from hcq_cli.importers.official.network import ReferenceEmbeddings
+from reference_training import ReferenceEmbeddings, official_view
 
 VARIANTS = {
     "out_tok_mnp": {"out_tok": "mnp"},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from parity.comparing import GRADIENTS, close, load_part, same
+from reference_training import ReferenceQuantized, TrainingQuantizer
 
-from hcq_cli.importers.official.layers import ReferenceQuantized, ReferenceQuantizer
 from hcq_cli.importers.official.options import QuantizerOptions, quantizer_options
 
 CASES = {
@@ -26,13 +26,13 @@ CASES = {
 FIELDS = {"x_hat": "vectors", "soft_codes": "soft", "normalized": "chunks", "reg": "penalty"}
 
 
-def quantizer(golden: Any, case: str) -> ReferenceQuantizer:
+def quantizer(golden: Any, case: str) -> TrainingQuantizer:
     state = golden.under("pq", f"{case}/state/")
     books, count, chunk = state["_C_k"].shape
     # `features` is the constructor's default in the reference, which cases without the option were made with.
     given = {"alpha": golden.config["alpha"], "pq_detach_opt": "features", **CASES[case]}
     given |= golden.documented("pq", f"{case}/x") or {}
-    built = ReferenceQuantizer(quantizer_options({**given, "M": books, "K": count}), books * chunk)
+    built = TrainingQuantizer(quantizer_options({**given, "M": books, "K": count}), books * chunk)
     load_part(built, "quantizers.0.", state, "cls_pq_layer.")
     return built
 
@@ -68,7 +68,7 @@ def test_forward_and_backward(golden: Any, case: str, mode: str) -> None:
 def test_clustering(golden: Any, case: str) -> None:
     arrays = {name: torch.from_numpy(array) for name, array in golden.under("pq", f"{case}/").items()}
     books, count, chunk = arrays["C_before"].shape
-    layer = ReferenceQuantizer(QuantizerOptions(M=books, K=count), books * chunk)
+    layer = TrainingQuantizer(QuantizerOptions(M=books, K=count), books * chunk)
     layer.codewords.data.copy_(arrays["C_before"])
     layer.cluster(arrays["text_embd"], arrays["vid_embd"])
     after = golden.arrays("pq")[f"{case}/C_after"]
@@ -83,7 +83,7 @@ def test_every_case_is_here(golden: Any) -> None:
 
 def test_normalisation(golden: Any) -> None:
     before, after = (golden.arrays("pq")[f"normalise/{name}"] for name in ("before", "after"))
-    layer = ReferenceQuantizer(QuantizerOptions(M=len(before), K=before.shape[1]), before.shape[0] * before.shape[2])
+    layer = TrainingQuantizer(QuantizerOptions(M=len(before), K=before.shape[1]), before.shape[0] * before.shape[2])
     layer.codewords.data.copy_(torch.from_numpy(before))
     layer.normalize_codebooks()
     close(layer.codewords, after, "pq/normalise")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from reference_training import ReferenceEmbeddings
 from torch import Tensor
-
-from hcq_cli.importers.official.network import ReferenceEmbeddings
 
 
 @dataclass(frozen=True)

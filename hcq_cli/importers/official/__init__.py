@@ -8,8 +8,8 @@ package therefore does again:
 - the mask is multiplied into the logits before batch norm, so that padding is assigned all the same (`layers.py`);
 - text and video share batch-norm statistics (`layers.py`);
 - the [AGG] outputs of missing experts are averaged in (`video.py`);
-- a k-means cell left empty becomes a zero codeword for ever (`layers.py`);
-- duplicates in a batch are negatives of each other (its losses, which only the tests have).
+- a k-means cell left empty becomes a zero codeword for ever, and duplicates in a batch are negatives of each other
+  (how it trains, which only the tests have).
 
 Files, in the order to read them:
 

@@ -191,5 +191,6 @@ def convert(
     """
     network = ImportedNetwork(model_config(model, source), model.options, text_encoder)
     unused = load_official(network.reference, weights)
-    network.reference.normalize_codebooks()
+    for quantizer in network.quantizer.quantizers:
+        quantizer.normalize_codebooks()
     return network, unused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -78,12 +78,6 @@ def place(official: str) -> Place | None:
         if tail.startswith(theirs):
             return Place(f"quantizers.{at}.{mine}{tail[len(theirs) :]}")
     return None
-
-
-def official_view(names: Iterable[str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors under those of the reference's `names` that we have."""
-    places = {name: place(name) for name in names}
-    return {name: at.of(tensors) for name, at in places.items() if at is not None and at.name in tensors}
 
 
 def load_official(model: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:

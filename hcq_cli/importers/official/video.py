@@ -87,10 +87,6 @@ class ReferenceTransformer(nn.Module):
             x = layer(x, bias)
         return x
 
-    def pool(self, sequence: Tensor) -> Tensor:
-        """[B, T, D] → [B, D]."""
-        return torch.tanh(self.pooler(sequence[:, 0]))
-
 
 class ReferenceVideoEncoder(nn.Module):
     """Sequence: [CLS], then for each expert [AGG] and its feature tokens.

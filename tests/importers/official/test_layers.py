@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from reference_training import TrainingQuantizer
 
-from hcq_cli.importers.official.layers import ReferenceQuantizer, ReferenceUnit, ReferenceVLAD
+from hcq_cli.importers.official.layers import ReferenceUnit, ReferenceVLAD
 from hcq_cli.importers.official.options import QuantizerOptions
 
 
@@ -28,7 +29,7 @@ def test_a_masked_token_has_a_share_all_the_same():
 
 def test_codes_are_of_the_nearest_codewords_and_gradients_go_through():
     torch.manual_seed(0)
-    quantizer = ReferenceQuantizer(QuantizerOptions(M=2, K=4, add_BN=False), 6)
+    quantizer = TrainingQuantizer(QuantizerOptions(M=2, K=4, add_BN=False), 6)
     x = torch.randn(3, 6, requires_grad=True)
     done = quantizer(x)
     chunks = F.normalize(x.unflatten(-1, (2, -1)), dim=-1)
@@ -38,7 +39,7 @@ def test_codes_are_of_the_nearest_codewords_and_gradients_go_through():
 
 
 def test_dual_codebooks_are_not_clustered():
-    quantizer = ReferenceQuantizer(QuantizerOptions(M=2, K=4, dual_codebooks=True), 6)
+    quantizer = TrainingQuantizer(QuantizerOptions(M=2, K=4, dual_codebooks=True), 6)
     with pytest.raises(ValueError, match="dual codebooks"):
         quantizer.cluster(torch.randn(2, 1, 6), torch.randn(2, 6))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from reference_training import official_view
 from torch import nn
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.importers.official.names import Place, load_official, official_view, place
+from hcq_cli.importers.official.names import Place, load_official, place
 
 
 def test_where_a_tensor_lies():
