@@ -6,7 +6,8 @@ messages and exit codes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -67,6 +68,15 @@ class NotFoundError(HcqError):
     """Something that an earlier command makes is not there yet (no index, no checkpoint…)."""
 
     exit_code = EXIT_NOT_FOUND
+
+
+@contextmanager
+def needing(missing: str, extra: str) -> Iterator[None]:
+    """Around imports of what comes with an extra of hcq: raises NotFoundError with `missing` where they fail."""
+    try:
+        yield
+    except ImportError:
+        raise NotFoundError(missing, f'pip install "hcq[{extra}]"') from None
 
 
 class LockedError(HcqError):

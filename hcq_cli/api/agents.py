@@ -11,7 +11,7 @@ from typing import Any
 from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.api.serving import Answers
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import needing
 from hcq_cli.process import python_command
 from hcq_cli.workspace import Workspace
 
@@ -26,10 +26,8 @@ def serve_agents(workspaces: Mapping[str, Workspace], version: str) -> None:
     Raises:
         NotFoundError: one of them has no index, or the protocol's SDK is not installed.
     """
-    try:
+    with needing("mcp, which speaks with agents, is not installed", "mcp"):
         from hcq_cli.agents.tools import agent_server
-    except ImportError:
-        raise NotFoundError("mcp, which speaks with agents, is not installed", 'pip install "hcq[mcp]"') from None
     from hcq_cli.media.thumbnails import Thumbnailer
     from hcq_cli.web.batches import Batches
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import NotFoundError, needing
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -67,10 +67,8 @@ class FoundVideos(Sequence[dict[str, Any]]):
 
     def to_arrow(self) -> pyarrow.Table:
         """A row a hit. Raises NotFoundError where pyarrow is not installed."""
-        try:
+        with needing("pyarrow is not installed", "parquet"):
             import pyarrow
-        except ImportError:
-            raise NotFoundError("pyarrow is not installed", 'pip install "hcq[parquet]"') from None
         return pyarrow.Table.from_pylist(self._rows())
 
     def to_parquet(self, path: str | PathLike[str]) -> None:

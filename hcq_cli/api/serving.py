@@ -12,7 +12,7 @@ from typing import Any
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.searched import CHANGED, SearchSettings
 from hcq_cli.api.searching import Searcher
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.errors import HcqError, needing
 from hcq_cli.workspace import Workspace
 
 OWN = ("127.0.0.1", "localhost", "::1")
@@ -90,14 +90,10 @@ def serve(
         NotFoundError: there is no index, or starlette and uvicorn are not installed.
         HcqError: the port is taken.
     """
-    try:
+    with needing("starlette and uvicorn, which serve, are not installed", "web"):
         import uvicorn
 
         from hcq_cli.web.server import application
-    except ImportError:
-        raise NotFoundError(
-            "starlette and uvicorn, which serve, are not installed", 'pip install "hcq[web]"'
-        ) from None
 
     from hcq_cli.duplicates.groups import read_duplicates
     from hcq_cli.web.batches import Batches

@@ -14,7 +14,7 @@ from hcq_cli.api.finding import Prepared, make_searchable
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.updating import Updated, update
 from hcq_cli.collection import path_below
-from hcq_cli.errors import LockedError, NotFoundError
+from hcq_cli.errors import LockedError, NotFoundError, needing
 from hcq_cli.workspace import Workspace
 
 QUIET_S = 2.0
@@ -112,10 +112,8 @@ def changes(folders: Iterable[str], *, ignore: Path, stop: threading.Event | Non
     Raises:
         NotFoundError: watchfiles is not installed, or none of the folders is there.
     """
-    try:
+    with needing("watchfiles, which sees changes, is not installed", "watch"):
         import watchfiles
-    except ImportError:
-        raise NotFoundError("watchfiles, which sees changes, is not installed", 'pip install "hcq[watch]"') from None
 
     there = [folder for folder in folders if Path(folder).is_dir()]
     if not there:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, UsageError, needing
 from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalMetrics, both_directions
 from hcq_cli.evaluation.scores import DenseScores
 from hcq_cli.model.encoding import Encoded
@@ -95,10 +95,8 @@ def require_faiss() -> Any:
     Raises:
         NotFoundError: it is not installed.
     """
-    try:
+    with needing("faiss, which compresses, is not installed", "faiss"):
         import faiss
-    except ImportError:
-        raise NotFoundError("faiss, which compresses, is not installed", 'pip install "hcq[faiss]"') from None
     return faiss
 
 

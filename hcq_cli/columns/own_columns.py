@@ -23,7 +23,7 @@ from hcq_cli.columns.column import UNKNOWN_FLAG, Column, Kind, text_column
 from hcq_cli.columns.columns_file import ColumnsFile, ColumnsWriter
 from hcq_cli.columns.grammar import date_span
 from hcq_cli.columns.video_columns import NAMES, VIDEO_COLUMNS
-from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.errors import HcqError, NotFoundError, UsageError, needing
 from hcq_cli.files import digest_file
 from hcq_cli.headers import decode
 from hcq_cli.packed_strings import PackedStrings
@@ -142,11 +142,9 @@ def _json_lines(path: Path) -> Iterator[Line]:
 
 
 def _parquet_lines(path: Path) -> Iterator[Line]:
-    try:
+    with needing("pyarrow, which reads Parquet, is not installed", "parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise NotFoundError("pyarrow, which reads Parquet, is not installed", 'pip install "hcq[parquet]"') from None
     try:
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(4096):

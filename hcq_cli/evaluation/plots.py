@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.errors import HcqError, needing
 from hcq_cli.evaluation.calibration import Calibration
 from hcq_cli.evaluation.retrieval import RecallPoint
 from hcq_cli.files import atomic_path
@@ -25,10 +25,8 @@ def require_matplotlib() -> Any:
     Raises:
         NotFoundError: it is not installed.
     """
-    try:
+    with needing("matplotlib, which draws, is not installed", "plot"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise NotFoundError("matplotlib, which draws, is not installed", 'pip install "hcq[plot]"') from None
     return Figure
 
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import UsageError, needing
 from hcq_cli.features.records import STATES
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.files import atomic_open
@@ -143,11 +143,9 @@ def _write_array(
 
 
 def _write_parquet(store: FeatureStore, out: IO[bytes], names: Sequence[str], observer: Observer) -> dict[str, int]:
-    try:
+    with needing("pyarrow, which writes Parquet, is not installed", "parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise NotFoundError("pyarrow, which writes Parquet, is not installed", 'pip install "hcq[parquet]"') from None
     # Few names, in millions of rows: as a dictionary, in memory as on disk.
     category, text = pa.dictionary(pa.int32(), pa.string()), pa.string()
     names_and_types = [("id", text), ("path", text), ("expert", category), ("state", category)]

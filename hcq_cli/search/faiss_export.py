@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.errors import HcqError, needing
 from hcq_cli.files import atomic_open, atomic_path, write_json
 from hcq_cli.search.index import Index
 
@@ -91,10 +91,8 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
 
 def _empty_index(codebooks: np.ndarray, scale: np.ndarray) -> tuple[Any, Any]:
     """The module faiss, and an IndexPQ of ours: codebooks float32 [S, K, d], scale float32 [S]."""
-    try:
+    with needing("faiss, which writes the file, is not installed", "faiss"):
         import faiss
-    except ImportError as error:
-        raise NotFoundError("faiss, which writes the file, is not installed", 'pip install "hcq[faiss]"') from error
     subquantizers, known, width = codebooks.shape
     pq = faiss.IndexPQ(subquantizers * width, subquantizers, BITS, faiss.METRIC_INNER_PRODUCT)
     codewords = codebooks * scale[:, None, None]

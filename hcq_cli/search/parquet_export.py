@@ -19,7 +19,7 @@ import numpy as np
 
 from hcq_cli.codes.ids import segment_times, video_of
 from hcq_cli.columns.column import UNKNOWN_FLAG, Column
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import needing
 from hcq_cli.files import atomic_open
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index
@@ -55,11 +55,9 @@ def export_parquet(index: Index, path: Path, progress: Callable[[int], None] = l
         NotFoundError: pyarrow is not installed.
         DamagedError: a file of columns is damaged.
     """
-    try:
+    with needing("pyarrow, which writes Parquet, is not installed", "parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise NotFoundError("pyarrow, which writes Parquet, is not installed", 'pip install "hcq[parquet]"') from None
     text, number = pa.string(), pa.float64()
     types = {"number": number, "date": pa.timestamp("ms", tz="UTC"), "flag": pa.bool_(), "text": text}
     fields = list(zip(OWN_FIELDS, (text, text, number, number), strict=True))
