@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader
+from hcq_cli.search.faiss_export import empty_index
 from hcq_cli.search.ivf import reconstruct_vectors, weighted_codewords
 
 MOST_VIDEOS = 1_000_000
@@ -55,16 +56,9 @@ def available() -> bool:
 
 def product_quantizer(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, threads: int) -> FaissEngine:
     """Faiss's IndexPQ with the same codes and codebooks: codes uint8 [n, S]."""
-    import faiss
-
-    subquantizers, codewords, width = codebooks.shape
-    # Eight bits mean 256 codewords to Faiss: copies of the last one fill up, and no code names them.
-    padded = np.concatenate([codebooks, np.repeat(codebooks[:, -1:], 256 - codewords, axis=1)], axis=1)
-    index = faiss.IndexPQ(subquantizers * width, subquantizers, 8, faiss.METRIC_INNER_PRODUCT)
-    # Faiss adds plain inner products up, so what each counts in the hybrid score goes into the codewords.
-    faiss.copy_array_to_vector(np.ascontiguousarray(padded * scale[:, None, None]).ravel(), index.pq.centroids)
+    faiss, index = empty_index(codebooks, scale)
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), index.codes)
-    index.ntotal, index.is_trained = len(codes), True
+    index.ntotal = len(codes)
     search = _searching(index, threads)
     return FaissEngine("faiss-indexpq", len(codes), search, search, len(codes))
 

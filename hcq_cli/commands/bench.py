@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,6 +49,24 @@ Rounds = Annotated[int, typer.Option(min=1, help="Pairs to time.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads (0: as torch likes).")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Videos encoded at once.")]
+
+
+@dataclass(frozen=True)
+class TimedModel:
+    """What a model is timed with, on made-up features."""
+
+    recipe: RecipeName = "default"
+    settings: Settings = None
+    experts: Widths = None
+    tokens: Tokens = 15
+    rounds: Rounds = 10
+    threads: Threads = 0
+    device: Device = "cpu"
+
+    def given(self) -> dict[str, Any]:
+        """The same, as `hcq_cli.bench.model_cost` takes it."""
+        return {**vars(self), "settings": self.settings or (), "experts": _widths(self.experts)}
+
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders, files or globs.")]
 Experts = Annotated[str | None, typer.Option(metavar="LIST", help="Experts by name, with commas.")]
@@ -113,57 +131,19 @@ def _print_search(session: Session, measured: SearchTimes) -> None:
     )
 
 
-def train(
-    session: Session,
-    recipe: RecipeName = "default",
-    settings: Settings = None,
-    experts: Widths = None,
-    tokens: Tokens = 15,
-    words: Words = 12,
-    rounds: Rounds = 10,
-    threads: Threads = 0,
-    device: Device = "cpu",
-) -> None:
+def train(session: Session, model: TimedModel, words: Words = 12) -> None:
     """Time a whole training step beside the forward and backward pass of its two encoders, on made-up features."""
     from hcq_cli.bench.model_cost import bench_training
 
-    cost = bench_training(
-        recipe,
-        settings or (),
-        _widths(experts),
-        tokens=tokens,
-        words=words,
-        rounds=rounds,
-        threads=threads,
-        device=device,
-    )
+    cost = bench_training(words=words, **model.given())
     _report_cost(session, cost, "training step", "its text and video encoder, forward and backward")
 
 
-def encode(
-    session: Session,
-    recipe: RecipeName = "default",
-    settings: Settings = None,
-    experts: Widths = None,
-    tokens: Tokens = 15,
-    batch_size: BatchSize = 64,
-    rounds: Rounds = 10,
-    threads: Threads = 0,
-    device: Device = "cpu",
-) -> None:
+def encode(session: Session, model: TimedModel, batch_size: BatchSize = 64) -> None:
     """Time features to codes beside the bare video encoder, on made-up features and weights."""
     from hcq_cli.bench.model_cost import bench_encoding
 
-    cost = bench_encoding(
-        recipe,
-        settings or (),
-        _widths(experts),
-        tokens=tokens,
-        batch_size=batch_size,
-        rounds=rounds,
-        threads=threads,
-        device=device,
-    )
+    cost = bench_encoding(batch_size=batch_size, **model.given())
     _report_cost(session, cost, "encoding", "the bare video encoder")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,17 +26,6 @@ FETCH_EXAMPLES = [
 ]
 SAVE_EXAMPLES = ["hcq models save hcq-beach --licence apache-2.0 --dataset '2,000 clips of beaches'"]
 PUSH_EXAMPLES = ["hcq models push owner/hcq-beach --licence apache-2.0"]
-Licence = Annotated[
-    str, typer.Option("--licence", metavar="ID", help="Of the weights, as the hub writes it: apache-2.0, other…")
-]
-Dataset = Annotated[
-    str, typer.Option(metavar="TEXT", help="A phrase for the model card: of what videos and captions it was made.")
-]
-Checkpoint = Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")]
-CaptionsFile = Annotated[
-    Path | None,
-    typer.Option("--captions", metavar="FILE", help="To measure it with. Default: those it was trained on."),
-]
 Public = Annotated[bool, typer.Option("--public", help="A repository that is made can be seen by everybody.")]
 Names = Annotated[
     list[str] | None,
@@ -43,6 +33,28 @@ Names = Annotated[
         metavar="[PRESET|EXPERT|ID[@REVISION]]…", help="What to fetch (default: neural); text encoders by their id."
     ),
 ]
+
+
+@dataclass(frozen=True)
+class ForOthers:
+    """What a model is saved and pushed with (`api.save_pretrained`)."""
+
+    licence: Annotated[
+        str, typer.Option("--licence", metavar="ID", help="Of the weights, as the hub writes it: apache-2.0, other…")
+    ]
+    dataset: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="A phrase for the model card: of what videos and captions it was made."),
+    ] = ""
+    ckpt: Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")] = None
+    captions: Annotated[
+        Path | None,
+        typer.Option("--captions", metavar="FILE", help="To measure it with. Default: those it was trained on."),
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The same, as the verbs take it."""
+        return {"licence": self.licence, "dataset": self.dataset, "checkpoint": self.ckpt, "captions": self.captions}
 
 
 def register(app: typer.Typer) -> None:
@@ -146,53 +158,25 @@ def _megabytes(each: KnownNetwork) -> str:
     return f"about {each.about_bytes / 1e6:.0f}" if each.about_bytes else ""
 
 
-def save(
-    session: Session,
-    folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    licence: Licence,
-    dataset: Dataset = "",
-    ckpt: Checkpoint = None,
-    captions: CaptionsFile = None,
-) -> None:
+def save(session: Session, folder: Annotated[Path, typer.Argument(help="A new folder.")], model: ForOthers) -> None:
     """Write a model into a folder for others: safetensors, and a model card (README.md) with what was measured.
 
     It is measured where there are features and captions, as by hcq eval. Its vocabulary comes from your captions.
     """
-    done = api.save_pretrained(
-        session.workspace,
-        folder,
-        licence=licence,
-        dataset=dataset,
-        checkpoint=ckpt,
-        captions=captions,
-        progress=session.console,
-    )
-    _tell(session, done)
+    _tell(session, api.save_pretrained(session.workspace, folder, **model.given(), progress=session.console))
 
 
 def push(
     session: Session,
     hub_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub.")],
-    licence: Licence,
-    dataset: Dataset = "",
-    ckpt: Checkpoint = None,
-    captions: CaptionsFile = None,
+    model: ForOthers,
     public: Public = False,
 ) -> None:
     """Put a model on the Hugging Face hub, as hcq models save writes it. hf auth login comes first.
 
     A repository that is made can be seen by its owner alone, unless you say --public.
     """
-    done = api.push_to_hub(
-        session.workspace,
-        hub_id,
-        licence=licence,
-        dataset=dataset,
-        checkpoint=ckpt,
-        captions=captions,
-        private=not public,
-        progress=session.console,
-    )
+    done = api.push_to_hub(session.workspace, hub_id, private=not public, **model.given(), progress=session.console)
     _tell(session, done)
 
 

@@ -59,7 +59,7 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
     """
     header = index.header
     ids, about = path.with_name(path.name + ".ids.jsonl"), path.with_name(path.name + ".json")
-    faiss, pq = _empty_index(index.codebooks, index.scale)
+    faiss, pq = empty_index(index.codebooks, index.scale)
     pq.codes.resize(index.rows * header.S)
     # Faiss's own memory, seen as an array: the codes are never there twice.
     codes = faiss.rev_swig_ptr(pq.codes.data(), index.rows * header.S).reshape(index.rows, header.S)
@@ -89,8 +89,12 @@ def export_faiss(index: Index, path: Path, progress: Callable[[int], None] = lam
     return FaissExport(path, ids, about, videos=index.rows, dimensions=pq.d, levels=header.levels)
 
 
-def _empty_index(codebooks: np.ndarray, scale: np.ndarray) -> tuple[Any, Any]:
-    """The module faiss, and an IndexPQ of ours: codebooks float32 [S, K, d], scale float32 [S]."""
+def empty_index(codebooks: np.ndarray, scale: np.ndarray) -> tuple[Any, Any]:
+    """The module faiss, and an IndexPQ without videos by our codebooks float32 [S, K, d] and scale float32 [S].
+
+    Raises:
+        NotFoundError: Faiss is not installed.
+    """
     with needing("faiss, which writes the file, is not installed", "faiss"):
         import faiss
     subquantizers, known, width = codebooks.shape
