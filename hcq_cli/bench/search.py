@@ -167,7 +167,12 @@ def measure(
     with extended(file, videos, folder, note) as blocks:
         note(f"timing {by.name}, and reading the codes once…")
         rows, floor = _ours(blocks, table, threads, by), _floor_ms(blocks.codes, threads)
-        answers = partial(_best_rows, blocks, table, threads, by)
+
+        def answers(videos: int) -> np.ndarray:
+            """Ours over the first `videos`: rows int64 [Q, k]."""
+            here = Blocks(blocks.codes[: -(-videos // WIDTH)], videos)
+            return scan([here], table, TOP, threads=threads, by=by).rows
+
         if faiss_engines.available():
             rows += _theirs(file, blocks, levels, right=answers, threads=threads, note=note)
     return SearchTimes(
@@ -258,12 +263,6 @@ def _theirs(
             scaled = taken / min(together, len(levels)) * blocks.videos / engine.videos
             rows.append(EngineTiming(engine.engine, together, scaled, same, engine.videos))
     return rows
-
-
-def _best_rows(blocks: Blocks, table: np.ndarray, threads: int, by: Kernel, videos: int) -> np.ndarray:
-    """Our answers over the first `videos`: rows int64 [Q, k]."""
-    here = Blocks(blocks.codes[: -(-videos // WIDTH)], videos)
-    return scan([here], table, TOP, threads=threads, by=by).rows
 
 
 def _share(found: np.ndarray, right: np.ndarray) -> float:

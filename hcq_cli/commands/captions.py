@@ -91,7 +91,8 @@ def _print(console: Console, report: CaptionReport, store: VideoIds | None, plac
     console.text(f"words a caption: {words.least} to {words.most}, mean {words.mean:.1f}, median {words.median:g}")
     named = ", ".join(f"{count:,} {name}" for name, count in sorted(captions.split_counts().items()))
     console.text(f"splits in the file: {named or 'no videos'}")
-    console.text(f"training would use: {_uses(report)}; {report.splits.explanation}")
+    used = ", ".join(f"{len(getattr(report.splits, name)):,} {name}" for name in ("train", "val", "test"))
+    console.text(f"training would use: {used}; {report.splits.explanation}")
     _print_lines(console, "wrong", [(problem.line, problem.message) for problem in captions.errors])
     _print_lines(console, "doubtful", [(problem.line, problem.message) for problem in captions.warnings], shown=3)
     if report.match is not None and store is not None:
@@ -99,11 +100,6 @@ def _print(console: Console, report: CaptionReport, store: VideoIds | None, plac
     console.text(
         "all is well" if report.clean else "not clean: see above", style="green" if report.clean else "yellow"
     )
-
-
-def _uses(report: CaptionReport) -> str:
-    splits = report.splits
-    return f"{len(splits.train):,} train, {len(splits.val):,} val, {len(splits.test):,} test"
 
 
 def _print_lines(console: Console, label: str, lines: list[tuple[int, str]], shown: int = SHOWN) -> None:

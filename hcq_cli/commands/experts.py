@@ -25,6 +25,7 @@ def _sampling_text(sampling: dict[str, Any]) -> str:
 def _row(ask: str, package: str) -> dict[str, Any]:
     """One expert as a document; with `missing` or `error` in the place of its figures if it cannot be loaded."""
     from experts import registry
+    from experts.neural.hub import LICENCES
     from experts.neural.weights import WeightsError
 
     name, source = registry.split_source(ask)
@@ -34,9 +35,11 @@ def _row(ask: str, package: str) -> dict[str, Any]:
         expert = registry.load([ask])[0]
         return {**row, **_figures(expert)}
     except WeightsError as error:
+        licences = [LICENCES.get(part, "see its model card") for part in source.split("+")]
         return {
             **row,
-            **_absent(source),
+            "weights": "",
+            "licence": " and ".join(licences),
             "missing": f"hcq models fetch {name}" if source else error.hint,
             "error": str(error),
         }
@@ -59,14 +62,6 @@ def _figures(expert: Any) -> dict[str, Any]:
         "cost": getattr(expert, "cost", ""),
         "about": getattr(expert, "about", ""),
     }
-
-
-def _absent(source: str) -> dict[str, Any]:
-    """What is known of weights that are not here."""
-    from experts.neural.hub import LICENCES
-
-    licences = [LICENCES.get(part, "see its model card") for part in source.split("+")]
-    return {"weights": "", "licence": " and ".join(licences)}
 
 
 def register(app: typer.Typer) -> None:

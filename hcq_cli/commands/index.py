@@ -202,7 +202,7 @@ def info(session: Session, index: IndexOption = None) -> None:
 
 def _facts(opened: Index) -> dict[str, Any]:
     """What an index holds, as `hcq index info --json` has it."""
-    header, partition = opened.header, opened.ivf
+    header, partition, side = opened.header, opened.ivf, opened.manifest.text_encoder
     return {
         "index": opened.path,
         "videos": opened.videos,
@@ -226,7 +226,8 @@ def _facts(opened: Index) -> dict[str, Any]:
         **_tuning(partition),
         **({"drift": opened.drift} if opened.drift is not None else {}),
         "columns": ", ".join(f"{name} ({kind})" for name, kind in opened.columns.kinds.items()),
-        "text_side": _text_side(opened),
+        # What the index holds of the model, and how that was measured against it.
+        "text_side": {"precision": side.precision, **side.checked} if side else {"precision": "none"},
     }
 
 
@@ -247,12 +248,6 @@ def _print_facts(console: Console, opened: Index, facts: dict[str, Any]) -> None
             "refit: the codes lose much more of these videos than of those that the model was fitted to: hcq fit "
             "with the same sources, hcq encode, hcq index build"
         )
-
-
-def _text_side(index: Index) -> dict[str, Any]:
-    """What the index holds of the model, and how that was measured against it."""
-    exported = index.manifest.text_encoder
-    return {"precision": "none"} if exported is None else {"precision": exported.precision, **exported.checked}
 
 
 def _tuning(partition: InvertedLists | None) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _print(console: Console, planned: CollectionPlan) -> None:
             cost.preset or "as asked",
             cost.videos,
             _duration(cost.media_s),
-            _time(cost.seconds),
+            "-" if cost.seconds is None else _duration(cost.seconds),
             size_text(cost.feature_bytes),
             size_text(cost.code_bytes),
         ]
@@ -54,10 +54,6 @@ def _print(console: Console, planned: CollectionPlan) -> None:
     for cost in planned.costs:
         if cost.missing:
             console.text(f"{cost.preset}: {cost.missing}")
-
-
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else _duration(seconds)
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -28,24 +27,16 @@ def register(app: typer.Typer) -> None:
 
         documents = [describe_recipe(each) for each in ([name] if name else recipe_names())]
         if sweep:
-            session.console.result({"runs": _runs(documents)}, lambda: _print_runs(session, documents))
+            # The options of hcq train for every run: each recipe as it is, then its variants.
+            runs = [
+                ["--recipe", document["name"], *(["--set", variant] if variant else [])]
+                for document in documents
+                for variant in ("", *document["variants"])
+            ]
+            session.console.result({"runs": runs}, lambda: session.console.text("\n".join(map(shlex.join, runs))))
         else:
             human = _print_one if name else _print_all
             session.console.result({"recipes": documents}, lambda: human(session, documents))
-
-
-def _runs(documents: list[dict[str, Any]]) -> list[list[str]]:
-    """The options of hcq train for every run: each recipe as it is, then its variants."""
-    return [
-        ["--recipe", document["name"], *(["--set", variant] if variant else [])]
-        for document in documents
-        for variant in ("", *document["variants"])
-    ]
-
-
-def _print_runs(session: Session, documents: list[dict[str, Any]]) -> None:
-    for run in _runs(documents):
-        session.console.text(shlex.join(run))
 
 
 def _print_all(session: Session, documents: list[dict[str, Any]]) -> None:
@@ -71,13 +62,8 @@ def _print_one(session: Session, documents: list[dict[str, Any]]) -> None:
     tables = {"model": model, **below}
     tables |= {key: document[key] for key in ("training", "loss", "codebook")}
     session.console.text(document["description"])
-    session.console.table(("setting", "value"), [(key, repr(value)) for key, value in _flat(tables)])
+    rows = [(f"{name}.{key}", repr(value)) for name, table in tables.items() for key, value in table.items()]
+    session.console.table(("setting", "value"), rows)
     if document["sweep"]:
         rows = [(key, ", ".join(map(str, values))) for key, values in document["sweep"].items()]
         session.console.table(("sweep", "values"), rows)
-
-
-def _flat(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    for table, settings in tables.items():
-        for key, value in settings.items():
-            yield f"{table}.{key}", value
