@@ -15,6 +15,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experts.base import Clip, Sampling, State
 from experts.neural.expert import HubExpert, NetworkExpert, OnnxExpert, PreparedInputs
 from experts.neural.onnx_network import OnnxNetwork
@@ -68,11 +71,16 @@ class HubAppearance(HubExpert):
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames
-        rows = dict(self._processor(images=as_images(frames.images), return_tensors="np"))
+        images, views = self.looked_at(frames.images)
+        rows = dict(self._processor(images=as_images(images), return_tensors="np"))
         # A processor that cuts frames into tiles gives several rows a frame, which no time would belong to.
-        if any(len(array) != len(frames) for array in rows.values()):
+        if any(len(array) != len(images) for array in rows.values()):
             raise WeightsError(f"{self.source}: its image processor does not give one row a frame", "hcq models list")
-        return PreparedInputs(rows, frames.times)
+        return PreparedInputs(rows, frames.times, views=views)
+
+    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+        """The pictures that stand for frames [n, H, W, 3], and how many stand for each."""
+        return images, 1
 
 
 class OnnxAppearance(OnnxExpert[OnnxNetwork]):
@@ -104,7 +112,12 @@ class OnnxAppearance(OnnxExpert[OnnxNetwork]):
         frames = clip.seen(self.sampling)
         if isinstance(frames, State):
             return frames
-        return PreparedInputs(self._on_processor.prepare(frames.images), frames.times)
+        images, views = self.looked_at(frames.images)
+        return PreparedInputs(self._on_processor.prepare(images), frames.times, views=views)
+
+    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+        """The pictures that stand for frames [n, H, W, 3], and how many stand for each."""
+        return images, 1
 
 
 def vector_width(config: Any) -> int:

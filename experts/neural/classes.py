@@ -10,23 +10,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experts.neural.appearance import OnnxAppearance
 from experts.neural.audio import OnnxAudio
 from experts.neural.expert import NetworkExpert
 from experts.neural.hub_classes import hub_classifier, synonyms
 from experts.neural.onnx_network import open_session, shown_inputs
+from experts.neural.preprocessing import squares
 from experts.neural.sidecar import read_sidecar, sidecar_path
 from experts.neural.weights import WeightsError, onnx_file
 
 LARGEST_LABELS_BYTES = 16 << 20
+MIDDLE = 7 / 8
+"""Of a square, by length: what classifiers are tried on (torchvision: 224 of 256 pixels)."""
 NAMES = {4: "objects", 2: "sounds"}
 """The expert of a graph, by the axes of its input: pictures [n, 3, H, W] or windows of sound [n, samples]."""
 
 
 class OnnxObjects(OnnxAppearance):
-    """What is seen in a frame, a number a class."""
+    """What is seen in a frame, a number a class: that of the square of it that shows the class best."""
 
-    name = "objects"
+    name, version = "objects", "2"
+
+    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+        """See `OnnxAppearance.looked_at`; a network that takes whole frames, stretched, gets them."""
+        return squares(images, MIDDLE) if self._on_processor.sidecar.fit == "crop" else (images, 1)
 
 
 class OnnxSounds(OnnxAudio):

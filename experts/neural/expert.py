@@ -30,11 +30,14 @@ class PreparedInputs:
         inputs: n rows.
         times: float32 [n], or [n, k] if the network gives k vectors a row; seconds of the video.
         keep: bool like `times`, the vectors that become tokens; None for all.
+        views: rows a time, one behind another; of their vectors the largest numbers count. Then n is the number of
+            times, and there are n · views rows.
     """
 
     inputs: Inputs
     times: NDArray[np.float32]
     keep: NDArray[np.bool_] | None = None
+    views: int = 1
 
 
 class NetworkExpert(ABC):
@@ -110,6 +113,8 @@ class NetworkExpert(ABC):
             return Tokens.none(self.dim, found)
         vectors = self.network.run(found.inputs)
         times = found.times
+        if found.views > 1:
+            vectors = vectors.reshape(len(times), found.views, -1).max(1)
         vectors = vectors.reshape(*times.shape, -1)  # [n, dim], or [n, k, dim]
         if found.keep is not None:
             vectors, times = vectors[found.keep], times[found.keep]

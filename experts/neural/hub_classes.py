@@ -11,11 +11,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experts.neural.appearance import HubAppearance
 from experts.neural.audio import AUDIO_FORMATS, AudioFormat, HubAudio
 from experts.neural.expert import HubExpert, NetworkExpert
 from experts.neural.motion import VIDEO_FORMATS, HubMotion, VideoFormat
 from experts.neural.network import Network, TorchNetwork, read_config
+from experts.neural.preprocessing import squares
 from experts.neural.weights import Weights, WeightsError, locate
 
 if TYPE_CHECKING:
@@ -145,9 +149,13 @@ class _HubClassifier(HubExpert):
 
 
 class HubObjects(_HubClassifier, HubAppearance):
-    """What is seen in a frame, a number a class."""
+    """What is seen in a frame, a number a class: that of the square of it that shows the class best."""
 
-    name = "objects"
+    name, version = "objects", "2"
+
+    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+        """See `HubAppearance.looked_at`; what of a square is cut out its image processor says."""
+        return squares(images)
 
 
 class HubActions(_HubClassifier, HubMotion):

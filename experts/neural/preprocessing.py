@@ -22,6 +22,8 @@ SMALLEST = 16
 """No side of a frame is shorter when a network sees it, pixels."""
 SLIMMEST = 8
 """A frame is at most so many times as long as it is wide when a network sees it."""
+NEARLY_SQUARE = 1.15
+"""A frame at most so many times as long as it is wide is seen whole in one square."""
 USUAL_SIDE = 512
 """Longer side at which frames are asked for, pixels: enough for a centre crop of 224 to 288 out of a wide frame."""
 
@@ -39,6 +41,27 @@ def presentable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
     size = (max(width, least), max(height, least))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def squares(images: NDArray[np.uint8], share: float = 1.0) -> tuple[NDArray[np.uint8], int]:
+    """Squares that cover frames from end to end: a classifier cuts out the middle, and never sees what is beside it.
+
+    Args:
+        images: uint8 [n, H, W, 3].
+        share: of each square its middle, by length, that is left.
+
+    Returns:
+        uint8 [n · V, side, side, 3], the V squares of a frame one behind another; and V, at most `SLIMMEST`.
+    """
+    height, width = images.shape[1:3]
+    short, long = min(height, width), max(height, width)
+    count = min(max(1, math.ceil(long / short - (NEARLY_SQUARE - 1))), SLIMMEST)
+    side = max(1, round(short * share))
+    along = np.linspace(0, long - short, count) if count > 1 else np.array([(long - short) / 2])
+    starts, margin = (along + (short - side) / 2).round().astype(int).tolist(), (short - side) // 2
+    places = [(margin, at) if width >= height else (at, margin) for at in starts]
+    cut = [images[:, top : top + side, left : left + side] for top, left in places]
+    return np.stack(cut, 1).reshape(-1, side, side, 3), count
 
 
 def as_images(frames: NDArray[np.uint8]) -> list[Image]:

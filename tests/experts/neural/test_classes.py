@@ -8,6 +8,7 @@ import pytest
 from experts.base import Clip, Frames, Waveform
 from experts.contract import check_expert
 from experts.neural.classes import class_names, expert_of
+from experts.neural.preprocessing import squares
 from experts.neural.weights import WeightsError
 from experts.registry import load
 from tests.support.tiny_classifiers import COLOURS, colour_classifier, loudness_classifier
@@ -26,6 +27,33 @@ def test_objects_are_the_classes_of_each_frame(tmp_path, eight_bits):
     check_expert(expert)
     found = expert.extract(frames(expert, (200, 0, 0), (0, 60, 60))).features
     assert found == pytest.approx(np.array([[1, 0, 0], [0, 0.5, 0.5]]), abs=1 / 255)
+
+
+def test_what_stands_at_the_ends_of_a_frame_is_seen_too(tmp_path):
+    path = colour_classifier(tmp_path)
+    wide = np.zeros((1, 20, 50, 3), np.uint8)
+    wide[:, :, :14, 0], wide[:, :, 36:, 2] = 200, 200
+    for images in (wide, wide.transpose(0, 2, 1, 3)):
+        expert = load([f"objects=onnx:{path}"])[0]
+        clip = Clip(0.0, 1.0, True, False, {expert.sampling: Frames(images, np.zeros(1, np.float32))})
+        assert expert.extract(clip).features == pytest.approx(np.array([[1, 0, 1]]), abs=1 / 255)
+        # Another expert of the same network, and a network that takes stretched frames, get one picture a frame.
+        assert load([f"appearance=onnx:{path}"])[0].looked_at(images)[1] == 1
+    path.with_suffix(".json").write_text('{"fit": "stretch"}')
+    whole = load([f"objects=onnx:{path}"])[0].extract(clip).features
+    assert whole == pytest.approx(np.array([[0.5, 0, 0.5]]), abs=1 / 255)
+
+
+@pytest.mark.parametrize(("shape", "count"), [((20, 23), 1), ((20, 24), 2), ((50, 20), 3), ((1, 900), 8)])
+def test_squares_cover_frames_from_end_to_end(shape, count):
+    images = np.arange(2 * shape[0] * shape[1] * 3).reshape(2, *shape, 3).astype(np.uint8)
+    cut, views = squares(images)
+    short, long = min(shape), max(shape)
+    assert views == count and cut.shape == (2 * count, short, short, 3)
+    if count > 1:
+        assert (cut[0] == images[0, :short, :short]).all() and (cut[-1] == images[1, -short:, -short:]).all()
+    middle, _ = squares(images, 0.5)
+    assert middle.shape[1] == max(1, round(short / 2)) and long >= short
 
 
 def test_sounds_are_the_classes_of_each_window(tmp_path):
