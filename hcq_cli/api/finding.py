@@ -50,8 +50,8 @@ def make_searchable(
     """Bring a folder to where it can be searched; only what is new is looked at, and only what is needed is done.
 
     Without a model one is fitted, of the sources given; so it is where the sources are others than those of the
-    model that is there. Where the collection has outgrown it, or another text encoder or other bytes are asked for,
-    it is fitted anew and stays what it was in all else. Each step can be interrupted and is gone on with.
+    model that is there. Where the collection has outgrown it, its experts look at videos otherwise than they did, or
+    another text encoder or other bytes are asked for, it is fitted anew and stays what it was in all else. Each step can be interrupted and is gone on with.
 
     Args:
         folder: of videos.
@@ -94,7 +94,7 @@ def make_searchable(
     else:
         done = update(workspace, [folder], **how)
         report, weights = done.extracted, there.weights
-        if made_of == there.made_of and not _outgrown(there, report.videos, progress):
+        if made_of == there.made_of and not _outdated(workspace, there, report.videos, progress):
             return Prepared(done, None)
     fitted = fit(workspace, **made_of, usual_weights=weights, progress=progress)
     return Prepared(update_codes(workspace, report, progress=progress), fitted)
@@ -109,11 +109,13 @@ class _Model:
         weights: of its experts.
         videos: it was fitted to; 0 where that is not known, or where captions have adapted it, which a model that is
             fitted anew would not know.
+        identities: of the features that it was fitted to, by expert.
     """
 
     made_of: Mapping[str, Any]
     weights: Mapping[str, float]
     videos: int
+    identities: Mapping[str, str]
 
 
 def _model(workspace: Workspace) -> _Model | None:
@@ -126,7 +128,7 @@ def _model(workspace: Workspace) -> _Model | None:
     except NotFoundError:
         return None
     if header.config.kind != "fitted":
-        return _Model({}, {}, 0)
+        return _Model({}, {}, 0, {})
     about, config = header.about, header.config
     made_of: dict[str, Any] = {name: list(about.get(name, [])) for name in ("concepts", "dual")}
     # A model of dual encoders alone has no text encoder of its own, whatever was asked for.
@@ -135,7 +137,8 @@ def _model(workspace: Workspace) -> _Model | None:
     made_of["code_bytes"] = config.code_bytes
     weights = {name: expert.weight for name, expert in config.experts.items()}
     adapted = about.get("adapted", {}).get("kept", False)
-    return _Model(made_of, weights, 0 if adapted else int(about.get("fitted", {}).get("videos", 0)))
+    videos = 0 if adapted else int(about.get("fitted", {}).get("videos", 0))
+    return _Model(made_of, weights, videos, {name: expert.identity for name, expert in config.experts.items()})
 
 
 def _need_model_for(
@@ -154,11 +157,19 @@ def _need_model_for(
         )
 
 
-def _outgrown(there: _Model, videos: int, progress: Progress) -> bool:
-    """Whether a collection is that much larger than what its model was fitted to."""
-    grown = bool(there.videos) and videos > GROWN * there.videos
-    if grown:
+def _outdated(workspace: Workspace, there: _Model, videos: int, progress: Progress) -> bool:
+    """Whether a collection is much larger than what its model was fitted to, or its features are of another version."""
+    from hcq_cli.features.store import FeatureStore
+
+    if not there.videos:
+        return False
+    if videos > GROWN * there.videos:
         progress.note(
             f"the collection has grown from {there.videos:,} videos to {videos:,}: its model is fitted anew"
         )
-    return grown
+        return True
+    held = FeatureStore.snapshot(workspace.features).experts
+    newer = [name for name, known in there.identities.items() if name in held and held[name].identity != known]
+    if newer:
+        progress.note(f"{', '.join(newer)}: looks at videos otherwise than when the model was fitted: it is fitted anew")
+    return bool(newer)

@@ -21,7 +21,7 @@ MIDDLE = 0.0
 """Deviations from the average chance score at which a hit is as likely right as wrong."""
 SLOPE = 1.25
 """How fast confidence rises with a deviation."""
-CUT_OFF = 0.25
+CUT_OFF = 0.27
 """Below this the best hit of a query means that nothing fits."""
 
 

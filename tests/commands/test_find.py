@@ -22,6 +22,7 @@ from followed_folder import FollowedFolder
 from in_process import run_here
 from tiny_classifiers import colour_classifier
 
+from experts.neural.classes import OnnxObjects
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE
 from hcq_cli.model.checkpoint import read_header
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
@@ -63,6 +64,21 @@ def test_the_same_line_again_looks_only_at_what_changed(place: Path) -> None:
     grown = find()
     assert grown["new"] == 3 and grown["fitted"]["videos"] == 5 and grown["query"]["videos_searched"] == 5
     _no_torch_for_what_is_new(place)
+
+
+def test_a_model_of_features_of_another_version_is_fitted_anew(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FollowedFolder(tmp_path).add("in/a.mp4")
+    sources = ["--concepts", f"onnx:{place / 'colours.onnx'}", "--text-encoder", str(sentence_encoder(place))]
+    asked = ["find", tmp_path / "in", "dog", "-w", tmp_path / "w", "--workers", "1"]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(OnnxObjects, "version", "1")
+        run_here(*asked, *sources)
+    again = run_here(*asked, "--json")
+    assert "objects: looks at videos otherwise" in again.err
+    assert again.json["extract"]["extracted"] == 1 and again.json["fitted"]["videos"] == 1
+    assert run_here(*asked, "--json").json["fitted"] is None
 
 
 def _no_torch_for_what_is_new(place: Path) -> None:
