@@ -158,7 +158,7 @@ def _need_model_for(
 
 
 def _outdated(workspace: Workspace, there: _Model, videos: int, progress: Progress) -> bool:
-    """Whether a collection is much larger than what its model was fitted to, or its features are of another version."""
+    """Whether a collection is much larger than what its model was fitted to, or looked at otherwise."""
     from hcq_cli.features.store import FeatureStore
 
     if not there.videos:
@@ -171,5 +171,5 @@ def _outdated(workspace: Workspace, there: _Model, videos: int, progress: Progre
     held = FeatureStore.snapshot(workspace.features).experts
     newer = [name for name, known in there.identities.items() if name in held and held[name].identity != known]
     if newer:
-        progress.note(f"{', '.join(newer)}: looks at videos otherwise than when the model was fitted: it is fitted anew")
+        progress.note(f"{', '.join(newer)}: looks at videos otherwise than it did: the model is fitted anew")
     return bool(newer)

@@ -33,7 +33,7 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
     run_here("extract", *clips, "--experts", ",".join(asks), "-w", place)
     run_here("fit", *(part for path in networks for part in ("--concepts", f"onnx:{path}")), "-w", place)
     measured = run_here("eval", "--captions", videos / "captions.jsonl", "-w", place, "--json").json
-    assert measured["t2v"]["R1"] >= 50 and measured["t2v"]["R10"] >= 88 and measured["bytes_per_video"] == 64
+    assert measured["t2v"]["R1"] >= 53 and measured["t2v"]["R10"] >= 88 and measured["bytes_per_video"] == 64
     assert measured["t2v"]["R10"] >= measured["dense"]["t2v"]["R10"] - 2
     run_here("encode", "-w", place)
     run_here("index", "build", "-w", place)
@@ -45,7 +45,7 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
         if each["video"]:
             ranks.append(next(hit["rank"] for hit in hits if Path(hit["path"]).name == each["video"]))
     found = np.array(ranks)
-    assert (found == 1).mean() >= 0.40 and (found <= 10).mean() >= 0.85
+    assert (found == 1).mean() >= 0.45 and (found <= 10).mean() >= 0.85
     fits, others = np.array(sure[True]), np.array(sure[False])
     assert (fits[:, None] > others).mean() >= 0.84
     assert (fits < CUT_OFF).mean() <= 0.15 and (others < CUT_OFF).mean() >= 0.5
