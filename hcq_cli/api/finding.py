@@ -51,7 +51,8 @@ def make_searchable(
 
     Without a model one is fitted, of the sources given; so it is where the sources are others than those of the
     model that is there. Where the collection has outgrown it, its experts look at videos otherwise than they did, or
-    another text encoder or other bytes are asked for, it is fitted anew and stays what it was in all else. Each step can be interrupted and is gone on with.
+    another text encoder or other bytes are asked for, it is fitted anew and stays what it was in all else. Each step
+    can be interrupted and is gone on with.
 
     Args:
         folder: of videos.
