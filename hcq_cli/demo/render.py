@@ -34,6 +34,7 @@ from hcq_cli.process import die_with_parent, python_command
 RENDERER = "1"
 """Change it when the clips change; a demo folder of another renderer is not mixed with this one's."""
 FPS = 10
+AAC_SAMPLES = 1024
 LEAST_CLIPS = 8
 """So many pay for starting one process more."""
 
@@ -159,10 +160,10 @@ def render_clip(clip: DemoClip, seed: int, path: Path) -> None:
             out.mux(voice.encode(None))
 
 
-def _audio_frames(sound: NDArray[np.int16], samples: int = 1024) -> Iterator[av.AudioFrame]:
+def _audio_frames(sound: NDArray[np.int16]) -> Iterator[av.AudioFrame]:
     """The sound in frames of as many samples as AAC codes at once."""
-    for start in range(0, len(sound), samples):
-        frame = av.AudioFrame.from_ndarray(sound[None, start : start + samples], format="s16", layout="mono")
+    for start in range(0, len(sound), AAC_SAMPLES):
+        frame = av.AudioFrame.from_ndarray(sound[None, start : start + AAC_SAMPLES], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = HZ, start, Fraction(1, HZ)
         yield frame
 

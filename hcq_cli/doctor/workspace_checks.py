@@ -13,7 +13,7 @@ from hcq_cli.workspace import Workspace
 PART = "workspace"
 
 
-def check_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Finding:
+def check_settings(error: HcqError | None) -> Finding:
     """hcq.toml, of which the command line has already tried to read the defaults.
 
     Args:
@@ -21,7 +21,7 @@ def check_settings(error: HcqError | None, path: Path = Path("hcq.toml")) -> Fin
     """
     if error is not None:
         return Finding(PART, "hcq.toml", Health.BROKEN, error.message, required=True, repair=error.hint)
-    return Finding(PART, "hcq.toml", Health.OK, "read" if path.is_file() else "none here; defaults apply")
+    return Finding(PART, "hcq.toml", Health.OK, "read" if Path("hcq.toml").is_file() else "none here; defaults apply")
 
 
 def check_workspace(workspace: Workspace, store_works: bool = True) -> list[Finding]:

@@ -62,17 +62,17 @@ def divide(videos: Sequence[int], groups: int) -> list[range]:
     return [range(a, b) for a, b in pairwise(cuts)]
 
 
-def search_group(index: Index, group: range, question: GroupQuestion, threads: int = 1) -> list[TopK]:
+def search_group(index: Index, group: range, question: GroupQuestion) -> list[TopK]:
     """The best k of some segments, for each query, with rows as they count in the whole index."""
     every, part = index.sources(by_video=question.by_video), slice(group.start, group.stop)
     before = sum(source.videos for source in every[: group.start])
     by, tables, k = kernel(question.kernel), question.tables, question.k
     if question.chosen is None:
-        found = scan(every[part], tables, k, threads=threads, by=by)
+        found = scan(every[part], tables, k, by=by)
         answers = [found.of(query) for query in range(len(tables))]
     else:
         starts = index.list_starts()[part]
-        answers = scan_lists(every[part], starts, question.chosen, tables, k=k, threads=threads, by=by)
+        answers = scan_lists(every[part], starts, question.chosen, tables, k=k, threads=1, by=by)
     return [TopK(answer.scores, answer.rows + before) for answer in answers]
 
 

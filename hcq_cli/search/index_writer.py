@@ -204,14 +204,14 @@ def _with_chance(
     return replace(manifest, chance=chance.measure(parts, generic, codebooks, scale, encoder.chance_scores))
 
 
-def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> IndexChange:
+def remove(folder: Path, ids: Iterable[str]) -> IndexChange:
     """Make videos unfindable, with all their segments; their codes go with the next `compact`.
 
     Raises:
         NotFoundError: there is no index.
         LockedError: another writer is at work.
     """
-    with _writing(folder, wait_s) as (newest, suffix):
+    with _writing(folder) as (newest, suffix):
         index = Index.open(folder)
         draft = IndexDraft.of(index, newest, suffix)
         # Each id once: a second time its rows are dead already, and it would count as unknown.
@@ -225,7 +225,7 @@ def remove(folder: Path, ids: Iterable[str], *, wait_s: float = WAIT_S) -> Index
         return replace(change, unknown=tuple(unknown))
 
 
-def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float = WAIT_S) -> IndexChange:
+def compact(folder: Path, *, progress: Progress = lambda _: None) -> IndexChange:
     """Merge all segments into one without the dead rows; the order of the rows stays.
 
     Raises:
@@ -233,7 +233,7 @@ def compact(folder: Path, *, progress: Progress = lambda _: None, wait_s: float 
         DamagedError: a segment is damaged.
         LockedError: another writer is at work.
     """
-    with _writing(folder, wait_s) as (newest, suffix):
+    with _writing(folder) as (newest, suffix):
         index = Index.open(folder)
         index.verify()  # damage must not be sealed under fresh checksums
         draft = replace(IndexDraft.of(index, newest, suffix), segments=[])
@@ -288,7 +288,7 @@ def _keep_own(draft: IndexDraft) -> str:
 
 
 @contextmanager
-def _writing(folder: Path, wait_s: float) -> Iterator[tuple[int, str]]:
+def _writing(folder: Path, wait_s: float = WAIT_S) -> Iterator[tuple[int, str]]:
     """Hold the writer lock; gives the newest generation, 0 for none, and what the names of new files end in.
 
     What was written is deleted again where the block fails before it publishes.

@@ -96,13 +96,13 @@ def lists_for(videos: int) -> int:
     return int(2 ** np.round(np.log2(min(videos / VIDEOS_A_LIST, 4 * np.sqrt(videos)))))
 
 
-def sample(files: Sequence[CodeFile], lists: int, seed: int = 0) -> np.ndarray:
+def sample(files: Sequence[CodeFile], lists: int) -> np.ndarray:
     """Codes uint8 [n, S] of some videos of code files, evenly drawn: as many as that number of lists learns from."""
     counts = np.array([len(file) for file in files])
     firsts = np.cumsum(counts) - counts
     wanted = min(int(counts.sum()), max(SAMPLE_A_LIST * lists, DIRECTION_SAMPLE))
     # Unshuffled, which is faster; sorted, because a file is read forwards.
-    rows = np.random.default_rng(seed).choice(int(counts.sum()), wanted, replace=False, shuffle=False)
+    rows = np.random.default_rng(0).choice(int(counts.sum()), wanted, replace=False, shuffle=False)
     rows.sort()
     of_file = [
         rows[(rows >= first) & (rows < first + count)] - first for first, count in zip(firsts, counts, strict=True)
@@ -110,7 +110,7 @@ def sample(files: Sequence[CodeFile], lists: int, seed: int = 0) -> np.ndarray:
     return np.concatenate([file.codes[here] for file, here in zip(files, of_file, strict=True)])
 
 
-def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: int, *, seed: int = 0) -> InvertedLists:
+def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: int) -> InvertedLists:
     """Learn the lists of a collection from a sample of it.
 
     Args:
@@ -118,9 +118,8 @@ def learn(codes: np.ndarray, codebooks: np.ndarray, scale: np.ndarray, lists: in
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         lists: how many to make; fewer where the sample is smaller.
-        seed: of the first centroids.
     """
-    random, weights = np.random.default_rng(seed), level_weights(scale)
+    random, weights = np.random.default_rng(0), level_weights(scale)
     some = codes[random.choice(len(codes), min(len(codes), DIRECTION_SAMPLE), replace=False)]
     directions = main_directions(some, codebooks, weights, random)
     blank = InvertedLists(directions, np.empty((0, 0), np.float32), weights)
@@ -166,17 +165,16 @@ def kmeans(vectors: np.ndarray, lists: int, random: np.random.Generator) -> np.n
     return centroids
 
 
-def noisy_videos(codes: np.ndarray, codebooks: np.ndarray, levels: int, seed: int = 1) -> TuningQueries:
+def noisy_videos(codes: np.ndarray, codebooks: np.ndarray, levels: int) -> TuningQueries:
     """Queries where no captions are at hand: videos as their codes see them, each level with noise added.
 
     Args:
         codes: uint8 [n, S].
         codebooks: float32 [S, K, d].
         levels: L+1.
-        seed: of the noise.
     """
     clean = reconstruct_levels(codes, codebooks, levels)
-    noise = np.random.default_rng(seed).normal(size=clean.shape).astype(np.float32)
+    noise = np.random.default_rng(1).normal(size=clean.shape).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=2, keepdims=True)
     # Two random directions in hundreds of dimensions are nearly orthogonal, so the cosine comes out as wanted.
     mixed = NOISE_COSINE * clean + np.sqrt(1 - NOISE_COSINE**2) * noise

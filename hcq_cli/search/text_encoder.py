@@ -162,7 +162,6 @@ def text_encoder_exporter(
     *,
     precision: str = "float32",
     codes: Path | None = None,
-    captions: Path | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> TextEncoderExporter:
     """What `index_writer.build` and `add` take to bring the text encoder of a model into an index.
@@ -175,8 +174,7 @@ def text_encoder_exporter(
         precision: of the weights: float32, int8; auto, for int8 where the text encoders of dual encoders are larger
             than `LARGE_TOWERS_BYTES` and float32 where not, and without a checkpoint for whichever is there; or none,
             for no text encoder at all.
-        codes: of the collection; int8 weights are measured on them.
-        captions: where the sentences for that come from; default: what the checkpoint was trained on.
+        codes: of the collection; int8 weights are measured on them, by captions that the checkpoint was trained on.
         warn: told why there will be no text encoder, a sentence.
     """
 
@@ -200,7 +198,7 @@ def text_encoder_exporter(
             )
             return None
         try:
-            return _export(checkpoint, folder / f"tower-{suffix}.hcq", wanted, codes, captions)
+            return _export(checkpoint, folder / f"tower-{suffix}.hcq", wanted, codes)
         except HcqError as error:
             # Worth a warning, not a failure: the index can be searched all the same, only its first query is slower.
             warn(f"{error.message}: queries will load the whole checkpoint {checkpoint}")
@@ -248,9 +246,7 @@ def _find_checkpoint(candidates: Sequence[Path], model_hash: str) -> Path | None
     return None
 
 
-def _export(
-    checkpoint: Path, path: Path, precision: str, codes: Path | None, captions: Path | None
-) -> TextEncoderEntry:
+def _export(checkpoint: Path, path: Path, precision: str, codes: Path | None) -> TextEncoderEntry:
     from hcq_cli.model.checkpoint import load, read_header
     from hcq_cli.model.export import export_text_encoder
 
@@ -259,7 +255,7 @@ def _export(
     # float32 gives the network's vectors but for rounding; only int8 is measured on real queries.
     if precision == "int8" and codes is not None:
         trained_on = str(read_header(checkpoint).about.get("captions", ""))
-        sentences = _sentences(captions or Path(trained_on or "."))
+        sentences = _sentences(Path(trained_on or "."))
         hits = partial(hits_kept, SearchableCodeFile(codes))
     checked = export_text_encoder(load(checkpoint), path, precision, sentences, hits)
     return TextEncoderEntry(path.name, precision, checked.to_json())

@@ -155,15 +155,12 @@ def _weights(name: str, source: str) -> str:
         return ""
 
 
-def encode_video(
-    checkpoint: Path, path: Path, sources: Sequence[str] = (), timeout_s: float | None = None
-) -> VideoQuery:
+def encode_video(checkpoint: Path, path: Path, sources: Sequence[str] = ()) -> VideoQuery:
     """Decode a video, run the model's experts on it and encode what they say.
 
     Args:
         checkpoint: of the model.
         sources: see `match_experts`.
-        timeout_s: deadline of the extraction; None for a generous one.
 
     Raises:
         NotFoundError: no such file, or an expert is not on this machine.
@@ -178,7 +175,7 @@ def encode_video(
     config = header.config
     matched = match_experts(config.experts, [*_noted_sources(config.experts, header.about, sources), *sources])
     started = time.perf_counter()
-    tokens, warnings = _extract(video, matched, timeout_s)
+    tokens, warnings = _extract(video, matched)
     extracted = time.perf_counter()
     if not any(len(ragged.times) for ragged in tokens.values()):
         raise HcqError(f"{path}: there is nothing in it that the model's experts see or hear", "hcq extract FILE")
@@ -191,7 +188,7 @@ def encode_video(
 
 def extract_tokens(path: Path, matched: MatchedExperts) -> dict[str, Ragged]:
     """The tokens of a video or picture, by expert. Errors are those of `encode_video`."""
-    return _extract(_video_file(path), matched, None)[0]
+    return _extract(_video_file(path), matched)[0]
 
 
 def _video_file(path: Path) -> InputVideo:
@@ -205,9 +202,7 @@ def _video_file(path: Path) -> InputVideo:
     return found.videos[0]
 
 
-def _extract(
-    video: InputVideo, matched: MatchedExperts, timeout_s: float | None
-) -> tuple[dict[str, Ragged], list[str]]:
+def _extract(video: InputVideo, matched: MatchedExperts) -> tuple[dict[str, Ragged], list[str]]:
     """The tokens of a video, by expert, and what went not quite right."""
     from hcq_cli.extraction.extract import extract
     from hcq_cli.extraction.options import ExtractionOptions
@@ -219,7 +214,6 @@ def _extract(
         options = ExtractionOptions(
             Path(folder),
             workers=1,
-            timeout_s=timeout_s,
             sample_fps=matched.sample_fps,
             max_seconds=matched.max_seconds,
         )
