@@ -103,8 +103,7 @@ def evaluate(
 
     from hcq_cli.evaluation.calibration import calibrate
     from hcq_cli.evaluation.plots import plot_calibration, plot_recall
-    from hcq_cli.evaluation.retrieval import evaluate_vectors
-    from hcq_cli.evaluation.saved import SavedEvaluation, write_evaluated
+    from hcq_cli.evaluation.retrieval import SavedEvaluation, evaluate_vectors, write_evaluated
     from hcq_cli.model.encoding import encode_both, expert_warnings
 
     warnings = [*dataset.warnings, *expert_warnings(model, store)]

@@ -16,7 +16,7 @@ from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.evaluation.saved import SavedEvaluation
+    from hcq_cli.evaluation.retrieval import SavedEvaluation
     from hcq_cli.features.store import FeatureStore
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
@@ -162,7 +162,7 @@ def _scan_ns(subquantizers: int, codewords: int) -> float:
 
 def _evaluated(workspace: Workspace, model: str) -> SavedEvaluation | None:
     """What was measured last; None where that was another model than the index's."""
-    from hcq_cli.evaluation.saved import read_evaluated
+    from hcq_cli.evaluation.retrieval import read_evaluated
 
     try:
         found = read_evaluated(workspace.evaluation)

@@ -16,15 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 import hcq_cli as api
-from hcq_cli.commands.answers import print_answer
-from hcq_cli.commands.clips import (
-    Open,
-    SaveClips,
-    Thumbnails,
-    check_actions,
-    clips_document,
-    finish,
-)
+from hcq_cli.commands.answers import check_actions, clips_document, finish, print_answer
 from hcq_cli.commands.shared import VERBS, Session, command
 from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
@@ -279,15 +271,32 @@ class Shown:
 
     k: Hits = 10
     all_hits: All = False
-    thumbnails: Thumbnails = True
+    thumbnails: Annotated[
+        bool,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Show pictures of the hits in terminals that can (kitty, Ghostty, WezTerm, iTerm2); off anywhere "
+            "else.",
+        ),
+    ] = True
     html: Annotated[
         Path | None,
         typer.Option(
             "--html", metavar="FILE", help="Write a page with thumbnails and players, too: one file, no network."
         ),
     ] = None
-    save_clips: SaveClips = None
-    open_rank: Open = None
+    save_clips: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-clips",
+            metavar="DIR",
+            help="Write the moment of each hit that is shown into DIR, as a clip of its own.",
+        ),
+    ] = None
+    open_rank: Annotated[
+        int | None,
+        typer.Option("--open", metavar="N", min=1, help="Play hit N from its second, in a player of this machine."),
+    ] = None
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,13 @@ from hcq_cli.datasets.features import Features
 from hcq_cli.datasets.splits import Split
 from hcq_cli.evaluation.metrics import Metrics, score_blocks, summarise, text_to_video_ranks, video_to_text_ranks
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
+from hcq_cli.files import write_json
+from hcq_cli.headers import decode_file
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import Encoded, Progress, encode_both
+
+FORMAT, VERSION = "hcq-evaluation", 1
+"""Of what `hcq eval` measured last, kept in the workspace for `hcq report`."""
 
 
 @dataclass(frozen=True)
@@ -135,3 +141,34 @@ def both_directions(t2v: Scores, v2t: Scores, owner: NDArray[np.int64]) -> Retri
         owner: int64 [Q], each caption's video.
     """
     return RetrievalMetrics(summarise(text_to_video_ranks(t2v, owner)), summarise(video_to_text_ranks(v2t, owner)))
+
+
+@dataclass(frozen=True)
+class SavedEvaluation:
+    """Recall against bytes.
+
+    Args:
+        title: how many videos and captions of which split.
+        model: its hash.
+        points: codes, dense vectors, and what was compared with them.
+    """
+
+    title: str
+    model: str
+    points: tuple[RecallPoint, ...]
+
+
+def write_evaluated(path: Path, found: SavedEvaluation) -> None:
+    """Replace what was measured before. Raises OSError where it cannot be written."""
+    write_json(path, {"format": FORMAT, "version": VERSION, **asdict(found)})
+
+
+def read_evaluated(path: Path) -> SavedEvaluation:
+    """What was measured last.
+
+    Raises:
+        NotFoundError: nothing was.
+        DamagedError: the file is damaged, foreign, or of a newer hcq.
+    """
+    absent = "the model was not evaluated yet"
+    return decode_file(SavedEvaluation, path, "hcq eval", format_name=FORMAT, version=VERSION, absent=absent)

@@ -15,7 +15,7 @@ from hcq_cli.api.features import open_features
 from hcq_cli.api.indexing import open_index
 from hcq_cli.api.reporting import SIZES, report, write_report
 from hcq_cli.errors import NotFoundError
-from hcq_cli.evaluation.saved import write_evaluated
+from hcq_cli.evaluation.retrieval import write_evaluated
 from hcq_cli.workspace import Workspace
 
 KEPT = Path(__file__).parent.parent / "golden" / "workspace"
