@@ -19,6 +19,8 @@ JITTER_S = 0.05
 AHEAD_S = 0.1
 """Parts of a file may overlap a little: each has some sound more than lies between its beginning and the next one's.
 Laid behind one another it would come later with every join; what is so much too late, seconds, is left out."""
+FAR_S = 0.5
+"""What goes back further is no overlap, but a clock that is wrong: nothing is left out for it, seconds."""
 OWN_ORDER = re.compile(r"\d+ channels \(")
 """How FFmpeg names channels in an order of their own, as QuickTime and CAF have them."""
 MEMORY_S = 0.5
@@ -114,7 +116,8 @@ class _Output:
             self._resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=self.hz)
             self._form = form
             if jumped:
-                self._next_s = self._decoded_s = time_s or 0.0
+                self._next_s, self._skipped = time_s or 0.0, 0
+                self._decoded_s = self._next_s
         if time_s is not None:
             self._leave_out_overlap(time_s, frame.samples / frame.sample_rate)
         self._decoded_s += frame.samples / frame.sample_rate
@@ -123,7 +126,8 @@ class _Output:
     def _leave_out_overlap(self, time_s: float, length_s: float) -> None:
         """Before a frame that is to be heard at `time_s`: where parts overlap, skip what was laid too much."""
         ahead_s, stands = self._decoded_s - time_s, time_s < self._goes_on_s
-        self._late_s = ahead_s if stands and self._stood else max(0.0, min(self._late_s, ahead_s))
+        wrong = (stands and self._stood) or ahead_s - self._late_s > FAR_S
+        self._late_s = ahead_s if wrong else max(0.0, min(self._late_s, ahead_s))
         if not stands and ahead_s - self._late_s > AHEAD_S:
             self._skipped += round((ahead_s - self._late_s) * self.hz)
             self._decoded_s = time_s + self._late_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_a_gap_is_silence(tmp_path: Path) -> None:
     assert len(samples) == 48_000
     assert np.abs(samples[16_100:31_900]).max() == 0
     assert np.abs(samples[100:15_900] - 0.5).max() < 0.01 and np.abs(samples[32_100:47_900] - 0.5).max() < 0.01
+
+
+@pytest.mark.parametrize("back_s", [0.05, 0.3, 0.7, 3600.0])
+def test_sound_that_goes_back_far_is_kept_and_a_little_too_much_left_out(back_s: float) -> None:
+    """What goes back so far comes here from broken files alone: `FileClock` mends what it can."""
+    import av
+
+    converter, sounds = AudioConverter([16_000]), []
+    for number in range(200):
+        frame = av.AudioFrame.from_ndarray(np.full((1, 320), number / 256, np.float32), "fltp", "mono")
+        frame.sample_rate, frame.time_base = 16_000, Fraction(1, 16_000)
+        frame.pts = 320 * number - round(16_000 * back_s) * (number // 50)
+        sounds += converter.convert(frame, 0.0)
+    samples = np.concatenate([sound.samples for sound in [*sounds, *converter.finish()]])
+    left_out_s = 4.0 - len(samples) / 16_000
+    assert (np.diff(samples) >= 0).all() and samples[-1] == pytest.approx(199 / 256, abs=1e-3)
+    assert left_out_s == pytest.approx(3 * back_s if back_s < 0.5 else 0.0, abs=0.11)
 
 
 def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
