@@ -297,9 +297,9 @@ def _digest(path: Path) -> str:
 def new_suffix(generation: int) -> str:
     """What the names of a writer's files end in: the number of the generation to be, and what no other writer has.
 
-    So nobody writes over what another is writing, even on a file system whose locks exclude nobody. The text side holds
-    its own name, by which its graph says where the weights lie: in that, and in digests of it, two builds of the same
-    codes differ, and in nothing else.
+    So nobody writes over what another is writing, even on a file system whose locks exclude nobody. The text side
+    holds its own name, by which its graph says where the weights lie: in that, and in digests of it, two builds of
+    the same codes differ, and in nothing else.
     """
     return f"{generation:08d}-{secrets.token_hex(4)}"
 
