@@ -15,6 +15,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -157,19 +158,20 @@ def test_it_asks_without_what_a_query_imports() -> None:
 def test_without_descriptors_it_waits_and_then_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual, accept, tries = resource.getrlimit(resource.RLIMIT_NOFILE), socket.socket.accept, itertools.count()
     monkeypatch.setattr("socket.socket.accept", lambda listener: (next(tries), accept(listener))[1])
-    with Shells(tmp_path, lambda asked: asked), socket.socket(socket.AF_UNIX) as asking:
-        asking.settimeout(10)
-        free = os.dup(0)
-        os.close(free)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (free, usual[1]))
+    with Shells(tmp_path, lambda asked: asked), ExitStack() as stack:
+        asking = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
         try:
-            asking.connect(socket_address(str(tmp_path / SOCKET)))
-            asking.sendall(b'{"a": 1}')
-            asking.shutdown(socket.SHUT_WR)
+            for each in asking:  # the first still gets what was set aside when it was waited for
+                each.settimeout(10)
+                each.connect(socket_address(str(tmp_path / SOCKET)))
+                each.sendall(b'{"a": 1}')
+                each.shutdown(socket.SHUT_WR)
+            assert asking[0].recv(100) == b'{"a": 1}'
             time.sleep(0.5)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-        assert asking.recv(100) == b'{"a": 1}' and next(tries) < 20
+        assert asking[1].recv(100) == b'{"a": 1}' and next(tries) < 20
     assert not list(tmp_path.iterdir())
 
 
