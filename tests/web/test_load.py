@@ -56,13 +56,16 @@ class Clients:
 
     Args:
         served: the server.
+        pid: its process.
         count: of clients.
+        warm: after so many requests its memory is noted.
     """
 
-    def __init__(self, served: Served, count: int) -> None:
+    def __init__(self, served: Served, pid: int, count: int, warm: int) -> None:
         self.took_s: list[float] = []
         self.sides: list[set[str]] = []
         self.errors: list[str] = []
+        self.early_mb, self._pid, self._warm = 0.0, pid, warm
         self._served, self._ending = served, threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(count)]
 
@@ -88,6 +91,8 @@ class Clients:
                 self.errors.append(repr(error))
                 continue
             self.took_s.append(time.perf_counter() - begun)
+            if not self.early_mb and len(self.took_s) >= self._warm:
+                self.early_mb = memory_mb(self._pid)
             if status != 200:
                 self.errors.append(f"{status} {body[:200]!r}")
                 continue
@@ -101,13 +106,10 @@ def under_load(
     paths = two_collections(root, videos, size)
     with served_here(root) as (served, pid):
         ends, replaced, before = time.monotonic() + seconds, 0, cpu_s(pid)
-        with Clients(served, clients) as load:
-            early = 0.0
+        with Clients(served, pid, clients, min(1000, requests // 2)) as load:
             while time.monotonic() < ends or len(load.took_s) < requests:
                 replaced += 1
                 build_index(Workspace(root), [paths[replaced % 2]], words=False)
-                if not early and len(load.took_s) > min(1000, requests / 2):
-                    early = memory_mb(pid)
         held, spent = memory_mb(pid), cpu_s(pid) - before
     assert not load.errors and all(len(each) == 1 for each in load.sides)
     assert {side for each in load.sides for side in each} == set(SIDES)
@@ -119,7 +121,7 @@ def under_load(
         "p99_s": p99,
         "cpu_ms": 1000 * spent / len(load.took_s),
         "held_mb": held,
-        "grown_mb": held - early,
+        "grown_mb": held - load.early_mb,
     }
 
 
