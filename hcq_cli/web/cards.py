@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.codes.ids import video_of
-from hcq_cli.printable import clock, printable, size_text
+from hcq_cli.printable import clock, counted, printable, size_text
 from hcq_cli.search.arranging import BEST_OF_NOTHING, nothing_fits
 
 if TYPE_CHECKING:
@@ -140,5 +140,5 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(clock=clock, size=size_text)
+    made.filters.update(clock=clock, counted=counted, size=size_text)
     return made

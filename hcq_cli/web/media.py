@@ -98,10 +98,12 @@ class Thumbnails:
         self._thumbnailer.close()
 
     async def response(self, path: str, second: float) -> Response:
-        """The picture of a video at a second; where the file gives none, one that says so."""
+        """The picture of a video at a second; where the file gives none, or is not indexed, one that says so."""
         jpeg = await self._jpeg(path, second)
         kind, picture = ("image/jpeg", jpeg) if jpeg else ("image/svg+xml", NO_PICTURE)
-        return Response(picture, media_type=kind, headers={"Cache-Control": "private, max-age=600"})
+        return Response(
+            picture, 200 if path else 404, media_type=kind, headers={"Cache-Control": "private, max-age=600"}
+        )
 
     async def _jpeg(self, path: str, second: float) -> bytes:
         try:

@@ -107,10 +107,18 @@ def _in_time(handler: Handler, deadline_s: float = DEADLINE_S) -> Handler:
         except TimeoutError:
             return _json({"error": "it took too long"}, 408)
         except HcqError as error:
-            status = 404 if isinstance(error, NotFoundError) else 400 if isinstance(error, UsageError) else 503
-            return _json({"error": error.message, "hint": error.hint}, status)
+            return _json({"error": error.message, "hint": error.hint}, _status(error))
 
     return run
+
+
+def _status(error: HcqError) -> int:
+    return 404 if isinstance(error, NotFoundError) else 400 if isinstance(error, UsageError) else 503
+
+
+def _told(error: HcqError) -> tuple[str, int]:
+    """What a page says of an error, and its status."""
+    return printable(f"{error.message}: {error.hint}" if error.hint else error.message), _status(error)
 
 
 class _Pages:
@@ -121,18 +129,22 @@ class _Pages:
         self._batches, self.thumbnails, self.previews = batches, Thumbnails(), Previews()
 
     async def page(self, request: Request) -> Response:
-        """The page, with the answer in it if something is asked."""
-        found, facts = await self._found(request), await self._batches.facts()
+        """The page, with the answer in it if something is asked, or with what is wrong with the question."""
+        facts, given = await self._batches.facts(), dict(request.query_params)
+        found, likes, error, status = None, list[str](), "", 200
+        try:
+            likes, found = _likes(request), await self._found(request)
+        except HcqError as problem:
+            error, status = _told(problem)
         page = templates().get_template("page.html")
-        given = dict(request.query_params)
-        likes = [(key_of(each), printable(each)) for each in _likes(request)]
-        asked = {"found": found, "facts": facts, "asked": _asked(request), "likes": likes, "given": given}
-        return HTMLResponse(page.render(**asked, sorts=SORTS, units=UNITS))
+        asked = {"asked": given.get("q", ""), "given": given, "likes": [(key_of(id), printable(id)) for id in likes]}
+        body = page.render(found=found, facts=facts, error=error, sorts=SORTS, units=UNITS, **asked)
+        return HTMLResponse(body, status)
 
     async def cards(self, request: Request) -> Response:
         """The answer alone, for the script."""
         found = await self._found(request)
-        return HTMLResponse(templates().get_template("found.html").render(found=found))
+        return HTMLResponse(templates().get_template("found.html").render(found=found, error=""))
 
     async def search(self, request: Request) -> Response:
         """The JSON of `hcq query`, with a key for each hit."""
@@ -148,7 +160,12 @@ class _Pages:
 
     async def duplicates(self, request: Request) -> Response:
         """A page of groups of copies, and of videos that share a part."""
-        groups, first = await self._groups(request)
+        page = templates().get_template("duplicates.html")
+        try:
+            groups, first = await self._groups(request)
+        except HcqError as problem:
+            error, status = _told(problem)
+            return HTMLResponse(page.render(groups=[], count=0, links={}, error=error), status)
         count, last = len(groups), min(first + GROUPS, len(groups))
         # Where the neighbouring pages begin, and the outermost.
         places = {
@@ -159,8 +176,7 @@ class _Pages:
         }
         links = {name: at for name, at in places.items() if (at < first or at >= last) and 0 <= at < count}
         shown = [(each, _of_group(each)) for each in groups[first:last]]
-        page = templates().get_template("duplicates.html")
-        return HTMLResponse(page.render(groups=shown, count=count, first=first, last=last, links=links))
+        return HTMLResponse(page.render(groups=shown, count=count, first=first, last=last, links=links, error=""))
 
     async def duplicates_api(self, request: Request) -> Response:
         """The JSON of `hcq dedupe`, with a key for each video."""
@@ -181,7 +197,9 @@ class _Pages:
 
     async def thumbnail(self, request: Request) -> Response:
         """The picture at the second `t`."""
-        return await self.thumbnails.response(await self._path(request), _second(request))
+        second = _second(request)
+        path = await self._batches.path_of(id_of(request.path_params["key"]))
+        return await self.thumbnails.response(path, second)
 
     async def preview(self, request: Request) -> Response:
         """Some seconds from the second `t` on, in a form that any browser plays."""

@@ -21,7 +21,7 @@ def test_names_and_captions_are_text_and_the_worst_come_first(tmp_path: Path) ->
     assert "<script" not in page and "\x1b" not in page and "\u202e" not in page
     assert page.index("<td>7.5</td>") < page.index("<td>1</td>")
     assert page.count("data:image/jpeg") == 1 and page.count('class="picture v') == 2
-    assert "at 50 100.0 %" in page and "left out" not in page
+    assert "k = 50: 100.0 %" in page and "left out" not in page
 
 
 def test_of_a_hundred_thousand_captions_the_worst_the_best_and_some_between_are_shown(tmp_path: Path) -> None:
@@ -35,4 +35,4 @@ def test_of_a_hundred_thousand_captions_the_worst_the_best_and_some_between_are_
     assert shown == sorted(shown, reverse=True) and len(shown) == WORST + BETWEEN + BEST
     assert shown[:WORST] == list(range(100_000, 100_000 - WORST, -1)) and shown[-BEST:] == list(range(BEST, 0, -1))
     assert f"Of 100,000 captions {len(shown)} are shown here, and {100_000 - len(shown):,} are left out" in page
-    assert "at 50 0.1 %" in page and len(page) < 500_000
+    assert "k = 50: 0.1 %" in page and len(page) < 500_000

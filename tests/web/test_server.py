@@ -43,7 +43,9 @@ def test_a_filter_and_an_order_are_those_of_the_command_line(served: Served) -> 
     assert len(paths) == 20 and paths == sorted(paths) and all("/gone/" in path for path in paths)
     status, _, body = served.get("/api/search?q=a&where=" + quote("folder ="))
     assert status == 400 and "folder" in json.loads(body)["error"]
-    assert b"selected" in served.get("/?q=a+dog&sort=path")[2]
+    status, headers, body = served.get("/?q=a&sort=path&where=" + quote("folder ="))
+    assert status == 400 and headers["Content-Type"].startswith("text/html")  # a page, with what was typed still there
+    assert b'role="alert">--where: folder is compared' in body and b'value="folder ="' in body and b"selected" in body
 
 
 def test_what_is_like_a_video_does_not_hold_it(served: Served) -> None:
@@ -67,7 +69,8 @@ def test_examples_and_what_it_is_not_go_with_a_text(hcq: Callable[..., Any], ser
 
 
 def test_duplicates_are_those_that_dedupe_found_last(served: Served) -> None:
-    assert served.get("/duplicates")[0] == 404
+    status, _, body = served.get("/duplicates")
+    assert status == 404 and b"not looked for yet: hcq dedupe" in body and b"</html>" in body
     copies = DuplicateGroup("copy", (Member("plain.mp4", "/v/a"), Member("<b>bold.mp4", "/v/b")), 0.97)
     part = DuplicateGroup("part", (Member("plain.mp4", "/v/a", 3.5, 9.0), Member("film.webm", "/v/c", 0.0, 5.5)), 0.8)
     large = DuplicateGroup("copy", tuple(Member(f"{at}.mp4", f"/v/{at}") for at in range(5000)), 0.9)

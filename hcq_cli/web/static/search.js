@@ -22,7 +22,8 @@
     asking = new AbortController();
     const answer = await fetch("/cards" + asked, { signal: asking.signal });
     if (answer.ok) return answer.text();
-    throw new Error((await answer.json().catch(() => ({}))).error || "the server does not answer");
+    const told = await answer.json().catch(() => ({}));
+    throw new Error([told.error || "the server does not answer", told.hint].filter(Boolean).join(": "));
   }
 
   function say(message) {
