@@ -44,7 +44,8 @@ def test_a_filter_and_an_order_are_those_of_the_command_line(served: Served) -> 
     status, _, body = served.get("/api/search?q=a&where=" + quote("folder ="))
     assert status == 400 and "folder" in json.loads(body)["error"]
     status, headers, body = served.get("/?q=a&sort=path&where=" + quote("folder ="))
-    assert status == 400 and headers["Content-Type"].startswith("text/html")  # a page, with what was typed still there
+    # A page, with what was typed still there.
+    assert status == 400 and headers["Content-Type"].startswith("text/html")
     assert b'role="alert">--where: folder is compared' in body and b'value="folder ="' in body and b"selected" in body
 
 
