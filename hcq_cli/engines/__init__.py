@@ -6,7 +6,7 @@ features, codes and index lie on a file system that all machines see under the s
 where the workers are.
 
     ray_cluster.py    reaching a Ray cluster, and seeing that its nodes can do the work, before anything begins
-    ray_pool.py       jobs to workers on the nodes, and again where a worker or a node dies
+    ray_pool.py       jobs to workers on the nodes, and again where a worker or a node dies, or a worker hangs
     ray_worker.py     what runs on the nodes: workers, and the networks of a node
     ray_search.py     the actors that search an index, a group of its segments each
     ray_executor.py   the executor of `hcq extract --on ray`

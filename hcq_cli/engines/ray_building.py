@@ -12,7 +12,7 @@ from functools import partial
 from os import fspath
 from pathlib import Path
 
-from hcq_cli.engines.ray_cluster import check_nodes, connected, living_nodes, room_for
+from hcq_cli.engines.ray_cluster import check_nodes, connected
 from hcq_cli.engines.ray_pool import MOST_DEATHS, Json, RayPool, start_worker
 from hcq_cli.engines.ray_worker import CODES_OF, CodesWorker, SegmentWorker, digest_of_all
 from hcq_cli.errors import HcqError
@@ -52,12 +52,11 @@ def make_parts(
     start = partial(start_worker, CodesWorker, *given, memory=WORKER_BYTES, gpus=gpus)
     jobs: list[Json] = [{"first": part.start, "stop": part.stop} for part in parts]
     done(batches.videos - sum(len(batches.rows(part.start, part.stop)) for part in parts))
-    with connected(on) as address:
-        room, check = room_for(address, len(jobs)), partial(check_nodes, folder=path.resolve().parent, files=seen)
-        check(living_nodes())
-        with closing(RayPool(start, room, {CODES_OF: digest_of_all(batches)}, most=len(jobs), check=check)) as pool:
-            for said in _all_done(pool, jobs):
-                done(said["videos"])
+    check = partial(check_nodes, folder=path.resolve().parent, files=seen)
+    identities = {CODES_OF: digest_of_all(batches)}
+    with connected(on), closing(RayPool(start, identities, most=len(jobs), check=check)) as pool:
+        for said in _all_done(pool, jobs):
+            done(said["videos"])
 
 
 @contextmanager
@@ -73,17 +72,14 @@ def segment_writers(on: str, folder: Path, codes: Sequence[Path]) -> Iterator[Wr
         HcqError: as `make_parts`.
     """
     start = partial(start_worker, SegmentWorker, memory=WORKER_BYTES)
-    seen = [fspath(path.resolve()) for path in codes]
-    with connected(on) as address:
-        room, check = room_for(address, len(codes)), partial(check_nodes, folder=folder.resolve(), files=seen)
-        check(living_nodes())
+    check = partial(check_nodes, folder=folder.resolve(), files=[fspath(path.resolve()) for path in codes])
+    with connected(on), closing(RayPool(start, {}, most=len(codes), check=check)) as pool:
 
         def write(asked: Sequence[tuple[Path, Path]], lists: Path | None, done: Callable[[int], None]) -> None:
             by = fspath(lists.resolve()) if lists else ""
             jobs = [{"codes": fspath(a.resolve()), "segment": fspath(b.resolve()), "lists": by} for a, b in asked]
-            with closing(RayPool(start, room, {}, most=len(jobs), check=check)) as pool:
-                for said in _all_done(pool, jobs):
-                    done(said["rows"])
+            for said in _all_done(pool, jobs):
+                done(said["rows"])
 
         yield write
 

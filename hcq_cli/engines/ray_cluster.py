@@ -12,9 +12,8 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hcq_cli.cores import cores
 from hcq_cli.errors import HcqError, UsageError
@@ -37,15 +36,8 @@ SAMPLES = 16
 """Videos that every node must see."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster.
-
-    Args:
-        id: as Ray names it.
-        host: for people.
-        gpus: how many it has.
-    """
+class Node(NamedTuple):
+    """A machine of the cluster: as Ray names it and as people do, and how many GPUs it has."""
 
     id: str
     host: str
@@ -53,12 +45,9 @@ class Node:
 
 
 @contextmanager
-def connected(on: str) -> Iterator[str]:
+def connected(on: str) -> Iterator[None]:
     """Be connected to the cluster that `on` names: `ray` (the one that this machine is a node of, or RAY_ADDRESS),
     `ray:HOST:PORT`, or `ray:local` for one of this machine alone.
-
-    Returns:
-        its address, for people.
 
     Raises:
         UsageError: `on` names no engine, or Ray is not installed.
@@ -96,7 +85,7 @@ def connected(on: str) -> Iterator[str]:
             message, "start hcq on a machine of the cluster (ray start --address=…), or --on ray:local"
         ) from error
     try:
-        yield "this machine" if address == "local" else ray.get_runtime_context().gcs_address
+        yield
     finally:
         ray.shutdown()
 
@@ -150,8 +139,8 @@ def free_processors() -> int:
     return int(ray.available_resources().get("CPU", 0))
 
 
-def room_for(address: str, wanted: int | None) -> int:
-    """How many workers there is room for, at most `wanted`.
+def room_for(most: int) -> int:
+    """How many workers there is room for, at most so many.
 
     Raises:
         HcqError: the cluster is full.
@@ -160,9 +149,9 @@ def room_for(address: str, wanted: int | None) -> int:
 
     if (free := free_processors()) < 1:
         every = int(ray.cluster_resources().get("CPU", 0))
-        message = f"Ray at {address} is full: none of its {every} processors is free"
+        message = f"Ray at {ray.get_runtime_context().gcs_address} is full: none of its {every} processors is free"
         raise HcqError(message, "wait until it is free (ray status), or give it more machines")
-    return min(free, free if wanted is None else wanted)
+    return min(free, most)
 
 
 def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> None:

@@ -6,15 +6,14 @@ under names made of content (features/incoming.py), so that a video that is deco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experts.base import Expert
-from hcq_cli.engines.ray_cluster import SAMPLES, Node, check_nodes, connected, is_dead, living_nodes, room_for
+from hcq_cli.engines.ray_cluster import SAMPLES, Node, check_nodes, connected, is_dead, living_nodes
 from hcq_cli.engines.ray_pool import MOST_DEATHS, START_S, RayPool, start_worker
 from hcq_cli.engines.ray_worker import NodeNetworks, NodeWorker
 from hcq_cli.errors import HcqError
@@ -30,69 +29,38 @@ DECODER_BYTES = 1 << 30
 
 @contextmanager
 def ray_executor(on: str, inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Iterator[RayExecutor]:
-    """An executor on the cluster that `on` names, for one extraction.
-
-    Args:
-        on: see `ray_cluster.connected`.
-        inputs: of the extraction.
-        names: the experts, as `experts.registry.load` takes them.
-        options: of the extraction; `workers` are at most so many, by default one a free processor, also of nodes that
-            join meanwhile.
-
-    Raises:
-        HcqError: the cluster cannot be reached, is full, has other versions, or a node sees other files.
-    """
-    experts = load_experts(names, options.sample_fps)
-    options.check()
-    options = replace(
-        options, store=options.store.resolve(), memory_gib=options.memory_limit_bytes / 2**30
-    )  # as this machine has it in its environment
-    with connected(on) as address:
-        most = min(options.workers or len(inputs.videos), max(1, len(inputs.videos)))
-        count, nodes = room_for(address, most), living_nodes()
-        some = [video.path for video in inputs.videos[:: max(1, len(inputs.videos) // SAMPLES)]]
-        check = partial(check_nodes, folder=options.store, files=some)
-        check(nodes)
-        executor = RayExecutor(nodes, experts, names, options, workers=count, most=most, check=check)
-        try:
-            yield executor
-        finally:
-            executor.close()
+    """An executor on the cluster that `on` names (`ray_cluster.connected`), for one extraction; see `RayExecutor`."""
+    videos = [video.path for video in inputs.videos]
+    with connected(on), closing(RayExecutor(videos, names, options)) as executor:
+        yield executor
 
 
 class RayExecutor:
-    """Workers on the nodes of a cluster; an `Executor`.
+    """Workers on the nodes of a cluster, and networks where experts need them; an `Executor`.
 
     Args:
-        nodes: of the cluster.
-        experts: those asked for.
-        names: the same, as `experts.registry.load` takes them.
-        options: how to extract.
-        workers, most, check: see `RayPool`.
+        videos: the paths of all, some of which every node must see.
+        names: the experts, as `experts.registry.load` takes them.
+        options: of the extraction; `workers` are at most so many, by default one a free processor.
 
     Raises:
-        HcqError: the networks cannot be loaded on a node.
+        HcqError: the cluster is full, has other versions, or a node sees other files or cannot load the networks.
     """
 
-    def __init__(
-        self,
-        nodes: Sequence[Node],
-        experts: Sequence[Expert],
-        names: Sequence[str],
-        options: ExtractionOptions,
-        *,
-        workers: int,
-        most: int = 0,
-        check: Callable[[Sequence[Node]], None] = lambda nodes: None,
-    ) -> None:
-        self._options, self._names, self._folder = options, list(names), str(Path.cwd())
+    def __init__(self, videos: Sequence[str], names: Sequence[str], options: ExtractionOptions) -> None:
+        options.check()
+        # The limit as this machine has it in its environment.
+        limit_gib = options.memory_limit_bytes / 2**30
+        self._options = replace(options, store=options.store.resolve(), memory_gib=limit_gib)
+        self._names, self._folder, self.networks_s = list(names), str(Path.cwd()), 0.0
         self._networks: list[tuple[str, Any, str]] = []
         """Of each process: its node, its actor, and where it listens."""
-        self.networks_s = 0.0
-        if needs_inference(experts):
-            self._start_networks(nodes)
+        experts = load_experts(names, options.sample_fps)
+        self._asks_networks = needs_inference(experts)
         identities = {f"expert {name}": known for name, known in identities_of(experts, options).items()}
-        self._pool = RayPool(self._start, workers, identities, most=most, check=check)
+        seen, most = videos[:: max(1, len(videos) // SAMPLES)], min(options.workers or len(videos), len(videos))
+        check = partial(check_nodes, folder=self._options.store, files=seen)
+        self._pool = RayPool(self._start, identities, most=most, check=check)
 
     @property
     def slots(self) -> int:
@@ -128,6 +96,8 @@ class RayExecutor:
 
     def _start(self) -> Any:
         """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
+        if self._asks_networks and not self._networks:
+            self._start_networks(living_nodes())
         addresses = [(node, address) for node, _, address in self._networks if not is_dead(node)]
         if self._networks and not addresses:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")

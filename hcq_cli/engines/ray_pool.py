@@ -1,4 +1,4 @@
-"""Workers of one kind on the nodes of a cluster: a job each at a time, and again where a worker or a node dies.
+"""Workers of one kind on the nodes of a cluster: a job each at a time, and again where a worker hangs or dies.
 
 A worker is a `ray_worker.PoolWorker`. Jobs and answers are JSON: ids, hashes and seconds. All other jobs wait in the
 driver: whichever worker is free gets the next one, and a node that dies takes with it only what its workers were at.
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hcq_cli.engines.ray_cluster import Node, free_processors, is_dead, living_nodes
+from hcq_cli.engines.ray_cluster import Node, free_processors, is_dead, living_nodes, room_for
 from hcq_cli.errors import HcqError
 
 MOST_DEATHS = 3
@@ -48,56 +48,53 @@ def start_worker(worker: type, *given: Any, memory: int, gpus: int = 0) -> Any:
 
 @dataclass
 class _Worker:
-    """A worker as the driver sees it.
-
-    Args:
-        actor: its handle.
-        waits_for: that it is ready, at first; then for the answer to its job; None while it is idle.
-        job: what it is at.
-        node: where it runs, once that is known.
-        asked: for the answer to how far it is.
-        moved: what it answered last, and `moved_at` since when that is so.
-    """
+    """A worker as the driver sees it."""
 
     actor: Any
     waits_for: Any
+    """That it is ready, at first; then the answer to its job; None while it is idle."""
     job: Json | None = None
     node: str = ""
+    """Where it runs, once that is known."""
     asked: Any = None
+    """The answer to how far it is; `moved` was the last one, and has been the same since `moved_at`."""
     moved: float = 0.0
     moved_at: float = 0.0
 
 
 class RayPool:
-    """The workers; used by one thread.
+    """The workers, one a free processor, also of nodes that join later; used by one thread.
 
     Args:
-        start: starts an actor, on whichever node has room.
-        workers: how many, at first.
+        start: starts a worker, see `start_worker`.
         identities: what the work depends on here, by name; must be the same wherever there is a worker.
-        most: how many there may be, where nodes join or are left by others.
-        check: sees that nodes which have joined can do the work.
+        most: how many workers there may be.
+        check: sees that nodes can do the work, before any of theirs begins.
 
     Attributes:
         lost_workers: how many have died, or hung.
+
+    Raises:
+        HcqError: the cluster is full, or `check` says what a node lacks.
     """
 
     def __init__(
         self,
         start: Callable[[], Any],
-        workers: int,
         identities: Mapping[str, str],
         *,
-        most: int = 0,
+        most: int,
         check: Callable[[Sequence[Node]], None] = lambda nodes: None,
     ) -> None:
         self._start, self._identities, self._most, self._check = start, identities, most, check
-        self._checked = {node.id for node in living_nodes()}
+        self._checked: set[str] = set()
+        room = room_for(most)
+        self._check_those_that_joined()
         self.lost_workers = self._failed_starts = 0
         self._waiting: deque[Json] = deque()
         self._deaths: Counter[str] = Counter()
         self._given_up: deque[Json] = deque()
-        self._workers = [self._started() for _ in range(workers)]
+        self._workers = [self._started() for _ in range(room)]
         self._heard = self._looked = time.monotonic()
 
     def __len__(self) -> int:
@@ -185,11 +182,14 @@ class RayPool:
             return job, said
         worker.node, self._failed_starts = said["node"], 0
         if worker.node not in self._checked:
-            joined = [node for node in living_nodes() if node.id not in self._checked]
-            self._check(joined)
-            self._checked |= {node.id for node in joined}
+            self._check_those_that_joined()
         self._compare(said["identities"], worker.node)
         return None
+
+    def _check_those_that_joined(self) -> None:
+        joined = [node for node in living_nodes() if node.id not in self._checked]
+        self._check(joined)
+        self._checked |= {node.id for node in joined}
 
     def _replace_those_that_hang(self) -> None:
         """What a worker was at that gets no further goes to another one."""

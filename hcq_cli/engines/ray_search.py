@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hcq_cli.engines.ray_cluster import check_nodes, connected, living_nodes, room_for
+from hcq_cli.engines.ray_pool import START_S
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
@@ -66,10 +67,9 @@ def search_on_ray(
     Raises:
         HcqError: the cluster cannot be reached, is full, has other versions, or does not see the index.
     """
-    with connected(on) as address:
+    with connected(on):
         segments = [segment.videos for segment, _ in index.segments]
-        parts = divide(segments, room_for(address, groups))
-        folder = index.path.resolve()
+        parts, folder = divide(segments, room_for(groups or len(segments))), index.path.resolve()
         check_nodes(living_nodes(), folder, [str(segment.path) for segment, _ in index.segments])
         actors = RayGroups(folder, index.generation, parts, partial=partial)
         try:
@@ -89,8 +89,12 @@ class RayGroups:
     """
 
     def __init__(self, folder: Path, generation: int, groups: Sequence[range], *, partial: bool) -> None:
+        import ray
+
         self._folder, self._generation, self._groups, self._partial = folder, generation, groups, partial
         self.actors = [self._start(group) for group in groups]
+        # How long they take to start is no answer's time.
+        ray.wait([actor.ready.remote() for actor in self.actors], num_returns=len(groups), timeout=START_S)
 
     def _start(self, group: range) -> Any:
         import ray

@@ -20,10 +20,10 @@ pytest.importorskip("ray")
 
 from ray_cluster import two_nodes
 
-from hcq_cli.engines.ray_cluster import connected, living_nodes
+from hcq_cli.engines.ray_cluster import connected
 from hcq_cli.engines.ray_executor import RayExecutor
 from hcq_cli.extraction.executor import Job
-from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.options import ExtractionOptions
 from hcq_cli.features.records import VideoFacts
 
 JOBS = 10_000
@@ -105,12 +105,11 @@ def test_the_driver_does_not_grow_with_its_jobs(tmp_path: Path) -> None:
     """10,000 jobs, each the hash of a small file."""
     path = tmp_path / "a.mp4"
     path.write_bytes(b"some bytes")
-    options = ExtractionOptions(tmp_path / "store")
+    options = ExtractionOptions(tmp_path / "store", workers=2)
     facts = VideoFacts("", str(path), content_hash="", size=10, mtime_ns=0)
     sizes: list[int] = []
     with connected("ray:local"):
-        experts = load_experts(["audio"])
-        executor = RayExecutor(living_nodes(), experts, ["audio"], options, workers=2)
+        executor = RayExecutor([str(path)] * JOBS, ["audio"], options)
         left = (Job(replace(facts, id=f"{number}.mp4")) for number in range(JOBS))
         running = 0
         for done in range(JOBS):

@@ -66,7 +66,8 @@ def test_the_answers_are_those_of_one_machine_also_after_an_actor_has_died(clust
         # No time for another actor: the answer is said to be partial, and what is there is right.
         monkeypatch.setattr(ray_search, "PARTIAL_S", 20.0)
         grouped._holder._partial = True
-        monkeypatch.setattr(grouped._holder, "_start", lambda group: grouped._holder.actors[1])
+        waits = ray.remote(ray_search.GroupActor).options(num_cpus=1000)
+        monkeypatch.setattr(grouped._holder, "_start", lambda group: waits.remote("", 0, 0, 0))
         ray.kill(grouped._holder.actors[1])
         part = find(grouped, levels, table, 25, params=SearchParams(exact=True))
         assert grouped.missing == [grouped.groups[1]] and grouped.missing_rows == 600
@@ -93,8 +94,9 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 @pytest.mark.slow
 def test_a_million_codes_in_up_to_64_groups_also_while_actors_are_killed(
-    cluster: Any, million: Index, slowly: dict[str, str], log: Path
+    cluster: Any, million: Index, slowly: dict[str, str], log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ray_search, "AGAIN_S", 600.0)  # the machine may be busy
     node, on, exact = add_node(cluster, slowly, num_cpus=64), f"ray:{cluster.address}", SearchParams(exact=True)
     levels = random_levels(int(os.environ.get("HCQ_TEST_QUERIES", "1000")), LARGE)
     table = tables(levels, *quantizer(LARGE))

@@ -54,15 +54,30 @@ def add_node(cluster: Any, environment: Mapping[str, str], **more: Any) -> Any:
         os.environ.update(before)
 
 
-def actors(kind: str, log: Path) -> list[int]:
-    """The actors of a kind, as processes, in clusters whose environment names this log."""
-    found = []
+def processes(log: Path) -> dict[int, str]:
+    """The processes of clusters whose environment names this log, and of commands there: their command lines."""
+    found = {}
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            ours = f"OPENED_LOG={log}".encode() in (place / "environ").read_bytes()
-            if ours and (place / "cmdline").read_bytes().startswith(f"ray::{kind}".encode()):
-                found.append(int(place.name))
+            if f"OPENED_LOG={log}".encode() in (place / "environ").read_bytes():
+                found[int(place.name)] = (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
     return found
+
+
+def actors(kind: str, log: Path) -> list[int]:
+    """The actors of a kind among them."""
+    return [process for process, command in processes(log).items() if command.startswith(f"ray::{kind}")]
+
+
+def reached(log: Path) -> set[str]:
+    """Addresses that they are connected to, but for this machine's own."""
+    import psutil  # Ray brings it
+
+    found = set()
+    for process in processes(log):
+        with suppress(psutil.Error):
+            found |= {each.raddr.ip for each in psutil.Process(process).net_connections("inet") if each.raddr}
+    return {address for address in found if not address.removeprefix("::ffff:").startswith("127.")}
 
 
 def _add(cluster: Any, **more: Any) -> Any:
