@@ -82,12 +82,20 @@ class FoundVideos(Sequence[dict[str, Any]]):
             parquet.write_table(table, temporary)
 
     def _rows(self) -> list[dict[str, Any]]:
-        # Bytes that are no UTF-8 fit no column of text; the hits themselves keep them.
-        plain = [{name: _text(value) for name, value in hit.items()} for hit in self]
-        return [{**hit, **hit.pop("columns", {})} for hit in plain]
+        """The hits as rows of one table: text and numbers alone, and every column in every row."""
+        rows = [{**hit, **hit.get("columns", {})} for hit in self]
+        for row in rows:
+            row.pop("columns", None)
+            if "words" in row:
+                row |= {"words": row["words"]["text"], "words_source": row["words"]["source"]}
+            if "found_by" in row:
+                row["found_by"] = ", ".join(row["found_by"])
+        names = dict.fromkeys(name for row in rows for name in row)
+        return [{name: _text(row.get(name)) for name in names} for row in rows]
 
 
 def _text(value: Any) -> Any:
+    # Bytes that are no UTF-8 fit no column of text; the hits themselves keep them.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,11 +32,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ask(workspace: Path) -> Callable[..., Any]:
-    """Run calls against `hcq mcp`, as a client starts it."""
+    """Run calls against `hcq mcp`, as a client with the printed configuration starts it."""
+    printing = [sys.executable, "-m", "hcq_cli", "mcp", f"films={workspace}", "--print-config"]
+    printed = json.loads(subprocess.run(printing, capture_output=True, check=True).stdout)["mcpServers"]["hcq"]
 
     def run(calls: Callable[[Any], Awaitable[Any]]) -> Any:
-        arguments = ["-m", "hcq_cli", "mcp", f"films={workspace}"]
-        server = mcp.StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ))
+        server = mcp.StdioServerParameters(**printed, env=dict(os.environ))
 
         async def talk() -> Any:
             async with mcp.stdio_client(server) as streams, mcp.ClientSession(*streams) as session:
@@ -60,6 +63,9 @@ def test_every_tool_answers_and_says_that_it_changes_nothing(ask: Callable[..., 
         asked = {"query": "a man cooking", "like": ["gone/3.mp4"], "unlike": ["red ball"], "k": 3}
         composed = (await session.call_tool("search", asked)).structured_content
         assert len(composed["hits"]) == 3 and "gone/3.mp4" not in [hit["id"] for hit in composed["hits"]]
+        weighed = {"query": "a man cooking", "like": ["gone/3.mp4^2", "gone/4.mp4"], "k": 3}
+        twice = (await session.call_tool("search", weighed)).structured_content
+        assert len(twice["hits"]) == 3 and {"gone/3.mp4", "gone/4.mp4"}.isdisjoint(hit["id"] for hit in twice["hits"])
         assert "path" not in found["hits"][0]  # where files lie is nobody's business
 
         moments = (await session.call_tool("moments", {"query": "a dog", "workspace": "films"})).structured_content

@@ -34,15 +34,17 @@ def test_without_an_index_it_says_so(tmp_path: Path) -> None:
 
 def test_hits_go_to_pandas_arrow_and_parquet(tmp_path: Path) -> None:
     pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
-    found = FoundVideos(
-        answer([{**hit(1), "id": "bad\udcff.mp4", "columns": {"duration": 3.0}}, hit(2, confidence=0.5)])
-    )
+    words = {"text": "bad\udcff", "source": "name", "start_s": None, "end_s": None, "language": ""}
+    first = {**hit(1), "id": "bad\udcff.mp4", "columns": {"duration": 3.0}, "words": words}
+    found = FoundVideos(answer([first, hit(2, confidence=0.5, time_s=7.5, found_by={"model": 1, "words": 3})]))
     table = found.to_pandas()
     assert isinstance(table, pandas.DataFrame)
     assert list(table["rank"]) == [1, 2] and table["duration"][0] == 3.0 and table["id"][0] == "bad?.mp4"
-    assert isinstance(found.to_arrow(), arrow.Table)
+    assert table["words"][0] == "bad?" and table["words_source"][0] == "name"
+    assert table["time_s"][1] == 7.5 and table["confidence"][1] == 0.5 and table["found_by"][1] == "model, words"
+    assert isinstance(found.to_arrow(), arrow.Table) and found.to_arrow().column_names == list(table.columns)
     found.to_parquet(tmp_path / "hits.parquet")
-    assert list(pandas.read_parquet(tmp_path / "hits.parquet")["rank"]) == [1, 2]
+    pandas.testing.assert_frame_equal(pandas.read_parquet(tmp_path / "hits.parquet"), table)
 
 
 def test_a_notebook_shows_pictures_in_a_frame_where_nothing_runs(tmp_path: Path) -> None:
