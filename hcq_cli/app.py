@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -155,7 +156,12 @@ def _understood(error: Exception) -> HcqError:
     """What a person is told of an exception that is none of ours."""
     if hasattr(error, "format_message"):  # the option parser's; Typer carries its own copy of Click's classes
         context = getattr(error, "ctx", None)
-        return UsageError(error.format_message(), f"{context.command_path if context else 'hcq'} --help")
+        command = context.command_path if context else "hcq"
+        told = re.sub(r"a valid int(eger)?( range)?\b", "a whole number", error.format_message())
+        told = re.sub(r"a valid float( range)?\b", "a number", told)
+        # A word of a query or a file may begin with a dash.
+        or_not = f"{command} -- -NAME where that is no option, or " if hasattr(error, "possibilities") else ""
+        return UsageError(told, f"{or_not}{command} --help")
     if isinstance(error, OSError) and error.errno == errno.ENOENT and not _folder_is_there():
         return NotFoundError("the folder you are in is no longer there", "cd to another one")
     if isinstance(error, OSError) and error.strerror:

@@ -121,6 +121,8 @@ def test_help_and_version(hcq) -> None:
         (["nonsense"], "No such command 'nonsense'"),
         (["captions", "check"], "FILE"),
         (["captions", "check", "--nonsense"], "No such option"),
+        (["query", "-dog"], "No such option"),
+        (["query", "a dog", "-k", "few"], "'few' is not a whole number"),
         (["-w"], "requires an argument"),
     ],
 )

@@ -41,6 +41,10 @@ class CannotOpenError(Exception):
     """The decoder cannot make anything of the file; the message is the reason, without the file's name."""
 
 
+class NoVideoError(CannotOpenError):
+    """It is known to be something else, whatever another decoder would make of it."""
+
+
 class CannotConvertError(Exception):
     """A decoded frame has no pixels that can be shown; the message is the reason."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.media.container_facts import ContainerFacts
-from hcq_cli.media.decoder import CannotOpenError, Picture, Sound, upright_size
+from hcq_cli.media.decoder import CannotOpenError, NoVideoError, Picture, Sound, upright_size
 from hcq_cli.media.pyav import PyAVMedia, start_s
 
 LOST_IN = {"mpegts"}
@@ -74,7 +74,9 @@ class DecordMedia:
         try:
             self._sound = PyAVMedia(path, False, hear_hz)
         except CannotOpenError as error:  # decord's own FFmpeg, which is another one, may yet open the picture
-            if not see:  # nothing else is wanted of it: a web page under the name of a video has no silent sound
+            if not see or isinstance(
+                error, NoVideoError
+            ):  # nothing else is wanted of it: a web page under the name of a video has no silent sound
                 raise
             reason = str(error)
             self.warnings.append(f"no sound: {error}")

@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import BACK_S, FileClock
 from hcq_cli.media.container_facts import container_facts
-from hcq_cli.media.decoder import CannotOpenError, Media, Picture, Sound
+from hcq_cli.media.decoder import CannotOpenError, Media, NoVideoError, Picture, Sound
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
 from hcq_cli.media.programmes import JoinedMedia, parts_of
 from hcq_cli.media.sniffing import second_film
@@ -38,6 +38,8 @@ PATIENCE_S = 4.0
 """So long, at least, pictures after a broken packet are left out while no key frame comes, seconds."""
 FIRST_ONLY = {"flv", "asf", "matroska,webm"}
 """Of several such files behind one another FFmpeg reads the first, of Matroska two, and says nothing."""
+NO_FILMS = {"tty", "bin", "xbin", "adf", "idf", "subviewer", "lrc"}
+"""What FFmpeg takes texts for by their names, some of which it draws as pictures."""
 MP4 = {"mov,mp4,m4a,3gp,3g2,mj2"}
 MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
@@ -102,6 +104,9 @@ class PyAVMedia:
             raise CannotOpenError(f"no video, or a damaged one ({reason(error)})") from error
         except (av.FFmpegError, ValueError, OSError) as error:
             raise CannotOpenError(reason(error)) from error
+        if self.container.format.name in NO_FILMS:
+            self.close()
+            raise NoVideoError("no video, but a text")
         self.video = best_video(self.container)
         sounds = sound_tracks(self.container, self.video)
         self.audio = next(iter(sounds), None)

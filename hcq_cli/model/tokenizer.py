@@ -6,6 +6,7 @@ Without torch, so that a query that needs none can use it too.
 from __future__ import annotations
 
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+OTHERS = {"So", "Cs"}
+"""Kinds of characters that mean something and are no letters: signs as ♥ and emoji, and halves of characters."""
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 LONGEST_WORD = 64
 """Characters; a longer run of letters becomes [UNK]."""
@@ -79,7 +82,12 @@ class CaptionTokenizer:
         return np.array(encoding.ids, np.int64), np.array(encoding.special_tokens_mask, bool)
 
     def count(self, caption: str) -> tuple[int, int]:
-        """How many tokens a caption has, special ones left out, and how many of these the vocabulary knows."""
+        """How many tokens a caption has, special ones left out, and how many of these the vocabulary knows.
+
+        Of punctuation alone it has none: nobody looks for that, and its vector is near to something all the same.
+        """
+        if not any(letter.isalnum() or unicodedata.category(letter) in OTHERS for letter in caption):
+            return 0, 0
         ids = self.tokenizer.encode(caption.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
         # Unigram models do not tell the name of their unknown token; a vocabulary of bytes has none.
         unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or "<unk>")

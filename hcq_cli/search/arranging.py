@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import inf
+from math import inf, isnan
 
 from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
@@ -101,7 +101,10 @@ def worth_showing(answer: QueryResult, *, everything: bool = False) -> tuple[Seq
         answer: to a query.
         everything: show all hits, too, where nothing fits.
     """
-    unsure = not everything and nothing_fits((hit.confidence, hit.source) for hit in answer.hits)
+    # Without a note something fits, and is not on this page.
+    unsure = (
+        not everything and bool(answer.note) and nothing_fits((hit.confidence, hit.source) for hit in answer.hits)
+    )
     return (answer.hits[:BEST_OF_NOTHING] if unsure else answer.hits), unsure
 
 
@@ -113,6 +116,8 @@ def sure_enough(answer: QueryResult, least: float | None) -> QueryResult:
     """
     if least is None or not answer.hits:
         return answer
+    if isnan(least):
+        raise UsageError("--min-confidence: nan is no number from 0 to 1")
     said = [is_said(hit.source) for hit in answer.hits]
     if all(hit.confidence is None for hit in answer.hits) and not any(said):
         raise UsageError("--min-confidence: this model does not say how sure hits are", "hcq fit makes one that does")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hcq_cli.search.arranging import worth_showing
 from hcq_cli.search.index_words import FoundWords
 from hcq_cli.search.moments import Moment
-from hcq_cli.search.query import Hit, QueryResult
+from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
 
 SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
@@ -78,8 +78,9 @@ def fused(
     order = sorted(hits, key=lambda key: (-scores[key], WORDS not in (hits[key].found_by or {})))
     best = [replace(hits[key], rank=rank, score=scores[key]) for rank, key in enumerate(order[:k], 1)]
     whole = replace(answer, hits=tuple(best))
-    # The model's doubt holds unless somebody says the words.
-    return whole if worth_showing(whole)[1] or not (words or meant) else replace(whole, note="")
+    # The model's doubt holds unless somebody says the words; where no word is known, so does that of the captions.
+    told = words or (meant and answer.note == NOTHING_FITS)
+    return replace(whole, note="") if told and not worth_showing(whole)[1] else whole
 
 
 def reciprocal(rank: int) -> float:

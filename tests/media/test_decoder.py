@@ -75,8 +75,9 @@ def test_missing_tracks_are_told(decoder: Decoder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all\n" * 100, bytes(5000)])
-def test_what_is_no_video_cannot_be_opened(decoder: Decoder, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "odd.mp4"
+@pytest.mark.parametrize("name", ["odd.mp4", "odd.txt", "odd.nfo", "odd.lrc"])
+def test_what_is_no_video_cannot_be_opened(decoder: Decoder, tmp_path: Path, content: bytes, name: str) -> None:
+    path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(CannotOpenError) as raised:
         decoder.open(str(path), True, [16_000])

@@ -59,7 +59,8 @@ def test_a_caption_may_name_special_tokens_and_is_cut_as_any_other() -> None:
 
 def test_tokens_are_counted_and_those_that_the_vocabulary_knows() -> None:
     counted = {
-        text: tokenizer().count(text) for text in ("a red ball", "\u732b", "\u732b red", "\u200b\u0001", "\ud800")
+        text: tokenizer().count(text)
+        for text in ("a red ball", "\u732b", "\u732b red", "\u200b\u0001", "\ud800", "?! … --", "\u2665")
     }
     assert counted == {
         "a red ball": (3, 3),
@@ -67,6 +68,8 @@ def test_tokens_are_counted_and_those_that_the_vocabulary_knows() -> None:
         "\u732b red": (2, 1),
         "\u200b\u0001": (0, 0),
         "\ud800": (1, 0),
+        "?! … --": (0, 0),
+        "\u2665": (1, 0),
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.search.arranging import BEST_OF_NOTHING, sure_enough, worth_showing
-from hcq_cli.search.query import Hit, QueryResult
+from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
 from hcq_cli.words.sentences import SOURCES, Sentence
 
 
@@ -17,7 +19,7 @@ def answer(*found: tuple[float | None, str]) -> QueryResult:
         Hit(rank, 0.5, f"v{rank}", "", confidence, words=Sentence("a", source) if source else None)
         for rank, (confidence, source) in enumerate(found, 1)
     ]
-    return QueryResult("a", tuple(hits), 9, 0.0, 0.0)
+    return QueryResult("a", tuple(hits), 9, 0.0, 0.0, note=NOTHING_FITS)
 
 
 DOUBTFUL = (CUT_OFF - 0.01, "")
@@ -38,6 +40,7 @@ def test_the_best_few_are_shown_where_all_hits_are_doubtful(last: tuple[float | 
     hits, unsure = worth_showing(found)
     assert (hits, unsure) == (found.hits[:shown], shown < 6)
     assert worth_showing(found, everything=True) == (found.hits, False)
+    assert worth_showing(replace(found, note="")) == (found.hits, False)  # a page of an answer that fits
 
 
 def test_of_no_hits_none_is_doubtful() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hcq_cli.search.fusing import fused, reciprocal
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult, search_levels
+from hcq_cli.search.query import NONE_KNOWN, NOTHING_FITS, Hit, QueryResult, search_levels
 from hcq_cli.search.word_search import NO_WORDS, NOT_SAID, ONLY_EXCLUDED, WordSearch
 from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
@@ -203,3 +204,5 @@ def test_that_nothing_fits_is_still_said_where_only_names_hold_the_words() -> No
     named, said = (FoundWords("v4", "", Sentence("q", source), 0.25) for source in ("name", "speech"))
     assert fused(model, [], 5).note == fused(model, [named], 5).note == NOTHING_FITS
     assert fused(model, [said], 5).note == ""
+    unknown, near = replace(model, note=NONE_KNOWN), [FoundWords("v9", "", Sentence("x", "caption"), 1.0)]
+    assert fused(unknown, [], 5, near).note == NONE_KNOWN and fused(unknown, [said], 5, near).note == ""

@@ -34,8 +34,9 @@ def test_who_says_it_is_shown_with_the_sentence_and_is_not_folded() -> None:
     said = {"text": "happy birthday", "source": "speech", "start_s": 7.0}
     found = cards(answer([hit(at, confidence=0.1, words=said, found_by={"words": 1}) for at in range(1, 6)]))
     assert len(found.cards) == 5 and (found.cards[0].words, found.cards[0].reason) == ("happy birthday", "words")
-    named = cards(answer([hit(at, confidence=0.1, words={**said, "source": "name"}) for at in range(1, 6)]))
-    assert len(named.folded) == 2
+    named = answer([hit(at, confidence=0.1, words={**said, "source": "name"}) for at in range(1, 6)])
+    assert len(cards({**named, "note": "nothing here fits well"}).folded) == 2
+    assert not cards(named).folded  # a page of an answer that fits
 
 
 def test_what_steers_is_shown_as_an_escape() -> None:
