@@ -16,6 +16,7 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hcq_cli.codes.codefile import CodeFile
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.search.faiss_export import FaissExport
     from hcq_cli.search.index import Index
@@ -288,26 +289,25 @@ def _write(
         total = len(source.join.used)
         progress.warn(f"{source.join.own.file}: {lines} of {total:,} name no video of these codes: {shown}")
     if own:
-        _warn_of_another_model(workspace, header.model_hash, progress)
-        made_of = files[0].source.get("features")  # codes of an earlier hcq do not say
-        if store is not None and made_of is not None and made_of != store.digest():
-            progress.warn(
-                f"{workspace.codes}: made of other features than {workspace.features} holds now: hcq update, or "
-                "hcq encode and then hcq index build"
-            )
+        _warn_of_what_is_newer(workspace, files[0], store, progress)
     return replace(change, kind=header.kind)
 
 
-def _warn_of_another_model(workspace: Workspace, model: str, progress: Progress) -> None:
-    """Say so where the workspace's model was trained anew and the videos were not encoded since."""
+def _warn_of_what_is_newer(
+    workspace: Workspace, codes: CodeFile, store: FeatureStore | None, progress: Progress
+) -> None:
+    """Say so where the workspace's model or features are others by now than those that its codes were made of."""
     from hcq_cli.model.checkpoint import model_hash
 
-    try:
-        now = model_hash(workspace.model)
-    except HcqError:  # there is no model: the codes came from elsewhere
-        return
-    if now != model:
+    made_by, made_of = codes.header.model_hash, codes.source.get("features")  # codes of an earlier hcq do not say
+    with suppress(HcqError):  # there is no model: the codes came from elsewhere
+        if (now := model_hash(workspace.model)) != made_by:
+            progress.warn(
+                f"{codes.path}: made by model {made_by[:12]}, and {workspace.model} has been trained anew since "
+                f"(model {now[:12]}): hcq encode, then hcq index build"
+            )
+    if store is not None and made_of is not None and made_of != store.digest():
         progress.warn(
-            f"{workspace.codes}: made by model {model[:12]}, and {workspace.model} has been trained anew since "
-            f"(model {now[:12]}): hcq encode, then hcq index build"
+            f"{codes.path}: made of other features than {workspace.features} holds now: hcq update, or hcq encode "
+            "and then hcq index build"
         )

@@ -114,7 +114,7 @@ def build(
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
         manifest = replace(manifest, text_encoder=text_encoder(folder, suffix), own_columns=_keep_own(draft))
-        return _publish(draft, manifest, files, without, words, encoding)
+        return _publish(draft, manifest, files, without, words=words, encoding=encoding)
 
 
 def add(
@@ -154,7 +154,7 @@ def add(
             manifest = replace(manifest, own_columns=_keep_own(draft))
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
             manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
-        return _publish(draft, manifest, files, without, words, encoding)
+        return _publish(draft, manifest, files, without, words=words, encoding=encoding)
 
 
 def _publish(
