@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -87,35 +87,16 @@ def bench_extraction(
         paths, experts, preset, device, decoder, workers: as `api.extraction.extract` takes them.
         alone: whether to extract with each expert alone, too.
     """
-    names = expert_names(experts, preset)
+    names, inputs = expert_names(experts, preset), find_inputs(paths)
     options = ExtractionOptions(Path("features"), decoder=decoder, workers=workers, device=device)
-    return measure(find_inputs(paths), names, options, progress.note, alone)
-
-
-def measure(
-    inputs: Inputs,
-    names: Sequence[str],
-    options: ExtractionOptions,
-    told: Callable[[str], None] = lambda stage: None,
-    alone: bool = False,
-) -> ExtractionTimes:
-    """Decode all videos, then extract them into a store that is thrown away.
-
-    Args:
-        inputs: from `find_inputs`.
-        names: the experts.
-        options: the store in it is not used.
-        told: called with the name of each pass as it begins.
-        alone: whether to extract with each expert alone, too.
-    """
     options = replace(options, workers=options.worker_count(len(inputs.videos)))
-    told("decode only")
+    progress.note("decode only")
     decode_only = _time_decoding(inputs, names, options)
-    told("extract")
+    progress.note("extract")
     report, together = _time_extraction(inputs, names, options)
     by_name = {}
     for name in names if alone else ():
-        told(f"extract {name} alone")
+        progress.note(f"extract {name} alone")
         _, by_name[split_source(name)[0]] = _time_extraction(inputs, [name], options)
     return ExtractionTimes(
         videos=report.extracted,
