@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hcq_cli.commands.shared import MACHINE, Session, command
+from hcq_cli.commands.shared import MACHINE, Session, TorchDeviceOption, command
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ Tokens = Annotated[int, typer.Option(min=1, help="Tokens an expert gives, in the
 Words = Annotated[int, typer.Option(min=1, help="Words of a caption.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Pairs to time.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads (0: as torch likes).")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Videos encoded at once.")]
 
 
@@ -61,7 +60,7 @@ class TimedModel:
     tokens: Tokens = 15
     rounds: Rounds = 10
     threads: Threads = 0
-    device: Device = "cpu"
+    device: TorchDeviceOption = "cpu"
 
     def given(self) -> dict[str, Any]:
         """The same, as `hcq_cli.bench.model_cost` takes it."""

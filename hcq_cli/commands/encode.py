@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import (
+    VERBS,
+    CheckpointOption,
+    OnOption,
+    Session,
+    ShardOption,
+    TorchDeviceOption,
+    command,
+)
 from hcq_cli.console import Console, counted, printable
 from hcq_cli.errors import UsageError
 
@@ -26,7 +34,6 @@ EXAMPLES = [
 ]
 
 Store = Annotated[Path | None, typer.Argument(metavar="[FEATURES]", help="Default: the workspace's.")]
-Checkpoint = Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")]
 Texts = Annotated[
     Path | None,
     typer.Option("--texts", metavar="FILE", help="Encode captions instead: a caption file, or a .txt, one a line."),
@@ -48,14 +55,6 @@ Segments = Annotated[
         help="Codes also for the time segments of longer videos: a hit says where.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Shard = Annotated[
-    str | None,
-    typer.Option(metavar="I/N", help="The I-th of N shares alone; other runs do the others.", show_default=False),
-]
-On = Annotated[
-    str | None, typer.Option(metavar="ray[:ADDRESS]", help="Workers on a Ray cluster.", show_default=False)
-]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="CODES", help="The code file.")]
 
 
@@ -66,13 +65,13 @@ def register(app: typer.Typer) -> None:
     def encode(
         session: Session,
         features: Store = None,
-        ckpt: Checkpoint = None,
+        ckpt: CheckpointOption = None,
         texts: Texts = None,
         segments: Segments = True,
         segment_s: Segment = None,
-        device: Device = "cpu",
-        shard: Shard = None,
-        on: On = None,
+        device: TorchDeviceOption = "cpu",
+        shard: ShardOption = None,
+        on: OnOption = None,
         output: Output = None,
     ) -> None:
         """Turn every video's features into its codes, one byte a sub-quantizer."""

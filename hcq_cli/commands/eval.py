@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.commands.shared import LOOKING, CheckpointOption, FeaturesOption, Session, TorchDeviceOption, command
 from hcq_cli.console import Console
 
 if TYPE_CHECKING:
@@ -23,11 +23,9 @@ EXAMPLES = [
 ]
 SPLITS = ("train", "val", "test", "all")
 
-Checkpoint = Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")]
 CaptionsFile = Annotated[
     Path | None, typer.Option("--captions", metavar="FILE", help="Default: those the checkpoint was trained on.")
 ]
-Features = Annotated[Path | None, typer.Option("--features", metavar="DIR", help="Default: the workspace's.")]
 Split = Annotated[
     str | None, typer.Option(metavar="|".join(SPLITS), help="Default: test, or all where nothing is marked test.")
 ]
@@ -61,7 +59,6 @@ HtmlFile = Annotated[
         "worst, the best and some between.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -71,16 +68,16 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     session: Session,
-    ckpt: Checkpoint = None,
+    ckpt: CheckpointOption = None,
     captions: CaptionsFile = None,
-    features: Features = None,
+    features: FeaturesOption = None,
     split: Split = None,
     compress: Compress = None,
     sizes: Sizes = None,
     plot: Plot = None,
     calibration: CalibrationPlot = None,
     html: HtmlFile = None,
-    device: Device = "cpu",
+    device: TorchDeviceOption = "cpu",
 ) -> None:
     """Recall of every caption's video and of every video's captions, by table look-up over the uint8 codes.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, Session, command, with_choice
+from hcq_cli.commands.shared import VERBS, OnOption, Session, ShardOption, command, with_choice
 from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError, UsageError
 
@@ -56,13 +56,6 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Leave out of folders, by name or path below the root; may be repeated."),
 ]
-Shard = Annotated[
-    str | None,
-    typer.Option(metavar="I/N", help="The I-th of N shares alone; other runs do the others.", show_default=False),
-]
-On = Annotated[
-    str | None, typer.Option(metavar="ray[:ADDRESS]", help="Workers on a Ray cluster.", show_default=False)
-]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
 
@@ -95,8 +88,8 @@ def extract(
     max_seconds: MaxSeconds = None,
     everything: Everything = False,
     exclude: Exclude = None,
-    shard: Shard = None,
-    on: On = None,
+    shard: ShardOption = None,
+    on: OnOption = None,
     dry_run: DryRunOption = False,
     output: Output = None,
 ) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, FeaturesOption, RunOption, Session, command
 from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
@@ -54,8 +53,6 @@ TextEncoder = Annotated[
     str, typer.Option("--text-encoder", metavar="NAME|ID|FOLDER", help="The sentence encoder; its language is yours.")
 ]
 Bytes = Annotated[int, typer.Option("--bytes", metavar="N", help="Bytes a video.")]
-Features = Annotated[Path | None, typer.Option("--features", metavar="DIR", help="Default: the workspace's.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN", help="The checkpoint folder.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,8 +67,8 @@ def register(app: typer.Typer) -> None:
         weight: Weights = None,
         text_encoder: TextEncoder = "minilm",
         code_bytes: Bytes = 64,
-        features: Features = None,
-        output: Output = None,
+        features: FeaturesOption = None,
+        output: RunOption = None,
     ) -> None:
         """Make a model without captions: of classifiers that have looked at the videos, and a sentence encoder.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, IndexOption, Session, command
 from hcq_cli.console import Console, counted
 from hcq_cli.errors import EXIT_SOME_FAILED, UsageError
 
@@ -42,9 +42,6 @@ ColumnsOption = Annotated[
         help="Columns of your own to filter by: CSV, JSON Lines or Parquet with a column `video`. Remembered; `none` "
         "forgets them.",
     ),
-]
-IndexOption = Annotated[
-    Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
 ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import MACHINE, Session, command
+from hcq_cli.commands.shared import MACHINE, CheckpointOption, Session, command
 from hcq_cli.console import size_text
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ForOthers:
         str,
         typer.Option(metavar="TEXT", help="A phrase for the model card: of what videos and captions it was made."),
     ] = ""
-    ckpt: Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")] = None
+    ckpt: CheckpointOption = None
     captions: Annotated[
         Path | None,
         typer.Option("--captions", metavar="FILE", help="To measure it with. Default: those it was trained on."),

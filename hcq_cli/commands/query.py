@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 import hcq_cli as api
 from hcq_cli.commands.answers import check_actions, clips_document, finish, print_answer
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, IndexOption, Session, command
 from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
@@ -209,9 +209,7 @@ class SearchOptions:
     codes: Annotated[
         Path | None, typer.Option("--codes", metavar="FILE", help="Search a code file, without an index.")
     ] = None
-    index: Annotated[
-        Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
-    ] = None
+    index: IndexOption = None
     ckpt: Annotated[
         Path | None,
         typer.Option("--ckpt", metavar="DIR", help="The checkpoint (default: the one that made the codes)."),

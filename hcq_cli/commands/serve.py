@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import webbrowser
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import hcq_cli as api
 from hcq_cli.commands import visits
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, IndexOption, Session, command
 
 EXAMPLES = ["hcq serve", "hcq serve --open", "hcq serve --port 9000 -w runs/a", "hcq serve --host 0.0.0.0"]
 
@@ -36,9 +35,7 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option("--token", metavar="TEXT", help="Ask for this token (default: made up if needed)."),
         ] = None,
-        index: Annotated[
-            Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
-        ] = None,
+        index: IndexOption = None,
         open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     ) -> None:
         """Serve a page to search with, and watch what was found from its second; Ctrl-C ends it.

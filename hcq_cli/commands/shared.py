@@ -1,4 +1,4 @@
-"""The options every command takes, before or after its name, and how a command is registered.
+"""The options every command takes, before or after its name, those of several, and how a command is registered.
 
     @command(app, "encode", panel=VERBS, examples=["hcq encode --ckpt runs/a"])
     def encode(session: Session, features: Annotated[Path | None, typer.Argument(help="…")] = None) -> None: ...
@@ -48,6 +48,21 @@ JsonOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", show_envvar=False, help="No notes and no progress.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", show_envvar=False, help="More details on stderr.")]
+# Options of several commands.
+IndexOption = Annotated[
+    Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
+]
+CheckpointOption = Annotated[Path | None, typer.Option("--ckpt", metavar="CKPT", help="Default: the workspace's.")]
+FeaturesOption = Annotated[Path | None, typer.Option("--features", metavar="DIR", help="Default: the workspace's.")]
+RunOption = Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN", help="The checkpoint folder.")]
+TorchDeviceOption = Annotated[str, typer.Option(help="cpu or cuda.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="The I-th of N shares alone; other runs do the others.", show_default=False),
+]
+OnOption = Annotated[
+    str | None, typer.Option(metavar="ray[:ADDRESS]", help="Workers on a Ray cluster.", show_default=False)
+]
 PRECEDENCE = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
 """Where an option's value can come from, as the option parser names it; the later ones win."""
 MAKERS = ("hcq train --captions", "hcq encode", "hcq index build")

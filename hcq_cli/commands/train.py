@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, FeaturesOption, RunOption, Session, TorchDeviceOption, command
 from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ EXAMPLES = [
 CaptionsFile = Annotated[
     Path | None, typer.Option("--captions", metavar="FILE", help="Captions (default: the workspace's).")
 ]
-Features = Annotated[Path | None, typer.Option("--features", metavar="DIR", help="Default: the workspace's.")]
 RecipeName = Annotated[
     str | None,
     typer.Option(
@@ -54,8 +53,6 @@ Init = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, or fail.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN", help="The checkpoint folder.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -65,14 +62,14 @@ def register(app: typer.Typer) -> None:
     def train(
         session: Session,
         captions: CaptionsFile = None,
-        features: Features = None,
+        features: FeaturesOption = None,
         recipe: RecipeName = None,
         model: Kind = None,
         settings: Settings = None,
         init: Init = None,
         resume: Resume = False,
-        device: Device = "cpu",
-        output: Output = None,
+        device: TorchDeviceOption = "cpu",
+        output: RunOption = None,
     ) -> None:
         """Learn encoders and quantizers together. An interrupted run goes on when the command is run again.
 

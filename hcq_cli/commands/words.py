@@ -10,13 +10,9 @@ from typing import Annotated
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.commands.shared import LOOKING, IndexOption, Session, command
 from hcq_cli.console import counted, size_text
 from hcq_cli.errors import UsageError
-
-IndexOption = Annotated[
-    Path | None, typer.Option("--index", metavar="DIR", help="The index (default: the workspace's).")
-]
 
 
 def register(app: typer.Typer) -> None:
