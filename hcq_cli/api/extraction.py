@@ -26,7 +26,7 @@ ABOUT_FACES = (
 
 
 class ExtractionSettings(TypedDict, total=False):
-    """How to extract, on top of which videos and which experts; all may be left out.
+    """How to extract; all may be left out.
 
     store: the feature store (default: the workspace's).
     decoder: auto, pyav, decord, or package.module:Class.
@@ -50,19 +50,31 @@ class ExtractionSettings(TypedDict, total=False):
     keep_missing: bool
 
 
+class ExtractionRequest(ExtractionSettings, total=False):
+    """Which files and which experts, and how; all may be left out.
+
+    listed: more paths, from a list.
+    everything: take in trash, previews and systems' own copies, too.
+    exclude: patterns of what to leave out of folders; what of it is in the store already stays there.
+    experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
+    preset: classic (the default), neural, light, laptop or gpu.
+    """
+
+    listed: Iterable[str | PathLike[str]]
+    everything: bool
+    exclude: Sequence[str]
+    experts: str | Sequence[str] | None
+    preset: str
+
+
 def extract(
     workspace: Workspace,
     paths: Iterable[str | PathLike[str]],
     *,
-    listed: Iterable[str | PathLike[str]] = (),
-    everything: bool = False,
-    exclude: Sequence[str] = (),
-    experts: str | Sequence[str] | None = None,
-    preset: str = "classic",
     shard: str | None = None,
     on: str | None = None,
     progress: Progress = SILENT,
-    **settings: Unpack[ExtractionSettings],
+    **asked: Unpack[ExtractionRequest],
 ) -> ExtractReport:
     """Decode every video once and let the experts write its features; what is finished is skipped.
 
@@ -71,15 +83,10 @@ def extract(
 
     Args:
         paths: folders (recursive), files or globs.
-        listed: more of them, from a list.
-        everything: take in trash, previews and systems' own copies, too.
-        exclude: patterns of what to leave out of folders; what of it is in the store already stays there.
-        experts: `name` or `name=source` each, or a text with commas; None for all of `preset`.
-        preset: classic, neural, light, laptop or gpu.
         shard: "2/3" for the second of three runs that write to the store at the same time; afterwards the same
             without it puts together what they have found.
         on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
-        settings: see `ExtractionSettings`.
+        asked: see `ExtractionRequest`.
 
     Returns:
         counts, failures and warnings: a file that cannot be read costs only itself.
@@ -95,11 +102,9 @@ def extract(
     from hcq_cli.shares import Share
 
     share = Share.asked(shard, on)
-    begins = not (settings.get("store") or workspace.features).exists()
-    names, inputs, options = _request(
-        workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
-    )
-    if begins and experts is None and "face" in names:  # once: whoever names the experts knows
+    begins = not (asked.get("store") or workspace.features).exists()
+    names, inputs, options = _request(workspace, paths, asked)
+    if begins and asked.get("experts") is None and "face" in names:  # once: whoever names the experts knows
         progress.note(ABOUT_FACES)
     begun = time.monotonic()
     total = len(inputs.videos) + len(inputs.unusable)
@@ -127,22 +132,12 @@ def extract(
 
 
 def plan_extraction(
-    workspace: Workspace,
-    paths: Iterable[str | PathLike[str]],
-    *,
-    listed: Iterable[str | PathLike[str]] = (),
-    everything: bool = False,
-    exclude: Sequence[str] = (),
-    experts: str | Sequence[str] | None = None,
-    preset: str = "classic",
-    **settings: Unpack[ExtractionSettings],
+    workspace: Workspace, paths: Iterable[str | PathLike[str]], **asked: Unpack[ExtractionRequest]
 ) -> DryRun:
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
     from hcq_cli.extraction.plan import plan
 
-    names, inputs, options = _request(
-        workspace, paths, experts, preset, settings, listed=listed, everything=everything, exclude=exclude
-    )
+    names, inputs, options = _request(workspace, paths, asked)
     return plan(inputs, names, options)
 
 
@@ -196,27 +191,19 @@ def known_roots(store: Path) -> tuple[str, ...]:
 
 
 def _request(
-    workspace: Workspace,
-    paths: Iterable[str | PathLike[str]],
-    experts: str | Sequence[str] | None,
-    preset: str,
-    settings: ExtractionSettings,
-    *,
-    listed: Iterable[str | PathLike[str]],
-    everything: bool,
-    exclude: Sequence[str],
+    workspace: Workspace, paths: Iterable[str | PathLike[str]], asked: ExtractionRequest
 ) -> tuple[list[str], Inputs, ExtractionOptions]:
     """What was asked for, checked: experts, videos, and how."""
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.media.inputs import find_inputs
 
-    names = expert_names(experts, preset)
-    how: dict[str, Any] = {**settings, "store": settings.get("store") or workspace.features}
+    how: dict[str, Any] = {**asked, "store": asked.get("store") or workspace.features}
+    names = expert_names(how.pop("experts", None), how.pop("preset", "classic"))
     inputs = find_inputs(
         [fspath(path) for path in paths],
         known_roots(how["store"]),
-        listed=[fspath(path) for path in listed],
-        everything=everything,
-        exclude=exclude,
+        listed=[fspath(path) for path in how.pop("listed", ())],
+        everything=how.pop("everything", False),
+        exclude=how.pop("exclude", ()),
     )
     return names, inputs, ExtractionOptions(**how)
