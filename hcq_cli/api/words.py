@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -94,6 +95,7 @@ def export_words(
         NotFoundError: there is no index, no words in it, or no such video.
         UsageError: no such format or source, a name may mean several videos, or many files have nowhere to go.
     """
+    from hcq_cli.files import atomic_open
     from hcq_cli.words.export import FORMATS, exported, file_of
     from hcq_cli.words.sentences import SOURCES
 
@@ -106,15 +108,25 @@ def export_words(
     opened = _open(workspace, index)
     wanted = _meant(opened, videos)
     count = written = 0
-    with _Target(output, stream, one_file) as target, progress.progress("exporting", opened.videos, "videos") as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress.progress("exporting", opened.videos, "videos"))
+        whole = stack.enter_context(atomic_open(output, unlocked=True)) if output and one_file else None
         for id, path, found in _by_video(opened, wanted):
             bar.advance()
             kept = [each for each in found if each.source in (sources or SOURCES)]
             if format != "jsonl":
                 kept = [each for each in kept if each.start_s is not None]
-            if kept:
-                target.write(str(file_of(id, format)), exported(kept, format, id=id, path=path))
-                count, written = count + 1, written + len(kept)
+            if not kept:
+                continue
+            count, written = count + 1, written + len(kept)
+            text = exported(kept, format, id=id, path=path)
+            if stream is not None and output is None:
+                stream.writelines(text)
+            elif whole is not None:
+                whole.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
+            elif output is not None:  # a folder; each file whole or not at all
+                with atomic_open(output / file_of(id, format), unlocked=True) as out:
+                    out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
     if videos and not count:
         raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")
     return WordsExport(output, count, written)
@@ -152,37 +164,3 @@ def _by_video(index: Index, wanted: set[str] | None = None) -> Iterator[tuple[st
         name, path = row
         if not wanted or video_of(name) in wanted:
             yield video_of(name), path, sentences
-
-
-class _Target:
-    """Where exported text goes: a stream, one file, or a folder of files; each file whole or not at all."""
-
-    def __init__(self, output: Path | None, stream: IO[str] | None, one_file: bool) -> None:
-        self._output, self._stream = output, stream if output is None else None
-        self._folder = output if output is not None and not one_file else None
-
-    def __enter__(self) -> _Target:
-        from hcq_cli.files import atomic_open
-
-        self._file = None
-        if self._output is not None and self._folder is None:
-            self._file = atomic_open(self._output, unlocked=True)
-            self._out = self._file.__enter__()
-        return self
-
-    def write(self, name: str, text: Iterator[str]) -> None:
-        """Write the text of a video, which would be called `name` in a folder."""
-        from hcq_cli.files import atomic_open
-
-        if self._stream is not None:
-            for piece in text:
-                self._stream.write(piece)
-        elif self._folder is not None:
-            with atomic_open(self._folder / name, unlocked=True) as out:
-                out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
-        else:
-            self._out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
-
-    def __exit__(self, *failure: object) -> None:
-        if self._file is not None:
-            self._file.__exit__(*failure)  # type: ignore[arg-type]

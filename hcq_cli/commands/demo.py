@@ -53,10 +53,10 @@ def demo(
 
     It has a workspace of its own, DIR/.hcq; yours is left alone.
     """
-    from hcq_cli.demo.journey import DemoOptions, Journey
+    from hcq_cli.demo.journey import Journey
 
-    options = DemoOptions(folder, videos, seed, fresh, tuple(settings or ()))
-    report = Journey(options, session.console).run()
+    journey = Journey(folder, videos, seed, fresh=fresh, settings=settings or (), progress=session.console)
+    report = journey.run()
     session.console.result(_document(report), lambda: _print(session, report))
 
 

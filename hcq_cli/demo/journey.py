@@ -25,25 +25,6 @@ HITS = 10
 
 
 @dataclass(frozen=True)
-class DemoOptions:
-    """What to demonstrate.
-
-    Args:
-        root: the demo's folder.
-        videos: how many clips.
-        seed: of the clips, the captions and the training.
-        fresh: start over in a folder that holds a demo already.
-        settings: on top of the demo's recipe, each "table.key=value".
-    """
-
-    root: Path
-    videos: int
-    seed: int = 0
-    fresh: bool = False
-    settings: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class Found:
     """A hit, what its clip shows (attribute name → value), and whether that is what was asked for."""
 
@@ -108,13 +89,24 @@ class DemoReport:
 
 
 class Journey:
-    """One run of the demo; each method is one stage."""
+    """One run of the demo; each method is one stage.
 
-    def __init__(self, options: DemoOptions, progress: Progress) -> None:
-        self.options, self.progress = options, BarsOnly(progress)
-        self.clips = compose(options.videos, options.seed)
+    Args:
+        root: the demo's folder.
+        videos: how many clips.
+        seed: of the clips, the captions and the training.
+        fresh: start over in a folder that holds a demo already.
+        settings: on top of the demo's recipe, each "table.key=value".
+        progress: shows how far a stage has come.
+    """
+
+    def __init__(
+        self, root: Path, videos: int, seed: int, *, fresh: bool, settings: Sequence[str], progress: Progress
+    ) -> None:
+        self.videos, self.seed, self.fresh, self.settings = videos, seed, fresh, settings
+        self.progress, self.clips = BarsOnly(progress), compose(videos, seed)
         self.tests = [clip for clip in self.clips if clip.split == "test"]
-        self.folder = DemoFolder(options.root)
+        self.folder = DemoFolder(root)
         self.workspace = self.folder.workspace
         self.report = DemoReport(len(self.clips), len(self.tests), self.workspace.root)
 
@@ -128,8 +120,8 @@ class Journey:
         from hcq_cli.api.training import describe_recipe
         from hcq_cli.demo.render import RENDERER
 
-        describe_recipe(RECIPE, self.options.settings)  # a mistake in a setting is told before anything is drawn
-        self.folder.open(Identity(self.options.videos, self.options.seed, RENDERER), self.options.fresh)
+        describe_recipe(RECIPE, self.settings)  # a mistake in a setting is told before anything is drawn
+        self.folder.open(Identity(self.videos, self.seed, RENDERER), self.fresh)
         for stage in STAGES:
             started = time.monotonic()
             getattr(self, stage)()
@@ -142,8 +134,8 @@ class Journey:
         from hcq_cli.demo.render import render_all
 
         with self.progress.progress("render", len(self.clips), "clips") as bar:
-            render_all(self.clips, self.options.seed, self.folder.clips, cores(), bar.update)
-        self.folder.write_captions(self.clips, self.options.seed)
+            render_all(self.clips, self.seed, self.folder.clips, cores(), bar.update)
+        self.folder.write_captions(self.clips, self.seed)
 
     def extract(self) -> None:
         """Clips → features of all four experts."""
@@ -155,7 +147,7 @@ class Journey:
 
     def train(self) -> None:
         """Features and captions → a checkpoint; an interrupted training goes on."""
-        settings = [f"training.seed={self.options.seed}", *self.options.settings]
+        settings = [f"training.seed={self.seed}", *self.settings]
         api.train(self.workspace, recipe=RECIPE, settings=settings, progress=self.progress)
 
     def encode(self) -> None:
