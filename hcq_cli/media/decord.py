@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hcq_cli.media.container_facts import ContainerFacts
 from hcq_cli.media.decoder import CannotOpenError, NoVideoError, Picture, Sound, upright_size
 from hcq_cli.media.pyav import PyAVMedia, start_s
+from hcq_cli.media.sniffing import is_video, read_head
 
 LOST_IN = {"mpegts"}
 """Containers in which decord may begin at the second key frame, with the times of the first."""
@@ -73,10 +74,10 @@ class DecordMedia:
         self._sound: PyAVMedia | None = None
         try:
             self._sound = PyAVMedia(path, False, hear_hz)
-        except CannotOpenError as error:  # decord's own FFmpeg, which is another one, may yet open the picture
-            if not see or isinstance(
-                error, NoVideoError
-            ):  # nothing else is wanted of it: a web page under the name of a video has no silent sound
+        except CannotOpenError as error:
+            # decord's own FFmpeg, which is another one, may yet open the picture. But it draws texts, and a web page
+            # under the name of a video has no silent sound.
+            if not see or isinstance(error, NoVideoError) or not is_video(read_head(path)):
                 raise
             reason = str(error)
             self.warnings.append(f"no sound: {error}")
