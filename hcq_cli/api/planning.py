@@ -110,7 +110,7 @@ def plan_collection(
     # The folders are gone through once, whatever the number of presets.
     found = find_inputs([fspath(path) for path in paths], known_roots(workspace.features))
     options = ExtractionOptions(workspace.features, workers=workers, device=device)
-    sizes = {video.path: _size(video.path) for video in found.videos}
+    sizes = {path: _size(path) for path in found.videos.values()}
     videos, media_s = len(found.videos), _durations(list(sizes), sizes, progress)
     choices = {"": expert_names(experts)} if experts is not None else presets
     costs = []

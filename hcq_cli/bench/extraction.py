@@ -118,9 +118,9 @@ def _time_decoding(inputs: Inputs, names: Sequence[str], options: ExtractionOpti
     options.check()
     decoded_s = 0.0
     with WorkerPool(experts, names, options, len(inputs.videos), decode_only=True) as pool:
-        for video in inputs.videos:
+        for id, path in inputs.videos.items():
             # A hash of no file: all there is to do is to decode it.
-            pool.submit(Job(VideoFacts(video.id, video.path, content_hash="unknown", size=1, mtime_ns=0)))
+            pool.submit(Job(VideoFacts(id, path, content_hash="unknown", size=1)))
         for _ in inputs.videos:
             decoded_s += pool.next_outcome()[1].duration_s
     seconds = time.monotonic() - begun

@@ -30,7 +30,7 @@ DECODER_BYTES = 1 << 30
 @contextmanager
 def ray_executor(on: str, inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Iterator[RayExecutor]:
     """An executor on the cluster that `on` names (`ray_cluster.connected`), for one extraction; see `RayExecutor`."""
-    videos = [video.path for video in inputs.videos]
+    videos = list(inputs.videos.values())
     with connected(on), closing(RayExecutor(videos, names, options)) as executor:
         yield executor
 

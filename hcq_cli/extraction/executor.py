@@ -1,4 +1,4 @@
-"""The executor protocol: jobs go in, outcomes come out, whatever runs them.
+"""A job, how it may end, and the executor protocol: jobs go in, outcomes come out, whatever runs them.
 
 Nothing in a job or an outcome is bound to one machine: a path, facts and names go out, counts and messages come back.
 Files are read, hashed and decoded, and features are written, where the workers are. `local.WorkerPool` is the
@@ -11,6 +11,7 @@ expert has been loaded for them.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -65,12 +66,25 @@ class VideoWarning:
         return f"{self.expert}: {self.message}" if self.expert else self.message
 
 
+class Status(StrEnum):
+    """How it ended with a video that did not fail: decoded; nothing was left to do; given what a duplicate has;
+    waiting, as a duplicate, until all others are done; not looked at, because it was taken out of the collection."""
+
+    EXTRACTED = "extracted"
+    FINISHED = "finished"
+    COPIED = "copied"
+    WAITING = "waiting"
+    REMOVED = "removed"
+
+
 @dataclass
 class Outcome:
-    """What became of a job.
+    """What became of a job, done by an executor or found to need none.
 
     Args:
         error: why it gave nothing; None if it gave something.
+        status: how it ended, if it gave something.
+        known: whether the error is remembered from an earlier run.
         lasting: whether the error would come again with any experts, until the file changes.
         killed: whether the worker was killed from outside, so that the file need not be to blame.
         warnings: what went not quite right.
@@ -82,6 +96,8 @@ class Outcome:
     """
 
     error: str | None = None
+    status: Status = Status.EXTRACTED
+    known: bool = False
     lasting: bool = True
     killed: bool = False
     warnings: list[VideoWarning] = field(default_factory=list)
@@ -101,7 +117,7 @@ class Outcome:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """The outcome that `to_json` described."""
         warnings = [VideoWarning(**warning) for warning in document["warnings"]]
-        return cls(**{**document, "warnings": warnings})
+        return cls(**{**document, "status": Status(document["status"]), "warnings": warnings})
 
 
 class Executor(Protocol):

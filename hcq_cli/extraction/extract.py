@@ -9,7 +9,7 @@ shards now and then.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +17,13 @@ from typing import Self
 
 from hcq_cli.collection import Collection, change_collection
 from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
-from hcq_cli.extraction.executor import Executor, Job, VideoWarning
+from hcq_cli.extraction.executor import Executor, Job, Outcome, Status, VideoWarning
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status
+from hcq_cli.extraction.plan import ExtractionPlan
 from hcq_cli.extraction.vanished import Vanished
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, PassedOver
+from hcq_cli.media.inputs import FailedFile, Inputs, PassedOver
 from hcq_cli.shares import Share
 
 COMPACT_EVERY = 2048
@@ -102,26 +102,25 @@ class ExtractReport:
         """What the command ends with: 3 where some inputs failed, else 0."""
         return EXIT_SOME_FAILED if self.failed else 0
 
-    def count(self, settled: Settled) -> None:
-        """Count a video with which nothing more is to be done."""
-        outcome, path = settled.outcome, settled.facts.path
+    def count(self, job: Job, outcome: Outcome) -> None:
+        """Count how it ended with a video."""
         self.packets += outcome.packets
         self.frames += outcome.frames
-        self.warnings += [replace(warning, path=path) for warning in outcome.warnings]
-        if settled.status not in (Status.FAILED, Status.REMOVED):
-            self.ids.append(settled.facts.id)
-        if settled.status is Status.FAILED:
-            self.failed.append(settled.failed_file)
-        elif settled.status is Status.FINISHED:
-            self.skipped += 1
-        elif settled.status is Status.COPIED:
-            self.duplicates += 1
-        elif settled.status is Status.REMOVED:
+        self.warnings += [replace(warning, path=job.facts.path) for warning in outcome.warnings]
+        if outcome.error is not None:
+            self.failed.append(FailedFile(job.facts.path, outcome.error, outcome.known))
+        elif outcome.status is Status.WAITING:
+            self.waiting += 1
+        elif outcome.status is Status.REMOVED:
             self.removed += 1
         else:
-            self.extracted += 1
-            self.media_s += outcome.duration_s
-            self.decoders[outcome.decoder] = self.decoders.get(outcome.decoder, 0) + 1
+            self.ids.append(job.facts.id)
+            self.skipped += outcome.status is Status.FINISHED
+            self.duplicates += outcome.status is Status.COPIED
+            if outcome.status is Status.EXTRACTED:
+                self.extracted += 1
+                self.media_s += outcome.duration_s
+                self.decoders[outcome.decoder] = self.decoders.get(outcome.decoder, 0) + 1
 
     def warn_of_store(self, store: Path, messages: Sequence[str]) -> None:
         """Add warnings that are about the feature store."""
@@ -161,10 +160,11 @@ def extract(
     options.check()
     report = ExtractReport.of(inputs)
 
-    def copy(copies: Iterable[Settled]) -> None:
-        for settled in copies:
-            report.count(settled)
-            on_video(report, settled.facts.path)
+    def copied(ended: Iterable[tuple[Job, Outcome]]) -> None:
+        for job, outcome in ended:
+            report.waiting -= 1
+            report.count(job, outcome)
+            on_video(report, job.facts.path)
 
     with FeatureWriter(options.store) as writer:
         collection = _note_roots(inputs, names, options)
@@ -174,20 +174,19 @@ def extract(
         pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
         with pool as running:
             done = 0
-            for path, settled in run_plan(inputs.videos, plan, running):
-                if settled is not None:
-                    report.count(settled)
-                on_video(report, path)
-                done += settled is None or settled.status is not Status.FINISHED
+            for job, outcome in run_plan(inputs.videos, plan, running):
+                report.count(job, outcome)
+                on_video(report, job.facts.path)
+                done += outcome.status is not Status.FINISHED
                 if done >= COMPACT_EVERY:
                     done = 0
-                    copy(plan.copy_stored())
+                    copied(plan.copy())
                     report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s
-        copy(plan.copy_stored())
+        copied(plan.copy())
         report.warn_of_store(options.store, writer.compact().warnings)
         # Last, when the store knows what became of the files whose bytes they have.
-        copy(plan.copy_duplicates())
+        copied(plan.copy(duplicates=True))
         _note_changes(writer, plan, inputs, options, report)
         report.states = writer.store.states_of(report.ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
@@ -234,29 +233,31 @@ def _note_changes(
         report.warn_of_store(options.store, [f"{error.message}; what is no longer there stays in it"])
 
 
-def run_plan(
-    videos: Iterable[InputVideo], plan: ExtractionPlan, executor: Executor
-) -> Iterator[tuple[str, Settled | None]]:
+def run_plan(videos: Mapping[str, str], plan: ExtractionPlan, executor: Executor) -> Iterator[tuple[Job, Outcome]]:
     """Give the executor what the plan says must be done, until there is no more.
 
     The executor is kept full first, and asked for an outcome only then: so a worker that becomes free finds its next
     job waiting, and at most `executor.slots` jobs are held in memory, however many videos there are.
 
+    Args:
+        videos: the path of each, by its id.
+        plan: of the run.
+        executor: what does the jobs.
+
     Returns:
-        the path of each video, and how it ended, in whatever order; None for a duplicate, whose turn comes later.
+        each video, and how it ended, in whatever order; with a duplicate it has not ended yet.
     """
-    left, running = iter(videos), 0
+    left, running = iter(videos.items()), 0
     while True:
         if running < executor.slots and (video := next(left, None)) is not None:
-            path, step = video.path, plan.judge(video)
+            job, outcome = plan.judge(*video)
         elif running:
-            job, outcome = executor.next_outcome()
+            job, outcome = plan.settle(*executor.next_outcome())
             running -= 1
-            path, step = job.facts.path, plan.settle(job, outcome)
         else:
             return
-        if isinstance(step, Job):
-            executor.submit(step)
+        if outcome is None:
+            executor.submit(job)
             running += 1
         else:
-            yield path, step
+            yield job, outcome

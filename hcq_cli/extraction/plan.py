@@ -10,61 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from itertools import chain, islice
 from pathlib import Path
 
 from experts.base import Expert
 from hcq_cli.collection import RemovedVideo, read_collection
-from hcq_cli.extraction.executor import Job, Outcome, hash_file
+from hcq_cli.extraction.executor import Job, Outcome, Status, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.vanished import Vanished, find_vanished, is_gone, same_place
 from hcq_cli.features.records import VideoFacts, identity, text_key
 from hcq_cli.features.shared import SharedWriter
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.media.inputs import FailedFile, Inputs, InputVideo, longer_ids
+from hcq_cli.media.inputs import FailedFile, Inputs, longer_ids
 from hcq_cli.media.sniffing import read_head, what_instead
 
 MOST_COPIES = 64
 """Files with the same bytes that are looked at for one that was renamed."""
 
-
-class Status(Enum):
-    """How it ended with a video: nothing was left to do; decoded; given what a duplicate has; nothing came of it; not
-    looked at, because it was taken out of the collection."""
-
-    FINISHED = "finished"
-    EXTRACTED = "extracted"
-    COPIED = "copied"
-    FAILED = "failed"
-    REMOVED = "removed"
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A video with which nothing more is to be done in this run.
-
-    Args:
-        status: how it ended.
-        facts: its path, and, unless it failed, its id in the store.
-        outcome: of its job; of a failed one the error.
-        known: whether the failure is remembered from an earlier run.
-    """
-
-    status: Status
-    facts: VideoFacts
-    outcome: Outcome = field(default_factory=Outcome)
-    known: bool = False
-
-    @property
-    def failed_file(self) -> FailedFile:
-        """What a report says of one that failed."""
-        return FailedFile(self.facts.path, self.outcome.error or "", self.known)
-
-
-Step = Job | Settled | None
-"""What is to be done next with a video; None if it is a duplicate, which waits until all others are done."""
+Step = tuple[Job, Outcome | None]
+"""What is to be done with a video, and how that has ended; None where it is still to be done."""
 
 
 class ExtractionPlan:
@@ -113,38 +78,35 @@ class ExtractionPlan:
         self._removed_paths = {video.path: id for id, video in removed.items()}
         self._removed_contents = {video.content_hash: id for id, video in removed.items() if video.content_hash}
 
-    def judge(self, video: InputVideo) -> Step:
+    def judge(self, id: str, path: str) -> Step:
         """What is to be done with a file: at first often to hash it, if it is new or has changed."""
-        if video.path in self._removed_paths and not self._comes_back(self._removed_paths[video.path], video.path):
-            return Settled(Status.REMOVED, VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0))
+        unread = Job(VideoFacts(id, path))
+        if path in self._removed_paths and not self._comes_back(self._removed_paths[path], path):
+            return unread, Outcome(status=Status.REMOVED)
         try:
-            found = os.stat(video.path)  # noqa: PTH116 - a Path costs more than the question
+            found = os.stat(path)  # noqa: PTH116 - a Path costs more than the question
         except OSError as error:
-            facts = VideoFacts(video.id, video.path, content_hash="", size=0, mtime_ns=0)
-            return Settled(Status.FAILED, facts, Outcome(error=error.strerror or str(error)))
-        facts = VideoFacts(video.id, video.path, content_hash="", size=found.st_size, mtime_ns=found.st_mtime_ns)
+            return unread, Outcome(error=error.strerror or str(error))
+        facts = VideoFacts(id, path, size=found.st_size, mtime_ns=found.st_mtime_ns)
         # Size and time of the last change stand for the content: reading terabytes again for their hash takes hours.
-        failure = self._writer.known_failure(facts.path, facts.size, facts.mtime_ns)
+        failure = self._writer.known_failure(path, facts.size, facts.mtime_ns)
         if failure is not None and not self._retry_failed:
-            return Settled(Status.FAILED, facts, Outcome(error=failure.error), known=True)
+            return Job(facts), Outcome(error=failure.error, known=True)
         if not facts.size:
-            return Settled(Status.FAILED, facts, Outcome(error="the file is empty"))
+            return Job(facts), Outcome(error="the file is empty")
         # The ordinary case of a later run, and there may be a million of it: all is as it was.
-        if self._path_of_id.get(facts.id, facts.path) == facts.path and self._writer.is_finished(
+        if self._path_of_id.get(id, path) == path and self._writer.is_finished(
             facts, self._identities, retry_failed=self._retry_failed
         ):
-            self._path_of_id[facts.id] = facts.path
-            return Settled(Status.FINISHED, facts)
-        known = self._writer.facts_at(facts.path)
-        same = (other.content_hash for other in known if (other.size, other.mtime_ns) == (facts.size, facts.mtime_ns))
-        known_hash = next(same, None) or self._writer.remembered_hash(facts.path, facts.size, facts.mtime_ns)
-        return self._compare(replace(facts, content_hash=known_hash), known) if known_hash else Job(facts)
+            self._path_of_id[id] = path
+            return Job(facts), Outcome(status=Status.FINISHED)
+        known_hash = self._writer.known_hash(path, facts.size, facts.mtime_ns)
+        return self._compare(replace(facts, content_hash=known_hash)) if known_hash else (Job(facts), None)
 
     def settle(self, job: Job, outcome: Outcome) -> Step:
         """What is to be done now that a job is done; a lasting failure is remembered until the file changes."""
         if job.only_hash and outcome.error is None:
-            facts = replace(job.facts, content_hash=outcome.content_hash)
-            return self._compare(facts, self._writer.facts_at(facts.path))
+            return self._compare(replace(job.facts, content_hash=outcome.content_hash))
         if outcome.error is None:
             self._writer.forget_failure(job.facts.path)
         elif not job.only_hash:
@@ -154,20 +116,20 @@ class ExtractionPlan:
             if (instead := what_instead(read_head(job.facts.path))) is not None:
                 outcome = replace(outcome, error=f"{instead} ({outcome.error})")
             self._remember_failure(job, str(outcome.error))
-        return Settled(Status.FAILED if outcome.error else Status.EXTRACTED, job.facts, outcome)
+        return job, outcome
 
-    def _compare(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> Step:
-        """What the store and this run lack of a file whose content is known, and what the store knows at its path."""
-        facts, stored = self._with_own_id(facts, known)
+    def _compare(self, facts: VideoFacts) -> Step:
+        """What the store and this run lack of a file whose content is known."""
+        facts, stored = self._with_own_id(facts)
         if stored is None and self._stays_removed(facts):
-            return Settled(Status.REMOVED, facts)
+            return Job(facts), Outcome(status=Status.REMOVED)
         missing = self._writer.todo(facts.id, facts.content_hash, self._identities, retry_failed=self._retry_failed)
         if not missing:
             where = (facts.path, facts.size, facts.mtime_ns)
             # Moved or touched: noted, so that the next run knows it without its hash.
             if stored is not None and (stored.path, stored.size, stored.mtime_ns) != where:
                 self._writer.set_path(facts.id, facts.path)
-            return Settled(Status.FINISHED, facts)
+            return Job(facts), Outcome(status=Status.FINISHED)
         # A run that is killed before the video is finished need not read the file again for its hash.
         self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
         self._count(facts, 1)
@@ -182,11 +144,11 @@ class ExtractionPlan:
         # What another file has begun counts as found: should it fail, this one fails with its reason.
         if missing <= begun | stored_elsewhere:
             (self.copies if missing <= stored_elsewhere else self.duplicates).append(job)
-            return None
+            return job, Outcome(status=Status.WAITING)
         begun = frozenset(begun | missing)
         # The one set of all experts for nearly every content: there may be a million contents.
         self._begun[key] = self._every if begun == self._every else begun
-        return job
+        return job, None
 
     def vanished(self, folders: Mapping[str, Sequence[str]]) -> Vanished:
         """What the store holds of files that are no longer there, by what this run has seen.
@@ -198,14 +160,14 @@ class ExtractionPlan:
             self._writer.store, self._path_of_id.keys(), folders, moved=self.moved, second_ids=self.second_ids
         )
 
-    def _with_own_id(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> tuple[VideoFacts, VideoFacts | None]:
+    def _with_own_id(self, facts: VideoFacts) -> tuple[VideoFacts, VideoFacts | None]:
         """A file under its own id, and what the store knows of that id: the one that it has already, else the
         shortest that no other file has.
 
         Another file is one of this run, or one of the store that lies elsewhere. An id goes over to a new file when
         the old one is gone, and not when its whole folder is: that may be a drive that is not plugged in.
         """
-        for id in chain(self._known_ids(facts, known), longer_ids(InputVideo(facts.id, facts.path))):
+        for id in chain(self._known_ids(facts), longer_ids(facts.id, facts.path)):
             if self._path_of_id.get(id, facts.path) != facts.path:
                 continue
             stored = self._writer.facts(id)
@@ -220,8 +182,9 @@ class ExtractionPlan:
             return replace(facts, id=id), stored
         raise AssertionError("longer_ids never ends")
 
-    def _known_ids(self, facts: VideoFacts, known: Sequence[VideoFacts]) -> list[str]:
+    def _known_ids(self, facts: VideoFacts) -> list[str]:
         """The id that a file has in the store, if any; of several, as an earlier hcq gave them, the best."""
+        known = self._writer.facts_at(facts.path)
         if not known:  # it may have been reached through a link then
             known = [other for other in self._same_bytes(facts) if same_place(other.path, facts.path)]
         ids = [other.id for other in known]
@@ -267,31 +230,30 @@ class ExtractionPlan:
         if by < 0:
             self.moved = {old: new for old, new in self.moved.items() if new != facts.id}
 
-    def copy_stored(self) -> Iterator[Settled]:
-        """Give files what others with their bytes have in the store, before what those have now may be replaced: a
-        file that was renamed may have left its name to a new one."""
-        jobs, self.copies = self.copies, []
-        yield from self._copy(jobs)
+    def copy(self, *, duplicates: bool = False) -> Iterator[tuple[Job, Outcome]]:
+        """Give files that wait what others with their bytes have in the store.
 
-    def copy_duplicates(self) -> Iterator[Settled]:
-        """Give the duplicates what files with their bytes have; called when all else is done and in shards."""
-        jobs, self.copies, self.duplicates = self.copies + self.duplicates, [], []
-        yield from self._copy(jobs)
+        Now and then, before what those have may be replaced: a file that was renamed may have left its name to a new
+        one.
 
-    def _copy(self, jobs: Sequence[Job]) -> Iterator[Settled]:
+        Args:
+            duplicates: those of files of this run, too; when all else is done and in shards.
+        """
         assert isinstance(self._writer, FeatureWriter)
+        jobs, self.copies = self.copies, []
+        if duplicates:
+            jobs, self.duplicates = jobs + self.duplicates, []
         copied = self._writer.copy_results([(job.facts, job.identities) for job in jobs])
         for job, found in zip(jobs, copied, strict=True):
-            error = self._errors.get(text_key(job.facts.content_hash))
             if found:
                 self._writer.forget_failure(job.facts.path)
-                yield Settled(Status.COPIED, job.facts)
+                yield job, Outcome(status=Status.COPIED)
                 continue
+            error = self._errors.get(text_key(job.facts.content_hash))
             self._count(job.facts, -1)
             if error is not None:
                 self._remember_failure(job, error)
-            reason = error or "another file with the same bytes gave nothing"
-            yield Settled(Status.FAILED, job.facts, Outcome(error=reason))
+            yield job, Outcome(error=error or "another file with the same bytes gave nothing")
 
     def _remember_failure(self, job: Job, error: str) -> None:
         facts = job.facts
@@ -369,25 +331,25 @@ def plan(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Dr
     planned = DryRun(failed=list(inputs.unusable))
     if not options.store.is_dir():  # nothing is known, and a plan makes no folders
         every = [expert.name for expert in experts]
-        planned.todo = [PlannedVideo(video.id, video.path, every) for video in inputs.videos]
+        planned.todo = [PlannedVideo(id, path, every) for id, path in inputs.videos.items()]
         return planned
     with FeatureWriter(options.store) as writer:
         removed = read_collection(options.store).removed
         judge = ExtractionPlan(writer, experts, options, removed=removed, named=inputs.named)
-        for video in inputs.videos:
-            step = judge.judge(video)
-            if isinstance(step, Job) and step.only_hash:
-                step = judge.settle(step, hash_file(step))
-            if isinstance(step, Job):
-                planned.todo.append(PlannedVideo(step.facts.id, video.path, list(step.identities)))
-            elif step is None:
-                planned.duplicates.append(video.path)
-            elif step.status is Status.FAILED:
-                planned.failed.append(step.failed_file)
-            elif step.status is Status.REMOVED:
+        for id, path in inputs.videos.items():
+            job, outcome = judge.judge(id, path)
+            if outcome is None and job.only_hash:
+                job, outcome = judge.settle(job, hash_file(job))
+            if outcome is None:
+                planned.todo.append(PlannedVideo(job.facts.id, path, list(job.identities)))
+            elif outcome.error is not None:
+                planned.failed.append(FailedFile(path, outcome.error, outcome.known))
+            elif outcome.status is Status.WAITING:
+                planned.duplicates.append(path)
+            elif outcome.status is Status.REMOVED:
                 planned.removed += 1
             else:
-                planned.finished.append(step.facts.id)
+                planned.finished.append(job.facts.id)
         if not options.keep_missing:
             planned.vanished = judge.vanished(inputs.folders)
     return planned

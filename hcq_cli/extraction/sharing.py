@@ -16,10 +16,11 @@ from dataclasses import replace
 
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import LockedError
+from hcq_cli.extraction.executor import Status
 from hcq_cli.extraction.extract import COMPACT_EVERY, ExtractReport, OnVideo, run_plan
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.plan import ExtractionPlan, Status
+from hcq_cli.extraction.plan import ExtractionPlan
 from hcq_cli.features.shared import SharedWriter
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import Inputs
@@ -53,13 +54,10 @@ def extract_share(
     plan = ExtractionPlan(writer, experts, options, removed=removed, named=inputs.named)
     done = 0
     with WorkerPool(experts, names, options, len(mine.videos)) as running:
-        for path, settled in run_plan(mine.videos, plan, running):
-            if settled is None:
-                report.waiting += 1
-            else:
-                report.count(settled)
-                done += settled.status is Status.EXTRACTED
-            on_video(report, path)
+        for job, outcome in run_plan(mine.videos, plan, running):
+            report.count(job, outcome)
+            done += outcome.error is None and outcome.status is Status.EXTRACTED
+            on_video(report, job.facts.path)
             if done >= COMPACT_EVERY:
                 done = 0
                 # If nobody else does: a folder of many small files is slow to list.
@@ -75,10 +73,10 @@ def extract_share(
 
 def share_of(inputs: Inputs, share: Share) -> Inputs:
     """The same inputs, with the videos and unusable files of one share alone; what is passed over is the first's."""
-    every = [video.path for video in inputs.videos] + [item.path for item in inputs.unusable]
+    every = [*inputs.videos.values(), *(item.path for item in inputs.unusable)]
     with ThreadPoolExecutor(READERS) as readers:
         has = [share.has(key) for key in readers.map(content_key, every)]
-    videos = [video for video, mine in zip(inputs.videos, has, strict=False) if mine]
+    videos = {id: path for (id, path), mine in zip(inputs.videos.items(), has, strict=False) if mine}
     unusable = [item for item, mine in zip(inputs.unusable, has[len(inputs.videos) :], strict=True) if mine]
     passed_over = inputs.passed_over if share.number == 1 else []
     return replace(inputs, videos=videos, unusable=unusable, passed_over=passed_over)

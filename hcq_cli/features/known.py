@@ -95,11 +95,7 @@ class KnownVideos:
         for facts in self.facts_at(path):
             if (facts.size, facts.mtime_ns) == (size, mtime_ns):
                 return facts.content_hash
-        return self.remembered_hash(path, size, mtime_ns)
-
-    def remembered_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
-        """The same of a file that is not in the store: it is not finished, or it failed."""
-        for log in (self._hashes, self._failures):
+        for log in (self._hashes, self._failures):  # it is not finished, or it failed
             record = log.records.get(path)
             if record is not None and (record.size, record.mtime_ns) == (size, mtime_ns):
                 return record.content_hash or None

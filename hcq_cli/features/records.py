@@ -51,7 +51,7 @@ class VideoFacts:
     Args:
         id: unique name in the store; may hold undecodable bytes (surrogateescape).
         path: where the file lay when it was last seen, absolute.
-        content_hash: SHA-256 of the file, as hex.
+        content_hash: SHA-256 of the file, as hex; empty until it has been read.
         size: bytes.
         mtime_ns: modification time, nanoseconds.
         duration_s: seconds; 0 until it has been decoded.
@@ -64,9 +64,9 @@ class VideoFacts:
 
     id: str
     path: str
-    content_hash: str
-    size: int
-    mtime_ns: int
+    content_hash: str = ""
+    size: int = 0
+    mtime_ns: int = 0
     duration_s: float = 0.0
     decoder: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from hcq_cli.collection import Roots
@@ -64,19 +65,6 @@ EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True)
-class InputVideo:
-    """A file to extract.
-
-    Args:
-        id: its id, unless another file has it already.
-        path: absolute; through the root where it lies in one.
-    """
-
-    id: str
-    path: str
-
-
-@dataclass(frozen=True)
 class FailedFile:
     """Something named or found that gives no features.
 
@@ -109,7 +97,8 @@ class Inputs:
     """What was found.
 
     Args:
-        videos: sorted by id, each file once, each id once.
+        videos: to extract, each file once: by its id (unless the store has that for another one), in their order, the
+            path; absolute, through the root where it lies in one.
         unusable: what was named or found and cannot be read.
         passed_over: trash, previews, and files that look like videos and are not named like one.
         named: paths of the videos that were named themselves, by no folder, pattern or list.
@@ -120,7 +109,7 @@ class Inputs:
         exclude: patterns of what was left out.
     """
 
-    videos: list[InputVideo] = field(default_factory=list)
+    videos: dict[str, str] = field(default_factory=dict)
     unusable: list[FailedFile] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     named: frozenset[str] = frozenset()
@@ -162,7 +151,7 @@ def find_inputs(
     search = _Search(Roots(roots), everything, tuple(each.rstrip("/") for each in exclude))
     for name in names:
         search.find(name)
-    named = frozenset(item.video.path for item in search.found if item.named)
+    named = frozenset(item.path for item in search.found if item.named)
     for name in listed:
         search.find(name)
     unusable = list(dict.fromkeys(search.unusable))
@@ -189,7 +178,8 @@ def find_inputs(
 class _Found:
     """A video as it was come upon: where it really lies, whether by a link, and whether it was named itself."""
 
-    video: InputVideo
+    id: str
+    path: str
     real: str
     link: bool
     named: bool = False
@@ -251,7 +241,7 @@ class _Search:
         elif not os.access(path, os.R_OK):
             self.unusable.append(FailedFile(path, "permission denied"))
         else:
-            self.found.append(_Found(InputVideo(id, path), real, link, named))
+            self.found.append(_Found(id, path, real, link=link, named=named))
 
     def _folder(self, named: str) -> None:
         """All videos below a folder, links followed; and what could not be listed."""
@@ -353,29 +343,26 @@ def _no_videos(passed_over: Sequence[PassedOver]) -> str:
     return told
 
 
-def _distinct(found: Sequence[_Found]) -> list[InputVideo]:
+def _distinct(found: Sequence[_Found]) -> dict[str, str]:
     """Each file once (itself rather than a link to it), each id once, sorted by id."""
-    by_file: dict[str, InputVideo] = {}
+    by_file: dict[str, _Found] = {}
     # Sorting is stable: files before links, and otherwise in the order in which they were found.
     for item in sorted(found, key=lambda item: item.link):
-        by_file.setdefault(item.real, item.video)
+        by_file.setdefault(item.real, item)
     # Backwards, so that of a path found twice the first place counts.
-    order = {item.video.path: at for at, item in reversed(list(enumerate(found)))}
-    named: dict[str, InputVideo] = {}
-    for video in sorted(by_file.values(), key=lambda video: order[video.path]):
-        id = next(id for id in longer_ids(video) if id not in named)
-        named[id] = InputVideo(id, video.path)
-    return [named[id] for id in sorted(named)]
+    order = {item.path: at for at, item in reversed(list(enumerate(found)))}
+    paths: dict[str, str] = {}
+    for item in sorted(by_file.values(), key=lambda item: order[item.path]):
+        paths[next(id for id in longer_ids(item.id, item.path) if id not in paths)] = item.path
+    return dict(sorted(paths.items()))
 
 
-def longer_ids(item: InputVideo) -> Iterator[str]:
-    """The ids that an input can have, shortest first: its own, then with one more parent folder in front each."""
-    yield item.id
-    parts = Path(item.path).parts
-    own = len(Path(item.id).parts)
+def longer_ids(id: str, path: str) -> Iterator[str]:
+    """The ids that a file can have, shortest first: its own, then with one more parent folder in front each."""
+    yield id
+    parts = Path(path).parts
+    own = len(Path(id).parts)
     for at in range(len(parts) - own - 1, 0, -1):
         yield Path(*parts[at:]).as_posix()
-    number = 1
-    while True:  # not even the whole path is free
-        number += 1
-        yield f"{Path(item.path).as_posix()}#{number}"
+    for number in count(2):  # not even the whole path is free
+        yield f"{Path(path).as_posix()}#{number}"

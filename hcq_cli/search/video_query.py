@@ -21,7 +21,6 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from hcq_cli.features.records import Ragged
-    from hcq_cli.media.inputs import InputVideo
     from hcq_cli.model.config import ExpertConfig
 
 
@@ -191,7 +190,8 @@ def extract_tokens(path: Path, matched: MatchedExperts) -> dict[str, Ragged]:
     return _extract(_video_file(path), matched)[0]
 
 
-def _video_file(path: Path) -> InputVideo:
+def _video_file(path: Path) -> dict[str, str]:
+    """A file as `Inputs` has it: its path by its id."""
     from hcq_cli.media.inputs import find_inputs
 
     if path.is_dir():
@@ -199,10 +199,10 @@ def _video_file(path: Path) -> InputVideo:
     found = find_inputs([str(path)])
     if not found.videos:
         raise NotFoundError(f"{path}: {found.unusable[0].error}", "hcq query --video FILE")
-    return found.videos[0]
+    return found.videos
 
 
-def _extract(video: InputVideo, matched: MatchedExperts) -> tuple[dict[str, Ragged], list[str]]:
+def _extract(video: dict[str, str], matched: MatchedExperts) -> tuple[dict[str, Ragged], list[str]]:
     """The tokens of a video, by expert, and what went not quite right."""
     from hcq_cli.extraction.extract import extract
     from hcq_cli.extraction.options import ExtractionOptions
@@ -217,8 +217,8 @@ def _extract(video: InputVideo, matched: MatchedExperts) -> tuple[dict[str, Ragg
             sample_fps=matched.sample_fps,
             max_seconds=matched.max_seconds,
         )
-        report = extract(Inputs([video]), matched.names, options)
+        report = extract(Inputs(video), matched.names, options)
         if report.failed:
-            raise HcqError(f"{video.path}: {report.failed[0].error}", "hcq doctor, or give another video")
+            raise HcqError(f"{report.failed[0].path}: {report.failed[0].error}", "hcq doctor, or give another video")
         tokens = FeatureStore.open(Path(folder)).read([0])
     return tokens, [str(warning) for warning in report.warnings]

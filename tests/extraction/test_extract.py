@@ -13,10 +13,9 @@ from serial_executor import SerialExecutor
 from store_contents import contents
 
 from hcq_cli.errors import NotFoundError, UsageError
-from hcq_cli.extraction.executor import Outcome, VideoWarning
+from hcq_cli.extraction.executor import Job, Outcome, Status, VideoWarning
 from hcq_cli.extraction.extract import ExtractReport, extract
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.plan import Settled, Status
 from hcq_cli.features.records import VideoFacts
 from hcq_cli.media.inputs import FailedFile, find_inputs
 
@@ -96,12 +95,12 @@ def test_a_run_decodes_every_video_once_and_says_so(hcq, tmp_path: Path) -> None
 def test_every_video_is_counted_once_and_failures_decide_the_exit_code() -> None:
     report = ExtractReport(videos=5, failed=[FailedFile("/e", "permission denied")])
     assert (report.videos, report.done, report.exit_code) == (5, 1, 3)
-    facts = {name: VideoFacts(name, f"/{name}", "", 1, 0) for name in "abcd"}
+    jobs = {name: Job(VideoFacts(name, f"/{name}", "", 1, 0)) for name in "abcd"}
     decoded = Outcome(warnings=[VideoWarning("odd", "audio")], decoder="pyav", duration_s=2.0, packets=9, frames=5)
-    report.count(Settled(Status.EXTRACTED, facts["a"], decoded))
-    report.count(Settled(Status.FINISHED, facts["b"]))
-    report.count(Settled(Status.COPIED, facts["c"]))
-    report.count(Settled(Status.FAILED, facts["d"], Outcome(error="no frame", packets=1), known=True))
+    report.count(jobs["a"], decoded)
+    report.count(jobs["b"], Outcome(status=Status.FINISHED))
+    report.count(jobs["c"], Outcome(status=Status.COPIED))
+    report.count(jobs["d"], Outcome(error="no frame", known=True, packets=1))
     assert (report.done, report.extracted, report.skipped, report.duplicates) == (5, 1, 1, 1)
     assert report.failed == [FailedFile("/e", "permission denied"), FailedFile("/d", "no frame", known=True)]
     assert (report.decoders, report.media_s, report.packets, report.frames) == ({"pyav": 1}, 2.0, 10, 5)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from experts.base import State, Tokens
-from hcq_cli.extraction.executor import Job, Outcome, hash_file
+from hcq_cli.extraction.executor import Job, Outcome, Status, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.plan import ExtractionPlan, Settled, Status, plan
+from hcq_cli.extraction.plan import ExtractionPlan, plan
 from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures, identity
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.media.inputs import InputVideo, find_inputs
+from hcq_cli.media.inputs import find_inputs
 
 EXPERTS = load_experts(["audio"])
 TEXT = "text, not a video: download it again"
@@ -38,16 +38,16 @@ def planned(writer: FeatureWriter, retry_failed: bool = False) -> ExtractionPlan
     return ExtractionPlan(writer, EXPERTS, ExtractionOptions(writer.folder, retry_failed=retry_failed))
 
 
-def file(path: Path, content: bytes) -> InputVideo:
+def file(path: Path, content: bytes) -> tuple[str, str]:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    return InputVideo(path.name, str(path))
+    return path.name, str(path)
 
 
-def hashed(judge: ExtractionPlan, video: InputVideo):
+def hashed(judge: ExtractionPlan, video: tuple[str, str]) -> tuple[Job, Outcome | None]:
     """What is to be done with a new file once its hash is known."""
-    job = judge.judge(video)
-    assert isinstance(job, Job) and job.only_hash
+    job, outcome = judge.judge(*video)
+    assert outcome is None and job.only_hash
     return judge.settle(job, hash_file(job))
 
 
@@ -63,57 +63,59 @@ def extracted(writer: FeatureWriter, job: Job) -> None:
 def test_a_new_file_is_hashed_then_extracted_then_finished(writer: FeatureWriter, tmp_path: Path) -> None:
     video = file(tmp_path / "a.mp4", b"one")
     judge = planned(writer)
-    job = hashed(judge, video)
-    assert isinstance(job, Job) and list(job.identities) == ["audio"] and job.facts.id == "a.mp4"
+    job, outcome = hashed(judge, video)
+    assert outcome is None and list(job.identities) == ["audio"] and job.facts.id == "a.mp4"
     extracted(writer, job)
-    done = judge.settle(job, Outcome())
-    assert isinstance(done, Settled) and done.status is Status.EXTRACTED
-    again = planned(writer).judge(video)
-    assert isinstance(again, Settled) and again.status is Status.FINISHED and again.facts.id == "a.mp4"
+    _, done = judge.settle(job, Outcome())
+    assert done is not None and done.error is None and done.status is Status.EXTRACTED
+    job, again = planned(writer).judge(*video)
+    assert again is not None and again.status is Status.FINISHED and job.facts.id == "a.mp4"
 
 
 def test_a_duplicate_waits_and_is_given_what_the_other_file_has(writer: FeatureWriter, tmp_path: Path) -> None:
     judge = planned(writer)
-    first = hashed(judge, file(tmp_path / "a.mp4", b"same"))
-    assert hashed(judge, file(tmp_path / "b.mp4", b"same")) is None
+    first, _ = hashed(judge, file(tmp_path / "a.mp4", b"same"))
+    assert hashed(judge, file(tmp_path / "b.mp4", b"same"))[1] == Outcome(status=Status.WAITING)
     extracted(writer, first)
-    (copied,) = judge.copy_duplicates()
-    assert copied.status is Status.COPIED and copied.facts.id == "b.mp4" and not judge.duplicates
+    ((job, copied),) = judge.copy(duplicates=True)
+    assert copied == Outcome(status=Status.COPIED) and job.facts.id == "b.mp4" and not judge.duplicates
     assert writer.facts("b.mp4") is not None
 
 
 def test_a_lasting_failure_is_remembered_until_the_file_changes(writer: FeatureWriter, tmp_path: Path) -> None:
     video = file(tmp_path / "a.mp4", b"broken")
     judge = planned(writer)
-    job = hashed(judge, video)
-    assert hashed(judge, file(tmp_path / "b.mp4", b"broken")) is None
-    failed = judge.settle(job, Outcome(error="no frame in it"))
-    assert failed.status is Status.FAILED and not failed.known
-    (other,) = judge.copy_duplicates()
-    assert other.failed_file.error == failed.failed_file.error == f"{TEXT} (no frame in it)"
-    again = planned(writer).judge(video)
-    assert again.failed_file.error == f"{TEXT} (no frame in it)" and again.failed_file.known
-    assert isinstance(planned(writer, retry_failed=True).judge(video), Job)
-    assert isinstance(hashed(planned(writer), file(tmp_path / "a.mp4", b"mended")), Job)
+    job, _ = hashed(judge, video)
+    assert hashed(judge, file(tmp_path / "b.mp4", b"broken"))[1] == Outcome(status=Status.WAITING)
+    _, failed = judge.settle(job, Outcome(error="no frame in it"))
+    assert failed is not None and not failed.known
+    ((_, other),) = judge.copy(duplicates=True)
+    assert other.error == failed.error == f"{TEXT} (no frame in it)"
+    _, again = planned(writer).judge(*video)
+    assert again is not None and again.error == f"{TEXT} (no frame in it)" and again.known
+    assert planned(writer, retry_failed=True).judge(*video)[1] is None
+    assert hashed(planned(writer), file(tmp_path / "a.mp4", b"mended"))[1] is None
 
 
 def test_a_passing_failure_is_not_remembered(writer: FeatureWriter, tmp_path: Path) -> None:
     video = file(tmp_path / "a.mp4", b"fine")
     judge = planned(writer)
-    judge.settle(hashed(judge, video), Outcome(error="somebody killed it", lasting=False))
-    assert isinstance(planned(writer).judge(video), Job)
+    job, _ = hashed(judge, video)
+    judge.settle(job, Outcome(error="somebody killed it", lasting=False))
+    assert planned(writer).judge(*video)[1] is None
 
 
 def test_what_is_empty_or_gone_fails_at_once(writer: FeatureWriter, tmp_path: Path) -> None:
     judge = planned(writer)
-    assert judge.judge(file(tmp_path / "a.mp4", b"")).failed_file.error == "the file is empty"
-    assert "No such file" in judge.judge(InputVideo("b.mp4", str(tmp_path / "b.mp4"))).failed_file.error
+    assert judge.judge(*file(tmp_path / "a.mp4", b""))[1] == Outcome(error="the file is empty")
+    _, gone = judge.judge("b.mp4", str(tmp_path / "b.mp4"))
+    assert gone is not None and "No such file" in str(gone.error)
 
 
 def test_another_file_of_the_same_name_gets_a_longer_id(writer: FeatureWriter, tmp_path: Path) -> None:
     judge = planned(writer)
-    first = hashed(judge, file(tmp_path / "x" / "a.mp4", b"one"))
-    second = hashed(judge, file(tmp_path / "y" / "a.mp4", b"two"))
+    first, _ = hashed(judge, file(tmp_path / "x" / "a.mp4", b"one"))
+    second, _ = hashed(judge, file(tmp_path / "y" / "a.mp4", b"two"))
     assert (first.facts.id, second.facts.id) == ("a.mp4", "y/a.mp4")
 
 
@@ -124,7 +126,7 @@ def test_a_dry_run_tells_all_of_it_and_makes_nothing(store: Path, tmp_path: Path
     found, options = find_inputs([str(videos)]), ExtractionOptions(store)
     assert len(plan(found, ["audio"], options).todo) == 3 and not store.exists()
     with FeatureWriter(store) as writer:
-        extracted(writer, hashed(planned(writer), file(videos / "d.mp4", b"four")))
+        extracted(writer, hashed(planned(writer), file(videos / "d.mp4", b"four"))[0])
     told = plan(find_inputs([str(videos)]), ["audio"], options)
     assert [(video.id, video.experts) for video in told.todo] == [("a.mp4", ["audio"])]
     assert told.duplicates == [str(videos / "b.mp4")] and told.finished == ["d.mp4"]
@@ -150,9 +152,9 @@ def test_a_finished_video_is_passed_in_microseconds(tmp_path: Path) -> None:
         writer.add_videos(features)
         plan = ExtractionPlan(writer, experts, options)
         begun = time.process_time()
-        steps = [plan.judge(InputVideo(each.id, each.path)) for each in features]
+        ends = [plan.judge(each.id, each.path)[1] for each in features]
         spent_s = time.process_time() - begun
-        assert all(isinstance(step, Settled) and step.status is Status.FINISHED for step in steps)
-        assert spent_s / len(steps) < 1e-4  # 20 µs on an idle machine
+        assert all(end == Outcome(status=Status.FINISHED) for end in ends)
+        assert spent_s / len(ends) < 1e-4  # 20 µs on an idle machine
         os.utime(features[7].path, ns=(1, 1))  # touched: found by its hash again
-        assert isinstance(plan.judge(InputVideo(features[7].id, features[7].path)), Job)
+        assert plan.judge(features[7].id, features[7].path)[1] is None

@@ -24,13 +24,13 @@ def make(folder: Path, *names: str) -> Path:
 
 
 def ids(*names: str | Path) -> list[str]:
-    return [item.id for item in find_inputs(map(str, names)).videos]
+    return list(find_inputs(map(str, names)).videos)
 
 
 def test_a_folder_gives_relative_ids_whatever_the_names(tmp_path: Path) -> None:
     make(tmp_path, *ODD, "a/b/c.MP4", "a/notes.txt", "a/song.mp3")
     assert ids(tmp_path) == sorted([*ODD, "a/b/c.MP4"])
-    assert all(os.path.isabs(item.path) and os.path.isfile(item.path) for item in find_inputs([str(tmp_path)]).videos)
+    assert all(os.path.isabs(path) and os.path.isfile(path) for path in find_inputs([str(tmp_path)]).videos.values())
 
 
 def test_a_file_named_itself_may_have_any_name(tmp_path: Path) -> None:
@@ -41,15 +41,15 @@ def test_a_file_named_itself_may_have_any_name(tmp_path: Path) -> None:
 def test_patterns_leave_out_of_folders_by_name_or_by_path_below_the_root(tmp_path: Path) -> None:
     make(tmp_path, "a.mp4", "a.proxy.mp4", "raw/b.mp4", "raw/deep/c.mp4", "kept/raw.mp4", "kept/d.proxy.mp4")
     found = find_inputs([str(tmp_path)], exclude=["*.proxy.mp4", "raw/"])
-    assert [item.id for item in found.videos] == ["a.mp4", "kept/raw.mp4"]
+    assert list(found.videos) == ["a.mp4", "kept/raw.mp4"]
     assert sorted(os.path.relpath(item.path, tmp_path) for item in found.passed_over) == [
         *("a.proxy.mp4", "kept/d.proxy.mp4", "raw")
     ]
     with pytest.raises(NotFoundError, match="everything in this folder is excluded"):
         find_inputs([str(tmp_path)], exclude=["*"])
     below = find_inputs([str(tmp_path), str(tmp_path / "raw" / "b.mp4")], exclude=["raw/*"])
-    assert "raw/b.mp4" in {item.id for item in below.videos}  # named itself
-    assert "raw/deep/c.mp4" not in {item.id for item in below.videos}
+    assert "raw/b.mp4" in below.videos  # named itself
+    assert "raw/deep/c.mp4" not in below.videos
 
 
 def test_globs(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_told_and_costs_nothing_else(tmp_path: Path) -> N
     (tmp_path / "broken.mp4").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.mp4")
     found = find_inputs([str(tmp_path), str(tmp_path / "missing.mp4"), str(tmp_path / "no*match")])
-    assert [item.id for item in found.videos] == ["good.mp4"]
+    assert list(found.videos) == ["good.mp4"]
     errors = {os.path.basename(item.path): item.error for item in found.unusable}
     assert errors == {
         "broken.mp4": "broken symbolic link to nowhere",
@@ -119,7 +119,7 @@ def test_what_looks_like_a_video_is_taken_or_told(tmp_path: Path) -> None:
     (tmp_path / "real.ts").write_bytes((b"\x47" + bytes(187)) * 4)
     (tmp_path / "film.part").write_bytes(b"\x1aE\xdf\xa3" + bytes(60))
     found = find_inputs([str(tmp_path)])
-    assert [item.id for item in found.videos] == sorted([*names.split(), "moving.gif", "cam.mod", "real.ts"])
+    assert list(found.videos) == sorted([*names.split(), "moving.gif", "cam.mod", "real.ts"])
     assert [(os.path.basename(item.path), item.reason[:11]) for item in found.passed_over] == [
         ("film.part", "looks like ")
     ]
@@ -132,7 +132,7 @@ LEFT_OUT = ["@eaDir/a.mp4/SYNOPHOTO_FILM_M.mp4", ".Trash-1000/files/b.mp4", "$RE
 def test_trash_and_previews_are_left_out_said_and_taken_when_asked_for(tmp_path: Path) -> None:
     make(tmp_path, "a.mp4", *LEFT_OUT, "._a.mp4", "GX010001.LRV", ".trashed-169-e.mp4", "Trash/kept.mp4")
     found = find_inputs([str(tmp_path)])
-    assert [item.id for item in found.videos] == ["Trash/kept.mp4", "a.mp4"]
+    assert list(found.videos) == ["Trash/kept.mp4", "a.mp4"]
     told = {os.path.relpath(item.path, tmp_path) for item in found.passed_over}
     assert told == {
         *("@eaDir", ".Trash-1000", "$RECYCLE.BIN", "x/.@__thumb"),
