@@ -45,7 +45,7 @@ def find_video(store: FeatureStore, name: str) -> int:
     row = store.row(name)
     if row is not None:
         return row
-    at_path = store.catalog.rows_at_path(os.path.normpath(Path(name).absolute()))
+    at_path = store.catalog.rows_with("path", os.path.normpath(Path(name).absolute()))
     called = [store.ids[row] for row in at_path]
     if not called:
         ids = PackedStrings.of(list(store.ids))  # of all videos: read only where the index of paths does not help

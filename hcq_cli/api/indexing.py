@@ -306,7 +306,7 @@ def _warn_of_what_is_newer(
                 f"{codes.path}: made by model {made_by[:12]}, and {workspace.model} has been trained anew since "
                 f"(model {now[:12]}): hcq encode, then hcq index build"
             )
-    if store is not None and made_of is not None and made_of != store.digest():
+    if store is not None and made_of is not None and made_of != store.digest:
         progress.warn(
             f"{codes.path}: made of other features than {workspace.features} holds now: hcq update, or hcq encode "
             "and then hcq index build"

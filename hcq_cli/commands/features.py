@@ -88,13 +88,13 @@ def _spark(features: Any) -> str:
 
 def _experts(store: FeatureStore, row: int, record: VideoRecord) -> dict[str, dict[str, Any]]:
     shown = {}
-    for name, state in record.states.items():
+    for name, result in record.results.items():
         tokens = store.read([row], [name])[name]
         shown[name] = {
-            "state": state,
+            "state": result.state,
             "tokens": len(tokens.times),
             "dim": tokens.features.shape[1],
-            "identity": record.identities[name],
+            "identity": result.identity,
             "times": tokens.times,
             "spark": _spark(tokens.features),
         }
@@ -115,12 +115,12 @@ def show(
     record = store.video(row)
     experts = _experts(store, row, record)
     words = store.transcripts(row)
-    facts = {key: value for key, value in vars(record).items() if key not in ("states", "tokens", "identities")}
+    facts = record.facts
 
     def human() -> None:
-        console.text(printable(record.id), style="bold")
-        console.text(printable(record.path))
-        console.text(f"{record.duration_s:.2f} s, {size_text(record.size)}, decoded by {record.decoder or 'nothing'}")
+        console.text(printable(facts.id), style="bold")
+        console.text(printable(facts.path))
+        console.text(f"{facts.duration_s:.2f} s, {size_text(facts.size)}, decoded by {facts.decoder or 'nothing'}")
         rows = []
         for name, e in experts.items():
             known = [time_s for time_s in e["times"] if time_s == time_s]  # NaN where a published file says none
@@ -130,10 +130,10 @@ def show(
         for name, said in words.items():
             for time_s, text in said:
                 console.text(f"{name} {time_s:8.2f} s  {printable(text)}")
-        for warning in record.warnings:
+        for warning in facts.warnings:
             console.warn(warning)
 
-    console.result({**facts, "experts": experts, "words": words}, human)
+    console.result({**vars(facts), "experts": experts, "words": words}, human)
 
 
 def verify(

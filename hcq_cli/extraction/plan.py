@@ -195,7 +195,7 @@ class ExtractionPlan:
     def _same_bytes(self, facts: VideoFacts) -> list[VideoFacts]:
         """Other files of the store with the bytes of this one, at most `MOST_COPIES`."""
         catalog = self._writer.store.catalog
-        rows = islice(catalog.rows_of_content(facts.content_hash), MOST_COPIES)
+        rows = islice(catalog.rows_with("content", facts.content_hash), MOST_COPIES)
         return [other for other in map(catalog.facts, rows) if other.path != facts.path]
 
     def _note_move(self, facts: VideoFacts) -> None:

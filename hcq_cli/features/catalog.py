@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State
 from hcq_cli.features.hdf5_layout import ExpertKey
-from hcq_cli.features.records import VideoFacts, state_number, text_key
+from hcq_cli.features.records import ExpertResult, VideoFacts, state_number, text_key
 from hcq_cli.features.shard import Shard
 
 
@@ -148,22 +148,15 @@ class Catalog:
             return np.full(len(keys), -1, np.int64)
         return np.where(self._keys[at] == keys, self._row_of_key[at], -1)
 
-    def rows_at_path(self, path: str) -> Iterator[int]:
-        """The rows whose file lay at `path` when last seen."""
-        return self._rows_with("path", path)
-
-    def rows_of_content(self, content_hash: str) -> Iterator[int]:
-        """The rows whose file has this content."""
-        return self._rows_with("content", content_hash)
-
-    def _rows_with(self, column: str, text: str) -> Iterator[int]:
-        """The rows with `text` in a column ("path" or "content"), found by its key and then compared."""
+    def rows_with(self, column: Literal["path", "content"], text: str) -> Iterator[int]:
+        """The rows whose file lay at a path when last seen, or has the content of a hash."""
         if column not in self._sorted_rows:  # sorted when first asked for: reading a store needs neither
             of_rows = self.column(f"videos/{column}_key")[self.newest]
             order = np.argsort(of_rows, kind="stable")
             self._sorted_rows[column] = of_rows[order], order
         keys, rows = self._sorted_rows[column]
         key = np.uint64(text_key(text))
+        # By the key, and then compared: two texts may share one.
         for row in rows[keys.searchsorted(key) : keys.searchsorted(key, "right")].tolist():
             shard, place = self._place(int(self.newest[row]))
             if shard.text(f"videos/{column}")[place] == text:
@@ -218,10 +211,14 @@ class Catalog:
                 done &= latest.state != state_number(State.FAILED)
         return done
 
-    def locate(self, expert: str, latest: LatestResults, row: int) -> tuple[Shard, ExpertKey, int]:
-        """Where the features of `expert` for `row` are, which `latest` must have: shard, columns, place in them."""
-        shard, at = self._place(int(latest.slot[row]))
-        return shard, ExpertKey(expert, latest.kinds[latest.kind[row]].dim), at
+    def results(self, latest: Mapping[str, LatestResults], row: int) -> dict[str, ExpertResult]:
+        """What experts found in the video of `row`, of those of the latest results, by expert, that it has."""
+        found = {}
+        for expert, every in latest.items():
+            if every.slot[row] >= 0:
+                shard, at = self._place(int(every.slot[row]))
+                found[expert] = shard.result(ExpertKey(expert, every.kinds[every.kind[row]].dim), at)
+        return found
 
     def results_of_content(
         self, content_hash: str, identities: Mapping[str, str], *, failed_too: bool = True
@@ -237,7 +234,7 @@ class Catalog:
             by the name of each of these experts for which there is a result, a row that has it.
         """
         found: dict[str, int] = {}
-        for row in self.rows_of_content(content_hash):
+        for row in self.rows_with("content", content_hash):
             for expert, wanted in identities.items():
                 latest = self.latest(expert)
                 if latest.identity(row) == wanted and (failed_too or not latest.failed(row)):

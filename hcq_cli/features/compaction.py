@@ -22,9 +22,9 @@ from hcq_cli.features.catalog import Catalog
 from hcq_cli.features.hdf5_layout import ExpertKey
 from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
 from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders, open_shards
-from hcq_cli.features.records import text_key
+from hcq_cli.features.records import VideoRecord, text_key
 from hcq_cli.features.shard import Shard
-from hcq_cli.features.shard_writer import ExpertResult, ShardRow, write_shard
+from hcq_cli.features.shard_writer import write_shard
 
 FULL_VIDEOS = 4096
 """A shard never grows beyond this many videos…"""
@@ -70,7 +70,7 @@ class WritableShards:
         body = {"shards": [entry.to_json() for entry in entries]}
         self._seen = self._generations.publish(body, after=self._seen).generation
 
-    def append(self, rows: Iterable[ShardRow], max_bytes: int | None = None) -> int:
+    def append(self, rows: Iterable[VideoRecord], max_bytes: int | None = None) -> int:
         """Write rows to new shards, a generation each; they override whatever the store has of the same ids.
 
         Args:
@@ -140,7 +140,7 @@ class WritableShards:
         entries = self.entries()
         return entries, Catalog(open_shards(self.folder, entries, generation=self._seen or 0))
 
-    def _rewrite(self, entries: Sequence[ShardEntry], anew: Mapping[int, Sequence[ShardRow]]) -> None:
+    def _rewrite(self, entries: Sequence[ShardEntry], anew: Mapping[int, Sequence[VideoRecord]]) -> None:
         """Publish the same shards, some of them written anew, with rows that may be none."""
         kept: list[ShardEntry] = []
         for number, entry in enumerate(entries):
@@ -151,7 +151,7 @@ class WritableShards:
         if anew:
             self.publish(kept)
 
-    def _write(self, rows: Sequence[ShardRow]) -> ShardEntry:
+    def _write(self, rows: Sequence[VideoRecord]) -> ShardEntry:
         path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
         write_shard(path, rows)
         return ShardEntry.of(path, len(rows))
@@ -210,10 +210,10 @@ def tail_to_merge(entries: Sequence[ShardEntry]) -> int:
     return begin if begin < len(entries) - 1 else len(entries)
 
 
-def batches_of_a_shard(rows: Iterable[ShardRow], max_bytes: int | None = None) -> Iterator[list[ShardRow]]:
+def batches_of_a_shard(rows: Iterable[VideoRecord], max_bytes: int | None = None) -> Iterator[list[VideoRecord]]:
     """Cut a stream of rows into lists that each fit into a shard; no list has an id twice."""
     limit = FULL_BYTES if max_bytes is None else max_bytes
-    batch: list[ShardRow] = []
+    batch: list[VideoRecord] = []
     ids: set[str] = set()
     size = 0
     for row in rows:
@@ -229,13 +229,12 @@ def batches_of_a_shard(rows: Iterable[ShardRow], max_bytes: int | None = None) -
         yield batch
 
 
-def current_rows(catalog: Catalog) -> Iterator[ShardRow]:
+def current_rows(catalog: Catalog) -> Iterator[VideoRecord]:
     """Every row of `catalog`, by id, with the newest valid result of each expert; overridden ones are left behind."""
     newest = {expert: catalog.latest(expert) for expert in catalog.experts}
     # By id, not by which worker was done first: the same videos make the same shard.
     for row in sorted(range(len(catalog)), key=catalog.id):
-        found = [catalog.locate(expert, latest, row) for expert, latest in newest.items() if latest.slot[row] >= 0]
-        yield ShardRow(catalog.facts(row), tuple(ExpertResult.in_shard(shard, key, at) for shard, key, at in found))
+        yield VideoRecord(catalog.facts(row), catalog.results(newest, row))
 
 
 def live_share(catalog: Catalog, number: int) -> float:
@@ -250,14 +249,14 @@ def live_share(catalog: Catalog, number: int) -> float:
     return live / total if total else 0.0
 
 
-def live_rows(catalog: Catalog, number: int) -> list[ShardRow]:
+def live_rows(catalog: Catalog, number: int) -> list[VideoRecord]:
     """The rows of a shard that still count, each with only those results that no newer shard overrides."""
     shard = catalog.shards[number]
     newest, counts = _live(catalog, number)
     rows = []
     for at in np.flatnonzero(np.logical_or.reduce([newest, *counts.values()])).tolist():
-        results = (ExpertResult.in_shard(shard, key, at) for key, mask in counts.items() if mask[at])
-        rows.append(ShardRow(shard.facts(at), tuple(results)))
+        results = {key.expert: shard.result(key, at) for key, mask in counts.items() if mask[at]}
+        rows.append(VideoRecord(shard.facts(at), results))
     return rows
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.manifest import INCOMING, SET_ASIDE
-from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.records import VideoFeatures, VideoRecord
 from hcq_cli.features.shard import OpenFiles, Shard
-from hcq_cli.features.shard_writer import ShardRow, write_shard
+from hcq_cli.features.shard_writer import write_shard
 from hcq_cli.files import disk_errors, need_folder, need_regular
 
 # Nanoseconds since 1970, so that names sort by time, and a random part, so that no two processes choose one name;
@@ -49,7 +49,7 @@ def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True, 
     need_folder(Path(folder) / INCOMING)
     name = _content_name(video) if by_content else f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
     path = Path(folder) / INCOMING / name
-    write_shard(path, [ShardRow.of(video)], durable=durable, unlocked=True)
+    write_shard(path, [VideoRecord.of(video)], durable=durable, unlocked=True)
     return path
 
 

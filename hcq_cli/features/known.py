@@ -74,7 +74,7 @@ class KnownVideos:
             sizes, times = (catalog.column(f"videos/{name}")[catalog.newest] for name in ("size", "mtime_ns"))
             self._finished = done, sizes, times
         done, sizes, times = self._finished
-        rows = list(catalog.rows_at_path(facts.path))
+        rows = list(catalog.rows_with("path", facts.path))
         if len(rows) != 1 or not done[rows[0]] or catalog.id(rows[0]) != facts.id:
             return False
         return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
@@ -88,7 +88,7 @@ class KnownVideos:
     def facts_at(self, path: str) -> list[VideoFacts]:
         """What the store knows of the file that lay at `path`; more than one where an earlier hcq gave it two ids."""
         catalog = self.store.catalog
-        return [catalog.facts(row) for row in catalog.rows_at_path(path)]
+        return [catalog.facts(row) for row in catalog.rows_with("path", path)]
 
     def known_hash(self, path: str, size: int, mtime_ns: int) -> str | None:
         """The content hash of a file that has not changed since it was last read; None if it must be read."""

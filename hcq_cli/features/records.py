@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Expert, State, Tokens
+from hcq_cli.errors import sizes
+from hcq_cli.features.hdf5_layout import ExpertKey
 
 STATES = (State.TOKENS, State.NO_STREAM, State.SILENT, State.NOTHING_FOUND, State.NO_FRAMES, State.FAILED)
 """States in the order of their numbers in a file: the first is 1; 0 means that the row lacks the expert."""
@@ -93,18 +95,64 @@ class VideoFeatures(VideoFacts):
 
 
 @dataclass(frozen=True)
-class VideoRecord(VideoFacts):
-    """What the store knows of one video; experts not extracted yet are missing from the dictionaries.
+class ExpertResult:
+    """What one expert found in one video, wherever it lies now.
 
     Args:
-        states: what became of each expert.
-        tokens: how many tokens each expert gave.
-        identities: what its features depend on.
+        key: expert and width.
+        n: how many tokens.
+        state: what became of it.
+        identity: what the features depend on.
+        read: gives features [n, dim] and times [n].
     """
 
-    states: dict[str, State] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
-    identities: dict[str, str] = field(default_factory=dict)
+    key: ExpertKey
+    n: int
+    state: State
+    identity: str
+    read: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One video as a store holds it, or is to hold it.
+
+    Args:
+        facts: what is known of its file.
+        results: what each expert found, by the expert's name; without those that have not looked at it yet.
+    """
+
+    facts: VideoFacts
+    results: dict[str, ExpertResult] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its features and times, float32 both."""
+        return sum(result.n * 4 * (result.key.dim + 1) for result in self.results.values())
+
+    @classmethod
+    def of(cls, video: VideoFeatures) -> VideoRecord:
+        """A finished video.
+
+        Raises:
+            ValueError: shapes or a state do not fit, or an identity is missing.
+        """
+        results = {}
+        for expert, tokens in sorted(video.tokens.items()):
+            found = np.ascontiguousarray(tokens.features, "<f4"), np.ascontiguousarray(tokens.times, "<f4")
+            features, times = found
+            # A name is a part of the names of datasets in HDF5, which a slash would cut.
+            if features.ndim != 2 or times.shape != features.shape[:1] or not expert or "/" in expert:
+                raise ValueError(
+                    f"tokens of {expert!r}: {sizes(features.shape)} features, {sizes(times.shape)} times do not fit"
+                )
+            if (len(times) > 0) != (tokens.state == State.TOKENS) or expert not in video.identities:
+                raise ValueError(
+                    f"tokens of {expert!r}: without an identity, or the state {tokens.state} does not fit"
+                )
+            key, identity = ExpertKey(expert, features.shape[1]), video.identities[expert]
+            results[expert] = ExpertResult(key, len(times), tokens.state, identity, lambda found=found: found)  # type: ignore[misc]
+        return cls(video, results)
 
 
 @dataclass(frozen=True)

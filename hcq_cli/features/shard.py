@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError, HcqError
 from hcq_cli.features.hdf5_layout import LATER_COLUMNS, REPAIR_HINT, ExpertKey, as_bytes, read_header
-from hcq_cli.features.records import STATES, VideoFacts
+from hcq_cli.features.records import STATES, ExpertResult, VideoFacts
 from hcq_cli.files import open_regular
 from hcq_cli.headers import decode
 from hcq_cli.packed_strings import PackedStrings
@@ -273,6 +273,18 @@ class Shard:
             width=int(self.column("videos/width")[at]),
             height=int(self.column("videos/height")[at]),
             taken_s=None if math.isnan(taken_s := float(self.column("videos/taken_s")[at])) else taken_s,
+        )
+
+    def result(self, key: ExpertKey, at: int) -> ExpertResult:
+        """What an expert found in video `at` of this shard; its tokens are read when they are asked for."""
+        offsets = self.column(f"{key.prefix}offsets")
+        identities = self.text(f"{key.prefix}identities")
+        return ExpertResult(
+            key,
+            n=int(offsets[at + 1] - offsets[at]),
+            state=STATES[int(self.column(f"{key.prefix}state")[at]) - 1],
+            identity=identities[int(self.column(f"{key.prefix}identity")[at])],
+            read=lambda: self.tokens(key, at),
         )
 
     def token_columns(self, key: ExpertKey) -> TokenColumns:

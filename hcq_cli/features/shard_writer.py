@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.base import State
 from hcq_cli import files
-from hcq_cli.errors import HcqError, sizes
+from hcq_cli.errors import HcqError
 from hcq_cli.features.hdf5_layout import (
     FORMAT,
     VERSION,
@@ -27,90 +25,14 @@ from hcq_cli.features.hdf5_layout import (
     encode_header,
     write_at,
 )
-from hcq_cli.features.records import STATES, VideoFacts, VideoFeatures, state_number, text_key
-from hcq_cli.features.shard import Shard
+from hcq_cli.features.records import STATES, ExpertResult, VideoFacts, VideoRecord, state_number, text_key
 from hcq_cli.packed_strings import PackedStrings
 
 Columns = dict[str, NDArray[Any]]
 """Arrays by the names of their datasets."""
 
 
-@dataclass(frozen=True)
-class ExpertResult:
-    """What one expert found in one video, wherever it lies now.
-
-    Args:
-        key: expert and width.
-        n: how many tokens.
-        state: number of the state, from 1.
-        identity: what the features depend on.
-        read: gives features [n, dim] and times [n].
-    """
-
-    key: ExpertKey
-    n: int
-    state: int
-    identity: str
-    read: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-    @classmethod
-    def in_shard(cls, shard: Shard, key: ExpertKey, at: int) -> ExpertResult:
-        """What an expert found in video `at` of a shard; its tokens are read when they are written."""
-        offsets = shard.column(f"{key.prefix}offsets")
-        identities = shard.text(f"{key.prefix}identities")
-        return cls(
-            key,
-            n=int(offsets[at + 1] - offsets[at]),
-            state=int(shard.column(f"{key.prefix}state")[at]),
-            identity=identities[int(shard.column(f"{key.prefix}identity")[at])],
-            read=lambda: shard.tokens(key, at),
-        )
-
-
-@dataclass(frozen=True)
-class ShardRow:
-    """One video to be written.
-
-    Args:
-        facts: what is known of its file.
-        results: what each expert found; at most one an expert.
-    """
-
-    facts: VideoFacts
-    results: tuple[ExpertResult, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its features and times, float32 both."""
-        return sum(result.n * 4 * (result.key.dim + 1) for result in self.results)
-
-    @classmethod
-    def of(cls, video: VideoFeatures) -> ShardRow:
-        """A finished video as a row.
-
-        Raises:
-            ValueError: shapes or a state do not fit, or an identity is missing.
-        """
-        results = []
-        for expert, tokens in sorted(video.tokens.items()):
-            found = np.ascontiguousarray(tokens.features, "<f4"), np.ascontiguousarray(tokens.times, "<f4")
-            features, times = found
-            # A name is a part of the names of datasets in HDF5, which a slash would cut.
-            if features.ndim != 2 or times.shape != features.shape[:1] or not expert or "/" in expert:
-                raise ValueError(
-                    f"tokens of {expert!r}: {sizes(features.shape)} features, {sizes(times.shape)} times do not fit"
-                )
-            if (len(times) > 0) != (tokens.state == State.TOKENS) or expert not in video.identities:
-                raise ValueError(
-                    f"tokens of {expert!r}: without an identity, or the state {tokens.state} does not fit"
-                )
-            key, number = ExpertKey(expert, features.shape[1]), state_number(tokens.state)
-            identity = video.identities[expert]
-            results.append(ExpertResult(key, len(times), number, identity, lambda found=found: found))  # type: ignore[misc]
-        return cls(video, tuple(results))
-
-
-def write_shard(path: Path, rows: Sequence[ShardRow], *, durable: bool = True, unlocked: bool = False) -> None:
+def write_shard(path: Path, rows: Sequence[VideoRecord], *, durable: bool = True, unlocked: bool = False) -> None:
     """Write `rows` to a shard of its own: complete and synced, or not there at all.
 
     Args:
@@ -138,11 +60,11 @@ def write_shard(path: Path, rows: Sequence[ShardRow], *, durable: bool = True, u
             os.close(handle)
 
 
-def _write(handle: int, rows: Sequence[ShardRow]) -> None:
+def _write(handle: int, rows: Sequence[VideoRecord]) -> None:
     columns, streamed = _video_columns([row.facts for row in rows]), dict[str, Extent]()
     results: dict[ExpertKey, dict[int, ExpertResult]] = {}
     for at, row in enumerate(rows):
-        for result in row.results:
+        for result in row.results.values():
             results.setdefault(result.key, {})[at] = result
     for key, found in sorted(results.items()):
         columns |= _expert_columns(key, found, len(rows))
@@ -157,7 +79,7 @@ def _write(handle: int, rows: Sequence[ShardRow]) -> None:
     about = {"format": FORMAT, "version": VERSION, "states": f"0=not extracted,{states}"}
     placed = create_layout(handle, extents | streamed, about)
     for at, row in enumerate(rows):
-        for result in row.results:
+        for result in row.results.values():
             _write_tokens(handle, at, result, columns, placed)
     # Now that the columns `crc` are filled in.
     for name, values in columns.items():
@@ -197,7 +119,7 @@ def _expert_columns(key: ExpertKey, found: dict[int, ExpertResult], videos: int)
     counts, state, identity = np.zeros(videos, np.int64), np.zeros(videos, np.uint8), np.zeros(videos, "<u2")
     identities: dict[str, int] = {}
     for at, result in found.items():
-        counts[at], state[at] = result.n, result.state
+        counts[at], state[at] = result.n, state_number(result.state)
         identity[at] = identities.setdefault(result.identity, len(identities))
     columns: Columns = {
         f"{key.prefix}offsets": np.append(0, np.cumsum(counts)),

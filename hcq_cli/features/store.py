@@ -113,18 +113,9 @@ class FeatureStore:
         return self.catalog.row(id)
 
     def video(self, row: int) -> VideoRecord:
-        """Everything known of one video but its features."""
-        states, tokens, identities = {}, {}, {}
-        for name in self.experts:
-            latest = self.latest(name)
-            if latest.state[row]:
-                shard, key, at = self.catalog.locate(name, latest, row)
-                offsets = shard.column(f"{key.prefix}offsets")
-                states[name] = STATES[latest.state[row] - 1]
-                tokens[name] = int(offsets[at + 1] - offsets[at])
-                identities[name] = latest.kinds[latest.kind[row]].identity
-        facts = self.catalog.facts(row)
-        return VideoRecord(**vars(facts), states=states, tokens=tokens, identities=identities)
+        """Everything known of one video; its features are read when they are asked for."""
+        results = self.catalog.results({name: self.latest(name) for name in self.experts}, row)
+        return VideoRecord(self.catalog.facts(row), results)
 
     def transcripts(self, row: int) -> dict[str, Transcript]:
         """What was said or shown in a video, by expert: its second and its text."""
@@ -189,13 +180,10 @@ class FeatureStore:
         rows = self.catalog.rows(ids)
         return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
 
+    @cached_property
     def digest(self) -> str:
         """What says whether codes were made of these very features, as hex: of which videos, where their files lie,
         of what content and identity; in whatever shards and order they are."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
         catalog, state = self.catalog, hashlib.blake2b(digest_size=16)
         rows = np.argsort(catalog.column("videos/key")[catalog.newest])
         for name in ("key", "path_key", "content_key"):

@@ -15,8 +15,7 @@ from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.incoming import list_incoming
 from hcq_cli.features.known import KnownVideos
 from hcq_cli.features.manifest import INCOMING, SHARDS, make_folders, need_store
-from hcq_cli.features.records import DECODED_FACTS, VideoFacts, VideoFeatures
-from hcq_cli.features.shard_writer import ExpertResult, ShardRow
+from hcq_cli.features.records import DECODED_FACTS, ExpertResult, VideoFacts, VideoFeatures, VideoRecord
 from hcq_cli.features.shared import take_in_notes
 from hcq_cli.features.transcripts import TRANSCRIPTS
 
@@ -124,7 +123,7 @@ class FeatureWriter(KnownVideos):
             how many were written.
         """
         self.compact()  # else incoming files would override these, which are newer: shards count as older
-        return self._append((ShardRow.of(video) for video in videos), BULK_BYTES)
+        return self._append((VideoRecord.of(video) for video in videos), BULK_BYTES)
 
     def remove(self, ids: Iterable[str]) -> int:
         """Take videos out of the store, with all that experts found in them; ids that it lacks are passed over.
@@ -157,7 +156,7 @@ class FeatureWriter(KnownVideos):
         Returns:
             for each file whether there was anything for it.
         """
-        catalog, rows, found = self.store.catalog, list[ShardRow](), list[bool]()
+        catalog, rows, found = self.store.catalog, list[VideoRecord](), list[bool]()
         for facts, identities in videos:
             results = catalog.results_of_content(facts.content_hash, identities)
             found.append(bool(results))
@@ -166,14 +165,15 @@ class FeatureWriter(KnownVideos):
             source = catalog.facts(next(iter(results.values())))
             decoded = {name: getattr(source, name) for name in DECODED_FACTS}
             known = replace(facts, **decoded)
-            places = [catalog.locate(expert, catalog.latest(expert), row) for expert, row in sorted(results.items())]
-            copied = tuple(ExpertResult.in_shard(shard, key, at) for shard, key, at in places)
-            rows.append(ShardRow(known, copied))
+            copied: dict[str, ExpertResult] = {}
+            for expert, row in sorted(results.items()):
+                copied |= catalog.results({expert: catalog.latest(expert)}, row)
+            rows.append(VideoRecord(known, copied))
         if rows:
             self._append(rows)
         return found
 
-    def _append(self, rows: Iterable[ShardRow], max_bytes: int | None = None) -> int:
+    def _append(self, rows: Iterable[VideoRecord], max_bytes: int | None = None) -> int:
         written = self._shards.append(rows, max_bytes)
         self._shards.compact()
         self.refresh()
@@ -188,7 +188,7 @@ class FeatureWriter(KnownVideos):
         for id, (path, size, mtime_ns) in self._moved.items():
             row = catalog.row(id)
             if row is not None:
-                rows.append(ShardRow(replace(catalog.facts(row), path=path, size=size, mtime_ns=mtime_ns), ()))
+                rows.append(VideoRecord(replace(catalog.facts(row), path=path, size=size, mtime_ns=mtime_ns)))
         self._shards.append(rows)
         self._moved = {}
 
@@ -196,6 +196,6 @@ class FeatureWriter(KnownVideos):
         """Drop remembered hashes that the store's own columns know by now."""
         records = self._hashes.records
         catalog = self.store.catalog
-        for path in [path for path in records if any(True for _ in catalog.rows_at_path(path))]:
+        for path in [path for path in records if any(True for _ in catalog.rows_with("path", path))]:
             del records[path]
         self._hashes.rewrite()

@@ -193,11 +193,11 @@ def _cut(
     for video, record in enumerate(records):
         edges: list[float] = []
         # Of a short video nobody needs to know it.
-        expert = next((name for name in known if record.tokens.get(name)), None)
-        if expert is not None and cut_video(video, record.duration_s, cutting):
+        expert = next((name for name in known if name in record.results and record.results[name].n), None)
+        if expert is not None and cut_video(video, record.facts.duration_s, cutting):
             tokens = store.read(rows[video : video + 1], [expert])[expert]
             edges = shot_edges(tokens.times) if expert == SHOTS else look_edges(tokens.features, tokens.times)
-        segments += cut_video(video, record.duration_s, cutting, edges)
+        segments += cut_video(video, record.facts.duration_s, cutting, edges)
     return segments
 
 
@@ -225,10 +225,10 @@ def _append(
 ) -> None:
     """Write the codes [B, S] of videos, behind each those of its segments, [n, S] of all of them."""
     owners = np.array([*range(len(records)), *(segment.video for segment in segments)], np.int64)
-    names = [record.id for record in records]
-    names += [segment_id(records[one.video].id, one.start_s, one.end_s) for one in segments]
+    names = [record.facts.id for record in records]
+    names += [segment_id(names[one.video], one.start_s, one.end_s) for one in segments]
     order = np.argsort(owners, kind="stable")
-    paths = [records[owner].path for owner in owners[order].tolist()]
+    paths = [records[owner].facts.path for owner in owners[order].tolist()]
     writer.append([names[at] for at in order.tolist()], paths, np.concatenate([codes, segment_codes])[order])
 
 

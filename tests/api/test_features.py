@@ -49,7 +49,7 @@ def test_features_are_exported(workspace, told, tmp_path):
 
 def test_removed_videos_are_named_short_or_whole(workspace, told):
     ids = list(hcq.open_features(workspace).ids)
-    path = hcq.open_features(workspace).video(1).path
+    path = hcq.open_features(workspace).video(1).facts.path
     removed = hcq.remove_features(
         workspace, [ids[0].removesuffix(".mp4"), path.removesuffix(".mp4"), "nothing"], progress=told
     )

@@ -58,7 +58,7 @@ def test_shares_in_any_order_put_together_are_the_whole(hcq, folder: Path, alone
         assert [each["path"] for each in whole["failed"]] == [str(folder / "broken.mp4")]
         assert not list((store / "logs").iterdir()) and not list((store / "incoming").iterdir())
         assert shard_digests(store) == shard_digests(alone)
-        assert FeatureStore.open(store).digest() == FeatureStore.open(alone).digest()
+        assert FeatureStore.open(store).digest == FeatureStore.open(alone).digest
 
 
 def test_a_share_done_twice_decodes_nothing_and_changes_nothing(hcq, folder: Path, tmp_path: Path) -> None:

@@ -38,12 +38,12 @@ def test_overrides(tmp_path: Path, fold_each: bool) -> None:
     same(FeatureStore.open(tmp_path), video("b", ["face", "motion"]))
     put(video("a", ["appearance"], version="2"))
     store = FeatureStore.open(tmp_path)
-    assert store.row("a") == 0 and set(store.video(0).states) == set(DIMS)
-    assert store.video(0).identities["appearance"] == "appearance|2|||"
+    assert store.row("a") == 0 and set(store.video(0).results) == set(DIMS)
+    assert store.video(0).results["appearance"].identity == "appearance|2|||"
     put(video("a", ["motion"], content="c1"))  # another file under the same name: the rest is void
     store = FeatureStore.open(tmp_path)
     same(store, video("a", ["motion"], content="c1"))
-    assert set(store.video(store.row("a")).states) == {"motion"}
+    assert set(store.video(store.row("a")).results) == {"motion"}
     assert store.experts.keys() == {"motion", "face"} and len(store) == 2
 
 
@@ -56,7 +56,7 @@ def test_features_of_two_identities_are_not_mixed(tmp_path: Path) -> None:
         assert todo(writer, "v0", appearance="1") == todo(writer, "v4", appearance="2") == {"appearance"}
         store = FeatureStore.open(tmp_path)
         assert (store.experts["appearance"].dim, store.experts["appearance"].left_out) == (6, 2)
-        assert "appearance" not in store.video(0).states and len(store.warnings) == 1
+        assert "appearance" not in store.video(0).results and len(store.warnings) == 1
         writer.add_videos(video(f"v{at}", ["appearance"], version="2", dims=wider) for at in range(2, 5))
     store = FeatureStore.open(tmp_path)
     assert store.experts["appearance"].dim == 9 and store.experts["appearance"].version == "2" and not store.warnings

@@ -12,7 +12,7 @@ from hcq_cli.errors import LockedError
 from hcq_cli.features import compaction
 from hcq_cli.features.compaction import WritableShards
 from hcq_cli.features.incoming import write_incoming
-from hcq_cli.features.shard_writer import ShardRow
+from hcq_cli.features.records import VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
@@ -80,7 +80,7 @@ def test_a_writer_that_no_lock_kept_out_loses_nothing(tmp_path: Path) -> None:
     one, other = WritableShards(tmp_path), WritableShards(tmp_path)
     entries = one.entries()
     assert other.entries() == entries
-    one.append([ShardRow.of(video("b"))])
+    one.append([VideoRecord.of(video("b"))])
     with pytest.raises(LockedError):
         other.publish(entries)
     assert list(FeatureStore.open(tmp_path).ids) == ["a", "b"]

@@ -42,7 +42,8 @@ def test_npz_holds_what_the_store_holds(store: FeatureStore, tmp_path: Path) -> 
         np.testing.assert_array_equal(read[f"{name}.times"], whole.times)
         np.testing.assert_array_equal(read[f"{name}.offsets"], whole.offsets)
         assert read[f"{name}.features"].shape[1] == dim and done.tokens[name] == len(whole.times)
-        states = [str(store.video(row).states.get(name, "")) for row in range(len(store))]
+        results = [store.video(row).results for row in range(len(store))]
+        states = [str(each[name].state) if name in each else "" for each in results]
         assert read[f"{name}.states"].tolist() == states
     assert read["face.states"][NAMES.index("v35")] == "" and "silent" in read["face.states"]
 
@@ -55,10 +56,10 @@ def test_parquet_has_a_row_a_token_for_pandas(store: FeatureStore, tmp_path: Pat
     for row, id in enumerate(store.ids):
         record = store.video(row)
         mine = table[table["id"] == id.replace("\udcff", "\\xff")]
-        assert set(mine["expert"]) == set(record.states)
-        for name in record.states:
+        assert set(mine["expert"]) == set(record.results)
+        for name in record.results:
             here, tokens = mine[mine["expert"] == name], store.read([row], [name])[name]
-            assert set(here["state"]) == {str(record.states[name])}
+            assert set(here["state"]) == {str(record.results[name].state)}
             if not len(tokens.times):
                 assert len(here) == 1 and here["time_s"].isna().all() and here["features"].isna().all()
                 continue

@@ -65,9 +65,9 @@ def check(folder: Path, log: Path) -> None:
                 if latest.slot[row] < 0:  # void only if the content is already that of a later round
                     assert facts.content_hash != newer[0].content_hash
                     continue
-                shard, key, at = store.catalog.locate(expert, latest, row)
-                assert latest.kinds[latest.kind[row]].identity in {o.identities.get(expert) for o in newer}
-                shard.tokens(key, at)
+                result = store.catalog.results({expert: latest}, row)[expert]
+                assert result.identity in {o.identities.get(expert) for o in newer}
+                result.read()
 
 
 def final(folder: Path) -> None:
@@ -75,7 +75,7 @@ def final(folder: Path) -> None:
     assert sorted(store.ids) == [f"v{at}" for at in range(6)] and store.incoming == 0
     for one in ROUNDS[-1]:
         same(store, one)
-    assert store.video(store.row("v2")).states["appearance"]
+    assert store.video(store.row("v2")).results["appearance"].state
 
 
 def crash_everywhere(tmp_path: Path, stride: int) -> int:

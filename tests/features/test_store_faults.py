@@ -52,10 +52,8 @@ def contents(folder: Path) -> dict[str, Any]:
     for row, id in enumerate(store.ids):
         seen: list[Any] = [vars(catalog.facts(row))]
         for name in catalog.experts:  # whatever the identity is: `read` hands out those of one alone
-            latest = catalog.latest(name)
-            if latest.slot[row] >= 0:
-                shard, key, at = catalog.locate(name, latest, row)
-                seen += [name, latest.identity(row), *(part.tobytes() for part in shard.tokens(key, at))]
+            for result in catalog.results({name: catalog.latest(name)}, row).values():
+                seen += [name, result.identity, *(part.tobytes() for part in result.read())]
         found[id] = seen
     return found
 

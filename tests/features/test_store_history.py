@@ -53,24 +53,24 @@ def check(folder: Path, model: Model) -> None:
         row = store.row(id)
         assert row is not None
         record = store.video(row)
-        assert (record.path, record.content_hash) == (newest.path, newest.content_hash)
+        assert (record.facts.path, record.facts.content_hash) == (newest.path, newest.content_hash)
         for expert in DIMS:
             latest = store.catalog.latest(expert)
             if expert not in results:
-                assert latest.slot[row] < 0 and expert not in record.states
+                assert latest.slot[row] < 0 and expert not in record.results
                 continue
             tokens, identity = results[expert].tokens[expert], results[expert].identities[expert]
-            assert latest.kinds[latest.kind[row]].identity == identity
-            shard, key, at = store.catalog.locate(expert, latest, row)
-            features, times = shard.tokens(key, at)
+            result = store.catalog.results({expert: latest}, row)[expert]
+            assert result.identity == identity
+            features, times = result.read()
             np.testing.assert_array_equal(features, tokens.features)
             np.testing.assert_array_equal(times, tokens.times)
-            assert (expert in record.states) == (identity == store.experts[expert].identity)
+            assert (expert in record.results) == (identity == store.experts[expert].identity)
     check_identities(store, model)
     batch = store.read(np.arange(len(store)))
     for expert, ragged in batch.items():
         assert [int(n) for n in np.diff(ragged.offsets)] == [
-            store.video(r).tokens.get(expert, 0) for r in range(len(store))
+            each[expert].n if expert in each else 0 for each in (store.video(r).results for r in range(len(store)))
         ]
 
 

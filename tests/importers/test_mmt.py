@@ -35,13 +35,13 @@ def test_features_captions_and_splits(form: str, tmp_path: Path, hcq) -> None:
     store = FeatureStore.open(tmp_path / ".hcq" / "features")
     assert sorted(store.ids) == [f"video{n}" for n in range(9)] and not verify(store.folder).damaged
     row = store.row("video4")
-    record, read = store.video(row), store.read([row])
+    record, read = store.catalog.facts(row), store.read([row])
     assert record.decoder == "mmt" and record.duration_s == 3.0 and record.path.endswith(h5_name("video4"))
     for expert in ("s3d", "vggish", "face", "ocr"):
         np.testing.assert_array_equal(read[expert].features, features(4, expert, 3))
     np.testing.assert_array_equal(read["s3d"].times, [0.5, 1.5, 2.5])
     assert np.isnan(read["face"].times).all() and np.isnan(read["ocr"].times).all()
-    assert store.video(store.row("video1")).states["face"] == State.NOTHING_FOUND
+    assert store.video(store.row("video1")).results["face"].state == State.NOTHING_FOUND
     captions = read_captions(tmp_path / ".hcq" / "captions.jsonl")
     assert captions.problems == [] and captions.split_counts() == {"test": 3, "train": 6}
     assert captions.videos[0].captions == ["in a kitchen"]  # the one that the split's table names

@@ -43,11 +43,11 @@ def same(store: FeatureStore, wanted: VideoFeatures) -> None:
     """Assert that the store holds `wanted`, whatever it holds beside."""
     row = store.row(wanted.id)
     assert row is not None, wanted.id
-    record = store.video(row)
-    assert (record.path, record.content_hash, record.warnings) == (wanted.path, wanted.content_hash, wanted.warnings)
+    facts, results = store.catalog.facts(row), store.video(row).results
+    assert (facts.path, facts.content_hash, facts.warnings) == (wanted.path, wanted.content_hash, wanted.warnings)
     for expert, tokens in wanted.tokens.items():
-        assert record.states[expert] == tokens.state
-        assert record.identities[expert] == wanted.identities[expert]
+        assert results[expert].state == tokens.state
+        assert results[expert].identity == wanted.identities[expert]
         read = store.read([row], [expert])[expert]
         np.testing.assert_array_equal(read.features, tokens.features)
         np.testing.assert_array_equal(read.times, tokens.times)

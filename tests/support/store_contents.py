@@ -16,11 +16,11 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
     store = FeatureStore.open(folder)
     found: dict[str, dict[str, Any]] = {}
     for row, id in enumerate(store.ids):
-        record = store.video(row)
-        ragged = store.read(np.array([row]), list(record.states))
+        results = store.video(row).results
+        ragged = store.read(np.array([row]), list(results))
         found[id] = {
-            name: (str(state), ragged[name].features.tobytes(), ragged[name].times.tobytes())
-            for name, state in record.states.items()
+            name: (str(result.state), ragged[name].features.tobytes(), ragged[name].times.tobytes())
+            for name, result in results.items()
         }
     return found
 
