@@ -170,7 +170,7 @@ def extract(
         collection = _note_roots(inputs, names, options)
         plan = ExtractionPlan(writer, experts, options, removed=collection.removed, named=inputs.named)
         # What a run that was killed left in incoming/ counts as finished from here on.
-        report.warn_of_store(options.store, [*writer.warnings, *writer.compact().warnings])
+        report.warn_of_store(options.store, writer.compact().warnings)
         pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
         with pool as running:
             done = 0

@@ -19,9 +19,8 @@ from hcq_cli.extraction.executor import Job, Outcome, Status, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.vanished import Vanished, find_vanished, is_gone, same_place
 from hcq_cli.features.records import VideoFacts, identity, text_key
-from hcq_cli.features.shared import SharedWriter
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.features.writer import FeatureWriter, SharedWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, longer_ids
 from hcq_cli.media.sniffing import read_head, what_instead
 

@@ -21,8 +21,7 @@ from hcq_cli.extraction.extract import COMPACT_EVERY, ExtractReport, OnVideo, ru
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import ExtractionPlan
-from hcq_cli.features.shared import SharedWriter
-from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.features.writer import FeatureWriter, SharedWriter
 from hcq_cli.media.inputs import Inputs
 from hcq_cli.shares import Share, content_key
 

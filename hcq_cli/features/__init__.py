@@ -6,7 +6,7 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 
 - records.py: what goes in and what comes out
 - store.py: what lies where in the folder; reading
-- known.py: what is still to do; writer.py: writing, with the lock; shared.py: several runs at once, without it
+- known.py: what is still to do; writer.py: writing, with the lock, or several runs at once without it
 - catalog.py: which row counts where an id was written more than once
 - shard.py, shard_writer.py: thousands of videos in one immutable file, read and written; hdf5_layout.py: its bytes
 - incoming.py: a finished video before it is in a shard

@@ -137,12 +137,8 @@ class Catalog:
         return row if self.id(row) == id else None
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
-        """The rows of many ids, int64 [n], by their keys alone; those that the store lacks are left out."""
-        rows = self.rows_or_none(np.fromiter(map(text_key, ids), np.uint64))
-        return rows[rows >= 0]
-
-    def rows_or_none(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The row of each key of an id, uint64 [n] -> int64 [n]; -1 where the store lacks it."""
+        """The rows of n ids, int64 [n], by their keys alone; -1 where the store lacks one."""
+        keys = np.fromiter(map(text_key, ids), np.uint64)
         at = np.minimum(self._keys.searchsorted(keys), max(len(self._keys) - 1, 0))
         if not len(self._keys):
             return np.full(len(keys), -1, np.int64)

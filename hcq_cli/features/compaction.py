@@ -119,8 +119,16 @@ class WritableShards:
     def compact(self) -> None:
         """Merge small shards, write shards anew that are mostly overridden, delete files that nobody names."""
         try:
-            self._merge_tail()
-            self._drop_overridden()
+            entries = self.entries()
+            begin = tail_to_merge(entries)
+            if begin < len(entries):
+                tail = open_shards(self.folder, entries[begin:], generation=self._seen or 0)
+                merged = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(tail)))]
+                self.publish([*entries[:begin], *merged])
+            entries, catalog = self._opened()
+            if len(catalog) < len(catalog.row_of_slot):  # else no id is there twice
+                numbers = [n for n in range(len(entries)) if live_share(catalog, n) < MIN_LIVE_SHARE]
+                self._rewrite(entries, {number: live_rows(catalog, number) for number in numbers})
         except DamagedError as error:
             self.warnings.append(f"{error.message}; left as it is ({error.hint})")
         self._delete_unnamed()
@@ -155,20 +163,6 @@ class WritableShards:
         path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
         write_shard(path, rows)
         return ShardEntry.of(path, len(rows))
-
-    def _merge_tail(self) -> None:
-        entries = self.entries()
-        begin = tail_to_merge(entries)
-        if begin < len(entries):
-            tail = open_shards(self.folder, entries[begin:], generation=self._seen or 0)
-            merged = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(tail)))]
-            self.publish([*entries[:begin], *merged])
-
-    def _drop_overridden(self) -> None:
-        entries, catalog = self._opened()
-        if len(catalog) < len(catalog.row_of_slot):  # else no id is there twice
-            numbers = [n for n in range(len(entries)) if live_share(catalog, n) < MIN_LIVE_SHARE]
-            self._rewrite(entries, {number: live_rows(catalog, number) for number in numbers})
 
     def _delete_unnamed(self) -> None:
         named = set()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State
-from hcq_cli.features.records import state_number, text_key
+from hcq_cli.features.records import state_number
 from hcq_cli.features.store import FeatureStore
 
 HEARS = ("audio", "sounds", "speech", "dual-sound")
@@ -45,7 +45,7 @@ class FactColumns:
 def fact_columns(store: FeatureStore, ids: Sequence[str]) -> FactColumns:
     """What `store` knows of some videos, N of them; a video that it lacks is unknown."""
     catalog = store.catalog
-    rows = catalog.rows_or_none(np.fromiter(map(text_key, ids), np.uint64, len(ids)))
+    rows = catalog.rows(ids)
     there = rows >= 0
 
     def number(name: str) -> NDArray[np.float64]:

@@ -81,11 +81,12 @@ class PathLog:
                     self.records[record.path] = record
         return len(lines), bool(data) and not data.endswith(b"\n")
 
-    def take_in(self, other: Path) -> None:
-        """Put the lines of another log behind those of this one, and delete it."""
-        self._read(other)
-        self.rewrite()
-        other.unlink(missing_ok=True)
+    def take_in(self, logs: Path) -> None:
+        """Put what runs without the writer lock have noted in `logs` behind what this one says; needs the lock."""
+        for other in sorted(logs.glob(f"{self.path.stem}-*.jsonl")):
+            self._read(other)
+            self.rewrite()
+            other.unlink(missing_ok=True)
 
     def put(self, record: FailureRecord) -> None:
         """Add a record."""

@@ -47,16 +47,15 @@ def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True, 
         ValueError: shapes do not fit.
     """
     need_folder(Path(folder) / INCOMING)
-    name = _content_name(video) if by_content else f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
+    name = f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
+    if by_content:
+        made_of = [video.id, video.path, video.content_hash, video.size, video.mtime_ns]
+        made_of.append(sorted(video.identities.items()))
+        digest = hashlib.blake2b(json.dumps(made_of).encode(), digest_size=6).hexdigest()
+        name = f"{min(max(video.mtime_ns, 0), 10**20 - 1):020d}-{digest}.h5"
     path = Path(folder) / INCOMING / name
     write_shard(path, [VideoRecord.of(video)], durable=durable, unlocked=True)
     return path
-
-
-def _content_name(video: VideoFeatures) -> str:
-    facts = [video.id, video.path, video.content_hash, video.size, video.mtime_ns, sorted(video.identities.items())]
-    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=6).hexdigest()
-    return f"{min(max(video.mtime_ns, 0), 10**20 - 1):020d}-{digest}.h5"
 
 
 def list_incoming(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """What a feature store knows of each file: whether it is finished, what is still to do, how it failed.
 
-`FeatureWriter` (writer.py) answers so with the writer lock held, `SharedWriter` (shared.py) without.
+The writers of writer.py answer so, `FeatureWriter` with the writer lock held, `SharedWriter` without.
 """
 
 from __future__ import annotations

@@ -96,26 +96,19 @@ def need_folders(folder: Path) -> None:
         need_folder(folder / name)
 
 
-def need_store(folder: Path) -> None:
-    """See that `folder` is a store, or may become one: a mistyped -o must not spread a store among somebody's files.
+def make_folders(folder: Path) -> None:
+    """Make the folders of a store, for a writer.
 
     Raises:
-        UsageError: it holds something else.
+        UsageError: it holds something else, or a file is in the place of a folder.
+        HcqError: it cannot be written.
     """
+    # A mistyped -o must not spread a store among somebody's files.
     if folder.is_dir() and not generations(folder).numbers():
         strange = [name for name in os.listdir(folder) if name not in OWN_NAMES and not name.startswith(".")]
         if strange:
             message = f"{folder}: holds {strange[0]!r} and is no feature store"
             raise UsageError(message, "give -o a new or empty folder")
-
-
-def make_folders(folder: Path) -> None:
-    """Make the folders of a store that several processes write to.
-
-    Raises:
-        UsageError: a file is in the place of a folder.
-        HcqError: it cannot be written.
-    """
     try:
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@
       failures.jsonl           files that gave nothing (failures.py)
       words.jsonl              what was said and what was written on screen, for people (transcripts.py)
       hashes.jsonl             content hashes of files that are not finished yet (failures.py)
-      logs/                    the last two, of runs that share the store (shared.py)
+      logs/                    the last two, of runs that share the store (writer.py)
       writer.lock              held by the one writer (writer.py)
 
 Rows are never changed. A newer row of an id overrides an older one (catalog.py says which counts); a row may carry
@@ -178,6 +178,7 @@ class FeatureStore:
             experts: by name.
         """
         rows = self.catalog.rows(ids)
+        rows = rows[rows >= 0]
         return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
 
     @cached_property

@@ -1,4 +1,5 @@
-"""The one writer of a feature store: puts finished videos into shards, keeps it tidy."""
+"""The writers of a feature store: the one with the lock, which puts finished videos into shards and keeps it tidy, and
+any number without it."""
 
 from __future__ import annotations
 
@@ -14,9 +15,8 @@ from hcq_cli.features.compaction import FULL_VIDEOS, WritableShards
 from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.incoming import list_incoming
 from hcq_cli.features.known import KnownVideos
-from hcq_cli.features.manifest import INCOMING, SHARDS, make_folders, need_store
+from hcq_cli.features.manifest import INCOMING, LOGS, SHARDS, make_folders
 from hcq_cli.features.records import DECODED_FACTS, ExpertResult, VideoFacts, VideoFeatures, VideoRecord
-from hcq_cli.features.shared import take_in_notes
 from hcq_cli.features.transcripts import TRANSCRIPTS
 
 BULK_BYTES = 1 << 27
@@ -61,7 +61,6 @@ class FeatureWriter(KnownVideos):
         self._moved: dict[str, tuple[str, int, int]] = {}
 
     def __enter__(self) -> Self:
-        need_store(self.folder)
         with ExitStack() as stack:
             make_folders(self.folder)
             with files.disk_errors(self.folder):
@@ -74,7 +73,7 @@ class FeatureWriter(KnownVideos):
             self._failures = PathLog(self.folder / FAILURES)
             self._hashes = PathLog(self.folder / HASHES)
             for log in (self._failures, self._hashes):
-                take_in_notes(self.folder, log)
+                log.take_in(self.folder / LOGS)
             self.refresh()
             self._stack = stack.pop_all()  # all went well: the lock is kept until __exit__
         return self
@@ -85,11 +84,6 @@ class FeatureWriter(KnownVideos):
         with self._stack:
             if kind is None:
                 self._write_moved()
-
-    @property
-    def warnings(self) -> list[str]:
-        """What was set aside or had to be left as it is since the last `compact`, for people."""
-        return list(self._shards.warnings)
 
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next compaction or at the end of the block."""
@@ -112,7 +106,12 @@ class FeatureWriter(KnownVideos):
         self._write_moved()
         self._shards.compact()
         self.refresh()
-        self._forget_hashes()
+        for path in list(self._hashes.records):
+            if any(
+                True for _ in self.store.catalog.rows_with("path", path)
+            ):  # the store's own columns know it by now
+                del self._hashes.records[path]
+        self._hashes.rewrite()
         warnings, self._shards.warnings = self._shards.warnings, []
         return CompactionResult(videos, len(self._shards.entries()), warnings)
 
@@ -192,10 +191,36 @@ class FeatureWriter(KnownVideos):
         self._shards.append(rows)
         self._moved = {}
 
-    def _forget_hashes(self) -> None:
-        """Drop remembered hashes that the store's own columns know by now."""
-        records = self._hashes.records
-        catalog = self.store.catalog
-        for path in [path for path in records if any(True for _ in catalog.rows_with("path", path))]:
-            del records[path]
-        self._hashes.rewrite()
+
+class SharedWriter(KnownVideos):
+    """Answers as `FeatureWriter` does, while others do the same, on this machine or on others that see the folder.
+
+    It takes no lock: what it finishes goes into `incoming/`, and what fails into logs of its own. The next
+    `FeatureWriter` puts both where they belong.
+
+        folder/logs/failures-2-of-3.jsonl   files that gave nothing to the second of three runs
+        folder/logs/hashes-2-of-3.jsonl     content hashes that it found
+
+    Args:
+        folder: the store; made if missing.
+        name: of this run among those that share the store, as a part of file names.
+
+    Raises:
+        DamagedError: the store is damaged, or of a newer hcq.
+        UsageError: the folder holds something else.
+        HcqError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = Path(folder)
+        make_folders(self.folder)
+        (self.folder / LOGS).mkdir(exist_ok=True)
+        files.remove_abandoned(self.folder / INCOMING)
+        self._failures, self._hashes = (
+            PathLog(self.folder / LOGS / f"{Path(log).stem}-{name}.jsonl", base=self.folder / log)
+            for log in (FAILURES, HASHES)
+        )
+        self.refresh()
+
+    def set_path(self, id: str, path: str) -> None:
+        """That a finished video lies elsewhere is for the run with the lock to note; nothing is done here."""

@@ -111,3 +111,12 @@ def test_every_video_is_counted_once_and_failures_decide_the_exit_code() -> None
 
 def test_a_run_without_failures_ends_well() -> None:
     assert ExtractReport(videos=1).exit_code == 0
+
+
+def test_a_damaged_file_of_the_store_is_told_once(tmp_path: Path) -> None:
+    incoming = tmp_path / "store" / "incoming"
+    incoming.mkdir(parents=True)
+    (incoming / f"{1:020d}-{'0' * 12}.h5").touch()
+    (tmp_path / "a.mp4").touch()
+    report = extract(find_inputs([str(tmp_path / "a.mp4")]), ["audio"], ExtractionOptions(tmp_path / "store"))
+    assert len(report.warnings) == 1 and "set-aside" in report.warnings[0].message
