@@ -1,4 +1,4 @@
-"""The writers of a feature store: the one with the lock, which puts finished videos into shards and keeps it tidy, and
+"""Who writes to a feature store: the one with the lock, which puts finished videos into shards and keeps it tidy, and
 any number without it."""
 
 from __future__ import annotations
@@ -107,9 +107,7 @@ class FeatureWriter(KnownVideos):
         self._shards.compact()
         self.refresh()
         for path in list(self._hashes.records):
-            if any(
-                True for _ in self.store.catalog.rows_with("path", path)
-            ):  # the store's own columns know it by now
+            if any(True for _ in self.store.catalog.rows_with("path", path)):  # its own columns know it by now
                 del self._hashes.records[path]
         self._hashes.rewrite()
         warnings, self._shards.warnings = self._shards.warnings, []
