@@ -12,7 +12,7 @@ with the source).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
@@ -128,7 +128,11 @@ def load(names: Iterable[str]) -> list[Expert]:
     """
     wanted, known = [split_source(ask) for ask in names], installed()
     only = [name for name, _ in wanted]
-    known |= {name: known[family] for name in only if (family := _family(name)) and name not in known}
+    for name in only:
+        # One more of a family under its own name: `dual-sound` of `dual`.
+        family, dash, own = name.partition("-")
+        if name not in known and family in FAMILIES and dash and own.replace("-", "").isalnum():
+            known[name] = known[family]
     # The name is the key of the features in the store: two sources of one expert cannot lie side by side.
     if twice := sorted({name for name in only if only.count(name) > 1}):
         raise ValueError(f"expert {twice[0]!r} is asked for more than once")
@@ -137,12 +141,6 @@ def load(names: Iterable[str]) -> list[Expert]:
         meant = f"did you mean {near[0]}? " if near else ""
         raise LookupError(f"no expert is called {missing[0]!r}; {meant}there are: {', '.join(known)}")
     return [_make(name, known[name], source) for name, source in wanted]
-
-
-def _family(name: str) -> str | None:
-    """The expert of which `name` is one more under its own name (`dual-sound` of `dual`); None if it is none."""
-    family, dash, own = name.partition("-")
-    return family if dash and own.replace("-", "").isalnum() and family in FAMILIES else None
 
 
 def _make(name: str, found: InstalledExpert, source: str) -> Expert:
@@ -163,18 +161,14 @@ def _make(name: str, found: InstalledExpert, source: str) -> Expert:
         raise
     except Exception as error:  # whatever a foreign module does on import or construction
         raise ValueError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
-    if lacking := _missing_parts(expert):
-        raise ValueError(f"{where} is no expert: it has no {', '.join(lacking)}")
+    # Looked up on the class first: `hasattr` on the object would compute a property, and some read large files.
+    parts = [part for part in Expert.__annotations__ if not hasattr(type(expert), part) and not hasattr(expert, part)]
+    parts += [part for part in ("prepare", "extract") if not callable(getattr(expert, part, None))]
+    if parts:
+        raise ValueError(f"{where} is no expert: it has no {', '.join(parts)}")
     if found.name != name:  # one more of a family
         expert.name = name
     if expert.name != name:
         raise ValueError(f"{where} calls itself {expert.name!r}: name and entry point must agree")
     made: Expert = expert
     return made
-
-
-def _missing_parts(expert: object) -> Sequence[str]:
-    """What an object lacks of an expert."""
-    # Looked up on the class first: `hasattr` on the object would compute a property, and some read large files.
-    parts = [part for part in Expert.__annotations__ if not hasattr(type(expert), part) and not hasattr(expert, part)]
-    return parts + [part for part in ("prepare", "extract") if not callable(getattr(expert, part, None))]

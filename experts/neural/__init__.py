@@ -9,9 +9,8 @@ A network is named by its source, as in `--experts appearance=SOURCE`:
 Nothing is fetched here, and weights are safetensors or ONNX, never pickles. In the order to read: hub.py (presets,
 ids, the lock file), weights.py (finds what is on this machine, and says the command that fetches the rest),
 foreign.py and weight_sizes.py (read a stranger's folder without running its code), network.py and onnx_network.py
-(run a network; external_data.py: where ONNX keeps its large numbers), expert.py (what all experts that are networks
-share), preprocessing.py, then the experts: appearance.py, motion.py, audio.py, face.py; dual.py (networks that
-compare with texts; pipeline.py: in folders of sentence-transformers); classes.py (classifiers whose classes have
-names; hub_classes.py: those of transformers); and those whose tokens are words, ocr.py and speech.py
-(whisper.py, faster_whisper.py), with text_embedding.py.
+(run a network), expert.py (what all experts that are networks share), preprocessing.py, then the experts:
+appearance.py, motion.py, audio.py, face.py; dual.py (networks that compare with texts; pipeline.py: in folders of
+sentence-transformers); classes.py (classifiers whose classes have names; hub_classes.py: those of transformers);
+and those whose tokens are words, ocr.py and speech.py (whisper.py), with text_embedding.py.
 """

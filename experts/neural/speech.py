@@ -8,18 +8,14 @@ Whisper is known to make up words where music or noise is loud; about silence it
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State, Tokens, Waveform
 from experts.classic.spectrogram import HZ, is_heard
-from experts.neural.faster_whisper import FasterWhisper, is_ctranslate2
 from experts.neural.network import choose_device
 from experts.neural.text_embedding import MINILM, SentenceEmbedder, text_weights
-from experts.neural.weights import locate_kind, look_up, onnx_file
-from experts.neural.whisper import HubWhisper
+from experts.neural.whisper import recogniser
 
 LEAST_S = 0.1
 """Less sound than this holds no phrase, seconds."""
@@ -27,46 +23,6 @@ WHOLE_S = 30.0
 """The window that Whisper hears, seconds."""
 Phrase = tuple[float, float, str]
 """Begin and end in seconds, and what is said."""
-
-
-class Recogniser(Protocol):
-    """What hears phrases: `HubWhisper` or `FasterWhisper`."""
-
-    @property
-    def identity(self) -> str:
-        """What the words depend on: the commit, or the digest of the files."""
-        ...
-
-    @property
-    def licence(self) -> str:
-        """Of its weights."""
-        ...
-
-    @property
-    def size(self) -> str:
-        """How large it is, for people."""
-        ...
-
-    def prepare(self, device: str) -> None:
-        """Load it on "cpu" or another device. Raises WeightsError."""
-        ...
-
-    def phrases(self, samples: NDArray[np.float32]) -> list[tuple[float, float | None, str]]:
-        """Begin and end in seconds, and text, of what is said in at most 30 s of sound at 16 kHz; a phrase that the
-        window cuts off may have no end."""
-        ...
-
-
-def recogniser(source: str) -> Recogniser:
-    """The Whisper that a source names, for transformers or for faster-whisper.
-
-    Raises:
-        WeightsError: the weights are not on this machine, or are not Whisper's.
-    """
-    if onnx_file(source) is None and is_ctranslate2((found := look_up(source)).folder):
-        return FasterWhisper(found)
-    hint = "hcq models fetch openai/whisper-base"
-    return HubWhisper(locate_kind(source, "speech", ["whisper"], "Whisper", hint=hint))
 
 
 class Speech:

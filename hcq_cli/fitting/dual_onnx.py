@@ -29,8 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.neural.external_data import check_external_data
-from experts.neural.onnx_network import open_session
+from experts.neural.onnx_network import check_external_data, open_session
 from experts.neural.weights import WeightsError, digest, first_line, read_json
 from hcq_cli.fitting.dual_text import LONGEST, DualText, Reading, make_letters_small, write_checked
 from hcq_cli.model.export import SAMPLE, silence

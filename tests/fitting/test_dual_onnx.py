@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from experts.base import Clip, Frames
-from experts.neural.external_data import _tensors
+from experts.neural.onnx_network import _tensors
 from experts.neural.weights import RefusedError, WeightsError
 from experts.registry import load
 from hcq_cli.fitting.dual import write_dual_text

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from experts.neural.external_data import check_external_data, external_files
+from experts.neural.onnx_network import check_external_data, external_files
 from experts.neural.weights import RefusedError
 
 
