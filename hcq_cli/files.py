@@ -340,20 +340,18 @@ def _umask() -> int:
 
 
 @contextmanager
-def atomic_open(
-    path: Path, *, durable: bool = True, exclusive: bool = False, unlocked: bool = False
-) -> Iterator[IO[bytes]]:
+def atomic_open(path: Path, *, exclusive: bool = False, unlocked: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` for writing bytes.
 
     Args:
-        path, durable, exclusive: as for `atomic_path`.
+        path, exclusive: as for `atomic_path`.
         unlocked: whether there need be no writer lock: what killed writers of `path` left is then deleted here,
             because no `remove_leftovers` does it, and what living ones are writing is left alone.
     """
     if unlocked:
         remove_abandoned(path.parent, f".{path.name[:20]}.")
     with (
-        atomic_path(path, durable=durable, exclusive=exclusive, unlocked=unlocked) as temporary,
+        atomic_path(path, exclusive=exclusive, unlocked=unlocked) as temporary,
         temporary.open("wb") as out,
     ):
         yield out

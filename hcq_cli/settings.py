@@ -107,12 +107,11 @@ def own_file(environment: Mapping[str, str] = os.environ) -> Path | None:
     return base / "hcq" / FILE if base.is_absolute() else None
 
 
-def read_settings(program: Any, path: Path = FILE) -> Settings:
+def read_settings(program: Any) -> Settings:
     """The defaults in the two files.
 
     Args:
         program: the command line, as Typer built it.
-        path: the file of the working directory.
 
     Raises:
         UsageError: a file cannot be read, is no TOML, or holds a key that no command has.
@@ -125,9 +124,9 @@ def read_settings(program: Any, path: Path = FILE) -> Settings:
         _File(own, trusted=True, refused=refused).lay(program, table, defaults)
     same = False
     with suppress(OSError):  # one of the two is not there
-        same = own is not None and path.samefile(own)
-    if not same and (table := _table(path)):
-        _File(path, trusted=False, refused=refused).lay(program, table, defaults)
+        same = own is not None and FILE.samefile(own)
+    if not same and (table := _table(FILE)):
+        _File(FILE, trusted=False, refused=refused).lay(program, table, defaults)
     return Settings(defaults, tuple(refused))
 
 

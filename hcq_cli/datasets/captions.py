@@ -100,13 +100,12 @@ class Captions:
         return CaptionLengths(min(lengths), float(np.median(lengths)), float(np.mean(lengths)), max(lengths))
 
 
-def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
+def read_captions(path: Path) -> Captions:
     """Read a caption file of any known format; lines of one video are put together.
 
     Args:
         path: JSON Lines, a table (CSV or tab-separated), a Hugging Face metadata.jsonl, or the JSON of MSR-VTT,
             ActivityNet Captions, VATEX, DiDeMo or YouCook2; told apart by content.
-        max_words: captions of more words get a warning.
 
     Raises:
         NotFoundError: there is no such file.
@@ -116,7 +115,7 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
     try:
         name, reader = recognise(path)
         captions = Captions(path, name)
-        captions.videos.extend(_gather(reader(path), max_words, captions.problems))
+        captions.videos.extend(_gather(reader(path), captions.problems))
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file", "give the path of a caption file") from None
     except IsADirectoryError:
@@ -128,9 +127,7 @@ def read_captions(path: Path, *, max_words: int = MAX_WORDS) -> Captions:
     return captions
 
 
-def _gather(
-    rows: Iterator[CaptionRow | Problem], max_words: int, problems: list[Problem]
-) -> Iterable[CaptionedVideo]:
+def _gather(rows: Iterator[CaptionRow | Problem], problems: list[Problem]) -> Iterable[CaptionedVideo]:
     """The videos that the rows name, each with the captions of all its rows; what is wrong goes to `problems`."""
     by_name: dict[str, CaptionedVideo] = {}
     for row in rows:
@@ -139,7 +136,7 @@ def _gather(
             continue
         # Both are told of, a wrong split and wrong captions, before the row is given up.
         split, problem = _split_of(row)
-        texts = list(_usable_captions(row, max_words, problems))
+        texts = list(_usable_captions(row, problems))
         known = by_name.get(row.video)
         if problem is None and known is not None and split != known.split:
             here, there = split or "no split", known.split or "no split"
@@ -163,7 +160,7 @@ def _split_of(row: CaptionRow) -> tuple[str | None, Problem | None]:
     return SPLIT_NAMES[name], None
 
 
-def _usable_captions(row: CaptionRow, max_words: int, problems: list[Problem]) -> Iterator[str]:
+def _usable_captions(row: CaptionRow, problems: list[Problem]) -> Iterator[str]:
     """The row's usable captions, white space made plain; what is wrong with the others goes to `problems`."""
     for caption in row.captions:
         words = caption.split()
@@ -174,9 +171,9 @@ def _usable_captions(row: CaptionRow, max_words: int, problems: list[Problem]) -
         if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
             problems.append(Problem(row.line, f"the caption of {row.video!r} holds half a character (a surrogate)"))
             continue
-        if len(words) > max_words:
+        if len(words) > MAX_WORDS:
             message = (
-                f"a caption of {row.video!r} has {len(words)} words; what comes after {max_words} may not be read"
+                f"a caption of {row.video!r} has {len(words)} words; what comes after {MAX_WORDS} may not be read"
             )
             problems.append(Problem(row.line, message, warning=True))
         yield " ".join(words)

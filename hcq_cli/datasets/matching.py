@@ -59,9 +59,9 @@ class MatchResult:
     contradictory: list[CaptionedVideo] = field(default_factory=list)
     uncaptioned: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def problems(self, shown: int = 3) -> list[str]:
+    def problems(self) -> list[str]:
         """A sentence for each kind of failure, with its count and the first few names."""
-        said = []
+        said, shown = [], 3
         if self.absent:
             names = _first_few([repr(video.video) for video in self.absent], shown)
             said.append(f"{_count(self.absent)} of the caption file without features: {names}")

@@ -1,7 +1,7 @@
 """Finished videos on their way into a shard: one small file each, safe the moment it has been renamed into place.
 
-What is extracted has a name made of the file and of what its features depend on: whoever finishes a video a second
-time, on whatever machine, writes the same file again.
+Its name is made of the video's file and of what its features depend on: whoever finishes a video a second time, on
+whatever machine, writes the same file again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,24 +20,21 @@ from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.features.shard_writer import write_shard
 from hcq_cli.files import disk_errors, need_folder, need_regular
 
-# Nanoseconds since 1970, so that names sort by time, and a random part, so that no two processes choose one name;
-# of extracted videos the time of the file's last change, and a digest.
+# The time of the video's last change, nanoseconds since 1970, so that names sort by it, and a digest. Those of an
+# earlier hcq may have the time of writing, and a random part.
 _NAME = re.compile(r"\d{20}-[0-9a-f]{12}\.h5")
 
 
-def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True, by_content: bool = False) -> Path:
+def write_incoming(folder: Path, video: VideoFeatures) -> Path:
     """Put a finished video into the store at `folder`. Needs no lock; any number of processes may do it at once.
 
     Args:
         folder: the store.
         video: what was found.
-        durable: whether to wait for the disk; a kill of the process does no harm either way.
-        by_content: whether its name tells what it was made of, so that writing it twice changes nothing.
 
     Returns:
-        the file. Its name sorts by time, so that of two files of one id the later one counts: by the time of writing,
-        or of the last change of the video. Should an older video have taken its place since, the next extraction
-        sees that, and extracts it again.
+        the file. Of two of one id that of the later last change counts: should an older video have taken its place
+        since, the next extraction sees that, and extracts it again.
 
     Raises:
         HcqError: the disk is full, or the folder cannot be written.
@@ -47,14 +42,10 @@ def write_incoming(folder: Path, video: VideoFeatures, *, durable: bool = True, 
         ValueError: shapes do not fit.
     """
     need_folder(Path(folder) / INCOMING)
-    name = f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
-    if by_content:
-        made_of = [video.id, video.path, video.content_hash, video.size, video.mtime_ns]
-        made_of.append(sorted(video.identities.items()))
-        digest = hashlib.blake2b(json.dumps(made_of).encode(), digest_size=6).hexdigest()
-        name = f"{min(max(video.mtime_ns, 0), 10**20 - 1):020d}-{digest}.h5"
-    path = Path(folder) / INCOMING / name
-    write_shard(path, [VideoRecord.of(video)], durable=durable, unlocked=True)
+    made_of = [video.id, video.path, video.content_hash, video.size, video.mtime_ns, sorted(video.identities.items())]
+    digest = hashlib.blake2b(json.dumps(made_of).encode(), digest_size=6).hexdigest()
+    path = Path(folder) / INCOMING / f"{min(max(video.mtime_ns, 0), 10**20 - 1):020d}-{digest}.h5"
+    write_shard(path, [VideoRecord.of(video)], unlocked=True)
     return path
 
 

@@ -46,7 +46,6 @@ class FeatureWriter(KnownVideos):
 
     Args:
         folder: the store; made if missing.
-        wait_s: how long to wait for another writer, seconds.
 
     Raises:
         LockedError: another process is writing there.
@@ -55,8 +54,8 @@ class FeatureWriter(KnownVideos):
         HcqError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, wait_s: float = 0.0) -> None:
-        self.folder, self._wait_s = Path(folder), wait_s
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
         self._shards = WritableShards(self.folder)
         self._moved: dict[str, tuple[str, int, int]] = {}
 
@@ -64,7 +63,7 @@ class FeatureWriter(KnownVideos):
         with ExitStack() as stack:
             make_folders(self.folder)
             with files.disk_errors(self.folder):
-                stack.enter_context(files.writer_lock(self.folder, wait_s=self._wait_s))
+                stack.enter_context(files.writer_lock(self.folder))
                 for name in ("", SHARDS):
                     files.remove_leftovers(self.folder / name)
                 files.remove_abandoned(self.folder / INCOMING)  # somebody may be writing there without the lock

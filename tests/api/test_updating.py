@@ -167,9 +167,10 @@ def test_the_features_are_opened_and_looked_through_once(life: Life, monkeypatch
     life.add("in/b.mp4")
     opened: list[FeatureStore] = []
     digested: set[int] = set()
-    count_open, count_digest = FeatureStore.open.__func__, FeatureStore.digest
+    count_open, count_digest = FeatureStore.open.__func__, FeatureStore.digest.func
     monkeypatch.setattr(FeatureStore, "open", classmethod(lambda *a: opened.append(count_open(*a)) or opened[-1]))
-    monkeypatch.setattr(FeatureStore, "digest", lambda store: digested.add(id(store)) or count_digest(store))
+    digest = property(lambda store: digested.add(id(store)) or count_digest(store))
+    monkeypatch.setattr(FeatureStore, "digest", digest)
     assert life.update().indexed.videos == 2
     assert len(opened) == 1 and len(digested) == 1
 

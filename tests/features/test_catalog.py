@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from feature_samples import DIMS, same, video
+from feature_samples import DIMS, same, video, write_in_turn
 
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
@@ -21,7 +20,7 @@ def todo(writer: FeatureWriter, id: str, content: str = "c0", **versions: str) -
 @pytest.mark.parametrize("fold_each", [False, True])
 def test_overrides(tmp_path: Path, fold_each: bool) -> None:
     def put(one: VideoFeatures) -> None:
-        write_incoming(tmp_path, one)
+        write_in_turn(tmp_path, one)
         if fold_each:
             with FeatureWriter(tmp_path) as writer:
                 writer.compact()

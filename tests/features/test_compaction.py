@@ -22,7 +22,7 @@ def test_the_same_videos_are_the_same_bytes_in_however_many_runs(tmp_path: Path)
     for store, runs in (("one", [names]), ("other", [names[3:], names[:1], names[1:3]])):
         for run in runs:
             for name in run:
-                write_incoming(tmp_path / store, video(name), by_content=True)
+                write_incoming(tmp_path / store, video(name))
             with FeatureWriter(tmp_path / store) as writer:
                 assert writer.compact().shards == 1
     assert shard_digests(tmp_path / "one") == shard_digests(tmp_path / "other")

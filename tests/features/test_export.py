@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from feature_samples import DIMS, video
+from feature_samples import DIMS, video, write_in_turn
 from in_process import run_here
 
 from hcq_cli.features import export
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
@@ -27,7 +26,7 @@ def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     with FeatureWriter(folder) as writer:
         writer.add_videos(video(name) for name in NAMES[:30])
     for name in NAMES[30:]:
-        write_incoming(folder, video(name, ["motion"] if name == "v35" else list(DIMS)))
+        write_in_turn(folder, video(name, ["motion"] if name == "v35" else list(DIMS)))
     return FeatureStore.open(folder)
 
 
@@ -70,7 +69,7 @@ def test_parquet_has_a_row_a_token_for_pandas(store: FeatureStore, tmp_path: Pat
 def test_an_export_from_outside(hcq, tmp_path: Path) -> None:
     folder = tmp_path / ".hcq" / "features"
     for name in NAMES[:3]:
-        write_incoming(folder, video(name))
+        write_in_turn(folder, video(name))
     store = FeatureStore.open(folder)
     done = hcq("features", "export", "-o", "some.npz", "--experts", "motion,face", "--json").json
     assert set(done["tokens"]) == {"motion", "face"} and done["videos"] == 3
@@ -89,7 +88,7 @@ def test_an_export_from_outside(hcq, tmp_path: Path) -> None:
 
 
 def test_without_pyarrow_it_says_what_to_install(hcq, tmp_path: Path) -> None:
-    write_incoming(tmp_path / ".hcq" / "features", video("v0"))
+    write_in_turn(tmp_path / ".hcq" / "features", video("v0"))
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "pyarrow.py").write_text("raise ImportError('no pyarrow here')\n")
     paths = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -37,11 +37,11 @@ def test_damaged_incoming_files_are_set_aside(tmp_path: Path) -> None:
 
 
 def test_a_video_that_is_finished_twice_is_one_file(tmp_path: Path) -> None:
-    first = write_incoming(tmp_path, video("a"), by_content=True)
+    first = write_incoming(tmp_path, video("a"))
     data = first.read_bytes()
-    assert write_incoming(tmp_path, video("a"), by_content=True) == first and first.read_bytes() == data
-    others = {write_incoming(tmp_path, video(name), by_content=True) for name in ("b", "c")}
-    others.add(write_incoming(tmp_path, video("a", version="2"), by_content=True))  # of a newer expert
+    assert write_incoming(tmp_path, video("a")) == first and first.read_bytes() == data
+    others = {write_incoming(tmp_path, video(name)) for name in ("b", "c")}
+    others.add(write_incoming(tmp_path, video("a", version="2")))  # of a newer expert
     assert len({first, *others}) == 4 == len(list_incoming(tmp_path))
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_samples import DIMS, same, video
+from feature_samples import DIMS, same, video, write_in_turn
 
 from hcq_cli.errors import DamagedError, HcqError, LockedError, NotFoundError, UsageError
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 from hcq_cli.features.writer import FeatureWriter
@@ -32,7 +31,7 @@ ODD_NAMES = [
 def test_round_trip_of_odd_names(tmp_path: Path, folded: bool) -> None:
     wanted = [video(name) for name in ODD_NAMES]
     for one in wanted:
-        write_incoming(tmp_path / "s", one)
+        write_in_turn(tmp_path / "s", one)
     if folded:
         with FeatureWriter(tmp_path / "s") as writer:
             assert writer.compact().videos == len(wanted)
@@ -49,7 +48,7 @@ def test_a_batch_is_its_rows_one_by_one(tmp_path: Path) -> None:
     with FeatureWriter(tmp_path) as writer:
         writer.add_videos(video(f"v{at}") for at in range(60))
         for at in range(60, 70):
-            write_incoming(tmp_path, video(f"v{at}", ["motion"]))
+            write_in_turn(tmp_path, video(f"v{at}", ["motion"]))
     store = FeatureStore.open(tmp_path)
     rows = np.random.default_rng(0).integers(0, 70, 200)
     for chosen in (rows, np.arange(70), rows[:0], rows[:1]):
@@ -76,7 +75,7 @@ def test_readers_see_whole_generations_while_a_writer_works(tmp_path: Path) -> N
         try:
             for run in range(40):
                 name = f"v{run % 15}"
-                write_incoming(tmp_path, video(name, content=f"c{run // 15}"), durable=False)
+                write_in_turn(tmp_path, video(name, content=f"c{run // 15}"))
                 finished.append(name)
                 if run % 3 == 0:
                     with FeatureWriter(tmp_path) as writer:

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from feature_samples import all_files, same, video
+from feature_samples import all_files, same, video, write_in_turn
 from killed import killed_at
 
 from hcq_cli.features import compaction
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
@@ -34,7 +33,7 @@ def work(folder: Path, finished: Callable[[int, VideoFeatures], None]) -> None:
         with FeatureWriter(folder) as writer:
             for one in wanted:
                 if writer.todo(one.id, one.content_hash, one.identities):
-                    write_incoming(folder, one)
+                    write_in_turn(folder, one)
                 finished(number, one)
             writer.record_failure("/videos/broken.mp4", f"round {number}")
             writer.compact()

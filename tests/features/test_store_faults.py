@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 from faults import Faults, Killed
-from feature_samples import all_files, video
+from feature_samples import all_files, video, write_in_turn
 
 from hcq_cli.errors import HcqError
 from hcq_cli.features import compaction
 from hcq_cli.features.export import export
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.manifest import entries_of, generations
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import repair_manifest, take_out, verify
@@ -61,7 +60,7 @@ def contents(folder: Path) -> dict[str, Any]:
 def some(folder: Path) -> None:
     with FeatureWriter(folder) as writer:
         for at in range(3):
-            write_incoming(folder, video(f"v{at}", EXPERTS))
+            write_in_turn(folder, video(f"v{at}", EXPERTS))
         writer.compact()
         writer.add_videos([video("v3", EXPERTS), video("v0", EXPERTS, version="2")])
 
@@ -76,7 +75,7 @@ def damaged_shard(folder: Path) -> None:
     some(folder)
     path = next((folder / "shards").iterdir())
     path.write_bytes(path.read_bytes()[:-1])
-    path = write_incoming(folder, video("late", EXPERTS))
+    path = write_in_turn(folder, video("late", EXPERTS))
     path.write_bytes(path.read_bytes()[:-1])
 
 
@@ -85,7 +84,7 @@ def extract(folder: Path) -> None:
         for one in (video("v1", EXPERTS, version="3"), video("new", EXPERTS)):
             if writer.todo(one.id, one.content_hash, one.identities):
                 writer.remember_hash(one.path, one.size, one.mtime_ns, one.content_hash)
-                write_incoming(folder, one)
+                write_in_turn(folder, one)
         if not writer.known_failure("/videos/broken", 1, 2):
             writer.record_failure("/videos/broken", "no frames", "", 1, 2)
         writer.compact()

@@ -10,12 +10,11 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from feature_samples import DIMS, video
+from feature_samples import DIMS, video, write_in_turn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcq_cli.features import compaction
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
@@ -97,7 +96,7 @@ def test_any_history_equals_a_dictionary(steps: list[tuple[Any, ...]]) -> None:
         folder = Path(name) / "s"
         for step in steps:
             if step[0] == "put":
-                write_incoming(folder, make(model, step, changes), durable=False)
+                write_in_turn(folder, make(model, step, changes))
                 continue
             with FeatureWriter(folder) as writer:
                 if step[0] == "fold":

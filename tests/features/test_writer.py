@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from feature_samples import same, video
+from feature_samples import same, video, write_in_turn
 
 from experts.base import State, Tokens
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
@@ -16,7 +15,7 @@ from hcq_cli.features.writer import FeatureWriter
 
 def test_failed_experts_and_states(tmp_path: Path) -> None:
     broken = Tokens.none(3, State.FAILED)
-    write_incoming(
+    write_in_turn(
         tmp_path, VideoFeatures("a", "/a", "c", 1, 2, 0.0, "", [], {"motion": broken}, {"motion": "motion|1|||"})
     )
     with FeatureWriter(tmp_path) as writer:
@@ -28,7 +27,7 @@ def test_failed_experts_and_states(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_moved_videos_only_change_their_path(tmp_path: Path, folded: bool) -> None:
-    write_incoming(tmp_path / "s", video("a"))
+    write_in_turn(tmp_path / "s", video("a"))
     moved = tmp_path / "elsewhere.mp4"
     moved.write_bytes(b"12345")
     with FeatureWriter(tmp_path / "s") as writer:
@@ -45,7 +44,7 @@ def test_a_removed_video_is_gone_and_the_others_are_as_they_were(tmp_path: Path)
     with FeatureWriter(tmp_path) as writer:
         writer.add_videos([video("a"), video("b"), video("c")])
         writer.add_videos([video("b", path="/moved/b")])  # b lies in two shards
-        write_incoming(tmp_path, video("d"))
+        write_in_turn(tmp_path, video("d"))
         assert writer.remove(["b", "d", "never there"]) == 2
         assert list(writer.store.ids) == ["a", "c"]
     for kept in (video("a"), video("c")):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import tiny_classifiers
 import tiny_networks
+from feature_samples import write_in_turn
 
 from experts.base import State, Tokens
 from experts.neural.onnx_network import onnx_identity
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 
@@ -53,7 +53,7 @@ def write_store(
             tokens[expert] = Tokens(rows, times) if len(rows) else Tokens.none(width, State.SILENT)
             identities[expert] = f"{expert}|1|{onnx_identity(paths[expert])}||"
         facts = (name, f"/videos/{name}", f"c-{name}", 100, 1, 2.5, "pyav", [])
-        write_incoming(folder, VideoFeatures(*facts, tokens, identities))
+        write_in_turn(folder, VideoFeatures(*facts, tokens, identities))
     return FeatureStore.open(folder)
 
 

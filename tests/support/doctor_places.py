@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+from feature_samples import write_in_turn
 from handmade import names, random_codes, write_codes
 
 from experts.base import Tokens
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.search.index_writer import build
@@ -41,7 +41,7 @@ def small_workspace(folder: Path) -> Workspace:
             {"motion": tokens},
             {"motion": "motion|1||"},
         )
-        write_incoming(place.features, facts)
+        write_in_turn(place.features, facts)
     with FeatureWriter(place.features) as writer:
         writer.compact()
     write_codes(place.codes, names(2), random_codes(2))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from feature_samples import write_in_turn
 
 from experts.base import Clip, Frames, Waveform
 from experts.registry import load
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 
@@ -45,5 +45,5 @@ def write_store(folder: Path, sources: Mapping[str, str]) -> FeatureStore:
         }
         identities = {each.name: f"{each.name}|1|{each.weights}||" for each in experts}
         facts = (name, f"/videos/{name}", f"c-{name}", 100, 1, 3.0, "pyav", [])
-        write_incoming(folder, VideoFeatures(*facts, tokens, identities))
+        write_in_turn(folder, VideoFeatures(*facts, tokens, identities))
     return FeatureStore.open(folder)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import secrets
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from experts.base import State, Tokens
-from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.records import VideoFeatures, VideoRecord
+from hcq_cli.features.shard_writer import write_shard
 from hcq_cli.features.store import FeatureStore
 
 DIMS = {"appearance": 6, "motion": 3, "face": 4}
@@ -37,6 +40,13 @@ def video(
     return VideoFeatures(
         id, path or f"/videos/{id}", content, 100 + len(id), 12345, 2.5, "pyav", warnings, tokens, identities
     )
+
+
+def write_in_turn(folder: Path, video: VideoFeatures) -> Path:
+    """A finished video under a name of the time of writing, as an earlier hcq had it: of one id the last counts."""
+    path = folder / "incoming" / f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
+    write_shard(path, [VideoRecord.of(video)], unlocked=True)
+    return path
 
 
 def same(store: FeatureStore, wanted: VideoFeatures) -> None:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from feature_samples import write_in_turn
 
 from experts.base import State, Tokens
-from hcq_cli.features.incoming import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.writer import FeatureWriter
 
@@ -52,7 +52,7 @@ def video(
 
 def write_store(folder: Path, videos: list[VideoFeatures]) -> Path:
     for each in videos:
-        write_incoming(folder, each)
+        write_in_turn(folder, each)
     with FeatureWriter(folder) as writer:
         writer.compact()
     return folder
