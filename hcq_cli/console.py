@@ -149,11 +149,6 @@ class Task:
             self._bar.console.print(printable(line), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _width(stream: TextIO) -> dict[str, Any]:
-    """Lines as long as they are where nobody looks at them on a terminal: no path is cut in two in a pipe."""
-    return {} if stream.isatty() else {"soft_wrap": True, "width": PIPE_WIDTH}
-
-
 class Console:
     """Where commands print.
 
@@ -192,7 +187,9 @@ class Console:
     def _rich(self, stream: TextIO | None, stderr: bool = False) -> RichConsole:
         from rich.console import Console as RichConsole
 
-        width = _width(stream or (sys.stderr if stderr else sys.stdout))
+        watched = (stream or (sys.stderr if stderr else sys.stdout)).isatty()
+        # Where nobody looks at them on a terminal lines stay as long as they are: no path is cut in two in a pipe.
+        width: dict[str, Any] = {} if watched else {"soft_wrap": True, "width": PIPE_WIDTH}
         environment = self.terminal.environment if self.terminal else None
         return RichConsole(file=stream, stderr=stderr, highlight=False, emoji=False, _environ=environment, **width)
 

@@ -115,7 +115,6 @@ def _time_decoding(inputs: Inputs, names: Sequence[str], options: ExtractionOpti
     """The same workers as of an extraction, experts prepared, and no expert asked."""
     begun = time.monotonic()
     experts = load_experts(names, options.sample_fps)
-    options.check()
     decoded_s = 0.0
     with WorkerPool(experts, names, options, len(inputs.videos), decode_only=True) as pool:
         for id, path in inputs.videos.items():

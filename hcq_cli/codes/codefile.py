@@ -10,14 +10,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
 from hcq_cli.errors import DamagedError, HcqError, sizes
 from hcq_cli.files import digest_bytes
-from hcq_cli.headers import FilePath, decode
+from hcq_cli.headers import LARGEST, FilePath, between, decode
 from hcq_cli.packed_strings import PackedStrings
 
 FORMAT = "hcq-codes"
@@ -26,7 +26,7 @@ REMEDY = "hcq encode"
 
 @dataclass(frozen=True)
 class CodeHeader:
-    """Which model made the codes of a file, and how many there are of what.
+    """Which model made the codes of a file, and how many there are of what. Raises ValueError if that makes no sense.
 
     Args:
         kind: "videos" or "texts".
@@ -38,13 +38,17 @@ class CodeHeader:
         D: common width; d = D/M.
     """
 
-    kind: str
+    kind: Literal["videos", "texts"]
     model_hash: str
     checkpoint: FilePath
-    levels: int
-    M: int
-    K: int
-    D: int
+    levels: Annotated[int, between(1, LARGEST)]
+    M: Annotated[int, between(1, LARGEST)]
+    K: Annotated[int, between(1, 256)]  # a code is one byte
+    D: Annotated[int, between(1, LARGEST)]
+
+    def __post_init__(self) -> None:
+        if self.D % self.M:
+            raise ValueError(f"width {self.D} cannot be cut into {self.M} chunks")
 
     @property
     def S(self) -> int:
@@ -55,20 +59,6 @@ class CodeHeader:
     def d(self) -> int:
         """Width of a chunk."""
         return self.D // self.M
-
-    def problem(self) -> str:
-        """What is wrong with it; empty when all is well."""
-        numbers = (self.levels, self.M, self.K, self.D)
-        # By type, not isinstance: a bool is an int, too.
-        if not all(type(number) is int and number > 0 for number in numbers):
-            return f"levels, M, K, D = {numbers} are not all positive numbers"
-        if self.K > 256:
-            return f"K = {self.K} codewords do not fit a byte"
-        if self.D % self.M:
-            return f"width {self.D} cannot be cut into {self.M} chunks"
-        if self.kind not in ("videos", "texts"):
-            return f"kind {self.kind!r} is neither videos nor texts"
-        return ""
 
 
 def relative_to(checkpoint: str, folder: Path) -> str:
@@ -152,8 +142,7 @@ class CodeWriter(ContainerWriter):
         *,
         drift: float | None = None,
     ) -> None:
-        problem = header.problem() or _misfit(header, codebooks, scale)
-        if problem:
+        if problem := _misfit(header, codebooks, scale):
             raise HcqError(f"{path}: cannot write such codes: {problem}", "train a checkpoint anew: hcq train")
         self.header, self.videos, self._noted = header, 0, 0
         self._codebooks, self._scale = codebooks, scale
@@ -296,8 +285,6 @@ def read_quantizer(container: Container) -> tuple[CodeHeader, np.ndarray, np.nda
         DamagedError: they are damaged or do not fit together.
     """
     header = decode(CodeHeader, container.meta, container.path, container.remedy)
-    if problem := header.problem():
-        raise DamagedError(f"{container.path}: its header makes no sense ({problem})", container.remedy)
     codebooks = container.read("codebooks", "<f4", (header.K, header.d))
     scale = container.read("scale", "<f4")
     if problem := _misfit(header, codebooks, scale):

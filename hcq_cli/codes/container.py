@@ -20,6 +20,7 @@ import json
 import math
 import mmap
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Self, cast
 
 import numpy as np
 
@@ -51,56 +52,38 @@ FIRST_SECTION = -(-PRELUDE_BYTES // ALIGNMENT) * ALIGNMENT
 
 @dataclass(frozen=True)
 class Section:
-    """Where one array lies.
+    """Where one array lies, as the header says it. Raises ValueError where there can be no such section.
 
     Args:
         dtype: uint8, float32, uint32 or uint64.
         shape: of the array.
         offset: of its first byte in the file.
-        checksums: CRC-32 of each block of `BLOCK_BYTES`, the last one shorter.
+        crc32: of each block of `BLOCK_BYTES`, the last one shorter; eight digits each.
     """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    offset: int
-    checksums: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def to_json(self) -> dict[str, Any]:
-        """The section as the header holds it."""
-        crc32 = "".join(f"{value:08x}" for value in self.checksums)
-        return {"dtype": self.dtype.str, "shape": list(self.shape), "offset": self.offset, "crc32": crc32}
-
-
-@dataclass(frozen=True)
-class _SectionEntry:
-    """A section as the header holds it."""
 
     dtype: Literal["|u1", "<f4", "<u4", "<u8"]
     shape: tuple[Count, ...]
     offset: Count
     crc32: str
 
-    def section(self, end: int) -> Section:
-        """The same, checked; `end` is where sections must have ended. Raises ValueError."""
-        checksums = tuple(int(self.crc32[at : at + 8], 16) for at in range(0, len(self.crc32), 8))
-        section = Section(np.dtype(self.dtype), self.shape, self.offset, checksums)
-        if self.offset % ALIGNMENT or self.offset < PRELUDE_BYTES or self.offset + section.nbytes > end:
+    def __post_init__(self) -> None:
+        if self.offset % ALIGNMENT or self.offset < PRELUDE_BYTES:
             raise ValueError("a section lies outside the file")
-        if len(checksums) != -(-section.nbytes // BLOCK_BYTES):
+        digits = 8 * -(-self.nbytes // BLOCK_BYTES)
+        if len(self.crc32) != digits or not re.fullmatch("[0-9a-f]*", self.crc32):
             raise ValueError("wrong number of checksums")
-        return section
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class _Header:
     format: str
     meta: dict[str, Any]
-    sections: dict[str, _SectionEntry]
+    sections: dict[str, Section]
 
 
 class SectionWriter:
@@ -141,7 +124,8 @@ class SectionWriter:
         """The finished section, lying at `offset`."""
         if self._filled:
             self._checksums.append(self._crc)
-        return Section(self.dtype, (self.rows, *self.row_shape), offset, tuple(self._checksums))
+        crc32 = "".join(f"{value:08x}" for value in self._checksums)
+        return Section(cast(Any, self.dtype.str), (self.rows, *self.row_shape), offset, crc32)
 
 
 class ContainerWriter:
@@ -217,7 +201,7 @@ class ContainerWriter:
             writer.out.seek(0)
             shutil.copyfileobj(writer.out, self._out, BLOCK_BYTES)
         self._align()
-        entries = {name: section.to_json() for name, section in sections.items()}
+        entries = {name: vars(section) for name, section in sections.items()}
         document = {"format": self.format_name, "meta": self.meta, "sections": entries}
         # In ASCII: lone surrogates stand for bytes of file names that are no UTF-8, and have no UTF-8 of their own.
         header = json.dumps(document, ensure_ascii=True).encode()
@@ -255,11 +239,9 @@ class Container:
         header = decode(_Header, self._read_header(), path, remedy)
         if header.format != format_name:
             raise self._damaged(f"is of format {header.format[:40]!r}, not {format_name!r}")
-        self.meta = header.meta
-        try:
-            self.sections = {name: entry.section(self._header_offset) for name, entry in header.sections.items()}
-        except ValueError as error:
-            raise self._damaged(f"its header makes no sense ({error})") from error
+        self.meta, self.sections = header.meta, header.sections
+        if any(section.offset + section.nbytes > self._header_offset for section in self.sections.values()):
+            raise self._damaged("its header makes no sense (a section lies outside the file)")
         if digest and digest != self.digest:
             raise self._damaged("is sound, but not the file that belongs here: it is of another build")
         # A wrong name or number is a wrong answer: what takes no time to check is not left to `verify`. Codes are: a
@@ -315,7 +297,7 @@ class Container:
             DamagedError: there is no such section, or it has another dtype or shape.
         """
         section = self.sections.get(name)
-        if section is None or section.dtype != np.dtype(dtype) or section.shape[1:] != row_shape or not section.shape:
+        if section is None or section.dtype != dtype or section.shape[1:] != row_shape or not section.shape:
             raise self._damaged(f"has no section {name!r}, or it is of another kind")
         raw = self._bytes[section.offset : section.offset + section.nbytes]
         # No copy: pages are read from the file when they are first looked at.
@@ -360,10 +342,10 @@ class Container:
     def _verify_section(self, name: str, progress: Callable[[int], None]) -> None:
         section = self.sections[name]
         raw = self._bytes[section.offset : section.offset + section.nbytes]
-        for block, expected in enumerate(section.checksums):
+        for block in range(-(-len(raw) // BLOCK_BYTES)):
             part = raw[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
             at = section.offset + block * BLOCK_BYTES
-            if zlib.crc32(part.data) != expected:
+            if zlib.crc32(part.data) != int(section.crc32[8 * block : 8 * block + 8], 16):
                 raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
             if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
                 # What was read to be checked need not stay in this process's memory.

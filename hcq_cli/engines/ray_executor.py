@@ -48,7 +48,6 @@ class RayExecutor:
     """
 
     def __init__(self, videos: Sequence[str], names: Sequence[str], options: ExtractionOptions) -> None:
-        options.check()
         # The limit as this machine has it in its environment.
         limit_gib = options.memory_limit_bytes / 2**30
         self._options = replace(options, store=options.store.resolve(), memory_gib=limit_gib)

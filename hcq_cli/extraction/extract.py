@@ -151,13 +151,12 @@ def extract(
         the report; videos that fail are in it, and cost nobody else anything.
 
     Raises:
-        UsageError: no such expert or decoder.
+        UsageError: no such expert.
         LockedError: another process writes to the store.
         HcqError: the experts cannot be prepared, or the store cannot be written.
     """
     begun = time.monotonic()
     experts = load_experts(names, options.sample_fps)
-    options.check()
     report = ExtractReport.of(inputs)
 
     def copied(ended: Iterable[tuple[Job, Outcome]]) -> None:

@@ -33,6 +33,9 @@ class ExtractionOptions:
         retry_failed: try again what is known to be broken.
         memory_gib: the most memory a worker may take; None for HCQ_MEMORY_LIMIT_GIB or 4; 0 for no limit.
         keep_missing: leave videos in the store whose files are no longer there.
+
+    Raises:
+        UsageError: there is no such decoder, or a limit is no number.
     """
 
     store: Path
@@ -46,12 +49,7 @@ class ExtractionOptions:
     memory_gib: float | None = None
     keep_missing: bool = False
 
-    def check(self) -> None:
-        """See whether they make sense, before anything is begun.
-
-        Raises:
-            UsageError: there is no such decoder, or a limit is no number.
-        """
+    def __post_init__(self) -> None:
         if self.decoder not in ("auto", *BUILT_IN) and ":" not in self.decoder:
             choices = ", ".join(["auto", *BUILT_IN])
             raise UsageError(f"there is no decoder {self.decoder!r}", f"--decoder {choices} or package.module:Class")
@@ -59,11 +57,7 @@ class ExtractionOptions:
 
     @property
     def memory_limit_bytes(self) -> int:
-        """The most memory a worker may take; 0 for no limit.
-
-        Raises:
-            UsageError: HCQ_MEMORY_LIMIT_GIB is no number.
-        """
+        """The most memory a worker may take; 0 for no limit."""
         if self.device not in ("auto", "cpu"):  # anybody's expert may use a GPU, whose driver reserves a lot
             return 0
         if self.memory_gib is not None:

@@ -132,8 +132,10 @@ class ExtractionPlan:
         # A run that is killed before the video is finished need not read the file again for its hash.
         self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
         self._count(facts, 1)
-        if stored is None:
-            self._note_move(facts)
+        if stored is None:  # it takes the place of one with the same bytes that is no longer there
+            gone = (other.id for other in self._same_bytes(facts) if other.id != facts.id and is_gone(other.path))
+            if (left := next((id for id in gone if id not in self.moved), None)) is not None:
+                self.moved[left] = facts.id
         job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
         key = text_key(facts.content_hash)  # an int takes a third of the memory of the text: there may be a million
         begun = self._begun.get(key, frozenset())
@@ -196,13 +198,6 @@ class ExtractionPlan:
         catalog = self._writer.store.catalog
         rows = islice(catalog.rows_with("content", facts.content_hash), MOST_COPIES)
         return [other for other in map(catalog.facts, rows) if other.path != facts.path]
-
-    def _note_move(self, facts: VideoFacts) -> None:
-        """Note whose place a new file takes: that of one with the same bytes which is no longer there."""
-        for other in self._same_bytes(facts):
-            if other.id != facts.id and other.id not in self.moved and is_gone(other.path):
-                self.moved[other.id] = facts.id
-                return
 
     def _comes_back(self, id: str, path: str) -> bool:
         """Whether a file that was taken out is named itself: then it is in again."""
@@ -322,11 +317,10 @@ def plan(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Dr
         options: of the extraction.
 
     Raises:
-        UsageError: no such expert or decoder.
+        UsageError: no such expert.
         LockedError: another process writes to the store.
     """
     experts = load_experts(names, options.sample_fps)
-    options.check()
     planned = DryRun(failed=list(inputs.unusable))
     if not options.store.is_dir():  # nothing is known, and a plan makes no folders
         every = [expert.name for expert in experts]

@@ -45,7 +45,6 @@ def extract_share(
     """
     begun = time.monotonic()
     experts = load_experts(names, options.sample_fps)
-    options.check()
     mine = share_of(inputs, share)
     report = ExtractReport.of(mine, share)
     writer = SharedWriter(options.store, share.name)

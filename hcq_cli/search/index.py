@@ -141,10 +141,6 @@ class IndexManifest:
     words_of: dict[str, Digest] = field(default_factory=dict)
     drift: dict[str, Annotated[float, between(0, 1)]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if problem := self.header.problem():
-            raise ValueError(problem)
-
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
         document = asdict(self)
