@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -183,7 +183,7 @@ def _bring_codes(
         if segments is None and segment_s is None:
             segments, segment_s = as_cut(codes.source)
         cutting = as_asked(segments is not False, segment_s)
-        wanted = source_of(store.digest, cutting.to_json(), read_collection(workspace.features).removed)
+        wanted = source_of(store.digest, asdict(cutting), read_collection(workspace.features).removed)
         if (codes.header.model_hash, codes.source) == (model, wanted):
             return codes, None
     encoded = encode(

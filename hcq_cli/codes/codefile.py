@@ -71,7 +71,7 @@ def source_of(features: str, cutting: Mapping[str, Any], without: Iterable[str])
 
     Args:
         features: `FeatureStore.digest`.
-        cutting: how videos were cut into time segments, `Cutting.to_json`.
+        cutting: how videos were cut into time segments, the fields of `Cutting`.
         without: ids of videos that were left out because they are removed from the collection.
     """
     left_out = b"\0".join(id.encode("utf-8", "surrogateescape") for id in sorted(without))

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +44,6 @@ class Cutting:
 
     window_s: float | None = 10.0
     shots: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """As a code file notes it."""
-        return asdict(self)
 
 
 WHOLE = Cutting(None, shots=False)

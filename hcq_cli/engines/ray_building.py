@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from functools import partial
 from os import fspath
 from pathlib import Path
@@ -48,7 +49,7 @@ def make_parts(
     """
     places = [fspath(place.resolve()) for place in (checkpoint, batches.store.folder, path)]
     seen = [fspath(file) for folder in places[:2] for file in sorted(Path(folder).iterdir()) if file.is_file()]
-    given, gpus = (*places, batches.cutting.to_json(), device), 1 if device == "cuda" else 0
+    given, gpus = (*places, asdict(batches.cutting), device), 1 if device == "cuda" else 0
     start = partial(start_worker, CodesWorker, *given, memory=WORKER_BYTES, gpus=gpus)
     jobs: list[Json] = [{"first": part.start, "stop": part.stop} for part in parts]
     done(batches.videos - sum(len(batches.rows(part.start, part.stop)) for part in parts))

@@ -152,17 +152,13 @@ def _connect(address: str) -> Any:
         return Client(address, "AF_UNIX")
     host, port, key = address.removeprefix(TCP).rsplit(":", 2)
     connection = Client((host, int(port)), "AF_INET", authkey=bytes.fromhex(key))
-    _notice_its_end(connection)
-    return connection
-
-
-def _notice_its_end(connection: Connection) -> None:
-    """Have a connection fail where the other machine is gone without a word: else it would be waited for for ever."""
+    # It shall fail where the other machine is gone without a word: else it would be waited for for ever.
     with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
         same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEP_ALIVE.items():
             if hasattr(socket, name):
                 same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return connection
 
 
 def send_arrays(connection: Connection, expert: str, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -157,13 +157,6 @@ class BatchingServer:
             at += request.rows
 
 
-def _load_networks(names: list[str], device: str) -> dict[str, Network]:
-    from experts.neural.expert import NetworkExpert
-    from experts.registry import load
-
-    return {each.name: each.load_network(device) for each in load(names) if isinstance(each, NetworkExpert)}
-
-
 def _listen(folder: str, host: str) -> tuple[Listener, str, bytes | None]:
     """A socket in `folder`, or one of TCP at `host`; its address, as `RemoteNetwork` takes it; the key, if any."""
     if not host:
@@ -186,7 +179,11 @@ def main() -> None:
     parent = ParentConnection(on_end=lambda: _leave(folder))
     settings = parent.receive()
     try:
-        server = BatchingServer(_load_networks(settings["experts"], settings["device"]))
+        from experts.neural.expert import NetworkExpert
+        from experts.registry import load
+
+        networks = [each for each in load(settings["experts"]) if isinstance(each, NetworkExpert)]
+        server = BatchingServer({each.name: each.load_network(settings["device"]) for each in networks})
         listener, address, key = _listen(folder, settings["host"])
     except Exception as error:
         hint = getattr(error, "hint", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from hcq_cli.media.decoder import CannotOpenError, decoders_for, open_media
 from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess, ParentConnection, die_with_parent
@@ -34,24 +35,17 @@ def durations(paths: Iterable[str]) -> Iterator[float | None]:
             child.close()
 
 
-def duration_of(path: str) -> float | None:
-    """The duration that a file's header says, seconds; None if it cannot be opened or does not say."""
-    try:
-        _, media = open_media(decoders_for("auto"), path, see=False, hear_hz=[])
-    except CannotOpenError:
-        return None
-    try:
-        return media.duration_s
-    finally:
-        media.close()
-
-
 def main() -> None:
     """In the child: answer for one file after another, until the parent is gone."""
     die_with_parent()
     parent = ParentConnection()
     while True:
-        parent.send({"duration_s": duration_of(parent.receive()["path"])})
+        duration_s = None
+        with suppress(CannotOpenError):
+            _, media = open_media(decoders_for("auto"), parent.receive()["path"], see=False, hear_hz=[])
+            duration_s = media.duration_s
+            media.close()
+        parent.send({"duration_s": duration_s})
 
 
 if __name__ == "__main__":

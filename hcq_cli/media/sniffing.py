@@ -125,11 +125,8 @@ def what_instead(head: bytes) -> str | None:
         return "nothing but zeros (not copied to its end, or kept in a cloud): copy it again"
     if any(mark in head for mark in _PROTECTED) and is_video(head):
         return "protected against copying (DRM): only its seller's player opens it"
-    if len(head) >= 1 << 12 and not is_video(head) and _entropy(head) > ENTROPY:
-        return "encrypted, or overwritten with noise: decrypt it first, or copy it again"
+    if len(head) >= 1 << 12 and not is_video(head):
+        shares = (count / len(head) for count in Counter(head).values())
+        if -sum(share * math.log2(share) for share in shares) > ENTROPY:
+            return "encrypted, or overwritten with noise: decrypt it first, or copy it again"
     return None
-
-
-def _entropy(data: bytes) -> float:
-    """Bits a byte, 0..8."""
-    return -sum(count / len(data) * math.log2(count / len(data)) for count in Counter(data).values())

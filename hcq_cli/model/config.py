@@ -303,9 +303,10 @@ def from_table(kind: type[Table], table: Mapping[str, Any], name: str) -> Table:
 
 
 def _value(kind: Any, value: Any, name: str) -> Any:
+    setting = name.removeprefix("recipe.")  # as `--set` takes it: a recipe is where tables lie, and no table itself
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
-            raise UsageError(f"{name} must be a table, not {value!r}", f"--set {_key(name)}.KEY=VALUE")
+            raise UsageError(f"{name} must be a table, not {value!r}", f"--set {setting}.KEY=VALUE")
         return from_table(kind, value, name)
     if typing.get_origin(kind) in (dict, types.UnionType):
         return value
@@ -314,10 +315,5 @@ def _value(kind: Any, value: Any, name: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         wanted = PLAIN.get(kind, kind.__name__)
-        raise UsageError(f"{name} = {repr(value)[:60]} is not {wanted}", f"--set {_key(name)}=…")
+        raise UsageError(f"{name} = {repr(value)[:60]} is not {wanted}", f"--set {setting}=…")
     return value
-
-
-def _key(name: str) -> str:
-    """A setting as `--set` takes it: a recipe is where its tables lie, no table itself."""
-    return name.removeprefix("recipe.")

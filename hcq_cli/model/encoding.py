@@ -149,6 +149,9 @@ def encode_batches(
             writer.end_batch(digest)
             done(len(rows))
     left_out = batches.left_out if len(only) == len(batches) else 0
+    warnings = [*store.warnings, *expert_warnings(model, store)]
+    if left_out:
+        warnings.append(f"{counted(left_out, 'video')} without tokens of any expert left out: not to be found")
     return EncodeResult(
         path,
         "videos",
@@ -160,14 +163,8 @@ def encode_batches(
         hours=batches.hours(only.start, only.stop),
         taken_over=taken_over,
         without_features=left_out,
-        warnings=[*store.warnings, *expert_warnings(model, store), *left_out_warnings(left_out)],
+        warnings=warnings,
     )
-
-
-def left_out_warnings(count: int) -> list[str]:
-    """What is to be said of so many videos without features."""
-    told = f"{counted(count, 'video')} without tokens of any expert left out: not to be found"
-    return [told] if count else []
 
 
 def _encode(writer: CodeWriter, batches: VideoBatches, rows: NDArray[np.int64]) -> None:

@@ -137,20 +137,16 @@ def _graph(model: Model, pad_to: int, precision: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, silence():
         traced = Path(folder, "traced.onnx")
         try:
-            _trace(model, pad_to, traced)
+            tokens = model.caption_encoder.tokenizer(SAMPLE[:3])  # of different lengths, so that masks are traced too
+            arguments = text_tensors(tokens, torch.device("cpu"))
+            if pad_to:
+                spare = (0, max(pad_to - tokens.ids.shape[1], 0))
+                arguments = tuple(nn.functional.pad(part, spare) for part in arguments)  # type: ignore[assignment]
+            trace(_TracedTextEncoder(model.network).eval(), arguments, traced, one_length=bool(pad_to))
             return optimised(_smaller(traced) if precision == "int8" else traced)
         except Exception as error:  # whatever a tracer meets in an encoder that nobody here has seen
             reason = first_line(error)
             raise HcqError(f"the text encoder {model.config.text.encoder} cannot be exported ({reason})") from error
-
-
-def _trace(model: Model, pad_to: int, path: Path) -> None:
-    tokens = model.caption_encoder.tokenizer(SAMPLE[:3])  # of different lengths, so that the masks are traced too
-    arguments = text_tensors(tokens, torch.device("cpu"))
-    if pad_to:
-        spare = (0, max(pad_to - tokens.ids.shape[1], 0))
-        arguments = tuple(nn.functional.pad(part, spare) for part in arguments)  # type: ignore[assignment]
-    trace(_TracedTextEncoder(model.network).eval(), arguments, path, one_length=bool(pad_to))
 
 
 def trace(network: nn.Module, arguments: tuple[Tensor, ...], path: Path, one_length: bool) -> None:
@@ -225,20 +221,14 @@ def _smaller(graph: Path) -> Path:
 def optimised(graph: Path) -> Any:
     """What onnxruntime makes of a graph once and for all, so that whoever opens it need not: an `onnx.ModelProto`."""
     import onnx
-
-    fast = graph.with_name("fast.onnx")
-    _optimise(graph, fast)
-    return onnx.load(fast)
-
-
-def _optimise(source: Path, target: Path) -> None:
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
-    options = SessionOptions()
+    fast, options = graph.with_name("fast.onnx"), SessionOptions()
     # Not further: the last level writes layouts that only this very processor takes.
     options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath, options.log_severity_level = str(target), 3
-    InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    options.optimized_model_filepath, options.log_severity_level = str(fast), 3
+    InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return onnx.load(fast)
 
 
 @contextmanager

@@ -14,14 +14,13 @@ CPU, also where torch is at hand, so that codes do not tell which of the two mad
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.cores import cores
 from hcq_cli.datasets.batches import VideoBatch, padded_to, with_experts
 from hcq_cli.errors import HcqError
@@ -56,31 +55,6 @@ class VideoEncoderHeader:
     nearness: Annotated[float, between(-1.1, 1.1)] | None
     pads: bool = False
     export: int = 1
-
-
-def write_video_encoder(
-    path: Path,
-    header: VideoEncoderHeader,
-    graph: bytes,
-    weights: NDArray[np.uint8],
-    *,
-    codebooks: NDArray[np.float32],
-    scale: NDArray[np.float32],
-) -> None:
-    """Write an exported video encoder.
-
-    Args:
-        path: of the file; its name is what the graph calls the place of its weights.
-        header: what it is.
-        graph: ONNX, with external tensors at `FIRST_SECTION` + their place in `weights`.
-        weights: uint8 [bytes].
-        codebooks, scale: see `VideoModel`.
-    """
-    with ContainerWriter(path, FORMAT, asdict(header)) as writer:
-        writer.section("weights", "|u1", in_place=True).write(weights)
-        writer.add("graph", np.frombuffer(graph, np.uint8), "|u1")
-        writer.add("codebooks", codebooks, "<f4")
-        writer.add("scale", scale, "<f4")
 
 
 class ExportedVideoEncoder:

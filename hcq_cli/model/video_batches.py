@@ -56,7 +56,7 @@ class VideoBatches:
     ) -> None:
         self.model, self.store, self.cutting = model, store, cutting
         self.experts = model.config.known_experts(store.experts)
-        self.source = source_of(store.digest, cutting.to_json(), without)
+        self.source = source_of(store.digest, asdict(cutting), without)
         every = rows_by_id(store, without)
         # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
         self._rows = every[np.asarray(has_tokens(store, every, self.experts).any(1))]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from experts.neural.weights import first_line
+from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import HcqError
 from hcq_cli.files import atomic_open
@@ -23,11 +25,11 @@ from hcq_cli.model.checkpoint import VIDEO_FILE, Model, read_header
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.export import OPSET, TOLERANCE, optimised, packed, silence
 from hcq_cli.model.exported_video_encoder import (
+    FORMAT,
     PARTS,
     ExportedVideoEncoder,
     VideoEncoderHeader,
     graph_inputs,
-    write_video_encoder,
 )
 from hcq_cli.model.video import VideoTensors
 
@@ -78,7 +80,12 @@ def _write(model: Model, path: Path) -> None:
     header = VideoEncoderHeader(
         model.hash, codebooks=count, codewords=codewords, chunk=chunk, nearness=model.nearness, pads=pads
     )
-    write_video_encoder(path, header, bodies[0], weights, codebooks=books, scale=model.scale)
+    with ContainerWriter(path, FORMAT, asdict(header)) as writer:
+        # First, and in place: the graph names offsets in this file, which must be known before the file is written.
+        writer.section("weights", "|u1", in_place=True).write(weights)
+        writer.add("graph", np.frombuffer(bodies[0], np.uint8), "|u1")
+        writer.add("codebooks", books, "<f4")
+        writer.add("scale", model.scale, "<f4")
 
 
 def _graph(model: Model, folder: Path) -> Any:

@@ -170,7 +170,10 @@ class Trainer:
             started_from = checkpoint.load(self.data.init.place)
             self.network, self.caption_encoder = started_from.network, started_from.caption_encoder
         else:
-            self._build_anew()
+            self.caption_encoder = text.build(self.config.text, self.data.train.sentences)
+            self.network = registry.network_class(self.config.kind)(self.config, self.caption_encoder.transformer)
+            if self.config.video.standardize:
+                self._set_feature_scales()
         self.method = registry.training_method(self.config.kind)(self.network, self.recipe)
         # Distinct ones: k-means cannot make more codewords than there are different vectors.
         vectors = len(np.unique(self.data.train.groups)) + len(set(self.data.train.sentences))
@@ -188,14 +191,8 @@ class Trainer:
         self.network.to(self.device)
         self.optimizer = build_optimizer(self.network, self.recipe)
 
-    def _build_anew(self) -> None:
-        """Vocabulary and feature statistics from the training videos."""
-        self.caption_encoder = text.build(self.config.text, self.data.train.sentences)
-        self.network = registry.network_class(self.config.kind)(self.config, self.caption_encoder.transformer)
-        if self.config.video.standardize:
-            self._set_feature_scales()
-
     def _set_feature_scales(self) -> None:
+        """Statistics of the training videos' features, into the network."""
         widths = {name: expert.dim for name, expert in self.data.experts.items()}
         found = feature_statistics(self.features, self.data.train.rows, widths)
         assert isinstance(self.network, TwoTowers)  # what is trained has towers
@@ -351,7 +348,9 @@ class Trainer:
         """
         loss, dense_R1, quantized_R1 = means.tolist()
         validation = self._validate(Model(self.network, self.caption_encoder, ""))
-        best = bool(validation) and self._is_best(validation)
+        # Of equals the latest is kept, which has learned for longest.
+        before = [_figure(line["validation"]) for line in self.history if validation]
+        best = bool(validation) and (not before or _figure(validation) >= max(before))
         if best:
             self.best_epoch = self.epoch
         seconds = time.monotonic() - started
@@ -378,11 +377,6 @@ class Trainer:
             return {}
         measured = evaluate(model, self.features, self.data.validation)
         return {**measured.quantized.to_dict(), "dense": measured.dense.to_dict()}
-
-    def _is_best(self, validation: dict[str, Any]) -> bool:
-        """Whether no epoch before was better; of equals the latest is kept, which has learned for longest."""
-        before = [_figure(line["validation"]) for line in self.history]
-        return not before or _figure(validation) >= max(before)
 
     def _save(self, run: Path) -> None:
         state = resume.ResumeState(
