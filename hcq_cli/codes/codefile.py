@@ -10,14 +10,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter, SectionWriter
 from hcq_cli.errors import DamagedError, HcqError, sizes
 from hcq_cli.files import digest_bytes
-from hcq_cli.headers import LARGEST, FilePath, between, decode
+from hcq_cli.headers import FilePath, decode
 from hcq_cli.packed_strings import PackedStrings
 
 FORMAT = "hcq-codes"
@@ -38,17 +38,24 @@ class CodeHeader:
         D: common width; d = D/M.
     """
 
-    kind: Literal["videos", "texts"]
+    kind: str
     model_hash: str
     checkpoint: FilePath
-    levels: Annotated[int, between(1, LARGEST)]
-    M: Annotated[int, between(1, LARGEST)]
-    K: Annotated[int, between(1, 256)]  # a code is one byte
-    D: Annotated[int, between(1, LARGEST)]
+    levels: int
+    M: int
+    K: int
+    D: int
 
     def __post_init__(self) -> None:
+        numbers = (self.levels, self.M, self.K, self.D)
+        if min(numbers) < 1:
+            raise ValueError(f"levels, M, K, D = {numbers} are not all positive numbers")
+        if self.K > 256:
+            raise ValueError(f"K = {self.K} codewords do not fit a byte")
         if self.D % self.M:
             raise ValueError(f"width {self.D} cannot be cut into {self.M} chunks")
+        if self.kind not in ("videos", "texts"):
+            raise ValueError(f"kind {self.kind!r} is neither videos nor texts")
 
     @property
     def S(self) -> int:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ class EncodeResult:
         return self.rows * self.config.bytes_per_video / self.hours if self.hours else None
 
 
-def header(model: VideoModel, kind: Literal["videos", "texts"]) -> CodeHeader:
+def header(model: VideoModel, kind: str) -> CodeHeader:
     """What the codes of `model` are codes of.
 
     Args:
