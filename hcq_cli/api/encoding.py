@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hcq_cli.datasets.segments import Cutting
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.encoding import EncodeResult
-    from hcq_cli.model.video_side import VideoModel
+    from hcq_cli.model.video_model import VideoModel
 
 
 def encode(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hcq_cli.datasets.batches import VideoBatch, collate
 from hcq_cli.datasets.dataset import has_tokens, rows_by_id
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.model.video_side import VideoModel
+from hcq_cli.model.video_model import VideoModel
 
 SAMPLE = 128
 """Videos looked at, evenly spaced over the collection."""

@@ -34,7 +34,7 @@ from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, KnownBatches, VideoBatches
-from hcq_cli.model.video_side import VideoModel
+from hcq_cli.model.video_model import VideoModel
 from hcq_cli.printable import counted
 
 FEATURE_BYTES_AT_ONCE = 64 << 20

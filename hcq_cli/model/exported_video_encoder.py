@@ -43,7 +43,7 @@ class VideoEncoderHeader:
     Args:
         model_hash: of the model it belongs to.
         codebooks, codewords, chunk: S, K and d.
-        nearness: see `model.video_side.VideoModel`.
+        nearness: see `model.video_model.VideoModel`.
         pads: whether its network wants all experts' tokens padded to the most that there can be.
         export: which export made it; of another one it is made anew.
     """

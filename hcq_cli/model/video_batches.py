@@ -22,7 +22,7 @@ from hcq_cli.datasets.dataset import has_tokens, rows_by_id
 from hcq_cli.datasets.segments import LOOK, SHOTS, WHOLE, Cutting
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.model.video_side import VideoModel
+from hcq_cli.model.video_model import VideoModel
 
 VIDEOS_AT_ONCE = 64
 CUT_EVERY = 128

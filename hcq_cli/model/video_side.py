@@ -1,71 +1,15 @@
-"""The video side of a model, as encoding a collection needs it: the network in torch, or its export without torch.
-
-Its export is taken where there is one, else one is made.
-"""
+"""The video side of a checkpoint: its export where there is one, else one is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import HcqError
 from hcq_cli.model.checkpoint import VIDEO_FILE, no_codes, read_header
-from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.exported_video_encoder import ExportedVideoEncoder
-
-
-class VideoModel(Protocol):
-    """What turns videos into codes: a `Model`, or its `ExportedVideoEncoder`. Everything it takes and gives is NumPy.
-
-    Attributes:
-        hash: of the model.
-        folder: of its checkpoint.
-        config: its shape.
-        codebooks: float32 [S, K, d], s = level · M + m.
-        scale: float32 [S], what each inner product counts in the hybrid score.
-        nearness: mean cosine between the training videos that it keeps; None where it keeps few or none.
-    """
-
-    hash: str
-    folder: Path | None
-
-    @property
-    def config(self) -> ModelConfig:
-        """See above."""
-        ...
-
-    @property
-    def codebooks(self) -> NDArray[np.float32]:
-        """See above."""
-        ...
-
-    @property
-    def scale(self) -> NDArray[np.float32]:
-        """See above."""
-        ...
-
-    @property
-    def nearness(self) -> float | None:
-        """See above."""
-        ...
-
-    def encode_videos(self, batch: VideoBatch) -> NDArray[np.float32]:
-        """Videos → levels, float32 [B, L+1, D]; an expert that the batch lacks is missing."""
-        ...
-
-    def encode_video_queries(self, batch: VideoBatch) -> NDArray[np.float32]:
-        """Videos → what their tables are made of: levels, rotated if the codes are; float32 [B, L+1, D]."""
-        ...
-
-    def encode_codes(self, batch: VideoBatch) -> NDArray[np.uint8]:
-        """Videos → codes, uint8 [B, S]."""
-        ...
+from hcq_cli.model.video_model import VideoModel
 
 
 def open_video_encoder(
