@@ -58,15 +58,17 @@ def dual(source: str) -> NetworkExpert:
     Raises:
         WeightsError: the weights are not there, or it is no dual encoder.
     """
+    expert: NetworkExpert
     if folder := onnx_folder(source):
-        if (folder / IMAGE_FILE).is_file():
-            return DualOnnxPictures(source, folder / IMAGE_FILE)
-        return DualOnnxSound(source, folder / AUDIO_FILE)
-    found = locate_network(source)
-    sense = sense_of(found)
-    if sense == "audio":
-        return DualSound(source, found)
-    return DualClips(source, found) if sense == "video" else DualPictures(source, found)
+        sees = (folder / IMAGE_FILE).is_file()
+        expert = OnnxAppearance(source, folder / IMAGE_FILE) if sees else OnnxAudio(source, folder / AUDIO_FILE)
+    else:
+        found = locate_network(source)
+        kinds: dict[Sense, type[DualClips | HubAppearance | DualSound]]
+        kinds = {"video": DualClips, "image": HubAppearance, "audio": DualSound}
+        expert = kinds[sense_of(found)](source, found)
+    expert.name = "dual"
+    return expert
 
 
 def onnx_folder(source: str) -> Path | None:
@@ -112,29 +114,6 @@ def network_class(config: Any) -> Any:
     return known[0] if isinstance(known, tuple) else known
 
 
-class DualPictures(HubAppearance):
-    """One vector a frame, as `get_image_features` gives it.
-
-    Args:
-        source: as a person gave it.
-        found: its weights.
-    """
-
-    name = "dual"
-
-
-class DualOnnxPictures(OnnxAppearance):
-    """One vector a frame, as image.onnx gives it."""
-
-    name = "dual"
-
-
-class DualOnnxSound(OnnxAudio):
-    """One vector a window of sound, as audio.onnx gives it."""
-
-    name = "dual"
-
-
 class DualSound(HubAudio):
     """One vector a window of sound, as `get_audio_features` gives it.
 
@@ -142,8 +121,6 @@ class DualSound(HubAudio):
         source: as a person gave it.
         found: its weights.
     """
-
-    name = "dual"
 
     def __init__(self, source: str, found: Weights) -> None:
         settings = processor_settings(found)
@@ -160,8 +137,6 @@ class DualClips(HubMotion):
         source: as a person gave it.
         found: its weights.
     """
-
-    name = "dual"
 
     def __init__(self, source: str, found: Weights) -> None:
         told = found.config.get("vision_config") or {}

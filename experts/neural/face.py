@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,14 +31,6 @@ OVERLAP = 0.3
 """Of two boxes that overlap by more (intersection over union) the less sure one goes."""
 MOST_CANDIDATES = 5000
 SFACE_WIDTH = 128
-
-
-class FaceEmbedder(Protocol):
-    """Finds faces in a frame and describes each."""
-
-    def embed_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """A vector [dim] for each face in an RGB frame, the largest first, at most MOST_FACES."""
-        ...
 
 
 class NeuralFace:
@@ -62,7 +54,7 @@ class NeuralFace:
         self._files = [] if self._detector else [_one_of(self._found, kind) for kind in ("yunet", "sface")]
         self.dim = ClassicFace().dim if self._detector else SFACE_WIDTH
         self.about = "finds faces by a network of yours" if self._detector else "finds faces, and whom each is like"
-        self._embedder: FaceEmbedder | None = None
+        self._embedder: YunetSface | OnnxFaceDetector | None = None
 
     @cached_property
     def weights(self) -> str:
@@ -145,7 +137,7 @@ class YunetSface:
             raise WeightsError(what, "fetch or copy them again") from None
 
     def embed_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """See `FaceEmbedder.embed_faces`."""
+        """A vector [128] for each face in an RGB frame, the largest first, at most MOST_FACES."""
         bgr = np.ascontiguousarray(image[..., ::-1])
         self._detector.setInputSize((bgr.shape[1], bgr.shape[0]))
         _, rows = self._detector.detect(bgr)
@@ -184,7 +176,7 @@ class OnnxFaceDetector:
         return scores, boxes
 
     def embed_faces(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """See `FaceEmbedder.embed_faces`."""
+        """A vector [dim] for each face in an RGB frame, the largest first, at most MOST_FACES."""
         boxes = self.boxes(image)
         return [describe_face(image, box, len(boxes)) for box in boxes]
 

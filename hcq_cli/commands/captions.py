@@ -14,7 +14,7 @@ from hcq_cli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
     from hcq_cli.datasets.dataset import CaptionReport
-    from hcq_cli.datasets.matching import VideoIds
+    from hcq_cli.features.store import FeatureStore
 
 SHOWN = 20
 """Problems printed in full; --json holds all of them."""
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dict[str, Any]:
+def _document(report: CaptionReport, store: FeatureStore | None, place: Path) -> dict[str, Any]:
     captions, match = report.captions, report.match
     document: dict[str, Any] = {
         "file": captions.path,
@@ -65,7 +65,7 @@ def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dic
         "captions": len(captions),
         "splits": captions.split_counts(),
         "used_as": {name: len(getattr(report.splits, name)) for name in ("train", "val", "test")},
-        "words": vars(captions.lengths()),
+        "words": captions.lengths(),
         "problems": [{"line": problem.line, "message": problem.message} for problem in captions.errors],
         "warnings": [{"line": problem.line, "message": problem.message} for problem in captions.warnings],
         "features": None,
@@ -82,13 +82,14 @@ def _document(report: CaptionReport, store: VideoIds | None, place: Path) -> dic
     }
 
 
-def _print(console: Console, report: CaptionReport, store: VideoIds | None, place: Path) -> None:
+def _print(console: Console, report: CaptionReport, store: FeatureStore | None, place: Path) -> None:
     captions, words = report.captions, report.captions.lengths()
     console.text(
         f"{captions.path}: {captions.format}, {counted(len(captions.videos), 'video')}, "
         f"{counted(len(captions), 'caption')}"
     )
-    console.text(f"words a caption: {words.least} to {words.most}, mean {words.mean:.1f}, median {words.median:g}")
+    least, most, mean, median = (words[name] for name in ("least", "most", "mean", "median"))
+    console.text(f"words a caption: {least} to {most}, mean {mean:.1f}, median {median:g}")
     named = ", ".join(f"{count:,} {name}" for name, count in sorted(captions.split_counts().items()))
     console.text(f"splits in the file: {named or 'no videos'}")
     used = ", ".join(f"{len(getattr(report.splits, name)):,} {name}" for name in ("train", "val", "test"))
@@ -112,7 +113,7 @@ def _print_lines(console: Console, label: str, lines: list[tuple[int, str]], sho
         console.text(f"  … and {len(lines) - shown:,} more (--json lists all)")
 
 
-def _print_match(console: Console, report: CaptionReport, store: VideoIds, place: Path) -> None:
+def _print_match(console: Console, report: CaptionReport, store: FeatureStore, place: Path) -> None:
     assert report.match is not None
     match = report.match
     console.text(

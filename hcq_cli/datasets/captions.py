@@ -13,7 +13,7 @@ from hcq_cli.datasets.formats import recognise
 from hcq_cli.datasets.rows import CaptionRow, Problem
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 
-__all__ = ["CaptionLengths", "CaptionedVideo", "Captions", "Problem", "read_captions"]
+__all__ = ["CaptionedVideo", "Captions", "Problem", "read_captions"]
 
 SPLIT_NAMES = {
     "train": "train",
@@ -47,16 +47,6 @@ class CaptionedVideo:
     captions: list[str]
     split: str | None
     line: int
-
-
-@dataclass(frozen=True)
-class CaptionLengths:
-    """Words a caption: least, middle, mean and most."""
-
-    least: int
-    median: float
-    mean: float
-    most: int
 
 
 @dataclass
@@ -94,10 +84,11 @@ class Captions:
         """Videos a split; the key "none" for those without one."""
         return dict(Counter(video.split or "none" for video in self.videos))
 
-    def lengths(self) -> CaptionLengths:
-        """How long the captions are."""
+    def lengths(self) -> dict[str, float]:
+        """Words a caption: "least", "median", "mean" and "most"."""
         lengths = [len(caption.split()) for video in self.videos for caption in video.captions] or [0]
-        return CaptionLengths(min(lengths), float(np.median(lengths)), float(np.mean(lengths)), max(lengths))
+        middle = {"median": float(np.median(lengths)), "mean": float(np.mean(lengths))}
+        return {"least": min(lengths), **middle, "most": max(lengths)}
 
 
 def read_captions(path: Path) -> Captions:

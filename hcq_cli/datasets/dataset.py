@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from experts.base import State
 from hcq_cli.datasets.captions import Captions, read_captions
-from hcq_cli.datasets.matching import MatchResult, VideoIds, match
+from hcq_cli.datasets.matching import MatchResult, match
 from hcq_cli.datasets.splits import Split, SplitPositions, split_videos
 from hcq_cli.errors import HcqError
 from hcq_cli.features.records import state_number
@@ -121,7 +121,7 @@ class CaptionReport:
         return not self.captions.errors and not (self.match and self.match.problems())
 
 
-def check_captions(path: Path, store: VideoIds | None = None) -> CaptionReport:
+def check_captions(path: Path, store: FeatureStore | None = None) -> CaptionReport:
     """Read a caption file and look its videos up in a feature store.
 
     Raises:

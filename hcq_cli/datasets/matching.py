@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import numpy as np
@@ -21,22 +21,8 @@ from numpy.typing import NDArray
 
 from hcq_cli.datasets.captions import CaptionedVideo, Captions
 
-
-class VideoIds(Protocol):
-    """What is needed of a feature store."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """The ids, in row order."""
-        ...
-
-    def __len__(self) -> int:
-        """How many rows."""
-        ...
-
-    def row(self, video_id: str, /) -> int | None:
-        """The row of an id; None if it is not there."""
-        ...
+if TYPE_CHECKING:
+    from hcq_cli.features.store import FeatureStore
 
 
 @dataclass
@@ -83,7 +69,7 @@ def _first_few(names: Sequence[str], shown: int) -> str:
     return ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def match(captions: Captions, store: VideoIds) -> MatchResult:
+def match(captions: Captions, store: FeatureStore) -> MatchResult:
     """Find the store's row for every video that the captions name; two names of one video are put together."""
     found = MatchResult()
     by_row: dict[int, CaptionedVideo] = {}
@@ -125,7 +111,7 @@ class _VideoFinder:
         loose: whether capitals, the slashes of Windows and %20 make no difference.
     """
 
-    def __init__(self, videos: Iterable[CaptionedVideo], store: VideoIds, loose: bool) -> None:
+    def __init__(self, videos: Iterable[CaptionedVideo], store: FeatureStore, loose: bool) -> None:
         self._store, self._loose = store, loose
         self._same_file_name = Counter(parts[0] for video in videos if (parts := self._parts(video.video)))
         self._by_name: RowsByKey | None = None
