@@ -420,7 +420,8 @@ def digest_bytes(*parts: bytes) -> str:
     return state.hexdigest()
 
 
-def _checksum(body: dict[str, Any]) -> str:
+def digest_json(body: dict[str, Any]) -> str:
+    """SHA-256 of a document, as hex: the same values have the same, in whatever order they are written."""
     return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
 
 
@@ -497,7 +498,7 @@ class Generations:
             document = json.loads(text)
             body, checksum = document["body"], document["checksum"]
             name, version = document["format"], document["version"]
-            right = checksum == _checksum({"format": name, "version": version, "body": body})
+            right = checksum == digest_json({"format": name, "version": version, "body": body})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(f"{path}: not a readable manifest ({error})", self.rebuild) from error
         if name != self.format_name:
@@ -531,7 +532,7 @@ class Generations:
             if newest >= generation:
                 raise FileExistsError
             # A generation is visible from the moment its manifest has its name, and not a moment earlier.
-            write_json(self.path(generation), {**signed, "checksum": _checksum(signed)}, exclusive=True)
+            write_json(self.path(generation), {**signed, "checksum": digest_json(signed)}, exclusive=True)
         except FileExistsError:
             raise another_writer(self.folder) from None
         # While it was written others may have published so many that the one of its number was dropped again: its

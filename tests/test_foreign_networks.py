@@ -26,6 +26,7 @@ from experts.neural.weight_sizes import ForeignFileError, WeightSizes
 from experts.neural.weights import RefusedError
 from experts.registry import load
 from hcq_cli.errors import DamagedError
+from hcq_cli.files import digest_json
 from hcq_cli.model import checkpoint, text
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig
 
@@ -200,7 +201,7 @@ def forge(trained: Path, folder: Path, model: dict[str, Any] | None = None, **en
         (document["model"][table] if table else document["model"])[name] = value
     document["files"] = {name: checkpoint.digest_file(folder / name) for name in document["files"]}
     document["hash"] = checkpoint._hash(document["model"], document["files"])
-    document["checksum"] = checkpoint._checksum({key: value for key, value in document.items() if key != "checksum"})
+    document["checksum"] = digest_json({key: value for key, value in document.items() if key != "checksum"})
     (folder / "config.json").write_text(json.dumps(document), "utf-8")
     return folder
 

@@ -29,8 +29,8 @@ from experts.neural.weight_sizes import ForeignFileError, outline, read_weight_s
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
 from hcq_cli.files import (
     atomic_folder,
-    digest_bytes,
     digest_file,
+    digest_json,
     disk_errors,
     plain_name,
     read_regular,
@@ -383,7 +383,7 @@ def need_own(folder: Path) -> None:
 
 def write_signed(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON document with a checksum over all that it says; nothing that is no number, as JSON has none."""
-    text = json.dumps({**document, "checksum": _checksum(document)}, indent=1, ensure_ascii=True, allow_nan=False)
+    text = json.dumps({**document, "checksum": digest_json(document)}, indent=1, ensure_ascii=True, allow_nan=False)
     path.write_text(text + "\n", "utf-8")
 
 
@@ -399,18 +399,13 @@ def check_signed(path: Path, document: Any, unsigned: Collection[str]) -> None:
         raise DamagedError(f"{path}: is no table", "hcq train")
     body = {key: value for key, value in document.items() if key != "checksum"}
     # A flip in the word "checksum" must not turn a signed document into an old one.
-    signed = document["checksum"] == _checksum(body) if "checksum" in document else set(document) <= set(unsigned)
+    signed = document["checksum"] == digest_json(body) if "checksum" in document else set(document) <= set(unsigned)
     if not signed:
         raise DamagedError(f"{path}: its checksum does not match, the file is damaged", "hcq train")
 
 
-def _checksum(body: dict[str, Any]) -> str:
-    # Sorted keys and plain ASCII: the same values have the same checksum whatever wrote them.
-    return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
-
-
 def _hash(shape: dict[str, Any], digests: dict[str, str]) -> str:
-    return _checksum({"shape": shape, "files": digests})
+    return digest_json({"shape": shape, "files": digests})
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ PREFIX = struct.Struct("<8sII")
 
 def sign(path: Path, body: dict[str, Any]) -> None:
     """Write a manifest with the right checksum, whatever it says."""
-    from hcq_cli.files import _checksum
+    from hcq_cli.files import digest_json
 
     signed = {"format": "hcq-features", "version": 1, "body": body}
-    write_json(path, {**signed, "checksum": _checksum(signed)})
+    write_json(path, {**signed, "checksum": digest_json(signed)})
 
 
 def with_header(path: Path, text: bytes) -> bytes:

@@ -264,7 +264,7 @@ def hostile_versions(path: Path, count: int) -> Iterator[bytes]:
         document = json.loads(raw)
         for body in hostile(document["body"], count, chooser):
             signed = {"format": document["format"], "version": document["version"], "body": body}
-            yield json.dumps({**signed, "checksum": files._checksum(signed)}).encode() + b"\n"
+            yield json.dumps({**signed, "checksum": files.digest_json(signed)}).encode() + b"\n"
     else:
         start, length = FIXED.unpack(raw[: FIXED.size])[3:]
         for document in hostile(json.loads(raw[start : start + length]), count, chooser):
