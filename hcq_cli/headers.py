@@ -28,6 +28,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
+from itertools import repeat
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -171,20 +172,20 @@ def _reader(kind: Any) -> Reader:
     if origin is Literal:
         return partial(_one_of, arguments)
     if origin in (Union, UnionType) and len(arguments) == 2 and arguments[1] is NoneType:
-        return partial(_or_none, _reader(arguments[0]))
+        read = _reader(arguments[0])
+        return lambda value: None if value is None else read(value)
     if origin is list:
         return partial(_list, _reader(arguments[0]))
-    if origin is tuple and arguments[-1] is ...:
-        return partial(_checked, partial(_list, _reader(arguments[0])), tuple)
     if origin is tuple:
-        return partial(_tuple, [_reader(each) for each in arguments])
+        items = _reader(arguments[0]) if arguments[-1] is ... else [_reader(each) for each in arguments]
+        return partial(_checked, partial(_list, items), tuple)
     if origin is dict:
         return partial(_dict, _reader(arguments[1]))
     if dataclasses.is_dataclass(kind):
         return _object(kind)
     if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
         parts = [_reader(each) for each in get_type_hints(kind, include_extras=True).values()]
-        return partial(_checked, partial(_tuple, parts), kind._make)  # type: ignore[attr-defined]
+        return partial(_checked, partial(_list, parts), kind._make)  # type: ignore[attr-defined]
     return partial(_plain, kind, PLAIN[kind])
 
 
@@ -212,32 +213,18 @@ def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
     return value
 
 
-def _or_none(read: Reader, value: Any) -> Any:
-    return None if value is None else read(value)
-
-
-def _list(read: Reader, value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise ValueError(f": is {_short(value)}, not a list")
+def _list(read: Reader | list[Reader], value: Any) -> list[Any]:
+    """A list whose items are all read by one reader, or each by its own."""
+    of = f" of {len(read)}" if isinstance(read, list) else ""
+    if type(value) is not list or (isinstance(read, list) and len(value) != len(read)):
+        raise ValueError(f": is {_short(value)}, not a list{of}")
     found: list[Any] = []
     try:
-        for each in value:
-            found.append(read(each))
+        for read_item, each in zip(read if isinstance(read, list) else repeat(read), value, strict=False):
+            found.append(read_item(each))
     except ValueError as error:
         raise ValueError(f"[{len(found)}]{error}") from None
     return found
-
-
-def _tuple(readers: list[Reader], value: Any) -> tuple[Any, ...]:
-    if type(value) is not list or len(value) != len(readers):
-        raise ValueError(f": is {_short(value)}, not a list of {len(readers)}")
-    found: list[Any] = []
-    try:
-        for read, each in zip(readers, value, strict=True):
-            found.append(read(each))
-    except ValueError as error:
-        raise ValueError(f"[{len(found)}]{error}") from None
-    return tuple(found)
 
 
 def _dict(read: Reader, value: Any) -> dict[str, Any]:
