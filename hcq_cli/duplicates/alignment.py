@@ -32,6 +32,7 @@ class Shared:
         pictures: different ones among the tokens that fit.
         telling_s: how long it is without what is common to many videos, seconds.
         line: speed and shift of t' = speed · t + shift.
+        moves: how what changes in one of them goes with what changes in the other, a correlation.
     """
 
     first: tuple[float, float]
@@ -40,6 +41,7 @@ class Shared:
     pictures: int
     telling_s: float
     line: tuple[float, float]
+    moves: float
 
 
 def align(
@@ -81,6 +83,7 @@ def align(
         pictures=_pictures(bits[here]),
         telling_s=step_s * int((~common[here]).sum()) * within / len(here),
         line=(speed, shift),
+        moves=_moves(bits[here], second[0][there]),
     )
 
 
@@ -98,6 +101,15 @@ def _line(times: np.ndarray, others: np.ndarray, tokens: np.ndarray) -> tuple[fl
             if len(counts) == 1:
                 found = (speed, (lowest + 0.5) * BIN_S)
     return found
+
+
+def _moves(first: np.ndarray, second: np.ndarray) -> float:
+    """The correlation of bits [n, 32] that fit, each less its mean: in copies the same things change at the same
+    time, in two recordings of one place only what stays is alike. 1 where nothing changes."""
+    changes = [np.unpackbits(bits, axis=1).astype(np.float32) for bits in (first, second)]
+    one, other = (bits - bits.mean(0) for bits in changes)
+    lengths = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / lengths if lengths else 1.0
 
 
 def _pictures(bits: np.ndarray) -> int:

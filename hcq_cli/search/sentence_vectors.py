@@ -119,8 +119,13 @@ class SentenceVectors:
 
     def known(self, hashes: np.ndarray) -> np.ndarray:
         """The vectors of texts that have one here, by their hashes uint64 [n]: float32 [n, W]."""
+        numbers, steps = self.stored(hashes)
+        return np.asarray(numbers.view(np.int8) * steps[:, None] @ self.basis)
+
+    def stored(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same as they are kept: uint8 [n, d], and the steps float32 [n]."""
         rows = self._rows(hashes)
-        return np.asarray(self._vectors[rows].view(np.int8) * self._scale[rows, None] @ self.basis)
+        return self._vectors[rows], self._scale[rows]
 
     def _rows(self, hashes: np.ndarray) -> np.ndarray:
         """The rows of texts, int64 [n]; -1 for those that are not here."""
@@ -184,6 +189,8 @@ def _write(
 ) -> None:
     """Write the vectors of sentences, each with its id, in the directions `basis`."""
     waiting = iter(sentences)
+    same = [held.basis is basis or np.array_equal(held.basis, basis) for held in earlier]
+    copied, others = ([held for held, is_same in zip(earlier, same, strict=True) if is_same == way] for way in (1, 0))
     with ContainerWriter(path, FORMAT, {"model_hash": encoder.hash}) as writer:
         writer.add("basis", basis, "<f4")
         writer.add("generic", _generic(encoder)[:, None], "<f4")
@@ -191,11 +198,20 @@ def _write(
         vectors, scale = writer.section("vectors", "|u1", (len(basis),)), writer.section("scale", "<f4")
         while some := list(islice(waiting, ENCODED_AT_ONCE)):
             texts = [text for _, text in some]
-            numbers = _encoded(texts, encoder, earlier) @ basis.T
-            steps = np.maximum(np.abs(numbers).max(1), 1e-12) / 127
             ids.write(np.array([id for id, _ in some], np.uint64))
-            hashes.write(PackedStrings.of(texts).hashes())
-            vectors.write(np.round(numbers / steps[:, None]).astype(np.int8).view(np.uint8))
+            hashes.write(keys := PackedStrings.of(texts).hashes())
+            numbers, steps = np.empty((len(texts), len(basis)), np.uint8), np.empty(len(texts), np.float32)
+            missing = np.ones(len(texts), bool)
+            for held in copied:
+                places = np.flatnonzero(missing)
+                places = places[held.holds(keys[places])]
+                numbers[places], steps[places] = held.stored(keys[places])
+                missing[places] = False
+            if missing.any():
+                new = _encoded([texts[at] for at in np.flatnonzero(missing).tolist()], encoder, others) @ basis.T
+                steps[missing] = np.maximum(np.abs(new).max(1), 1e-12) / 127
+                numbers[missing] = np.round(new / steps[missing, None]).astype(np.int8).view(np.uint8)
+            vectors.write(numbers)
             scale.write(steps)
 
 

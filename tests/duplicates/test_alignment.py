@@ -7,6 +7,7 @@ import pytest
 
 from hcq_cli.duplicates.alignment import align
 from hcq_cli.duplicates.fingerprints import changed_bits, cosine, differing_bits
+from hcq_cli.duplicates.groups import LEAST_MOVES
 
 
 def plain(one: np.ndarray, other: np.ndarray) -> int:
@@ -44,3 +45,19 @@ def test_strangers_share_nothing() -> None:
     rng = np.random.default_rng(2)
     videos = [(rng.integers(0, 256, (60, 32), np.uint8), np.arange(60, dtype=np.float32) / 2) for _ in range(2)]
     assert align(*videos, np.zeros(60, bool), 0.5) is None
+
+
+def test_what_moves_in_a_copy_moves_as_in_the_original() -> None:
+    rng = np.random.default_rng(3)
+    studio, times = rng.integers(0, 2, 256).astype(bool), np.arange(20, dtype=np.float32) / 2
+
+    def clip(movement: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.packbits(studio ^ movement ^ (rng.random((20, 256)) < noise), axis=1), times
+
+    one, other = (rng.random((20, 256)) < 0.1 for _ in range(2))
+    copy = align(clip(one, 0), clip(one, 0.05), np.zeros(20, bool), 0.5)
+    stranger = align(clip(one, 0), clip(other, 0.05), np.zeros(20, bool), 0.5)
+    assert copy is not None and stranger is not None and stranger.score > 0.7
+    assert copy.moves > 0.6 and abs(stranger.moves) < LEAST_MOVES
+    still = align(clip(one & False, 0), clip(one & False, 0), np.zeros(20, bool), 0.5)
+    assert still is not None and still.moves == 1
