@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.scores import QUERIES_AT_ONCE, LookUpScores
 from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.confidence import chance_among
 from hcq_cli.model.encoding import Encoded
 from hcq_cli.scan.blocks import to_blocks
 from hcq_cli.search import chance
@@ -78,11 +79,14 @@ def calibrate(model: Model, encoded: Encoded) -> Calibration:
     if len(encoded.videos) < 2:
         raise HcqError("--calibration: without its video a caption needs another one", "hcq eval --split all")
     codes = model.quantize(encoded.videos, "videos")
-    # Anew in these codes, as in every index: what a score is worth depends on what else there is to find.
-    measured = chance.measure([to_blocks(codes)], generic, model.codebooks, model.scale, known)
-    scores = LookUpScores(model.search_vectors(encoded.texts), codes, model.codebooks, model.scale)
-    best, own, rest = _best(scores, encoded.owner)
-    sure = np.array([measured.confidence(score) for score in np.concatenate([best, rest]).tolist()])
+    made_up, asked = model.made_up_videos(), model.search_vectors(encoded.texts)
+    if made_up is not None:
+        known_of = chance_among(known, made_up, asked, len(codes))
+    else:  # anew in these codes, as in every index: what a score is worth depends on what else there is to find
+        known_of = [chance.measure([to_blocks(codes)], generic, model.codebooks, model.scale, known)] * len(asked)
+    best, own, rest = _best(LookUpScores(asked, codes, model.codebooks, model.scale), encoded.owner)
+    both = zip(known_of * 2, np.concatenate([best, rest]).tolist(), strict=True)
+    sure = np.array([measured.confidence(score) for measured, score in both])
     fits = np.repeat([True, False], len(best))
     return binned(sure, fits, np.concatenate([own, np.zeros(len(best), bool)]))
 

@@ -52,6 +52,8 @@ LEAST_SPREAD = 0.01
 ITERATIONS = 20
 """Of k-means."""
 SENTENCES_AT_ONCE = 128
+MADE_UP = 256
+"""Videos that are made up, to tell what scores chance gives."""
 SEED = 0
 
 OnVideos = Callable[[int], None]
@@ -121,6 +123,8 @@ def fit(
         read = _learn_spaces(network, found, sentences, towers)
         network.centre.copy_(found.mean(0))
         network.learn_query_scale(sentences)
+        if network.has_relative_scores:
+            network.made_up = (_made_up(network, store, rows) - network.centre)[:, None].half()
         asked = sum((network.tower_levels(*each) for each in read.items()), network.query(sentences))
         vectors = (found - network.centre)[:, None]
         errors = fit_quantizer(network, vectors, asked)
@@ -267,6 +271,16 @@ def _learn_spaces(
         space.learn(found[:, place], read[name], usual * weight, per_axis)
         found[:, place] = space.centred(found[:, place])
     return read
+
+
+def _made_up(network: FittedEncoder, store: FeatureStore, rows: NDArray[np.int64]) -> Tensor:
+    """Videos [MADE_UP, D] of random classes, each as clear as those of one of these rows of the store."""
+    draws, found = torch.Generator().manual_seed(SEED), torch.zeros(0, network.config.width)
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MADE_UP)).round().astype(np.int64)]
+    while len(found) < MADE_UP:
+        for batch in batches(network, store, some, list(network.config.experts), lambda count: None):
+            found = torch.cat([found, network.found(batch, draws)])
+    return found[:MADE_UP]
 
 
 def fit_quantizer(network: FittedEncoder, vectors: Tensor, asked: Tensor) -> dict[str, float]:

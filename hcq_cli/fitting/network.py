@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from hcq_cli.errors import DamagedError
 from hcq_cli.fitting.adapter import TextAdapter
 from hcq_cli.fitting.dual_space import DualSpace
-from hcq_cli.model.confidence import MIDDLE, SLOPE, ChanceScores
+from hcq_cli.model.confidence import MIDDLE, OVER_MADE_UP, SLOPE, SLOPE_OVER_MADE_UP, ChanceScores
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.hcq import DualEncoder
 from hcq_cli.model.quantizer import ProductQuantizer
@@ -139,12 +139,14 @@ class FittedEncoder(DualEncoder):
     quantizer: ProductQuantizer
     centre: Tensor
     chance: Tensor
+    made_up: Tensor | None
     query_scale: Tensor
 
     def __init__(self, config: ModelConfig, text_encoder: TextTransformer) -> None:
         super().__init__(config, text_encoder)
         self.register_buffer("centre", torch.zeros(config.width))
         self.register_buffer("chance", torch.zeros(2))
+        self.register_buffer("made_up", None)
         if config.relative:
             self.register_buffer("query_scale", torch.ones(()))
         named = {name: each for name, each in config.experts.items() if each.reads not in ("sentences", "joint")}
@@ -163,7 +165,9 @@ class FittedEncoder(DualEncoder):
         self.quantize_by_products()
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Whether captions have adapted it, and by a map of which rank, its weights say."""
+        """Whether captions have adapted it, by a map of which rank, and what was made up: its weights say it."""
+        made_up = state_dict.get(f"{prefix}made_up")
+        self.made_up = None if made_up is None else torch.empty_like(made_up)
         stored = state_dict.get(f"{prefix}adapter.down")
         self.adapter = None if stored is None else TextAdapter(self.config.width, len(stored))
         super()._load_from_state_dict(state_dict, prefix, *rest)
@@ -174,6 +178,8 @@ class FittedEncoder(DualEncoder):
 
     def chance_scores(self) -> ChanceScores | None:
         """See `DualEncoder.chance_scores`."""
+        if self.made_up is not None:
+            return ChanceScores(0.0, float(self.query_scale), OVER_MADE_UP, SLOPE_OVER_MADE_UP)
         mean, deviation = self.chance.tolist()
         return ChanceScores(mean, deviation, MIDDLE, SLOPE) if self.config.relative else ChanceScores(mean, deviation)
 
@@ -181,6 +187,10 @@ class FittedEncoder(DualEncoder):
         """See `DualEncoder.generic_queries`: they lie where they are held against hubs."""
         bank = self.hubness.videos if self.hubness is not None else None
         return bank.bank[: int(bank.filled)].float() if bank is not None and int(bank.filled) else None
+
+    def made_up_videos(self) -> Tensor | None:
+        """See `DualEncoder.made_up_videos`; [M, 1, D], kept in half precision."""
+        return None if self.made_up is None else self.made_up.float()
 
     def joint_spaces(self) -> dict[str, DualSpace]:
         """Its dual encoders, by expert."""
@@ -259,16 +269,23 @@ class FittedEncoder(DualEncoder):
         """See `DualEncoder.embed_videos`; [B, 1, D], less the mean video."""
         return (self.found(videos) - self.centre)[:, None]
 
-    def found(self, videos: VideoTensors) -> Tensor:
-        """What the experts found in videos: [B, D]. Of an expert that a video lacks nothing is known: zeros."""
+    def found(self, videos: VideoTensors, made_up: torch.Generator | None = None) -> Tensor:
+        """What the experts found in videos: [B, D]. Of an expert that a video lacks nothing is known: zeros.
+
+        With `made_up` what classifiers might have found in others: as much of other classes, which it draws.
+        """
         meaning, shares, joint = torch.zeros(()), [], []
         for name, expert in self.config.experts.items():
             features, mask = videos.features[name], videos.mask[name]
             if name in self.concepts:
                 concepts = self.parts()[name]
                 active = concepts.activations(concepts.seen(features, mask))
+                if made_up is not None:
+                    active = active.gather(1, torch.rand(active.shape, generator=made_up).argsort(1))
                 vector = active @ concepts.names
                 shares.append(concepts.fold(F.normalize(active, dim=1)) * concepts.balance)
+            elif made_up is not None:
+                continue
             elif name in self.spaces:
                 joint.append(self.joint_spaces()[name].videos(features, mask))
                 continue

@@ -161,6 +161,11 @@ class Model:
         levels = self.network.generic_queries()
         return None if levels is None else self.search_vectors(levels.float().cpu().numpy())
 
+    def made_up_videos(self) -> NDArray[np.float32] | None:
+        """Made-up videos as `search_vectors` gives them, float32 [M, L+1, D]; None where the model has none."""
+        levels = self.network.made_up_videos()
+        return None if levels is None else self.search_vectors(levels.float().cpu().numpy())
+
     def encode_videos(self, batch: VideoBatch) -> NDArray[np.float32]:
         """Videos → float32 [B, L+1, D], each level L2-normalised; an expert that the batch lacks is missing.
 

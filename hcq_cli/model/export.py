@@ -124,7 +124,8 @@ def export_text_encoder(
         null=model.network.chance_scores(),
     )
     bodies, weights = packed(graphs, path.name)
-    write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights, model.generic_queries())
+    vectors = {"generic": model.generic_queries(), "made_up": model.made_up_videos()}
+    write_text_encoder(path, header, list(zip(tokenizers, bodies, strict=True)), weights, vectors)
     try:
         return _compare(model, path, [*SAMPLE, *sentences], hits)
     except BaseException:

@@ -4,14 +4,17 @@ weights    the networks' large tensors (model/graph_file.py)
 graph      ONNX, optimised when it was exported: int64 ids and bool mask and special [B, T] -> float32 [B, L+1, D]
 tokenizer  tokenizer.json of the tokenizers library
 generic    float16 [Q, L+1, D], generic sentences as `encode` gives them, where a model has confidences
+made_up    float16 [M, L+1, D], made-up videos, where a model has some
 graph1  tokenizer1  graph2…   further networks that read, each with its tokenizer; the levels of a text are the sum
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -111,7 +114,7 @@ def write_text_encoder(
     header: TextEncoderHeader,
     networks: Sequence[tuple[str, bytes]],
     weights: np.ndarray,
-    generic: np.ndarray | None = None,
+    vectors: Mapping[str, np.ndarray | None] = MappingProxyType({}),
 ) -> None:
     """Write an exported text encoder.
 
@@ -121,7 +124,7 @@ def write_text_encoder(
         networks: tokenizer.json of each, and its graph: ONNX, with external tensors at `FIRST_SECTION` + their place
             in `weights`.
         weights: uint8 [bytes].
-        generic: float32 [Q, L+1, D], generic sentences encoded; None where the model has no confidences.
+        vectors: float32 [n, L+1, D] each, by the name of their section; None where the model has none.
     """
     with ContainerWriter(path, FORMAT, header.to_json()) as writer:
         # First, and in place: the graph names offsets in this file, which must be known before the file is written.
@@ -129,8 +132,9 @@ def write_text_encoder(
         for number, (tokenizer, graph) in enumerate(networks):
             for name, body in zip(_sections(number), (graph, tokenizer.encode()), strict=True):
                 writer.add(name, np.frombuffer(body, np.uint8), "|u1")
-        if generic is not None:  # as bytes, as all sections here are
-            writer.add("generic", np.frombuffer(generic.astype("<f2").tobytes(), np.uint8), "|u1")
+        for name, levels in vectors.items():
+            if levels is not None:  # as bytes, as all sections here are
+                writer.add(name, np.frombuffer(levels.astype("<f2").tobytes(), np.uint8), "|u1")
 
 
 def _sections(number: int) -> tuple[str, str]:
@@ -201,12 +205,21 @@ class ExportedTextEncoder:
         Raises:
             DamagedError: they are damaged, or not so many numbers as there must be.
         """
-        if "generic" not in self._file.sections:
+        return self._vectors("generic")
+
+    @cached_property
+    def made_up(self) -> np.ndarray | None:
+        """Made-up videos, float32 [M, L+1, D], for confidences, or None. Raises as `generic_queries` does."""
+        return self._vectors("made_up")
+
+    def _vectors(self, name: str) -> np.ndarray | None:
+        """A section of vectors, float32 [n, L+1, D]; None without it."""
+        if name not in self._file.sections:
             return None
-        numbers = np.frombuffer(self.section("generic"), "|u1")
+        numbers = np.frombuffer(self.section(name), "|u1")
         row = 2 * self.header.levels * self.header.width
         if not len(numbers) or len(numbers) % row:
-            raise DamagedError(f"{self.source}: its generic sentences are cut off", REMEDY)
+            raise DamagedError(f"{self.source}: its vectors {name!r} are cut off", REMEDY)
         return numbers.view("<f2").reshape(-1, self.header.levels, self.header.width).astype(np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:

@@ -69,6 +69,10 @@ class DualEncoder(nn.Module):
         """Levels of generic sentences [Q, L+1, D], to measure a collection's chance scores with; None without any."""
         return None
 
+    def made_up_videos(self) -> Tensor | None:
+        """Levels of made-up videos [M, L+1, D], whose scores are those of chance; None without any."""
+        return None
+
     def tower_levels(self, name: str, vectors: Tensor) -> Tensor:
         """What the vectors of texts in the space of the expert `name` [Q, dim] add to their levels: [Q, L+1, D].
 

@@ -190,12 +190,12 @@ def _publish(
 def _with_chance(
     draft: IndexDraft, manifest: IndexManifest, codebooks: np.ndarray, scale: np.ndarray
 ) -> IndexManifest:
-    """The manifest with the chance scores of what it will hold, where its text side has generic sentences."""
+    """The manifest with the chance scores of what it will hold, where its text side has generic sentences alone."""
     if manifest.text_encoder is None:
         return replace(manifest, chance=None)
     try:
         encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file)
-        generic = encoder.generic_queries()
+        generic = encoder.generic_queries() if encoder.made_up is None else None
     except HcqError:  # searching will say it; a damaged text side must not keep videos from being removed
         return manifest
     if generic is None or encoder.chance_scores is None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_times, several_meant, similar_ids, spellings, video_of
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError, sizes
-from hcq_cli.model.confidence import CUT_OFF
+from hcq_cli.model.confidence import CUT_OFF, ChanceScores, chance_among
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.moments import Moment, VideoSegments, segments_of
@@ -134,18 +134,27 @@ def search_texts(
     levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
     results = search_levels(collection, texts, levels, k, text_ms=text_ms, params=params)
-    # Of what is indexed now; where that was not measured, of what the model was fitted to.
-    chance = collection.chance_scores or encoder.chance_scores
+    chances = _chance_scores(collection, encoder, levels)
     for at, (tokens, known) in enumerate(encoder.count_tokens(texts)):
         if not tokens:
             results[at] = replace(results[at], hits=(), note=NO_WORD)
         elif not known:
             results[at] = replace(results[at], note=NONE_KNOWN)
-        elif chance is not None and collection.header.kind == "videos":
+        elif (chance := chances[at]) is not None and collection.header.kind == "videos":
             hits = tuple(replace(hit, confidence=chance.confidence(hit.score)) for hit in results[at].hits)
             best = max((hit.confidence or 0.0 for hit in hits), default=1.0)
             results[at] = replace(results[at], hits=hits, note=NOTHING_FITS if best < CUT_OFF else "")
     return results
+
+
+def _chance_scores(
+    collection: SearchableCodes, encoder: TextEncoder, levels: np.ndarray
+) -> Sequence[ChanceScores | None]:
+    """For queries [Q, L+1, D]: among made-up videos; else in what is indexed now, or in what was fitted to."""
+    known, made_up = encoder.chance_scores, encoder.made_up
+    if known is None or made_up is None:
+        return [collection.chance_scores or known] * len(levels)
+    return chance_among(known, made_up, levels, collection.videos)
 
 
 def search_levels(

@@ -42,6 +42,7 @@ class TextEncoder(Protocol):
         hash: of the model, as code files and indexes name it.
         source: where it was loaded from, for messages.
         chance_scores: for confidences; None where the model does not say. Known once it is prepared.
+        made_up: made-up videos, float32 [M, L+1, D], for confidences, too; None where the model has none.
     """
 
     hash: str
@@ -49,6 +50,11 @@ class TextEncoder(Protocol):
 
     @property
     def chance_scores(self) -> ChanceScores | None:
+        """As above."""
+        ...
+
+    @property
+    def made_up(self) -> np.ndarray | None:
         """As above."""
         ...
 
@@ -85,6 +91,11 @@ class CheckpointTextEncoder:
     def chance_scores(self) -> ChanceScores | None:
         """See `TextEncoder.chance_scores`."""
         return self.model.network.chance_scores()
+
+    @property
+    def made_up(self) -> np.ndarray | None:
+        """See `TextEncoder.made_up`."""
+        return self.model.made_up_videos()
 
     @property
     def model(self) -> Model:

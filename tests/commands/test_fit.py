@@ -14,6 +14,8 @@ from in_process import run_here
 
 from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE
 from hcq_cli.model.checkpoint import VIDEO_FILE
+from hcq_cli.model.confidence import chance_among
+from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.search.index import Index
 from hcq_cli.search.text_encoder import CheckpointTextEncoder
 
@@ -76,23 +78,35 @@ def test_where_nothing_fits_it_is_said(fitted: Path, tmp_path: Path, monkeypatch
     assert [hit["id"] for hit in kept["hits"]] == [first]
 
 
-def test_confidences_are_those_of_what_is_indexed_now(fitted: Path, tmp_path: Path) -> None:
+def test_fewer_videos_must_be_better_than_fewer_made_up_ones(fitted: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
     shutil.copytree(fitted / ".hcq" / "index", index)
-    fitted_to = CheckpointTextEncoder(fitted / ".hcq" / "model").chance_scores
-    whole = Index.open(index).chance_scores
-    assert whole.mean == pytest.approx(fitted_to.mean, abs=2e-3)  # generic sentences lie there in half precision
-    assert whole.deviation == pytest.approx(fitted_to.deviation, abs=2e-3)
+    checkpoint, exported = CheckpointTextEncoder(fitted / ".hcq" / "model"), Index.open(index).text_encoder()
+    assert exported.made_up == pytest.approx(checkpoint.made_up, abs=2e-3)  # half precision
     asked = ["query", "jumps", "--index", index, "--json"]
     hits = run_here(*asked).json["hits"]
-    assert hits[0]["confidence"] == pytest.approx(whole.confidence(hits[0]["score"]), abs=1e-3)
     run_here("index", "remove", hits[0]["id"], "--index", index)
-    fewer = Index.open(index).chance_scores
     left = run_here(*asked).json["hits"]
-    assert fewer.mean < whole.mean and left[0]["id"] == hits[1]["id"] and left[0]["score"] == hits[1]["score"]
-    assert left[0]["confidence"] == pytest.approx(fewer.confidence(left[0]["score"]), abs=1e-3)
+    assert left[0]["id"] == hits[1]["id"] and left[0]["score"] == hits[1]["score"]
+    assert left[0]["confidence"] > hits[1]["confidence"]
+    for count, found in ((3, hits), (2, left)):
+        levels = exported.encode(["jumps"])
+        (chance,) = chance_among(checkpoint.chance_scores, checkpoint.made_up, levels, count)
+        assert found[0]["confidence"] == pytest.approx(chance.confidence(found[0]["score"]), abs=1e-2)
+
+
+def test_without_made_up_videos_generic_sentences_are_asked_of_what_is_indexed_now(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ExportedTextEncoder, "made_up", None)
+    index = tmp_path / "index"
+    shutil.copytree(fitted / ".hcq" / "index", index)
+    asked = ["query", "jumps", "--index", index, "--json"]
+    run_here("index", "remove", run_here(*asked).json["hits"][0]["id"], "--index", index)
+    measured, left = Index.open(index).chance_scores, run_here(*asked).json["hits"]
+    assert left[0]["confidence"] == pytest.approx(measured.confidence(left[0]["score"]), abs=1e-3)
     run_here("index", "compact", "--index", index)
-    assert Index.open(index).chance_scores == fewer
+    assert Index.open(index).chance_scores == measured
 
 
 def test_how_far_a_collection_has_drifted_is_said(tmp_path: Path, kept: Path) -> None:

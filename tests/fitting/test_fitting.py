@@ -59,6 +59,19 @@ def test_one_video_is_enough(tmp_path: Path) -> None:
     assert np.isfinite(scores(model, ["dog"], videos)).all()
 
 
+def test_made_up_videos_show_other_classes_as_clearly(tmp_path: Path) -> None:
+    model, _, _ = fitted(tmp_path, {"dog.mp4": CLIPS["dog.mp4"]})
+    network = model.network
+    made_up = network.made_up_videos()[:, 0] + network.centre
+    place = slice(network.text_encoder.hidden, network.text_encoder.hidden + 3)
+    shares = made_up[:, place] / network.parts()["objects"].balance
+    real = network.centre[place] / network.parts()["objects"].balance  # of a single video
+    assert np.allclose(np.sort(shares, 1), np.sort(real), atol=2e-3)
+    assert set(shares.argmax(1).tolist()) == {0, 1, 2}
+    again = fitted(tmp_path / "again", {"dog.mp4": CLIPS["dog.mp4"]}, tmp_path)[0].network.made_up
+    assert (again == network.made_up).all()
+
+
 def test_more_videos_than_codewords_are_quantized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     many = {f"v{at}.mp4": rng.dirichlet([0.3] * 3, size=2).tolist() for at in range(300)}

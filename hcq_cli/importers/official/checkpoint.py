@@ -94,6 +94,9 @@ class ImportedNetwork(nn.Module):
     def generic_queries(self) -> None:
         """See `DualEncoder.generic_queries`."""
 
+    def made_up_videos(self) -> None:
+        """See `DualEncoder.made_up_videos`."""
+
     def embed_texts(self, ids: Tensor, mask: Tensor, special: Tensor) -> Tensor:
         """Captions → levels, [B, L+1, D], each of unit length, and its chunks equally long.
 
