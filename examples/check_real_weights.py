@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from experts.base import Clip, Expert, State, Tokens
+from experts.neural.classes import hub_class_names
 from experts.neural.hub import ON_REQUEST
-from experts.neural.hub_classes import hub_class_names
 from experts.neural.weights import WeightsError, locate
 from experts.registry import load, presets, split_source
 from hcq_cli.api.finding import make_searchable

@@ -11,6 +11,6 @@ ids, the lock file), weights.py (finds what is on this machine, and says the com
 foreign.py and weight_sizes.py (read a stranger's folder without running its code), network.py and onnx_network.py
 (run a network), expert.py (what all experts that are networks share), preprocessing.py, then the experts:
 appearance.py, motion.py, audio.py, face.py; dual.py (networks that compare with texts; pipeline.py: in folders of
-sentence-transformers); classes.py (classifiers whose classes have names; hub_classes.py: those of transformers);
-and those whose tokens are words, ocr.py and speech.py (whisper.py), with text_embedding.py.
+sentence-transformers); classes.py (classifiers whose classes have names); and those whose tokens are words, ocr.py
+and speech.py (whisper.py), with text_embedding.py.
 """

@@ -81,7 +81,7 @@ def _of_graph(store: FeatureStore, source: str, path: Path) -> Source:
 
 def _of_network(store: FeatureStore, source: str, weights: Weights) -> Source:
     """A network of transformers, whose configuration names its classes."""
-    from experts.neural.hub_classes import expert_of_hub, hub_class_names, probabilities_of_hub
+    from experts.neural.classes import expert_of_hub, hub_class_names, probabilities_of_hub
 
     found = _seen_by(store, weights.identity, source, lambda: expert_of_hub(weights))
     return Source(found.name, found, probabilities_of_hub(weights), hub_class_names(weights))
@@ -131,8 +131,7 @@ def expert_asks(concepts: Sequence[str], dual: Sequence[str]) -> list[str]:
         NotFoundError: a network is not on this machine, or its classes have no names; the hint says what to do.
         DamagedError: a folder asks for code or for another file.
     """
-    from experts.neural.classes import class_names, expert_of
-    from experts.neural.hub_classes import expert_of_hub, hub_class_names
+    from experts.neural.classes import class_names, expert_of, expert_of_hub, hub_class_names
     from experts.registry import load
 
     asks: list[str] = []

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from experts.base import Clip, Frames, Waveform
-from experts.neural.hub_classes import hub_class_names, probabilities_of_hub
+from experts.neural.classes import hub_class_names, probabilities_of_hub
 from experts.neural.weights import WeightsError, locate
 from experts.registry import load
 
