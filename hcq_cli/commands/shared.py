@@ -202,9 +202,8 @@ def command(
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(function, include_extras=True)
-        groups: dict[str, Any] = {
-            name: kind for name, kind in hints.items() if is_dataclass(kind) and kind is not Session
-        }
+        # Options that belong together, by the parameter that takes them as one.
+        groups: dict[str, Any] = {name: of for name, of in hints.items() if is_dataclass(of) and of is not Session}
         own: list[inspect.Parameter] = []
         for parameter in [*inspect.signature(function).parameters.values()][1:]:
             holder = groups.get(parameter.name)
