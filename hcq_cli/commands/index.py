@@ -150,15 +150,7 @@ def _report(session: Session, change: IndexChange, seconds: float) -> None:
 
 def index_document(change: IndexChange) -> dict[str, Any]:
     """What a writer of an index did, as --json prints it."""
-    return {
-        "index": change.index,
-        "generation": change.generation,
-        "videos": change.videos,
-        "rows": change.rows,
-        "added": change.added,
-        "removed": change.removed,
-        "segments": change.segments,
-    }
+    return {name: value for name, value in vars(change).items() if name not in ("unknown", "kind")}
 
 
 def remove(

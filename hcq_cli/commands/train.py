@@ -88,19 +88,8 @@ def register(app: typer.Typer) -> None:
             device=device,
             progress=session.console,
         )
-        document = {
-            "checkpoint": str(done.checkpoint),
-            "epochs": done.epochs,
-            "seconds": round(done.seconds, 2),
-            "metrics": done.metrics,
-            "videos": done.videos,
-            "warnings": done.warnings,
-            "recipe": done.recipe,
-            "text_encoder": done.text_encoder,
-            "new_videos": done.new_videos or None,
-            "trained_before": done.trained_before,
-            "init": done.init or None,
-        }
+        document = {**vars(done), "seconds": round(done.seconds, 2)}
+        document |= {"new_videos": done.new_videos or None, "init": done.init or None}
         session.console.result(document, lambda: _print(session.console, done))
 
 
