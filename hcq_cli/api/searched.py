@@ -1,4 +1,4 @@
-"""What is searched: settings -> an open index or code file, and what encodes texts and videos for it.
+"""What is searched: settings -> an open index or code file, and what encodes texts for it.
 
 Functions, and nothing that lasts: searching.py keeps what they open, and opens it anew.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcq_cli.api.progress import Progress
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from hcq_cli.search.index import Index
     from hcq_cli.search.searchable import SearchableCodes, SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
-    from hcq_cli.search.video_query import VideoQuery
 
 KINDS = ("videos", "texts")
 UNITS = ("video", "segment")
@@ -197,42 +195,3 @@ def holder_of(item_id: str, collection: SearchableCodes, workspace: Workspace) -
             if locate(other, item_id)[1]:
                 return other
     return collection
-
-
-def encoded_video(
-    path: Path, collection: SearchableCodes, places: Sequence[Path], experts: Sequence[str], progress: Progress
-) -> VideoQuery:
-    """The vectors of a video file, by the model of the collection.
-
-    Args:
-        collection: what will be searched.
-        places: where the model's checkpoint may lie; the first that is of that model is taken.
-        experts: `name=source` of experts that are files of one's own.
-
-    Raises: as `Searcher.video`.
-    """
-    from hcq_cli.search.query import check_model
-    from hcq_cli.search.text_encoder import open_checkpoint_encoder
-    from hcq_cli.search.video_query import encode_video
-
-    encoder = open_checkpoint_encoder(places, collection.header.model_hash)
-    check_model(encoder, collection)
-    with progress.progress("extract", total=None, unit="videos"):
-        seen = encode_video(encoder.source, path, experts)
-    for warning in seen.warnings:
-        progress.warn(f"{path}: {warning}")
-    return seen
-
-
-def outdated(collection: SearchableCodes, workspace: Workspace) -> str:
-    """What is to be said where the workspace's codes were made anew since its index was; empty where not."""
-    from hcq_cli.codes.codefile import relative_to
-    from hcq_cli.codes.container import read_digest
-    from hcq_cli.search.index import Index
-
-    codes = workspace.codes
-    if not isinstance(collection, Index) or collection.path != workspace.index or not codes.is_file():
-        return ""
-    made_of = collection.manifest.sources.get(relative_to(str(codes), collection.path))
-    same = made_of is None or read_digest(codes) == made_of
-    return "" if same else f"{collection.path}: made of older codes than {codes} holds now: hcq index build"

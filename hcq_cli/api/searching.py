@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.searched import (
     SearchSettings,
-    encoded_video,
     holder_of,
     open_encoder,
     open_searched,
-    outdated,
     what_passes,
 )
 from hcq_cli.errors import HcqError, NotFoundError, ReplacedError, UsageError
@@ -272,20 +270,36 @@ class Searcher:
             UsageError: the experts here are not those of the model.
             HcqError: the file gives nothing.
         """
-        from hcq_cli.search.query import search_levels
+        from hcq_cli.search.query import check_model, search_levels
+        from hcq_cli.search.text_encoder import open_checkpoint_encoder
+        from hcq_cli.search.video_query import encode_video
 
         self.refresh()
         how, usual = self.settings, [*self.collection.checkpoints, self.workspace.model]
         places = [how.checkpoint] if how.checkpoint else usual
-        seen = encoded_video(Path(path), self.collection, places, experts, progress)
+        encoder = open_checkpoint_encoder(places, self.collection.header.model_hash)
+        check_model(encoder, self.collection)
+        with progress.progress("extract", total=None, unit="videos"):
+            seen = encode_video(encoder.source, Path(path), experts)
+        for warning in seen.warnings:
+            progress.warn(f"{path}: {warning}")
         queries, wanted = [str(path)], k + how.offset
         found = search_levels(self._searched, queries, seen.levels, wanted, params=how.params)
         return self._arranged(found[0]), seen
 
     @property
     def outdated(self) -> str:
-        """See `searched.outdated`."""
-        return outdated(self.collection, self.workspace)
+        """What is to be said where the workspace's codes were made anew since its index was; empty where not."""
+        from hcq_cli.codes.codefile import relative_to
+        from hcq_cli.codes.container import read_digest
+        from hcq_cli.search.index import Index
+
+        searched, codes = self.collection, self.workspace.codes
+        if not isinstance(searched, Index) or searched.path != self.workspace.index or not codes.is_file():
+            return ""
+        made_of = searched.manifest.sources.get(relative_to(str(codes), searched.path))
+        same = made_of is None or read_digest(codes) == made_of
+        return "" if same else f"{searched.path}: made of older codes than {codes} holds now: hcq index build"
 
     def refresh(self) -> bool:
         """Open the index's newest generation, and its text side, if there is a newer one than that which is open.
