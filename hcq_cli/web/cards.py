@@ -31,7 +31,8 @@ class Card:
         folder: the folders of its id before the name.
         score: the hybrid score, or None.
         confidence: 0 to 1, or None.
-        reason: which channel found it, or empty.
+        reason: which channels found it, or empty. Not which level: the quantizer turns all levels together, so that a
+            code says nothing of one alone.
         words: the sentence that matched, or empty.
         picture: address of the thumbnail, or empty.
         like: address of a page with what is like it, or empty.

@@ -31,7 +31,8 @@ THUMBNAILS_KEPT = 2000
 """In memory: of about 10 KB each."""
 HEAD_BYTES = 1 << 12
 NO_PICTURE = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 180"><rect width="320" height="180"/>'
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="9" viewBox="0 0 320 180">'
+    b'<rect width="320" height="180"/>'
     b'<text x="160" y="96" fill="#ccc" font-family="sans-serif" font-size="16" text-anchor="middle">no picture</text>'
     b"</svg>"
 )

@@ -4,6 +4,7 @@ asked."""
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,25 @@ def test_ten_thousand_hits_are_paged_without_freezing(page: Any, served: Served)
     until(page, "document.querySelectorAll('.card').length > 90")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     until(page, "document.querySelectorAll('.card').length >= 106 && !document.querySelector('.more a')")
+    page.evaluate(
+        """(() => { const list = document.querySelector('.cards'), all = [...list.children];
+        while (list.children.length < 10000) list.append(...all.map((card) => card.cloneNode(true))); })()"""
+    )
+    begun = time.monotonic()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.className") == "open"
+    assert time.monotonic() - begun < 20  # a minute, where every card is laid out
+
+
+def test_a_card_plays_while_the_pointer_rests_on_it(page: Any, served: Served) -> None:
+    page.goto(served.address + "?q=%22film%22")
+    until(page, "document.querySelector('.open img').naturalWidth > 32")
+    page.hover(".open")
+    until(page, "document.querySelector('.open video')?.readyState >= 2")
+    assert page.evaluate("document.querySelector('.open video').muted")
+    page.hover("input[name=q]")
+    assert page.locator(".open video").count() == 0
 
 
 def test_a_search_is_kept_and_comes_back(page: Any, served: Served) -> None:

@@ -5,7 +5,8 @@
   const title = document.getElementById("player-title");
   const says = document.getElementById("player-says");
   const film = dialog.querySelector("video");
-  const links = () => [...document.querySelectorAll(".open")].filter((link) => link.offsetParent !== null);
+  // Not by where they are: that would lay out every card, and ten thousand take a minute.
+  const links = () => [...document.querySelectorAll(".open:not(details:not([open]) .open)")];
   let start = 0, preview = "";
 
   function play(link) {
@@ -13,6 +14,7 @@
     preview = link.dataset.preview || "";
     title.textContent = link.dataset.title;
     says.textContent = "";
+    document.querySelector(".open video")?.remove();
     film.src = link.href;
     dialog.showModal();
     film.play().catch(() => {}); // a browser that wants a click first shows its own button
@@ -66,5 +68,29 @@
     all[next].scrollIntoView({ block: "nearest" });
   });
 
-  const rowOf = (link) => link.getBoundingClientRect().top;
+  const rowOf = (link) => link.closest(".card").getBoundingClientRect().top;
+
+  // A film plays in its card, without sound, while the pointer or the focus rests there.
+  const REST_MS = 400;
+  let resting = 0;
+
+  function glimpse(event) {
+    const link = event.target.closest?.(".open");
+    if (link?.querySelector("video")) return;
+    clearTimeout(resting);
+    document.querySelector(".open video")?.remove();
+    // What has no picture is not there, or no film: its stand-in is small.
+    if (!link || !(link.querySelector("img")?.naturalWidth > 32) || matchMedia("(prefers-reduced-motion)").matches) return;
+    resting = setTimeout(() => {
+      if (dialog.open) return;
+      const small = document.createElement("video");
+      small.muted = small.loop = small.playsInline = true;
+      small.src = link.href; // which names the second, too
+      small.addEventListener("error", () => small.remove());
+      link.append(small);
+      small.play().catch(() => {});
+    }, REST_MS);
+  }
+  document.addEventListener("pointerover", glimpse);
+  document.addEventListener("focusin", glimpse);
 })();
