@@ -112,6 +112,9 @@ def refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[], None]:
     """See that every command ends with exit code 4, soon, and that nothing at all has moved or changed."""
+    # Imported now: for the first time below, it would keep what stands for `read_header` here, for all later tests.
+    import hcq_cli.model.video_side  # noqa: F401
+
     monkeypatch.setattr("hcq_cli.model.checkpoint.read_header", lambda folder: None)  # encode asks for that first
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     places = {"STORE": str(store), "CLIP": str(clips / "clip0.mp4"), "OUT": "out.npz", "CKPT": "model"}
