@@ -47,7 +47,7 @@ def test_clips_are_found_without_captions_at_64_bytes(shared: Path, tmp_path: Pa
     found = np.array(ranks)
     assert (found == 1).mean() >= 0.45 and (found <= 10).mean() >= 0.85
     fits, others = np.array(sure[True]), np.array(sure[False])
-    assert (fits[:, None] > others).mean() >= 0.84
+    assert (fits[:, None] > others).mean() >= 0.82
     assert (fits < CUT_OFF).mean() <= 0.15 and (others < CUT_OFF).mean() >= 0.5
     # What a stranger types first: seen badly, but seen.
     best = run_here("query", "a man cooking", "-w", place, "--json").json["hits"][0]
