@@ -62,7 +62,7 @@ def info(session: Session, features: StoreArgument = None) -> None:
         console.text(f"{folder}: {counted(len(store), 'video')}, {size_text(document['bytes'])} in {shards}")
         names = [state for state in next(iter(states.values()), {}) if any(row[state] for row in states.values())]
         rows = [[e.name, e.dim, e.version, *(states[e.name][s] for s in names)] for e in store.experts.values()]
-        console.table(["expert", "dim", "version", *names], rows)
+        console.table(["expert", "dim", "version", *(name.replace("_", " ") for name in names)], rows)
         for failure in failures[:20]:
             console.text(f"failed: {failure.path}: {failure.error}")
         if len(failures) > 20:
@@ -125,7 +125,7 @@ def show(
         for name, e in experts.items():
             known = [time_s for time_s in e["times"] if time_s == time_s]  # NaN where a published file says none
             span = f"{known[0]:.2f}–{known[-1]:.2f} s" if known else ""
-            rows.append([name, str(e["state"]), e["tokens"], e["dim"], span, e["spark"]])
+            rows.append([name, e["state"].replace("_", " "), e["tokens"], e["dim"], span, e["spark"]])
         console.table(["expert", "state", "tokens", "dim", "times", "change"], rows)
         for name, said in words.items():
             for time_s, text in said:
