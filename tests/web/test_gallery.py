@@ -96,5 +96,5 @@ def test_thumbnails_are_in_the_page_and_a_film_without_one_says_so(tmp_path: Pat
     made = []
     found = answer([{**hit(1), "path": str(film)}, {**hit(2), "path": str(tmp_path / "gone.mp4")}])
     page = gallery_page([found], tmp_path, made.append)
-    assert page.count("data:image/jpeg;base64,") == 1 and page.count("no picture") == 1
+    assert page.count("data:image/jpeg;base64,") == 1 and page.count(">no picture<") == 1
     assert 'href="./a.mp4"' in page and len(made) == 2
