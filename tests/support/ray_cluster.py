@@ -22,7 +22,8 @@ ATTEMPTS = 4
 @contextmanager
 def two_nodes(environment: Mapping[str, str], **more: Any) -> Iterator[Any]:
     """A cluster with `environment` on top of this process's; its workers see nothing else. `more` is of each node."""
-    os.environ.update({**BEFORE_IMPORT, "RAY_NUM_REDIS_GET_RETRIES": "120"})
+    # Ray's workers would have the niceness 15 and wait for everybody else on the machine.
+    os.environ.update({**BEFORE_IMPORT, "RAY_NUM_REDIS_GET_RETRIES": "120", "RAY_worker_niceness": "0"})
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
