@@ -34,6 +34,9 @@ COUNTED = 50_000
 LIKE, NEARLY_SAME = 0.1, 0.5
 """Likeness (sentence_vectors.py) from which on a caption counts, and from which on it counts in full and is shown."""
 MEANT_WORTH = {"caption": 1.0, "name": 0.5}
+LIKE_MIDDLE, LIKE_SLOPE = 0.4, 8.0
+"""The likeness with which a hit is as likely right as wrong, and how fast its confidence rises there
+(examples/EXPERIMENTS.md)."""
 MOST_READ = 1 << 16
 """Sentences of a segment that are looked at for a query at most."""
 
@@ -46,12 +49,19 @@ class FoundWords:
         id: of the video.
         sentence: the best of its sentences.
         worth: what that is worth beside what the model finds, 0 to `SEVERAL`.
+        likeness: how near its meaning is to the query's (`SentenceVectors.likeness`); 0 where it holds the words.
     """
 
     id: str
     path: str
     sentence: Sentence
     worth: float
+    likeness: float = 0.0
+
+    @property
+    def confidence(self) -> float:
+        """That the meaning fits, 0 to 1."""
+        return 1 / (1 + math.exp(LIKE_SLOPE * (LIKE_MIDDLE - self.likeness)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ class IndexWords:
         ]
         found.sort(key=lambda one: (-one[0], one[2], one[1]))
         most = 1.0 if asked.phrases else SEVERAL
-        return _videos_of(((min(fit, most), part, row, each) for fit, _, _, part, row, each in found), k)
+        return _videos_of(((min(fit, most), 0.0, part, row, each) for fit, _, _, part, row, each in found), k)
 
     @property
     def has_vectors(self) -> bool:
@@ -153,7 +163,7 @@ class IndexWords:
                 worth = min(like / NEARLY_SAME, 1.0) * MEANT_WORTH.get(sentence.source, 0.0)
                 near.append((worth, like, part, row, sentence))
         near.sort(key=lambda one: (-one[0], -one[1]))  # of those that count in full, the nearer one
-        return _videos_of(((worth, part, row, sentence) for worth, _, part, row, sentence in near), k)
+        return _videos_of(near, k)
 
     def _weights(self, words: Sequence[str]) -> dict[str, float]:
         """What each word of a query tells: the rarer the more (the inverse document frequency of BM25)."""
@@ -203,17 +213,17 @@ class IndexWords:
         )
 
 
-def _videos_of(found: Iterable[tuple[float, _Part, int, Sentence]], k: int) -> list[FoundWords]:
+def _videos_of(found: Iterable[tuple[float, float, _Part, int, Sentence]], k: int) -> list[FoundWords]:
     """The videos that sentences are of, `k` at most, each by the first of them.
 
     Args:
-        found: what each sentence is worth, its part, the row of its video there, and itself; best first.
+        found: of each sentence its worth, likeness, part, the row of its video there, and itself; best first.
         k: how many videos.
     """
     hits: dict[str, FoundWords] = {}
-    for worth, part, row, sentence in found:
+    for worth, likeness, part, row, sentence in found:
         name, path = part.segment.name(row)
-        hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth))
+        hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth, likeness))
         if len(hits) == k:
             break
     return list(hits.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_ranks_are_fused_as_reciprocals_not_scores() -> None:
     assert [hit.rank for hit in answer.hits] == [1, 2, 3, 4]
     assert answer.hits[0].found_by == {"model": 4, "words": 1} and answer.hits[1].found_by == {"model": 1}
     assert fused(model, said, 9).hits[-1].id == "x"
+
+
+def test_a_hit_is_as_sure_as_the_surer_of_the_model_and_of_what_its_name_means() -> None:
+    hits = tuple(Hit(rank, 0.1, f"v{rank}", "", confidence=0.5 / rank) for rank in range(1, 5))
+    model = QueryResult("q", hits, 9, 0.0, 0.0)
+    name = Sentence("man flipping pancake", "name")
+    near = [FoundWords(id, f"/{id}", name, 0.5, likeness) for id, likeness in (("v4", 0.9), ("x", 0.4), ("v1", 0.1))]
+    sure = {hit.id: hit.confidence for hit in fused(model, [], 9, near).hits}
+    assert sure == pytest.approx({"v1": 0.5, "v2": 0.25, "v3": 0.5 / 3, "v4": 1 / (1 + math.exp(-4)), "x": 0.5})
+    # A model that does not say how sure it is leaves that to nobody else.
+    silent = replace(model, hits=tuple(replace(hit, confidence=None) for hit in hits))
+    assert {hit.confidence for hit in fused(silent, [], 9, near).hits} == {None}
+    # Words that a sentence holds say nothing of how sure the model is.
+    assert fused(model, near[:1], 9).hits[0].confidence == 0.125
 
 
 def test_that_nothing_fits_is_still_said_where_only_names_hold_the_words() -> None:
