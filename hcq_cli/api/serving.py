@@ -27,11 +27,11 @@ class Answers:
 
     Args:
         searcher: with settings that those of a question are added to.
-        shell: makes of it what answers command lines; None where nobody types any.
+        printer: makes of it what answers command lines; None where nobody types any.
     """
 
-    def __init__(self, searcher: Searcher, shell: Callable[[Searcher], Shell] | None = None) -> None:
-        self._searcher, self._shell = searcher, shell(searcher) if shell is not None else None
+    def __init__(self, searcher: Searcher, printer: Callable[[Searcher], Shell] | None = None) -> None:
+        self._searcher, self._printer = searcher, printer(searcher) if printer is not None else None
         self._usual = {name: getattr(searcher.settings, name) for name in CHANGED}
         searcher.prepare()
 
@@ -63,7 +63,7 @@ class Answers:
 
     def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         """See `Answering.printed`."""
-        return self._shell(asked) if self._shell is not None else None
+        return self._printer(asked) if self._printer is not None else None
 
 
 def serve(
@@ -74,7 +74,7 @@ def serve(
     port: int = PORT,
     token: str | None = None,
     started: Callable[[str], None] = lambda address: None,
-    shell: Callable[[Searcher], Shell] | None = None,
+    printer: Callable[[Searcher], Shell] | None = None,
 ) -> None:
     """Serve a workspace until the process is interrupted; a new generation of the index is picked up.
 
@@ -84,7 +84,7 @@ def serve(
         port: to listen on; 0 for any that is free.
         token: to ask for; default: one is made up where one is needed.
         started: told the address to open, with the token in it.
-        shell: makes of the searcher what answers command lines of this person's shells (`hcq_cli.web.shells`).
+        printer: makes of the searcher what answers command lines of this person's shells (`hcq_cli.web.shells`).
 
     Raises:
         NotFoundError: there is no index, or starlette and uvicorn are not installed.
@@ -104,9 +104,9 @@ def serve(
     wanted = settings or SearchSettings()
     with ExitStack() as stack:
         # One searcher for pages and shells, which has texts encoded as a command has (not `many`): to the same bytes.
-        batches = stack.enter_context(Batches(lambda: Answers(Searcher(workspace, wanted), shell)))
+        batches = stack.enter_context(Batches(lambda: Answers(Searcher(workspace, wanted), printer)))
         listener = stack.enter_context(_listening(host, port))
-        if shell is not None and wanted.index is None:
+        if printer is not None and wanted.index is None:
             stack.enter_context(Shells(workspace.root, batches.printed))
         port = listener.getsockname()[1]
         named = f"[{host}]" if ":" in host else host

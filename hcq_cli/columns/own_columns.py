@@ -120,15 +120,17 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _csv_lines(path: Path) -> Iterator[Line]:
-    csv.field_size_limit(MOST_FIELD)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
-        sample = source.readline()
-        source.seek(0)
-        mark = max(",\t;", key=sample.count)
-        reader = csv.DictReader(source, delimiter=mark, restkey="")
-        for line in reader:
-            line.pop("", None)  # more fields than there are names
-            yield line
+    before = csv.field_size_limit(MOST_FIELD)  # of the whole process: whoever reads captions later has it as it was
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
+            sample = source.readline()
+            source.seek(0)
+            mark = max(",\t;", key=sample.count)
+            for line in csv.DictReader(source, delimiter=mark, restkey=""):
+                line.pop("", None)  # more fields than there are names
+                yield line
+    finally:
+        csv.field_size_limit(before)
 
 
 def _json_lines(path: Path) -> Iterator[Line]:

@@ -60,5 +60,5 @@ def register(app: typer.Typer) -> None:
             port=port,
             token=token,
             started=started,
-            shell=lambda searcher: visits.ShellQueries(searcher).answer,
+            printer=lambda searcher: visits.ShellQueries(searcher).answer,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def test_what_a_column_holds_follows_from_its_values(tmp_path: Path) -> None:
 def test_other_marks_and_a_byte_order_mark(tmp_path: Path, mark: str, start: str) -> None:
     (tmp_path / "t.csv").write_text(start + f"Path{mark}n\na.mp4{mark}1\n\nb.mp4{mark}\n")
     assert values(tmp_path / "t.csv", "n") == [1.0, None]
+
+
+def test_long_fields_are_read_and_what_other_tables_may_hold_stays(tmp_path: Path) -> None:
+    (path := tmp_path / "own.csv").write_text(f"video,note\na.mp4,{'x' * 500_000}\n")
+    before = csv.field_size_limit()
+    assert values(path, "note") == ["x" * 500_000]
+    assert csv.field_size_limit() == before
 
 
 def test_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
