@@ -12,7 +12,7 @@ from typing import Any
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.searched import CHANGED, SearchSettings
 from hcq_cli.api.searching import Searcher
-from hcq_cli.errors import HcqError, needing
+from hcq_cli.errors import HcqError, UsageError, needing
 from hcq_cli.workspace import Workspace
 
 OWN = ("127.0.0.1", "localhost", "::1")
@@ -57,7 +57,11 @@ class Answers:
 
     def facts(self) -> dict[str, Any]:
         """See `Answering.facts`."""
-        self._searcher.refresh()
+        try:
+            self._searcher.refresh()
+        except UsageError:  # the last question named a column that a newer index has not
+            self._searcher.change(**self._usual)
+            self._searcher.refresh()
         found = self._searcher.collection
         return {"videos": found.videos, "index": str(found.path), "model": found.header.model_hash}
 

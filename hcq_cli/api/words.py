@@ -127,8 +127,8 @@ def export_words(
             elif output is not None:  # a folder; each file whole or not at all
                 with atomic_open(output / file_of(id, format), unlocked=True) as out:
                     out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
-    if videos and not count:
-        raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")
+        if videos and not count:  # before a file that is there is replaced
+            raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")
     return WordsExport(output, count, written)
 
 

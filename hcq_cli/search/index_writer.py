@@ -247,7 +247,9 @@ def compact(folder: Path, *, progress: Progress = lambda _: None) -> IndexChange
         if index.sentences:
             draft.write_words(merged, 0, _living_sentences(index))
         _write_vectors(draft, index.manifest, lambda done, total: None)
-        return draft.publish(index.manifest)
+        change = draft.publish(index.manifest)
+        clear_kept(folder)
+        return change
 
 
 def _write_vectors(draft: IndexDraft, manifest: IndexManifest, encoding: Encoding) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import hcq_cli as hcq
+from hcq_cli.api.serving import Answers
 from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 
@@ -55,6 +56,14 @@ def test_a_filter_by_a_column_that_is_gone_is_refused_each_time(workspace, own_c
             searcher.text("a red ball")
     searcher.change(where=None)
     assert len(ids(searcher.text("a red ball"))) == 10 and searcher.collection.generation == 4
+
+
+def test_a_server_forgets_a_question_about_a_column_that_is_gone(workspace, own_columns):
+    answers = Answers(hcq.Searcher(workspace))
+    assert len(answers.texts(["a red ball"], 10, {"where": "liked = true"})[0]["hits"]) == 2
+    hcq.build_index(workspace, columns=Path("none"))
+    assert answers.facts()["videos"] == 14
+    assert len(answers.texts(["a red ball"], 10, {})[0]["hits"]) == 10
 
 
 def test_a_filter_that_cannot_be_applied_is_refused_each_time(workspace, own_columns):

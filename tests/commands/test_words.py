@@ -51,7 +51,9 @@ def test_what_cannot_be_is_said(hcq: Run, indexed: Path) -> None:
     assert "known are" in hcq("words", "export", "-w", "w", "--format", "ass", "-o", "x", code=2).err
     assert "known are" in hcq("words", "export", "-w", "w", "--source", "smell", "-o", "x", code=2).err
     assert "near it are" in hcq("words", "export", "v11.mp4", "-w", "w", code=10).err
-    assert "no such words" in hcq("words", "export", "v0", "-w", "w", code=10).err
+    (indexed / "kept.srt").write_text("kept")
+    assert "no such words" in hcq("words", "export", "v0", "-w", "w", "-o", "kept.srt", code=10).err
+    assert (indexed / "kept.srt").read_text() == "kept"
     hcq("index", "build", "-w", "w", "--no-words")
     assert "hcq index build" in hcq("words", "info", "-w", "w", code=10).err
     assert not (indexed / "x").exists()
