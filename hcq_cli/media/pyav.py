@@ -136,6 +136,7 @@ class PyAVMedia:
         self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
         self._said_s: float | None = None
         self._same_time = 0  # how many pictures came with the time `_said_s` of one before them
+        self._stood = False  # whether that were too many anywhere
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
     def close(self) -> None:
@@ -320,13 +321,12 @@ class PyAVMedia:
             duration_s = float(1 / stream.average_rate)
         # Without a time, or with one that goes back or stands still, it follows the frame before it: they come in
         # their order. Where parts overlap a little it is shown at once, or all later ones would come late by as much.
-        self._same_time = self._same_time + 1 if time_s == self._said_s else 0
+        self._same_time = self._same_time + 1 if time_s is not None and time_s == self._said_s else 0
         self._said_s = time_s
         stands = self._same_time >= STANDS
-        if self._same_time == STANDS:
-            self.warnings.append(
-                f"its pictures all have the time {time_s:.1f} s from there on: they follow one another"
-            )
+        if stands and not self._stood:  # told once: times rounded to seconds stand still in each
+            self._stood = True
+            self.warnings.append(f"pictures from {time_s:.1f} s on have one time: they follow one another")
         last_s = self._last.time_s if self._last is not None else None
         if time_s is None or (last_s is not None and (time_s < last_s - BACK_S or stands)):
             time_s = self._reached_s["picture"]

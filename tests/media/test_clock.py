@@ -190,7 +190,31 @@ def test_pictures_whose_clock_stands_still_are_all_seen(tmp_path: Path) -> None:
     witness, found = watch(path)
     assert len(set(range(100)) - set(witness.numbers)) <= 2
     np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.1)
-    assert "all have the time 2.0 s" in str(found.warnings[0])
+    assert "from 2.0 s on have one time" in str(found.warnings[0])
+
+
+def test_that_the_clock_of_pictures_stands_still_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "halting.mkv"
+    plain = film(tmp_path / "plain.mkv", np.arange(100) / 25, codec="ffv1")
+    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
+        copy = target.add_stream_from_template(source.streams[0])
+        for packet in source.demux():
+            if packet.dts is not None:
+                number = packet.pts // 40  # of milliseconds; of ten pictures the last four have the time of one
+                packet.stream, packet.pts = copy, 40 * (number - max(number % 10 - 6, 0))
+                packet.dts = packet.pts
+                target.mux(packet)
+    witness, found = watch(path)
+    assert witness.numbers == sorted(witness.numbers)
+    assert len([warning for warning in found.warnings if "one time" in str(warning)]) == 1
+
+
+def test_pictures_without_any_time_follow_one_another(tmp_path: Path) -> None:
+    path = film(tmp_path / "camera.h264", np.arange(50) / 25, codec="libx264")  # a bare stream, as some write it
+    witness, found = watch(path)
+    assert len(set(range(50)) - set(witness.numbers)) <= 2 and witness.numbers == sorted(witness.numbers)
+    np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.1)
+    assert found.duration_s == pytest.approx(2.0, abs=0.1) and "one time" not in str(found.warnings)
 
 
 def test_many_short_parts(tmp_path: Path) -> None:
