@@ -26,7 +26,7 @@ import numpy as np
 
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.files import need_regular
+from hcq_cli.files import digest_bytes, need_regular
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.words.sentences import Sentence
@@ -148,8 +148,8 @@ def write_sentence_vectors(
     """Write the vectors of the captions and telling names of a table of words.
 
     Args:
-            path: of the file; beside it what is encoded is kept until `clear_kept`.
-            table: of the segment.
+        path: of the file; beside it what is encoded is kept until `clear_kept`.
+        table: of the segment.
         encoder: of the index.
         earlier: files of the same model, for texts that are there already.
         encoding: told how many sentences are encoded, of how many.
@@ -164,8 +164,13 @@ def write_sentence_vectors(
     earlier = [*kept, *(each for each in earlier if each.model_hash == encoder.hash)]
     step = -(-count // SAMPLED)
     sampled = [text for number, (_, text) in enumerate(_telling_sentences(table)) if number % step == 0]
-    # In the same directions as what was kept, so that nothing is rounded twice.
-    basis = kept[0].basis if kept else _directions(_encoded(sampled, encoder, earlier))
+    # In the same directions as what was kept of these sentences, so that nothing is rounded twice; those of others,
+    # of the segment before this one for example, do not suit.
+    same = f"{KEPT_NAME}{digest_bytes(PackedStrings.of(sampled).hashes().tobytes())[:16]}-"
+    bases = (each.basis for each in kept if each.path.name.startswith(same))
+    basis = next(bases, None)
+    if basis is None:
+        basis = _directions(_encoded(sampled, encoder, earlier))
     waiting = _telling_sentences(table)
     for done in range(0, count - KEPT_AT_ONCE + 1, KEPT_AT_ONCE):
         some = list(islice(waiting, KEPT_AT_ONCE))
@@ -173,7 +178,7 @@ def write_sentence_vectors(
         hashes = PackedStrings.of([text for _, text in some]).hashes()
         new = ~np.any([each.holds(hashes) for each in earlier], axis=0) if earlier else np.ones(len(some), bool)
         if new.any():
-            place = path.parent / f"{KEPT_NAME}{secrets.token_hex(8)}.hcq"
+            place = path.parent / f"{same}{secrets.token_hex(8)}.hcq"
             _write(place, [some[at] for at in np.flatnonzero(new).tolist()], encoder, basis)
             earlier.append(SentenceVectors(place))
     _write(path, _telling_sentences(table), encoder, basis, earlier)

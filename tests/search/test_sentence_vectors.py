@@ -143,7 +143,8 @@ def test_vectors_follow_their_videos_and_nothing_is_encoded_twice(
     index_writer.remove(folder, ["v7.mp4"])
     more = write_codes(tmp_path / "more", ["v3.mp4", "v2.mp4"], random_codes(2, seed=5))
     index_writer.add(folder, [more], words=Told())
-    shutil.copy(next(folder.glob("vectors-*")), folder / "encoded-0.hcq")  # as one that was killed leaves it
+    # As a writer that was killed leaves it: its directions suit two other sentences.
+    shutil.copy(max(folder.glob("vectors-*")), folder / "encoded-0.hcq")
     index_writer.compact(folder)
     assert not list(folder.glob("encoded-*"))
     index = Index.open(folder)
@@ -184,6 +185,17 @@ def test_what_a_killed_writer_has_encoded_is_not_encoded_again(
     resumed, whole = (Index.open(each).vectors[1] for each in (folder, tmp_path / "whole"))
     assert resumed and whole and len(resumed) == len(whole) == 40
     assert resumed.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_each_segment_has_directions_of_its_own(
+    tmp_path: Path, encoder: MeaningEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentence_vectors, "KEPT_AT_ONCE", 1)
+    monkeypatch.setitem(TOLD, "x1", "an empty street")
+    monkeypatch.setitem(TOLD, "x2", "laughing babies")
+    codes = [write_codes(tmp_path / name, [f"{name}.mp4"], random_codes(1)) for name in ("x1", "x2")]
+    index_writer.add(folder, codes, words=Told())
+    assert meant(Index.open(folder), "giggling infants")[0] == "x2.mp4"
 
 
 def test_words_that_tell_nothing_are_looked_through_once(
