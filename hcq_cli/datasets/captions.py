@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ SPLIT_NAMES = {
 }
 """What files call the three splits of a data set, and what hcq calls them."""
 
+HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 MAX_WORDS = 30
 """Captions of more words are warned about: 30 tokens are read in the settings of HCQ (arXiv 2202.03384)."""
 
@@ -129,6 +131,9 @@ def _gather(rows: Iterator[CaptionRow | Problem], problems: list[Problem]) -> It
         split, problem = _split_of(row)
         texts = list(_usable_captions(row, problems))
         known = by_name.get(row.video)
+        # Bytes of file names that are no UTF-8 are surrogates of their own; any other is half a character.
+        if not row.video.isascii() and HALF.search(row.video):
+            problem = Problem(row.line, f"the name {row.video!r} holds half a character (a surrogate)")
         if problem is None and known is not None and split != known.split:
             here, there = split or "no split", known.split or "no split"
             message = f"{known.video!r} is in {here!r} here and in {there!r} on line {known.line}"

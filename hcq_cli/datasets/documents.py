@@ -81,7 +81,7 @@ def read_youcook(path: Path) -> Iterator[CaptionRow | Problem]:
 
     for line, (name, entry) in _read(path, members):
         try:
-            sentences = [str(each["sentence"]) for each in entry["annotations"]]
+            sentences = [each["sentence"] for each in entry["annotations"]]
             yield interpret({"video": name, "caption": " ".join(sentences), "split": entry.get("subset")}, line)
         except (TypeError, KeyError, AttributeError):
             yield Problem(line, f'{name!r} has no "annotations" with a "sentence" each, but {shown(entry)}')

@@ -4,7 +4,8 @@ A name fits an id, in this order: the very id; the same file name, one path endi
 without extension, likewise; and, where neither file nor store has that file name twice, the file name alone. Where
 nothing fits, once more without regard to capitals, with the slashes of Windows and the %20 of addresses undone. So
 `video0`, `clips/video0.mp4` and `/data/clips/video0.mp4` all find `clips/video0.mp4`. Nothing is ever guessed: a
-name that fits two ids is reported. However a file system writes an accent, it is the same letter.
+name that fits two ids is reported, and so are names of which only capitals, slashes or %20 tell one from another,
+but for those that fit as they are. However a file system writes an accent, it is the same letter.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ class _VideoFinder:
 
     def __init__(self, videos: Iterable[CaptionedVideo], store: FeatureStore, loose: bool) -> None:
         self._store, self._loose = store, loose
-        self._same_file_name = Counter(parts[0] for video in videos if (parts := self._parts(video.video)))
+        every = [parts for video in videos if (parts := self._parts(video.video))]
+        self._same_file_name = Counter(parts[0] for parts in every)
+        self._spellings = Counter(map("/".join, every)) if loose else Counter[str]()
         self._by_name: RowsByKey | None = None
         self._by_stem: RowsByKey = {}
 
@@ -129,7 +132,7 @@ class _VideoFinder:
         if exact is not None:
             return [exact]
         wanted = self._parts(name)
-        if not wanted:
+        if not wanted or self._spellings["/".join(wanted)] > 1:
             return []
         if self._by_name is None:
             self._by_name, self._by_stem = self._group()

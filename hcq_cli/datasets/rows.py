@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class CaptionRow:
 Reader = Callable[[Path], Iterator[CaptionRow | Problem]]
 
 
-@cache
+@lru_cache(1024)  # not all: keys may be the names of a million videos
 def plain_key(name: str) -> str:
     """The name of a key or column as it is compared: `Video Name` is `video_name`."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())

@@ -32,6 +32,7 @@ from hcq_cli.errors import DamagedError, NotFoundError, UsageError
         (b'{"video": "a", "caption": "x", "split": "holdout"}', "unknown split 'holdout'"),
         (b'{"video": "a", "caption": "\xff"}', "not UTF-8"),
         (b'{"video": "a", "caption": "\\ud800"}', "surrogate"),
+        (b'{"video": "a\\ud800", "caption": "x"}', "the name 'a\\ud800' holds half a character"),
         (b'{"video": "z", "caption": "x", "split": "test"}', "in 'test' here and in 'no split' on line 1"),
         (b'{"video": "a", "caption": "x", "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not JSON"),
     ],

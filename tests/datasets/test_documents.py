@@ -116,9 +116,10 @@ def test_texts_by_video(tmp_path: Path, indent: int | None) -> None:
 def test_youcook_sentences_become_a_paragraph(tmp_path: Path) -> None:
     steps = [{"segment": [1, 5], "id": 0, "sentence": "peel it"}, {"segment": [6, 9], "id": 1, "sentence": "fry it"}]
     entries = {"xHr8": {"subset": "validation", "annotations": steps}, "odd": {"subset": "training"}, "worse": 3}
+    entries["silent"] = {"annotations": [{"sentence": None}]}
     videos, problems = read(tmp_path, json.dumps({"database": entries}))
     assert videos == {"xHr8": (["peel it fry it"], "val")}
-    assert [message.split(" has no")[0] for _, message in problems] == ["'odd'", "'worse'"]
+    assert [message.split(" has no")[0] for _, message in problems] == ["'odd'", "'worse'", "'silent'"]
 
 
 @pytest.mark.parametrize("text", ['["v_aaa", "v_bbb"]', "[1, 2]", "[]", '[{"video": "a"}]'])

@@ -100,6 +100,15 @@ def test_numbered_clips_in_folders_do_not_find_those_of_another_folder() -> None
     assert [video.video for video in got.captioned] == ["running/1.mp4"]
 
 
+def test_of_names_that_differ_by_capitals_alone_none_takes_the_file_of_another() -> None:
+    got = found(["clips/A.mp4", "clips/a.mp4", "B.mp4"], ["clips/a.mp4", "b.mp4"])
+    assert [(video.video, video.captions) for video in got.captioned] == [
+        ("clips/a.mp4", ["caption 1"]),
+        ("B.mp4", ["caption 2"]),
+    ]
+    assert [video.video for video in got.absent] == ["clips/A.mp4"]
+
+
 def test_two_names_of_one_video_are_put_together_unless_their_splits_differ() -> None:
     got = found(["a", "a.mp4"], ["a.mp4"])
     assert got.rows.tolist() == [0]
