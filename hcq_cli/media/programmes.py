@@ -23,6 +23,8 @@ TABLE = re.compile(rb"\x47([\x40-\x7f])(.)[\x10-\x1f]\x00([\x00\x02]).{182}", re
 PICTURES = {0x01, 0x02, 0x10, 0x1B, 0x20, 0x21, 0x24, 0x33, 0x42, 0xD1, 0xD2, 0xEA}
 """Types of tracks with pictures, from MPEG-1 to H.266; all others count as sound."""
 MOST_PARTS = 100
+MOST_TABLES = 10_000
+"""So many are remembered; noise may look like more."""
 
 Track = tuple[int, int]
 """Number and type."""
@@ -34,18 +36,25 @@ def parts_of(path: str) -> list[tuple[int, int]]:
     Raises:
         OSError: it cannot be read.
     """
-    begins, part = [0], set[Track]()
-    programmes: dict[int, set[Track]] = {}
+    begins, part, listed = [0], set[Track](), set[tuple[int, int]]()
+    sections: dict[bytes, set[tuple[int, int]]] = {}  # of the list of programmes, by its number
+    programmes: dict[tuple[int, int], set[Track]] = {}  # by a programme's number, and where its own list is
     for at, number, table in tables(path):
-        numbers = entries(table)
+        numbers, programme = entries(table), (int.from_bytes(table[3:5]), number)
         if number == 0:
-            pmts = {low for high, low in numbers if high}
-            programmes = {pmt: tracks for pmt, tracks in programmes.items() if pmt in pmts}
-            programmes |= {pmt: set() for pmt in pmts - programmes.keys()}
-        elif number in programmes:
-            programmes[number] = set(numbers)
+            # Those of one list have the same stream and version before their number, which is at most the last one's.
+            sections = {
+                own: some for own, some in sections.items() if own[:3] == table[3:6] and own[3:] <= table[7:8]
+            }
+            sections[table[3:7]] = {entry for entry in numbers if entry[0]}
+            listed = set().union(*sections.values())
+            programmes = {each: tracks for each, tracks in programmes.items() if each in listed}
+        elif programme in listed:
+            # One more programme beside another, whose own list had not come yet, is no new part.
+            beside = programme not in programmes and bool(programmes)
+            programmes[programme] = set(numbers)
             tracks = set().union(*programmes.values())
-            if goes_on(part, tracks):
+            if beside or goes_on(part, tracks):
                 part |= tracks
             elif len(begins) < MOST_PARTS:
                 part = tracks
@@ -64,7 +73,7 @@ def goes_on(part: set[Track], tracks: set[Track]) -> bool:
 
 def tables(path: str) -> Iterator[tuple[int, int, bytes]]:
     """Of each table that says something new: the byte of the last list of programmes, its own track, its section."""
-    last: dict[int, bytes] = {}
+    last: dict[tuple[int, bytes, int], bytes] = {}  # by its track, its programme or stream, and its number
     at, listed_at, rest = 0, 0, b""
     with Path(path).open("rb") as source:
         while data := source.read(READ_BYTES):
@@ -75,8 +84,11 @@ def tables(path: str) -> Iterator[tuple[int, int, bytes]]:
                     continue
                 if number == 0:
                     listed_at = at + match.start()
-                if last.get(number) != section:
-                    last = {**last, number: section} if number else {0: section}
+                which = number, section[3:5], section[6]
+                if last.get(which) != section:
+                    if number == 0 or len(last) > MOST_TABLES:  # all count anew but the rest of that list
+                        last = {other: said for other, said in last.items() if number == 0 and other[:2] == which[:2]}
+                    last[which] = section
                     if section[5] & 1 and int.from_bytes(section[1:3]) & 0xFFF <= len(section) - 3:
                         yield listed_at, number, section
             rest = data[-PACKET_BYTES + 1 :]

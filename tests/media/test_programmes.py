@@ -33,6 +33,42 @@ def test_a_table_may_say_anything(table: bytes) -> None:
     entries(bytes([table[0] & 2]) + b"\xb0\x20" + table[3:])
 
 
+def packet(number: int, table: int, body: bytes) -> bytes:
+    """A table in a packet of the track `number`, with no right checksum."""
+    section = bytes([table]) + (0xB000 | len(body) + 4).to_bytes(2) + body + bytes(4)
+    return b"\x47" + (0x4000 | number).to_bytes(2) + b"\x10\0" + section.ljust(183, b"\xff")
+
+
+def programmes(tables: dict[int, int], section: int = 0, last: int = 0) -> bytes:
+    """A list of programmes, each with the number of the track of its own list."""
+    listed = b"".join(programme.to_bytes(2) + (0xE000 | at).to_bytes(2) for programme, at in tables.items())
+    return packet(0, 0, b"\0\1\xc1" + bytes([section, last]) + listed)
+
+
+def tracks(at: int, programme: int, *tracks: tuple[int, int]) -> bytes:
+    """The list of a programme's tracks."""
+    listed = b"".join(bytes([kind]) + (0xE000 | number).to_bytes(2) + b"\xf0\0" for number, kind in tracks)
+    return packet(at, 2, programme.to_bytes(2) + b"\xc1\0\0\xe1\0\xf0\0" + listed)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        programmes({1: 32, 2: 33}) + tracks(32, 1, (300, 3)) + tracks(33, 2, VIDEO, AUDIO),
+        programmes({1: 32, 2: 32}) + tracks(32, 1, (300, 0x1B), (301, 3)) + tracks(32, 2, VIDEO, AUDIO),
+        programmes({1: 32}, 0, 1) + programmes({2: 33}, 1, 1) + tracks(32, 1, (300, 3)) + tracks(33, 2, VIDEO, AUDIO),
+    ],
+    ids=["radio first", "lists of two programmes in one track", "list of programmes in two sections"],
+)
+def test_programmes_beside_one_another_are_one_part(tmp_path: Path, begin: bytes) -> None:
+    path = tmp_path / "several.ts"
+    path.write_bytes(3 * begin)
+    assert parts_of(str(path)) == [(0, len(3 * begin))]
+    other = programmes({7: 40}) + tracks(40, 7, (400, 0x1B), (401, 3))
+    path.write_bytes(3 * begin + 2 * other)
+    assert parts_of(str(path)) == [(0, len(3 * begin)), (len(3 * begin), len(3 * begin + 2 * other))]
+
+
 def test_noise_is_one_part(tmp_path: Path) -> None:
     path = tmp_path / "noise.ts"
     path.write_bytes(b"G@\0\x10\0\0\xb0\x0d\0\0\xff\0\0\0\1\xf0\0" * 400 + bytes(range(256)) * 100)
