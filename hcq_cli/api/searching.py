@@ -202,8 +202,9 @@ class Searcher:
         if not all(each.strip() for each, _ in against):
             raise UsageError("--not: the text is empty", 'hcq query "a beach" --not "people"')
         self.refresh()
-        # What is in quotes is looked for without a model.
-        encoder = self._ready_encoder() if asked_words(text).rest.strip() or unlike else None
+        # What is in quotes is looked for without a model, in videos.
+        words = asked_words(text).rest if self.kind == "videos" else text
+        encoder = self._ready_encoder() if words.strip() or unlike else None
         examples = [self._example(each) for each in likes]
         found = [item_levels(held, each, self._searched) for held, each, _ in examples]
         names, how = [name for name, _ in found], self.settings

@@ -111,6 +111,8 @@ def test_like_finds_an_id_in_the_other_index(workspace):
     assert len(texts.like("clip-0001.mp4", k=3).hits) == 3  # a video, whose codes lie in the index of videos
     with pytest.raises(NotFoundError, match=r"clip-0999\.mp4"):
         texts.like("clip-0999.mp4")
+    quoted = texts.composed('"a red ball"', 3, likes=["clip-0001.mp4", "clip-0002.mp4"])  # they narrow no sentences
+    assert len(quoted.hits) == 3
 
 
 def test_a_code_file_is_searched_without_an_index(workspace):
