@@ -167,7 +167,8 @@ class FittedEncoder(DualEncoder):
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         """Whether captions have adapted it, by a map of which rank, and what was made up: its weights say it."""
         made_up = state_dict.get(f"{prefix}made_up")
-        self.made_up = None if made_up is None else torch.empty_like(made_up)
+        shape = (*made_up.shape[:1], 1, self.config.width) if made_up is not None else ()
+        self.made_up = None if made_up is None else made_up.new_empty(shape)
         stored = state_dict.get(f"{prefix}adapter.down")
         self.adapter = None if stored is None else TextAdapter(self.config.width, len(stored))
         super()._load_from_state_dict(state_dict, prefix, *rest)

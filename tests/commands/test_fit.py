@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from concept_features import classifiers, sentence_encoder, write_store
 from in_process import run_here
 
-from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE
-from hcq_cli.model.checkpoint import VIDEO_FILE
+from hcq_cli.errors import EXIT_NOT_FOUND, EXIT_SOME_FAILED, EXIT_USAGE, DamagedError
+from hcq_cli.model.checkpoint import VIDEO_FILE, load, write
 from hcq_cli.model.confidence import chance_among
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.search.index import Index
@@ -93,6 +94,15 @@ def test_fewer_videos_must_be_better_than_fewer_made_up_ones(fitted: Path, tmp_p
         levels = exported.encode(["jumps"])
         (chance,) = chance_among(checkpoint.chance_scores, checkpoint.made_up, levels, count)
         assert found[0]["confidence"] == pytest.approx(chance.confidence(found[0]["score"]), abs=1e-2)
+
+
+def test_made_up_videos_of_another_width_are_damage(fitted: Path, tmp_path: Path) -> None:
+    model = load(fitted / ".hcq" / "model")
+    for shape in ((4, 2, 3), (8,), ()):
+        model.network.made_up = torch.zeros(shape).half()
+        write(tmp_path, model.network, model.caption_encoder)
+        with pytest.raises(DamagedError, match="weights do not fit"):
+            load(tmp_path)
 
 
 def test_without_made_up_videos_generic_sentences_are_asked_of_what_is_indexed_now(
