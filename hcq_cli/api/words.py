@@ -95,7 +95,7 @@ def export_words(
         NotFoundError: there is no index, no words in it, or no such video.
         UsageError: no such format or source, a name may mean several videos, or many files have nowhere to go.
     """
-    from hcq_cli.files import atomic_open
+    from hcq_cli.files import atomic_open, atomic_path, remove_abandoned
     from hcq_cli.words.export import FORMATS, exported, file_of
     from hcq_cli.words.sentences import SOURCES
 
@@ -108,6 +108,7 @@ def export_words(
     opened = _open(workspace, index)
     wanted = _meant(opened, videos)
     count = written = 0
+    tidied = set[Path]()
     with ExitStack() as stack:
         bar = stack.enter_context(progress.progress("exporting", opened.videos, "videos"))
         whole = stack.enter_context(atomic_open(output, unlocked=True)) if output and one_file else None
@@ -125,8 +126,12 @@ def export_words(
             elif whole is not None:
                 whole.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
             elif output is not None:  # a folder; each file whole or not at all
-                with atomic_open(output / file_of(id, format), unlocked=True) as out:
-                    out.writelines(piece.encode("utf-8", "surrogateescape") for piece in text)
+                file = output / file_of(id, format)
+                if file.parent not in tidied:  # once: a folder of many files takes long to list
+                    remove_abandoned(file.parent)
+                    tidied.add(file.parent)
+                with atomic_path(file, unlocked=True) as temporary:
+                    temporary.write_bytes("".join(text).encode("utf-8", "surrogateescape"))
         if videos and not count:  # before a file that is there is replaced
             raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")
     return WordsExport(output, count, written)

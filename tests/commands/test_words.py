@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from handmade import names, random_codes, write_codes
+
+from hcq_cli import Workspace, export_words
 
 Run = Callable[..., Any]
 CUE = "1\n00:00:03,000 --> 00:00:04,000\n{}\n"
@@ -44,6 +47,23 @@ def test_info_and_export(hcq: Run, indexed: Path) -> None:
     assert sorted(kept) == ["guten Tag", "hello"]
     hcq("index", "remove", "sub/talk.mp4", "-w", "w")
     assert hcq("words", "info", "-w", "w", "--json").json["sentences"] == {"name": 2, "subtitles": 1}
+
+
+def test_a_folder_is_listed_once_whatever_number_of_files_it_gets(
+    hcq: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in names(5):
+        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).with_suffix(".srt").write_text(CUE.format("hello"))
+    write_codes(tmp_path / "w" / "codes.hcq", names(5), random_codes(5), folder=str(tmp_path))
+    hcq("index", "build", "-w", "w")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".v1.mp4.srt.left.tmp").write_text("by one that was killed")
+    listed, listdir = list[str](), os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder=".": listed.append(str(folder)) or listdir(folder))
+    export_words(Workspace(tmp_path / "w"), output=tmp_path / "out")
+    assert sorted(listdir(tmp_path / "out")) == sorted(f"{name}.srt" for name in names(5))
+    assert sum(folder.endswith("out") for folder in listed) == 1
 
 
 def test_what_cannot_be_is_said(hcq: Run, indexed: Path) -> None:
