@@ -116,8 +116,10 @@ class _Output:
             self._resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=self.hz)
             self._form = form
             if jumped:
-                self._next_s, self._skipped = time_s or 0.0, 0
-                self._decoded_s = self._next_s
+                self._decoded_s = time_s or 0.0
+                # Of an overlap before the gap there may be more sound than could be left out yet.
+                self._next_s = max(self._next_s if self._next_s is not None else -math.inf, self._decoded_s)
+                self._skipped = round((self._next_s - self._decoded_s) * self.hz)
         if time_s is not None:
             self._leave_out_overlap(time_s, frame.samples / frame.sample_rate)
         self._decoded_s += frame.samples / frame.sample_rate

@@ -79,6 +79,20 @@ def test_sound_that_goes_back_far_is_kept_and_a_little_too_much_left_out(back_s:
     assert left_out_s == pytest.approx(3 * back_s if back_s < 0.5 else 0.0, abs=0.11)
 
 
+def test_sound_after_an_overlap_and_a_gap_is_not_laid_over_what_there_is() -> None:
+    import av
+
+    converter, reached_s = AudioConverter([16_000]), 0.0
+    # A part begins 0.2 s before the one before it ends, and has a gap before so much could be left out.
+    for at in [*range(50), 40, 41, 42, *range(47, 67)]:
+        frame = av.AudioFrame.from_ndarray(np.full((1, 960), 0.5, np.float32), "flt", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, 960 * at - 480 * (at > 45), Fraction(1, 48_000)
+        for sound in converter.convert(frame, 0.0):
+            assert sound.start_s >= reached_s - 1e-3
+            reached_s = sound.start_s + len(sound.samples) / sound.hz
+    assert reached_s == pytest.approx(67 * 0.02 - 0.01, abs=0.02)
+
+
 def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
     left = tone(1.0)
     both = film(tmp_path / "both.mkv", sound=np.stack([left, left], 1))
