@@ -21,6 +21,8 @@ from hcq_cli.model.encoding import EncodeResult, Progress, encode_batches, exper
 from hcq_cli.model.video_batches import KnownBatches, VideoBatches
 from hcq_cli.shares import Share
 
+TRIES = 3
+"""Of writing a part whose folder goes meanwhile."""
 PART_BATCHES = 16
 
 
@@ -112,13 +114,14 @@ def make_part(
         made.verify()
         done(len(batches.rows(part.start, part.stop)))
         return len(made)
-    while True:
+    for more_tries in reversed(range(TRIES)):
         try:
             return encode_batches(batches, file, done, known=known, only=part).rows
         except FileNotFoundError:
             # The whole was put together before the first byte of the part, or after its last: the folder has gone.
-            if file.parent.exists():
+            if file.parent.exists() or not more_tries:
                 raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _folder(path: Path) -> Path:

@@ -116,3 +116,21 @@ def test_a_folder_of_parts_that_vanishes_as_one_begins_is_made_again(
 
     monkeypatch.setattr(encoding_parts, "encode_batches", encode_later)
     assert encoding_parts.make_part(batches, range(1), codes) and len(parts_of(codes)) == 1
+
+
+def test_a_part_is_given_up_where_the_folder_of_the_command_has_gone(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, tries, encode = VideoBatches(MODEL, store, CUT), list[Path](), encode_batches
+
+    def counted(batches: VideoBatches, path: Path, *rest: Any, **how: Any) -> EncodeResult:
+        tries.append(path)
+        assert len(tries) < 50, "it never ends"
+        return encode(batches, path, *rest, **how)
+
+    monkeypatch.setattr(encoding_parts, "encode_batches", counted)
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    with pytest.raises(FileNotFoundError):
+        encoding_parts.make_part(batches, range(1), Path("codes.hcq"))
