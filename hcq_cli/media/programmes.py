@@ -42,6 +42,8 @@ def parts_of(path: str) -> list[tuple[int, int]]:
     for at, number, table in tables(path):
         numbers, programme = entries(table), (int.from_bytes(table[3:5]), number)
         if number == 0:
+            if any(own[:2] != table[3:5] for own in sections):  # another stream, whatever its programmes are called
+                programmes = {}
             # Those of one list have the same stream and version before their number, which is at most the last one's.
             sections = {
                 own: some for own, some in sections.items() if own[:3] == table[3:6] and own[3:] <= table[7:8]

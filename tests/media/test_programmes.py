@@ -39,10 +39,10 @@ def packet(number: int, table: int, body: bytes) -> bytes:
     return b"\x47" + (0x4000 | number).to_bytes(2) + b"\x10\0" + section.ljust(183, b"\xff")
 
 
-def programmes(tables: dict[int, int], section: int = 0, last: int = 0) -> bytes:
-    """A list of programmes, each with the number of the track of its own list."""
+def programmes(tables: dict[int, int], section: int = 0, last: int = 0, stream: int = 1) -> bytes:
+    """A list of the programmes of a stream, each with the number of the track of its own list."""
     listed = b"".join(programme.to_bytes(2) + (0xE000 | at).to_bytes(2) for programme, at in tables.items())
-    return packet(0, 0, b"\0\1\xc1" + bytes([section, last]) + listed)
+    return packet(0, 0, bytes([0, stream, 0xC1, section, last]) + listed)
 
 
 def tracks(at: int, programme: int, *tracks: tuple[int, int]) -> bytes:
@@ -67,6 +67,15 @@ def test_programmes_beside_one_another_are_one_part(tmp_path: Path, begin: bytes
     other = programmes({7: 40}) + tracks(40, 7, (400, 0x1B), (401, 3))
     path.write_bytes(3 * begin + 2 * other)
     assert parts_of(str(path)) == [(0, len(3 * begin)), (len(3 * begin), len(3 * begin + 2 * other))]
+
+
+def test_another_stream_with_the_programme_of_the_first_and_one_beside_is_a_part(tmp_path: Path) -> None:
+    first = programmes({1: 32}) + tracks(32, 1, VIDEO, AUDIO)
+    beside = tracks(33, 2, (300, 0x1B), (301, 3))
+    second = programmes({1: 32, 2: 33}, stream=2) + beside + tracks(32, 1, (400, 0x1B), (401, 3))
+    path = tmp_path / "joined.ts"
+    path.write_bytes(2 * first + 2 * second)
+    assert parts_of(str(path)) == [(0, len(2 * first)), (len(2 * first), len(2 * first + 2 * second))]
 
 
 def test_noise_is_one_part(tmp_path: Path) -> None:
