@@ -170,8 +170,8 @@ class People:
     def _noted(self, answer: QueryResult, faces: Sequence[FoundFace] | None = None) -> QueryResult:
         """An answer that says what is doubtful about its faces."""
         far = faces is not None and not any(face.likeness >= self.same for face in faces)
-        notes = [answer.note, *self.notes, NO_SAME_FACE if far else ""]
-        return replace(answer, note="; ".join(filter(None, notes)))
+        lasting = "; ".join([*self.notes, *[NO_SAME_FACE] * far])
+        return replace(answer, note="; ".join(filter(None, [answer.note, lasting])), lasting=lasting)
 
 
 def people(

@@ -89,7 +89,7 @@ def fused(
     whole = replace(answer, hits=tuple(best))
     # The model's doubt holds unless somebody says the words; where no word is known, so does that of the captions.
     told = words or (meant and answer.note == NOTHING_FITS)
-    return replace(whole, note="") if told and not worth_showing(whole)[1] else whole
+    return replace(whole, note=whole.lasting) if told and not worth_showing(whole)[1] else whole
 
 
 def reciprocal(rank: int) -> float:

@@ -75,6 +75,7 @@ class QueryResult:
         text_ms: to encode the query with a model that is loaded, milliseconds; its share where several were together.
         scan_ms: to tabulate and scan, milliseconds; its share where several were together.
         note: what is doubtful about it, a sentence; empty where nothing is.
+        lasting: what of the note holds although somebody says the words of the query.
     """
 
     query: str
@@ -83,6 +84,7 @@ class QueryResult:
     text_ms: float
     scan_ms: float
     note: str = ""
+    lasting: str = ""
 
 
 def check_model(encoder: TextEncoder, collection: SearchableCodes) -> None:

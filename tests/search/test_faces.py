@@ -18,9 +18,12 @@ from hcq_cli.search import faces
 from hcq_cli.search.composing import ComposedSearch
 from hcq_cli.search.faces import NO_SAME_FACE, ONLY_LOOKS, SAME_PERSON, people
 from hcq_cli.search.filtered import FilteredIndex
+from hcq_cli.search.fusing import fused
 from hcq_cli.search.index import Index
+from hcq_cli.search.index_words import FoundWords
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.searchable import SearchParams
+from hcq_cli.words.sentences import Sentence
 
 DIM, VIDEOS = 128, 60
 ANNA, BEN = np.linalg.qr(np.random.default_rng(7).normal(size=(DIM, 2)))[0].T
@@ -123,6 +126,9 @@ def test_what_is_doubtful_is_said(store: Path, index: Index, tmp_path: Path) -> 
     assert "of 2 faces at second 4 the largest counts" in asked.notes[0]
     narrow = FilteredIndex(index, [np.arange(segment.videos) == 1 for segment, _ in index.segments])
     assert NO_SAME_FACE in people(store, index, ["v3.mp4@5"]).answers(None, narrow, [""], 3)[0].note
+    (answer,) = asked.answers(None, index, [""], 3)
+    said = [FoundWords("v1.mp4", "", Sentence("a party", "caption"), 1.0)]
+    assert fused(answer, said, 3).note == asked.notes[0]  # whoever says the words, that is as doubtful as before
     looks = people(write_store(tmp_path / "looks", dim=40), index, ["v3.mp4@5"])
     assert ONLY_LOOKS in looks.answers(None, index, [""], 3)[0].note and looks.same > SAME_PERSON
 
