@@ -269,9 +269,12 @@ def hub_class_names(found: Weights) -> list[list[str]]:
     """What the classes of a network are called, synonyms apart.
 
     Raises:
-        WeightsError: nobody has named them.
+        WeightsError: nobody has named them, or by other numbers.
     """
     labels = read_config(found).id2label
+    if set(labels) != set(range(len(labels))):
+        what = f"{found.source}: does not number its {len(labels)} classes from 0 on (id2label in config.json)"
+        raise WeightsError(what, "give a classifier whose classes have names")
     names = [str(labels[at]) for at in range(len(labels))]
     if all(UNNAMED.fullmatch(name) for name in names):
         what = f"{found.source}: its {len(names)} classes have no names (id2label in config.json)"

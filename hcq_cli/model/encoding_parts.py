@@ -69,7 +69,7 @@ def encode_share(
         known: what it and its parts hold already.
         done: told of progress.
     """
-    started, model, missing = time.monotonic(), batches.model, missing_parts(batches, known)
+    started, model, missing = time.monotonic(), batches.model, set(missing_parts(batches, known))
     mine, rows = [part for number, part in enumerate(divide(batches)) if share.has(number)], 0
     for part in mine:
         if part in missing:

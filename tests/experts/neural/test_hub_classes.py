@@ -107,6 +107,10 @@ def test_the_configuration_names_the_classes(classifiers, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="its 3 classes have no names"):
         hub_class_names(locate(str(folder)))
+    config |= {"id2label": {"1": "dog", "2": "ball", "3": "pancake"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="does not number its 3 classes from 0 on"):
+        hub_class_names(locate(str(folder)))
 
 
 def test_what_is_no_such_classifier_is_named(classifiers, networks):
