@@ -130,12 +130,16 @@ class People:
             return np.zeros(self.unwanted.shape[1], np.float32)
         return compose(self.examples[:, None], self.weights)[0, 0]
 
-    def _moment(self, row: int, id: str, duration_s: float) -> Moment:
-        """From where to where the nearest face of a video is seen, without a gap."""
+    def _moment(self, row: int, id: str, duration_s: float) -> Moment | None:
+        """From where to where the nearest face of a video is seen, without a gap; None where published features do
+        not say when."""
         tokens = self.store.read([row], [EXPERT])[EXPERT]
         likeness = _unit(tokens.features) @ self._query
         best = int(likeness.argmax())
-        times = np.unique(tokens.times[likeness >= min(self.same, likeness[best])])
+        if np.isnan(tokens.times[best]):
+            return None
+        seen = (likeness >= min(self.same, likeness[best])) & ~np.isnan(tokens.times)
+        times = np.unique(tokens.times[seen])
         runs = np.split(times, np.flatnonzero(np.diff(times) > 1.5 * NEAR_S) + 1)
         run = next(run for run in runs if tokens.times[best] in run)
         start_s, end_s = float(run[0]), float(run[-1]) + NEAR_S
@@ -247,9 +251,12 @@ def _chosen(tokens: Ragged, name: str, second: float | None) -> tuple[NDArray[np
     """The face of an example at a second, or the first one."""
     if not len(tokens.times):
         raise NotFoundError(f"{name}: no face was found in it", "give another picture or video")
-    nearest = tokens.times[0 if second is None else np.abs(tokens.times - second).argmin()]
+    if second is not None and np.isnan(tokens.times).all():
+        raise NotFoundError(f"{name}: when its faces are seen is not known", "give a picture: --face photo.jpg")
+    nearest = tokens.times[0 if second is None else np.nanargmin(np.abs(tokens.times - second))]
     if second is not None and abs(nearest - second) > NEAR_S:
-        seen = ", ".join(f"{time:g}" for time in list(dict.fromkeys(tokens.times.tolist()))[:5])
+        times = dict.fromkeys(tokens.times[~np.isnan(tokens.times)].tolist())
+        seen = ", ".join(f"{time:g}" for time in list(times)[:5])
         raise NotFoundError(f"{name}: no face was found at second {second:g}", f"there is one at second {seen}")
     # The larger ones of a picture come first.
     together = np.flatnonzero(tokens.times == nearest)

@@ -33,13 +33,13 @@ class FoundFace:
         id: of the video.
         path: of its file.
         likeness: the cosine of its nearest face.
-        moment: where that is seen.
+        moment: where that is seen; None where that is not known.
     """
 
     id: str
     path: str
     likeness: float
-    moment: Moment
+    moment: Moment | None
 
 
 def fused(
@@ -81,7 +81,7 @@ def fused(
             scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)
     for rank, face in enumerate(faces, 1):
         hit = hits.get(face.id) or Hit(0, 0.0, face.id, face.path)
-        hits[face.id] = replace(hit, moment=face.moment, found_by={**(hit.found_by or {}), FACE: rank})
+        hits[face.id] = replace(hit, moment=face.moment or hit.moment, found_by={**(hit.found_by or {}), FACE: rank})
         scores[face.id] = scores.get(face.id, 0.0) + reciprocal(rank)
     # Equal scores: what the words have found first, then as the channels found them.
     order = sorted(hits, key=lambda key: (-scores[key], WORDS not in (hits[key].found_by or {})))

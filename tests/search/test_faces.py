@@ -133,6 +133,19 @@ def test_what_is_doubtful_is_said(store: Path, index: Index, tmp_path: Path) -> 
     assert ONLY_LOOKS in looks.answers(None, index, [""], 3)[0].note and looks.same > SAME_PERSON
 
 
+def test_published_features_need_not_say_when_a_face_is_seen(index: Index, tmp_path: Path) -> None:
+    with FeatureWriter(tmp_path / "features") as writer:
+        for id, times in (("v3.mp4", [2.0]), ("v7.mp4", [np.nan]), ("v9.mp4", [np.nan, 4.0])):
+            tokens = Tokens(np.tile(ANNA, (len(times), 1)).astype(np.float32), np.array(times, np.float32))
+            video = VideoFeatures(id, f"/videos/{id}", id, 1, 1, duration_s=12.0)
+            writer.add_videos([replace(video, tokens={"face": tokens}, identities={"face": IDENTITY})])
+    for example in ("v3.mp4@2", "v9.mp4@4"):
+        hits = people(tmp_path / "features", index, [example]).answers(None, index, [""], 9)[0].hits
+        assert {hit.id: hit.time_s for hit in hits} == {"v3.mp4": 2, "v7.mp4": None, "v9.mp4": None}
+    with pytest.raises(NotFoundError, match="is not known"):
+        people(tmp_path / "features", index, ["v7.mp4@1"])
+
+
 def test_an_example_without_a_face_and_a_store_without_vectors(store: Path, index: Index, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no face was found at second 11") as error:
         people(store, index, ["v7.mp4@11"])
