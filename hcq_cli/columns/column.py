@@ -76,4 +76,5 @@ def text_column(texts: Iterable[str | None]) -> Column:
 def no_column(name: str, columns: Collection[str]) -> tuple[str, str]:
     """What to say of a column that is not there, and the hint: what may be meant, and what there is."""
     meant = f"did you mean {found}? " if (found := near(name, columns)) else ""
-    return f"there is no column {name!r}", f"{meant}columns are {', '.join(columns)}"
+    there = f"columns are {', '.join(columns)}" if columns else "hcq index build makes them, of features"
+    return f"there is no column {name!r}", f"{meant}{there}"

@@ -174,7 +174,10 @@ class Asked:
                 "--min-confidence is of a text alone: how sure hits are is not known with --like, --not or --face"
             )
         if not words and not self.like and not self.face:
-            raise UsageError("--not says what is not looked for: give a text or --like ID, too", NOT_EXAMPLE)
+            raise UsageError(
+                "--not and --not-face say what is not looked for: give a text, --like ID or --face FILE, too",
+                NOT_EXAMPLE,
+            )
 
     def answers(
         self, searcher: Searcher, k: int, progress: Console

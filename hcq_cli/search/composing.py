@@ -30,7 +30,7 @@ FOR, AGAINST = 1.0, -0.5
 """Weights of a part that hits should be like, and of one that they should not be like."""
 MOST_WEIGHT = 100.0
 _WEIGHTED = re.compile(r"(?s)(.+)\^(\d+(?:\.\d+)?|\.\d+)")
-NOT_LOOKED_FOR = "--not says what is not looked for: give a text or --like ID, too"
+NOT_LOOKED_FOR = "--not and --not-face say what is not looked for: give a text, --like ID or --face FILE, too"
 
 
 def weighted(part: str) -> tuple[str, float]:

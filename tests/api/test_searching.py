@@ -58,6 +58,12 @@ def test_a_filter_by_a_column_that_is_gone_is_refused_each_time(workspace, own_c
     assert len(ids(searcher.text("a red ball"))) == 10 and searcher.collection.generation == 4
 
 
+def test_where_there_are_no_columns_is_said_what_makes_them(workspace):
+    with pytest.raises(UsageError, match="no column 'duration'") as error:
+        hcq.Searcher(workspace, hcq.SearchSettings(columns=("duration",)))
+    assert error.value.hint == "hcq index build makes them, of features"
+
+
 def test_a_server_forgets_a_question_about_a_column_that_is_gone(workspace, own_columns):
     answers = Answers(hcq.Searcher(workspace))
     assert len(answers.texts(["a red ball"], 10, {"where": "liked = true"})[0]["hits"]) == 2

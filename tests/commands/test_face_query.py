@@ -107,7 +107,10 @@ def test_what_cannot_be_compared_is_said(hcq: Run, place: Path) -> None:
         in hcq(*("query", "-w", "w", "--face", "ben.mkv@0", "--by"), "segment", cwd=place, code=2).err
     )
     assert "stand alone" in hcq("query", "-w", "w", "--face", "a.png", "--video", "b.mkv", cwd=place, code=2).err
-    assert "not looked for" in hcq("query", "-w", "w", "--not-face", "ben.mkv@0", cwd=place, code=2).err
+    assert (
+        "--not-face say what is not looked for"
+        in hcq("query", "-w", "w", "--not-face", "ben.mkv@0", cwd=place, code=2).err
+    )
     asked = ("query", "-w", "w", "--codes", "w/codes.hcq", "--like", "anna.mkv", "--not-face", "ben.mkv@0")
     assert "only an index" in hcq(*asked, cwd=place, code=2).err
 
