@@ -25,6 +25,7 @@ ELSEWHERE = {
     "encoder=minilm": "a minute of training",
     "--preset": "weights of the hub",
     "openai/": "weights of the hub",
+    "--face": "networks that tell persons apart",
     "brightness": "another package",
     "speech": "Whisper",
     "--on ray": "Ray",
