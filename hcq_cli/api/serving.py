@@ -37,14 +37,14 @@ class Answers:
 
     def texts(self, queries: Sequence[str], k: int, how: dict[str, Any]) -> list[dict[str, Any]]:
         """See `Answering.texts`."""
-        self._searcher.change(**{**self._usual, **how})
+        self._set(how)
         return [answer_document(self._searcher, answer) for answer in self._searcher.texts(queries, k)]
 
     def like(
         self, likes: Sequence[str], k: int, how: dict[str, Any], *, text: str = "", unlike: Sequence[str] = ()
     ) -> dict[str, Any]:
         """See `Answering.like`."""
-        self._searcher.change(**{**self._usual, **how})
+        self._set(how)
         if len(likes) == 1 and not text and not unlike:
             return answer_document(self._searcher, self._searcher.like(likes[0], k))
         return answer_document(self._searcher, self._searcher.composed(text, k, likes=likes, unlike=unlike))
@@ -60,10 +60,22 @@ class Answers:
         try:
             self._searcher.refresh()
         except UsageError:  # the last question named a column that a newer index has not
-            self._searcher.change(**self._usual)
-            self._searcher.refresh()
+            self._renew()
         found = self._searcher.collection
         return {"videos": found.videos, "index": str(found.path), "model": found.header.model_hash}
+
+    def _set(self, how: dict[str, Any]) -> None:
+        """Take on the settings of a question."""
+        try:
+            self._searcher.change(**{**self._usual, **how})
+        except UsageError:  # it may name a column that only a newer index has
+            self._renew()
+            self._searcher.change(**{**self._usual, **how})
+
+    def _renew(self) -> None:
+        """Open the newest index, whatever the last question wanted of it."""
+        self._searcher.change(**self._usual)
+        self._searcher.refresh()
 
     def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         """See `Answering.printed`."""

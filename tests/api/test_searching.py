@@ -70,6 +70,10 @@ def test_a_server_forgets_a_question_about_a_column_that_is_gone(workspace, own_
     hcq.build_index(workspace, columns=Path("none"))
     assert answers.facts()["videos"] == 14
     assert len(answers.texts(["a red ball"], 10, {})[0]["hits"]) == 10
+    with pytest.raises(UsageError, match="no column 'liked'"):
+        answers.texts(["a red ball"], 10, {"where": "liked = true"})
+    hcq.build_index(workspace, columns=own_columns)  # and knows one that has come
+    assert len(answers.texts(["a red ball"], 10, {"where": "liked = true"})[0]["hits"]) == 2
 
 
 def test_a_filter_that_cannot_be_applied_is_refused_each_time(workspace, own_columns):
