@@ -64,12 +64,21 @@ class WordSearch:
                 return replace(nothing, note=NOT_SAID)
             words = IndexWords(searched)
         depth = max(k, DEPTH)
-        found, meant = words.best(asked, depth), []
+        found, meant, text_ms = words.best(asked, depth), [], 0.0
         if self._vector is not None and words.has_vectors and asked.rest.strip():
-            meant = words.meant(self._vector(asked.rest), depth)
-        words_ms = (time.perf_counter() - started) * 1000
+            before = time.perf_counter()
+            vector = self._vector(asked.rest)
+            text_ms = (time.perf_counter() - before) * 1000
+            meant = words.meant(vector, depth)
+        words_ms = (time.perf_counter() - started) * 1000 - text_ms
         if not found and not meant and not asked.exact:
             return None
         answer = self._model(searched, [asked.rest], depth)[0] if ranks else nothing
         whole = fused(answer, found, k, meant)
-        return replace(whole, query=query, videos_searched=self._collection.videos, scan_ms=whole.scan_ms + words_ms)
+        return replace(
+            whole,
+            query=query,
+            videos_searched=self._collection.videos,
+            text_ms=whole.text_ms + text_ms,
+            scan_ms=whole.scan_ms + words_ms,
+        )

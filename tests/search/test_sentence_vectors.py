@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vectors, write_sentence_vectors
+from hcq_cli.search.word_search import WordSearch
+from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import WordsTable
 from hcq_cli.words.table_writer import write_words
@@ -255,3 +258,15 @@ def test_a_caption_lifts_its_video_and_is_shown_where_it_means_nearly_the_same(f
     far = IndexWords(index).meant(unit_vectors(["giggling on some far old train"], MeaningEncoder())[0], 10)
     answer = fused(model, [], 10, far)
     assert far and all(hit.words is None for hit in answer.hits) and answer.note == "doubt"
+
+
+def test_to_encode_a_text_is_no_time_of_the_scan(folder: Path) -> None:
+    def slow(text: str) -> np.ndarray:
+        time.sleep(0.2)
+        return unit_vectors([text], MeaningEncoder())[0]
+
+    hits = (Hit(1, 1.0, "v2.mp4", "", 0.1),)
+    model = QueryResult("q", hits, 30, text_ms=1.0, scan_ms=2.0)
+    search = WordSearch(Index.open(folder), lambda *_: [model], vector=slow)
+    answer = search.answer("giggling infants", asked_words("giggling infants"), 3)
+    assert answer is not None and answer.text_ms > 200 and 2 < answer.scan_ms < 200
