@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ BEFORE_IMPORT = {
 """What Ray reads when it is imported: nothing is sent to anybody, and a cluster that does not answer is given up."""
 OBJECT_STORE_BYTES = 80 * 2**20
 """Of a cluster of this machine alone; hcq keeps nothing in it, and Ray takes no less."""
+RELEASE_S = 5.0
+"""How long a command that has just ended may keep its processors: Ray gives them back a moment later."""
 SAMPLES = 16
 """Videos that every node must see."""
 
@@ -147,7 +150,10 @@ def room_for(most: int) -> int:
     """
     import ray
 
-    if (free := free_processors()) < 1:
+    until = time.monotonic() + RELEASE_S
+    while (free := free_processors()) < 1 and time.monotonic() < until:
+        time.sleep(0.1)
+    if free < 1:
         every = int(ray.cluster_resources().get("CPU", 0))
         message = f"Ray at {ray.get_runtime_context().gcs_address} is full: none of its {every} processors is free"
         raise HcqError(message, "wait until it is free (ray status), or give it more machines")

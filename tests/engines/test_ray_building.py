@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -179,6 +180,17 @@ def test_a_job_that_kills_or_stops_three_workers_is_given_up_and_costs_no_other(
             answers[job["number"]] = said and said["done"]
         assert answers == {number: None if number in kinds else number for number in range(8)}
         assert pool.lost_workers == 6
+
+
+def test_processors_that_are_just_being_given_back_are_waited_for(cluster: Any) -> None:
+    import ray
+
+    with ray_cluster.connected(f"ray:{cluster.address}"):
+        held = [clerk() for _ in range(ray_cluster.room_for(9))]
+        ray.get([each.ready.remote() for each in held])
+        assert ray_cluster.free_processors() == 0
+        threading.Timer(1.0, lambda: [ray.kill(each) for each in held]).start()
+        assert ray_cluster.room_for(9) >= 1
 
 
 def test_a_node_that_joins_is_looked_at_and_gets_work(cluster: Any, slowly: dict[str, str], impatient: None) -> None:
