@@ -39,6 +39,8 @@ from hcq_cli.printable import counted
 
 FEATURE_BYTES_AT_ONCE = 64 << 20
 """Features that are read together: of films fewer than `VIDEOS_AT_ONCE`."""
+NAMED = 3
+"""Videos, at most, that a warning names."""
 CAPTIONS_AT_ONCE = 256
 FIT_VECTORS = 32_768
 
@@ -147,10 +149,12 @@ def encode_batches(
                 _encode(writer, batches, rows)
             writer.end_batch(digest)
             done(len(rows))
-    left_out = batches.left_out if len(only) == len(batches) else 0
+    left_out = batches.left_out if len(only) == len(batches) else batches.left_out[:0]
     warnings = [*store.warnings, *expert_warnings(model, store)]
-    if left_out:
-        warnings.append(f"{counted(left_out, 'video')} without tokens of any expert left out: not to be found")
+    if len(left_out):
+        names = [store.ids[row] for row in left_out[:NAMED].tolist()] + ["…"] * (len(left_out) > NAMED)
+        without = f"{counted(len(left_out), 'video')} without tokens of any expert left out"
+        warnings.append(f"{without}, not to be found: {', '.join(names)}")
     return EncodeResult(
         path,
         "videos",
@@ -161,7 +165,7 @@ def encode_batches(
         config=model.config,
         hours=batches.hours(only.start, only.stop),
         taken_over=taken_over,
-        without_features=left_out,
+        without_features=len(left_out),
         warnings=warnings,
     )
 

@@ -45,7 +45,7 @@ class VideoBatches:
         experts: those of the store that the model knows.
         source: what a code file of them notes (`CodeFile.source`).
         videos: how many there are.
-        left_out: how many more have no token of any expert.
+        left_out: int64 [n], the rows of the store that have no token of any expert.
 
     Raises:
         HcqError: the store lacks every expert of the model.
@@ -59,8 +59,9 @@ class VideoBatches:
         self.source = source_of(store.digest, asdict(cutting), without)
         every = rows_by_id(store, without)
         # No code rather than one of nothing: a video without tokens would be as near to one query as to any other.
-        self._rows = every[np.asarray(has_tokens(store, every, self.experts).any(1))]
-        self.videos, self.left_out = len(self._rows), len(every) - len(self._rows)
+        seen = np.asarray(has_tokens(store, every, self.experts).any(1))
+        self._rows, self.left_out = every[seen], every[~seen]
+        self.videos = len(self._rows)
         newest = store.catalog.newest[self._rows]
         self._durations = store.catalog.column("videos/duration_s")[newest]
         keys = [store.catalog.column(f"videos/{name}")[newest] for name in ("key", "path_key", "content_key")]

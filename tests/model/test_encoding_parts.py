@@ -10,6 +10,7 @@ import pytest
 from feature_samples import video
 from small_models import EXPERTS, model
 
+from hcq_cli.codes.codefile import open_codes
 from hcq_cli.datasets.segments import WHOLE, Cutting
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
@@ -56,6 +57,9 @@ def test_parts_of_any_runs_in_any_order_are_the_whole(store: FeatureStore, tmp_p
     expected = encode_batches(batches, codes)
     whole = codes.read_bytes()
     assert expected.rows > expected.items and len(batches) > 3
+    left_out = [id for id in store.ids if id != "v7.mp4" and id not in set(open_codes(codes).ids)]
+    assert len(left_out) == expected.without_features > 3
+    assert expected.warnings[-1].endswith(f"not to be found: {', '.join(left_out[:3])}, …")
     for order in ([1, 2, 3], [3, 1, 2, 3], [2]):  # one twice; two that never came
         codes.unlink()
         told: list[int] = []
