@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -177,16 +178,21 @@ def test_a_recording_with_other_tracks_behind_it(tmp_path: Path, what: str) -> N
     assert "2 recordings behind one another" in str(found.warnings[0])
 
 
-def test_pictures_whose_clock_stands_still_are_all_seen(tmp_path: Path) -> None:
-    path = tmp_path / "still.mkv"
-    plain = film(tmp_path / "plain.mkv", np.arange(100) / 25, codec="ffv1")
+def with_clock(path: Path, time_of: Callable[[int], int]) -> Path:
+    """A film of 100 pictures, 25 a second, with other times, milliseconds."""
+    plain = film(path.with_name("plain.mkv"), np.arange(100) / 25, codec="ffv1")
     with av.open(str(plain)) as source, av.open(str(path), "w") as target:
         copy = target.add_stream_from_template(source.streams[0])
         for packet in source.demux():
             if packet.dts is not None:
-                packet.stream, packet.pts = copy, min(packet.pts, 2000)  # milliseconds
+                packet.stream, packet.pts = copy, time_of(packet.pts)
                 packet.dts = packet.pts
                 target.mux(packet)
+    return path
+
+
+def test_pictures_whose_clock_stands_still_are_all_seen(tmp_path: Path) -> None:
+    path = with_clock(tmp_path / "still.mkv", lambda ms: min(ms, 2000))
     witness, found = watch(path)
     assert len(set(range(100)) - set(witness.numbers)) <= 2
     np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.1)
@@ -194,16 +200,8 @@ def test_pictures_whose_clock_stands_still_are_all_seen(tmp_path: Path) -> None:
 
 
 def test_that_the_clock_of_pictures_stands_still_is_told_once(tmp_path: Path) -> None:
-    path = tmp_path / "halting.mkv"
-    plain = film(tmp_path / "plain.mkv", np.arange(100) / 25, codec="ffv1")
-    with av.open(str(plain)) as source, av.open(str(path), "w") as target:
-        copy = target.add_stream_from_template(source.streams[0])
-        for packet in source.demux():
-            if packet.dts is not None:
-                number = packet.pts // 40  # of milliseconds; of ten pictures the last four have the time of one
-                packet.stream, packet.pts = copy, 40 * (number - max(number % 10 - 6, 0))
-                packet.dts = packet.pts
-                target.mux(packet)
+    # Of ten pictures the last four have the time of one.
+    path = with_clock(tmp_path / "halting.mkv", lambda ms: ms - 40 * max(ms // 40 % 10 - 6, 0))
     witness, found = watch(path)
     assert witness.numbers == sorted(witness.numbers)
     assert len([warning for warning in found.warnings if "one time" in str(warning)]) == 1
