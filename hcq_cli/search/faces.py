@@ -36,6 +36,7 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import Hit, QueryResult, locate
 from hcq_cli.search.searchable import SearchableCodes
+from hcq_cli.search.sentence_vectors import of_unit_length
 from hcq_cli.search.video_query import extract_tokens, match_experts
 
 EXPERT = "face"
@@ -116,7 +117,7 @@ class People:
         likeness, seen = [np.empty(0, np.float32)], [np.empty(0, bool)]
         for start in range(0, len(rows), VIDEOS_AT_ONCE):
             tokens = self.store.read(rows[start : start + VIDEOS_AT_ONCE], [EXPERT])[EXPERT]
-            faces = _unit(tokens.features)
+            faces = of_unit_length(tokens.features)
             likeness.append(np.maximum.reduceat(faces @ self._query, tokens.offsets[:-1]))
             wrong = (faces @ self.unwanted.T).max(1, initial=-1.0)
             nearer = wrong > (faces @ self.examples.T).max(1, initial=-1.0)
@@ -134,7 +135,7 @@ class People:
         """From where to where the nearest face of a video is seen, without a gap; None where published features do
         not say when."""
         tokens = self.store.read([row], [EXPERT])[EXPERT]
-        likeness = _unit(tokens.features) @ self._query
+        likeness = of_unit_length(tokens.features) @ self._query
         best = int(likeness.argmax())
         if np.isnan(tokens.times[best]):
             return None
@@ -205,7 +206,7 @@ def people(
     # A file may itself be called like a weight.
     examples = [(each, 1.0) if Path(each).is_file() else weighted(each) for each in wanted]
     found = [_face(store, collection, each, sources) for each in [*(part for part, _ in examples), *unwanted]]
-    vectors = _unit(np.stack([vector for vector, _ in found]))
+    vectors = of_unit_length(np.stack([vector for vector, _ in found]))
     notes = [note for _, note in found if note] + [ONLY_LOOKS] * (not _tells_persons(store))
     weights = [weight for _, weight in examples]
     return People(store, vectors[: len(examples)], weights, vectors[len(examples) :], notes)
@@ -279,8 +280,3 @@ def _faces_of_file(store: FeatureStore, path: Path, sources: Sequence[str]) -> R
 
 
 NO_FACES = Ragged(np.empty((0, 0), np.float32), np.empty(0, np.float32), np.zeros(2, np.int64))
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors [n, dim], each of length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))

@@ -70,14 +70,9 @@ def fused(
         for rank, found in enumerate(all_found, 1):
             hit = hits.get(found.id) or Hit(0, 0.0, found.id, found.path, found_by={})
             said = found.sentence if channel == WORDS or (hit.words is None and found.worth == 1) else hit.words
-            sure = (
-                max(hit.confidence or 0.0, found.confidence)
-                if says_how_sure and channel == MEANING
-                else hit.confidence
-            )
-            hits[found.id] = replace(
-                hit, confidence=sure, words=said, found_by={**(hit.found_by or {}), channel: rank}
-            )
+            if says_how_sure and channel == MEANING:
+                hit = replace(hit, confidence=max(hit.confidence or 0.0, found.confidence))
+            hits[found.id] = replace(hit, words=said, found_by={**(hit.found_by or {}), channel: rank})
             scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)
     for rank, face in enumerate(faces, 1):
         hit = hits.get(face.id) or Hit(0, 0.0, face.id, face.path)

@@ -256,11 +256,11 @@ def telling(sentence: Sentence) -> str:
 
 def unit_vectors(texts: Sequence[str], encoder: SentenceEncoder) -> np.ndarray:
     """Texts by the text encoder of an index, all levels one after another, of unit length: float32 [n, W]."""
-    return _of_unit_length(encoder.encode([text.encode("utf-8", "replace").decode() for text in texts]))
+    return of_unit_length(encoder.encode([text.encode("utf-8", "replace").decode() for text in texts]))
 
 
-def _of_unit_length(levels: np.ndarray) -> np.ndarray:
-    """float32 [n, L+1, D] → float32 [n, W], each of length 1."""
+def of_unit_length(levels: np.ndarray) -> np.ndarray:
+    """Vectors float32 [n, W], or levels [n, L+1, D] one after another, each of length 1; n ≥ 1."""
     vectors = levels.reshape(len(levels), -1)
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
@@ -270,7 +270,7 @@ def _generic(encoder: ExportedTextEncoder) -> np.ndarray:
     generic = encoder.generic_queries()
     if generic is None:
         return np.zeros(encoder.header.levels * encoder.header.width, np.float32)
-    return np.asarray(_of_unit_length(generic).mean(0), np.float32)
+    return np.asarray(of_unit_length(generic).mean(0), np.float32)
 
 
 def _encoded(texts: Sequence[str], encoder: ExportedTextEncoder, earlier: Iterable[SentenceVectors]) -> np.ndarray:

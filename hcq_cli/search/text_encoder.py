@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,9 +92,9 @@ class CheckpointTextEncoder:
         """See `TextEncoder.chance_scores`."""
         return self.model.network.chance_scores()
 
-    @property
+    @cached_property
     def made_up(self) -> np.ndarray | None:
-        """See `TextEncoder.made_up`."""
+        """See `TextEncoder.made_up`; every search asks for them."""
         return self.model.made_up_videos()
 
     @property
