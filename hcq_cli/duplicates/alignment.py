@@ -19,6 +19,10 @@ GAP_S = 2.5
 LEAST_TOKENS = 3
 LEAST_DENSITY = 0.5
 """Share of the tokens of a stretch that must fit."""
+COPY_SHARE = 0.75
+"""Of copies, the share of each that the stretch takes."""
+LEAST_PART_S = 5.0
+"""How long a part is without what is common to many videos."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Shared:
 def align(
     first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], common: np.ndarray, step_s: float
 ) -> Shared | None:
-    """The longest stretch that two videos share, if there is any.
+    """The longest stretch that two videos share, if there is any that could make them copies, or one a part.
 
     Args:
         first, second: bits [n, 32] and times [n] of each.
@@ -57,7 +61,10 @@ def align(
     bits, times = first
     differing = differing_bits(bits, second[0])
     here, there = np.nonzero(differing <= NEAR)
-    if len(np.unique(here)) < LEAST_TOKENS:
+    # Most candidates share an intro: too little for a copy, and what of it is not common for a part. No line is sought.
+    alike = np.bincount(here, minlength=len(bits)) > 0
+    enough_for_copy = alike.sum() >= max(LEAST_DENSITY * COPY_SHARE * len(bits), LEAST_TOKENS)
+    if not enough_for_copy and (alike & ~common).sum() < LEAST_DENSITY * LEAST_PART_S / step_s:
         return None
     speed, shift = _line(times[here].astype(np.float64), second[1][there].astype(np.float64), here)
     near = np.abs(second[1][there] - speed * times[here] - shift) <= ON_LINE_S
@@ -88,13 +95,15 @@ def align(
 
 
 def _line(times: np.ndarray, others: np.ndarray, tokens: np.ndarray) -> tuple[float, float]:
-    """Speed and shift of the line that most tokens lie on (Hough): times float64 [n] of pairs, and their tokens."""
+    """Speed and shift of the line that most tokens lie on (Hough): times float64 [n] of pairs, and their tokens,
+    in the order of tokens and then of the others' times."""
     best, found = -1, (1.0, 0.0)
     for speed in sorted(SPEEDS.tolist(), key=lambda speed: abs(speed - 1)):
         bins = np.floor((others - speed * times) / BIN_S).astype(np.int64)
         lowest = int(bins.min())
-        # Each token once a bin, however many of the other video's it is like there.
-        counts = np.bincount(np.unique((bins - lowest) * (tokens.max() + 1) + tokens) // (tokens.max() + 1))
+        # Each token once a bin, however many of the other video's it is like there: those follow each other.
+        once = np.append(True, (bins[1:] != bins[:-1]) | (tokens[1:] != tokens[:-1]))
+        counts = np.bincount(bins[once] - lowest)
         pairs = counts[1:] + counts[:-1] if len(counts) > 1 else counts
         if pairs.max() > best:
             best, found = int(pairs.max()), (speed, (lowest + int(pairs.argmax()) + 1) * BIN_S)

@@ -67,6 +67,8 @@ def _pairs(band: np.ndarray, owners: np.ndarray, common: np.ndarray, videos: int
     found = [np.empty(0, np.int64)]
     for step in range(1, NEXT + 1):
         same = band[step:] == band[:-step]
+        if step > 1:  # what many have leads from each to the next alone
+            same &= sizes[band[step:]] <= COMMON
         found.append(owner[:-step][same] * videos + owner[step:][same])
     return np.unique(np.concatenate(found), return_counts=True)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcq_cli.duplicates.alignment import Shared, align, likeness_along
+from hcq_cli.duplicates.alignment import COPY_SHARE, LEAST_PART_S, Shared, align, likeness_along
 from hcq_cli.duplicates.candidates import candidates
 from hcq_cli.duplicates.fingerprints import Fingerprints, fingerprints
 from hcq_cli.errors import NotFoundError
@@ -28,8 +28,6 @@ from hcq_cli.headers import decode_file
 
 FORMAT, VERSION = "hcq-duplicates", 1
 SEEN, HEARD = "appearance", "audio"
-COPY_SHARE = 0.75
-LEAST_PART_S = 5.0
 LEAST_PICTURES = 3
 LEAST_SCORE = 0.65
 """The mean cosine of what two videos share: re-encoded 0.95, cropped by a tenth 0.85, strangers below 0.6."""
