@@ -204,25 +204,25 @@ def disk_errors(path: Path, needed_bytes: int = 0) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(
-    path: Path, *, durable: bool = True, exclusive: bool = False, needed_bytes: int = 0, unlocked: bool = False
+    path: Path, *, durable: bool = True, exclusive: bool = False, needed_bytes: int = 0
 ) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, sync it and rename it into place.
 
-    For libraries that want a path to write to (h5py, safetensors). On an error nothing is left behind.
+    For libraries that want a path to write to (h5py, safetensors). On an error nothing is left behind; after a kill,
+    what `remove_leftovers` removes.
 
     Args:
         path: where the file shall be.
         durable: whether to wait for the disk (fsync of the file and its folder).
         exclusive: whether the file must be new: FileExistsError where there is one already.
         needed_bytes: how large it will be, where that is known, for the message of a full disk.
-        unlocked: whether there need be no writer lock: the temporary file is marked as one that is being written.
 
     Raises:
         HcqError: the disk is full or fails, or the folder cannot be written.
     """
     with disk_errors(path, needed_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _new_temporary(path, held=unlocked)
+        handle, temporary = _new_temporary(path)
     try:
         yield temporary
         # The content before the name, the name before the folder: after a power cut there is the old file or the new
@@ -247,8 +247,7 @@ def atomic_path(
                 raise
         raise
     finally:
-        if unlocked:  # until it has its name: whoever tidies up leaves it alone
-            os.close(handle)
+        os.close(handle)  # not before it has its name: until then whoever tidies up leaves it alone
 
 
 @contextmanager
@@ -340,59 +339,54 @@ def _umask() -> int:
 
 
 @contextmanager
-def atomic_open(path: Path, *, exclusive: bool = False, unlocked: bool = False) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` for writing bytes.
+def atomic_open(path: Path, *, exclusive: bool = False) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` for writing bytes; what killed writers of `path` left is deleted first.
 
     Args:
         path, exclusive: as for `atomic_path`.
-        unlocked: whether there need be no writer lock: what killed writers of `path` left is then deleted here,
-            because no `remove_leftovers` does it, and what living ones are writing is left alone.
     """
-    if unlocked:
-        remove_abandoned(path.parent, f".{path.name[:20]}.")
-    with (
-        atomic_path(path, exclusive=exclusive, unlocked=unlocked) as temporary,
-        temporary.open("wb") as out,
-    ):
+    remove_leftovers(path.parent, f".{path.name[:20]}.")
+    with atomic_path(path, exclusive=exclusive) as temporary, temporary.open("wb") as out:
         yield out
         out.flush()
 
 
-def _new_temporary(path: Path, *, held: bool) -> tuple[int, Path]:
-    """Make an empty file beside `path`; `held` until its handle is closed, `remove_abandoned` leaves it alone."""
+def _new_temporary(path: Path) -> tuple[int, Path]:
+    """Make an empty file beside `path`; until its handle is closed, `remove_leftovers` leaves it alone."""
     import fcntl
 
     while True:
         # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
-        if not held:
-            os.close(handle)
-            return handle, Path(name)
-        with suppress(OSError):  # a file system without locks: then it must do that nobody else writes the same file
+        with suppress(OSError):  # a file system without locks, where nobody can tell what is left: it stays
             fcntl.flock(handle, fcntl.LOCK_EX)
         if Path(name).exists():
             return handle, Path(name)
         os.close(handle)  # somebody tidied up in the instant before it was held
 
 
-def remove_abandoned(folder: Path, begin: str = ".") -> None:
-    """Delete temporary files that killed writers left, where files are written without a writer lock.
+def remove_leftovers(folder: Path, begin: str = ".") -> int:
+    """Delete temporary files that killed writers left in `folder`; those that are being written stay.
 
     Args:
         folder: where they lie; need not be there.
         begin: of their names.
+
+    Returns:
+        how many there were.
     """
     import fcntl
 
-    if not folder.is_dir():
-        return
-    for name in os.listdir(folder):
+    removed = 0
+    for name in os.listdir(folder) if folder.is_dir() else ():
         left = folder / name
         if not (name.startswith(begin) and name.endswith(".tmp")):
             continue
         with suppress(OSError, NotRegularError), os.fdopen(open_regular(left, os.O_RDWR), "rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer is alive
             left.unlink()
+            removed += 1
+    return removed
 
 
 def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
@@ -579,15 +573,3 @@ def writer_lock(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def remove_leftovers(folder: Path) -> int:
-    """Delete temporary files that a killed writer left in `folder`; call with the writer lock held."""
-    removed = 0
-    for path in folder.glob(".*.tmp"):
-        if path.is_dir() and not path.is_symlink():  # none of ours
-            continue
-        with suppress(FileNotFoundError):
-            path.unlink()
-            removed += 1
-    return removed

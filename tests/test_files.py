@@ -170,14 +170,14 @@ def test_whoever_tidies_up_before_a_file_is_held_takes_nothing_away(
         made = make(**how)
         if tidied < 2:  # another writer of this file, in the instant between making it and holding it
             tidied += 1
-            files.remove_abandoned(tmp_path)
+            files.remove_leftovers(tmp_path)
             assert not list(tmp_path.iterdir())
         return made
 
     monkeypatch.setattr(files.tempfile, "mkstemp", make_and_tidy)
-    with atomic_open(tmp_path / "a", unlocked=True) as out:
+    with atomic_open(tmp_path / "a") as out:
         out.write(b"all")
-        files.remove_abandoned(tmp_path)
+        files.remove_leftovers(tmp_path)
     assert (tmp_path / "a").read_bytes() == b"all" and tidied == 2 and len(list(tmp_path.iterdir())) == 1
 
 

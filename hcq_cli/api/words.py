@@ -95,7 +95,7 @@ def export_words(
         NotFoundError: there is no index, no words in it, or no such video.
         UsageError: no such format or source, a name may mean several videos, or many files have nowhere to go.
     """
-    from hcq_cli.files import atomic_open, atomic_path, remove_abandoned
+    from hcq_cli.files import atomic_open, atomic_path, remove_leftovers
     from hcq_cli.words.export import FORMATS, exported, file_of
     from hcq_cli.words.sentences import SOURCES
 
@@ -111,7 +111,7 @@ def export_words(
     tidied = set[Path]()
     with ExitStack() as stack:
         bar = stack.enter_context(progress.progress("exporting", opened.videos, "videos"))
-        whole = stack.enter_context(atomic_open(output, unlocked=True)) if output and one_file else None
+        whole = stack.enter_context(atomic_open(output)) if output and one_file else None
         for id, path, found in _by_video(opened, wanted):
             bar.advance()
             kept = [each for each in found if each.source in (sources or SOURCES)]
@@ -128,9 +128,9 @@ def export_words(
             elif output is not None:  # a folder; each file whole or not at all
                 file = output / file_of(id, format)
                 if file.parent not in tidied:  # once: a folder of many files takes long to list
-                    remove_abandoned(file.parent)
+                    remove_leftovers(file.parent)
                     tidied.add(file.parent)
-                with atomic_path(file, unlocked=True) as temporary:
+                with atomic_path(file) as temporary:
                     temporary.write_bytes("".join(text).encode("utf-8", "surrogateescape"))
         if videos and not count:  # before a file that is there is replaced
             raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")

@@ -149,7 +149,7 @@ class ContainerWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._stack = stack
-            self._out = stack.enter_context(atomic_open(self.path, unlocked=True))
+            self._out = stack.enter_context(atomic_open(self.path))
             # Place for the prelude. Until it is written last of all, this is no hcq file, whatever interrupts us.
             self._out.write(b"\0" * FIRST_SECTION)
             self._begin()

@@ -73,7 +73,7 @@ def export(
     missing = [name for name in names if name not in store.experts]
     if missing:
         raise UsageError(f"{store.folder}: has no expert {missing[0]!r}, only {', '.join(store.experts)}")
-    with atomic_open(path, unlocked=True) as out:
+    with atomic_open(path) as out:
         tokens = writers[path.suffix.lower()](store, out, names, observer)
     return FeatureExport(path, len(store), path.stat().st_size, tokens)
 

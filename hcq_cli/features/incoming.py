@@ -45,7 +45,7 @@ def write_incoming(folder: Path, video: VideoFeatures) -> Path:
     made_of = [video.id, video.path, video.content_hash, video.size, video.mtime_ns, sorted(video.identities.items())]
     digest = hashlib.blake2b(json.dumps(made_of).encode(), digest_size=6).hexdigest()
     path = Path(folder) / INCOMING / f"{min(max(video.mtime_ns, 0), 10**20 - 1):020d}-{digest}.h5"
-    write_shard(path, [VideoRecord.of(video)], unlocked=True)
+    write_shard(path, [VideoRecord.of(video)])
     return path
 
 

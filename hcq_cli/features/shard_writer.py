@@ -32,13 +32,12 @@ Columns = dict[str, NDArray[Any]]
 """Arrays by the names of their datasets."""
 
 
-def write_shard(path: Path, rows: Sequence[VideoRecord], *, unlocked: bool = False) -> None:
+def write_shard(path: Path, rows: Sequence[VideoRecord]) -> None:
     """Write `rows` to a shard of its own: complete and synced, or not there at all.
 
     Args:
         path: where it shall be.
         rows: V videos, each id once; their tokens are read one at a time.
-        unlocked: whether it is written without the writer lock, see `files.atomic_path`.
 
     Raises:
         HcqError: two ids cannot be told apart by their keys, the disk is full, the folder cannot be written.
@@ -51,7 +50,7 @@ def write_shard(path: Path, rows: Sequence[VideoRecord], *, unlocked: bool = Fal
             raise HcqError(f"the ids {other!r} and {row.facts.id!r} have the same 64-bit key", "rename one of them")
     # An estimate, for the message: some 512 bytes a video of ids, paths and numbers, and the header.
     needed = sum(row.nbytes for row in rows) + 4096 * (1 + len(rows) // 8)
-    with files.atomic_path(path, needed_bytes=needed, unlocked=unlocked) as temporary:
+    with files.atomic_path(path, needed_bytes=needed) as temporary:
         handle = os.open(temporary, os.O_RDWR)
         try:
             _write(handle, rows)

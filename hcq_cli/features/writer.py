@@ -64,9 +64,8 @@ class FeatureWriter(KnownVideos):
             make_folders(self.folder)
             with files.disk_errors(self.folder):
                 stack.enter_context(files.writer_lock(self.folder))
-                for name in ("", SHARDS):
+                for name in ("", SHARDS, INCOMING):
                     files.remove_leftovers(self.folder / name)
-                files.remove_abandoned(self.folder / INCOMING)  # somebody may be writing there without the lock
             files.need_regular(self.folder / TRANSCRIPTS)
             self._shards.set_aside_damaged(list_incoming(self.folder))
             self._failures = PathLog(self.folder / FAILURES)
@@ -212,7 +211,7 @@ class SharedWriter(KnownVideos):
         self.folder = Path(folder)
         make_folders(self.folder)
         (self.folder / LOGS).mkdir(exist_ok=True)
-        files.remove_abandoned(self.folder / INCOMING)
+        files.remove_leftovers(self.folder / INCOMING)
         self._failures, self._hashes = (
             PathLog(self.folder / LOGS / f"{Path(log).stem}-{name}.jsonl", base=self.folder / log)
             for log in (FAILURES, HASHES)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.files import digest_bytes, disk_errors, need_folder, remove_abandoned
+from hcq_cli.files import digest_bytes, disk_errors, need_folder, remove_leftovers
 from hcq_cli.model.encoding import EncodeResult, Progress, encode_batches, expert_warnings
 from hcq_cli.model.video_batches import KnownBatches, VideoBatches
 from hcq_cli.shares import Share
@@ -52,7 +52,7 @@ def remove_parts(path: Path) -> None:
     with disk_errors(path):
         for part in parts_of(path):
             part.unlink(missing_ok=True)
-        remove_abandoned(_folder(path))
+        remove_leftovers(_folder(path))
     with suppress(OSError):  # it is not there, or not empty
         _folder(path).rmdir()
 

@@ -66,7 +66,7 @@ def export_video_encoder(model: Model, folder: Path) -> ExportedVideoEncoder:
         _write(model, made)
         _compare(model, ExportedVideoEncoder(made, read_header(folder), folder))
         with suppress(HcqError, OSError):
-            with atomic_open(folder / VIDEO_FILE, unlocked=True) as out, made.open("rb") as source:
+            with atomic_open(folder / VIDEO_FILE) as out, made.open("rb") as source:
                 shutil.copyfileobj(source, out)
             made = folder / VIDEO_FILE
         return ExportedVideoEncoder(made, read_header(folder), folder)

@@ -67,7 +67,7 @@ def export_parquet(index: Index, path: Path, progress: Callable[[int], None] = l
         for name, kind in index.columns.kinds.items()
     ]
     schema = pa.schema(fields)
-    with atomic_open(path, unlocked=True) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
+    with atomic_open(path) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for number_of_segment, (segment, dead) in enumerate(index.segments):
             columns = [index.columns.column(number_of_segment, name) for name in index.columns.kinds]
             alive = np.flatnonzero(segment.alive(dead))

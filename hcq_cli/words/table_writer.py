@@ -45,7 +45,12 @@ def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
     first = next(waiting, None)
     if first is None:
         return 0
-    with atomic_path(path) as temporary, closing(sqlite3.connect(temporary, isolation_level=None)) as file:
+    # nolock: the file is nobody else's, and where sqlite's locks and that of `atomic_path` are of one kind (macOS) it
+    # would wait for this very process.
+    with (
+        atomic_path(path) as temporary,
+        closing(sqlite3.connect(f"{temporary.absolute().as_uri()}?nolock=1", uri=True, isolation_level=None)) as file,
+    ):
         try:
             for setting in _SETTINGS:
                 file.execute(f"PRAGMA {setting}")

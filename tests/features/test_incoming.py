@@ -50,6 +50,6 @@ def test_what_is_being_written_without_the_lock_is_left_alone(tmp_path: Path) ->
     (tmp_path / "incoming").mkdir()
     dead = tmp_path / "incoming" / ".dead.tmp"
     dead.touch()
-    with files.atomic_path(tmp_path / "incoming" / "alive.h5", unlocked=True) as alive:
+    with files.atomic_path(tmp_path / "incoming" / "alive.h5") as alive:
         with FeatureWriter(tmp_path):
             assert alive.exists() and not dead.exists()

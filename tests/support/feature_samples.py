@@ -45,7 +45,7 @@ def video(
 def write_in_turn(folder: Path, video: VideoFeatures) -> Path:
     """A finished video under a name of the time of writing, as an earlier hcq had it: of one id the last counts."""
     path = folder / "incoming" / f"{time.time_ns():020d}-{secrets.token_hex(6)}.h5"
-    write_shard(path, [VideoRecord.of(video)], unlocked=True)
+    write_shard(path, [VideoRecord.of(video)])
     return path
 
 
