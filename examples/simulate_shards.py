@@ -33,7 +33,7 @@ def scan_times(subquantizers: int, videos: int) -> np.ndarray:
     for _ in range(SCANS):
         table = random.normal(size=(1, subquantizers, 256)).astype(np.float32)
         begun = time.thread_time()  # of this thread: others on the machine do not count
-        scan([RowMajorCodes(codes)], table, 10)
+        scan([RowMajorCodes(codes, len(codes))], table, 10)
         found.append(1000 * (time.thread_time() - begun))
     return np.array(found[5:])
 

@@ -16,7 +16,7 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.search.index import Index
-    from hcq_cli.search.searchable import SearchableCodes, SearchParams
+    from hcq_cli.search.searchable import SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
 
 KINDS = ("videos", "texts")
@@ -94,7 +94,7 @@ class SearchSettings:
         return SearchParams(self.nprobe, self.exact, by=self.by, threads=self.threads or cores())
 
 
-def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStack) -> SearchableCodes:
+def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStack) -> Index:
     """Open the code file or index asked for; of texts the workspace's other index.
 
     Args:
@@ -107,31 +107,29 @@ def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStac
         DamagedError: it is damaged, foreign, or of a newer hcq.
         UsageError: it holds something else than is to be found, or cannot be searched elsewhere.
     """
-    from hcq_cli.search.index import Index
-    from hcq_cli.search.searchable import SearchableCodeFile
-
-    opened: SearchableCodes
+    if wanted.codes is not None and wanted.on is not None:
+        raise UsageError("--on searches an index, --codes is none", "hcq index build")
     if wanted.codes is not None:
-        opened = SearchableCodeFile(wanted.codes)
-    elif wanted.index is not None or wanted.find != "texts":
-        opened = Index.open(wanted.index or workspace.index)
+        from hcq_cli.search.code_file import CodeFileIndex
+
+        opened: Index = CodeFileIndex(wanted.codes)
     else:
-        opened = _open_texts(workspace)
+        opened = _open_index(workspace, wanted)
     held = opened.header.kind
     if wanted.find is not None and held != wanted.find:
         raise UsageError(f"{opened.path} holds {held}, no {wanted.find}", f"--find {held}")
     if wanted.on is None:
         return opened
-    if not isinstance(opened, Index):
-        raise UsageError("--on searches an index, --codes is none", "hcq index build")
     from hcq_cli.engines.ray_search import search_on_ray
 
     return engine.enter_context(search_on_ray(wanted.on, opened, partial=wanted.partial))
 
 
-def _open_texts(workspace: Workspace) -> Index:
+def _open_index(workspace: Workspace, wanted: SearchSettings) -> Index:
     from hcq_cli.search.index import Index
 
+    if wanted.index is not None or wanted.find != "texts":
+        return Index.open(wanted.index or workspace.index)
     try:
         return Index.open(workspace.texts_index)
     except NotFoundError:
@@ -140,18 +138,15 @@ def _open_texts(workspace: Workspace) -> Index:
         raise NotFoundError(message, f"{first}hcq index build {workspace.texts}") from None
 
 
-def what_passes(collection: SearchableCodes, wanted: SearchSettings) -> tuple[SearchableCodes, Sequence[str]]:
+def what_passes(collection: Index, wanted: SearchSettings) -> tuple[Index, Sequence[str]]:
     """What of a collection is searched, by the filter if there is one, and the columns that are told of each hit.
 
     Raises:
         UsageError: the collection has no columns, or not these; or the filter cannot be read.
     """
-    from hcq_cli.search.filtered import FilteredIndex
-    from hcq_cli.search.index import Index
-
     if wanted.where is None and wanted.sort not in ("date", "duration") and not wanted.columns:
         return collection, ()
-    if not isinstance(collection, Index):
+    if wanted.codes is not None:
         raise UsageError(
             "only an index on this machine has columns to filter or sort by, no code file", "hcq index build"
         )
@@ -159,30 +154,36 @@ def what_passes(collection: SearchableCodes, wanted: SearchSettings) -> tuple[Se
     shown = columns.check_names(wanted.columns)
     if wanted.where is None:
         return collection, shown
+    from hcq_cli.search.filtered import FilteredIndex
+
     return FilteredIndex(collection, columns.passing(wanted.where)), shown
 
 
-def open_encoder(collection: SearchableCodes, workspace: Workspace, wanted: SearchSettings) -> TextEncoder:
+def open_encoder(collection: Index, workspace: Workspace, wanted: SearchSettings) -> TextEncoder:
     """What encodes texts: the checkpoint asked for, or the text side of the index, or the codes' model.
 
     Raises:
         NotFoundError: there is none of them.
     """
     from hcq_cli.search.index import Index
-    from hcq_cli.search.text_encoder import open_checkpoint_encoder, open_text_encoder
+
+    if wanted.checkpoint is None:
+        if collection.header.kind == "texts":  # the index of the videos has the text side of the same model
+            with suppress(HcqError):
+                videos = Index.open(workspace.index)
+                if videos.header.model_hash == collection.header.model_hash:
+                    collection = videos
+        threads = wanted.params.threads if wanted.many else 1
+        if (exported := collection.text_encoder(lasting=wanted.many, threads=threads)) is not None:
+            return exported
+    from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
     if wanted.checkpoint is not None:
         return open_checkpoint_encoder([wanted.checkpoint])
-    if collection.header.kind == "texts":  # the index of the videos has the text side of the same model
-        with suppress(HcqError):
-            videos = Index.open(workspace.index)
-            if videos.header.model_hash == collection.header.model_hash:
-                collection = videos
-    threads = wanted.params.threads if wanted.many else 1
-    return open_text_encoder(collection, [workspace.model], lasting=wanted.many, threads=threads)
+    return open_checkpoint_encoder([*collection.checkpoints, workspace.model], collection.header.model_hash)
 
 
-def holder_of(item_id: str, collection: SearchableCodes, workspace: Workspace) -> SearchableCodes:
+def holder_of(item_id: str, collection: Index, workspace: Workspace) -> Index:
     """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import locate

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hcq_cli.search.composing import ComposedSearch
+    from hcq_cli.search.index import Index
     from hcq_cli.search.query import QueryResult
-    from hcq_cli.search.searchable import SearchableCodes
     from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
     from hcq_cli.search.word_search import ModelAnswers
@@ -56,7 +56,7 @@ class Searcher:
         self.workspace, self.settings = workspace, settings or SearchSettings()
         self.settings.check()
         self._engine = ExitStack()
-        self.collection: SearchableCodes = open_searched(workspace, self.settings, self._engine)
+        self.collection: Index = open_searched(workspace, self.settings, self._engine)
         self._encoder: TextEncoder | None = None
         self._searched, self._shown = what_passes(self.collection, self.settings)
 
@@ -113,7 +113,7 @@ class Searcher:
             answers = self._model_answers(self._searched, queries, wanted)
         return [self._arranged(answer) for answer in answers]
 
-    def _model_answers(self, collection: SearchableCodes, queries: Sequence[str], k: int) -> list[QueryResult]:
+    def _model_answers(self, collection: Index, queries: Sequence[str], k: int) -> list[QueryResult]:
         """What the model, which is ready, finds in a collection; errors are those of `texts`."""
         from hcq_cli.search.query import search_texts
 
@@ -153,7 +153,7 @@ class Searcher:
         wanted = k + how.offset
         return self._arranged(search_like(self._searched, item_id, wanted, source=source, params=how.params))
 
-    def _example(self, part: str) -> tuple[SearchableCodes, str, float]:
+    def _example(self, part: str) -> tuple[Index, str, float]:
         """Where an example lies, its id, and how often it counts. Raises UsageError."""
         from hcq_cli.search.composing import weighted
         from hcq_cli.search.query import locate
@@ -221,7 +221,7 @@ class Searcher:
 
     def _with_people(
         self, search: ComposedSearch, faces: Sequence[str], not_faces: Sequence[str], experts: Sequence[str]
-    ) -> tuple[SearchableCodes, ModelAnswers]:
+    ) -> tuple[Index, ModelAnswers]:
         """What is searched without the faces that are not wanted, and what answers with those that are."""
         from hcq_cli.search.faces import people
 
@@ -232,7 +232,7 @@ class Searcher:
         return asked.without_unwanted(self._searched), partial(asked.answers, rest)
 
     def _composed_answer(
-        self, searched: SearchableCodes, answers: ModelAnswers, text: str, k: int, *, alone: bool
+        self, searched: Index, answers: ModelAnswers, text: str, k: int, *, alone: bool
     ) -> QueryResult:
         """What a composed search finds, by the words of its text, too; `alone` where that is all."""
         from hcq_cli.search.word_search import ONLY_EXCLUDED, WordSearch
@@ -293,10 +293,9 @@ class Searcher:
         """What is to be said where the workspace's codes were made anew since its index was; empty where not."""
         from hcq_cli.codes.codefile import relative_to
         from hcq_cli.codes.container import read_digest
-        from hcq_cli.search.index import Index
 
         searched, codes = self.collection, self.workspace.codes
-        if not isinstance(searched, Index) or searched.path != self.workspace.index or not codes.is_file():
+        if searched.path != self.workspace.index or not codes.is_file():
             return ""
         made_of = searched.manifest.sources.get(relative_to(str(codes), searched.path))
         same = made_of is None or read_digest(codes) == made_of
@@ -308,9 +307,7 @@ class Searcher:
         Returns:
             whether there was.
         """
-        from hcq_cli.search.index import Index
-
-        if not isinstance(self.collection, Index) or self.collection.is_newest():  # a code file has no generations
+        if self.collection.is_newest():
             return False
         # Codes and text side are replaced together: one generation never answers for another's model.
         self._engine.close()

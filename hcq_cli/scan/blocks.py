@@ -13,33 +13,12 @@ import importlib
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 
 WIDTH = 256
 """Videos in a block."""
-
-
-class CodeSource(Protocol):
-    """Codes that can be brought to a kernel part by part."""
-
-    @property
-    def videos(self) -> int:
-        """How many there are, dead ones included."""
-        ...
-
-    @property
-    def most_blocks(self) -> int | None:
-        """How many blocks may be asked for at once; None for any number."""
-        ...
-
-    def part(self, start: int, stop: int) -> Blocks:
-        """Blocks `start` to `stop` in kernel order.
-
-        Their rows are numbered as in the whole where they have an `order`, else from their own first slot.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,7 @@ class Blocks:
     dead: np.ndarray | None = None
     order: np.ndarray | None = None
     owners: np.ndarray | None = None
-    most_blocks = None
+    most_blocks: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         if self.codes.ndim != 3 or self.codes.shape[2] != WIDTH or len(self.codes) != -(-self.videos // WIDTH):
@@ -102,28 +81,29 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class RowMajorCodes:
-    """Codes as a code file holds them, brought into kernel order when a scan asks for them.
+class RowMajorCodes(Blocks):
+    """Codes uint8 [N, S] as a code file holds them, brought into kernel order when a scan asks for them."""
 
-    Args:
-        codes: uint8 [N, S].
-        owners: as in `Blocks`.
-    """
-
-    codes: np.ndarray
-    owners: np.ndarray | None = None
     # What is brought into kernel order at a time is held in memory: 16 MiB at 256 bytes a video.
-    most_blocks = 256
+    most_blocks: ClassVar[int | None] = 256
 
-    @property
-    def videos(self) -> int:
-        """N, rows of the code file."""
-        return len(self.codes)
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 2 or len(self.codes) != self.videos:
+            raise ValueError(f"{self.videos} videos are not the rows of codes of shape {self.codes.shape}")
 
     def part(self, start: int, stop: int) -> Blocks:
         """Blocks `start` to `stop`, `WIDTH` rows each, brought into kernel order now."""
         rows = slice(start * WIDTH, stop * WIDTH)
-        return replace(to_blocks(self.codes[rows]), owners=None if self.owners is None else self.owners[rows])
+        dead, owners = (None if column is None else column[rows] for column in (self.dead, self.owners))
+        return replace(to_blocks(self.codes[rows]), dead=dead, owners=owners)
+
+    def at(self, slots: np.ndarray) -> np.ndarray:
+        """The codes uint8 [n, S] of `slots` int64 [n]."""
+        return self.codes[slots]
+
+    def between(self, first: int, stop: int) -> np.ndarray:
+        """The codes uint8 [stop - first, S] of neighbouring slots."""
+        return self.codes[first:stop]
 
 
 def to_blocks(codes: np.ndarray) -> Blocks:

@@ -18,7 +18,7 @@ from types import ModuleType
 import numpy as np
 
 from hcq_cli.errors import UsageError
-from hcq_cli.scan.blocks import WIDTH, Blocks, CodeSource
+from hcq_cli.scan.blocks import WIDTH, Blocks
 from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best_of, merge, merge_one, stack
 
 SCORES_AT_ONCE = 1 << 21
@@ -181,12 +181,12 @@ def kernel(name: str | None = None) -> Kernel:
 
 
 def scan(
-    sources: Sequence[CodeSource], tables: np.ndarray, k: int, *, threads: int = 1, by: Kernel | None = None
+    sources: Sequence[Blocks], tables: np.ndarray, k: int, *, threads: int = 1, by: Kernel | None = None
 ) -> TopK:
     """Search sources that follow each other; rows count through them, dead ones included.
 
     Args:
-        sources: the segments of an index (`Blocks`), or a code file's codes (`RowMajorCodes`).
+        sources: the segments of an index, or a code file's codes (`RowMajorCodes`).
         tables: float32 [Q, S, K].
         k: how many to find, at least 1.
         threads: cores to use.
@@ -194,7 +194,7 @@ def scan(
     """
     by = by or kernel()
     # (the first row of a source, the source, its first block to scan, the one after the last)
-    tasks: list[tuple[int, CodeSource, int, int]] = []
+    tasks: list[tuple[int, Blocks, int, int]] = []
     first_row = 0
     for source in sources if len(tables) else ():
         blocks = -(-source.videos // WIDTH)
@@ -204,7 +204,7 @@ def scan(
             tasks.append((first_row, source, start, min(start + size, blocks)))
         first_row += source.videos
 
-    def run(task: tuple[int, CodeSource, int, int]) -> TopK:
+    def run(task: tuple[int, Blocks, int, int]) -> TopK:
         first, source, start, stop = task
         part = source.part(start, stop)
         found = by.topk(part, tables, k)

@@ -7,9 +7,10 @@ of reading, first a query:
     moments.py         where in a video a query fits: its segments, neighbours in one
     arranging.py       hits by date, path or duration, page by page, with their columns; which are worth showing
     text_encoder.py    what makes vectors of a text, and how it comes into an index
-    searchable.py      what can be searched, and the search for the best rows in it
+    searchable.py      the search for the best rows of an index
     groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
+    code_file.py       a code file as such an index
     segment.py         a file of it: codes, ids, paths, and how an id is found
     segment_columns.py what is known of its rows: duration, date, the user's own columns
     filtered.py        an index of which only those videos are found that pass a filter

@@ -14,7 +14,6 @@ from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.search.index import Index
 from hcq_cli.search.query import Hit, QueryResult
-from hcq_cli.search.searchable import SearchableCodes
 
 BEST_OF_NOTHING = 3
 """Hits that are shown at once where nothing fits well."""
@@ -24,7 +23,7 @@ BY_COLUMN = {"date": "taken", "duration": "duration"}
 
 
 def arranged(
-    collection: SearchableCodes,
+    collection: Index,
     answer: QueryResult,
     *,
     offset: int = 0,
@@ -45,7 +44,7 @@ def arranged(
     if where is not None and not collection.videos:
         return replace(answer, note=NOTHING_PASSES)
     hits = list(answer.hits[offset:])
-    if isinstance(collection, Index) and (columns or sort in BY_COLUMN):
+    if columns or sort in BY_COLUMN:
         known = [_values(collection, hit, [*columns, *filter(None, [BY_COLUMN.get(sort)])]) for hit in hits]
         if sort in BY_COLUMN:
             sign = -1 if sort == "date" else 1

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import UsageError
+from hcq_cli.search.index import Index
 from hcq_cli.search.query import NO_WORD, NONE_KNOWN, QueryResult, check_model, search_levels
-from hcq_cli.search.searchable import SearchableCodes, SearchParams
+from hcq_cli.search.searchable import SearchParams
 from hcq_cli.search.text_encoder import TextEncoder
 
 FOR, AGAINST = 1.0, -0.5
@@ -82,7 +83,7 @@ class ComposedSearch:
     encoder: TextEncoder | None
     params: SearchParams
 
-    def answers(self, collection: SearchableCodes, texts: Sequence[str], k: int) -> list[QueryResult]:
+    def answers(self, collection: Index, texts: Sequence[str], k: int) -> list[QueryResult]:
         """Answer texts, each together with the examples; "" for the examples alone.
 
         Raises:
@@ -91,7 +92,7 @@ class ComposedSearch:
         """
         return [self._answer(collection, text, k) for text in texts]
 
-    def _answer(self, collection: SearchableCodes, text: str, k: int) -> QueryResult:
+    def _answer(self, collection: Index, text: str, k: int) -> QueryResult:
         started = time.perf_counter()
         texts, unwanted = [text] if text.strip() else [], [each for each, _ in self.unwanted]
         examples = [levels for levels, _ in self.examples]
@@ -102,7 +103,7 @@ class ComposedSearch:
         found = search_levels(collection, [text], query, k, text_ms=text_ms, params=self.params)[0]
         return replace(found, note=self._unknown([text, *unwanted]))
 
-    def _levels(self, collection: SearchableCodes, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _levels(self, collection: Index, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts as vectors, float32 [n, L+1, D]."""
         if not texts or self.encoder is None:
             return np.empty((0, collection.header.levels, collection.header.D), np.float32)

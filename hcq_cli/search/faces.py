@@ -35,7 +35,6 @@ from hcq_cli.search.fusing import DEPTH, FoundFace, fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import Hit, QueryResult, locate
-from hcq_cli.search.searchable import SearchableCodes
 from hcq_cli.search.sentence_vectors import of_unit_length
 from hcq_cli.search.video_query import extract_tokens, match_experts
 
@@ -79,16 +78,10 @@ class People:
         """The cosine from which on two faces count as one person's."""
         return SAME_PERSON if _tells_persons(self.store) else SAME_LOOK
 
-    def without_unwanted(self, collection: SearchableCodes) -> SearchableCodes:
-        """A collection without the videos that show a face which is not wanted.
-
-        Raises:
-            UsageError: it is no index of this machine.
-        """
+    def without_unwanted(self, collection: Index) -> Index:
+        """A collection without the videos that show a face which is not wanted."""
         if not len(self.unwanted):
             return collection
-        if not isinstance(collection, Index):
-            raise UsageError("--not-face: only an index on this machine can leave out videos", "hcq index build")
         rows, _, seen = self._compared
         ids = PackedStrings.of([self.store.catalog.facts(int(row)).id for row in rows[seen]])
         kept = [np.ones(segment.videos, bool) for segment, _ in collection.segments]
@@ -96,7 +89,7 @@ class People:
             keep[segment.rows_of(ids)] = False
         return FilteredIndex(collection, kept)
 
-    def best(self, collection: SearchableCodes, k: int, least: float = -1.0) -> list[FoundFace]:
+    def best(self, collection: Index, k: int, least: float = -1.0) -> list[FoundFace]:
         """The videos of a collection whose faces are nearest, `k` at most, best first, none below a cosine."""
         rows, likeness, _ = self._compared
         found: list[FoundFace] = []
@@ -148,7 +141,7 @@ class People:
         return Moment(segment_id(id, start_s, end_s), float(tokens.times[best]), start_s, end_s)
 
     def answers(
-        self, rest: ComposedSearch | None, collection: SearchableCodes, texts: Sequence[str], k: int
+        self, rest: ComposedSearch | None, collection: Index, texts: Sequence[str], k: int
     ) -> list[QueryResult]:
         """Answer texts together with the faces that are looked for, as `ComposedSearch.answers` does without.
 
@@ -181,7 +174,7 @@ class People:
 
 def people(
     folder: Path,
-    collection: SearchableCodes,
+    collection: Index,
     wanted: Sequence[str],
     unwanted: Sequence[str] = (),
     sources: Sequence[str] = (),
@@ -230,7 +223,7 @@ def _tells_persons(store: FeatureStore) -> bool:
 
 
 def _face(
-    store: FeatureStore, collection: SearchableCodes, part: str, sources: Sequence[str]
+    store: FeatureStore, collection: Index, part: str, sources: Sequence[str]
 ) -> tuple[NDArray[np.float32], str]:
     """The vector [dim] of an example, and what is doubtful about it; errors are those of `people`."""
     at = None if Path(part).is_file() else _AT_SECOND.fullmatch(part)

@@ -91,7 +91,7 @@ class GroupedIndex(Index):
     def __init__(self, index: Index, groups: Sequence[range], holder: GroupHolder) -> None:
         self.__dict__.update(index.__dict__)
         self.groups, self._holder = list(groups), holder
-        self.missing = []
+        self.missing, self.find_elsewhere = [], self.find_best
 
     def find_best(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
         """As `searchable.find`, of what is there; `missing` tells what is not."""

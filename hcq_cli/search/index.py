@@ -42,6 +42,7 @@ from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
+from hcq_cli.scan.topk import TopK
 from hcq_cli.search.ivf import InvertedLists, list_sizes, read_lists
 from hcq_cli.search.segment import REMEDY, IndexSegment, TimedRows, read_tombstones
 from hcq_cli.search.segment_columns import IndexColumns
@@ -191,6 +192,8 @@ class Index:
         segments: with what is dead in each, bool [N] or None.
         words: the table of each segment's sentences, or None.
         vectors: the sentence vectors of each segment, or None.
+        missing: its segments, in groups, that the last search could not reach (groups.py).
+        find_elsewhere: finds its best rows as `searchable.find` does, where others scan it; None where nobody does.
 
     Raises:
         NotFoundError: a file of the generation is gone.
@@ -200,6 +203,7 @@ class Index:
     format_version = VERSION
     """Of the newest format that this hcq writes and reads."""
     missing: Sequence[range] = ()
+    find_elsewhere: Callable[..., TopK] | None = None
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation

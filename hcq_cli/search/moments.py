@@ -11,7 +11,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from hcq_cli.search.searchable import SearchableCodes
+from hcq_cli.search.index import Index
 from hcq_cli.search.segment import TimedRows
 
 FITTING = 0.8
@@ -49,7 +49,7 @@ class VideoSegments:
         scores: of each.
     """
 
-    def __init__(self, collection: SearchableCodes, cut: TimedRows, scores: list[float]) -> None:
+    def __init__(self, collection: Index, cut: TimedRows, scores: list[float]) -> None:
         self._collection, self._rows, self._scores = collection, cut.rows, scores
         self._starts, self._ends = cut.starts_s, cut.ends_s
 
@@ -96,7 +96,7 @@ class VideoSegments:
         return self._starts[other] <= self._ends[one] + GAP_S
 
 
-def segments_of(collection: SearchableCodes, rows: np.ndarray, tables: np.ndarray) -> list[list[VideoSegments]]:
+def segments_of(collection: Index, rows: np.ndarray, tables: np.ndarray) -> list[list[VideoSegments]]:
     """The segments of the videos that were found for some queries, and how they fit each.
 
     Args:
@@ -118,7 +118,7 @@ def segments_of(collection: SearchableCodes, rows: np.ndarray, tables: np.ndarra
     return [found[query * each : (query + 1) * each] for query in range(len(rows))]
 
 
-def _scores(collection: SearchableCodes, rows: list[int], queries: np.ndarray, tables: np.ndarray) -> list[float]:
+def _scores(collection: Index, rows: list[int], queries: np.ndarray, tables: np.ndarray) -> list[float]:
     """The scores of some rows, each for its query int64 [n], up to rounding: they are compared with one another."""
     _, subquantizers, codewords = tables.shape
     columns, scores = np.arange(subquantizers) * codewords, list[float]()

@@ -15,8 +15,9 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores, chance_among
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
+from hcq_cli.search.index import Index
 from hcq_cli.search.moments import Moment, VideoSegments, segments_of
-from hcq_cli.search.searchable import SearchableCodes, SearchParams, find
+from hcq_cli.search.searchable import SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 from hcq_cli.words.sentences import Sentence
 
@@ -87,7 +88,7 @@ class QueryResult:
     lasting: str = ""
 
 
-def check_model(encoder: TextEncoder, collection: SearchableCodes) -> None:
+def check_model(encoder: TextEncoder, collection: Index) -> None:
     """See that queries and codes are of one model.
 
     Raises:
@@ -103,7 +104,7 @@ def check_model(encoder: TextEncoder, collection: SearchableCodes) -> None:
 
 
 def search_texts(
-    collection: SearchableCodes,
+    collection: Index,
     encoder: TextEncoder,
     texts: Sequence[str],
     k: int,
@@ -149,9 +150,7 @@ def search_texts(
     return results
 
 
-def _chance_scores(
-    collection: SearchableCodes, encoder: TextEncoder, levels: np.ndarray
-) -> Sequence[ChanceScores | None]:
+def _chance_scores(collection: Index, encoder: TextEncoder, levels: np.ndarray) -> Sequence[ChanceScores | None]:
     """For queries [Q, L+1, D]: among made-up videos; else in what is indexed now, or in what was fitted to."""
     known, made_up = encoder.chance_scores, encoder.made_up
     if known is None or made_up is None:
@@ -160,7 +159,7 @@ def _chance_scores(
 
 
 def search_levels(
-    collection: SearchableCodes,
+    collection: Index,
     queries: Sequence[str],
     levels: np.ndarray,
     k: int,
@@ -204,7 +203,7 @@ def search_levels(
 
 
 def _best_videos(
-    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, params: SearchParams
+    collection: Index, levels: np.ndarray, table: np.ndarray, k: int, params: SearchParams
 ) -> list[tuple[Hit, ...]]:
     """The best `k` videos for each query, each with its best moment; `table` is float32 [Q, S, K]."""
     found = find(collection, levels, table, k, params=params)
@@ -222,7 +221,7 @@ def _best_videos(
 
 
 def _best_moments(
-    collection: SearchableCodes, levels: np.ndarray, table: np.ndarray, k: int, params: SearchParams
+    collection: Index, levels: np.ndarray, table: np.ndarray, k: int, params: SearchParams
 ) -> list[tuple[Hit, ...]]:
     """The best `k` moments for each query, several of a video; `table` is float32 [Q, S, K]."""
     # Neighbours become one moment: more rows are found than moments are wanted, and more until that is enough.
@@ -235,7 +234,7 @@ def _best_moments(
         wanted *= 4
 
 
-def _moments(collection: SearchableCodes, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
+def _moments(collection: Index, found: TopK, query: int, table: np.ndarray, k: int) -> tuple[Hit, ...]:
     """The best `k` moments of the rows that were found for a query; a video without segments is one."""
     hits: list[Hit] = []
     seen: dict[str, tuple[VideoSegments, list[Moment]]] = {}
@@ -263,12 +262,12 @@ def _pairs(found: TopK, query: int) -> Iterator[tuple[float, int]]:
     return zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)
 
 
-def _video(collection: SearchableCodes, name: str) -> str:
+def _video(collection: Index, name: str) -> str:
     """The id of the video that a row is of; a caption is its own."""
     return video_of(name) if collection.header.kind == "videos" else name
 
 
-def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
+def locate(collection: Index, item_id: str) -> tuple[str, list[int]]:
     """An id as the collection has it, and its rows; no rows where it is not there.
 
     Args:
@@ -289,7 +288,7 @@ def locate(collection: SearchableCodes, item_id: str) -> tuple[str, list[int]]:
     return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
 
 
-def item_levels(source: SearchableCodes, item_id: str, collection: SearchableCodes) -> tuple[str, np.ndarray]:
+def item_levels(source: Index, item_id: str, collection: Index) -> tuple[str, np.ndarray]:
     """An indexed video, segment or caption as a query, made of its own codes: no text, no network, nothing to load.
 
     A video that lies there in segments alone is the mean of them, so that it is like what it is like as a whole.
@@ -327,7 +326,7 @@ def item_levels(source: SearchableCodes, item_id: str, collection: SearchableCod
     return item_id, levels
 
 
-def own_hits(source: SearchableCodes, item_id: str, by: str) -> int:
+def own_hits(source: Index, item_id: str, by: str) -> int:
     """How many hits an item may be itself among those that are like it: so many more are searched for."""
     return len(locate(source, video_of(item_id))[1]) if by == "segment" else 1
 
@@ -347,11 +346,11 @@ def without_items(result: QueryResult, item_ids: Sequence[str], by: str, k: int)
 
 
 def search_like(
-    collection: SearchableCodes,
+    collection: Index,
     item_id: str,
     k: int,
     *,
-    source: SearchableCodes | None = None,
+    source: Index | None = None,
     params: SearchParams = SearchParams(),
 ) -> QueryResult:
     """What is most like an indexed video or caption, without that one; no model is needed.

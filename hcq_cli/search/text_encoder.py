@@ -22,8 +22,8 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.index import IndexManifest, TextEncoderEntry, TextEncoderExporter, generations
-from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes
+from hcq_cli.search.code_file import CodeFileIndex
+from hcq_cli.search.index import Index, IndexManifest, TextEncoderEntry, TextEncoderExporter, generations
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
@@ -117,25 +117,6 @@ class CheckpointTextEncoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """See `TextEncoder.encode`."""
         return self.model.search_vectors(self.model.encode_texts(texts))
-
-
-def open_text_encoder(
-    collection: SearchableCodes, more: Sequence[Path] = (), *, lasting: bool = False, threads: int = 1
-) -> TextEncoder:
-    """What encodes queries for a collection: the exported text encoder in its index, else its checkpoint.
-
-    Args:
-        collection: what will be searched.
-        more: where else its checkpoint may lie.
-        lasting: whether many queries will come.
-        threads: cores to use.
-
-    Raises:
-        NotFoundError: it has neither.
-        DamagedError: what it has is damaged.
-    """
-    exported = collection.text_encoder(lasting=lasting, threads=threads)
-    return exported or open_checkpoint_encoder([*collection.checkpoints, *more], collection.header.model_hash)
 
 
 def open_checkpoint_encoder(candidates: Sequence[Path], model_hash: str = "") -> CheckpointTextEncoder:
@@ -267,7 +248,7 @@ def _export(checkpoint: Path, path: Path, precision: str, codes: Path | None) ->
     if precision == "int8" and codes is not None:
         trained_on = str(read_header(checkpoint).about.get("captions", ""))
         sentences = _sentences(Path(trained_on or "."))
-        hits = partial(hits_kept, SearchableCodeFile(codes))
+        hits = partial(hits_kept, CodeFileIndex(codes))
     checked = export_text_encoder(load(checkpoint), path, precision, sentences, hits)
     return TextEncoderEntry(path.name, precision, checked.to_json())
 
@@ -283,7 +264,7 @@ def _sentences(captions: Path) -> list[str]:
     return found[:: -(-len(found) // MOST_SENTENCES) or 1]
 
 
-def hits_kept(collection: SearchableCodes, exact: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
+def hits_kept(collection: Index, exact: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
     """How the ten best videos fare when queries are encoded otherwise.
 
     Args:

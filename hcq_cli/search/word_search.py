@@ -12,7 +12,6 @@ from hcq_cli.search.fusing import DEPTH, fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.query import QueryResult
-from hcq_cli.search.searchable import SearchableCodes
 from hcq_cli.words.asked import AskedWords
 
 NO_WORDS = "holds no words, so what is in quotes or behind a dash cannot be looked for: hcq index build"
@@ -20,7 +19,7 @@ NOT_SAID = "nothing here says or shows just that"
 
 ONLY_EXCLUDED = "the query says only what must not occur"
 
-ModelAnswers = Callable[[SearchableCodes, Sequence[str], int], list[QueryResult]]
+ModelAnswers = Callable[[Index, Sequence[str], int], list[QueryResult]]
 """What the model finds for some texts in a collection, so many hits each."""
 
 
@@ -37,15 +36,14 @@ class WordSearch:
 
     def __init__(
         self,
-        collection: SearchableCodes,
+        collection: Index,
         model: ModelAnswers,
         *,
         always: bool = False,
         vector: Callable[[str], np.ndarray] | None = None,
     ) -> None:
         self._collection, self._model, self._always, self._vector = collection, model, always, vector
-        held = isinstance(collection, Index) and collection.sentences
-        self._words = IndexWords(collection) if held and isinstance(collection, Index) else None
+        self._words = IndexWords(collection) if collection.sentences else None
 
     def answer(self, query: str, asked: AskedWords, k: int) -> QueryResult | None:
         """The answer to a query; None where words have nothing to say, and the model alone is to be asked."""
@@ -57,7 +55,7 @@ class WordSearch:
         if words is None:
             note = f"{self._collection.path}: {NO_WORDS}"
             return replace(nothing if asked.phrases else self._model(self._collection, [asked.rest], k)[0], note=note)
-        searched: SearchableCodes = words.index
+        searched: Index = words.index
         if asked.exact:
             searched = words.narrowed(asked)
             if not searched.videos:

@@ -28,7 +28,7 @@ from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.tokenizer import word_piece
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search.searchable import SearchableCodeFile
+from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.text_encoder import hits_kept
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]
@@ -107,20 +107,20 @@ def test_a_rotated_model_and_one_without_fine_levels(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, SearchableCodeFile]:
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, CodeFileIndex]:
     trained, path = model(), tmp_path_factory.mktemp("codes") / "codes.hcq"
     about = replace(header(trained, "videos"), checkpoint="/nowhere")
     with CodeWriter(path, about, trained.codebooks, trained.scale) as writer:
         codes = np.random.default_rng(0).integers(0, 16, (2000, 16), np.uint8)
         writer.append(names(2000), names(2000), codes)
-    return trained, SearchableCodeFile(path)
+    return trained, CodeFileIndex(path)
 
 
-def hits(levels: np.ndarray, codes: SearchableCodeFile) -> np.ndarray:
+def hits(levels: np.ndarray, codes: CodeFileIndex) -> np.ndarray:
     return scan(codes.sources(), tables(levels, codes.codebooks, codes.scale), 10).rows
 
 
-def test_the_same_videos_are_found(collection: tuple[Model, SearchableCodeFile], tmp_path: Path) -> None:
+def test_the_same_videos_are_found(collection: tuple[Model, CodeFileIndex], tmp_path: Path) -> None:
     trained, codes = collection
     checked = export_text_encoder(trained, tmp_path / "tower.hcq", sentences=CAPTIONS, hits=partial(hits_kept, codes))
     assert checked.recall_at_10 == 1 and checked.score_deviation is not None and checked.score_deviation < 1e-6
@@ -129,7 +129,7 @@ def test_the_same_videos_are_found(collection: tuple[Model, SearchableCodeFile],
 
 
 def test_eight_bits_are_smaller_and_say_what_they_lose(
-    collection: tuple[Model, SearchableCodeFile], tmp_path: Path
+    collection: tuple[Model, CodeFileIndex], tmp_path: Path
 ) -> None:
     trained, codes = collection
     checked = export_text_encoder(trained, tmp_path / "small.hcq", "int8", CAPTIONS, partial(hits_kept, codes))

@@ -51,5 +51,5 @@ def test_blocks_that_do_not_fit_are_refused() -> None:
 
 def test_rows_of_a_code_file_come_in_parts() -> None:
     codes = np.random.default_rng(0).integers(0, 256, (700, 5), np.uint8)
-    part = RowMajorCodes(codes).part(1, 3)
+    part = RowMajorCodes(codes, len(codes)).part(1, 3)
     assert part.videos == 444 and np.array_equal(part.between(0, 444), codes[256:])

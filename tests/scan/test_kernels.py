@@ -118,10 +118,13 @@ def test_the_layout_changes_nothing(by: Kernel) -> None:
     codes, tables = random_case(2000, 16, 4, 3)  # few codewords: many ties
     for cuts in ([], [1], [256], [300, 301, 1500], [0, 1999]):
         pieces = np.split(codes, cuts)
-        sources: list[Blocks | RowMajorCodes] = [to_blocks(piece) for piece in pieces]
+        sources: list[Blocks] = [to_blocks(piece) for piece in pieces]
         assert_exact(scan(sources, tables, 40, by=by), codes, tables, 40)
         assert_exact(
-            scan([RowMajorCodes(piece) for piece in pieces], tables, 40, threads=2, by=by), codes, tables, 40
+            scan([RowMajorCodes(piece, len(piece)) for piece in pieces], tables, 40, threads=2, by=by),
+            codes,
+            tables,
+            40,
         )
 
 
@@ -322,7 +325,7 @@ def test_of_each_video_the_best_row_is_found(by: Kernel, queries: int, seed: int
 def test_videos_of_several_sources_and_of_code_files(by: Kernel) -> None:
     codes, table = random_case(20_000, 8, 16, 5)
     owners = np.arange(20_000) // 21  # no multiple of a block: videos lie across parts
-    file = RowMajorCodes(codes, owners.astype(np.uint32))
+    file = RowMajorCodes(codes, len(codes), owners=owners.astype(np.uint32))
     halves = [
         replace(to_blocks(codes[part]), owners=(np.arange(9975) // 21 * 21).astype(np.uint32))
         for part in (slice(0, 9975), slice(9975, 19950))

@@ -11,9 +11,10 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, rand
 from word_encoder import WordEncoder
 
 from hcq_cli.errors import ModelMismatchError, UsageError
+from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.composing import ComposedSearch, compose, weighted
 from hcq_cli.search.query import NONE_KNOWN
-from hcq_cli.search.searchable import SearchableCodeFile, SearchParams
+from hcq_cli.search.searchable import SearchParams
 
 NOTHING = random_levels(0)
 
@@ -31,7 +32,7 @@ def plain_composition(wanted: np.ndarray, unwanted: np.ndarray) -> np.ndarray:
     return np.sqrt(len(total)) * total[None] / np.sqrt((total**2).sum())
 
 
-def search(collection: SearchableCodeFile, text: str, *unwanted: str, examples: np.ndarray = NOTHING) -> list:
+def search(collection: CodeFileIndex, text: str, *unwanted: str, examples: np.ndarray = NOTHING) -> list:
     asked = ComposedSearch(
         [(each[None], 1.0) for each in examples],
         [weighted(part) for part in unwanted],
@@ -69,7 +70,7 @@ def test_parts_that_cancel_each_other_out_leave_numbers() -> None:
 
 
 def test_hits_have_the_scores_of_the_composition(tmp_path: Path) -> None:
-    collection = SearchableCodeFile(write_codes(tmp_path / "c", names(300), random_codes(300)))
+    collection = CodeFileIndex(write_codes(tmp_path / "c", names(300), random_codes(300)))
     examples, texts = random_levels(2), WordEncoder().encode(["a beach", "people", "dogs"])
     hits = search(collection, "a beach", "people", "dogs", examples=examples)
     wanted = plain_composition(np.concatenate([examples, texts[:1]]), texts[1:])
@@ -86,7 +87,7 @@ def test_what_is_not_wanted_falls_below_what_is(tmp_path: Path) -> None:
     chunks = shown.reshape(3, HEADER.S, HEADER.d)
     codes = np.einsum("nsd,skd->nsk", chunks, codebooks).argmax(2).astype(np.uint8)
     ids = ["both.mp4", "beach.mp4", "people.mp4", *names(40)]
-    collection = SearchableCodeFile(write_codes(tmp_path / "c", ids, np.concatenate([codes, random_codes(40)])))
+    collection = CodeFileIndex(write_codes(tmp_path / "c", ids, np.concatenate([codes, random_codes(40)])))
     before, after = ({hit.id: hit for hit in search(collection, "a beach", *nots)} for nots in ([], ["people"]))
     assert after["people.mp4"].rank > before["people.mp4"].rank
     assert after["both.mp4"].score < before["both.mp4"].score
@@ -94,7 +95,7 @@ def test_what_is_not_wanted_falls_below_what_is(tmp_path: Path) -> None:
 
 
 def test_words_that_nobody_knows_and_other_models(tmp_path: Path) -> None:
-    collection = SearchableCodeFile(write_codes(tmp_path / "c", names(3), random_codes(3)))
+    collection = CodeFileIndex(write_codes(tmp_path / "c", names(3), random_codes(3)))
     asked = ComposedSearch([], [("猫", 1.0)], WordEncoder(), params=SearchParams())
     note = asked.answers(collection, ["a beach"], 3)[0].note
     assert "猫" in note and NONE_KNOWN in note and "beach" not in note

@@ -22,7 +22,6 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import Hit, QueryResult
-from hcq_cli.search.searchable import SearchableCodes
 from hcq_cli.search.word_search import WordSearch
 from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
@@ -90,7 +89,7 @@ def questions(kind: str) -> Iterator[Asked]:
             yield f"{object} and a {who} with a {thing}", {each.file for each in right}
 
 
-def model(collection: SearchableCodes, texts: Sequence[str], k: int) -> list[QueryResult]:
+def model(collection: Index, texts: Sequence[str], k: int) -> list[QueryResult]:
     """Finds what shows most of what a text names; noise is as large as half of a thing."""
     answers = []
     for text in texts:

@@ -26,10 +26,11 @@ from hcq_cli.codes.codefile import open_codes
 from hcq_cli.codes.container import FIXED, PRELUDE_BYTES, ContainerWriter, read_digest
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
+from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index, TextEncoderEntry, TextEncoderExporter, generations
 from hcq_cli.search.index_writer import add, build, remove
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.searchable import SearchableCodeFile, SearchParams
+from hcq_cli.search.searchable import SearchParams
 from hcq_cli.search.segment import FORMAT
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
@@ -107,7 +108,7 @@ def test_flipped_bits_of_a_body_are_found_by_verify(tmp_path: Path, lists: int) 
 
 def answers(folder: Path) -> list[Any]:
     """What a person sees of an index and a code file."""
-    index, file = Index.open(folder / "index"), SearchableCodeFile(folder / "a.hcq")
+    index, file = Index.open(folder / "index"), CodeFileIndex(folder / "a.hcq")
     found = [search_levels(each, ["", ""], random_levels(2), 99)[0].hits for each in (index, file)]
     return [*found, index.rows_of("v3.mp4"), file.rows_of("v3.mp4"), index.videos, index.video_segments]
 
@@ -276,7 +277,7 @@ def use_all(folder: Path) -> None:
     use(folder / "index")
     run_here("index", "info", "--index", folder / "index")
     run_here("query", "--like", "v3.mp4", "--index", folder / "index")
-    opened = SearchableCodeFile(folder / "a.hcq")
+    opened = CodeFileIndex(folder / "a.hcq")
     search_levels(opened, [""], random_levels(1), 3)
     opened.rows_of("v3.mp4")
     run_here("index", "build", folder / "a.hcq", "--index", folder / "built", "-w", folder)

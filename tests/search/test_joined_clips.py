@@ -16,13 +16,13 @@ from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model, load
 from hcq_cli.model.encoding import encode_batches
 from hcq_cli.model.video_batches import VideoBatches
+from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.searchable import SearchableCodeFile
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "workspace"
 
 
-def best(collection: SearchableCodeFile, levels: np.ndarray) -> list:
+def best(collection: CodeFileIndex, levels: np.ndarray) -> list:
     answers = search_levels(collection, [str(number) for number in range(len(levels))], levels, 1)
     return [answer.hits[0] for answer in answers]
 
@@ -34,10 +34,10 @@ def assert_seconds_are_right(
     folder, levels = films.folder.parent, np.concatenate([vectors for _, vectors in queries])
     encode_batches(VideoBatches(model, store), folder / "clips.hcq")
     found = encode_batches(VideoBatches(model, films, Cutting()), folder / "films.hcq")
-    clips = best(SearchableCodeFile(folder / "clips.hcq"), levels)
+    clips = best(CodeFileIndex(folder / "clips.hcq"), levels)
     asked = right = 0
     distances = []
-    for (clip, _), alone, hit in zip(queries, clips, best(SearchableCodeFile(found.codes), levels), strict=True):
+    for (clip, _), alone, hit in zip(queries, clips, best(CodeFileIndex(found.codes), levels), strict=True):
         if alone.id != clip:
             continue
         asked += 1

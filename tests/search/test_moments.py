@@ -10,11 +10,12 @@ from handmade import HEADER, random_codes, random_levels, write_codes
 
 from hcq_cli.codes.ids import video_of
 from hcq_cli.scan.table import tables
+from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
 from hcq_cli.search.query import QueryResult, search_levels, search_like
-from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes, SearchParams
+from hcq_cli.search.searchable import SearchParams
 
 SCORES = {
     "film.mp4": 5,
@@ -36,17 +37,17 @@ TABLE = np.tile(np.arange(HEADER.K, dtype=np.float32) / HEADER.S, (HEADER.S, 1))
 
 
 @pytest.fixture(params=["file", "flat", "listed"])
-def collection(request: pytest.FixtureRequest, tmp_path: Path) -> SearchableCodes:
+def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Index:
     codes = np.repeat(np.array(list(SCORES.values()), np.uint8)[:, None], HEADER.S, axis=1)
     path = write_codes(tmp_path / "codes.hcq", list(SCORES), codes)
     if request.param == "file":
-        return SearchableCodeFile(path)
+        return CodeFileIndex(path)
     build(tmp_path / "index", [path], lists=3 if request.param == "listed" else 0)
     return Index.open(tmp_path / "index")
 
 
 @pytest.fixture
-def ask(collection: SearchableCodes, monkeypatch: pytest.MonkeyPatch):
+def ask(collection: Index, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hcq_cli.search.query.tables", lambda *_: TABLE[None])
 
     def found(k: int, by: str) -> list[tuple]:
@@ -59,7 +60,7 @@ def ask(collection: SearchableCodes, monkeypatch: pytest.MonkeyPatch):
     return found
 
 
-def test_a_video_comes_once_by_its_best_row_and_says_where(ask, collection: SearchableCodes) -> None:
+def test_a_video_comes_once_by_its_best_row_and_says_where(ask, collection: Index) -> None:
     assert (collection.videos, collection.rows) == (4, 13)
     expected = [
         ("even.mp4", 12, (0, 0, 20)),  # as a whole; its shots touch, and fit alike
@@ -88,7 +89,7 @@ def test_like_a_whole_video_or_a_moment(tmp_path: Path) -> None:
     ids = list(SCORES)
     codes[ids.index("short.mp4")] = codes[ids.index("film.mp4")]
     codes[ids.index("film.mp4#t=25,35")] = codes[ids.index("film.mp4#t=0,10")]
-    collection = SearchableCodeFile(write_codes(tmp_path / "codes.hcq", ids, codes))
+    collection = CodeFileIndex(write_codes(tmp_path / "codes.hcq", ids, codes))
     like = search_like(collection, "film.mp4", 9)
     assert like.hits[0].id == "short.mp4" and like.hits[0].score == pytest.approx(1, abs=1e-6)
     assert "film.mp4" not in [hit.id for hit in like.hits]
@@ -101,7 +102,7 @@ def test_like_a_whole_video_or_a_moment(tmp_path: Path) -> None:
 
 def test_scores_are_those_of_the_scan(tmp_path: Path) -> None:
     codes, levels = random_codes(len(SCORES), seed=4), random_levels(3)
-    collection = SearchableCodeFile(write_codes(tmp_path / "codes.hcq", list(SCORES), codes))
+    collection = CodeFileIndex(write_codes(tmp_path / "codes.hcq", list(SCORES), codes))
     answers = search_levels(collection, ["a", "b", "c"], levels, 9)
     for answer, table in zip(answers, tables(levels, collection.codebooks, collection.scale), strict=True):
         scores = {id: float(table[np.arange(HEADER.S), row].sum()) for id, row in zip(SCORES, codes, strict=True)}

@@ -8,23 +8,24 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, writ
 from word_encoder import WordEncoder
 
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
+from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import NONE_KNOWN, locate, search_levels, search_like, search_texts
-from hcq_cli.search.searchable import SearchableCodeFile, SearchableCodes, SearchParams
+from hcq_cli.search.searchable import SearchParams
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 
 @pytest.fixture(params=["index", "codes"])
-def collection(request: pytest.FixtureRequest, tmp_path: Path) -> SearchableCodes:
+def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Index:
     path = write_codes(tmp_path / "codes.hcq", names(500), random_codes(500))
     if request.param == "codes":
-        return SearchableCodeFile(path)
+        return CodeFileIndex(path)
     build(tmp_path / "index", [path])
     return Index.open(tmp_path / "index")
 
 
-def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: SearchableCodes) -> None:
+def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: Index) -> None:
     texts = ["a man cooking", "a dog", "snow"]
     answers = search_texts(collection, WordEncoder(), texts, 500)
     expected = hybrid_scores(WordEncoder().encode(texts), random_codes(500))
@@ -38,7 +39,7 @@ def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: SearchableCode
         assert answer.hits[0].path == f"/videos/{answer.hits[0].id}"
 
 
-def test_together_or_alone_the_answer_is_the_same(collection: SearchableCodes) -> None:
+def test_together_or_alone_the_answer_is_the_same(collection: Index) -> None:
     texts = [f"query {number}" for number in range(20)]
     together = search_texts(collection, WordEncoder(), texts, 7, params=SearchParams(threads=2))
     alone = [search_texts(collection, WordEncoder(), [text], 7)[0] for text in texts]
@@ -48,7 +49,7 @@ def test_together_or_alone_the_answer_is_the_same(collection: SearchableCodes) -
 def test_like_finds_copies_and_not_itself(tmp_path: Path) -> None:
     codes = random_codes(200)
     codes[150] = codes[20]
-    collection = SearchableCodeFile(write_codes(tmp_path / "c", names(200), codes))
+    collection = CodeFileIndex(write_codes(tmp_path / "c", names(200), codes))
     answer = search_like(collection, "v20.mp4", 3)
     assert answer.hits[0].id == "v150.mp4"
     assert answer.hits[0].score == pytest.approx(1, abs=1e-6)
@@ -68,7 +69,7 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
     path = write_codes(tmp_path / "c", [*names(150), *cut, *names(50, "w")], random_codes(203))
     if kind == "index":
         build(tmp_path / "index", [path], lists=4)
-    collection: SearchableCodes = Index.open(tmp_path / "index") if kind == "index" else SearchableCodeFile(path)
+    collection: Index = Index.open(tmp_path / "index") if kind == "index" else CodeFileIndex(path)
     answer = search_like(collection, "cut.mp4", 300, params=SearchParams(exact=True))
     codebooks, _ = quantizer()
     codes = random_codes(203)
@@ -90,7 +91,7 @@ def test_like_a_video_in_stretches_is_like_their_mean(tmp_path: Path, kind: str)
 
 def test_a_video_is_found_by_its_path_and_by_short_names(tmp_path: Path) -> None:
     path = write_codes(tmp_path / "c", ["sub/a.mp4", "sub/b.mp4", "other/b.mkv"], random_codes(3))
-    collection = SearchableCodeFile(path)
+    collection = CodeFileIndex(path)
     lies_at = collection.name(0)[1]
     for name in (
         "sub/a.mp4",
@@ -108,7 +109,7 @@ def test_a_video_is_found_by_its_path_and_by_short_names(tmp_path: Path) -> None
         locate(collection, "b")
 
 
-def test_what_is_refused(collection: SearchableCodes) -> None:
+def test_what_is_refused(collection: Index) -> None:
     with pytest.raises(ModelMismatchError) as caught:
         search_texts(collection, WordEncoder("f" * 64), ["a"], 5)
     assert "aaaaaaaaaaaa" in caught.value.message
@@ -120,7 +121,7 @@ def test_what_is_refused(collection: SearchableCodes) -> None:
         search_levels(collection, ["a"], np.ones((1, 9, 3), np.float32), 5)
 
 
-def test_undecodable_text_reaches_the_encoder_as_text(collection: SearchableCodes) -> None:
+def test_undecodable_text_reaches_the_encoder_as_text(collection: Index) -> None:
     assert search_texts(collection, WordEncoder(), ["caf\udce9"], 1)[0].query == "caf\udce9"
 
 
@@ -134,7 +135,7 @@ def test_the_codebooks_of_the_test_are_unit_vectors() -> None:
     assert np.allclose(np.linalg.norm(quantizer()[0], axis=2), 1, atol=1e-6)
 
 
-def test_a_query_of_which_no_word_is_known_says_so(collection: SearchableCodes) -> None:
+def test_a_query_of_which_no_word_is_known_says_so(collection: Index) -> None:
     answers = search_texts(collection, WordEncoder(), ["a dog", "\u732b \U0001f415", "\u732b dog"], 3)
     assert [answer.note for answer in answers] == ["", NONE_KNOWN, ""]
     assert [len(answer.hits) for answer in answers] == [3, 3, 3]

@@ -20,7 +20,7 @@ from hcq_cli.model.exported_text_encoder import (
 )
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.text_encoder import open_text_encoder, text_encoder_exporter
+from hcq_cli.search.text_encoder import text_encoder_exporter
 
 
 def file_of(folder: Path) -> Path | None:
@@ -54,7 +54,7 @@ def test_it_goes_through_the_life_of_an_index(tmp_path: Path) -> None:
     assert file_of(folder) == exported
     index.verify()
     assert index.disk_bytes > exported.stat().st_size
-    found = open_text_encoder(index)
+    found = index.text_encoder()
     assert isinstance(found, ExportedTextEncoder) and found.hash == HEADER.model_hash
     kept = text_encoder_exporter(HEADER, [])
     build(folder, [codes], text_encoder=kept)
