@@ -195,6 +195,7 @@ def check_scan_kernels(folder: Path) -> dict[str, Any]:
 
     from hcq_cli.scan.blocks import WIDTH, Blocks
     from hcq_cli.scan.kernels import kernel, kernels
+    from hcq_cli.scan.topk import stack
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (3, 8, WIDTH), dtype=np.uint8)
@@ -206,7 +207,7 @@ def check_scan_kernels(folder: Path) -> dict[str, Any]:
     right: list[str] = []
     wrong: list[str] = []
     for name, candidate in kernels().items():
-        found = candidate.topk(Blocks(codes, len(rows)), tables, 10)
+        found = stack(candidate.topk(Blocks(codes, len(rows)), tables, 10))
         same = np.array_equal(found.rows, wanted) and np.allclose(found.scores, np.take_along_axis(sums, wanted, 1))
         (right if same else wrong).append(name)
     return {"used": kernel().name, "right": right, "wrong": wrong}

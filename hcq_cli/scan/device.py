@@ -16,7 +16,7 @@ import numpy as np
 
 from hcq_cli.errors import UsageError
 from hcq_cli.scan.blocks import WIDTH, Blocks
-from hcq_cli.scan.topk import Kernel, TopK, Visits, best_of, merge, stack
+from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,19 +55,19 @@ class DeviceKernel:
         self.name, self._beside = PREFIX + device, beside
         self._held: dict[tuple[int, tuple[int, ...]], tuple[np.ndarray, Tensor]] = {}
 
-    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
         """See `Kernel.topk`."""
-        if not blocks.videos or not len(tables):
-            return merge([], len(tables), k)
+        if not blocks.videos:
+            return [NOTHING_FOUND] * len(tables)
         at_once = max(1, min(QUERIES_AT_ONCE, SCORES_AT_ONCE // blocks.videos))
-        found = [self._topk(blocks, tables[at : at + at_once], k) for at in range(0, len(tables), at_once)]
-        return stack([part.of(query) for part in found for query in range(len(part.rows))])
+        starts = range(0, len(tables), at_once)
+        return [one for at in starts for one in self._topk(blocks, tables[at : at + at_once], k)]
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
         """See `Kernel.visit`: a few lists are too little for a device, so the processor's kernel scans them."""
         return self._beside.visit(blocks, tables, k, visits)
 
-    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
         import torch
 
         rows = blocks.rows_of(np.arange(blocks.videos))
@@ -75,7 +75,7 @@ class DeviceKernel:
         owners = None if blocks.owners is None else blocks.owners.astype(np.int64)
         wanted = min(k, int(alive.sum()) if owners is None else len(np.unique(owners[alive])))
         if not wanted:
-            return merge([], len(tables), k)
+            return [NOTHING_FOUND] * len(tables)
         scores = self._scores(blocks, tables)
         if not alive.all():
             # Dead videos must not take places among the k best, or living ones would be missed.
@@ -97,7 +97,7 @@ class DeviceKernel:
             chosen = chosen[alive[chosen]]
             found = TopK(rescore(blocks, chosen, table), rows[chosen], None if owners is None else owners[chosen])
             answers.append(best_of(found, k))
-        return stack(answers)
+        return answers
 
     def _of_videos(self, scores: Tensor, owners: np.ndarray | None) -> Tensor:
         """The best score of each video, float32 [Q, videos], of the scores of its rows."""

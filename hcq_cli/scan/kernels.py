@@ -19,7 +19,7 @@ import numpy as np
 
 from hcq_cli.errors import UsageError
 from hcq_cli.scan.blocks import WIDTH, Blocks
-from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best_of, merge, merge_one, stack
+from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best_of, merge, stack
 
 SCORES_AT_ONCE = 1 << 21
 """Scores that NumPy holds at once, over all queries of a pass: 16 MiB of float64."""
@@ -38,15 +38,13 @@ class NumpyKernel:
 
     name = "numpy"
 
-    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
         """See `Kernel.topk`."""
         group = max(1, SCORES_AT_ONCE // (BLOCKS_A_PASS * WIDTH))
-        found = [self._topk(blocks, tables[at : at + group], k) for at in range(0, len(tables), group)]
-        return stack([part.of(query) for part in found for query in range(len(part.rows))])
+        return [one for at in range(0, len(tables), group) for one in self._topk(blocks, tables[at : at + group], k)]
 
-    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
-        entries = tables.astype(np.float64)
-        running = merge([], len(tables), k)
+    def _topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
+        entries, found = tables.astype(np.float64), [NOTHING_FOUND] * len(tables)
         for start in range(0, len(blocks.codes), BLOCKS_A_PASS):
             part = blocks.part(start, min(start + BLOCKS_A_PASS, len(blocks.codes)))
             scores = canonical_scores(part.codes, entries)
@@ -55,9 +53,9 @@ class NumpyKernel:
             # A part without an order of its own numbers its rows from 0.
             rows += start * WIDTH if blocks.order is None else 0
             owners = None if part.owners is None else part.owners[alive].astype(np.int64)
-            seen = (TopK(row[: part.videos][alive], rows[alive], owners) for row in scores)
-            running = merge([running, stack([best_of(one, k) for one in seen])], len(tables), k)
-        return running
+            for query, row in enumerate(scores):
+                found[query] = merge([found[query], TopK(row[: part.videos][alive], rows[alive], owners)], k)
+        return found
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
         """See `Kernel.visit`."""
@@ -73,7 +71,7 @@ class NumpyKernel:
             for query, row in zip(asking.tolist(), scores, strict=True):
                 seen = row[first - start * WIDTH : stop - start * WIDTH][alive]
                 owners = None if blocks.owners is None else blocks.owners[first:stop][alive].astype(np.int64)
-                found[query] = merge_one([found[query], TopK(seen, rows[alive], owners)], k)
+                found[query] = merge([found[query], TopK(seen, rows[alive], owners)], k)
         return found
 
 
@@ -105,13 +103,12 @@ class NativeKernel:
     def __init__(self, module: ModuleType, name: str) -> None:
         self._module, self.name = module, name
 
-    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
         """See `Kernel.topk`."""
-        if not blocks.videos or not len(tables):
-            return merge([], len(tables), k)
+        if not blocks.videos:
+            return [NOTHING_FOUND] * len(tables)
         portions = [slice(at, at + QUERIES_A_PASS) for at in range(0, len(tables), QUERIES_A_PASS)]
-        answers = [one for portion in portions for one in self._scan(blocks, tables[portion], k, None)]
-        return stack(answers)  # all queries see the same videos, so all find equally many
+        return [one for portion in portions for one in self._scan(blocks, tables[portion], k, None)]
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
         """See `Kernel.visit`."""
@@ -145,7 +142,7 @@ class NativeKernel:
         )
         heaps = TopK(scores, rows, None if owners is None else owners.astype(np.int64))
         # C leaves a heap, in no order that a caller could use.
-        return [best_of(heaps.of(n).first(count), k) for n, count in enumerate(counts.tolist())]
+        return [best_of(heaps[n][:count], k) for n, count in enumerate(counts.tolist())]
 
 
 def kernels() -> dict[str, Kernel]:
@@ -204,15 +201,17 @@ def scan(
             tasks.append((first_row, source, start, min(start + size, blocks)))
         first_row += source.videos
 
-    def run(task: tuple[int, Blocks, int, int]) -> TopK:
+    def run(task: tuple[int, Blocks, int, int]) -> list[TopK]:
         first, source, start, stop = task
         part = source.part(start, stop)
-        found = by.topk(part, tables, k)
         # A part without an order of its own numbers its rows from 0.
-        return found.numbered_from(first, start * WIDTH if part.order is None else 0)
+        before = start * WIDTH if part.order is None else 0
+        return [found.numbered_from(first, before) for found in by.topk(part, tables, k)]
 
     if threads <= 1 or len(tasks) <= 1:
-        return merge([run(task) for task in tasks], len(tables), k)
-    # Threads, not processes: the kernels work without the GIL, and all of them read the same mapped pages.
-    with ThreadPoolExecutor(threads) as pool:
-        return merge(list(pool.map(run, tasks)), len(tables), k)
+        parts = [run(task) for task in tasks]
+    else:
+        # Threads, not processes: the kernels work without the GIL, and all of them read the same mapped pages.
+        with ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(run, tasks))
+    return stack([merge([part[query] for part in parts], k) for query in range(len(tables))])

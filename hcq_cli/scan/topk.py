@@ -18,11 +18,11 @@ from hcq_cli.scan.blocks import Blocks
 
 @dataclass(frozen=True)
 class TopK:
-    """The best videos, best first, of Q queries or of one.
+    """The best videos for one query, best first; or those of Q queries, as `stack` puts them together.
 
     Args:
-        scores: float64 [Q, n] or [n], n = k or the number of living videos where that is smaller.
-        rows: int64 [Q, n] or [n].
+        scores: float64 [n], n = k or the number of living videos where that is smaller; or [Q, n].
+        rows: int64 [n] or [Q, n].
         owners: of the same shape, the number of each row's video where only the best row of a video is found
             (`Blocks.owners`); else None.
     """
@@ -31,40 +31,25 @@ class TopK:
     rows: np.ndarray
     owners: np.ndarray | None = None
 
-    def of(self, query: int) -> TopK:
-        """The answer to one of the queries."""
-        owners = None if self.owners is None else self.owners[query]
-        return TopK(self.scores[query], self.rows[query], owners)
-
-    def first(self, count: int) -> TopK:
-        """The first few of one query."""
-        owners = None if self.owners is None else self.owners[:count]
-        return TopK(self.scores[:count], self.rows[:count], owners)
+    def __getitem__(self, at: int | slice) -> TopK:
+        """Of several queries the answer to one, of one query some of its videos."""
+        return TopK(self.scores[at], self.rows[at], None if self.owners is None else self.owners[at])
 
     def numbered_from(self, first: int, part: int = 0) -> TopK:
         """The same where rows and videos count from `first` on, and rows from so much more in a part of a source."""
         return TopK(self.scores, self.rows + (first + part), None if self.owners is None else self.owners + first)
 
 
-def stack(answers: Sequence[TopK]) -> TopK:
-    """Answers [n] to one query each, as one to all of them [Q, n]; n is that of the shortest."""
-    n = min((len(one.rows) for one in answers), default=0)
-    firsts = [one.first(n) for one in answers]
-    owners = [one.owners for one in firsts if one.owners is not None]
-    scores, rows = np.stack([one.scores for one in firsts]), np.stack([one.rows for one in firsts])
-    return TopK(scores, rows, np.stack(owners) if owners else None)
-
-
-def _join(parts: Sequence[TopK]) -> TopK:
-    """Several answers over different rows, one behind the other."""
-    scores = np.concatenate([part.scores for part in parts], axis=-1)
-    rows = np.concatenate([part.rows for part in parts], axis=-1)
-    owners = [part.owners for part in parts if part.owners is not None]
-    return TopK(scores, rows, np.concatenate(owners, axis=-1) if owners else None)
-
-
 NOTHING_FOUND = TopK(np.empty(0), np.empty(0, np.int64))
 """The answer to one query that finds nothing."""
+
+
+def stack(answers: Sequence[TopK]) -> TopK:
+    """Answers [n] to one query each, as one to all of them [Q, n]; n is that of the shortest."""
+    if not answers:
+        return TopK(np.empty((0, 0)), np.empty((0, 0), np.int64))
+    n = min(len(one.rows) for one in answers)
+    return TopK(np.stack([one.scores[:n] for one in answers]), np.stack([one.rows[:n] for one in answers]))
 
 
 @dataclass(frozen=True)
@@ -86,8 +71,8 @@ class Kernel(Protocol):
 
     name: str
 
-    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
-        """The best `k` of `blocks` for tables float32 [Q, S, K]: [Q, n], rows from the first block on.
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
+        """For each query, tables float32 [Q, S, K], the best `k` of `blocks`, rows from the first block on.
 
         Codes of K or more count as K-1. Where blocks have owners, of each the best row alone.
         """
@@ -119,16 +104,11 @@ def best_of(found: TopK, k: int) -> TopK:
     return TopK(found.scores[chosen], found.rows[chosen], found.owners[chosen])
 
 
-def merge(parts: Sequence[TopK], queries: int, k: int) -> TopK:
-    """The best `k` of several answers [Q, n] to the same queries over different rows."""
-    if not parts or not queries:
-        return TopK(np.empty((queries, 0)), np.empty((queries, 0), np.int64))
-    joined = _join(parts)
-    return stack([best_of(joined.of(query), k) for query in range(queries)])
-
-
-def merge_one(parts: Sequence[TopK], k: int) -> TopK:
-    """The best `k` of several answers [n] to one query over different rows."""
-    if not parts:
-        return NOTHING_FOUND
-    return best_of(_join(parts), k)
+def merge(parts: Sequence[TopK], k: int) -> TopK:
+    """The best `k` of several answers to one query over different rows."""
+    if len(parts) <= 1:
+        return parts[0][:k] if parts else NOTHING_FOUND
+    scores = np.concatenate([part.scores for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    owners = [part.owners for part in parts if part.owners is not None]
+    return best_of(TopK(scores, rows, np.concatenate(owners) if owners else None), k)

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from hcq_cli.scan.kernels import kernel, scan
-from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge_one, stack
+from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge, stack
 from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import list_sizes
 from hcq_cli.search.searchable import QUERIES_AT_ONCE, SearchParams, scan_lists
@@ -69,7 +69,7 @@ def search_group(index: Index, group: range, question: GroupQuestion) -> list[To
     by, tables, k = kernel(question.kernel), question.tables, question.k
     if question.chosen is None:
         found = scan(every[part], tables, k, by=by)
-        answers = [found.of(query) for query in range(len(tables))]
+        answers = [found[query] for query in range(len(tables))]
     else:
         starts = index.list_starts()[part]
         answers = scan_lists(every[part], starts, question.chosen, tables, k=k, threads=1, by=by)
@@ -126,4 +126,4 @@ class GroupedIndex(Index):
         # Of one search some queries may have been answered by all groups, and others not: what any of them lacks.
         unanswered = [group for group, answer in zip(self.groups, answers, strict=True) if answer is None]
         self.missing = [group for group in self.groups if group in (*self.missing, *unanswered)]
-        return [merge_one([answer[query] for answer in there], question.k) for query in range(len(question.tables))]
+        return [merge([answer[query] for answer in there], question.k) for query in range(len(question.tables))]

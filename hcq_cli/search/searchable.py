@@ -13,7 +13,7 @@ import numpy as np
 
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.scan.kernels import kernel, scan
-from hcq_cli.scan.topk import Kernel, TopK, Visits, merge_one, stack
+from hcq_cli.scan.topk import Kernel, TopK, Visits, merge, stack
 from hcq_cli.search.index import Index
 
 QUERIES_AT_ONCE = 64
@@ -76,7 +76,7 @@ def find(
     for query, answer in enumerate(found):
         # Removed videos still count in the sizes that lists are chosen by, so too few may be left in those.
         if len(answer.rows) < wanted:
-            found[query] = scan(sources, tables[query : query + 1], k, threads=threads, by=by).of(0)
+            found[query] = scan(sources, tables[query : query + 1], k, threads=threads, by=by)[0]
     return stack(found)
 
 
@@ -112,7 +112,7 @@ def scan_lists(
     else:
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(run, tasks))
-    return [merge_one([part[query] for part in parts], k) for query in range(len(tables))]
+    return [merge([part[query] for part in parts], k) for query in range(len(tables))]
 
 
 def _by_list(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.scan.table import tables
-from hcq_cli.scan.topk import TopK, best, merge_one
+from hcq_cli.scan.topk import TopK, best, merge
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
@@ -38,7 +38,7 @@ def test_the_best_of_the_best_are_the_best_ties_by_row(scores: list[int], k: int
     edges = [0, *sorted(min(cut, len(scores)) for cut in cuts), len(scores)]
     parts = [TopK(*best(whole[a:b], rows[a:b], k)) for a, b in pairwise(edges)]
     expected = sorted(range(len(scores)), key=lambda row: (-scores[row], row))[:k]
-    merged = merge_one(parts[::-1], k)  # in whatever order they come
+    merged = merge(parts[::-1], k)  # in whatever order they come
     assert merged.rows.tolist() == expected and merged.scores.tolist() == [scores[row] for row in expected]
 
 

@@ -45,7 +45,7 @@ class EmulatedKernel:
     def __init__(self, of: str, compiled: Callable[[], Any]) -> None:
         self.name, self._of, self._compiled = f"{of}-emulated", of, compiled
 
-    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> TopK:
+    def topk(self, blocks: Blocks, tables: np.ndarray, k: int) -> list[TopK]:
         return NativeKernel(self._compiled(), self._of).topk(blocks, tables, k)
 
     def visit(self, blocks: Blocks, tables: np.ndarray, k: int, visits: Visits) -> list[TopK]:
