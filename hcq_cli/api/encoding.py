@@ -90,7 +90,8 @@ def encode(
                 from hcq_cli.engines.ray_building import make_parts
 
                 parts = missing_parts(batches, known)
-                make_parts(on, batches, parts, checkpoint=place, path=path, device=device, done=bar.advance)
+                how: dict[str, Any] = {"checkpoint": place, "path": path, "device": device}
+                make_parts(on, batches, parts, **how, done=bar.advance, warn=progress.warn)
                 known |= known_batches([part_path(batches, part, path) for part in parts], about)
             drift = _drift(place, model, store, removed)
             done = encode_batches(batches, path, bar.advance, known=known, drift=drift)

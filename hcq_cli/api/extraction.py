@@ -97,6 +97,7 @@ def extract(
         LockedError: another process writes to the store.
         HcqError: there is no such cluster, or it cannot do the work.
     """
+    from hcq_cli.extraction.executor import VideoWarning
     from hcq_cli.extraction.extract import extract as run
     from hcq_cli.extraction.sharing import extract_share
     from hcq_cli.shares import Share
@@ -127,8 +128,16 @@ def extract(
             return run(inputs, names, options, on_video)
         from hcq_cli.engines.ray_executor import ray_executor
 
-        with ray_executor(on, inputs, names, options) as executor:
-            return run(inputs, names, options, on_video, executor)
+        left_out: list[str] = []
+
+        def warn(line: str) -> None:
+            bar.tell(line)
+            left_out.append(line)
+
+        with ray_executor(on, inputs, names, options, warn) as executor:
+            report = run(inputs, names, options, on_video, executor)
+        report.warnings += [VideoWarning(line, path=on) for line in left_out]
+        return report
 
 
 def plan_extraction(

@@ -78,7 +78,7 @@ def build_index(
             if on is not None:
                 from hcq_cli.engines.ray_building import segment_writers
 
-                parts["elsewhere"] = stack.enter_context(segment_writers(on, folder, paths))
+                parts["elsewhere"] = stack.enter_context(segment_writers(on, folder, paths, progress.warn))
             return build(folder, paths, lists=partitions, queries=tuning_queries, **parts)
 
     return _write(

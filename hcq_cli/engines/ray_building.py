@@ -32,6 +32,7 @@ def make_parts(
     path: Path,
     device: str = "cpu",
     done: Callable[[int], None] = lambda count: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Have parts of a code file made.
 
@@ -43,6 +44,7 @@ def make_parts(
         path: of the code file.
         device: cpu, or cuda for a GPU a worker.
         done: told of videos whose codes are there.
+        warn: told of a node that has joined and is left out.
 
     Raises:
         HcqError: the cluster cannot be reached, is full, has other versions, or a node sees other files.
@@ -55,26 +57,29 @@ def make_parts(
     done(batches.videos - sum(len(batches.rows(part.start, part.stop)) for part in parts))
     check = partial(check_nodes, folder=path.resolve().parent, files=seen)
     identities = {CODES_OF: digest_of_all(batches)}
-    with connected(on), closing(RayPool(start, identities, most=len(jobs), check=check)) as pool:
+    with connected(on), closing(RayPool(start, identities, most=len(jobs), check=check, warn=warn)) as pool:
         for said in _all_done(pool, jobs):
             done(said["videos"])
 
 
 @contextmanager
-def segment_writers(on: str, folder: Path, codes: Sequence[Path]) -> Iterator[WriteSegments]:
+def segment_writers(
+    on: str, folder: Path, codes: Sequence[Path], warn: Callable[[str], None] = lambda line: None
+) -> Iterator[WriteSegments]:
     """Who writes the segments of an index, a code file at a time each.
 
     Args:
         on: see `ray_cluster.connected`.
         folder: of the index.
         codes: the code files.
+        warn: told of a node that has joined and is left out.
 
     Raises:
         HcqError: as `make_parts`.
     """
-    start = partial(start_worker, SegmentWorker, memory=WORKER_BYTES)
     check = partial(check_nodes, folder=folder.resolve(), files=[fspath(path.resolve()) for path in codes])
-    with connected(on), closing(RayPool(start, {}, most=len(codes), check=check)) as pool:
+    start = partial(start_worker, SegmentWorker, memory=WORKER_BYTES)
+    with connected(on), closing(RayPool(start, {}, most=len(codes), check=check, warn=warn)) as pool:
 
         def write(asked: Sequence[tuple[Path, Path]], lists: Path | None, done: Callable[[int], None]) -> None:
             by = fspath(lists.resolve()) if lists else ""

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,11 +135,24 @@ def is_dead(node: str) -> bool:
     return all(not known["Alive"] for known in ray.nodes() if known["NodeID"] == node)
 
 
-def free_processors() -> int:
-    """How many workers there is room for now."""
-    import ray
+def free_processors(without: Collection[str] = ()) -> int:
+    """How many workers there is room for now, but for nodes that get none."""
+    from ray._private import state
 
-    return int(ray.available_resources().get("CPU", 0))
+    free = {node: int(has.get("CPU", 0)) for node, has in state.available_resources_per_node().items()}
+    return sum(count for node, count in free.items() if node not in without)
+
+
+def anywhere_but(without: Collection[str]) -> Any:
+    """How Ray chooses the node of a worker: spread over all, or over all others than these."""
+    import ray
+    from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
+
+    if not without:
+        return "SPREAD"
+    # What the label is called that holds a node's id is not the same in all versions of Ray.
+    names = (name for node in ray.nodes() for name, text in node["Labels"].items() if text == node["NodeID"])
+    return NodeLabelSchedulingStrategy(hard={next(names): NotIn(*without)})
 
 
 def room_for(most: int) -> int:
@@ -160,22 +173,25 @@ def room_for(most: int) -> int:
     return min(free, most)
 
 
-def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> None:
-    """See that nodes have the same hcq as this machine, and see the same files.
+def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> dict[str, HcqError]:
+    """See whether nodes have the same hcq as this machine, and see the same files.
 
     Args:
         nodes: those that shall work.
         folder: what they write to; need not be there yet.
         files: some of what they read; `SAMPLES` of them are looked at.
 
+    Returns:
+        of those that cannot do the work, by id, what each lacks.
+
     Raises:
-        HcqError: naming the node, and what it lacks.
+        HcqError: this machine cannot write to the folder.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     place = next(each for each in (folder, *folder.parents) if each.is_dir())
-    probe, asked = _probe(), dict[Node, Any]()
+    probe, asked, lacking = _probe(), dict[Node, Any](), dict[str, HcqError]()
     with _marked(place) as mark:
         here = probe(looked_at := list(files[:SAMPLES]))
         for node in nodes:
@@ -185,17 +201,18 @@ def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> No
         for node, answer in asked.items():
             try:
                 said = ray.get(answer, timeout=PROBE_S)
+                if said[2].pop(os.fspath(mark)) is None:
+                    message = f"node {node.host} does not see the folder {place}, or another one under that name"
+                    raise HcqError(message, SAME_PLACE)
+                _compare(node.host, here, said)
+            except HcqError as error:
+                lacking[node.id] = error
             except ray.exceptions.RayError as error:
-                if is_dead(node.id):
-                    continue  # which has only now been noticed
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-                raise HcqError(
-                    f"node {node.host} cannot work: {reason}", "ray status; the logs of that node"
-                ) from error
-            if said[2].pop(os.fspath(mark)) is None:
-                message = f"node {node.host} does not see the folder {place}, or another one under that name"
-                raise HcqError(message, SAME_PLACE)
-            _compare(node.host, here, said)
+                if not is_dead(node.id):  # it might have died unnoticed until now
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                    message = f"node {node.host} cannot work: {reason}"
+                    lacking[node.id] = HcqError(message, "ray status; the logs of that node")
+    return lacking
 
 
 SAME_PLACE = "mount the videos and the workspace on all nodes, under the same names"

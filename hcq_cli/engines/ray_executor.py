@@ -6,7 +6,7 @@ under names made of content (features/incoming.py), so that a video that is deco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -28,10 +28,16 @@ DECODER_BYTES = 1 << 30
 
 
 @contextmanager
-def ray_executor(on: str, inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Iterator[RayExecutor]:
+def ray_executor(
+    on: str,
+    inputs: Inputs,
+    names: Sequence[str],
+    options: ExtractionOptions,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Iterator[RayExecutor]:
     """An executor on the cluster that `on` names (`ray_cluster.connected`), for one extraction; see `RayExecutor`."""
     videos = list(inputs.videos.values())
-    with connected(on), closing(RayExecutor(videos, names, options)) as executor:
+    with connected(on), closing(RayExecutor(videos, names, options, warn)) as executor:
         yield executor
 
 
@@ -42,12 +48,19 @@ class RayExecutor:
         videos: the paths of all, some of which every node must see.
         names: the experts, as `experts.registry.load` takes them.
         options: of the extraction; `workers` are at most so many, by default one a free processor.
+        warn: told of a node that has joined and is left out.
 
     Raises:
         HcqError: the cluster is full, has other versions, or a node sees other files or cannot load the networks.
     """
 
-    def __init__(self, videos: Sequence[str], names: Sequence[str], options: ExtractionOptions) -> None:
+    def __init__(
+        self,
+        videos: Sequence[str],
+        names: Sequence[str],
+        options: ExtractionOptions,
+        warn: Callable[[str], None] = lambda line: None,
+    ) -> None:
         # The limit as this machine has it in its environment.
         limit_gib = options.memory_limit_bytes / 2**30
         self._options = replace(options, store=options.store.resolve(), memory_gib=limit_gib)
@@ -59,7 +72,7 @@ class RayExecutor:
         identities = {f"expert {name}": known for name, known in identities_of(experts, options).items()}
         seen, most = videos[:: max(1, len(videos) // SAMPLES)], min(options.workers or len(videos), len(videos))
         check = partial(check_nodes, folder=self._options.store, files=seen)
-        self._pool = RayPool(self._start, identities, most=most, check=check)
+        self._pool = RayPool(self._start, identities, most=most, check=check, warn=warn)
 
     @property
     def slots(self) -> int:
@@ -93,7 +106,7 @@ class RayExecutor:
                 self.networks_s += ray.get(actor.close.remote(), timeout=START_S)
         self._networks = []
 
-    def _start(self) -> Any:
+    def _start(self, *, without: Collection[str]) -> Any:
         """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
         if self._asks_networks and not self._networks:
             self._start_networks(living_nodes())
@@ -101,9 +114,8 @@ class RayExecutor:
         if self._networks and not addresses:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")
         self._networks = [*self._networks[1:], *self._networks[:1]]  # each worker begins with the next one
-        return start_worker(
-            NodeWorker, self._names, self._options.to_json(), addresses, self._folder, memory=DECODER_BYTES
-        )
+        given = (self._names, self._options.to_json(), addresses, self._folder)
+        return start_worker(NodeWorker, *given, without=without, memory=DECODER_BYTES)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:
         """A process for the networks on each GPU, for the workers of all nodes; on every node where no GPU is to be
@@ -127,7 +139,11 @@ class RayExecutor:
             for node in places
         ]
         for node, actor in zip(places, started, strict=True):
-            said = ray.get(actor.address.remote())  # no deadline: a large network may take minutes to load
+            try:
+                said = ray.get(actor.address.remote())  # no deadline: a large network may take minutes to load
+            except ray.exceptions.RayError as error:
+                message = f"the process that runs the networks has died on node {node[:8]}"
+                raise HcqError(message, "ray status; the logs of that node; run the same command again") from error
             if "fatal" in said:
                 raise HcqError(said["fatal"], said["hint"])
             self._networks.append((node, actor, said["address"]))

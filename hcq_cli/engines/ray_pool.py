@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hcq_cli.engines.ray_cluster import Node, free_processors, is_dead, living_nodes, room_for
+from hcq_cli.engines.ray_cluster import Node, anywhere_but, free_processors, is_dead, living_nodes, room_for
 from hcq_cli.errors import HcqError
 
 MOST_DEATHS = 3
@@ -30,20 +30,54 @@ POLL_S = 1.0
 Json = dict[str, Any]
 
 
-def start_worker(worker: type, *given: Any, memory: int, gpus: int = 0) -> Any:
+def start_worker(worker: type, *given: Any, without: Collection[str] = (), memory: int, gpus: int = 0) -> Any:
     """Start a `PoolWorker` on whichever node has room.
 
     Args:
         worker: its class.
         given: what that is made with.
+        without: nodes that get none.
         memory: that Ray sets aside for it, bytes.
         gpus: that it has for itself.
     """
     import ray
 
-    how: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory, "scheduling_strategy": "SPREAD"}
+    how: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory}
+    how["scheduling_strategy"] = anywhere_but(without)
     # Two threads: one at a job, one that tells how far it is.
     return ray.remote(worker).options(**how, max_restarts=0, max_concurrency=2).remote(*given)
+
+
+class Watch:
+    """How long an actor has got no further with what it is at; it must be a `ray_worker.Watched`.
+
+    Attributes:
+        asked: what it answers when it has started; later, how far it is.
+    """
+
+    def __init__(self, actor: Any) -> None:
+        self.actor, self._moved = actor, -1.0
+        self.begin()
+
+    def begin(self) -> None:
+        """It has been given something to do."""
+        self.asked, self._moved_at = self.actor.moved.remote(), time.monotonic()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it has ever said anything."""
+        return self._moved >= 0
+
+    def still_s(self) -> float:
+        """For how long it has not moved, seconds; to be asked now and then."""
+        import ray
+
+        if ray.wait([self.asked], timeout=0)[0]:
+            with suppress(ray.exceptions.RayError):  # it has died, which its answer tells as well
+                if (moved := ray.get(self.asked)) != self._moved:
+                    self._moved, self._moved_at = moved, time.monotonic()
+            self.asked = self.actor.moved.remote()
+        return time.monotonic() - self._moved_at
 
 
 @dataclass
@@ -56,39 +90,42 @@ class _Worker:
     job: Json | None = None
     node: str = ""
     """Where it runs, once that is known."""
-    asked: Any = None
-    """The answer to how far it is; `moved` was the last one, and has been the same since `moved_at`."""
-    moved: float = 0.0
-    moved_at: float = 0.0
+    watch: Watch | None = None
+    """From its first job on."""
 
 
 class RayPool:
     """The workers, one a free processor, also of nodes that join later; used by one thread.
 
     Args:
-        start: starts a worker, see `start_worker`.
+        start: starts a worker on another node than those `without`; see `start_worker`.
         identities: what the work depends on here, by name; must be the same wherever there is a worker.
         most: how many workers there may be.
-        check: sees that nodes can do the work, before any of theirs begins.
+        check: says what nodes lack, by their ids, before any of theirs begins.
+        warn: told of a node that has joined and is left out.
 
     Attributes:
         lost_workers: how many have died, or hung.
 
     Raises:
-        HcqError: the cluster is full, or `check` says what a node lacks.
+        HcqError: the cluster is full, or a node cannot do the work.
     """
 
     def __init__(
         self,
-        start: Callable[[], Any],
+        start: Callable[..., Any],
         identities: Mapping[str, str],
         *,
         most: int,
-        check: Callable[[Sequence[Node]], None] = lambda nodes: None,
+        check: Callable[[Sequence[Node]], Mapping[str, HcqError]] = lambda nodes: {},
+        warn: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._start, self._identities, self._most, self._check = start, identities, most, check
-        self._checked: set[str] = set()
+        self._start, self._identities, self._most = start, identities, most
+        self._check, self._warn = check, warn
+        self._checked, self._left_out = set[str](), set[str]()
         room = room_for(most)
+        self._first = {node.id for node in living_nodes()}
+        """Nodes without which nothing shall begin."""
         self._check_those_that_joined()
         self.lost_workers = self._failed_starts = 0
         self._waiting: deque[Json] = deque()
@@ -149,7 +186,7 @@ class RayPool:
         self._workers = []
 
     def _started(self) -> _Worker:
-        actor = self._start()
+        actor = self._start(without=self._left_out)
         return _Worker(actor, actor.ready.remote())
 
     def _hand_out(self) -> None:
@@ -159,7 +196,8 @@ class RayPool:
             if worker.waits_for is None:
                 worker.job = self._waiting.popleft()
                 worker.waits_for = worker.actor.run.remote(worker.job)
-                worker.asked, worker.moved_at = worker.actor.moved.remote(), time.monotonic()
+                worker.watch = worker.watch or Watch(worker.actor)
+                worker.watch.begin()
 
     def _settle(self, worker: _Worker) -> tuple[Json, Json] | None:
         """Deal with what a worker has said, or with its death; gives a job with its answer, if there is one."""
@@ -173,65 +211,78 @@ class RayPool:
             reason = (str(error).strip().splitlines() or [""])[-1]
             self._replace(worker, reason, by_node=is_dead(worker.node))
             return None
-        if "fatal" in said:
-            where = f"node {said['node'][:8]}: " if "node" in said else ""
-            raise HcqError(f"{where}{said['fatal']}", said["hint"])
         self._heard = time.monotonic()
         job, worker.waits_for, worker.job = worker.job, None, None
-        if job is not None:
-            return job, said
-        worker.node, self._failed_starts = said["node"], 0
+        if job is None:
+            worker.node, self._failed_starts = said["node"], 0
+            self._accept(worker, said)
+        elif "fatal" in said:
+            raise HcqError(said["fatal"], said["hint"])
+        return None if job is None else (job, said)
+
+    def _accept(self, worker: _Worker, said: Json) -> None:
+        """See that a worker that is ready would do what one does here; on a node that is left out it ends."""
         if worker.node not in self._checked:
             self._check_those_that_joined()
-        self._compare(said["identities"], worker.node)
-        return None
+        if worker.node not in self._left_out:
+            where, others = f"node {worker.node[:8]}", said.get("identities", {})
+            if "fatal" in said:
+                self._leave_out(worker.node, HcqError(f"{where}: {said['fatal']}", said["hint"]))
+            for name, ours in self._identities.items():
+                if others.get(name, ours) != ours:
+                    message = f"{where} has another {name}: {others[name]}, here {ours}"
+                    same = "install the same packages and weights on all nodes"
+                    self._leave_out(worker.node, HcqError(message, same))
+        if worker.node in self._left_out:
+            self._start_another(worker)
 
     def _check_those_that_joined(self) -> None:
         joined = [node for node in living_nodes() if node.id not in self._checked]
-        self._check(joined)
+        for node, lacks in self._check(joined).items():
+            self._leave_out(node, lacks)
         self._checked |= {node.id for node in joined}
+
+    def _leave_out(self, node: str, lacks: HcqError) -> None:
+        """Go on without a node that cannot do the work. Raises what it lacks if it was there when all began."""
+        if node in self._first:
+            raise lacks
+        if node not in self._left_out:
+            self._left_out.add(node)
+            self._warn(f"{lacks.message}; it is left out ({lacks.hint})")
 
     def _replace_those_that_hang(self) -> None:
         """What a worker was at that gets no further goes to another one."""
-        import ray
-
-        for worker in [each for each in self._workers if each.job is not None]:
-            if ray.wait([worker.asked], timeout=0)[0]:
-                with suppress(ray.exceptions.RayError):  # it has died, which its job tells as well
-                    if (moved := ray.get(worker.asked)) != worker.moved:
-                        worker.moved, worker.moved_at = moved, time.monotonic()
-                worker.asked = worker.actor.moved.remote()
-            if time.monotonic() - worker.moved_at > HANG_S:
+        for worker in list(self._workers):
+            if worker.job is not None and worker.watch is not None and worker.watch.still_s() > HANG_S:
                 self._replace(worker, "it hangs", by_node=False)
 
     def _use_what_is_free(self) -> None:
         """Start more workers where nodes have joined, or others have left them; never while any is starting."""
         room = min(len(self._waiting), self._most - len(self._workers))
         if room > 0 and all(worker.node for worker in self._workers):
-            self._workers += [self._started() for _ in range(min(room, free_processors()))]
+            self._check_those_that_joined()
+            self._workers += [self._started() for _ in range(min(room, free_processors(self._left_out)))]
 
     def _replace(self, worker: _Worker, reason: str, *, by_node: bool) -> None:
         """Start another worker in the place of one that has died or hangs; what it was at is done again."""
-        import ray
-
         self.lost_workers += 1
         if worker.node == "":  # it has not even begun
+            self._check_those_that_joined()  # one of these may have no hcq at all
             self._failed_starts += 1
             if self._failed_starts > MOST_DEATHS * len(self._workers):
                 raise HcqError(
                     f"Ray's workers die when they start: {reason}", "the logs of the nodes; hcq doctor there"
                 )
-        with suppress(Exception):
-            ray.kill(worker.actor)  # one that hangs or cannot be reached may be alive
         if worker.job is not None:
             self.again(worker.job, counts=not by_node)
-        self._workers[self._workers.index(worker)] = self._started()
+        self._start_another(worker)
 
-    def _compare(self, theirs: Mapping[str, str], node: str) -> None:
-        for name, ours in self._identities.items():
-            if theirs[name] != ours:
-                message = f"node {node[:8]} has another {name}: {theirs[name]}, here {ours}"
-                raise HcqError(message, "install the same packages and weights on all nodes")
+    def _start_another(self, worker: _Worker) -> None:
+        import ray
+
+        with suppress(Exception):
+            ray.kill(worker.actor)  # one that hangs or cannot be reached may be alive
+        self._workers[self._workers.index(worker)] = self._started()
 
     def _see_that_one_works(self) -> None:
         """Nothing has been heard for a while: somebody must be at work, or soon be."""

@@ -22,11 +22,24 @@ if TYPE_CHECKING:
     from hcq_cli.model.video_batches import VideoBatches
 
 
-class PoolWorker(ABC):
-    """A worker on some node, an actor, as `RayPool` asks it. Jobs, answers and errors travel as JSON."""
+class Watched:
+    """An actor that tells how far it is with its work, so that one that hangs is known."""
 
     _thread = 0
-    """That is at a job, or was at the last one."""
+    """That is at work, or was last."""
+
+    def _at_work(self) -> None:
+        """The calling thread is at work from now on."""
+        self._thread = threading.get_ident()
+
+    def moved(self) -> float:
+        """How far it is; asked while it works. What stays the same hangs: it has no processor time."""
+        clock = getattr(time, "pthread_getcpuclockid", None)  # macOS has none
+        return time.clock_gettime(clock(self._thread)) if clock and self._thread else time.monotonic()
+
+
+class PoolWorker(Watched, ABC):
+    """A worker on some node, an actor, as `RayPool` asks it. Jobs, answers and errors travel as JSON."""
 
     @abstractmethod
     def identities(self) -> dict[str, str]:
@@ -42,13 +55,8 @@ class PoolWorker(ABC):
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """Do a job; gives what came of it."""
-        self._thread = threading.get_ident()
+        self._at_work()
         return _answer(lambda: self.do(job))
-
-    def moved(self) -> float:
-        """How far it is with its job; asked while `run` runs. What stays the same hangs: it has no processor time."""
-        clock = getattr(time, "pthread_getcpuclockid", None)  # macOS has none
-        return time.clock_gettime(clock(self._thread)) if clock and self._thread else time.monotonic()
 
 
 class NodeNetworks:
@@ -114,7 +122,7 @@ class NodeWorker(PoolWorker):
         return {f"expert {name}": identity for name, identity in found.items()}
 
     def moved(self) -> float:
-        """See `PoolWorker.moved`; its child process has a deadline of its own."""
+        """See `Watched.moved`; its child process has a deadline of its own."""
         return time.monotonic()
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +141,7 @@ def test_what_workers_were_at_that_hang_is_done_again(
         assert digest_file(alone.path / one.file) == digest_file(ray.path / other.file)
 
 
-def clerk() -> Any:
+def clerk(without: Collection[str] = ()) -> Any:
     """Start a worker that dies of some jobs, or hangs."""
     import ray
 
@@ -160,7 +160,8 @@ def clerk() -> Any:
         def moved(self) -> float:
             return time.monotonic()
 
-    return ray.remote(Clerk).options(num_cpus=1, max_restarts=0, max_concurrency=2).remote()
+    how: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_concurrency": 2}
+    return ray.remote(Clerk).options(**how, scheduling_strategy=ray_cluster.anywhere_but(without)).remote()
 
 
 def test_a_job_that_kills_or_stops_three_workers_is_given_up_and_costs_no_other(
@@ -195,9 +196,14 @@ def test_processors_that_are_just_being_given_back_are_waited_for(cluster: Any) 
 
 def test_a_node_that_joins_is_looked_at_and_gets_work(cluster: Any, slowly: dict[str, str], impatient: None) -> None:
     looked_at: list[Node] = []
+
+    def check(nodes: Sequence[Node]) -> dict[str, HcqError]:
+        looked_at.extend(nodes)
+        return {}
+
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, {"rule": "1"}, most=9, check=looked_at.extend)) as pool,
+        closing(RayPool(clerk, {"rule": "1"}, most=9, check=check)) as pool,
     ):
         for number in range(90):
             pool.submit({"number": number, "kind": "", "s": 0.5})
@@ -209,6 +215,39 @@ def test_a_node_that_joins_is_looked_at_and_gets_work(cluster: Any, slowly: dict
         assert len(pool) == 3 and node.node_id in worked
         assert len(looked_at) == 3 and looked_at[2].id == node.node_id
         cluster.remove_node(node)
+
+
+def test_a_node_that_joins_and_cannot_do_the_work_is_left_out(
+    cluster: Any, slowly: dict[str, str], impatient: None
+) -> None:
+    begun_with = set[str]()
+
+    def check(nodes: Sequence[Node]) -> dict[str, HcqError]:
+        if not begun_with:
+            begun_with.update(node.id for node in nodes)
+            return {}
+        return {node.id: HcqError("a node has no hcq", "install it") for node in nodes}
+
+    told: list[str] = []
+    with (
+        ray_cluster.connected(f"ray:{cluster.address}"),
+        closing(RayPool(clerk, {"rule": "1"}, most=9, check=check, warn=told.append)) as pool,
+    ):
+        for number in range(60):
+            pool.submit({"number": number, "kind": "", "s": 0.5})
+        node, worked = None, set[str]()
+        for _ in range(60):
+            _, said = pool.next_answer()
+            node = node or add_node(cluster, slowly, num_cpus=4)
+            worked.add(said and said["node"])
+        assert told == ["a node has no hcq; it is left out (install it)"]
+        assert worked == begun_with and len(pool) == 2 and not pool.lost_workers
+        # The place of a worker that dies is not taken by one there, either.
+        pool.submit({"number": 60, "kind": "deadly"})
+        assert pool.next_answer()[1] is None
+        pool.submit({"number": 61, "kind": ""})
+        assert pool.next_answer()[1]["node"] in begun_with  # type: ignore[index]
+    cluster.remove_node(node)
 
 
 def test_a_worker_that_would_work_otherwise_is_told(cluster: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ pytest.importorskip("ray")
 from ray_cluster import actors, add_node
 
 from hcq_cli.engines import ray_search
+from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search.groups import GroupedIndex
 from hcq_cli.search.index import Index
@@ -30,6 +32,7 @@ from hcq_cli.search.index_writer import add, build
 from hcq_cli.search.searchable import SearchParams, find
 
 pytestmark = pytest.mark.long
+EXACT = SearchParams(exact=True)
 LARGE = replace(HEADER, levels=16, K=256)
 """64 bytes."""
 
@@ -61,14 +64,14 @@ def test_the_answers_are_those_of_one_machine_also_after_an_actor_has_died(clust
             return np.array_equal(found.rows, whole.rows) and np.array_equal(found.scores, whole.scores)
 
         assert same() and not grouped.missing
-        ray.kill(grouped._holder.actors[0])
+        ray.kill(grouped._holder.watched[0].actor)
         assert same() and not grouped.missing
         # No time for another actor: the answer is said to be partial, and what is there is right.
         monkeypatch.setattr(ray_search, "PARTIAL_S", 20.0)
         grouped._holder._partial = True
         waits = ray.remote(ray_search.GroupActor).options(num_cpus=1000)
         monkeypatch.setattr(grouped._holder, "_start", lambda group: waits.remote("", 0, 0, 0))
-        ray.kill(grouped._holder.actors[1])
+        ray.kill(grouped._holder.watched[1].actor)
         part = find(grouped, levels, table, 25, params=SearchParams(exact=True))
         assert grouped.missing == [grouped.groups[1]] and grouped.missing_rows == 600
         assert part.rows.max() < 600
@@ -76,6 +79,49 @@ def test_the_answers_are_those_of_one_machine_also_after_an_actor_has_died(clust
             part.rows, find(index, levels, table, 1200, params=SearchParams(exact=True)).rows, strict=True
         ):
             assert mine.tolist() == [row for row in every.tolist() if row < 600][:25]
+
+
+def test_an_actor_that_hangs_is_replaced_or_said_to_be_missing(cluster, index, log, monkeypatch) -> None:
+    levels = random_levels(40)
+    table = tables(levels, *quantizer())
+    whole = find(index, levels, table, 25, params=EXACT)
+    monkeypatch.setattr(ray_search, "STILL_S", 4.0)
+
+    def stop_one() -> int:
+        alive = actors("GroupActor", log)
+        os.kill(alive[0], signal.SIGSTOP)
+        return alive[0]
+
+    with ray_search.search_on_ray(f"ray:{cluster.address}", index) as grouped:
+        find(grouped, levels, table, 25, params=EXACT)
+        stopped, begun = stop_one(), time.monotonic()
+        found = find(grouped, levels, table, 25, params=EXACT)
+        assert np.array_equal(found.rows, whole.rows) and np.array_equal(found.scores, whole.scores)
+        assert not grouped.missing and stopped not in actors("GroupActor", log)
+        assert time.monotonic() - begun < ray_search.AGAIN_S
+        # Where a partial answer was asked for it comes in time, and the next one is whole again.
+        grouped._holder._partial = True
+        stopped, begun = stop_one(), time.monotonic()
+        found = find(grouped, levels, table, 25, params=EXACT)
+        assert time.monotonic() - begun < 2 * ray_search.PARTIAL_S and len(grouped.missing) == 1
+        lost = range(600) if grouped.missing == [grouped.groups[0]] else range(600, 1200)
+        assert not any(row in lost for row in found.rows.ravel().tolist())
+        monkeypatch.setattr(ray_search, "PARTIAL_S", 60.0)
+        found = find(grouped, levels, table, 25, params=EXACT)
+        assert np.array_equal(found.rows, whole.rows) and not grouped.missing
+
+
+def test_an_actor_that_nobody_can_take_the_place_of_is_told_in_time(cluster, index, monkeypatch) -> None:
+    import ray
+
+    levels = random_levels(2)
+    monkeypatch.setattr(ray_search, "AGAIN_S", 3.0)
+    with ray_search.search_on_ray(f"ray:{cluster.address}", index) as grouped:
+        waits = ray.remote(ray_search.GroupActor).options(num_cpus=1000)
+        monkeypatch.setattr(grouped._holder, "_start", lambda group: waits.remote("", 0, 0, 0))
+        ray.kill(grouped._holder.watched[1].actor)
+        with pytest.raises(HcqError, match="nobody answers for the segments 2-3"):
+            find(grouped, levels, tables(levels, *quantizer()), 5, params=EXACT)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +138,6 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Index:
     return Index.open(folder / "index")
 
 
-EXACT = SearchParams(exact=True)
 LEVELS = random_levels(int(os.environ.get("HCQ_TEST_QUERIES", "1000")), LARGE)
 
 
