@@ -9,7 +9,8 @@ and sound, all times in seconds from the start of the file. In the order in whic
     decoder.py    the decoder protocol, and which decoder opens a file
     pyav.py       the first choice: picture and sound through FFmpeg
     clock.py      the times of all its tracks and parts, on one clock that only goes forward
-    programmes.py a transport stream whose tracks change on the way, part by part
+    joined.py     several recordings behind one another in a file, one by one
+    programmes.py where a transport stream changes its tracks
     tracks.py     the file opened, and which of its tracks are seen and heard
     pixels.py     decoded frames -> RGB, upright, in the colours that a player shows
     decord.py     the alternative

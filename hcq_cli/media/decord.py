@@ -91,7 +91,7 @@ class DecordMedia:
         if self._sound is not None and self._sound.container.format.name in LOST_IN:
             self.close()
             raise CannotOpenError(f"decord loses frames of {self._sound.container.format.long_name}")
-        odd = self._oddities(path) if see and self._sound is not None and self.has_picture else []
+        odd = self._oddities(path) if self._sound is not None and self.has_picture else []
         if odd:
             self.close()
             raise CannotOpenError(f"decord does not know {', '.join(odd)}")

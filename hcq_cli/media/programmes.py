@@ -1,4 +1,4 @@
-"""Transport streams behind one another that number their tracks otherwise: each is opened by itself.
+"""Where in a transport stream another one begins that numbers its tracks otherwise.
 
 FFmpeg goes on with the tracks that it has found at the beginning. Where recordings of several recorders or stations
 were joined byte by byte, the second one's pictures may have another number (PID) or another codec, and are lost, or
@@ -8,13 +8,8 @@ the number of its sound. Which tracks follow, the tables in the stream say (PAT 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
 
 READ_BYTES = 1 << 24
 PACKET_BYTES = 188
@@ -30,8 +25,8 @@ Track = tuple[int, int]
 """Number and type."""
 
 
-def parts_of(path: str) -> list[tuple[int, int]]:
-    """First byte and the one after the last, of each stretch of a transport stream that goes on with the same tracks.
+def begins_of(path: str) -> list[int]:
+    """The first byte of each stretch of a transport stream that goes on with the same tracks.
 
     Raises:
         OSError: it cannot be read.
@@ -61,7 +56,7 @@ def parts_of(path: str) -> list[tuple[int, int]]:
             elif len(begins) < MOST_PARTS:
                 part = tracks
                 begins.append(at)
-    return list(pairwise([*begins, Path(path).stat().st_size]))
+    return begins
 
 
 def goes_on(part: set[Track], tracks: set[Track]) -> bool:
@@ -108,58 +103,3 @@ def entries(table: bytes) -> list[tuple[int, int]]:
         found.append((int.from_bytes(table[at + 1 : at + 3]) & 0x1FFF, table[at]))
         at += 5 + (int.from_bytes(table[at + 3 : at + 5]) & 0xFFF)
     return found
-
-
-class JoinedMedia:
-    """The parts of a transport stream as one file, each where the one before has ended; see `Media`.
-
-    Args:
-        path: of the file.
-        parts: as `parts_of` gives them.
-        open_part: opens one, of which FFmpeg gets a name.
-    """
-
-    def __init__(self, path: str, parts: Sequence[tuple[int, int]], open_part: Callable[[str], Any]) -> None:
-        self.warnings = [f"{len(parts)} recordings behind one another, whose tracks are not the same"]
-        self.packets = 0
-        self._open = open_part
-        self._names, opened = list[str](), list[Any]()
-        for begin, end in parts:
-            name = f"subfile,,start,{begin},end,{end},,:{path}"
-            try:
-                part = open_part(name)
-            except CannotOpenError as error:
-                self.warnings.append(f"of its bytes those from {begin} to {end} are left out: {error}")
-                continue
-            part.close()
-            opened.append(part)
-            self._names.append(name)
-        if not opened:
-            raise CannotOpenError("neither a video nor an audio track in it")
-        self.has_picture, self.has_sound = any(p.has_picture for p in opened), any(p.has_sound for p in opened)
-        self.facts = next((part.facts for part in opened if part.has_picture), opened[0].facts)
-        self.duration_s: float | None = sum(part.duration_s or 0.0 for part in opened)
-
-    def __iter__(self) -> Iterator[Picture | Sound]:
-        """See `Media.__iter__`."""
-        begin_s = reached_s = 0.0
-        for name in self._names:
-            part = self._open(name)
-            try:
-                for piece in part:
-                    if isinstance(piece, Sound):
-                        piece = replace(piece, start_s=piece.start_s + begin_s)
-                        reached_s = max(reached_s, piece.start_s + len(piece.samples) / piece.hz)
-                    else:
-                        piece = replace(piece, time_s=piece.time_s + begin_s)  # the part itself keeps its own
-                        reached_s = max(reached_s, piece.time_s + piece.duration_s)
-                    yield piece
-            finally:
-                part.close()
-                self.packets += part.packets
-                self.warnings += [f"from {begin_s:.1f} s on: {told}" for told in part.warnings]
-            begin_s = reached_s
-        self.duration_s = None  # what is there has been gone through
-
-    def close(self) -> None:
-        """See `Media.close`: each part is closed when the next begins."""

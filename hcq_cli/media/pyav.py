@@ -12,6 +12,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -21,9 +22,8 @@ from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import BACK_S, FileClock
 from hcq_cli.media.container_facts import container_facts
 from hcq_cli.media.decoder import CannotOpenError, Media, NoVideoError, Picture, Sound
+from hcq_cli.media.joined import begins_of, joined_media
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
-from hcq_cli.media.programmes import JoinedMedia, parts_of
-from hcq_cli.media.sniffing import second_film
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, open_film, sound_tracks
 
 UNTIMED = {"avi"}
@@ -36,11 +36,10 @@ NEAR_S = 1.0
 """A track that ends this near to the end of the file is what its length was taken from, seconds."""
 PATIENCE_S = 4.0
 """So long, at least, pictures after a broken packet are left out while no key frame comes, seconds."""
-FIRST_ONLY = {"flv", "asf", "matroska,webm"}
-"""Of several such files behind one another FFmpeg reads the first, of Matroska two, and says nothing."""
+NO_TAIL = {"flv", "asf", "matroska,webm"}
+"""Containers whose packets go on to their end, or nearly."""
 NO_FILMS = {"tty", "bin", "xbin", "adf", "idf", "subviewer", "lrc"}
 """What FFmpeg takes texts for by their names, some of which it draws as pictures."""
-MP4 = {"mov,mp4,m4a,3gp,3g2,mj2"}
 MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
 STANDS = 2
@@ -119,8 +118,8 @@ class PyAVMedia:
             self.warnings.append(describe_choice(sounds, self.audio))
         self.duration_s = said_s(self.container, self.video)
         self.facts = container_facts(self.container, self.video)
-        self._zero_s = start_s(self.container)
-        self._clock = FileClock(self.container, self._zero_s)
+        self.start_s = start_s(self.container)
+        self._clock = FileClock(self.container, self.start_s)
         self._wanted = [
             *([self.video] if see and self.video else []),
             *([self.audio] if hear_hz and self.audio else []),
@@ -138,6 +137,11 @@ class PyAVMedia:
         self._same_time = 0  # how many pictures came with the time `_said_s` of one before them
         self._stood = False  # whether that were too many anywhere
         self._repeated_s = 0.0  # how long empty packets show the last picture
+
+    @property
+    def reached_s(self) -> float:
+        """How far it has been read, seconds from its start: of all tracks, whatever was asked for."""
+        return self._clock.reached_s or max(self.duration_s or 0.0, *self._reached_s.values())
 
     def close(self) -> None:
         """See `Media.close`."""
@@ -175,7 +179,8 @@ class PyAVMedia:
         for _ in self._packets([self.video]):  # from here on packets alone: that takes a hundredth of the time
             pass
         found = {
-            "several recordings behind one another": self._clock.mended,
+            "several recordings behind one another": self._clock.mended
+            or len(begins_of(self.container.name, self.container.format.name)) > 1,
             "packets of no bytes": self._repeated_s > 0,
             "a picture that is mirrored": first is not None and first.is_mirrored,
             "HDR": first is not None and first.is_hdr,
@@ -205,7 +210,7 @@ class PyAVMedia:
                 elif end_s is not None and packet.stream is self.video:
                     # No bytes: the picture before it stays, by the specification of Theora, and in QuickTime too.
                     self._repeated_s = end_s
-            self._leave_out_others(others_s - self._zero_s)
+            self._leave_out_others(others_s - self.start_s)
             self._warn_of_rest(last_byte)
         except (av.FFmpegError, OSError) as error:
             self.warnings.append(f"the file breaks off: {reason(error)}")
@@ -221,14 +226,10 @@ class PyAVMedia:
             return
 
     def _warn_of_rest(self, read_bytes: int) -> None:
-        size, name = self.container.size, self.container.format.name
+        size = self.container.size
         rest = size - read_bytes
-        if name in FIRST_ONLY and read_bytes and rest > MOST_UNREAD * size:
-            several = "if it is several files in one, take them apart"
-            self.warnings.append(f"of its {size} bytes the last {rest} hold no packets: {several}")
-        elif name in MP4 and (second := second_film(self.container.name)) and read_bytes <= second:
-            unread = "which is not read: take the two apart"
-            self.warnings.append(f"at byte {second} of its {size} another file begins, {unread}")
+        if self.container.format.name in NO_TAIL and read_bytes and rest > MOST_UNREAD * size:
+            self.warnings.append(f"of its {size} bytes the last {rest} hold no packets: was it written to its end?")
 
     def _leave_out_others(self, others_s: float) -> None:
         """At the end of the file: where its length is that of its subtitles or data, take that of its pictures."""
@@ -299,7 +300,7 @@ class PyAVMedia:
 
     def _sounds(self, frame: Any) -> Iterator[Sound]:
         try:
-            sounds = list(self._converter.convert(frame, self._zero_s))
+            sounds = list(self._converter.convert(frame, self.start_s))
         except (av.FFmpegError, ValueError) as error:  # decoded, and of a form that cannot be
             self._count_broken("sound", error)
             return
@@ -313,7 +314,7 @@ class PyAVMedia:
             stamp = self._stamp_by_order(frame, stream)
         else:
             stamp = frame.pts if frame.pts is not None else frame.dts
-        return None if stamp is None else float(stamp * (frame.time_base or stream.time_base)) - self._zero_s
+        return None if stamp is None else float(stamp * (frame.time_base or stream.time_base)) - self.start_s
 
     def _picture(self, frame: Any, stream: Any, time_s: float | None) -> PyAVPicture:
         duration_s = float(frame.duration * (frame.time_base or stream.time_base)) if frame.duration else 0.0
@@ -365,14 +366,25 @@ class PyAVDecoder:
 
     def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> Media:
         """See `Decoder.open`."""
-        media = PyAVMedia(path, see, hear_hz)
-        if media.container.format.name != "mpegts" or not (see or hear_hz):
-            return media
-        parts = parts_of(path)  # which reads the file
-        if len(parts) == 1:
-            return media
-        media.close()
-        return JoinedMedia(path, parts, lambda part: PyAVMedia(part, see, hear_hz))
+
+        def opened(name: str) -> PyAVMedia:
+            return PyAVMedia(name, see, hear_hz)
+
+        try:
+            media = opened(path)
+        except NoVideoError:
+            raise
+        except CannotOpenError:  # of the first recording in it, maybe
+            if not Path(path).is_file() or len(begins := begins_of(path)) == 1:
+                raise
+        else:
+            # For its length alone the whole file is not read.
+            begins = begins_of(path, media.container.format.name) if see or hear_hz else [0]
+            if len(begins) == 1:
+                return media
+            media.close()
+        joined: Media = joined_media(path, begins, opened)
+        return joined
 
 
 def _kind(stream: Any) -> str:

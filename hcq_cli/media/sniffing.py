@@ -8,13 +8,10 @@ import re
 import stat
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 
 HEAD_BYTES = 1 << 16
 TRANSPORT_PACKETS = (188, 192, 204)
 """Bytes of an MPEG transport packet: plain, with a time code (camcorders, Blu-ray), with parity."""
-MOST_BOXES = 1000
-"""Top-level boxes of an MP4 that are looked at: a film has some five."""
 ENTROPY = 7.9
 """Bits a byte from which a head is noise: compressed video has headers, and stays below."""
 
@@ -83,31 +80,6 @@ def is_text(head: bytes) -> bool:
         text = head.decode("utf-8") if len(head) < HEAD_BYTES else head[:-4].decode("utf-8", "replace")
         return bool(head) and not re.search(r"[\0-\x08\x0e-\x1a\x1c-\x1f\ufffd]", text)
     return False
-
-
-def second_film(path: str) -> int | None:
-    """Where in an MP4 or QuickTime file a second one begins, with an index of its own; None where it is one alone.
-
-    FFmpeg reads the first and says nothing. Of fragments, which go on behind one another, it reads all.
-
-    Returns:
-        the byte.
-    """
-    at, begins, indexes = 0, 0, 0
-    with suppress(OSError), Path(path).open("rb") as source:
-        for _ in range(MOST_BOXES):
-            source.seek(at)
-            head = source.read(16)
-            size, kind = int.from_bytes(head[:4]), head[4:8]
-            if kind == b"ftyp":
-                begins = at
-            elif kind == b"moov" and (indexes := indexes + 1) == 2:
-                return begins or at
-            size = int.from_bytes(head[8:]) if size == 1 else size
-            if size < 8 or kind == b"moof":  # the last box, the end of the file, or no box at all
-                break
-            at += size
-    return None
 
 
 def what_instead(head: bytes) -> str | None:
