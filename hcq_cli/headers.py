@@ -27,10 +27,9 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
-from itertools import repeat
+from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from hcq_cli.errors import DamagedError, NotFoundError
@@ -117,16 +116,18 @@ def decode(
     try:
         parsed = json.loads(document) if isinstance(document, bytes | str) else document
         if format_name is not None:
-            found: _Format = _reader(_Format)(parsed)
+            found: _Format = _read(_Format, parsed)
             if found.format != format_name:
                 raise ValueError(f"is of format {_short(found.format)}, not {format_name!r}")
             if found.version > version:
                 reason = f"format version {found.version}, this hcq reads up to {version}"
                 raise DamagedError(f"{source}: {reason}", "upgrade hcq")
-        return cast(T, _reader(cast(Any, kind))(parsed))
+        return cast(T, _read(kind, parsed))
     # A ValueError is also what json and int raise; brackets nested by the thousand are a RecursionError.
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{source}: makes no sense ({_one_line(error)})", remedy) from error
+        # A place begins with the point or colon that would part it from what it lies in: here that is nothing.
+        reason = " ".join(str(error).split()).lstrip(".: ")[:300]
+        raise DamagedError(f"{source}: makes no sense ({reason})", remedy) from error
 
 
 def decode_file(kind: type[T], path: Path, remedy: str, *, format_name: str, version: int, absent: str) -> T:
@@ -146,11 +147,6 @@ def decode_file(kind: type[T], path: Path, remedy: str, *, format_name: str, ver
     return decode(kind, text, path, remedy, format_name=format_name, version=version)
 
 
-def _one_line(error: Exception) -> str:
-    # A place begins with the point or colon that would part it from what it lies in: here that is nothing.
-    return " ".join(str(error).split()).lstrip(".: ")[:300]
-
-
 def _short(value: Any) -> str:
     """A value for a message: no whole megabyte of it, and no byte that a terminal would obey."""
     if isinstance(value, str | bool | int | float | None):
@@ -159,107 +155,96 @@ def _short(value: Any) -> str:
 
 
 @cache
-def _reader(kind: Any) -> Reader:
-    """What reads a value of an annotation; made once for each, because a store may have a million headers."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return lambda value: value
-    if origin is Annotated:
-        read = _reader(arguments[0])
-        for check in arguments[1:]:
-            read = partial(_checked, read, check)
-        return read
-    if origin is Literal:
-        return partial(_one_of, arguments)
-    if origin in (Union, UnionType) and len(arguments) == 2 and arguments[1] is NoneType:
-        read = _reader(arguments[0])
-        return lambda value: None if value is None else read(value)
-    if origin is list:
-        return partial(_list, _reader(arguments[0]))
-    if origin is tuple:
-        items = _reader(arguments[0]) if arguments[-1] is ... else [_reader(each) for each in arguments]
-        return partial(_checked, partial(_list, items), tuple)
-    if origin is dict:
-        return partial(_dict, _reader(arguments[1]))
-    if dataclasses.is_dataclass(kind):
-        return _object(kind)
+def _taken_apart(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What an annotation is of, and of what: looked up once for each, because a store may have a million headers."""
     if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
-        parts = [_reader(each) for each in get_type_hints(kind, include_extras=True).values()]
-        return partial(_checked, partial(_list, parts), kind._make)  # type: ignore[attr-defined]
-    return partial(_plain, kind, PLAIN[kind])
+        return kind, tuple(get_type_hints(kind, include_extras=True).values())
+    return get_origin(kind), get_args(kind)
 
 
-def _plain(kind: Any, name: str, value: Any) -> Any:
-    """A value of JSON's own kinds. Not isinstance: True and False are int to it."""
+def _read(kind: Any, value: Any) -> Any:
+    """What a part of a document stands for by its annotation; a ValueError begins with the place in that part."""
+    origin, arguments = _taken_apart(kind)
+    if origin is Annotated:
+        found = _read(arguments[0], value)
+        try:
+            for check in arguments[1:]:
+                found = check(found)
+        except ValueError as error:
+            raise ValueError(f": {error}") from None
+        return found
+    if origin in (Union, UnionType):  # X | None
+        return None if value is None else _read(arguments[0], value)
+    if origin is Literal:
+        # By type first: a list cannot be looked up, and True is 1 to `in`.
+        if type(value) not in map(type, arguments) or value not in arguments:
+            raise ValueError(f": is {_short(value)}, not {' or '.join(map(repr, arguments))}")
+        return value
+    if origin is dict:
+        return _items(value, dict, arguments[1])
+    if origin is list or (origin is tuple and arguments[-1] is ...):
+        found = _items(value, list, arguments[0]).values()
+        return list(found) if origin is list else tuple(found)
+    if origin is tuple:
+        return tuple(_items(value, list, *arguments).values())
+    if dataclasses.is_dataclass(kind):
+        return _object(kind, value)
+    if origin is not None:  # a NamedTuple
+        return origin(*_items(value, list, *arguments).values())
+    if kind is Any:
+        return value
+    # JSON's own kinds. Not by isinstance: True and False are int to it.
     if type(value) is int and kind in (int, float) and -_INT64 <= value < _INT64:
         return kind(value)
     if type(value) is not kind or kind is int or (kind is float and not math.isfinite(value)):
-        raise ValueError(f": is {_short(value)}, not {name}")
+        raise ValueError(f": is {_short(value)}, not {PLAIN[kind]}")
     return value
 
 
-def _checked(read: Reader, check: Reader, value: Any) -> Any:
-    found = read(value)
-    try:
-        return check(found)
-    except ValueError as error:
-        raise ValueError(f": {error}") from None
-
-
-def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
-    # By type first: a list cannot be looked up, and True is 1 to `in`.
-    if type(value) not in map(type, choices) or value not in choices:
-        raise ValueError(f": is {_short(value)}, not {' or '.join(map(repr, choices))}")
-    return value
-
-
-def _list(read: Reader | list[Reader], value: Any) -> list[Any]:
-    """A list whose items are all read by one reader, or each by its own."""
-    of = f" of {len(read)}" if isinstance(read, list) else ""
-    if type(value) is not list or (isinstance(read, list) and len(value) != len(read)):
-        raise ValueError(f": is {_short(value)}, not a list{of}")
-    found: list[Any] = []
-    try:
-        for read_item, each in zip(read if isinstance(read, list) else repeat(read), value, strict=False):
-            found.append(read_item(each))
-    except ValueError as error:
-        raise ValueError(f"[{len(found)}]{error}") from None
+def _items(value: Any, within: type, *kinds: Any) -> dict[Any, Any]:
+    """What is in a list or an object, by number or key: all of one annotation, or of several, each of its own."""
+    if not issubclass(type(value), within) or (len(kinds) > 1 and len(value) != len(kinds)):
+        of = f" of {len(kinds)}" if len(kinds) > 1 else ""
+        raise ValueError(f": is {_short(value)}, not {'an object' if within is dict else f'a list{of}'}")
+    found: dict[Any, Any] = {}
+    for at, each in value.items() if within is dict else enumerate(value):
+        try:
+            found[at] = _read(kinds[at if len(kinds) > 1 else 0], each)
+        except ValueError as error:
+            raise ValueError(f"[{_short(at)}]{error}") from None
     return found
 
 
-def _dict(read: Reader, value: Any) -> dict[str, Any]:
+@cache
+def _fields(kind: Any) -> list[tuple[str, str, bool, Any]]:
+    """Of each field of a dataclass its name, that in the JSON, whether it must be there, and its annotation."""
+    types, missing = get_type_hints(kind, include_extras=True), dataclasses.MISSING
+    return [
+        (
+            each.name,
+            each.metadata.get(JSON, each.name),
+            each.default is missing and each.default_factory is missing,
+            types[each.name],
+        )
+        for each in dataclasses.fields(kind)
+        if each.init
+    ]
+
+
+def _object(kind: Any, value: Any) -> Any:
+    """A dataclass from an object; fields that it does not list are passed over."""
     if type(value) is not dict:
         raise ValueError(f": is {_short(value)}, not an object")
-    found, key = {}, ""
+    found = {}
+    for name, key, needed, of in _fields(kind):
+        if key in value:
+            try:
+                found[name] = _read(of, value[key])
+            except ValueError as error:
+                raise ValueError(f".{key}{error}") from None
+        elif needed:
+            raise ValueError(f": has no {key!r}")
     try:
-        for key, each in value.items():
-            found[key] = read(each)
-    except ValueError as error:
-        raise ValueError(f"[{_short(key)}]{error}") from None
-    return found
-
-
-def _object(kind: Any) -> Reader:
-    types, fields = get_type_hints(kind, include_extras=True), []
-    for each in (each for each in dataclasses.fields(kind) if each.init):
-        needed = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-        fields.append((each.name, each.metadata.get(JSON, each.name), needed, _reader(types[each.name])))
-
-    def read(value: Any) -> Any:
-        if type(value) is not dict:
-            raise ValueError(f": is {_short(value)}, not an object")
-        found = {}
-        for name, key, needed, read_field in fields:
-            if key in value:
-                try:
-                    found[name] = read_field(value[key])
-                except ValueError as error:
-                    raise ValueError(f".{key}{error}") from None
-            elif needed:
-                raise ValueError(f": has no {key!r}")
-        try:
-            return kind(**found)
-        except ValueError as error:  # of its __post_init__
-            raise ValueError(f": {error}") from None
-
-    return read
+        return kind(**found)
+    except ValueError as error:  # of its __post_init__
+        raise ValueError(f": {error}") from None
