@@ -16,7 +16,7 @@ from hcq_cli.media.thumbnails import Thumbnailer
 from hcq_cli.printable import printable
 from hcq_cli.web.cards import STATIC, templates
 from hcq_cli.web.gallery import file_address
-from hcq_cli.web.report import HEIGHT, WIDTH, Curve, curve_of
+from hcq_cli.web.report import HEIGHT, WIDTH, Curve, curve_of, recall_table
 
 if TYPE_CHECKING:
     from hcq_cli.evaluation.retrieval import RecallPoint
@@ -75,7 +75,7 @@ def evaluation_page(
     page = templates().get_template("evaluation.html")
     return page.render(
         title=title,
-        points=points,
+        recall=recall_table(points),
         parts=parts,
         captions=len(ranks),
         notes=notes,

@@ -30,12 +30,14 @@ PREVIEWS_KEPT = 20
 THUMBNAILS_KEPT = 2000
 """In memory: of about 10 KB each."""
 HEAD_BYTES = 1 << 12
-NO_PICTURE = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="9" viewBox="0 0 320 180">'
-    b'<rect width="320" height="180"/>'
-    b'<text x="160" y="96" fill="#ccc" font-family="sans-serif" font-size="16" text-anchor="middle">no picture</text>'
-    b"</svg>"
+NO_PICTURE, NOT_THERE = (
+    f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{9 * width // 16}" viewBox="0 0 320 180">'
+    '<rect width="320" height="180"/>'
+    f'<text x="160" y="96" fill="#ccc" font-family="sans-serif" font-size="16" text-anchor="middle">{words}</text>'
+    "</svg>".encode()
+    for width, words in ((32, "no picture"), (16, "no longer there"))
 )
+"""Pictures that stand in; player.js tells them by their widths."""
 LONGEST_KEY = 4096
 MOST_SECONDS = 1e6
 """No second of a video lies behind this one: eleven days."""
@@ -101,16 +103,16 @@ class Thumbnails:
     async def response(self, path: str, second: float) -> Response:
         """The picture of a video at a second; where the file gives none, or is not indexed, one that says so."""
         jpeg = await self._jpeg(path, second)
+        if jpeg is None:  # nor kept by the browser: a drive may be back
+            return Response(NOT_THERE, 200 if path else 404, media_type="image/svg+xml")
         kind, picture = ("image/jpeg", jpeg) if jpeg else ("image/svg+xml", NO_PICTURE)
-        return Response(
-            picture, 200 if path else 404, media_type=kind, headers={"Cache-Control": "private, max-age=600"}
-        )
+        return Response(picture, media_type=kind, headers={"Cache-Control": "private, max-age=600"})
 
-    async def _jpeg(self, path: str, second: float) -> bytes:
+    async def _jpeg(self, path: str, second: float) -> bytes | None:
         try:
             changed = os.stat(path).st_mtime_ns  # noqa: PTH116
         except (OSError, ValueError):  # it is not where it was
-            return b""
+            return None
         key = (path, changed, round(second, 1))
         if (kept := self._kept.get(key)) is None:
             try:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hcq_cli.printable import printable
+from hcq_cli.printable import printable, size_text
 from hcq_cli.web.cards import STATIC, templates
+
+if TYPE_CHECKING:
+    from hcq_cli.api.reporting import Report
+    from hcq_cli.evaluation.retrieval import RecallPoint
 
 WIDTH, HEIGHT = 640, 200
 MOST_POINTS = 500
@@ -31,11 +35,24 @@ class Curve:
     last: float
 
 
-def report_page(found: object, epochs: Sequence[dict[str, Any]], costs: Sequence[dict[str, float]]) -> str:
+@dataclass(frozen=True)
+class Table:
+    """What the template's macro `table` draws.
+
+    Args:
+        heads: of its columns.
+        rows: a text for each column; printable.
+    """
+
+    heads: list[str]
+    rows: list[list[str]]
+
+
+def report_page(found: Report, epochs: Sequence[dict[str, Any]], costs: Sequence[dict[str, float]]) -> str:
     """The page of a report.
 
     Args:
-        found: the `hcq_cli.api.reporting.Report`.
+        found: what is in the workspace.
         epochs: of the training.
         costs: of larger collections.
     """
@@ -46,9 +63,44 @@ def report_page(found: object, epochs: Sequence[dict[str, Any]], costs: Sequence
     ]
     page = templates().get_template("report.html")
     style = (STATIC / "style.css").read_text("utf-8")
+    recall = recall_table(found.evaluated.points) if found.evaluated is not None else None
     return page.render(
-        report=found, costs=costs, curves=curves, width=WIDTH, height=HEIGHT, style=style, printable=printable
+        report=found,
+        formats=[[printable(name), f"{count:,}"] for name, count in found.formats.items()],
+        experts=_experts(found.experts),
+        recall=recall,
+        costs=[_cost(each) for each in costs],
+        curves=curves,
+        width=WIDTH,
+        height=HEIGHT,
+        style=style,
+        printable=printable,
     )
+
+
+def recall_table(points: Sequence[RecallPoint]) -> Table:
+    """Recall against bytes, in percent."""
+    heads = ["vectors", "bytes a video", "median rank", *[f"text to video R@{k}" for k in (1, 5, 10)]]
+    rows = []
+    for point in points:
+        there, back = point.metrics.t2v, point.metrics.v2t
+        measured = (there.MedR, there.R1, there.R5, there.R10, back.R1, back.R10)
+        rows.append([printable(point.name), f"{point.bytes_per_video:,}", *[f"{value:.1f}" for value in measured]])
+    return Table([*heads, *[f"video to text R@{k}" for k in (1, 10)]], rows)
+
+
+def _experts(counts: dict[str, dict[str, int]]) -> Table:
+    """How many videos each expert found something in, and why nothing in the others."""
+    states = list(next(iter(counts.values()), {}))
+    rows = [[printable(name), *[f"{found[state]:,}" for state in states]] for name, found in counts.items()]
+    return Table(["expert", *[str(state).replace("_", " ") for state in states]], rows)
+
+
+def _cost(of: dict[str, float]) -> list[str]:
+    """A row on what a larger collection takes."""
+    scan_s = of["scan_s"]
+    scan = f"{1000 * scan_s:.3g} ms" if scan_s < 1 else f"{scan_s:.3g} s"
+    return [f"{of['videos']:,}", size_text(of["feature_bytes"]), size_text(of["code_bytes"]), scan]
 
 
 def curve_of(

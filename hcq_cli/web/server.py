@@ -31,7 +31,7 @@ from hcq_cli.web.guard import Guard
 from hcq_cli.web.media import MOST_SECONDS, Previews, Thumbnails, film_response, id_of, key_of
 
 if TYPE_CHECKING:
-    from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates
+    from hcq_cli.duplicates.groups import DuplicateGroup, Duplicates, Member
 
 PAGE = 48
 """Hits a page."""
@@ -118,7 +118,8 @@ def _status(error: HcqError) -> int:
 
 def _told(error: HcqError) -> tuple[str, int]:
     """What a page says of an error, and its status."""
-    return printable(f"{error.message}: {error.hint}" if error.hint else error.message), _status(error)
+    message = error.message.removeprefix("--where: ")  # there are no options in a page
+    return printable(f"{message}: {error.hint}" if error.hint else message), _status(error)
 
 
 class _Pages:
@@ -133,7 +134,8 @@ class _Pages:
         facts, given = await self._batches.facts(), dict(request.query_params)
         found, likes, error, status = None, list[str](), "", 200
         try:
-            likes, found = _likes(request), await self._found(request)
+            likes = _likes(request)
+            found, error = await self._found(request)
         except HcqError as problem:
             error, status = _told(problem)
         page = templates().get_template("page.html")
@@ -143,12 +145,12 @@ class _Pages:
 
     async def cards(self, request: Request) -> Response:
         """The answer alone, for the script."""
-        found = await self._found(request)
-        return HTMLResponse(templates().get_template("found.html").render(found=found, error=""))
+        found, error = await self._found(request)
+        return HTMLResponse(templates().get_template("found.html").render(found=found, error=error))
 
     async def search(self, request: Request) -> Response:
         """The JSON of `hcq query`, with a key for each hit."""
-        found = await self._answer(request, _number(request, "k", 10, 1, MOST_HITS))
+        found = await self._answer(_question(request), _number(request, "k", 10, 1, MOST_HITS))
         if found is None:
             raise UsageError("q is empty", "/api/search?q=a+man+cooking")
         return _document(found)
@@ -165,7 +167,8 @@ class _Pages:
             groups, first = await self._groups(request)
         except HcqError as problem:
             error, status = _told(problem)
-            return HTMLResponse(page.render(groups=[], count=0, links={}, error=error), status)
+            not_yet = isinstance(problem, NotFoundError)  # which is no fault of the address
+            return HTMLResponse(page.render(groups=[], count=0, links={}, error=error), 200 if not_yet else status)
         count, last = len(groups), min(first + GROUPS, len(groups))
         # Where the neighbouring pages begin, and the outermost.
         places = {
@@ -175,8 +178,12 @@ class _Pages:
             "last": (count - 1) // GROUPS * GROUPS,
         }
         links = {name: at for name, at in places.items() if (at < first or at >= last) and 0 <= at < count}
-        shown = [(each, _of_group(each)) for each in groups[first:last]]
-        return HTMLResponse(page.render(groups=shown, count=count, first=first, last=last, links=links, error=""))
+        shown = [(each, each.members[:MEMBERS]) for each in groups[first:last]]
+        ids = {member.id for _, members in shown for member in members}
+        paths = await asyncio.gather(*(self._batches.path_of(id) for id in ids))
+        indexed = {id for id, path in zip(ids, paths, strict=True) if path}
+        cards = [(each, [_of_member(one, one.id in indexed) for one in members]) for each, members in shown]
+        return HTMLResponse(page.render(groups=cards, count=count, first=first, last=last, links=links, error=""))
 
     async def duplicates_api(self, request: Request) -> Response:
         """The JSON of `hcq dedupe`, with a key for each video."""
@@ -219,20 +226,25 @@ class _Pages:
             raise NotFoundError("no indexed video has this key", "keys stand in the answers of /api/search")
         return path
 
-    async def _found(self, request: Request) -> Answer | None:
-        """The answer that an address asks for, a page of it; None where it asks for nothing."""
-        document = await self._answer(request, PAGE)
+    async def _found(self, request: Request) -> tuple[Answer | None, str]:
+        """The answer that an address asks for, a page of it; None where it asks for nothing, or else why there is
+        none: what somebody is still typing, half a filter, is no fault that a browser should note."""
+        question = _question(request)
+        try:
+            document = await self._answer(question, PAGE)
+        except (UsageError, NotFoundError) as problem:
+            return None, _told(problem)[0]
         if document is None:
-            return None
+            return None, ""
         following, more = _number(request, "offset", 0, 0, FARTHEST) + PAGE, ""
         if len(document["hits"]) == PAGE and following <= FARTHEST:
             asked = [(name, value) for name, value in request.query_params.multi_items() if name != "offset"]
             more = "/?" + urlencode([*asked, ("offset", following)], errors="replace")
-        return answer_of(document, _addresses(request), more)
+        return answer_of(document, _addresses(request), more), ""
 
-    async def _answer(self, request: Request, k: int) -> dict[str, Any] | None:
+    async def _answer(self, asked: _Asked, k: int) -> dict[str, Any] | None:
         """The answer to a text, to examples, or to both with what it is not to be; None where nothing is asked."""
-        query, likes, unlike, how = _asked(request), _likes(request), _unlike(request), _how(request)
+        query, likes, unlike, how = asked
         if not query.strip() and not likes:
             return None
         if not likes and not unlike:
@@ -245,11 +257,16 @@ class _Pages:
         return found.groups, _number(request, "offset", 0, 0, max(0, len(found.groups) - 1))
 
 
-def _asked(request: Request) -> str:
+_Asked = tuple[str, list[str], list[str], dict[str, Any]]
+"""A text, ids of examples, what it is not to be like, and the settings of the search."""
+
+
+def _question(request: Request) -> _Asked:
+    """What an address asks for. Raises UsageError and NotFoundError where it makes no sense."""
     query = request.query_params.get("q", "")
     if len(query) > LONGEST_QUERY:
         raise UsageError(f"the query is longer than {LONGEST_QUERY:,} characters", "ask for less")
-    return query
+    return query, _likes(request), _parts(request, "not"), _how(request)
 
 
 def _how(request: Request) -> dict[str, Any]:
@@ -266,11 +283,6 @@ def _how(request: Request) -> dict[str, Any]:
 def _likes(request: Request) -> list[str]:
     """Ids of the examples that an address names by their keys, each once. Raises UsageError."""
     return list(dict.fromkeys(id_of(key) for key in _parts(request, "like")))
-
-
-def _unlike(request: Request) -> list[str]:
-    """What it is not to be like. Raises UsageError."""
-    return _parts(request, "not")
 
 
 def _parts(request: Request, name: str) -> list[str]:
@@ -322,14 +334,11 @@ def _media(key: str, second: float) -> dict[str, str]:
     }
 
 
-def _of_group(group: DuplicateGroup) -> list[Card]:
-    """The cards of a group, of a large one the first."""
-    cards = []
-    for rank, each in enumerate(group.members[:MEMBERS], 1):
-        media = _media(key_of(each.id), each.start_s or 0)
-        shown = printable(each.id), printable(each.path)
-        cards.append(Card(rank, *shown, start_s=each.start_s, end_s=each.end_s, **media))  # type: ignore[arg-type]
-    return cards
+def _of_member(member: Member, indexed: bool) -> Card:
+    """The card of a duplicate; one that is not in the index is named, and no more."""
+    media = _media(key_of(member.id), member.start_s or 0) if indexed else {"video": ""}
+    title, path = printable(member.id), printable(member.path)
+    return Card(0, title, path, start_s=member.start_s, end_s=member.end_s, **media)  # type: ignore[arg-type]
 
 
 def _document(document: dict[str, Any]) -> Response:

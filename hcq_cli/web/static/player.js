@@ -6,18 +6,22 @@
   const says = document.getElementById("player-says");
   const film = dialog.querySelector("video");
   // Not by where they are: that would lay out every card, and ten thousand take a minute.
-  const links = () => [...document.querySelectorAll(".open:not(details:not([open]) .open)")];
+  const links = () => [...document.querySelectorAll(".open[href]:not(details:not([open]) .open)")];
   let start = 0, preview = "";
 
+  const NOT_THERE = 16; // the width of the picture that stands for a file which is not where it was
+
   function play(link) {
+    const gone = link.querySelector("img")?.naturalWidth === NOT_THERE;
     start = Number(link.dataset.start) || 0;
     preview = link.dataset.preview || "";
     title.textContent = link.dataset.title;
-    says.textContent = "";
+    says.textContent = gone ? "The file is no longer there: " + link.querySelector(".title").title : "";
     document.querySelector(".open video")?.remove();
-    film.src = link.href;
+    film.hidden = gone;
+    if (!gone) film.src = link.href;
     dialog.showModal();
-    film.play().catch(() => {}); // a browser that wants a click first shows its own button
+    if (!gone) film.play().catch(() => {}); // a browser that wants a click first shows its own button
   }
 
   film.addEventListener("loadedmetadata", () => {
@@ -46,7 +50,7 @@
   });
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest(".open");
+    const link = event.target.closest(".open[href]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
     play(link);
@@ -75,7 +79,7 @@
   let resting = 0;
 
   function glimpse(event) {
-    const link = event.target.closest?.(".open");
+    const link = event.target.closest?.(".open[href]");
     if (link?.querySelector("video")) return;
     clearTimeout(resting);
     document.querySelector(".open video")?.remove();

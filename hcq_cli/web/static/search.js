@@ -20,7 +20,9 @@
   async function cards(asked) {
     asking?.abort();
     asking = new AbortController();
-    const answer = await fetch("/cards" + asked, { signal: asking.signal });
+    const answer = await fetch("/cards" + asked, { signal: asking.signal }).catch((error) => {
+      throw error.name === "AbortError" ? error : new Error("The server does not answer. Does hcq serve still run?");
+    });
     if (answer.ok) return answer.text();
     const told = await answer.json().catch(() => ({}));
     throw new Error([told.error || "the server does not answer", told.hint].filter(Boolean).join(": "));
@@ -31,13 +33,16 @@
     note.className = "note";
     note.textContent = message;
     found.replaceChildren(note);
+    found.removeAttribute("aria-busy");
   }
 
   async function search(remember) {
     const asked = address();
+    found.setAttribute("aria-busy", "true");
     try {
       const html = asked ? await cards(asked) : "";
       found.innerHTML = html;
+      found.removeAttribute("aria-busy");
       document.title = (input.value.trim() ? input.value.trim() + " – " : "") + "hcq";
       history[remember ? "pushState" : "replaceState"](null, "", "/" + asked);
     } catch (error) {
@@ -81,6 +86,9 @@
   const watch = () => found.querySelectorAll(".more a").forEach((link) => seen.observe(link));
   new MutationObserver(watch).observe(found, { childList: true });
   watch();
+
+  // Where there is room, what narrows a search lies open.
+  form.querySelector("details").open ||= matchMedia("(min-width: 48rem)").matches;
 
   const read = () => { try { return JSON.parse(localStorage.getItem("kept") || "[]"); } catch { return []; } };
   function show() {
