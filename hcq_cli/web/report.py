@@ -10,7 +10,6 @@ from hcq_cli.printable import printable, size_text
 from hcq_cli.web.cards import STATIC, templates
 
 if TYPE_CHECKING:
-    from hcq_cli.api.reporting import Report
     from hcq_cli.evaluation.retrieval import RecallPoint
 
 WIDTH, HEIGHT = 640, 200
@@ -48,11 +47,11 @@ class Table:
     rows: list[list[str]]
 
 
-def report_page(found: Report, epochs: Sequence[dict[str, Any]], costs: Sequence[dict[str, float]]) -> str:
+def report_page(found: Any, epochs: Sequence[dict[str, Any]], costs: Sequence[dict[str, float]]) -> str:
     """The page of a report.
 
     Args:
-        found: what is in the workspace.
+        found: the `hcq_cli.api.reporting.Report`.
         epochs: of the training.
         costs: of larger collections.
     """
