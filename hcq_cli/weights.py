@@ -178,9 +178,10 @@ def _look_up(hub: HubId) -> tuple[str, str, list[str], int]:
 def chosen_files(names: Sequence[str]) -> list[str]:
     """The files that are needed: safetensors, else ONNX, and what goes with them; none if there are only pickles."""
     top = [name for name in names if "/" not in name]
-    if MODULES in top and not any(name.endswith(".safetensors") for name in top):
-        # A folder of sentence-transformers whose network lies in a folder of its own.
-        top += [name for name in names if re.fullmatch(r"0_\w+/[^/]+", name)]
+    if (
+        MODULES in top
+    ):  # of sentence-transformers: its modules lie in folders of their own, beside other formats of it
+        top += [name for name in names if "/" in name and name.partition("/")[0] not in ("onnx", "openvino")]
     weights = [name for name in top if name.endswith(".safetensors")]
     if not weights:
         weights = [

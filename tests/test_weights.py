@@ -46,7 +46,17 @@ def test_presets_experts_and_ids_become_ids_each_once() -> None:
         ),
         (
             ["modules.json", "0_CLIPModel/model.safetensors", "0_CLIPModel/vocab.json", "1_Dense/model.safetensors"],
-            ["0_CLIPModel/model.safetensors", "0_CLIPModel/vocab.json", "modules.json"],
+            ["0_CLIPModel/model.safetensors", "0_CLIPModel/vocab.json", "1_Dense/model.safetensors", "modules.json"],
+        ),
+        (
+            [
+                "modules.json",
+                "text/model.safetensors",
+                "text/config.json",
+                "onnx/model.onnx",
+                "2_Dense/pytorch_model.bin",
+            ],
+            ["modules.json", "text/config.json", "text/model.safetensors"],
         ),
     ],
 )

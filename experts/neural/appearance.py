@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from experts.base import Clip, Sampling, State
 from experts.neural.expert import HubExpert, NetworkExpert, OnnxExpert, PreparedInputs
+from experts.neural.network import Inputs
 from experts.neural.onnx_network import OnnxNetwork
 from experts.neural.preprocessing import USUAL_SIDE, as_images, image_processor, processor_settings, side_for
 from experts.neural.sidecar import read_sidecar
@@ -27,6 +28,7 @@ from experts.neural.weights import Weights, WeightsError, locate, onnx_file
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
 
 FRAMES_PER_SECOND = 1.0
 ROWS_AT_ONCE = 8
@@ -72,11 +74,15 @@ class HubAppearance(HubExpert):
         if isinstance(frames, State):
             return frames
         images, views = self.looked_at(frames.images)
-        rows = dict(self._processor(images=as_images(images), return_tensors="np"))
+        rows = self.prepared(as_images(images))
         # A processor that cuts frames into tiles gives several rows a frame, which no time would belong to.
         if any(len(array) != len(images) for array in rows.values()):
             raise WeightsError(f"{self.source}: its image processor does not give one row a frame", "hcq models list")
         return PreparedInputs(rows, frames.times, views=views)
+
+    def prepared(self, images: list[Image]) -> Inputs:
+        """Pictures as the network wants them, a row each."""
+        return dict(self._processor(images=images, return_tensors="np"))
 
     def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
         """The pictures that stand for frames [n, H, W, 3], and how many stand for each."""

@@ -2,9 +2,9 @@
 
 A network of transformers whose class has `get_text_features` and one of `get_video_features`, `get_image_features`
 and `get_audio_features`, whatever it is called: CLIP, SigLIP, SigLIP 2, MetaCLIP 2, ALIGN, BLIP see pictures, one
-vector a frame; X-CLIP and VideoPrism see windows of frames; CLAP hears windows of at most 10 s. Or `onnx:FOLDER`,
-which holds image.onnx or audio.onnx with its sidecar (sidecar.py), and the text encoder
-(hcq_cli/fitting/dual_text.py).
+vector a frame; X-CLIP and VideoPrism see windows of frames; CLAP hears windows of at most 10 s. Or a folder of the
+library sentence-transformers that takes pictures or sound (pipeline.py). Or `onnx:FOLDER`, which holds image.onnx or
+audio.onnx with its sidecar (sidecar.py), and the text encoder (hcq_cli/fitting/dual_text.py).
 
 Letters: n frames or windows, T frames of a window, dim the width of a vector.
 """
@@ -12,18 +12,26 @@ Letters: n frames or windows, T frames of a window, dim the width of a vector.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from experts.neural.appearance import HubAppearance, OnnxAppearance, pooled, vector_width
 from experts.neural.audio import AudioFormat, HubAudio, OnnxAudio, read_audio_embedding
-from experts.neural.expert import NetworkExpert
+from experts.neural.expert import HubExpert, NetworkExpert
 from experts.neural.motion import HubMotion, VideoFormat
-from experts.neural.network import read_config
-from experts.neural.pipeline import locate_network
+from experts.neural.network import Inputs, Network, read_config
+from experts.neural.pipeline import Pipeline, PipelineNetwork, load_pipeline, locate_network
 from experts.neural.preprocessing import image_processor, processor_settings
 from experts.neural.weights import ONNX, Weights, WeightsError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Sense = Literal["video", "image", "audio"]
 SENSES: tuple[Sense, ...] = ("video", "image", "audio")
@@ -39,7 +47,7 @@ USUAL: dict[str, Sense] = {
 }
 """What the commonest take, by `model_type`: whoever looks whether there are new videos need not wait seconds until
 transformers is there to be asked. All others are asked by their class."""
-TAKES = "CLIP, SigLIP, X-CLIP, CLAP and the like, or onnx:FOLDER"
+TAKES = "CLIP, SigLIP, X-CLIP, CLAP and the like, a pipeline of sentence-transformers with one, or onnx:FOLDER"
 WINDOW_S = 8.0
 """Longest window of frames, seconds. Such networks were trained on clips of a few seconds, their frames spread evenly
 over them, whatever the rate; no configuration says more than how many frames there are."""
@@ -66,6 +74,8 @@ def dual(source: str) -> NetworkExpert:
         found = locate_network(source)
         kinds: dict[Sense, type[DualClips | HubAppearance | DualSound]]
         kinds = {"video": DualClips, "image": HubAppearance, "audio": DualSound}
+        if isinstance(found, Pipeline):
+            kinds |= {"image": PipelinePictures, "audio": PipelineSound}
         expert = kinds[sense_of(found)](source, found)
     expert.name = "dual"
     return expert
@@ -92,6 +102,12 @@ def sense_of(found: Weights) -> Sense:
     Raises:
         WeightsError: it is none, or transformers does not know it.
     """
+    if isinstance(found, Pipeline):
+        for sense in SENSES:
+            if sense in found.takes:
+                return sense
+        what = f"{found.source}: is made of {found.model_type}, and takes texts alone, as far as its folder says"
+        raise WeightsError(what, f"a dual encoder is wanted: {TAKES}")
     return USUAL.get(found.model_type) or sense_by_class(found)
 
 
@@ -167,3 +183,49 @@ class DualClips(HubMotion):
             self._processor = image_processor(self._found)
         except WeightsError:
             super().load_preprocessor()
+
+
+class _InPipeline(HubExpert):
+    """What runs in the library, which prepares pictures and sound itself; a subclass looks or listens."""
+
+    _found: Pipeline
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of a vector, of which only running it tells."""
+        return int(load_pipeline(self._found, "cpu").encode(["a dog"]).shape[-1])
+
+    def load_preprocessor(self) -> None:
+        """Nothing: the library does it where the network runs."""
+
+    def load_network(self, device: str) -> Network:
+        """The pipeline on `device`. Raises WeightsError."""
+        return PipelineNetwork(self._found, device, self.sampling.audio_hz or 0)
+
+
+class PipelinePictures(_InPipeline, HubAppearance):
+    """One vector a frame, as a pipeline of sentence-transformers gives it."""
+
+    def prepared(self, images: list[Image]) -> Inputs:
+        """See `HubAppearance.prepared`."""
+        return {"frames": np.stack([np.asarray(image) for image in images])}
+
+
+class PipelineSound(_InPipeline, DualSound):
+    """One vector a window of sound, as a pipeline of sentence-transformers gives it.
+
+    Args:
+        source: as a person gave it.
+        found: its weights.
+    """
+
+    def __init__(self, source: str, found: Pipeline) -> None:
+        super().__init__(source, next(each for each in found.networks if processor_settings(each)))
+        self._found = found
+
+    def rows(self, pieces: Sequence[NDArray[np.float32]]) -> Inputs:
+        """See `WindowedAudio.rows`."""
+        sound = np.full((len(pieces), max(map(len, pieces))), np.nan, np.float32)
+        for row, piece in zip(sound, pieces, strict=True):
+            row[: len(piece)] = piece
+        return {"sound": sound}

@@ -240,6 +240,17 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     return document
 
 
+def read_json_list(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects, which may not be empty. Raises WeightsError."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
+    if not isinstance(document, list) or not document or not all(isinstance(each, dict) for each in document):
+        raise WeightsError(f"{path}: is no list of objects", "fetch or copy it again")
+    return document
+
+
 def count_parameters(path: Path) -> int:
     """Numbers in a safetensors file, from its header alone."""
     return read_weight_sizes([path]).numbers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from experts.neural.dual import onnx_folder
 from experts.neural.hub import cached_snapshot, parse_hub_id
-from experts.neural.pipeline import locate_network
+from experts.neural.pipeline import Pipeline, locate_network
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError, near
 from hcq_cli.extraction.options import weights_errors
 from hcq_cli.fitting.sources import Source
@@ -113,8 +113,10 @@ def write_dual_text(given: str, path: Path) -> DualText:
         HcqError: it cannot be exported, or the export does not do what the network does.
     """
     from hcq_cli.fitting.dual_onnx import write_onnx_text
+    from hcq_cli.fitting.dual_pipeline import write_pipeline_text
     from hcq_cli.fitting.dual_text import write_network_text
 
     if folder := onnx_folder(given):
         return write_onnx_text(given, folder, path)
-    return write_network_text(given, locate_network(given), path)
+    found = locate_network(given)
+    return write_pipeline_text(found, path) if isinstance(found, Pipeline) else write_network_text(found, path)

@@ -107,11 +107,10 @@ class _TextFeatures(nn.Module):
         return F.normalize(pooled(self.network.get_text_features(input_ids=ids, **given)), dim=-1)[:, None]
 
 
-def write_network_text(source: str, found: Weights, path: Path) -> DualText:
+def write_network_text(found: Weights, path: Path) -> DualText:
     """Write the text encoder of a dual encoder of transformers; see `dual.write_dual_text`.
 
     Args:
-        source: as a person gave it.
         found: its weights.
         path: of the file.
 
@@ -119,14 +118,34 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
         WeightsError: it is no dual encoder, or its tokenizer cannot be read.
         HcqError: it cannot be exported.
     """
-    import onnx
-
     sense_of(found)
     network, tokenizer = load_model(found, "cpu"), _tokenizer(found)
     features = _TextFeatures(network, "attention_mask" in tokenizer.model_input_names).eval()
     reading = _reading(found, features, tokenizer)
     with torch.inference_mode():
         exact = np.concatenate([features(*reading.inputs([text])).numpy() for text in SAMPLE])
+    written = write_traced(features, reading, path, found, exact)
+    scale, bias = _calibration(network)
+    return replace(written, scale=scale, bias=bias)
+
+
+def write_traced(
+    features: nn.Module, reading: Reading, path: Path, found: Weights, exact: NDArray[np.float32]
+) -> DualText:
+    """Export a text encoder and write it, see `write_checked`.
+
+    Args:
+        features: ids and mask [B, T] → [B, 1, dim], of length 1.
+        reading: how texts become its input.
+        path: of the file.
+        found: its weights.
+        exact: float32 [n, 1, dim], what the network itself gives for `SAMPLE`.
+
+    Raises:
+        HcqError: it cannot be exported, or the export is off.
+    """
+    import onnx
+
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as place, silence():
         traced = Path(place, "traced.onnx")
         # Of different lengths, so that the mask is traced too; one alone where what pads comes first.
@@ -134,10 +153,9 @@ def write_network_text(source: str, found: Weights, path: Path) -> DualText:
         try:
             trace(features, arguments, traced, one_length=bool(reading.rules.pad_to))
         except Exception as error:  # whatever a tracer meets in a network that nobody here has seen
-            raise HcqError(f"{source}: its text encoder cannot be exported ({first_line(error)})") from error
-        scale, bias = _calibration(network)
+            raise HcqError(f"{found.source}: its text encoder cannot be exported ({first_line(error)})") from error
         deviation = write_checked(onnx.load(traced), reading, path, found.identity, exact)
-    return DualText(path, exact.shape[-1], scale, bias, deviation)
+    return DualText(path, exact.shape[-1], None, 0.0, deviation)
 
 
 def write_checked(graph: Any, reading: Reading, path: Path, identity: str, exact: NDArray[np.float32]) -> float:

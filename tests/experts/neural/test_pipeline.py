@@ -1,16 +1,17 @@
-"""Folders of sentence-transformers: their dual encoder is the network that lies in them; what is more is refused."""
+"""Folders of sentence-transformers: a network that lies in one, and pipelines that the library runs."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_duals
 
-from experts.base import Clip, Frames
+from experts.base import Clip, Frames, Waveform
 from experts.neural.weights import RefusedError, WeightsError
 from experts.registry import load
 from hcq_cli.fitting.dual import write_dual_text
@@ -72,7 +73,7 @@ def test_vectors_are_those_that_the_library_gives(clip_folder, tmp_path):
     [
         ((), {"first": "mine.Network"}, RefusedError, "asks for code of its own \\(mine.Network\\)"),
         (("mine.Pooling",), {}, RefusedError, "asks for code of its own \\(mine.Pooling\\)"),
-        (("sentence_transformers.models.Dense",), {}, WeightsError, "is made of CLIPModel, Dense"),
+        (("sentence_transformers.models.Magic",), {}, WeightsError, "hcq knows no module Magic"),
         ((), {"inner": "../elsewhere"}, RefusedError, "no folder in it"),
         ((), {"inner": "/etc"}, RefusedError, "no folder in it"),
     ],
@@ -81,6 +82,92 @@ def test_what_is_more_than_a_network_is_refused_and_named(more, how, kind, said,
     folder = laid_out(tmp_path / "st", clip_folder, *more, **how)
     with pytest.raises(kind, match=said):
         load([f"dual={folder}"])
+
+
+def pipelines(root: Path) -> dict[str, Path]:
+    """Pipelines of which more than one network is needed, as the library saves them."""
+    library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+    import torch
+    from sentence_transformers.sentence_transformer import modules as parts
+    from tokenizers import Tokenizer
+
+    networks = {kind: tiny_duals.save(kind, root) for kind in ("clip", "clap")}
+    torch.manual_seed(3)
+    words = Tokenizer.from_file(str(networks["clip"] / "tokenizer.json"))
+    routes = {
+        "text": [parts.StaticEmbedding(words, embedding_dim=16), parts.Dense(16, 24)],
+        "image": [parts.Transformer(str(networks["clip"]))],
+    }
+    heard = parts.Transformer(str(networks["clap"]), processor_kwargs={"model_max_length": 40})
+    asked = {(None, "text"): "text", (None, "image"): "image"}
+    made = {
+        "dense": ([parts.Transformer(str(networks["clip"])), parts.Dense(24, 12)], {}),
+        "prompted": ([parts.Transformer(str(networks["clip"])), parts.Dense(24, 12)], {"prompts": {"query": "see "}}),
+        "routed": ([parts.Router(routes, route_mappings=asked, default_route="text"), parts.Normalize()], {}),
+        "heard": ([heard, parts.Dense(16, 8)], {}),
+    }
+    for name, (modules, settings) in made.items():
+        library.SentenceTransformer(modules=modules, device="cpu", **settings).save(str(root / name))
+    return {name: root / name for name in made}
+
+
+@pytest.fixture(scope="module")
+def piped(tmp_path_factory) -> dict[str, Path]:
+    return pipelines(tmp_path_factory.mktemp("pipelines"))
+
+
+@pytest.mark.parametrize("kind", ["dense", "prompted", "routed", "heard"])
+def test_both_sides_of_a_pipeline_are_what_the_library_gives(kind, piped, tmp_path):
+    import sentence_transformers
+    from PIL import Image
+
+    model = sentence_transformers.SentenceTransformer(str(piped[kind]), device="cpu")
+    if kind == "heard":
+        hz, wave = 48_000, np.sin(np.arange(48_000 * 4) / 20).astype(np.float32)
+        clip = Clip(0.0, 4.0, False, True, {}, {hz: Waveform(wave, hz, 0.0)})
+        direct = model.encode([{"array": wave, "sampling_rate": hz}])
+        expert = load([f"dual={piped[kind]}"])[0]
+        expert.prepare("cpu")
+        found = expert.extract(clip).features
+    else:
+        images = np.random.default_rng(0).integers(0, 255, (2, 40, 60, 3), np.uint8)
+        direct, found = model.encode([Image.fromarray(image) for image in images]), frame_vectors(piped[kind])
+    assert found.shape == direct.shape and np.abs(found - direct).max() < 1e-4
+    read = model.encode_query(["a dog", "snow"], normalize_embeddings=True)
+    assert np.abs(text_vectors(piped[kind], tmp_path / "text.hcq") - read).max() < 1e-4
+    assert load([f"dual={piped[kind]}"])[0].dim == direct.shape[1] == read.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("1_Dense/config.json", {"activation_function": "os.system"}, "activation_function"),
+        ("sentence_bert_config.json", {"tokenizer_name_or_path": "/etc"}, "tokenizer_name_or_path"),
+        ("sentence_bert_config.json", {"model_args": {"trust_remote_code": True}}, "model_args"),
+        ("sentence_bert_config.json", {"modality_config": {"image": {"method": "push_to_hub"}}}, "push_to_hub"),
+        ("config.json", {"auto_map": {"AutoModel": "mine.Model"}}, "custom code"),
+        ("1_Dense/config.json", {"in_features": 10**6, "out_features": 10**5}, "larger network than its weights"),
+    ],
+)
+def test_a_pipeline_that_asks_for_more_than_modules_is_refused(name, change, said, piped, tmp_path):
+    folder = shutil.copytree(piped["dense"], tmp_path / "mine")
+    (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | change))
+    with pytest.raises(RefusedError, match=said):
+        load([f"dual={folder}"])[0].prepare("cpu")
+
+
+def test_a_pipeline_with_a_pickle_is_refused(piped, tmp_path):
+    folder = shutil.copytree(piped["dense"], tmp_path / "mine")
+    (folder / "1_Dense" / "model.safetensors").rename(folder / "1_Dense" / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="as a pickle"):
+        load([f"dual={folder}"])
+
+
+def test_a_pipeline_without_the_library_names_what_brings_it(piped, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(WeightsError, match="Transformer") as raised:
+        load([f"dual={piped['dense']}"])[0].prepare("cpu")
+    assert raised.value.hint == "pip install sentence-transformers"
 
 
 def test_a_network_in_it_that_asks_for_code_is_refused(clip_folder, tmp_path):
