@@ -9,7 +9,7 @@ the model; sentences.py is what people ask in general; fitting.py puts them toge
 
 dual.py does so for dual encoders, which look or listen as the expert `dual` (experts/neural/dual.py); dual_space.py
 is their part of the model. A dual encoder's text encoder is written to a file that a query runs without torch:
-dual_text.py, and dual_onnx.py for what a person brings as ONNX.
+dual_text.py, dual_pipeline.py for pipelines of sentence-transformers, dual_onnx.py for what a person brings as ONNX.
 
 with_captions.py adapts a fitted model: adapter.py is the map of its texts, adaptation.py learns it and decides.
 """
