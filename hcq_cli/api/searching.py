@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.searched import (
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hcq_cli.search.composing import ComposedSearch
+    from hcq_cli.search.fusing import ModelAnswers
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import QueryResult
     from hcq_cli.search.text_encoder import TextEncoder
     from hcq_cli.search.video_query import VideoQuery
-    from hcq_cli.search.word_search import ModelAnswers
-    from hcq_cli.words.asked import AskedWords
 
 TRIES = 3
 """To open an index that others build anew at the same moment."""
@@ -83,7 +81,7 @@ class Searcher:
     def text(self, query: str, k: int = 10) -> QueryResult:
         """What fits a text, best first. Raises as `texts`, and UsageError where there is no word in it."""
         from hcq_cli.search.query import NO_WORD
-        from hcq_cli.search.word_search import ONLY_EXCLUDED
+        from hcq_cli.words.asked import ONLY_EXCLUDED
 
         answer = self.texts([query], k)[0]
         if answer.note in (NO_WORD, ONLY_EXCLUDED):
@@ -107,29 +105,25 @@ class Searcher:
         else:
             self.refresh()
         wanted = k + self.settings.offset
+        answers: list[QueryResult | None] = [None] * len(queries)
         if any(each.exact for each in asked) or self.collection.sentences:
-            answers = self._answers(queries, asked, wanted)
-        else:
-            answers = self._model_answers(self._searched, queries, wanted)
-        return [self._arranged(answer) for answer in answers]
+            from hcq_cli.search.fusing import with_words
 
-    def _model_answers(self, collection: Index, queries: Sequence[str], k: int) -> list[QueryResult]:
+            answers = [
+                with_words(self._searched, query, wanted, self._model, vector=self._sentence_vector)
+                for query in queries
+            ]
+        # Together in one scan what only the model can answer.
+        plain = [query for query, answer in zip(queries, answers, strict=True) if answer is None]
+        rest = iter(self._model(self._searched, plain, wanted) if plain else ())
+        return [self._arranged(next(rest) if answer is None else answer) for answer in answers]
+
+    def _model(self, collection: Index, queries: Sequence[str], k: int) -> list[QueryResult]:
         """What the model, which is ready, finds in a collection; errors are those of `texts`."""
         from hcq_cli.search.query import search_texts
 
         assert self._encoder is not None
-        how = self.settings
-        return search_texts(collection, self._encoder, queries, k, params=how.params)
-
-    def _answers(self, queries: Sequence[str], asked: Sequence[AskedWords], k: int) -> list[QueryResult]:
-        """Answer texts by the model and by words: together what only the model can answer."""
-        from hcq_cli.search.word_search import WordSearch
-
-        search = WordSearch(self._searched, self._model_answers, vector=self._sentence_vector)
-        answers = [search.answer(query, each, k) for query, each in zip(queries, asked, strict=True)]
-        plain = [query for query, answer in zip(queries, answers, strict=True) if answer is None]
-        rest = iter(self._model_answers(self._searched, plain, k) if plain else ())
-        return [next(rest) if answer is None else answer for answer in answers]
+        return search_texts(collection, self._encoder, queries, k, params=self.settings.params)
 
     def _sentence_vector(self, text: str) -> NDArray[np.float32]:
         """A text as captions and names are compared with it, float32 [W]."""
@@ -212,40 +206,33 @@ class Searcher:
         search = ComposedSearch(parts, against, encoder, params=how.params)
         wanted = k + how.offset
         own = sum(own_hits(source, name, how.by) for (source, _, _), name in zip(examples, names, strict=True))
-        searched, answers = self._searched, cast("ModelAnswers", search.answers)
+        searched, model = self._searched, search.answers
         if faces or not_faces:
-            searched, answers = self._with_people(search, faces, not_faces, experts)
-        answer = self._composed_answer(searched, answers, text, wanted + own, alone=not (parts or faces))
+            if self.kind != "videos" or how.by != "video":
+                raise UsageError("--face finds videos, each once by its best face: no texts, and no --by segment")
+            from hcq_cli.search.faces import people
+
+            asked = people(self.workspace.features, self.collection, faces, not_faces, experts)
+            searched, rest = asked.without_unwanted(searched), search if encoder or parts else None
+            model = partial(asked.answers, rest)
+        answer = self._composed_answer(searched, model, text, wanted + own, alone=not (parts or faces))
         answer = replace(answer, query=text or ", ".join([*names, *faces]))
         return self._arranged(without_items(answer, names, how.by, wanted))
 
-    def _with_people(
-        self, search: ComposedSearch, faces: Sequence[str], not_faces: Sequence[str], experts: Sequence[str]
-    ) -> tuple[Index, ModelAnswers]:
-        """What is searched without the faces that are not wanted, and what answers with those that are."""
-        from hcq_cli.search.faces import people
-
-        if self.kind != "videos" or self.settings.by != "video":
-            raise UsageError("--face finds videos, each once by its best face: no texts, and no --by segment")
-        asked = people(self.workspace.features, self.collection, faces, not_faces, experts)
-        rest = search if search.encoder or search.examples else None
-        return asked.without_unwanted(self._searched), partial(asked.answers, rest)
-
     def _composed_answer(
-        self, searched: Index, answers: ModelAnswers, text: str, k: int, *, alone: bool
+        self, searched: Index, model: ModelAnswers, text: str, k: int, *, alone: bool
     ) -> QueryResult:
         """What a composed search finds, by the words of its text, too; `alone` where that is all."""
-        from hcq_cli.search.word_search import ONLY_EXCLUDED, WordSearch
-        from hcq_cli.words.asked import asked_words
+        from hcq_cli.search.fusing import with_words
+        from hcq_cli.words.asked import ONLY_EXCLUDED, asked_words
 
-        asked = asked_words(text)
+        asked, answer = asked_words(text), None
         if asked.exact and not asked.phrases and not asked.rest and alone:
             raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
-        answer = None
         if self.kind == "videos" and (asked.exact or (text and self.collection.sentences)):
             vector = self._sentence_vector if text.strip() else None
-            answer = WordSearch(searched, answers, always=True, vector=vector).answer(text, asked, k)
-        return answer or answers(searched, [text], k)[0]
+            answer = with_words(searched, text, k, model, always=True, vector=vector)
+        return answer or model(searched, [text], k)[0]
 
     def video(
         self,

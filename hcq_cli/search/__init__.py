@@ -20,8 +20,7 @@ of reading, first a query:
     faces.py           people by example, where their faces were extracted
     index_words.py     which videos say or show what a query asks for
     sentence_vectors.py captions and names, found in other words
-    word_search.py     a query that words have a say in
-    fusing.py          hits of the model and of the words in one answer
+    fusing.py          a query that words have a say in: hits of the model and of the words in one answer
 
 then how an index is made, and taken elsewhere:
 

@@ -10,19 +10,80 @@ A hit is as sure as the surer of the model and of what its caption or name means
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hcq_cli.search.arranging import worth_showing
-from hcq_cli.search.index_words import FoundWords
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
+from hcq_cli.words.asked import ONLY_EXCLUDED, asked_words
 
 SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
 DEPTH = 100
 """Hits of a channel that are fused at least: a video that both know can lie deep in each."""
 MODEL, WORDS, MEANING, FACE = "model", "words", "meaning", "face"
+NO_WORDS = "holds no words, so what is in quotes or behind a dash cannot be looked for: hcq index build"
+NOT_SAID = "nothing here says or shows just that"
+
+ModelAnswers = Callable[[Index, Sequence[str], int], list[QueryResult]]
+"""What the model finds for some texts in a collection, so many hits each."""
+
+
+def with_words(
+    collection: Index,
+    query: str,
+    k: int,
+    model: ModelAnswers,
+    *,
+    always: bool = False,
+    vector: Callable[[str], np.ndarray] | None = None,
+) -> QueryResult | None:
+    """The answer to a query that words may have a say in: who says or shows it, and what the model finds.
+
+    Args:
+        collection: that is searched.
+        query: as it was written.
+        k: how many hits.
+        model: asked where the query has words that are neither in quotes nor excluded.
+        always: ask it in any case: it knows more of what is looked for than these words.
+        vector: gives the vector of a text (`sentence_vectors.unit_vectors`), float32 [W], by the encoder of the
+            collection; None where captions are looked for by their words alone.
+
+    Returns:
+        None where words have nothing to say, and the model alone is to be asked.
+    """
+    started, asked = time.perf_counter(), asked_words(query)
+    nothing = QueryResult(query, (), collection.videos, text_ms=0.0, scan_ms=0.0)
+    ranks = bool(asked.rest) or always
+    if asked.exact and not asked.phrases and not ranks:
+        return replace(nothing, note=ONLY_EXCLUDED)
+    if not collection.sentences:
+        found_at_all = nothing if asked.phrases else model(collection, [asked.rest], k)[0]
+        return replace(found_at_all, note=f"{collection.path}: {NO_WORDS}")
+    words = IndexWords(collection)
+    if asked.exact:
+        words = IndexWords(words.narrowed(asked))
+        if not words.index.videos:
+            return replace(nothing, note=NOT_SAID)
+    depth = max(k, DEPTH)
+    found, meant, text_ms = words.best(asked, depth), [], 0.0
+    if vector is not None and words.has_vectors and asked.rest.strip():
+        before = time.perf_counter()
+        wanted = vector(asked.rest)
+        text_ms = (time.perf_counter() - before) * 1000
+        meant = words.meant(wanted, depth)
+    words_ms = (time.perf_counter() - started) * 1000 - text_ms
+    if not found and not meant and not asked.exact:
+        return None
+    answer = model(words.index, [asked.rest], depth)[0] if ranks else nothing
+    whole = replace(fused(answer, found, k, meant), query=query, videos_searched=collection.videos)
+    return replace(whole, text_ms=whole.text_ms + text_ms, scan_ms=whole.scan_ms + words_ms)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from hcq_cli.words.tokens import words_of
 
+ONLY_EXCLUDED = "the query says only what must not occur"
 MOST = 64
 """Phrases, exclusions or words of a query that are heeded: a pasted page is no list of conditions."""
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»", '"'))

@@ -18,11 +18,11 @@ from handmade import random_codes, write_codes
 from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.demo.clips import DemoClip, compose
 from hcq_cli.demo.grammar import WORDS
+from hcq_cli.search.fusing import with_words
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import Hit, QueryResult
-from hcq_cli.search.word_search import WordSearch
 from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
 
@@ -116,14 +116,14 @@ def test_fused_is_no_worse_than_the_best_channel_and_better_on_a_mixture(tmp_pat
     ids = [clip.file for clip in CLIPS]
     build(tmp_path / "index", [write_codes(tmp_path / "codes", ids, random_codes(len(ids)))], words=PLANTED)
     index = Index.open(tmp_path / "index")
-    words, search = IndexWords(index), WordSearch(index, model)
+    words = IndexWords(index)
     by_kind: dict[str, np.ndarray] = {}
     for kind in ("sight", "sound", "words", "mixed"):
         asked = list(questions(kind))
         texts = [text for text, _ in asked]
         seen = [[hit.id for hit in answer.hits] for answer in model(index, texts, 10)]
         said = [[hit.id for hit in words.best(asked_words(text), 10)] for text in texts]
-        answers = [search.answer(text, asked_words(text), 10) or model(index, [text], 10)[0] for text in texts]
+        answers = [with_words(index, text, 10, model) or model(index, [text], 10)[0] for text in texts]
         both = [[hit.id for hit in answer.hits] for answer in answers]
         by_kind[kind] = np.array([recall(asked, found) for found in (seen, said, both)])
         assert (by_kind[kind][2] >= by_kind[kind][:2].max(0) - 1).all(), (kind, by_kind[kind])  # a query may differ

@@ -13,13 +13,12 @@ from handmade import HEADER, names, quantizer, random_codes, random_levels, writ
 
 from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.errors import DamagedError
-from hcq_cli.search.fusing import fused, reciprocal
+from hcq_cli.search.fusing import NO_WORDS, NOT_SAID, fused, reciprocal, with_words
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.query import NONE_KNOWN, NOTHING_FITS, Hit, QueryResult, search_levels
-from hcq_cli.search.word_search import NO_WORDS, NOT_SAID, ONLY_EXCLUDED, WordSearch
-from hcq_cli.words.asked import asked_words
+from hcq_cli.words.asked import ONLY_EXCLUDED, asked_words
 from hcq_cli.words.sentences import Sentence
 
 
@@ -156,35 +155,34 @@ def model_answers(levels: np.ndarray):
 
 def test_the_model_ranks_what_phrases_and_exclusions_leave(folder: Path) -> None:
     index, levels = Index.open(folder), random_levels(1)
-    search = WordSearch(index, model_answers(levels))
+    model = model_answers(levels)
     everything = [hit.id for hit in search_levels(index, ["x"], levels, 30)[0].hits]
-    without = search.answer("dog -birthday", asked_words("dog -birthday"), 30)
+    without = with_words(index, "dog -birthday", 30, model)
     assert [hit.id for hit in without.hits] == [id for id in everything if id not in ("v1.mp4", "v2.mp4", "v3.mp4")]
     assert without.videos_searched == 30 and without.query == "dog -birthday"
-    both = search.answer('dog "birthday"', asked_words('dog "birthday"'), 30)
+    both = with_words(index, 'dog "birthday"', 30, model)
     assert {hit.id for hit in both.hits} == {"v1.mp4", "v2.mp4", "v3.mp4"}
     assert all(set(hit.found_by) == {"model", "words"} and "birthday" in hit.words.text for hit in both.hits)
-    assert search.answer('"not said"', asked_words('"not said"'), 3).note == NOT_SAID
-    assert search.answer("-cat", asked_words("-cat"), 3).note == ONLY_EXCLUDED
+    assert with_words(index, '"not said"', 3, model).note == NOT_SAID
+    assert with_words(index, "-cat", 3, model).note == ONLY_EXCLUDED
 
 
 def test_a_phrase_alone_asks_no_model(folder: Path) -> None:
     def never(*_):
         raise AssertionError("the model was asked")
 
-    answer = WordSearch(Index.open(folder), never).answer('"birthday to"', asked_words('"birthday to"'), 3)
+    answer = with_words(Index.open(folder), '"birthday to"', 3, never)
     assert [(hit.rank, hit.id, hit.score, hit.time_s) for hit in answer.hits] == [(1, "v1.mp4", 1.0, 0.0)]
     assert answer.hits[0].found_by == {"words": 1}
 
 
 def test_where_words_have_nothing_to_say_the_model_alone_is_asked(folder: Path, tmp_path: Path) -> None:
-    assert (
-        WordSearch(Index.open(folder), model_answers(random_levels(1))).answer("x", asked_words("x y z"), 3) is None
-    )
+    model = model_answers(random_levels(1))
+    assert with_words(Index.open(folder), "x y z", 3, model) is None
     build(tmp_path / "bare", [tmp_path / "codes"])
-    bare = WordSearch(Index.open(tmp_path / "bare"), model_answers(random_levels(1)))
-    assert bare.answer('"a"', asked_words('"a"'), 3).note.endswith(NO_WORDS)
-    assert len(bare.answer("a -b", asked_words("a -b"), 3).hits) == 3
+    bare = Index.open(tmp_path / "bare")
+    assert with_words(bare, '"a"', 3, model).note.endswith(NO_WORDS)
+    assert len(with_words(bare, "a -b", 3, model).hits) == 3
 
 
 def test_ranks_are_fused_as_reciprocals_not_scores() -> None:

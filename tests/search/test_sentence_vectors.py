@@ -21,13 +21,11 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
 from hcq_cli.search import index_writer, sentence_vectors
 from hcq_cli.search.filtered import FilteredIndex
-from hcq_cli.search.fusing import MEANING, fused
+from hcq_cli.search.fusing import MEANING, fused, with_words
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vectors, write_sentence_vectors
-from hcq_cli.search.word_search import WordSearch
-from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import WordsTable
 from hcq_cli.words.table_writer import write_words
@@ -267,6 +265,5 @@ def test_to_encode_a_text_is_no_time_of_the_scan(folder: Path) -> None:
 
     hits = (Hit(1, 1.0, "v2.mp4", "", 0.1),)
     model = QueryResult("q", hits, 30, text_ms=1.0, scan_ms=2.0)
-    search = WordSearch(Index.open(folder), lambda *_: [model], vector=slow)
-    answer = search.answer("giggling infants", asked_words("giggling infants"), 3)
+    answer = with_words(Index.open(folder), "giggling infants", 3, lambda *_: [model], vector=slow)
     assert answer is not None and answer.text_ms > 200 and 2 < answer.scan_ms < 200
