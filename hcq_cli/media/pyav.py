@@ -44,6 +44,8 @@ MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
 STANDS = 2
 """So many pictures with the time of one before them: their clock stands still."""
+PACE_S, SLOWEST_S = 0.04, 0.1
+"""How far apart such pictures are where nothing tells; and at most, seconds."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -136,6 +138,7 @@ class PyAVMedia:
         self._said_s: float | None = None
         self._same_time = 0  # how many pictures came with the time `_said_s` of one before them
         self._stood = False  # whether that were too many anywhere
+        self._pace_s, self._halts = 0.0, False  # between such pictures, seconds; whether the last ones were such
         self._repeated_s = 0.0  # how long empty packets show the last picture
 
     @property
@@ -320,25 +323,37 @@ class PyAVMedia:
         duration_s = float(frame.duration * (frame.time_base or stream.time_base)) if frame.duration else 0.0
         if not duration_s and stream.average_rate:
             duration_s = float(1 / stream.average_rate)
-        # Without a time, or with one that goes back or stands still, it follows the frame before it: they come in
-        # their order. Where parts overlap a little it is shown at once, or all later ones would come late by as much.
-        self._same_time = self._same_time + 1 if time_s is not None and time_s == self._said_s else 0
-        self._said_s = time_s
-        stands = self._same_time >= STANDS
-        if stands and not self._stood:  # told once: times rounded to seconds stand still in each
-            self._stood = True
-            self.warnings.append(f"pictures from {time_s:.1f} s on have one time: they follow one another")
-        last_s = self._last.time_s if self._last is not None else None
-        if time_s is None or (last_s is not None and (time_s < last_s - BACK_S or stands)):
-            time_s = self._reached_s["picture"]
-        elif last_s is not None:
-            time_s = max(time_s, last_s)
+        time_s, duration_s = self._forward(time_s, duration_s)
         self._reached_s["picture"] = time_s + duration_s
         odd = mend_tags(frame)
         if odd is not None and odd not in self.warnings:
             self.warnings.append(odd)
         self._last = PyAVPicture(frame, time_s, duration_s, self._pixel_aspect(stream), self._reformatters)
         return self._last
+
+    def _forward(self, time_s: float | None, duration_s: float) -> tuple[float, float]:
+        """Time and duration of a picture, by those that the file says; it never goes back: they come in their order."""
+        before_s, self._said_s = self._said_s, time_s
+        last_s = self._last.time_s if self._last is not None else None
+        if time_s is None or last_s is None or before_s is None:
+            return (self._reached_s["picture"] if time_s is None else max(time_s, last_s or time_s)), duration_s
+        if time_s == before_s:
+            self._same_time += 1
+        else:
+            if self._same_time >= STANDS and time_s > before_s:
+                self._pace_s, self._halts = (time_s - before_s) / (self._same_time + 1), True
+            self._same_time, self._halts = 0, self._halts and time_s > before_s
+        if self._same_time >= STANDS and not self._stood:  # told once: times rounded to seconds stand still in each
+            self._stood = True
+            self.warnings.append(f"pictures from {time_s:.1f} s on have one time: they follow one another")
+        if self._same_time >= STANDS or (self._same_time and self._halts):
+            # Where such times go on now and then, they tell how fast; the rate that the file says is made of them.
+            duration_s = next((each for each in (self._pace_s, duration_s) if 0 < each <= SLOWEST_S), PACE_S)
+            time_s += self._same_time * duration_s
+        elif time_s < last_s - BACK_S and not self._halts:
+            time_s = self._reached_s["picture"]
+        # Where parts overlap a little it is shown at once, or all later ones would come late by as much.
+        return max(time_s, last_s), duration_s
 
     def _pixel_aspect(self, stream: Any) -> Fraction | None:
         """Width of a pixel over its height: what the container says, until the pictures say something new."""

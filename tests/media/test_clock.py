@@ -119,6 +119,15 @@ def test_that_the_clock_of_pictures_stands_still_is_told_once(tmp_path: Path) ->
     assert len([warning for warning in found.warnings if "one time" in str(warning)]) == 1
 
 
+@pytest.mark.parametrize("step_ms", [1000, 500])
+def test_times_rounded_to_seconds_do_not_run_away(tmp_path: Path, step_ms: int) -> None:
+    path = with_clock(tmp_path / "rounded.mkv", lambda ms: ms // step_ms * step_ms)
+    witness, found = watch(path)
+    assert len(set(range(100)) - set(witness.numbers)) <= 2
+    np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.1)
+    assert found.duration_s == pytest.approx(4.0, abs=0.1)
+
+
 def test_pictures_without_any_time_follow_one_another(tmp_path: Path) -> None:
     path = film(tmp_path / "camera.h264", np.arange(50) / 25, codec="libx264")  # a bare stream, as some write it
     witness, found = watch(path)
