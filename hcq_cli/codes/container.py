@@ -347,11 +347,14 @@ class Container:
             at = section.offset + block * BLOCK_BYTES
             if zlib.crc32(part.data) != int(section.crc32[8 * block : 8 * block + 8], 16):
                 raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
-            if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-                # What was read to be checked need not stay in this process's memory.
-                page = at - at % mmap.PAGESIZE
-                self._map.madvise(mmap.MADV_DONTNEED, page, at + len(part) - page)
+            self.release(at, len(part))  # what was read to be checked need not stay
             progress(len(part))
+
+    def release(self, offset: int, nbytes: int) -> None:
+        """Give back what a part of the file takes of this process's memory; it is read again when it is wanted."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            page = offset - offset % mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, page, offset + nbytes - page)
 
 
 def read_digest(path: Path) -> str:

@@ -19,5 +19,6 @@ hit is).
 through it, `video_batches` what of them has changed, `encoding_parts` the same by several runs, `drift` whether it
 knows videos like these. `text_source` finds pretrained text encoders; `export` writes the text encoder as ONNX, and
 `exported_text_encoder` runs that without torch; `video_export` and `exported_video_encoder` do so for the other side,
-which `video_side` opens or makes and `video_model` describes. `graph_file` is the file of both.
+which `video_side` opens or makes and `video_model` describes. `graph_file` is the file of both,
+`graph_steps` what NumPy makes of the text encoder for a single query.
 """

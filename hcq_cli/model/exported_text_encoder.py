@@ -1,11 +1,12 @@
-"""The text encoder of a model in one file, run with onnxruntime and tokenizers: a query that waits for no torch.
+"""The text encoder of a model in one file, run without torch: by NumPy for one query, by onnxruntime for many.
 
 weights    the networks' large tensors (model/graph_file.py)
 graph      ONNX, optimised when it was exported: int64 ids and bool mask and special [B, T] -> float32 [B, L+1, D]
 tokenizer  tokenizer.json of the tokenizers library
+steps      the graph as NumPy takes it (model/graph_steps.py), where it can
 generic    float16 [Q, L+1, D], generic sentences as `encode` gives them, where a model has confidences
 made_up    float16 [M, L+1, D], made-up videos, where a model has some
-graph1  tokenizer1  graph2…   further networks that read, each with its tokenizer; the levels of a text are the sum
+graph1  tokenizer1  steps1  graph2…   further networks that read; the levels of a text are the sum
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.headers import Count, between, decode
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.graph_file import GraphFile
+from hcq_cli.model.graph_steps import GraphSteps
 from hcq_cli.model.tokenizer import CaptionTokenizer, TokenIds
 
 FORMAT = "hcq-tower"
 REMEDY = "hcq index build, or hcq query --ckpt CHECKPOINT"
 PRECISIONS = ("float32", "int8")
 TEXTS_AT_ONCE = 64
+Network = Callable[[dict[str, np.ndarray]], np.ndarray]
+"""Ids, mask and special [B, T] → levels, float32 [B, L+1, D]."""
 MOST_PADDED = 1 << 16
 """Tokens: far more than any network reads."""
 
@@ -115,6 +119,7 @@ def write_text_encoder(
     networks: Sequence[tuple[str, bytes]],
     weights: np.ndarray,
     vectors: Mapping[str, np.ndarray | None] = MappingProxyType({}),
+    steps: Sequence[GraphSteps | None] = (),
 ) -> None:
     """Write an exported text encoder.
 
@@ -125,21 +130,25 @@ def write_text_encoder(
             in `weights`.
         weights: uint8 [bytes].
         vectors: float32 [n, L+1, D] each, by the name of their section; None where the model has none.
+        steps: of each network, None where NumPy cannot run it.
     """
     with ContainerWriter(path, FORMAT, header.to_json()) as writer:
         # First, and in place: the graph names offsets in this file, which must be known before the file is written.
         writer.section("weights", "|u1", in_place=True).write(weights)
         for number, (tokenizer, graph) in enumerate(networks):
-            for name, body in zip(_sections(number), (graph, tokenizer.encode()), strict=True):
+            for name, body in zip(_sections(number), (graph, tokenizer.encode()), strict=False):
                 writer.add(name, np.frombuffer(body, np.uint8), "|u1")
+        for number, known in enumerate(steps):
+            if known is not None:
+                writer.add(_sections(number)[2], np.frombuffer(known.to_json(), np.uint8), "|u1")
         for name, levels in vectors.items():
             if levels is not None:  # as bytes, as all sections here are
                 writer.add(name, np.frombuffer(levels.astype("<f2").tobytes(), np.uint8), "|u1")
 
 
-def _sections(number: int) -> tuple[str, str]:
-    """The names of graph and tokenizer of a network; those of the first have no number."""
-    return f"graph{number or ''}", f"tokenizer{number or ''}"
+def _sections(number: int) -> tuple[str, str, str]:
+    """The names of graph, tokenizer and steps of a network; those of the first have no number."""
+    return f"graph{number or ''}", f"tokenizer{number or ''}", f"steps{number or ''}"
 
 
 class ExportedTextEncoder:
@@ -147,7 +156,7 @@ class ExportedTextEncoder:
 
     Args:
         path: of the file.
-        lasting: whether many texts will come: they are faster then, the first one a little slower.
+        lasting: whether many texts will come: onnxruntime encodes them then, at once, and holds all weights.
         threads: cores to use.
         digest: that the manifest of the index says it has; empty for any.
 
@@ -161,7 +170,7 @@ class ExportedTextEncoder:
         self.header = TextEncoderHeader.from_json(self._file.meta, path)
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
         self.chance_scores = self.header.null
-        self._networks: list[tuple[TextReading, CaptionTokenizer, Any]] = []
+        self._networks: list[tuple[TextReading, CaptionTokenizer, Network]] = []
         self._last: tuple[str, np.ndarray] | None = None
 
     @property
@@ -188,12 +197,20 @@ class ExportedTextEncoder:
 
             networks = []
             for number, reading in enumerate(self.header.readings):
-                graph, text = (self.section(name) for name in _sections(number))
-                tokenizer = Tokenizer.from_str(text.decode())
+                tokenizer = Tokenizer.from_str(self.section(_sections(number)[1]).decode())
                 cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
-                session = self._file.session(graph, lasting=self.lasting, threads=self.threads)
-                networks.append((reading, cut, session))
+                networks.append((reading, cut, self._open_network(number)))
         self._networks = networks
+
+    def _open_network(self, number: int) -> Network:
+        """What gives levels for padded texts."""
+        graph, _, steps = _sections(number)
+        if steps in self._file.sections and not self.lasting:
+            read = GraphSteps.from_json(self.section(steps), self.source, REMEDY)
+            return lambda padded: self._file.take_steps(read, padded)
+        session = self._file.session(self.section(graph), lasting=self.lasting, threads=self.threads)
+        inputs = [given.name for given in session.get_inputs()]  # not every model uses all three
+        return lambda padded: session.run(["levels"], {name: padded[name] for name in inputs})[0]
 
     def section(self, name: str) -> bytes:
         """The bytes of a section. Raises DamagedError."""
@@ -235,14 +252,13 @@ class ExportedTextEncoder:
         if last is not None and [last[0]] == list(texts):  # a query is asked of the model, and then of captions
             return last[1]
         levels = np.zeros((len(texts), self.header.levels, self.header.width), np.float32)
-        for reading, cut, session in self._networks:
-            inputs = [given.name for given in session.get_inputs()]  # not every model uses all three
+        for reading, cut, network in self._networks:
             # int8 scales what it multiplies by the largest number there, hence every text alone: its vector must not
             # depend on its neighbours. Nor may what pads come before a text's own tokens in a row of others.
             step = 1 if self.header.precision == "int8" or reading.pad_left else TEXTS_AT_ONCE
             for first in range(0, len(texts), step):
                 padded = reading.padded(cut(texts[first : first + step]))
-                levels[first : first + step] += session.run(["levels"], {name: padded[name] for name in inputs})[0]
+                levels[first : first + step] += network(padded)
         if len(texts) == 1:
             self._last = texts[0], levels
         return levels

@@ -7,14 +7,17 @@ others    graphs and whatever else, as the format has it (model/exported_text_en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hcq_cli.codes.container import FIRST_SECTION, Container
 from hcq_cli.errors import DamagedError, HcqError, ReplacedError
+from hcq_cli.model.graph_steps import GraphSteps
 
 
 class GraphFile(Container):
@@ -89,3 +92,10 @@ class GraphFile(Container):
         if not lasting:  # weights brought into another order would be read whole, and copied
             options.add_session_config_entry("session.disable_prepacking", "1")
         return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def take_steps(self, steps: GraphSteps, given: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What a graph's steps give, by NumPy. Raises HcqError where they make no sense."""
+        try:
+            return steps.run(given, self._bytes, self.release)
+        except Exception as error:  # whatever NumPy finds in shapes that do not fit
+            raise HcqError(f"{self.path}: its {self.what} cannot be run ({error})", self.remedy) from error

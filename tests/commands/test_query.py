@@ -176,3 +176,20 @@ def test_a_line_without_any_token_has_no_hits_and_stops_nothing(ask: Run) -> Non
     lines = ask("-", "--json", "-k", "2", stdin="a dog\n\u200b\n\u732b\na man\n").lines
     assert [len(line["hits"]) for line in lines] == [2, 0, 2, 2]
     assert ["note" in line for line in lines] == [False, True, True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells a process's peak on Linux alone")
+def test_a_text_query_holds_little_memory(workspace: Path) -> None:
+    """Besides its codes at most 64 MiB, of which Python, NumPy and tokenizers are two thirds: no onnxruntime, and no
+    weight of the text encoder for longer than it is multiplied."""
+    code = """
+import sys
+from hcq_cli.__main__ import run
+try:
+    run()
+finally:
+    print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
+"""
+    command = [sys.executable, "-P", "-c", code, "query", "a dog in the snow", "-w", str(workspace)]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
+    assert int(done.stderr.split("VmHWM:")[1].split()[0]) <= 64 << 10  # KiB

@@ -28,7 +28,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole)
     path.rename(tmp_path / "renamed.hcq")
     with pytest.raises(HcqError, match=r"renamed\.hcq.*cannot be run"):
-        ExportedTextEncoder(tmp_path / "renamed.hcq").prepare()
+        ExportedTextEncoder(tmp_path / "renamed.hcq", lasting=True).prepare()
 
 
 def test_its_weights_are_checked_when_it_is_opened(tmp_path: Path) -> None:
