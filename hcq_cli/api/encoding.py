@@ -71,7 +71,6 @@ def encode(
     place = find_checkpoint(workspace, checkpoint)
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
-    from hcq_cli.model.drift import nearness_warning
     from hcq_cli.model.encoding import encode_batches, header
     from hcq_cli.model.encoding_parts import encode_share, missing_parts, part_path, parts_of, remove_parts
     from hcq_cli.model.video_batches import VideoBatches, known_batches
@@ -93,24 +92,32 @@ def encode(
                 how: dict[str, Any] = {"checkpoint": place, "path": path, "device": device}
                 make_parts(on, batches, parts, **how, done=bar.advance, warn=progress.warn)
                 known |= known_batches([part_path(batches, part, path) for part in parts], about)
-            drift = _drift(place, model, store, removed)
+            drift, unlike = _drift(place, model, store, removed)
             done = encode_batches(batches, path, bar.advance, known=known, drift=drift)
             remove_parts(path)
-    if unlike := nearness_warning(model, store):
-        done.warnings.append(unlike)
+            done.warnings.extend(unlike)
     for warning in done.warnings:
         progress.warn(warning)
     return done
 
 
-def _drift(checkpoint: Path, model: VideoModel, store: FeatureStore, removed: Collection[str]) -> float | None:
-    """How far the collection has drifted from what its model was fitted to; None where nobody knows."""
+def _drift(
+    checkpoint: Path, model: VideoModel, store: FeatureStore, removed: Collection[str]
+) -> tuple[float | None, list[str]]:
+    """How far the collection has drifted from what its model was made of (None: nobody knows), and what to say."""
     from hcq_cli.model.checkpoint import read_header
-    from hcq_cli.model.drift import drift
+    from hcq_cli.model.drift import REFIT, drift
 
-    fitted = read_header(checkpoint).about.get("fitted")
-    loss = fitted.get("loss") if isinstance(fitted, dict) else None  # an earlier hcq did not measure it
-    return drift(model, store, loss, removed) if isinstance(loss, float) else None
+    fitted = read_header(checkpoint).about.get("fitted", {})
+    if fitted and "loss" not in fitted:  # an earlier hcq did not measure it
+        return None, []
+    drifted = drift(model, store, fitted.get("loss"), removed)
+    if fitted or drifted is None or drifted < REFIT:
+        return drifted, []
+    unlike = (
+        "the model was trained on other videos than these: it lays them near together, and can hardly tell them apart"
+    )
+    return drifted, [f"{unlike}; train on captions of these, or: hcq fit"]
 
 
 def as_asked(segments: bool, segment_s: float | None) -> Cutting:

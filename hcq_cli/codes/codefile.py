@@ -246,9 +246,9 @@ class CodeFile:
 
     @property
     def drift(self) -> float | None:
-        """How much more these codes lose than those of the videos that they were fitted to (`model.drift`).
+        """How far these videos lie from those that the model was made of (`model.drift`).
 
-        None where nobody knows: of a trained model, of captions, and in files of earlier versions.
+        None where nobody knows: of few videos, of captions, and in files of earlier versions.
         """
         drift = self._container.meta.get("drift")
         return float(drift) if isinstance(drift, float | int) and 0 <= drift <= 1 else None

@@ -234,8 +234,8 @@ def _print_facts(console: Console, opened: Index, facts: dict[str, Any]) -> None
         console.note(f"the lists were made for {measured:,} videos: hcq index build makes them anew")
     if opened.needs_refit:
         console.note(
-            "refit: the codes lose much more of these videos than of those that the model was fitted to: hcq fit "
-            "with the same sources, hcq encode, hcq index build"
+            "refit: the model knows these videos far less well than those that it was made of: hcq fit with the same "
+            "sources, or hcq train with captions of these; then hcq encode, hcq index build"
         )
 
 

@@ -1,7 +1,8 @@
-"""Whether a model knows videos like these: by how near together their vectors lie, and by what their codes lose.
+"""Whether a model knows videos like these: drift is 0 where it does, from `REFIT` on another should be made.
 
-A trained model lays together what it has never seen. Codewords that were fitted to some videos (`hcq fit`) give back
-less of others: how much more is lost of a collection than of those is its drift.
+A trained model lays together what it has never seen: how much nearer to each other these videos lie than those that
+it was trained on tells it. Codewords that were fitted to some videos (`hcq fit`) give back less of others: how much
+more is lost of a collection than of those.
 """
 
 from __future__ import annotations
@@ -21,34 +22,11 @@ SAMPLE = 128
 LEAST = 8
 """Of fewer videos, nothing is said."""
 MOST_NEARER = 0.2
-"""Held-out videos of a training set of 28 clips lay 0.17 nearer together than those trained on, and videos of other
+"""That videos may lie in a trained model. Held-out videos of a training set of 28 clips lay 0.17 nearer together than those trained on, and videos of other
 kinds 0.25 (the demo's clips in a model of real ones, and real clips in the demo's model)."""
 REFIT = 0.15
-"""A drift from which on a model should be fitted anew. Models of 50 and 28 of 56 real clips lost 0.04 and 0.22 more
-of all of them than of their own, and of the 28 new ones alone 0.43."""
-
-
-def nearness_warning(model: VideoModel, store: FeatureStore) -> str:
-    """A sentence, if the videos of `store` are so unlike the training videos that the model hardly tells them apart.
-
-    A model spreads what it was trained on, and lays together what it has never seen. It keeps vectors of training
-    videos to correct hubs with (`hubness.texts`); without those, or with few videos, nothing is said: "".
-
-    Args:
-        model: trained.
-        store: with the experts that the model knows.
-    """
-    own = model.nearness
-    batch = None if own is None else _sample(model, store, np.arange(len(store), dtype=np.int64))
-    if own is None or batch is None:
-        return ""
-    here = mean_nearness(model.encode_videos(batch), model.config.level_weights)
-    if here <= own + MOST_NEARER:
-        return ""
-    return (
-        f"the model was trained on other videos than these: it lays them {here:.2f} near together in the mean "
-        f"(its own {own:.2f}), and can hardly tell them apart; train on captions of these, or: hcq fit"
-    )
+"""A drift from which on a model should be made anew. Models fitted to 50 and 28 of 56 real clips lost 0.04 and 0.22
+more of all of them than of their own, and of the 28 new ones alone 0.43."""
 
 
 def _sample(model: VideoModel, store: FeatureStore, rows: NDArray[np.int64]) -> VideoBatch | None:
@@ -73,25 +51,33 @@ def mean_nearness(vectors: NDArray[np.float32], weights: Sequence[float]) -> flo
     return float((np.square(flat.sum(0)).sum() - len(flat)) / max(len(flat) * (len(flat) - 1), 1))
 
 
-def drift(model: VideoModel, store: FeatureStore, fitted_loss: float, without: Collection[str] = ()) -> float | None:
-    """How much more the codes lose of a collection than of the videos that their codewords were fitted to.
+def drift(
+    model: VideoModel, store: FeatureStore, fitted_loss: float | None, without: Collection[str] = ()
+) -> float | None:
+    """How far a collection lies from what a model was made of.
 
     Args:
-        model: fitted.
+        model: fitted; or trained, which keeps vectors of training videos (`VideoModel.nearness`).
         store: with the experts that the model knows.
-        fitted_loss: `mean_loss` of the videos that it was fitted to.
+        fitted_loss: `mean_loss` of the videos that it was fitted to; None of a trained one.
         without: ids of videos that were taken out of the collection.
 
     Returns:
-        The difference, 0 where it is none; None where the collection has too few videos.
+        What its codes lose more, or how much nearer these videos lie in the measure of that; 0 where it is nothing.
+        None where the collection has too few videos, or nobody knows what the model was made of.
     """
     batch = _sample(model, store, rows_by_id(store, without))
-    if batch is None:
+    if batch is None or (fitted_loss is None and model.nearness is None):
         return None
-    codes, books = model.encode_codes(batch), model.codebooks
-    given_back = books[np.arange(len(books)), codes].reshape(len(codes), -1)
-    turned = model.encode_video_queries(batch).reshape(len(codes), -1)
-    return round(max(mean_loss(turned, given_back) - fitted_loss, 0.0), 4)
+    if fitted_loss is None:
+        here = mean_nearness(model.encode_videos(batch), model.config.level_weights)
+        more = (here - (model.nearness or 0.0)) * REFIT / MOST_NEARER
+    else:
+        codes, books = model.encode_codes(batch), model.codebooks
+        given_back = books[np.arange(len(books)), codes].reshape(len(codes), -1)
+        turned = model.encode_video_queries(batch).reshape(len(codes), -1)
+        more = mean_loss(turned, given_back) - fitted_loss
+    return round(min(max(more, 0.0), 1.0), 4)
 
 
 def mean_loss(vectors: NDArray[np.float32], given_back: NDArray[np.float32]) -> float:

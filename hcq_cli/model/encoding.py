@@ -127,7 +127,7 @@ def encode_batches(
         done: told of progress.
         known: from earlier code files, that at `path` for example.
         only: numbers of the batches to write, one after the other; all by default.
-        drift: of the collection from what the model was fitted to, if that is known (model/drift.py).
+        drift: of the collection from what the model was made of, if that is known (model/drift.py).
 
     Raises:
         HcqError: the store has features of another width.

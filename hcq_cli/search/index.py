@@ -442,7 +442,7 @@ class Index:
 
     @property
     def drift(self) -> float | None:
-        """How far its videos have drifted from what their model was fitted to, see `CodeFile.drift`; None as there.
+        """How far its videos have drifted from what their model was made of, see `CodeFile.drift`; None as there.
 
         Of several code files that of the one that has drifted most.
         """
@@ -450,7 +450,7 @@ class Index:
 
     @property
     def needs_refit(self) -> bool:
-        """Whether that is so far that a model that is fitted anew finds more."""
+        """Whether that is so far that a model that is made anew finds more."""
         from hcq_cli.model.drift import REFIT
 
         return self.drift is not None and self.drift >= REFIT

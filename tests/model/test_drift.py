@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run_here
 from toy_dataset import SMALL, video, write_captions, write_store
 
 from experts.base import Tokens
@@ -14,20 +16,20 @@ from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
 from hcq_cli.model.checkpoint import Model
-from hcq_cli.model.drift import mean_loss, mean_nearness, nearness_warning
+from hcq_cli.model.drift import REFIT, drift, mean_loss, mean_nearness
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import training_data
 from hcq_cli.training.loop import train
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, FeatureStore]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, FeatureStore, Path]:
     folder = tmp_path_factory.mktemp("trained")
     store = FeatureStore.open(write_store(folder / "features", [video(n) for n in range(40)]))
     data = training_data(store, load_dataset(store, read_captions(write_captions(folder / "c.jsonl", range(40)))))
     settings = [*SMALL, "training.epochs=8", "training.min_steps=80"]
     train(data, recipes.load("default", settings), folder / "run")
-    return checkpoint.load(folder / "run"), store
+    return checkpoint.load(folder / "run"), store, folder / "run"
 
 
 def test_nearness_is_the_mean_over_pairs() -> None:
@@ -49,15 +51,15 @@ def test_the_loss_is_what_no_multiple_of_a_code_gives_back() -> None:
 
 
 def test_videos_of_the_training_and_new_ones_like_them_are_known(
-    trained: tuple[Model, FeatureStore], tmp_path: Path
+    trained: tuple[Model, FeatureStore, Path], tmp_path: Path
 ) -> None:
-    model, store = trained
-    assert nearness_warning(model, store) == ""
+    model, store, _ = trained
+    assert drift(model, store, None) < REFIT / 2
     like = write_store(tmp_path / "features", [video(n) for n in range(100, 130)])
-    assert nearness_warning(model, FeatureStore.open(like)) == ""
+    assert drift(model, FeatureStore.open(like), None) < REFIT
 
 
-def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore], tmp_path: Path) -> None:
+def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore, Path], tmp_path: Path) -> None:
     others = []
     for n in range(20):
         other = video(n, absent=("audio",))
@@ -65,7 +67,13 @@ def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore], tm
         far = (40 + rng.normal(size=(3, 12))).astype(np.float32)  # all far away, in one direction
         other.tokens["appearance"] = Tokens(far, np.arange(3, dtype=np.float32))
         others.append(other)
-    said = nearness_warning(trained[0], FeatureStore.open(write_store(tmp_path / "features", others)))
+    shutil.copytree(trained[2], tmp_path / "model")
+    write_store(tmp_path / "features", others)
+    assert drift(trained[0], FeatureStore.open(tmp_path / "features"), None) >= REFIT
+    said = run_here("encode", "-w", tmp_path).err
     assert "trained on other videos than these" in said and "hcq fit" in said
+    run_here("index", "build", "-w", tmp_path)
+    assert "refit" in run_here("index", "info", "-w", tmp_path).err
+    assert run_here("index", "info", "-w", tmp_path, "--json").json["drift"] >= REFIT
     few = FeatureStore.open(write_store(tmp_path / "few", others[:5]))
-    assert nearness_warning(trained[0], few) == ""
+    assert drift(trained[0], few, None) is None
