@@ -61,7 +61,7 @@ def align(
     bits, times = first
     differing = differing_bits(bits, second[0])
     here, there = np.nonzero(differing <= NEAR)
-    # Most candidates share an intro: too little for a copy, and what of it is not common for a part. No line is sought.
+    # Most candidates share an intro: too short for a copy, and nearly all of it common: no line need be sought.
     alike = np.bincount(here, minlength=len(bits)) > 0
     enough_for_copy = alike.sum() >= max(LEAST_DENSITY * COPY_SHARE * len(bits), LEAST_TOKENS)
     if not enough_for_copy and (alike & ~common).sum() < LEAST_DENSITY * LEAST_PART_S / step_s:

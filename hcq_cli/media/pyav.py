@@ -332,7 +332,7 @@ class PyAVMedia:
         return self._last
 
     def _forward(self, time_s: float | None, duration_s: float) -> tuple[float, float]:
-        """Time and duration of a picture, by those that the file says; it never goes back: they come in their order."""
+        """Time and duration of a picture, by those that the file says; pictures come in their order: never back."""
         before_s, self._said_s = self._said_s, time_s
         last_s = self._last.time_s if self._last is not None else None
         if time_s is None or last_s is None or before_s is None:

@@ -22,8 +22,8 @@ SAMPLE = 128
 LEAST = 8
 """Of fewer videos, nothing is said."""
 MOST_NEARER = 0.2
-"""That videos may lie in a trained model. Held-out videos of a training set of 28 clips lay 0.17 nearer together than those trained on, and videos of other
-kinds 0.25 (the demo's clips in a model of real ones, and real clips in the demo's model)."""
+"""That videos may lie in a trained model. Held-out videos of a training set of 28 clips lay 0.17 nearer together than
+those trained on, and videos of other kinds 0.25 (the demo's clips in a model of real ones, and the other way)."""
 REFIT = 0.15
 """A drift from which on a model should be made anew. Models fitted to 50 and 28 of 56 real clips lost 0.04 and 0.22
 more of all of them than of their own, and of the 28 new ones alone 0.43."""
