@@ -426,12 +426,15 @@ class Manifest:
     Args:
         generation: its number; 0 for a folder that has none yet.
         body: what the folder holds, as the owner of the format wrote it.
+        stamp: as `Generations.stamp` gives it; None where it was not read from a file.
     """
 
     generation: int
     body: dict[str, Any]
+    stamp: tuple[int, int, int] | None = None
 
 
+@dataclass(frozen=True)
 class Generations:
     """The manifests of a folder.
 
@@ -442,8 +445,10 @@ class Generations:
         rebuild: the command that makes the folder anew; ends up in the hint of errors.
     """
 
-    def __init__(self, folder: Path, format_name: str, version: int, rebuild: str) -> None:
-        self.folder, self.format_name, self.version, self.rebuild = folder, format_name, version, rebuild
+    folder: Path
+    format_name: str
+    version: int
+    rebuild: str
 
     def numbers(self) -> list[int]:
         """The generations that are there, oldest first."""
@@ -479,7 +484,8 @@ class Generations:
                 return Manifest(0, {})
             number = numbers[-1] if generation is None else generation
             with suppress(FileNotFoundError):
-                return Manifest(number, self._parse(self.path(number)))
+                found = self.path(number).lstat()  # before it is read: what takes its place meanwhile is then newer
+                return Manifest(number, self._parse(self.path(number)), (number, found.st_ino, found.st_mtime_ns))
         raise DamagedError(f"{self.folder}: its manifests vanish while being read", self.rebuild)
 
     def _parse(self, path: Path) -> dict[str, Any]:

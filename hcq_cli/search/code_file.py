@@ -42,7 +42,7 @@ class CodeFileIndex(Index):
         entry = SegmentEntry(path.name, len(file), len(replaced))
         self.manifest = IndexManifest(file.header, "", path.name, (entry,))
         self.segments, self.words, self.vectors = [(segment, dead)], [None], [None]
-        self.ivf, self.rows, self._firsts = None, len(file) - len(replaced), [0, len(file)]
+        self.ivf, self.sentences, self.rows, self._firsts = None, 0, len(file) - len(replaced), [0, len(file)]
         self.checkpoints = file.checkpoints
 
     def is_newest(self) -> bool:

@@ -150,11 +150,6 @@ class IndexManifest:
         document["partition"], document["tower"] = document.pop("ivf"), document.pop("text_encoder")
         return document
 
-    @classmethod
-    def from_json(cls, body: dict[str, Any], source: Path) -> IndexManifest:
-        """Read a manifest's body. Raises DamagedError."""
-        return decode(cls, body, source, REMEDY)
-
     def files(self) -> list[str]:
         """Every file the generation is made of."""
         parts = [
@@ -188,6 +183,7 @@ class Index:
         scale: float32 [S].
         ivf: the inverted lists its segments lie by, or None.
         rows: that a search can find.
+        sentences: in the tables of words, those of removed videos included.
         checkpoints: where the model may lie: as seen from the index, then where it was.
         segments: with what is dead in each, bool [N] or None.
         words: the table of each segment's sentences, or None.
@@ -207,8 +203,8 @@ class Index:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.path, self.generation = folder, manifest.generation
-        self._stamp: tuple[int, int, int] | None = None
-        self.manifest = IndexManifest.from_json(manifest.body, folder)
+        self._stamp = manifest.stamp
+        self.manifest = decode(IndexManifest, manifest.body, folder, REMEDY)
         for name in self.manifest.files():
             need_regular(folder / name)
         digest = self.manifest.digests.get
@@ -222,37 +218,38 @@ class Index:
         if ivf:
             self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
         self.segments: list[tuple[IndexSegment, np.ndarray | None]] = []
+        self.words: list[WordsTable | None] = []
+        self.vectors: list[SentenceVectors | None] = []
         for entry in self.manifest.segments:
-            lists = self.ivf.lists if self.ivf else 0
-            segment, dead = IndexSegment(folder / entry.file, self.header.S, lists, digest(entry.file, "")), None
-            if segment.videos != entry.rows:
-                found = f"{segment.videos} rows, the manifest says {entry.rows}"
-                raise DamagedError(f"{segment.path}: {found}", REMEDY)
-            if entry.tombstones:
-                path = folder / entry.tombstones
-                dead = read_tombstones(path, segment.videos, digest(entry.tombstones, ""))
-            self.segments.append((segment, dead))
-        self._open_words()
+            self._open_segment(entry)
         self.rows = sum(entry.rows - entry.removed for entry in self.manifest.segments)
+        self.sentences = sum(entry.sentences for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
         self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
 
-    def _open_words(self) -> None:
-        """Open words and vectors: they are read when words are asked for, and a writer may drop the files before."""
-        self.words: list[WordsTable | None] = [None] * len(self.segments)
-        self.vectors: list[SentenceVectors | None] = [None] * len(self.segments)
-        digest = self.manifest.digests.get
-        for number, entry in enumerate(self.manifest.segments):
-            if entry.words:
-                from hcq_cli.words.table import WordsTable
+    def _open_segment(self, entry: SegmentEntry) -> None:
+        """Open a segment, and its words and vectors: they are read when words are asked for, and a writer may drop
+        the files before."""
+        digest, lists = self.manifest.digests.get, self.ivf.lists if self.ivf else 0
+        segment = IndexSegment(self.path / entry.file, self.header.S, lists, digest(entry.file, ""))
+        dead = table = vectors = None
+        if segment.videos != entry.rows:
+            found = f"{segment.videos} rows, the manifest says {entry.rows}"
+            raise DamagedError(f"{segment.path}: {found}", REMEDY)
+        if entry.tombstones:
+            dead = read_tombstones(self.path / entry.tombstones, segment.videos, digest(entry.tombstones, ""))
+        if entry.words:
+            from hcq_cli.words.table import WordsTable
 
-                table = WordsTable(self.path / entry.words, entry.sentences, REMEDY, digest(entry.words, ""))
-                self.words[number] = table
-            if entry.vectors:
-                from hcq_cli.search.sentence_vectors import SentenceVectors
+            table = WordsTable(self.path / entry.words, entry.sentences, REMEDY, digest(entry.words, ""))
+        if entry.vectors:
+            from hcq_cli.search.sentence_vectors import SentenceVectors
 
-                self.vectors[number] = SentenceVectors(self.path / entry.vectors, digest(entry.vectors, ""))
+            vectors = SentenceVectors(self.path / entry.vectors, digest(entry.vectors, ""))
+        self.segments.append((segment, dead))
+        self.words.append(table)
+        self.vectors.append(vectors)
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -267,23 +264,15 @@ class Index:
             hint = f"search codes without an index: hcq query --codes {shlex.quote(str(folder))}"
             raise NotFoundError(f"{folder}: is a file, an index is a folder", hint)
         while True:
-            stamp = held.stamp()  # before it is read: what is published in between is then found to be newer
             manifest = held.read()
             if manifest.generation == 0:
                 raise NotFoundError(f"{folder}: no index there", REMEDY)
             try:
-                opened = cls(folder, manifest)
-                opened._stamp = stamp
-                return opened
+                return cls(folder, manifest)
             except NotFoundError as error:
                 # A writer may have dropped an old file after the manifest was read; then there is a newer one.
                 if held.numbers()[-1:] == [manifest.generation]:
                     raise DamagedError(f"{error.message} (it belongs to the index)", REMEDY) from error
-
-    @property
-    def chance_scores(self) -> ChanceScores | None:
-        """What scores generic sentences reach in it, for confidences; None where that was not measured."""
-        return self.manifest.chance
 
     def is_newest(self) -> bool:
         """Whether there is no other generation by now, be it a newer one or that of an index built anew."""
@@ -434,11 +423,6 @@ class Index:
     def video_segments(self) -> int:
         """How many of the rows that can be found are time segments of a video."""
         return sum(segment.video_segments(dead) for segment, dead in self.segments)
-
-    @property
-    def sentences(self) -> int:
-        """In the tables of words, those of removed videos included."""
-        return sum(entry.sentences for entry in self.manifest.segments)
 
     @property
     def drift(self) -> float | None:

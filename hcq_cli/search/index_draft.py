@@ -23,11 +23,12 @@ from hcq_cli.codes.container import read_digest
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import HcqError
 from hcq_cli.files import another_writer, digest_file
+from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index, IndexManifest, SegmentEntry, generations
 from hcq_cli.search.ivf import InvertedLists
-from hcq_cli.search.segment import IndexSegment, write_tombstones
+from hcq_cli.search.segment import REMEDY, IndexSegment, write_tombstones
 from hcq_cli.search.segment_columns import ColumnsSource, write_columns
 from hcq_cli.search.segment_writer import Batch, write_listed_segment, write_segment
 from hcq_cli.words.sentences import Sentence
@@ -316,7 +317,7 @@ def clear_unnamed(folder: Path, coming: str | None = None) -> None:
     for number in numbers:
         # A damaged old generation names nothing that anybody could open any more.
         with suppress(HcqError):
-            named.update(IndexManifest.from_json(held.read(number).body, folder).files())
+            named.update(decode(IndexManifest, held.read(number).body, folder, REMEDY).files())
     for path in [*folder.glob("*.hcq"), *folder.glob("*.db")]:
         found = DATA_FILE.fullmatch(path.name)
         if found is None or path.name in named:

@@ -154,7 +154,7 @@ def _chance_scores(collection: Index, encoder: TextEncoder, levels: np.ndarray) 
     """For queries [Q, L+1, D]: among made-up videos; else in what is indexed now, or in what was fitted to."""
     known, made_up = encoder.chance_scores, encoder.made_up
     if known is None or made_up is None:
-        return [collection.chance_scores or known] * len(levels)
+        return [collection.manifest.chance or known] * len(levels)
     return chance_among(known, made_up, levels, collection.videos)
 
 

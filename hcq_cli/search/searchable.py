@@ -64,8 +64,9 @@ def find(
     if collection.find_elsewhere is not None:
         return collection.find_elsewhere(levels, tables, k, hits or k, params)
     by, threads, by_video = kernel(params.kernel), params.threads, params.by == "video"
-    starts, sources = collection.list_starts(), collection.sources(by_video=by_video)
-    if collection.ivf is None or params.exact or not len(tables) or not starts:
+    sources = collection.sources(by_video=by_video)
+    starts = [] if collection.ivf is None or params.exact else collection.list_starts()
+    if collection.ivf is None or not starts or not len(tables):
         return scan(sources, tables, k, threads=threads, by=by)
     sizes = collection.list_sizes()
     wanted, found = min(k, collection.videos if by_video else collection.rows), []

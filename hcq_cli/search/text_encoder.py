@@ -19,11 +19,13 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index, IndexManifest, TextEncoderEntry, TextEncoderExporter, generations
+from hcq_cli.search.segment import REMEDY
 
 if TYPE_CHECKING:
     from hcq_cli.model.checkpoint import Model
@@ -213,7 +215,7 @@ def _entry_of_newest(folder: Path) -> TextEncoderEntry | None:
     with suppress(HcqError):
         manifest = generations(folder).read()
         if manifest.generation:
-            return IndexManifest.from_json(manifest.body, folder).text_encoder
+            return decode(IndexManifest, manifest.body, folder, REMEDY).text_encoder
     return None
 
 

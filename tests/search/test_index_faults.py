@@ -23,6 +23,7 @@ from handmade import names, random_codes, write_codes
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import EXIT_FAILED, HcqError
+from hcq_cli.headers import decode
 from hcq_cli.search.index import Index, IndexManifest, generations
 from hcq_cli.search.index_draft import DATA_FILE
 from hcq_cli.search.index_words import IndexWords
@@ -98,7 +99,7 @@ def litter(folder: Path) -> list[str]:
     held = generations(folder / "index")
     named = {"writer.lock"}
     for number in held.numbers():
-        named |= {held.path(number).name, *IndexManifest.from_json(held.read(number).body, folder).files()}
+        named |= {held.path(number).name, *decode(IndexManifest, held.read(number).body, folder).files()}
     inside = os.listdir(folder / "index") if (folder / "index").is_dir() else []
     return [name for name in inside if name not in named] + [p.name for p in folder.glob(".*.tmp")]
 
