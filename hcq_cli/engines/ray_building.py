@@ -13,8 +13,8 @@ from functools import partial
 from os import fspath
 from pathlib import Path
 
-from hcq_cli.engines.ray_cluster import check_nodes, connected
-from hcq_cli.engines.ray_pool import MOST_DEATHS, Json, RayPool, start_worker
+from hcq_cli.engines.ray_cluster import MOST_DEATHS, check_nodes, connected
+from hcq_cli.engines.ray_pool import Json, RayPool, start_worker
 from hcq_cli.engines.ray_worker import CODES_OF, CodesWorker, SegmentWorker, digest_of_all
 from hcq_cli.errors import HcqError
 from hcq_cli.model.video_batches import VideoBatches

@@ -35,6 +35,8 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Of a cluster of this machine alone; hcq keeps nothing in it, and Ray takes no less."""
 RELEASE_S = 5.0
 """How long a command that has just ended may keep its processors: Ray gives them back a moment later."""
+MOST_DEATHS = 3
+"""Processes that may die or hang at a job before it is taken for the cause."""
 SAMPLES = 16
 """Videos that every node must see."""
 

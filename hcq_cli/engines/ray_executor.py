@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.engines.ray_cluster import SAMPLES, Node, check_nodes, connected, is_dead, living_nodes
-from hcq_cli.engines.ray_pool import MOST_DEATHS, START_S, RayPool, start_worker
+from hcq_cli.engines.ray_cluster import MOST_DEATHS, SAMPLES, Node, check_nodes, connected, is_dead, living_nodes
+from hcq_cli.engines.ray_pool import START_S, RayPool, start_worker
 from hcq_cli.engines.ray_worker import NodeNetworks, NodeWorker
 from hcq_cli.errors import HcqError
 from hcq_cli.extraction.executor import Job, Outcome
@@ -65,8 +65,8 @@ class RayExecutor:
         limit_gib = options.memory_limit_bytes / 2**30
         self._options = replace(options, store=options.store.resolve(), memory_gib=limit_gib)
         self._names, self._folder, self.networks_s = list(names), str(Path.cwd()), 0.0
-        self._networks: list[tuple[str, Any, str]] = []
-        """Of each process: its node, its actor, and where it listens."""
+        self._networks: list[tuple[str, Any]] = []
+        """Of each process that runs networks its node and its actor."""
         experts = load_experts(names, options.sample_fps)
         self._asks_networks = needs_inference(experts)
         identities = {f"expert {name}": known for name, known in identities_of(experts, options).items()}
@@ -101,7 +101,7 @@ class RayExecutor:
         import ray
 
         self._pool.close()
-        for _, actor, _ in self._networks:
+        for _, actor in self._networks:
             with suppress(ray.exceptions.RayError):
                 self.networks_s += ray.get(actor.close.remote(), timeout=START_S)
         self._networks = []
@@ -110,11 +110,11 @@ class RayExecutor:
         """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
         if self._asks_networks and not self._networks:
             self._start_networks(living_nodes())
-        addresses = [(node, address) for node, _, address in self._networks if not is_dead(node)]
-        if self._networks and not addresses:
+        networks = [each for each in self._networks if not is_dead(each[0])]
+        if self._networks and not networks:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")
         self._networks = [*self._networks[1:], *self._networks[:1]]  # each worker begins with the next one
-        given = (self._names, self._options.to_json(), addresses, self._folder)
+        given = (self._names, self._options.to_json(), networks, self._folder)
         return start_worker(NodeWorker, *given, without=without, memory=DECODER_BYTES)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:
@@ -133,6 +133,8 @@ class RayExecutor:
             .options(
                 num_cpus=0,
                 num_gpus=1 if on_gpu else 0,
+                max_restarts=-1,  # on the same node
+                max_task_retries=-1,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
             .remote(self._names, self._options.device, self._folder)
@@ -146,4 +148,4 @@ class RayExecutor:
                 raise HcqError(message, "ray status; the logs of that node; run the same command again") from error
             if "fatal" in said:
                 raise HcqError(said["fatal"], said["hint"])
-            self._networks.append((node, actor, said["address"]))
+            self._networks.append((node, actor))

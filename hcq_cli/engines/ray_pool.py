@@ -14,11 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hcq_cli.engines.ray_cluster import Node, anywhere_but, free_processors, is_dead, living_nodes, room_for
+from hcq_cli.engines.ray_cluster import (
+    MOST_DEATHS,
+    Node,
+    anywhere_but,
+    free_processors,
+    is_dead,
+    living_nodes,
+    room_for,
+)
 from hcq_cli.errors import HcqError
 
-MOST_DEATHS = 3
-"""Workers that may die or hang at a job before it is taken for the cause."""
 START_S = 180.0
 """How long nobody may be at work before the cluster is given up, seconds."""
 HANG_S = 300.0

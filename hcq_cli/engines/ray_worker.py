@@ -11,10 +11,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hcq_cli.engines.ray_cluster import MOST_DEATHS
 from hcq_cli.files import digest_bytes
 
 if TYPE_CHECKING:
@@ -75,15 +76,27 @@ class NodeNetworks:
 
         os.chdir(folder)
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray's, for an actor that claims no processor: one thread
-        self._process = InferenceProcess(names, device, ray.util.get_node_ip_address())
+        self._start = partial(InferenceProcess, names, device, ray.util.get_node_ip_address())
+        self._process, self._busy_s = self._start(), 0.0
 
-    def address(self) -> dict[str, str]:
-        """Where it listens; or why it does not."""
-        return _answer(lambda: {"address": self._process.address()})
+    def address(self, gone: str = "") -> dict[str, str]:
+        """Where it listens, or why it does not.
+
+        Args:
+            gone: where somebody has found that nobody listens any more: another one is started.
+        """
+
+        def listens() -> dict[str, str]:
+            if gone and gone == self._process.address():
+                self._busy_s += self._process.close()
+                self._process = self._start()
+            return {"address": self._process.address()}
+
+        return _answer(listens)
 
     def close(self) -> float:
         """End it; gives how long its networks ran, seconds."""
-        return self._process.close()
+        return self._busy_s + self._process.close()
 
 
 class NodeWorker(PoolWorker):
@@ -92,26 +105,42 @@ class NodeWorker(PoolWorker):
     Args:
         names: of the experts.
         options: of the extraction, as `ExtractionOptions.to_json` has them.
-        networks: the node of each process that runs networks, and where it listens; none where there are none.
+        networks: of each process that runs networks its node and its `NodeNetworks`; none where there are none.
         folder: what relative names of files count from.
     """
 
     def __init__(
-        self, names: list[str], options: dict[str, Any], networks: list[tuple[str, str]], folder: str
+        self, names: list[str], options: dict[str, Any], networks: list[tuple[str, Any]], folder: str
     ) -> None:
         from hcq_cli.extraction.local import WorkerProcess
         from hcq_cli.extraction.options import ExtractionOptions
 
         os.chdir(folder)
-        self._names, self._options, self._networks = names, ExtractionOptions.from_json(options), list(networks)
+        self._names, self._options = names, ExtractionOptions.from_json(options)
+        # Those of its own node come first.
+        self._networks = sorted(networks, key=lambda each: each[0] != _node())
+        self._address = self._gone = ""
         settings = {"experts": names, "options": options, "decode_only": False}
-        address = (lambda: self._asked[1]) if networks else None
-        self._worker = WorkerProcess(settings, self._options, address)
+        self._worker = WorkerProcess(settings, self._options, self._listening if networks else None)
 
-    @cached_property
-    def _asked(self) -> tuple[str, str]:
-        """The networks that it asks: the first of its own node, or else of any other."""
-        return next((each for each in self._networks if each[0] == _node()), self._networks[0])
+    def _listening(self) -> str:
+        """Where the networks listen that it asks; who is gone is started again."""
+        import ray
+
+        from hcq_cli.errors import HcqError
+        from hcq_cli.extraction.inference import GONE, HINT
+
+        while self._networks:
+            try:
+                said = ray.get(self._networks[0][1].address.remote(self._gone))
+            except ray.exceptions.RayError:  # their node has died
+                self._networks.pop(0)
+                continue
+            if "fatal" in said:
+                raise HcqError(said["fatal"], said["hint"])
+            self._address = said["address"]
+            return self._address
+        raise HcqError(GONE, HINT)
 
     def identities(self) -> dict[str, str]:
         """What the features of its experts depend on."""
@@ -133,19 +162,19 @@ class NodeWorker(PoolWorker):
         return (hash_file(asked) if asked.only_hash else self._extract(asked)).to_json()
 
     def _extract(self, job: Job) -> Outcome:
-        """Do a job; where the networks that it asks are gone, with others."""
+        """Do a job; where the networks that it asks are gone, with those in their place, some times."""
         from hcq_cli.errors import HcqError
         from hcq_cli.extraction.inference import GONE
 
-        while True:
+        for _ in range(MOST_DEATHS - 1):
             try:
                 return self._worker.run(job)
             except HcqError as error:
-                if GONE not in error.message or len(self._networks) < 2:
+                if GONE not in error.message:
                     raise
-            self._networks.remove(self._asked)
-            del self._asked
+            self._gone = self._address
             self._worker.close()
+        return self._worker.run(job)
 
 
 class CodesWorker(PoolWorker):

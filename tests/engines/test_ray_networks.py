@@ -1,28 +1,28 @@
-"""Networks of a cluster: decoders of any node feed those of another one, and turn to others where these are gone."""
+"""Networks of a cluster: a process a GPU, fed by decoders of any node; one that dies is started again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny_networks
-from ray_cluster import add_node
+from ray_cluster import actors, add_node
+from store_contents import shard_digests
 
-from hcq_cli.engines import ray_worker
 from hcq_cli.engines.ray_cluster import living_nodes
-from hcq_cli.engines.ray_worker import NodeWorker
 from hcq_cli.errors import HcqError
-from hcq_cli.extraction.executor import Job
 from hcq_cli.extraction.extract import extract
-from hcq_cli.extraction.inference import InferenceProcess
-from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.plan import identities_of
-from hcq_cli.features.records import VideoFacts
+from hcq_cli.extraction.options import ExtractionOptions
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.files import digest_file
 from hcq_cli.media.inputs import find_inputs
 
 pytestmark = pytest.mark.long
@@ -60,7 +60,7 @@ def test_decoders_of_all_nodes_feed_the_node_with_a_gpu(
     alone, options = ExtractionOptions(tmp_path / "alone"), ExtractionOptions(tmp_path / "store")
     extract(inputs, names, alone)
     with ray_executor(f"ray:{cluster.address}", inputs, names, options) as executor:
-        assert [node for node, _, _ in executor._networks] == [gpu_node] * 2 and executor.slots == 6
+        assert [node for node, _ in executor._networks] == [gpu_node] * 2 and executor.slots == 6
         with pytest.raises(HcqError, match="0 of its 2 GPUs are free"):
             executor._start_networks(living_nodes())
         report = extract(inputs, names, options, executor=executor)
@@ -72,26 +72,73 @@ def test_decoders_of_all_nodes_feed_the_node_with_a_gpu(
         np.testing.assert_allclose(found, theirs[key], rtol=0, atol=1e-5)
 
 
-def test_a_worker_turns_to_other_networks_where_its_own_are_gone(
-    clips: Path, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def many(clips: Path, tmp_path: Path) -> Path:
+    """24 videos of other bytes each; what follows a film is not looked at."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(24):
+        film = (clips / f"clip{number % 6}.mp4").read_bytes()
+        (videos / f"{number}.mp4").write_bytes(film + number.to_bytes(4, "big"))
+    return videos
+
+
+@pytest.fixture
+def alone(hcq: Callable[..., Any], many: Path, slowly: dict[str, str], tmp_path: Path) -> Path:
+    """What this machine makes of them by itself."""
+    env = {**slowly, "SLOW_S": "0", "NETWORK_S": "0", "NETWORK_LOG": str(tmp_path / "alone.log")}
+    hcq("extract", many, *SLOWLY, env=env)
+    return tmp_path / ".hcq" / "features"
+
+
+SLOWLY = ["--experts", "plodding,colour", "--decoder", "planted:Slow"]
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_one_process_a_gpu_runs_batches_of_decoders_of_several_nodes(
+    cluster: Any, hcq: Callable[..., Any], slowly: dict[str, str], log: Path, many: Path, alone: Path, gpus: int
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ray_worker, "_node", lambda: "a")
-    options = ExtractionOptions(tmp_path / "store")
-    identities = identities_of(load_experts(names), options)
-    running = {node: InferenceProcess(names, "cpu", "127.0.0.1") for node in ("a", "b")}
-    worker = NodeWorker(names, options.to_json(), [(at, one.address()) for at, one in running.items()], str(tmp_path))
+    told, store = alone.parent / "batches", alone.parent / "store"
+    nodes = [add_node(cluster, {**slowly, "NETWORK_LOG": str(told)}, num_gpus=1) for _ in range(gpus)]
+    log.write_text("")
+    hcq("extract", many, *SLOWLY, "-o", store, "--on", f"ray:{cluster.address}", env=slowly)
+    for node in nodes:
+        cluster.remove_node(node)
+    assert shard_digests(store) == shard_digests(alone)
+    batches = [json.loads(line) for line in told.read_text().splitlines()]
+    assert {each["gpu"] for each in batches} == {"0"}
+    assert len({each["process"] for each in batches}) == gpus
+    workers = {worker for each in batches for worker in each["workers"]}
+    assert len(workers) == 2 + gpus  # one a node, for each node has one processor
+    if gpus == 1:  # while a batch of one runs the other two send theirs
+        assert sum(len(each["workers"]) > 1 for each in batches) >= 4
+    # Nobody runs ahead: a worker opens its next video when the network has answered for the last one.
+    answered = 0
+    for each in batches:
+        assert each["opened"] <= answered + len(workers) + (gpus - 1)
+        answered += len(each["workers"])
+    assert answered == len(log.read_text().split()) == 24
 
-    def run(name: str) -> dict[str, Any]:
-        path = clips / name
-        facts = VideoFacts(name, str(path), digest_file(path), path.stat().st_size, path.stat().st_mtime_ns)
-        return worker.run(Job(facts, identities).to_json())
 
-    try:
-        assert run("clip0.mp4")["error"] is None and worker._asked[0] == "a"
-        running["a"].close()
-        assert run("clip1.mp4")["error"] is None and worker._asked[0] == "b"
-        running["b"].close()
-        assert "has ended" in run("clip2.mp4")["fatal"]
-    finally:
-        worker._worker.close()
+@pytest.mark.parametrize("killed", ["the actor", "what runs the networks"])
+def test_a_process_of_networks_that_dies_is_started_again_and_costs_what_its_workers_were_at(
+    cluster: Any, slowly: dict[str, str], log: Path, many: Path, alone: Path, killed: str
+) -> None:
+    told, store = alone.parent / "batches", alone.parent / "store"
+    node = add_node(cluster, {**slowly, "NETWORK_LOG": str(told)}, num_gpus=1)
+    log.write_text("")
+    command = [sys.executable, "-m", "hcq_cli", "extract", str(many), *SLOWLY, "-o", str(store)]
+    process = subprocess.Popen(
+        [*command, "--on", f"ray:{cluster.address}"], env={**os.environ, **slowly}, stderr=subprocess.PIPE
+    )
+    while not told.exists() or len(told.read_text().splitlines()) < 4:
+        assert process.poll() is None
+        time.sleep(0.1)
+    first = json.loads(told.read_text().splitlines()[0])["process"]
+    os.kill(actors("NodeNetworks", log)[0] if killed == "the actor" else first, signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    cluster.remove_node(node)
+    assert process.returncode == 0, errors
+    assert shard_digests(store) == shard_digests(alone)
+    assert 24 <= len(log.read_text().split()) <= 27
+    assert len({json.loads(line)["process"] for line in told.read_text().splitlines()}) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from experts.base import Clip, Sampling, State, Tokens
+from experts.neural.expert import NetworkExpert, PreparedInputs
 from hcq_cli.media.pyav import PyAVDecoder
 
 
@@ -91,3 +93,33 @@ class Fragile(Colour):
         if frames.images.shape[2] > frames.images.shape[1] and os.environ.get("FRAGILE") != "no":
             raise RuntimeError("too wide for me")
         return super().extract(clip)
+
+
+class Plodding(NetworkExpert):
+    """The mean colour, by a network that takes its time and tells NETWORK_LOG what it ran: a JSON line a batch."""
+
+    name, dim, weights, source = "plodding", 3, "1", "planted"
+    licence, cost = "none", "time"
+    sampling = Sampling(frames_per_second=2.0, max_side=64)
+
+    def load_preprocessor(self) -> None:
+        pass
+
+    def load_network(self, device: str) -> Plodding:
+        return self
+
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
+        frames = clip.frames(self.sampling)
+        if not len(frames):
+            return State.NO_FRAMES
+        worker = np.full((len(frames), 1), os.getpid())
+        return PreparedInputs({"x": np.hstack([frames.images.mean((1, 2)), worker])}, frames.times)
+
+    def run(self, inputs):
+        told = {"process": os.getpid(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        told["workers"] = sorted(set(inputs["x"][:, 3].tolist()))
+        told["opened"] = len(Path(os.environ["OPENED_LOG"]).read_text().split())
+        with open(os.environ["NETWORK_LOG"], "a") as log:
+            log.write(json.dumps(told) + "\n")
+        time.sleep(float(os.environ.get("NETWORK_S", "1")))
+        return inputs["x"][:, :3].astype(np.float32)
