@@ -297,10 +297,15 @@ class Console:
         with suppress(HcqError, BrokenPipeError):  # where stdout takes nothing, stderr and the exit code have told
             self.json_line({"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
 
+    @property
+    def draws_progress(self) -> bool:
+        """Whether somebody looks at progress bars."""
+        return not self.quiet and os.environ.get("TERM") != "dumb" and sys.stderr.isatty()
+
     @contextmanager
     def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
         """A progress bar with rate and time left on stderr; off where stderr is no terminal or with --quiet."""
-        if self.quiet or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
+        if not self.draws_progress:
             yield Task()
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

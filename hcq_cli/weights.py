@@ -6,9 +6,10 @@ fetched is written into the lock file (experts/neural/hub.py), by which the expe
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ UNREACHABLE = {
     "Timeout",
 }
 """Errors of the hub's client, and of the HTTP libraries that it has used, where nothing answers."""
-TRY_AGAIN = "check the connection and run the same command again; what has arrived is kept"
+TRY_AGAIN = "check the connection and run the same command again; files that have come whole are kept"
 
 
 @dataclass(frozen=True)
@@ -106,16 +107,19 @@ def fetch(hub: HubId, told: Callable[[str], None] = lambda line: None) -> Fetche
 
     Raises:
         NotFoundError: there is no such network or revision, or it may not be read.
+        DamagedError: what came is not what the hub says it has.
         HcqError: the hub cannot be reached, there are only pickles, or they cannot be written.
     """
     from huggingface_hub import snapshot_download
 
     _need_network("fetched")
     try:
-        commit, licence, names, nbytes = _look_up(hub)
-        told(f"{hub.key}: {len(names)} files, {nbytes / 1e6:,.1f} MB, commit {commit[:12]}")
+        commit, licence, wanted = _look_up(hub)
+        nbytes = sum(each.nbytes for each in wanted.values())
+        told(f"{hub.key}: {len(wanted)} files, {nbytes / 1e6:,.1f} MB, commit {commit[:12]}")
         # The commit and not the branch: what is fetched is what was looked up, even if the branch moves meanwhile.
-        folder = Path(snapshot_download(hub.id, revision=commit, allow_patterns=names))
+        folder = Path(snapshot_download(hub.id, revision=commit, allow_patterns=list(wanted)))
+        _verify(hub, folder, wanted)
     except HcqError:
         raise
     except Exception as error:  # of the hub's client, of its HTTP library, of the system
@@ -158,21 +162,54 @@ def _need_network(what: str) -> None:
         raise HcqError(f"HF_HUB_OFFLINE is set, so nothing can be {what}", "unset HF_HUB_OFFLINE")
 
 
-def _look_up(hub: HubId) -> tuple[str, str, list[str], int]:
-    """Commit, licence, names and bytes of the files that are needed."""
+@dataclass(frozen=True)
+class _Wanted:
+    """A file as the hub describes it.
+
+    Args:
+        nbytes: of it.
+        sha256: of what lies in the large file storage; else empty.
+        blob: the SHA-1 that git knows another file by; empty where the hub does not say it.
+    """
+
+    nbytes: int
+    sha256: str
+    blob: str
+
+
+def _look_up(hub: HubId) -> tuple[str, str, dict[str, _Wanted]]:
+    """Commit, licence, and the files that are needed, by name."""
     from huggingface_hub import HfApi
 
     about = HfApi().model_info(hub.id, revision=hub.revision, files_metadata=True)
     card: Any = about.card_data
     licence = str(card.get("license") or "") if card is not None else ""
-    sizes = {each.rfilename: each.size or 0 for each in about.siblings or []}
-    names = chosen_files(list(sizes))
+    there = {
+        each.rfilename: _Wanted(each.size or 0, each.lfs.sha256 if each.lfs else "", each.blob_id or "")
+        for each in about.siblings or []
+    }
+    names = chosen_files(list(there))
     if not names:
-        pickles = [name for name in sizes if Path(name).suffix in PICKLED]
+        pickles = [name for name in there if Path(name).suffix in PICKLED]
         what = f"only pickles ({pickles[0]}), which may run code when they are opened" if pickles else "no weights"
         hint = "some ids have a revision with safetensors: look for one on its page, and give ID@refs/pr/N"
         raise HcqError(f"{hub.key} holds {what}", hint)
-    return str(about.sha), licence or LICENCES.get(hub.id, ""), names, sum(sizes[name] for name in names)
+    return str(about.sha), licence or LICENCES.get(hub.id, ""), {name: there[name] for name in names}
+
+
+def _verify(hub: HubId, folder: Path, wanted: Mapping[str, _Wanted]) -> None:
+    """Compare what came with the digests that the hub names, whose client counts bytes alone. Raises DamagedError."""
+    for name, each in wanted.items():
+        kind, promised = ("sha256", each.sha256) if each.sha256 else ("sha1", each.blob)
+        with (folder / name).open("rb") as file:
+            begun = hashlib.new(kind, b"" if each.sha256 else b"blob %d\0" % each.nbytes, usedforsecurity=False)
+            found = hashlib.file_digest(file, lambda begun=begun: begun).hexdigest()  # type: ignore[misc]
+        if promised and found != promised:
+            (folder / name).resolve().unlink()  # so that the next fetch brings it anew
+            (folder / name).unlink(missing_ok=True)
+            raise DamagedError(
+                f"{hub.key}: {name} is not what the hub says it has ({kind} {found[:12]})", hub.command
+            )
 
 
 def chosen_files(names: Sequence[str]) -> list[str]:

@@ -78,12 +78,21 @@ def fetch(session: Session, names: Names = None) -> None:
     from hcq_cli import weights
 
     hubs = weights.networks_asked_for(names or [])
+    _hush(session)
     fetched = [weights.fetch(hub, session.console.note) for hub in hubs]
 
     def human() -> None:
         session.console.table(["network", "commit", "licence", "MB"], [_row(each) for each in fetched])
 
     session.console.result({"models": [_fetched(each) for each in fetched]}, human)
+
+
+def _hush(session: Session) -> None:
+    """The hub's client draws progress bars of its own: not where hcq draws none."""
+    if not session.console.draws_progress:
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
 
 
 def _row(each: FetchedNetwork) -> list[Any]:
@@ -176,6 +185,7 @@ def push(
 
     A repository that is made can be seen by its owner alone, unless you say --public.
     """
+    _hush(session)
     done = api.push_to_hub(session.workspace, hub_id, private=not public, **model.given(), progress=session.console)
     _tell(session, done)
 
