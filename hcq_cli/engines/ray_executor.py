@@ -1,7 +1,7 @@
 """The executor of `hcq extract --on ray`: videos to workers on any node.
 
 The driver holds the plan and the writer lock of the store; workers write what they find into the store themselves,
-under names made of content (features/incoming.py), so that a video that is decoded twice changes nothing.
+under names made of content (features/folder.py), so that a video that is decoded twice changes nothing.
 """
 
 from __future__ import annotations

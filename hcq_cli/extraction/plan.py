@@ -88,7 +88,7 @@ class ExtractionPlan:
             return unread, Outcome(error=error.strerror or str(error))
         facts = VideoFacts(id, path, size=found.st_size, mtime_ns=found.st_mtime_ns)
         # Size and time of the last change stand for the content: reading terabytes again for their hash takes hours.
-        failure = self._writer.known_failure(path, facts.size, facts.mtime_ns)
+        failure = self._writer.known_failure(facts)
         if failure is not None and not self._retry_failed:
             return Job(facts), Outcome(error=failure.error, known=True)
         if not facts.size:
@@ -99,7 +99,7 @@ class ExtractionPlan:
         ):
             self._path_of_id[id] = path
             return Job(facts), Outcome(status=Status.FINISHED)
-        known_hash = self._writer.known_hash(path, facts.size, facts.mtime_ns)
+        known_hash = self._writer.known_hash(facts)
         return self._compare(replace(facts, content_hash=known_hash)) if known_hash else (Job(facts), None)
 
     def settle(self, job: Job, outcome: Outcome) -> Step:
@@ -130,7 +130,7 @@ class ExtractionPlan:
                 self._writer.set_path(facts.id, facts.path)
             return Job(facts), Outcome(status=Status.FINISHED)
         # A run that is killed before the video is finished need not read the file again for its hash.
-        self._writer.remember_hash(facts.path, facts.size, facts.mtime_ns, facts.content_hash)
+        self._writer.remember_hash(facts)
         self._count(facts, 1)
         if stored is None:  # it takes the place of one with the same bytes that is no longer there
             gone = (other.id for other in self._same_bytes(facts) if other.id != facts.id and is_gone(other.path))
@@ -250,9 +250,8 @@ class ExtractionPlan:
             yield job, Outcome(error=error or "another file with the same bytes gave nothing")
 
     def _remember_failure(self, job: Job, error: str) -> None:
-        facts = job.facts
-        self._errors[text_key(facts.content_hash)] = error
-        self._writer.record_failure(facts.path, error, facts.content_hash, facts.size, facts.mtime_ns)
+        self._errors[text_key(job.facts.content_hash)] = error
+        self._writer.record_failure(job.facts, error)
 
 
 def identities_of(experts: Sequence[Expert], options: ExtractionOptions) -> dict[str, str]:

@@ -121,7 +121,7 @@ def extract_job(
         HcqError: the store cannot be written, or the process that runs the networks is gone.
     """
     from hcq_cli.extraction.pipeline import extract_video
-    from hcq_cli.features.incoming import write_incoming
+    from hcq_cli.features.folder import write_incoming
     from hcq_cli.features.records import VideoFeatures
     from hcq_cli.features.transcripts import write_transcripts
 

@@ -6,11 +6,11 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 
 - records.py: what goes in and what comes out
 - store.py: what lies where in the folder; reading
-- known.py: what is still to do; writer.py: writing, with the lock, or several runs at once without it
+- folder.py: the files of a store, those in shards and those on their way there
+- writer.py: what is still to do; writing, with the lock, or several runs at once without it
 - catalog.py: which row counts where an id was written more than once
 - shard.py, shard_writer.py: thousands of videos in one immutable file, read and written; hdf5_layout.py: its bytes
-- incoming.py: a finished video before it is in a shard
-- manifest.py: which shards there are; compaction.py: keeping them few
+- compaction.py: keeping shards few
 - verification.py: finding damage, and taking it out
 - transcripts.py, failures.py: recognised words, and files that gave nothing, for people to read
 - facts.py: duration, date, sound and so on of many videos at once

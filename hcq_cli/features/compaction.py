@@ -19,9 +19,18 @@ from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.catalog import Catalog
+from hcq_cli.features.folder import (
+    SHARDS,
+    ShardEntry,
+    entries_of,
+    generations,
+    list_incoming,
+    need_folders,
+    open_incoming,
+    open_shards,
+    set_aside,
+)
 from hcq_cli.features.hdf5_layout import ExpertKey
-from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
-from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders, open_shards
 from hcq_cli.features.records import VideoRecord, text_key
 from hcq_cli.features.shard import Shard
 from hcq_cli.features.shard_writer import write_shard

@@ -14,10 +14,10 @@ from typing import Any
 
 from hcq_cli import files
 from hcq_cli.errors import DamagedError
+from hcq_cli.features.records import VideoFacts
 from hcq_cli.headers import decode
 
-FAILURES = "failures.jsonl"
-HASHES = "hashes.jsonl"
+FAILURES, HASHES = "failures.jsonl", "hashes.jsonl"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class FailureRecord:
     content_hash: str = ""
     size: int = 0
     mtime_ns: int = 0
+
+    @classmethod
+    def of(cls, facts: VideoFacts) -> FailureRecord:
+        """What is known of a file, without an error."""
+        return cls(facts.path, content_hash=facts.content_hash, size=facts.size, mtime_ns=facts.mtime_ns)
 
 
 class PathLog:
@@ -80,6 +85,12 @@ class PathLog:
                 if not document.get("gone"):
                     self.records[record.path] = record
         return len(lines), bool(data) and not data.endswith(b"\n")
+
+    def about(self, facts: VideoFacts) -> FailureRecord | None:
+        """What is noted about a file; None if that is nothing, or the file has changed since."""
+        record = self.records.get(facts.path)
+        same = record is not None and (record.size, record.mtime_ns) == (facts.size, facts.mtime_ns)
+        return record if same else None
 
     def take_in(self, logs: Path) -> None:
         """Put what runs without the writer lock have noted in `logs` behind what this one says; needs the lock."""

@@ -16,7 +16,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -256,40 +256,29 @@ class SparseFile(io.RawIOBase):
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.length}[whence]
         return self._at
 
-    def tell(self) -> int:
-        """Where the next byte goes."""
-        return self._at
-
     def truncate(self, size: int | None = None) -> int:
         """Set the length."""
         self.length = self._at if size is None else size
         return self.length
 
-    def _pieces(self, length: int) -> Iterator[tuple[int, int, int]]:
-        """The next `length` bytes page by page: the page, where in it they begin, and how many they are."""
-        done = 0
-        while done < length:
-            page, begin = divmod(self._at + done, self.PAGE)
-            size = min(self.PAGE - begin, length - done)
-            yield page, begin, size
-            done += size
-
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` from here on; zeros where nothing was written."""
-        into, done = memoryview(buffer).cast("B"), 0
-        length = max(0, min(len(into), self.length - self._at))
-        for page, begin, size in self._pieces(length):
-            into[done : done + size] = self.pages.get(page, bytes(self.PAGE))[begin : begin + size]
-            done += size
-        self._at += length
-        return length
+        into = memoryview(buffer).cast("B")[: max(0, self.length - self._at)]
+        left = into
+        while len(left):
+            page, begin = divmod(self._at, self.PAGE)
+            held = self.pages.get(page, bytes(self.PAGE))[begin : begin + len(left)]
+            left[: len(held)] = held
+            self._at, left = self._at + len(held), left[len(held) :]
+        return len(into)
 
     def write(self, data: Any) -> int:
-        """Write `data` here."""
-        source, done = memoryview(data).cast("B"), 0
-        for page, begin, size in self._pieces(len(source)):
-            self.pages.setdefault(page, bytearray(self.PAGE))[begin : begin + size] = source[done : done + size]
-            done += size
-        self._at += done
+        """Write all of `data` here."""
+        left = memoryview(data).cast("B")
+        while len(left):
+            page, begin = divmod(self._at, self.PAGE)
+            piece = left[: self.PAGE - begin]
+            self.pages.setdefault(page, bytearray(self.PAGE))[begin : begin + len(piece)] = piece
+            self._at, left = self._at + len(piece), left[len(piece) :]
         self.length = max(self.length, self._at)
-        return done
+        return len(memoryview(data).cast("B"))

@@ -18,6 +18,7 @@ import resource
 import threading
 import zlib
 from collections import OrderedDict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,11 +42,6 @@ class OpenFile:
         self.number = open_regular(path)
         if hasattr(os, "posix_fadvise"):  # rows are read here and there: no reading ahead, which may mean megabytes
             os.posix_fadvise(self.number, 0, 0, os.POSIX_FADV_RANDOM)
-
-    def prefetch(self, offset: int, length: int) -> None:
-        """Let the system fetch these bytes from the disk meanwhile."""
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self.number, offset, length, os.POSIX_FADV_WILLNEED)
 
     def __del__(self) -> None:
         # Not closed by whoever pushes it out of `OpenFiles`: another thread may be reading from this number, and the
@@ -99,77 +95,19 @@ class OpenFiles:
         self.__init__(limit)  # type: ignore[misc]
 
 
-class TokenRange(NamedTuple):
-    """Videos first:last of a shard, and where their tokens begin and end in its columns."""
-
-    columns: TokenColumns
-    first: int
-    last: int
-    begin: int
-    end: int
-
-
-class TokenColumns:
-    """The columns `features`, `times`, `offsets` and `crc` of one expert in a shard.
-
-    Features and times are never held in memory: a batch reads the rows of its videos from where they lie.
+class TokenColumns(NamedTuple):
+    """Where the tokens of one expert lie in a shard of V videos, and what checks them.
 
     Args:
-        shard: they lie in.
-        key: expert and width.
+        features, times: where these columns begin, bytes; they are never held in memory.
+        offsets: int64 [V+1], where the tokens of each video begin in them.
+        crc: uint32 [V], CRC-32 of a video's features, then of its times.
     """
 
-    def __init__(self, shard: Shard, key: ExpertKey) -> None:
-        self._shard, self._expert, self._row_bytes = shard, key.expert, 4 * key.dim
-        self._features_at = shard.extents[f"{key.prefix}features"].offset
-        self._times_at = shard.extents[f"{key.prefix}times"].offset
-        # int64 [V+1], where the tokens of each video begin; uint32 [V], CRC-32 of its features, then times.
-        self._offsets, self._crc = shard.column(f"{key.prefix}offsets"), shard.column(f"{key.prefix}crc")
-        self._times_prefetched = False
-
-    def range(self, first: int, last: int) -> TokenRange:
-        """Videos first:last."""
-        return TokenRange(self, first, last, int(self._offsets[first]), int(self._offsets[last]))
-
-    def counts(self, first: int, last: int) -> NDArray[np.int64]:
-        """How many tokens each of the videos first:last has, int64 [last - first]."""
-        return np.diff(self._offsets[first : last + 1])
-
-    def prefetch(self, begin: int, end: int) -> None:
-        """Say that tokens begin:end will be read, so that the reads of a batch wait for the disk all at once."""
-        file = self._shard.open_file()
-        file.prefetch(self._features_at + begin * self._row_bytes, (end - begin) * self._row_bytes)
-        if not self._times_prefetched:  # small: all of them cost one wait, instead of one a video
-            self._times_prefetched = True
-            file.prefetch(self._times_at, min(4 * int(self._offsets[-1]), _TIMES_AHEAD_BYTES))
-
-    def read(self, wanted: TokenRange, features: memoryview, times: memoryview) -> None:
-        """Fill in the tokens of a range.
-
-        Args:
-            wanted: which.
-            features: bytes of a float32 [n, dim], n the number of tokens.
-            times: bytes of a float32 [n].
-
-        Raises:
-            DamagedError: names the file and the video whose checksum does not match.
-        """
-        _, first, last, begin, end = wanted
-        if begin == end:
-            return
-        row_bytes = self._row_bytes
-        self._shard.fill(features, self._features_at + begin * row_bytes)
-        self._shard.fill(times, self._times_at + begin * 4)
-        # Videos that lie side by side are read in one go and checked one by one: each has a checksum of its own, so
-        # that a random batch need not read whole blocks of the file to check a few rows.
-        a = 0
-        for video in range(first, last):
-            b = end - begin if video == last - 1 else int(self._offsets[video + 1]) - begin
-            found = zlib.crc32(times[4 * a : 4 * b], zlib.crc32(features[a * row_bytes : b * row_bytes]))
-            if b > a and found != self._crc[video]:
-                name = self._shard.text("videos/id")[video]
-                raise self._shard.damaged(f"the {self._expert} features of {name!r} are damaged")
-            a = b
+    features: int
+    times: int
+    offsets: NDArray[np.int64]
+    crc: NDArray[np.uint32]
 
 
 class Shard:
@@ -193,6 +131,7 @@ class Shard:
         self._columns: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, PackedStrings] = {}
         self._tokens: dict[ExpertKey, TokenColumns] = {}
+        self._times_ahead = set[ExpertKey]()
 
     def damaged(self, reason: str) -> DamagedError:
         """The error that says so of this file."""
@@ -288,22 +227,63 @@ class Shard:
         )
 
     def token_columns(self, key: ExpertKey) -> TokenColumns:
-        """The tokens of one expert at one width.
+        """Where the tokens of one expert at one width lie.
 
         Raises:
             KeyError: the shard has none.
         """
         if key not in self._tokens:
-            self._tokens[key] = TokenColumns(self, key)
+            features, times = (self.extents[f"{key.prefix}{name}"].offset for name in ("features", "times"))
+            offsets, crc = self.column(f"{key.prefix}offsets"), self.column(f"{key.prefix}crc")
+            self._tokens[key] = TokenColumns(features, times, offsets, crc)
         return self._tokens[key]
+
+    def prefetch(self, key: ExpertKey, first: int, last: int) -> None:
+        """Say that the tokens of videos first:last will be read, so that a batch waits for the disk once."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        columns, number, row_bytes = self.token_columns(key), self.open_file().number, 4 * key.dim
+        begin, end = int(columns.offsets[first]), int(columns.offsets[last])
+        ahead = [(columns.features + begin * row_bytes, (end - begin) * row_bytes)]
+        if key not in self._times_ahead:  # small: all of them cost one wait, instead of one a video
+            self._times_ahead.add(key)
+            ahead.append((columns.times, min(4 * int(columns.offsets[-1]), _TIMES_AHEAD_BYTES)))
+        for offset, length in ahead:
+            os.posix_fadvise(number, offset, length, os.POSIX_FADV_WILLNEED)
+
+    def read_tokens(self, key: ExpertKey, first: int, last: int, features: memoryview, times: memoryview) -> None:
+        """Fill in the tokens of videos first:last, straight from where they lie.
+
+        Args:
+            key: expert and width.
+            first, last: the videos.
+            features: bytes of a float32 [n, dim], n the number of their tokens.
+            times: bytes of a float32 [n].
+
+        Raises:
+            DamagedError: names the file and the video whose checksum does not match.
+        """
+        columns, row_bytes = self.token_columns(key), 4 * key.dim
+        ends = (columns.offsets[first : last + 1] - columns.offsets[first]).tolist()
+        if not ends[-1]:
+            return
+        begin = int(columns.offsets[first])
+        self.fill(features, columns.features + begin * row_bytes)
+        self.fill(times, columns.times + begin * 4)
+        # Videos that lie side by side are read in one go and checked one by one: each has a checksum of its own, so
+        # that a random batch need not read whole blocks of the file to check a few rows.
+        for video, (a, b) in enumerate(pairwise(ends), first):
+            found = zlib.crc32(times[4 * a : 4 * b], zlib.crc32(features[a * row_bytes : b * row_bytes]))
+            if b > a and found != columns.crc[video]:
+                name = self.text("videos/id")[video]
+                raise self.damaged(f"the {key.expert} features of {name!r} are damaged")
 
     def tokens(self, key: ExpertKey, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features [n, dim] and times [n] of one video."""
-        columns = self.token_columns(key)
-        wanted = columns.range(at, at + 1)
-        n = wanted.end - wanted.begin
+        offsets = self.token_columns(key).offsets
+        n = int(offsets[at + 1] - offsets[at])
         features, times = np.empty((n, key.dim), np.float32), np.empty(n, np.float32)
-        columns.read(wanted, as_bytes(features), as_bytes(times))
+        self.read_tokens(key, at, at + 1, as_bytes(features), as_bytes(times))
         return features, times
 
     def check(self) -> None:

@@ -1,9 +1,9 @@
 """The feature store: a read-only snapshot that opens at once and hands out random batches, every byte checked.
 
     folder/
-      manifest-00000007.json   names the shards, oldest first, with their lengths and SHA-256 (manifest.py)
+      manifest-00000007.json   names the shards, oldest first, with their lengths and SHA-256 (folder.py)
       shards/*.h5              immutable HDF5 files of up to 4,096 videos, in columns (shard.py)
-      incoming/*.h5            videos finished since, one file each, of the same format (incoming.py)
+      incoming/*.h5            videos finished since, one file each, of the same format (folder.py)
       set-aside/               damaged files that were taken out (verification.py)
       failures.jsonl           files that gave nothing (failures.py)
       words.jsonl              what was said and what was written on screen, for people (transcripts.py)
@@ -18,10 +18,11 @@ only some experts, and then the others are taken from older rows of the same con
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,11 +30,17 @@ from numpy.typing import ArrayLike, NDArray
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.features.catalog import Catalog, LatestResults, StoreIds
 from hcq_cli.features.failures import FAILURES, FailureRecord, PathLog
+from hcq_cli.features.folder import (
+    entries_of,
+    generations,
+    list_incoming,
+    need_folders,
+    open_incoming,
+    open_shards,
+)
 from hcq_cli.features.hdf5_layout import ExpertKey, as_bytes
-from hcq_cli.features.incoming import list_incoming, open_incoming
-from hcq_cli.features.manifest import entries_of, generations, need_folders, open_shards
 from hcq_cli.features.records import STATES, ExpertInfo, Ragged, VideoRecord, text_key
-from hcq_cli.features.shard import OpenFiles, Shard, TokenRange
+from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.features.transcripts import Transcript, read_transcripts
 from hcq_cli.files import Manifest
 
@@ -216,21 +223,24 @@ class FeatureStore:
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"rows {wanted.min()}..{wanted.max()} of {len(self)}")
         names = list(self.experts if experts is None else experts)
-        ranges = {name: list(self._ranges(name, self.latest(name).slot[wanted])) for name in names}
-        # The system is told of all ranges before the first is read: a batch waits for the disk once.
-        for found in (found for name in names for _, found in ranges[name]):
-            if found.end > found.begin:
-                found.columns.prefetch(found.begin, found.end)
-        return {name: self._read_expert(name, len(wanted), ranges[name]) for name in names}
+        runs = {name: self._runs(name, wanted) for name in names}
+        # The system is told of all runs before the first is read: a batch waits for the disk once.
+        for run in (run for name in names for run in runs[name]):
+            run.shard.prefetch(run.key, run.first, run.last)
+        return {name: self._read_expert(name, len(wanted), runs[name]) for name in names}
 
     def counts(self, expert: str, rows: ArrayLike) -> NDArray[np.int64]:
         """How many tokens of `expert` each of the rows [B] has, int64 [B]; no features are read."""
         wanted = np.asarray(rows, np.int64).reshape(-1)
-        return _counts(len(wanted), self._ranges(expert, self.latest(expert).slot[wanted]))
+        return _counts(len(wanted), self._runs(expert, wanted))
 
-    def _ranges(self, name: str, slots: NDArray[np.int64]) -> Iterator[tuple[int, TokenRange]]:
-        """The runs of `slots` [B] that can be read in one go, each with where it begins in `slots`."""
-        key = ExpertKey(name, self.experts[name].dim)
+    def _runs(self, name: str, rows: NDArray[np.int64]) -> list[TokenRun]:
+        """What can be read in one go of the tokens of `rows` [B]; without videos that lack the expert."""
+        key, slots, shards = (
+            ExpertKey(name, self.experts[name].dim),
+            self.latest(name).slot[rows],
+            self.catalog.shards,
+        )
         # A run ends where the next slot is not the neighbour, or lies in another shard.
         owner = np.searchsorted(self.catalog.starts, slots, "right") - 1
         breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
@@ -238,28 +248,43 @@ class FeatureStore:
         places = slots[begins] - self.catalog.starts[owner[begins]]
         lengths = np.diff(np.append(begins, len(slots)))
         runs = zip(begins.tolist(), owner[begins].tolist(), places.tolist(), lengths.tolist(), strict=True)
-        for begin, number, place, length in runs:
-            if number >= 0:  # -1: the video lacks the expert
-                yield begin, self.catalog.shards[number].token_columns(key).range(place, place + length)
+        # An owner of -1: the video lacks the expert.
+        return [TokenRun(at, shards[own], key, first, first + n) for at, own, first, n in runs if own >= 0]
 
-    def _read_expert(self, name: str, videos: int, ranges: Sequence[tuple[int, TokenRange]]) -> Ragged:
+    def _read_expert(self, name: str, videos: int, runs: Sequence[TokenRun]) -> Ragged:
         dim = self.experts[name].dim
-        offsets = np.append(0, np.cumsum(_counts(videos, ranges)))
+        offsets = np.append(0, np.cumsum(_counts(videos, runs)))
         features, times = np.empty((offsets[-1], dim), np.float32), np.empty(offsets[-1], np.float32)
         # Read straight into the batch, through views of its bytes: nothing is copied.
         feature_bytes, time_bytes, starts = as_bytes(features), as_bytes(times), offsets.tolist()
-        for at, found in ranges:
-            a = starts[at]
-            b = a + found.end - found.begin
-            found.columns.read(found, feature_bytes[4 * dim * a : 4 * dim * b], time_bytes[4 * a : 4 * b])
+        for at, shard, key, first, last in runs:
+            a, b = starts[at], starts[at + last - first]
+            shard.read_tokens(key, first, last, feature_bytes[4 * dim * a : 4 * dim * b], time_bytes[4 * a : 4 * b])
         return Ragged(features, times, offsets)
 
 
-def _counts(videos: int, ranges: Iterable[tuple[int, TokenRange]]) -> NDArray[np.int64]:
-    """[videos] The tokens of each, by the ranges that hold them."""
+class TokenRun(NamedTuple):
+    """Videos of a batch whose tokens lie side by side.
+
+    Args:
+        at: where the first of them is in the batch.
+        shard, key: where they lie.
+        first, last: which videos of the shard they are.
+    """
+
+    at: int
+    shard: Shard
+    key: ExpertKey
+    first: int
+    last: int
+
+
+def _counts(videos: int, runs: Sequence[TokenRun]) -> NDArray[np.int64]:
+    """[videos] The tokens of each, by the runs that hold them."""
     counted = np.zeros(videos, np.int64)
-    for at, (columns, first, last, begin, end) in ranges:
-        counted[at : at + last - first] = end - begin if last == first + 1 else columns.counts(first, last)
+    for at, shard, key, first, last in runs:
+        offsets = shard.token_columns(key).offsets
+        counted[at : at + last - first] = offsets[first + 1 : last + 1] - offsets[first:last]
     return counted
 
 

@@ -15,9 +15,17 @@ from pathlib import Path
 from hcq_cli import files
 from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.features.compaction import WritableShards
+from hcq_cli.features.folder import (
+    SHARDS,
+    ShardEntry,
+    entries_of,
+    generations,
+    list_incoming,
+    need_folders,
+    open_incoming,
+    set_aside,
+)
 from hcq_cli.features.hdf5_layout import REPAIR_HINT
-from hcq_cli.features.incoming import list_incoming, open_incoming, set_aside
-from hcq_cli.features.manifest import SHARDS, ShardEntry, entries_of, generations, need_folders
 from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.files import Generations, Manifest, NotRegularError
 

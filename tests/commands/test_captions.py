@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experts.base import Tokens
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures
 
 GOOD = (

@@ -22,7 +22,8 @@ from feature_samples import video
 
 from hcq_cli.app import build
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
+from hcq_cli.features.records import VideoFacts
 from hcq_cli.features.transcripts import read_transcripts, write_transcripts
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.files import Generations, digest_file
@@ -286,7 +287,7 @@ def test_a_file_beside_the_manifest_that_is_no_file(
         make(store / name)
     before = everything(tmp_path)
     with in_time(), pytest.raises(DamagedError, match=name), FeatureWriter(store) as writer:
-        writer.record_failure("/x", "broken")
+        writer.record_failure(VideoFacts("", "/x"), "broken")
     if name == "words.jsonl":
         with in_time(), pytest.raises(DamagedError, match=name):
             read_transcripts(store, "c0")

@@ -14,7 +14,7 @@ from experts.base import State, Tokens
 from hcq_cli.extraction.executor import Job, Outcome, Status, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import ExtractionPlan, plan
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures, identity
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import find_inputs

@@ -11,7 +11,7 @@ from store_contents import shard_digests
 from hcq_cli.errors import LockedError
 from hcq_cli.features import compaction
 from hcq_cli.features.compaction import WritableShards
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter

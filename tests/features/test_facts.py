@@ -8,7 +8,7 @@ import numpy as np
 
 from experts.base import State, Tokens
 from hcq_cli.features.facts import fact_columns
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter

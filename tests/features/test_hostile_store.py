@@ -22,8 +22,9 @@ from hostile_json import VALUES, hostile
 from in_process import run_here
 
 from hcq_cli.errors import HcqError
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.hdf5_layout import MAGIC
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.records import VideoFacts
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 from hcq_cli.features.writer import FeatureWriter
@@ -147,10 +148,11 @@ def test_columns_that_point_elsewhere(store: Path) -> None:
 
 @pytest.mark.parametrize("name", ["failures.jsonl", "hashes.jsonl", "words.jsonl"])
 def test_an_odd_line_is_passed_over(name: str, tmp_path: Path) -> None:
+    second = VideoFacts("", "/second", "1" * 64, 1, 2)
     with FeatureWriter(tmp_path) as writer:
         writer.add_videos([video("a")])
-        writer.record_failure("/first", "broken", "0" * 64, 1, 2)
-        writer.remember_hash("/second", 1, 2, "1" * 64)
+        writer.record_failure(VideoFacts("", "/first", "0" * 64, 1, 2), "broken")
+        writer.remember_hash(second)
     good = {"path": "/odd", "error": "x", "when": "", "content_hash": "c0", "size": 1, "mtime_ns": 2, "gone": False}
     good |= {"id": "a", "expert": "ocr", "identity": "", "words": [[1.0, "text"]]}
     lines = [json.dumps(other).encode("utf-8", "surrogatepass") for other in hostile(good, 300, random.Random(5))]
@@ -162,7 +164,7 @@ def test_an_odd_line_is_passed_over(name: str, tmp_path: Path) -> None:
     assert store.failures()[0].path == "/first" and isinstance(store.transcripts(0), dict)
     assert run_here("features", "info", tmp_path, "--json").json["failed"][0]["path"] == "/first"
     with FeatureWriter(tmp_path) as writer:
-        assert writer.known_hash("/second", 1, 2) == "1" * 64
-        writer.record_failure("/third", "broken")
+        assert writer.known_hash(second) == "1" * 64
+        writer.record_failure(VideoFacts("", "/third"), "broken")
         writer.compact()
     assert {failure.path for failure in FeatureStore.open(tmp_path).failures()} >= {"/first", "/third"}

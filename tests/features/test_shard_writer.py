@@ -10,7 +10,7 @@ from feature_samples import all_files, same, video
 
 from experts.base import State, Tokens
 from hcq_cli.errors import HcqError
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 

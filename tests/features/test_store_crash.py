@@ -12,7 +12,7 @@ from feature_samples import all_files, same, video, write_in_turn
 from killed import killed_at
 
 from hcq_cli.features import compaction
-from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.records import VideoFacts, VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
@@ -35,7 +35,7 @@ def work(folder: Path, finished: Callable[[int, VideoFeatures], None]) -> None:
                 if writer.todo(one.id, one.content_hash, one.identities):
                     write_in_turn(folder, one)
                 finished(number, one)
-            writer.record_failure("/videos/broken.mp4", f"round {number}")
+            writer.record_failure(VideoFacts("", "/videos/broken.mp4"), f"round {number}")
             writer.compact()
 
 

@@ -20,7 +20,8 @@ from feature_samples import all_files, video, write_in_turn
 from hcq_cli.errors import HcqError
 from hcq_cli.features import compaction
 from hcq_cli.features.export import export
-from hcq_cli.features.manifest import entries_of, generations
+from hcq_cli.features.folder import entries_of, generations
+from hcq_cli.features.records import VideoFacts
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import repair_manifest, take_out, verify
 from hcq_cli.features.writer import FeatureWriter
@@ -83,10 +84,11 @@ def extract(folder: Path) -> None:
     with FeatureWriter(folder) as writer:
         for one in (video("v1", EXPERTS, version="3"), video("new", EXPERTS)):
             if writer.todo(one.id, one.content_hash, one.identities):
-                writer.remember_hash(one.path, one.size, one.mtime_ns, one.content_hash)
+                writer.remember_hash(one)
                 write_in_turn(folder, one)
-        if not writer.known_failure("/videos/broken", 1, 2):
-            writer.record_failure("/videos/broken", "no frames", "", 1, 2)
+        broken = VideoFacts("", "/videos/broken", size=1, mtime_ns=2)
+        if not writer.known_failure(broken):
+            writer.record_failure(broken, "no frames")
         writer.compact()
 
 

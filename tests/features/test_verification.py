@@ -10,7 +10,7 @@ import pytest
 from feature_samples import DIMS, STORED, flips, same, video
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import repair_manifest, take_out, verify
 from hcq_cli.features.writer import FeatureWriter

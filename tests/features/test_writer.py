@@ -8,7 +8,7 @@ import pytest
 from feature_samples import same, video, write_in_turn
 
 from experts.base import State, Tokens
-from hcq_cli.features.records import VideoFeatures
+from hcq_cli.features.records import VideoFacts, VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
@@ -36,8 +36,8 @@ def test_moved_videos_only_change_their_path(tmp_path: Path, folded: bool) -> No
         writer.set_path("a", str(moved))
     same(FeatureStore.open(tmp_path / "s"), video("a", path=str(moved)))
     with FeatureWriter(tmp_path / "s") as writer:
-        assert writer.known_hash(str(moved), 5, moved.stat().st_mtime_ns) == "c0"
-        assert writer.known_hash("/videos/a", 101, 12345) is None
+        assert writer.known_hash(VideoFacts("", str(moved), size=5, mtime_ns=moved.stat().st_mtime_ns)) == "c0"
+        assert writer.known_hash(VideoFacts("", "/videos/a", size=101, mtime_ns=12345)) is None
 
 
 def test_a_removed_video_is_gone_and_the_others_are_as_they_were(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.demo.clips import compose
 from hcq_cli.demo.grammar import captions
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, DamagedError, NotFoundError
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.fitting.dual import preset_sources, write_dual_text

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hcq_cli.features.manifest import entries_of, generations
+from hcq_cli.features.folder import entries_of, generations
 from hcq_cli.features.store import FeatureStore
 
 

@@ -12,7 +12,7 @@ from handmade import random_codes, write_codes
 
 from experts.base import Tokens
 from hcq_cli.codes.codefile import open_codes
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.transcripts import write_transcripts
 from hcq_cli.words.gathering import CollectionWords

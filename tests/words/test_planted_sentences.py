@@ -21,7 +21,7 @@ from decoded_clips import clips_of
 from handmade import random_codes, write_codes
 
 from experts.base import Tokens, Waveform
-from hcq_cli.features.incoming import write_incoming
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.transcripts import write_transcripts
 

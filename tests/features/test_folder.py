@@ -1,16 +1,49 @@
-"""Finished videos that are damaged before they are in a shard are set aside."""
+"""The files of a store: a manifest names nothing but a file in shards/, and finished videos that are damaged before they
+are in a shard are set aside."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from feature_samples import DIMS, flips, same, video
 
 from hcq_cli import files
-from hcq_cli.features.incoming import list_incoming, write_incoming
+from hcq_cli.errors import DamagedError
+from hcq_cli.features.folder import (
+    ShardEntry,
+    entries_of,
+    generations,
+    list_incoming,
+    open_shards,
+    write_incoming,
+)
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.files import Manifest, digest_file
+
+
+def test_entries_describe_the_shards(tmp_path: Path) -> None:
+    with FeatureWriter(tmp_path) as writer:
+        writer.add_videos([video("a"), video("b")])
+    manifest = generations(tmp_path).read()
+    (entry,) = entries_of(manifest, tmp_path)
+    path = entry.path(tmp_path)
+    assert entry == ShardEntry.of(path, 2)
+    assert (entry.nbytes, entry.sha256) == (path.stat().st_size, digest_file(path))
+    (shard,) = open_shards(tmp_path, [entry], generation=manifest.generation)
+    assert list(shard.text("videos/id")) == ["a", "b"]
+    wrong = ShardEntry(entry.name, 3, entry.nbytes, entry.sha256)
+    with pytest.raises(DamagedError, match="is not the file that the manifest names"):
+        open_shards(tmp_path, [wrong], generation=manifest.generation)
+
+
+@pytest.mark.parametrize("name", ["../x.h5", "/x.h5", "", ".", None, 3])
+def test_an_entry_that_leads_elsewhere_is_refused(name: object, tmp_path: Path) -> None:
+    body = {"shards": [{"name": name, "videos": 1, "bytes": 1, "sha256": "0" * 64}]}
+    with pytest.raises(DamagedError, match="makes no sense"):
+        entries_of(Manifest(7, body), tmp_path)
 
 
 def test_damaged_incoming_files_are_set_aside(tmp_path: Path) -> None:
