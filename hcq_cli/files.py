@@ -19,13 +19,12 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -230,7 +229,6 @@ def atomic_path(
         if durable:
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
         if exclusive:
             _rename_new(temporary, path)
         else:
@@ -265,14 +263,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     need_folder(path.parent)  # not where a link leads
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
+        temporary = _temporary_name(path)
+        temporary.mkdir()
     try:
         yield temporary
         for name in os.listdir(temporary):
             with (temporary / name).open("rb+") as written:
                 os.fsync(written.fileno())
         sync_folder(temporary)
-        temporary.chmod(0o777 & ~_umask())
         temporary.replace(path)
         sync_folder(path.parent)
     except BaseException as error:
@@ -294,8 +292,7 @@ def remove_folder(path: Path) -> None:
     if not path.exists():
         return
     with disk_errors(path):
-        away = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent))
-        path.replace(away)  # an empty folder may be renamed over
+        away = path.replace(_temporary_name(path))
         sync_folder(path.parent)
     _delete_folder(away)
 
@@ -331,13 +328,6 @@ def _rename_new(temporary: Path, path: Path) -> None:
         temporary.unlink()
 
 
-@cache
-def _umask() -> int:
-    value = os.umask(0)  # there is no way to read it but to set it; once, because other threads may be writing
-    os.umask(value)
-    return value
-
-
 @contextmanager
 def atomic_open(path: Path, *, exclusive: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` for writing bytes; what killed writers of `path` left is deleted first.
@@ -356,13 +346,18 @@ def _new_temporary(path: Path) -> tuple[int, Path]:
     import fcntl
 
     while True:
-        # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".tmp", dir=path.parent)
+        temporary = _temporary_name(path)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with suppress(OSError):  # a file system without locks, where nobody can tell what is left: it stays
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if Path(name).exists():
-            return handle, Path(name)
+        if temporary.exists():
+            return handle, temporary
         os.close(handle)  # somebody tidied up in the instant before it was held
+
+
+def _temporary_name(path: Path) -> Path:
+    # At most 20 characters of the name: of 4 bytes each they still fit what a file system takes.
+    return path.with_name(f".{path.name[:20]}.{secrets.token_hex(8)}.tmp")
 
 
 def remove_leftovers(folder: Path, begin: str = ".") -> int:

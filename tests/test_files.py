@@ -163,18 +163,20 @@ def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path: Pat
 def test_whoever_tidies_up_before_a_file_is_held_takes_nothing_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, tidied = files.tempfile.mkstemp, 0
+    make, tidied = os.open, 0
 
-    def make_and_tidy(**how: Any) -> tuple[int, str]:
+    def make_and_tidy(path: Path, flags: int, *mode: int) -> int:
         nonlocal tidied
-        made = make(**how)
-        if tidied < 2:  # another writer of this file, in the instant between making it and holding it
+        made = make(path, flags, *mode)
+        if (
+            flags & os.O_EXCL and tidied < 2
+        ):  # another writer of this file, in the instant between making it and holding it
             tidied += 1
             files.remove_leftovers(tmp_path)
             assert not list(tmp_path.iterdir())
         return made
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", make_and_tidy)
+    monkeypatch.setattr(os, "open", make_and_tidy)
     with atomic_open(tmp_path / "a") as out:
         out.write(b"all")
         files.remove_leftovers(tmp_path)

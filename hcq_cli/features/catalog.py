@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +64,8 @@ class LatestResults:
         return bool(self.state[row] == state_number(State.FAILED))
 
 
-class Catalog:
-    """The rows of a list of shards.
+class Catalog(Sequence[str]):
+    """The rows of a list of shards; as a sequence, their ids, read when asked for.
 
     Args:
         shards: oldest first.
@@ -122,10 +122,23 @@ class Catalog:
             shard, at = self._place(slot)
             yield shard.text("videos/path")[at]
 
-    def id(self, row: int) -> str:
-        """The id of `row`."""
-        shard, at = self._place(int(self.newest[row]))
-        return shard.text("videos/id")[at]
+    def __getitem__(self, at: Any) -> Any:
+        """The id of a row, or those of a slice."""
+        if isinstance(at, slice):
+            return [self[row] for row in range(*at.indices(len(self)))]
+        shard, place = self._place(int(self.newest[at]))
+        return shard.text("videos/id")[place]
+
+    def __iter__(self) -> Iterator[str]:
+        # The shards of some thousand rows are found in one call of NumPy, instead of a call a row.
+        for begin in range(0, len(self), 4096):
+            slots = self.newest[begin : begin + 4096]
+            owners = np.searchsorted(self.starts, slots, "right") - 1
+            for owner, place in zip(owners.tolist(), (slots - self.starts[owners]).tolist(), strict=True):
+                yield self.shards[owner].text("videos/id")[place]
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self.row(id) is not None
 
     def row(self, id: str) -> int | None:
         """The row of an id; None if the store lacks it."""
@@ -134,7 +147,7 @@ class Catalog:
         if at == len(self._keys) or self._keys[at] != key:
             return None
         row = int(self._row_of_key[at])
-        return row if self.id(row) == id else None
+        return row if self[row] == id else None
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """The rows of n ids, int64 [n], by their keys alone; -1 where the store lacks one."""
@@ -236,37 +249,3 @@ class Catalog:
                 if latest.identity(row) == wanted and (failed_too or not latest.failed(row)):
                     found.setdefault(expert, row)
         return found
-
-
-class StoreIds(Sequence[str]):
-    """The ids of all rows, read when asked for."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-
-    def __len__(self) -> int:
-        return len(self._catalog)
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self._catalog.id(row) for row in range(*at.indices(len(self)))]
-        row = at + len(self) if at < 0 else at
-        if not 0 <= row < len(self):
-            raise IndexError(at)
-        return self._catalog.id(row)
-
-    def __iter__(self) -> Iterator[str]:
-        catalog = self._catalog
-        # The shards of some thousand rows are found in one call of NumPy, instead of a call a row as `id` does.
-        for begin in range(0, len(self), 4096):
-            slots = catalog.newest[begin : begin + 4096]
-            owners = np.searchsorted(catalog.starts, slots, "right") - 1
-            for owner, place in zip(owners.tolist(), (slots - catalog.starts[owners]).tolist(), strict=True):
-                yield catalog.shards[owner].text("videos/id")[place]
-
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self._catalog.row(id) is not None

@@ -236,7 +236,7 @@ def current_rows(catalog: Catalog) -> Iterator[VideoRecord]:
     """Every row of `catalog`, by id, with the newest valid result of each expert; overridden ones are left behind."""
     newest = {expert: catalog.latest(expert) for expert in catalog.experts}
     # By id, not by which worker was done first: the same videos make the same shard.
-    for row in sorted(range(len(catalog)), key=catalog.id):
+    for row in sorted(range(len(catalog)), key=catalog.__getitem__):
         yield VideoRecord(catalog.facts(row), catalog.results(newest, row))
 
 

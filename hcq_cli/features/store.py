@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.features.catalog import Catalog, LatestResults, StoreIds
+from hcq_cli.features.catalog import Catalog, LatestResults
 from hcq_cli.features.failures import FAILURES, FailureRecord, PathLog
 from hcq_cli.features.folder import (
     entries_of,
@@ -113,7 +113,7 @@ class FeatureStore:
     @property
     def ids(self) -> Sequence[str]:
         """The ids of all rows, in row order; nothing is read until asked for."""
-        return StoreIds(self.catalog)
+        return self.catalog
 
     def row(self, id: str) -> int | None:
         """The row of a video; None if it is not in the store."""

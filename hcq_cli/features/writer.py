@@ -86,7 +86,7 @@ class KnownVideos:
             self._finished = done, sizes, times
         done, sizes, times = self._finished
         rows = list(catalog.rows_with("path", facts.path))
-        if len(rows) != 1 or not done[rows[0]] or catalog.id(rows[0]) != facts.id:
+        if len(rows) != 1 or not done[rows[0]] or catalog[rows[0]] != facts.id:
             return False
         return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
 

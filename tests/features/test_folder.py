@@ -1,5 +1,4 @@
-"""The files of a store: a manifest names nothing but a file in shards/, and finished videos that are damaged before they
-are in a shard are set aside."""
+"""A manifest names nothing but files in shards/; finished videos that are damaged before that are set aside."""
 
 from __future__ import annotations
 
