@@ -12,6 +12,7 @@ Letters: n frames, dim the width of a vector.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +45,35 @@ def appearance(source: str) -> NetworkExpert:
     return HubAppearance(source, locate(source)) if path is None else OnnxAppearance(source, path)
 
 
-class HubAppearance(HubExpert):
+class FrameExpert(NetworkExpert):
+    """An expert that looks at each frame, or at several cuts of it."""
+
+    name = "appearance"
+
+    @abstractmethod
+    def rows(self, images: NDArray[np.uint8]) -> Inputs:
+        """Pictures [n, H, W, 3] as the network wants them, a row each."""
+
+    def preprocess(self, clip: Clip) -> PreparedInputs | State:
+        """A row a picture, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
+        frames = clip.seen(self.sampling)
+        if isinstance(frames, State):
+            return frames
+        images, views = self.looked_at(frames.images)
+        return PreparedInputs(self.rows(images), frames.times, views=views)
+
+    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+        """The pictures that stand for frames [n, H, W, 3], and how many stand for each."""
+        return images, 1
+
+
+class HubAppearance(HubExpert, FrameExpert):
     """Expert for still appearance, by a network of transformers.
 
     Args:
         source: as a person gave it.
         found: its weights.
     """
-
-    name = "appearance"
 
     def __init__(self, source: str, found: Weights) -> None:
         super().__init__(source, found, reader=read_image_vectors, rows_at_once=ROWS_AT_ONCE, runs=" a frame")
@@ -68,28 +89,20 @@ class HubAppearance(HubExpert):
         """Load the image processor."""
         self._processor = image_processor(self._found)
 
-    def preprocess(self, clip: Clip) -> PreparedInputs | State:
-        """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
-        frames = clip.seen(self.sampling)
-        if isinstance(frames, State):
-            return frames
-        images, views = self.looked_at(frames.images)
+    def rows(self, images: NDArray[np.uint8]) -> Inputs:
+        """See `FrameExpert.rows`. Raises WeightsError."""
         rows = self.prepared(as_images(images))
         # A processor that cuts frames into tiles gives several rows a frame, which no time would belong to.
         if any(len(array) != len(images) for array in rows.values()):
             raise WeightsError(f"{self.source}: its image processor does not give one row a frame", "hcq models list")
-        return PreparedInputs(rows, frames.times, views=views)
+        return rows
 
     def prepared(self, images: list[Image]) -> Inputs:
         """Pictures as the network wants them, a row each."""
         return dict(self._processor(images=images, return_tensors="np"))
 
-    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-        """The pictures that stand for frames [n, H, W, 3], and how many stand for each."""
-        return images, 1
 
-
-class OnnxAppearance(OnnxExpert[OnnxNetwork]):
+class OnnxAppearance(OnnxExpert[OnnxNetwork], FrameExpert):
     """Expert for still appearance, by an ONNX file.
 
     Args:
@@ -100,7 +113,7 @@ class OnnxAppearance(OnnxExpert[OnnxNetwork]):
         WeightsError: its sidecar makes no sense.
     """
 
-    name, graph = "appearance", OnnxNetwork
+    graph = OnnxNetwork
 
     def __init__(self, source: str, path: Path) -> None:
         super().__init__(source, path)
@@ -113,17 +126,9 @@ class OnnxAppearance(OnnxExpert[OnnxNetwork]):
         """How large it is and how often it runs, as `hcq experts` shows it."""
         return f"{self._path.stat().st_size / 1e6:.1f} MB a frame"
 
-    def preprocess(self, clip: Clip) -> PreparedInputs | State:
-        """A row a frame, in the frame's time; NO_STREAM or NO_FRAMES where there is nothing to see."""
-        frames = clip.seen(self.sampling)
-        if isinstance(frames, State):
-            return frames
-        images, views = self.looked_at(frames.images)
-        return PreparedInputs(self._on_processor.prepare(images), frames.times, views=views)
-
-    def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-        """The pictures that stand for frames [n, H, W, 3], and how many stand for each."""
-        return images, 1
+    def rows(self, images: NDArray[np.uint8]) -> Inputs:
+        """See `FrameExpert.rows`."""
+        return self._on_processor.prepare(images)
 
 
 def vector_width(config: Any) -> int:

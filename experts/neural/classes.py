@@ -69,7 +69,7 @@ class OnnxObjects(OnnxAppearance):
     name, version = "objects", "2"
 
     def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-        """See `OnnxAppearance.looked_at`; a network that takes whole frames, stretched, gets them."""
+        """See `FrameExpert.looked_at`; a network that takes whole frames, stretched, gets them."""
         return squares(images, MIDDLE) if self._on_processor.sidecar.fit == "crop" else (images, 1)
 
 
@@ -102,7 +102,7 @@ class HubObjects(_HubClassifier, HubAppearance):
     name, version = "objects", "2"
 
     def looked_at(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-        """See `HubAppearance.looked_at`; what of a square is cut out its image processor says."""
+        """See `FrameExpert.looked_at`; what of a square is cut out its image processor says."""
         return squares(images)
 
 
