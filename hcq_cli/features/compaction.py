@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ class WritableShards:
         """
         written = 0
         for batch in batches_of_a_shard(rows, max_bytes):
-            self.publish([*self.entries(), self._write(batch)])
+            self.publish([*self.entries(), *self._write(batch)])
             written += len(batch)
         return written
 
@@ -105,9 +106,8 @@ class WritableShards:
         # A shard's worth at a time: there may be a million, and all of a batch are open at once.
         while paths := list_incoming(self.folder)[:FULL_VIDEOS]:
             shards = self.set_aside_damaged(paths)
-            new = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(shards)))]
-            if new:
-                self.publish([*self.entries(), *new])
+            if shards:
+                self.publish([*self.entries(), *self._write(current_rows(Catalog(shards)))])
             for path in paths:  # oldest first: what a kill leaves behind is newer than what it took away
                 path.unlink(missing_ok=True)
             videos += len(shards)
@@ -132,8 +132,7 @@ class WritableShards:
             begin = tail_to_merge(entries)
             if begin < len(entries):
                 tail = open_shards(self.folder, entries[begin:], generation=self._seen or 0)
-                merged = [self._write(batch) for batch in batches_of_a_shard(current_rows(Catalog(tail)))]
-                self.publish([*entries[:begin], *merged])
+                self.publish([*entries[:begin], *self._write(current_rows(Catalog(tail)))])
             entries, catalog = self._opened()
             if len(catalog) < len(catalog.row_of_slot):  # else no id is there twice
                 numbers = [n for n in range(len(entries)) if live_share(catalog, n) < MIN_LIVE_SHARE]
@@ -159,19 +158,18 @@ class WritableShards:
 
     def _rewrite(self, entries: Sequence[ShardEntry], anew: Mapping[int, Sequence[VideoRecord]]) -> None:
         """Publish the same shards, some of them written anew, with rows that may be none."""
-        kept: list[ShardEntry] = []
-        for number, entry in enumerate(entries):
-            if number not in anew:
-                kept.append(entry)
-            elif anew[number]:
-                kept.append(self._write(anew[number]))
         if anew:
-            self.publish(kept)
+            kept = [self._write(anew[at]) if at in anew else [entry] for at, entry in enumerate(entries)]
+            self.publish(list(chain.from_iterable(kept)))
 
-    def _write(self, rows: Sequence[VideoRecord]) -> ShardEntry:
-        path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
-        write_shard(path, rows)
-        return ShardEntry.of(path, len(rows))
+    def _write(self, rows: Iterable[VideoRecord]) -> list[ShardEntry]:
+        """Write rows to shards, which the next generation is to name."""
+        written = []
+        for batch in batches_of_a_shard(rows):
+            path = self.folder / SHARDS / f"{secrets.token_hex(8)}.h5"
+            write_shard(path, batch)
+            written.append(ShardEntry.of(path, len(batch)))
+        return written
 
     def _delete_unnamed(self) -> None:
         named = set()

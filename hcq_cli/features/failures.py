@@ -67,13 +67,11 @@ class PathLog:
         self.records: dict[str, FailureRecord] = {}
         if base is not None:
             self._read(base)
-        lines, torn = self._read(path)
-        # The next write clears overridden and torn lines away by replacing the file; else it appends.
-        self._rewrite_next = torn or lines != len(self.records)
+        self._untidy = self._read(path)
 
-    def _read(self, path: Path) -> tuple[int, bool]:
-        """Take in the lines of a file; gives how many there are, and whether the last one is torn."""
-        data = b""
+    def _read(self, path: Path) -> bool:
+        """Take in the lines of a file; gives whether some of them count no longer, or the last one is torn."""
+        data, before = b"", len(self.records)
         with suppress(FileNotFoundError):
             data = files.read_regular(path)
         lines = data.splitlines()
@@ -84,7 +82,7 @@ class PathLog:
                 self.records.pop(record.path, None)  # so that the order is that of the last lines
                 if not document.get("gone"):
                     self.records[record.path] = record
-        return len(lines), bool(data) and not data.endswith(b"\n")
+        return len(lines) != len(self.records) - before or (bool(data) and not data.endswith(b"\n"))
 
     def about(self, facts: VideoFacts) -> FailureRecord | None:
         """What is noted about a file; None if that is nothing, or the file has changed since."""
@@ -92,11 +90,15 @@ class PathLog:
         same = record is not None and (record.size, record.mtime_ns) == (facts.size, facts.mtime_ns)
         return record if same else None
 
-    def take_in(self, logs: Path) -> None:
-        """Put what runs without the writer lock have noted in `logs` behind what this one says; needs the lock."""
-        for other in sorted(logs.glob(f"{self.path.stem}-*.jsonl")):
+    def tidy(self, logs: Path) -> None:
+        """Put what runs without the writer lock have noted in `logs` behind what this one says, and clear away lines
+        that count no longer; needs the lock."""
+        others = sorted(logs.glob(f"{self.path.stem}-*.jsonl"))
+        for other in others:
             self._read(other)
+        if others or self._untidy:
             self.rewrite()
+        for other in others:
             other.unlink(missing_ok=True)
 
     def put(self, record: FailureRecord) -> None:
@@ -111,17 +113,12 @@ class PathLog:
 
     def _append(self, record: dict[str, Any]) -> None:
         line = (json.dumps(record, ensure_ascii=True) + "\n").encode()
-        if self._has_base:
-            files.append_lines(self.path, b"\n" + line)  # a line break before, too: the last line may be torn
-            return
-        if self._rewrite_next:
+        if self._has_base:  # a line break before, too: nobody tidies it, and its last line may be torn
+            files.append_lines(self.path, b"\n" + line)
+        elif not files.append_lines(self.path, line):
             self.rewrite()
-            return
-        self._rewrite_next = True  # until the whole line is there
-        self._rewrite_next = not files.append_lines(self.path, line)
 
     def rewrite(self) -> None:
         """Write the file anew with only what still counts."""
         lines = (json.dumps(vars(record), ensure_ascii=True) + "\n" for record in self.records.values())
         files.write_text(self.path, "".join(lines))
-        self._rewrite_next = False

@@ -178,7 +178,7 @@ class FeatureWriter(KnownVideos):
             self._failures = PathLog(self.folder / FAILURES)
             self._hashes = PathLog(self.folder / HASHES)
             for log in (self._failures, self._hashes):
-                log.take_in(self.folder / LOGS)
+                log.tidy(self.folder / LOGS)
             self.refresh()
             self._stack = stack.pop_all()  # all went well: the lock is kept until __exit__
         return self
