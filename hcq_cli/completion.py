@@ -84,7 +84,7 @@ def _extracted(context: Any, begun: str) -> Iterable[str]:
     from hcq_cli.codes.ids import ids_beginning
     from hcq_cli.features.store import FeatureStore
 
-    shards = FeatureStore.snapshot(_place(context, "features", "features")).catalog.shards
+    shards = FeatureStore.snapshot(_place(context, "features", "features")).shards
     return ids_beginning((shard.text("videos/id") for shard in shards), begun)
 
 

@@ -176,7 +176,7 @@ def _write_page(
     ranks, first = found_by_captions(model, encoded)
 
     def video(number: int) -> tuple[str, str]:
-        facts = store.catalog.facts(int(part.rows[number]))
+        facts = store.facts(int(part.rows[number]))
         return facts.id, facts.path
 
     def caption(number: int) -> AskedCaption:

@@ -45,7 +45,7 @@ def find_video(store: FeatureStore, name: str) -> int:
     row = store.row(name)
     if row is not None:
         return row
-    at_path = store.catalog.rows_with("path", os.path.normpath(Path(name).absolute()))
+    at_path = store.rows_with("path", os.path.normpath(Path(name).absolute()))
     called = [store.ids[row] for row in at_path]
     if not called:
         ids = PackedStrings.of(list(store.ids))  # of all videos: read only where the index of paths does not help
@@ -60,7 +60,7 @@ def find_video(store: FeatureStore, name: str) -> int:
 
 def _path(store: FeatureStore, id: str) -> str:
     row = store.row(id)
-    return store.catalog.facts(row).path if row is not None else ""
+    return store.facts(row).path if row is not None else ""
 
 
 def remove_features(
@@ -87,7 +87,7 @@ def remove_features(
     unknown: list[NotFoundError] = []
     for name in names:
         try:
-            facts = store.catalog.facts(find_video(store, name))
+            facts = store.facts(find_video(store, name))
             found[facts.id] = RemovedVideo(facts.path, facts.content_hash)
         except NotFoundError as error:
             unknown.append(error)

@@ -158,7 +158,7 @@ def _note_removed(workspace: Workspace, paths: dict[str, str]) -> None:
     removed = {}
     for id, path in paths.items():
         row = store.row(id)
-        known = store.catalog.facts(row) if row is not None else None
+        known = store.facts(row) if row is not None else None
         removed[id] = RemovedVideo(known.path, known.content_hash) if known else RemovedVideo(path)
     change_collection(workspace.features, lambda before: replace(before, removed={**before.removed, **removed}))
 

@@ -114,7 +114,7 @@ def write_report(found: Report, path: Path) -> None:
 
 
 def _of_features(store: FeatureStore) -> dict[str, Any]:
-    seconds = store.catalog.column("videos/duration_s")[store.catalog.newest]
+    seconds = store.column("videos/duration_s")[store.newest]
     formats = Counter(PurePath(id).suffix.lower() or "none" for id in store.ids)
     reasons: dict[str, list[str]] = {}
     for failure in store.failures():
@@ -127,7 +127,7 @@ def _of_features(store: FeatureStore) -> dict[str, Any]:
         "formats": dict(formats.most_common()),
         "experts": store.states(),
         "failures": dict(most),
-        "feature_bytes": sum(shard.nbytes for shard in store.catalog.shards),
+        "feature_bytes": sum(shard.nbytes for shard in store.shards),
     }
 
 

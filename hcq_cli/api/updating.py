@@ -145,7 +145,7 @@ def _extracted_before(workspace: Workspace, progress: Progress) -> tuple[list[st
     from hcq_cli.features.store import FeatureStore
 
     roots = known_roots(workspace.features)
-    paths = FeatureStore.snapshot(workspace.features).catalog.paths()
+    paths = FeatureStore.snapshot(workspace.features).paths()
     beside = [path for path in paths if all(path_below(path, root) is None for root in roots)]
     beside = [path for path in beside if not path.endswith(".h5")]  # of hcq import, with no video
     if not roots and not beside:

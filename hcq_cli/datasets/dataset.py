@@ -87,7 +87,7 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
     rows = found.rows[keep]
     # A number for each distinct content. Data sets from the web hold the same clip under several names: as each
     # other's negatives the copies would push apart what their features cannot tell apart.
-    hashes = [store.catalog.facts(int(row)).content_hash for row in rows]
+    hashes = [store.facts(int(row)).content_hash for row in rows]
     groups = np.unique(np.array(hashes), return_inverse=True)[1].astype(np.int64)
     positions = split_videos(videos)
     splits = {}

@@ -112,7 +112,7 @@ def find_duplicates(
     prints = {SEEN: fingerprints(store, rows, SEEN, progress)}
     if HEARD in store.experts:
         prints[HEARD] = fingerprints(store, rows, HEARD)
-    facts = [store.catalog.facts(int(row)) for row in rows]
+    facts = [store.facts(int(row)) for row in rows]
     pairs = _compare(prints, np.array([fact.duration_s for fact in facts]), threshold)
     shared = {pair: found for pair, found in pairs.items() if found is not None}
     copies = {pair: one.score for pair, (kind, one) in shared.items() if kind == "copy"}

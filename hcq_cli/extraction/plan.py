@@ -139,7 +139,7 @@ class ExtractionPlan:
         job = Job(facts, {name: value for name, value in self._identities.items() if name in missing})
         key = text_key(facts.content_hash)  # an int takes a third of the memory of the text: there may be a million
         begun = self._begun.get(key, frozenset())
-        stored_elsewhere = self._writer.store.catalog.results_of_content(
+        stored_elsewhere = self._writer.store.results_of_content(
             facts.content_hash, job.identities, failed_too=not self._retry_failed
         ).keys()
         # What another file has begun counts as found: should it fail, this one fails with its reason.
@@ -195,9 +195,9 @@ class ExtractionPlan:
 
     def _same_bytes(self, facts: VideoFacts) -> list[VideoFacts]:
         """Other files of the store with the bytes of this one, at most `MOST_COPIES`."""
-        catalog = self._writer.store.catalog
-        rows = islice(catalog.rows_with("content", facts.content_hash), MOST_COPIES)
-        return [other for other in map(catalog.facts, rows) if other.path != facts.path]
+        store = self._writer.store
+        rows = islice(store.rows_with("content", facts.content_hash), MOST_COPIES)
+        return [other for other in map(store.facts, rows) if other.path != facts.path]
 
     def _comes_back(self, id: str, path: str) -> bool:
         """Whether a file that was taken out is named itself: then it is in again."""
@@ -262,7 +262,7 @@ def identities_of(experts: Sequence[Expert], options: ExtractionOptions) -> dict
 def roots_of(store: FeatureStore) -> list[str]:
     """The folders that ids with folders in them count from: those extracted, as far as a store of an earlier
     hcq, which does not note them, tells."""
-    known = (store.catalog.facts(row) for row, id in enumerate(store.ids) if "/" in id)
+    known = (store.facts(row) for row, id in enumerate(store.ids) if "/" in id)
     return list(dict.fromkeys(root_of(facts) for facts in known if facts.path.endswith(f"/{facts.id}")))
 
 

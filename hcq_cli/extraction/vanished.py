@@ -57,7 +57,7 @@ def find_vanished(
     for row, id in enumerate(store.ids):
         if id in seen or id in second_ids or id in found.renamed:
             continue
-        path = store.catalog.facts(row).path
+        path = store.facts(row).path
         searched = next((folder for folder in folders if path_below(path, folder) is not None), None)
         unlisted = folders[searched] if searched is not None else [path]
         if all(path_below(path, folder) is None for folder in unlisted) and _is_deleted(path):

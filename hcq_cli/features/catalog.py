@@ -174,7 +174,7 @@ class Catalog(Sequence[str]):
     # Results of experts
 
     @cached_property
-    def experts(self) -> list[str]:
+    def expert_names(self) -> list[str]:
         """Names of all experts, sorted."""
         return sorted({key.expert for shard in self.shards for key in shard.experts})
 
@@ -184,7 +184,7 @@ class Catalog(Sequence[str]):
         content = self.column("videos/content_key")
         return content == content[self.newest[self.row_of_slot]]
 
-    def latest(self, expert: str) -> LatestResults:
+    def newest_results(self, expert: str) -> LatestResults:
         """The newest valid result of `expert` for every row, whatever its identity."""
         if expert in self._latest:
             return self._latest[expert]
@@ -213,7 +213,7 @@ class Catalog(Sequence[str]):
         """
         done = np.ones(len(self), bool)
         for expert, wanted in identities.items():
-            latest = self.latest(expert)
+            latest = self.newest_results(expert)
             right = [number for number, kind in enumerate(latest.kinds) if kind.identity == wanted]
             done &= np.isin(latest.kind, right)
             if not failed_too:
@@ -245,7 +245,7 @@ class Catalog(Sequence[str]):
         found: dict[str, int] = {}
         for row in self.rows_with("content", content_hash):
             for expert, wanted in identities.items():
-                latest = self.latest(expert)
+                latest = self.newest_results(expert)
                 if latest.identity(row) == wanted and (failed_too or not latest.failed(row)):
                     found.setdefault(expert, row)
         return found

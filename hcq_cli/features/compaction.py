@@ -232,7 +232,7 @@ def batches_of_a_shard(rows: Iterable[VideoRecord], max_bytes: int | None = None
 
 def current_rows(catalog: Catalog) -> Iterator[VideoRecord]:
     """Every row of `catalog`, by id, with the newest valid result of each expert; overridden ones are left behind."""
-    newest = {expert: catalog.latest(expert) for expert in catalog.experts}
+    newest = {expert: catalog.newest_results(expert) for expert in catalog.expert_names}
     # By id, not by which worker was done first: the same videos make the same shard.
     for row in sorted(range(len(catalog)), key=catalog.__getitem__):
         yield VideoRecord(catalog.facts(row), catalog.results(newest, row))
@@ -267,7 +267,7 @@ def _live(catalog: Catalog, number: int) -> tuple[NDArray[np.bool_], dict[Expert
     slots = np.arange(begin, begin + shard.videos)
     rows = catalog.row_of_slot[slots]
     counts = {
-        key: (catalog.latest(key.expert).slot[rows] == slots) & (shard.column(f"{key.prefix}state") != 0)
+        key: (catalog.newest_results(key.expert).slot[rows] == slots) & (shard.column(f"{key.prefix}state") != 0)
         for key in shard.experts
     }
     return catalog.newest[rows] == slots, counts

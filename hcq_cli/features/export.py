@@ -154,7 +154,7 @@ def _write_parquet(store: FeatureStore, out: IO[bytes], names: Sequence[str], ob
     tokens = dict.fromkeys(names, 0)
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for rows in _chunks(store, names):
-            facts = [store.catalog.facts(row) for row in rows]
+            facts = [store.facts(row) for row in rows]
             about = [(_escaped(fact.id), _escaped(fact.path)) for fact in facts]
             for name, read in store.read(rows, names).items():
                 tokens[name] += len(read.times)

@@ -44,13 +44,12 @@ class FactColumns:
 
 def fact_columns(store: FeatureStore, ids: Sequence[str]) -> FactColumns:
     """What `store` knows of some videos, N of them; a video that it lacks is unknown."""
-    catalog = store.catalog
-    rows = catalog.rows(ids)
+    rows = store.rows(ids)
     there = rows >= 0
 
     def number(name: str) -> NDArray[np.float64]:
         found = np.full(len(rows), np.nan)
-        found[there] = catalog.column(f"videos/{name}")[catalog.newest[rows[there]]]
+        found[there] = store.column(f"videos/{name}")[store.newest[rows[there]]]
         return found
 
     duration, width, height, taken, changed = map(number, ("duration_s", "width", "height", "taken_s", "mtime_ns"))

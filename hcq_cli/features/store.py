@@ -47,7 +47,7 @@ from hcq_cli.files import Manifest
 _ATTEMPTS = 20
 
 
-class FeatureStore:
+class FeatureStore(Catalog):
     """A snapshot; use `FeatureStore.open`. Rows are numbered 0..N-1 and stay so for the life of the snapshot.
 
     Args:
@@ -62,7 +62,7 @@ class FeatureStore:
         self, folder: Path, manifest: Manifest, shards: Sequence[Shard], incoming: int, warnings: list[str]
     ) -> None:
         self.folder, self.manifest, self.incoming = folder, manifest, incoming
-        self.catalog = Catalog(shards)
+        super().__init__(shards)
         self._warnings = warnings
         self._current: dict[str, LatestResults] = {}
 
@@ -78,7 +78,7 @@ class FeatureStore:
         if store.manifest.generation == 0 and not store.incoming:
             raise NotFoundError(f"{folder}: no features there", "hcq extract VIDEOS")
         # What every batch needs of small columns is read now: the first batch then comes as quickly as the others.
-        for shard in store.catalog.shards:
+        for shard in store.shards:
             for key in shard.experts:
                 shard.token_columns(key)
         _ = store.experts
@@ -106,27 +106,19 @@ class FeatureStore:
 
     # Videos
 
-    def __len__(self) -> int:
-        """How many videos, one a row."""
-        return len(self.catalog)
-
     @property
     def ids(self) -> Sequence[str]:
         """The ids of all rows, in row order; nothing is read until asked for."""
-        return self.catalog
-
-    def row(self, id: str) -> int | None:
-        """The row of a video; None if it is not in the store."""
-        return self.catalog.row(id)
+        return self
 
     def video(self, row: int) -> VideoRecord:
         """Everything known of one video; its features are read when they are asked for."""
-        results = self.catalog.results({name: self.latest(name) for name in self.experts}, row)
-        return VideoRecord(self.catalog.facts(row), results)
+        results = self.results({name: self.latest(name) for name in self.experts}, row)
+        return VideoRecord(self.facts(row), results)
 
     def transcripts(self, row: int) -> dict[str, Transcript]:
         """What was said or shown in a video, by expert: its second and its text."""
-        return read_transcripts(self.folder, self.catalog.facts(row).content_hash)
+        return read_transcripts(self.folder, self.facts(row).content_hash)
 
     def failures(self) -> list[FailureRecord]:
         """The files that gave nothing, and why."""
@@ -141,7 +133,7 @@ class FeatureStore:
         is that which most videos have, of equals the one seen last.
         """
         if expert not in self._current:
-            every = self.catalog.latest(expert)
+            every = self.newest_results(expert)
             counts = np.bincount(every.kind[every.kind >= 0], minlength=len(every.kinds))
             if np.count_nonzero(counts) > 1:
                 # argmax finds the first of equals; backwards that is the last.
@@ -153,12 +145,12 @@ class FeatureStore:
     def experts(self) -> dict[str, ExpertInfo]:
         """Every expert of the store, by name."""
         found = {}
-        for name in self.catalog.experts:
+        for name in self.expert_names:
             latest = self.latest(name)
             videos = int(np.count_nonzero(latest.state))
             if videos:
                 kind = latest.kinds[latest.kind.max()]  # the only one that is left
-                everywhere = int(np.count_nonzero(self.catalog.latest(name).state))
+                everywhere = int(np.count_nonzero(self.newest_results(name).state))
                 found[name] = ExpertInfo(name, kind.dim, kind.identity, videos=videos, left_out=everywhere - videos)
         return found
 
@@ -184,18 +176,18 @@ class FeatureStore:
             ids: those that the store lacks are passed over.
             experts: by name.
         """
-        rows = self.catalog.rows(ids)
+        rows = self.rows(ids)
         rows = rows[rows >= 0]
-        return {name: _count_states(self.catalog.latest(name).state[rows]) for name in experts}
+        return {name: _count_states(self.newest_results(name).state[rows]) for name in experts}
 
     @cached_property
     def digest(self) -> str:
         """What says whether codes were made of these very features, as hex: of which videos, where their files lie,
         of what content and identity; in whatever shards and order they are."""
-        catalog, state = self.catalog, hashlib.blake2b(digest_size=16)
-        rows = np.argsort(catalog.column("videos/key")[catalog.newest])
+        state = hashlib.blake2b(digest_size=16)
+        rows = np.argsort(self.column("videos/key")[self.newest])
         for name in ("key", "path_key", "content_key"):
-            state.update(catalog.column(f"videos/{name}")[catalog.newest][rows].astype("<u8").tobytes())
+            state.update(self.column(f"videos/{name}")[self.newest][rows].astype("<u8").tobytes())
         for name in self.experts:
             latest = self.latest(name)
             kinds = np.array([text_key(f"{name} {kind.dim} {kind.identity}") for kind in latest.kinds], np.uint64)
@@ -239,13 +231,13 @@ class FeatureStore:
         key, slots, shards = (
             ExpertKey(name, self.experts[name].dim),
             self.latest(name).slot[rows],
-            self.catalog.shards,
+            self.shards,
         )
         # A run ends where the next slot is not the neighbour, or lies in another shard.
-        owner = np.searchsorted(self.catalog.starts, slots, "right") - 1
+        owner = np.searchsorted(self.starts, slots, "right") - 1
         breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
         begins = np.append(0, breaks) if len(slots) else breaks
-        places = slots[begins] - self.catalog.starts[owner[begins]]
+        places = slots[begins] - self.starts[owner[begins]]
         lengths = np.diff(np.append(begins, len(slots)))
         runs = zip(begins.tolist(), owner[begins].tolist(), places.tolist(), lengths.tolist(), strict=True)
         # An owner of -1: the video lacks the expert.

@@ -59,13 +59,12 @@ class KnownVideos:
             identities: the experts wanted, with the identity each shall have.
             retry_failed: count an expert that broke on this video as still to do.
         """
-        catalog = self.store.catalog
-        row = catalog.row(id)
-        if row is None or catalog.facts(row).content_hash != content_hash:
+        row = self.store.row(id)
+        if row is None or self.store.facts(row).content_hash != content_hash:
             return set(identities)
         missing = set()
         for expert, wanted in identities.items():
-            latest = catalog.latest(expert)
+            latest = self.store.newest_results(expert)
             if latest.identity(row) != wanted or (retry_failed and latest.failed(row)):
                 missing.add(expert)
         return missing
@@ -79,27 +78,25 @@ class KnownVideos:
             facts: id, path, size and modification time of the file as it is now.
             identities, retry_failed: as for `todo`; the same in every call between two of `refresh`.
         """
-        catalog = self.store.catalog
+        store = self.store
         if self._finished is None:
-            done = catalog.finished(identities, failed_too=not retry_failed)
-            sizes, times = (catalog.column(f"videos/{name}")[catalog.newest] for name in ("size", "mtime_ns"))
+            done = store.finished(identities, failed_too=not retry_failed)
+            sizes, times = (store.column(f"videos/{name}")[store.newest] for name in ("size", "mtime_ns"))
             self._finished = done, sizes, times
         done, sizes, times = self._finished
-        rows = list(catalog.rows_with("path", facts.path))
-        if len(rows) != 1 or not done[rows[0]] or catalog[rows[0]] != facts.id:
+        rows = list(store.rows_with("path", facts.path))
+        if len(rows) != 1 or not done[rows[0]] or store[rows[0]] != facts.id:
             return False
         return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
 
     def facts(self, id: str) -> VideoFacts | None:
         """What the store knows of the file of a video; None if it has no such video."""
-        catalog = self.store.catalog
-        row = catalog.row(id)
-        return None if row is None else catalog.facts(row)
+        row = self.store.row(id)
+        return None if row is None else self.store.facts(row)
 
     def facts_at(self, path: str) -> list[VideoFacts]:
         """What the store knows of the file that lay at `path`; more than one where an earlier hcq gave it two ids."""
-        catalog = self.store.catalog
-        return [catalog.facts(row) for row in catalog.rows_with("path", path)]
+        return [self.store.facts(row) for row in self.store.rows_with("path", path)]
 
     def known_hash(self, facts: VideoFacts) -> str | None:
         """The content hash of a file that has not changed since it was last read; None if it must be read."""
@@ -212,7 +209,7 @@ class FeatureWriter(KnownVideos):
         self._shards.compact()
         self.refresh()
         for path in list(self._hashes.records):
-            if any(True for _ in self.store.catalog.rows_with("path", path)):  # its own columns know it by now
+            if any(True for _ in self.store.rows_with("path", path)):  # its own columns know it by now
                 del self._hashes.records[path]
         self._hashes.rewrite()
         warnings, self._shards.warnings = self._shards.warnings, []
@@ -258,18 +255,18 @@ class FeatureWriter(KnownVideos):
         Returns:
             for each file whether there was anything for it.
         """
-        catalog, rows, found = self.store.catalog, list[VideoRecord](), list[bool]()
+        store, rows, found = self.store, list[VideoRecord](), list[bool]()
         for facts, identities in videos:
-            results = catalog.results_of_content(facts.content_hash, identities)
+            results = store.results_of_content(facts.content_hash, identities)
             found.append(bool(results))
             if not results:
                 continue
-            source = catalog.facts(next(iter(results.values())))
+            source = store.facts(next(iter(results.values())))
             decoded = {name: getattr(source, name) for name in DECODED_FACTS}
             known = replace(facts, **decoded)
             copied: dict[str, ExpertResult] = {}
             for expert, row in sorted(results.items()):
-                copied |= catalog.results({expert: catalog.latest(expert)}, row)
+                copied |= store.results({expert: store.newest_results(expert)}, row)
             rows.append(VideoRecord(known, copied))
         if rows:
             self._append(rows)
@@ -286,11 +283,11 @@ class FeatureWriter(KnownVideos):
             return
         self._shards.take_in_incoming()  # shards count as older than incoming files, and a move is newer
         self.refresh()
-        catalog, rows = self.store.catalog, []
+        rows = []
         for id, (path, size, mtime_ns) in self._moved.items():
-            row = catalog.row(id)
+            row = self.store.row(id)
             if row is not None:
-                rows.append(VideoRecord(replace(catalog.facts(row), path=path, size=size, mtime_ns=mtime_ns)))
+                rows.append(VideoRecord(replace(self.store.facts(row), path=path, size=size, mtime_ns=mtime_ns)))
         self._shards.append(rows)
         self._moved = {}
 

@@ -62,9 +62,9 @@ class VideoBatches:
         seen = np.asarray(has_tokens(store, every, self.experts).any(1))
         self._rows, self.left_out = every[seen], every[~seen]
         self.videos = len(self._rows)
-        newest = store.catalog.newest[self._rows]
-        self._durations = store.catalog.column("videos/duration_s")[newest]
-        keys = [store.catalog.column(f"videos/{name}")[newest] for name in ("key", "path_key", "content_key")]
+        newest = store.newest[self._rows]
+        self._durations = store.column("videos/duration_s")[newest]
+        keys = [store.column(f"videos/{name}")[newest] for name in ("key", "path_key", "content_key")]
         self._facts = np.column_stack([*keys, self._durations.view(np.uint64)])
         self._begins = _begins(keys[0])
         used = [*self.experts, *(name for name in (SHOTS, LOOK) if cutting.shots and name in store.experts)]

@@ -83,7 +83,7 @@ class People:
         if not len(self.unwanted):
             return collection
         rows, _, seen = self._compared
-        ids = PackedStrings.of([self.store.catalog.facts(int(row)).id for row in rows[seen]])
+        ids = PackedStrings.of([self.store.facts(int(row)).id for row in rows[seen]])
         kept = [np.ones(segment.videos, bool) for segment, _ in collection.segments]
         for (segment, _), keep in zip(collection.segments, kept, strict=True):
             keep[segment.rows_of(ids)] = False
@@ -96,7 +96,7 @@ class People:
         for at in np.argsort(-likeness, kind="stable").tolist():
             if len(found) == k or likeness[at] < least:
                 break
-            facts = self.store.catalog.facts(int(rows[at]))
+            facts = self.store.facts(int(rows[at]))
             if places := collection.rows_of(facts.id):
                 moment = self._moment(int(rows[at]), facts.id, facts.duration_s)
                 found.append(FoundFace(facts.id, collection.name(places[0])[1], float(likeness[at]), moment))

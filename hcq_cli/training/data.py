@@ -101,7 +101,7 @@ def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
         if name not in silent
     }
     rows = [*train.rows, *dataset.splits["val"].rows]
-    contents = digest_bytes(*(store.catalog.facts(int(row)).content_hash.encode() for row in rows))
+    contents = digest_bytes(*(store.facts(int(row)).content_hash.encode() for row in rows))
     return TrainingData(
         store, experts, train, dataset.splits["val"], dataset.explanation, warnings=warnings, contents=contents
     )

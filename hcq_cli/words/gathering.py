@@ -71,7 +71,7 @@ class CollectionWords:
         row = self._store.row(id) if self._store else None
         if row is None or self._store is None:
             return
-        for expert, words in self._transcripts.of(self._store.catalog.facts(row).content_hash).items():
+        for expert, words in self._transcripts.of(self._store.facts(row).content_hash).items():
             if expert in SOURCES:
                 for start_s, end_s, text in words:
                     yield Sentence(one_line(text), expert, max(start_s, 0.0), max(end_s, start_s, 0.0))

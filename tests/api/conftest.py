@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,12 +64,12 @@ def told() -> Remembered:
 @pytest.fixture
 def read_only(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The same, where nobody may make a file in its folder, root neither."""
-    make = tempfile.mkstemp
+    make = os.open
 
-    def refuse(*arguments: Any, dir: Path, **more: Any) -> tuple[int, str]:
-        if Path(dir) == workspace.root:
-            raise PermissionError(errno.EACCES, "Permission denied", str(Path(dir) / "new"))
-        return make(*arguments, dir=dir, **more)
+    def refuse(path: Any, flags: int, *mode: int, **more: Any) -> int:
+        if flags & os.O_CREAT and Path(os.fsdecode(path)).parent == workspace.root:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return make(path, flags, *mode, **more)
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     return workspace

@@ -24,7 +24,7 @@ KEPT = Path(__file__).parent.parent / "golden" / "workspace"
 def test_its_figures_are_those_of_store_and_index(tmp_path: Path) -> None:
     workspace = Workspace(KEPT)
     found, store, index = report(workspace), open_features(workspace), open_index(workspace)
-    seconds = [store.catalog.facts(row).duration_s for row in range(len(store))]
+    seconds = [store.facts(row).duration_s for row in range(len(store))]
     assert (found.videos, found.found) == (len(store), index.videos)
     assert found.hours == pytest.approx(sum(seconds) / 3600)
     assert sum(found.formats.values()) == found.videos and found.experts == store.states()

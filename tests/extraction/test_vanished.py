@@ -58,7 +58,7 @@ def test_a_store_in_which_one_file_has_two_names_keeps_one(folder: FollowedFolde
     folder.extract("arch")
     path = str(tmp_path / "arch/2023/a.mp4")
     with FeatureWriter(folder.store) as writer:
-        known = writer.store.catalog.facts(0)
+        known = writer.store.facts(0)
         twin = replace(
             video("a.mp4", path=path, content=known.content_hash), size=known.size, mtime_ns=known.mtime_ns
         )
@@ -103,7 +103,7 @@ def test_a_collection_that_moved_as_a_whole_keeps_its_ids(folder: FollowedFolder
     (tmp_path / "in").rename(tmp_path / "out")
     report = folder.extract("out")
     assert (report.extracted, report.skipped, folder.ids) == (0, 2, ["a.mp4", "sub/b.mp4"])
-    assert FeatureStore.open(folder.store).catalog.facts(0).path.startswith(str(tmp_path / "out"))
+    assert FeatureStore.open(folder.store).facts(0).path.startswith(str(tmp_path / "out"))
 
 
 def test_what_cannot_be_seen_to_be_gone_stays(folder: FollowedFolder, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_copies_stay_two_videos(folder: FollowedFolder, tmp_path: Path) -> None:
 def test_a_removal_lasts_until_the_file_is_named(folder: FollowedFolder, tmp_path: Path) -> None:
     folder.add("in/a.mp4", "in/b.mp4")
     folder.extract("in")
-    known = {facts.id: facts for facts in map(FeatureStore.open(folder.store).catalog.facts, range(2))}
+    known = {facts.id: facts for facts in map(FeatureStore.open(folder.store).facts, range(2))}
     out = {"a.mp4": RemovedVideo(known["a.mp4"].path, known["a.mp4"].content_hash)}
     change_collection(folder.store, lambda before: replace(before, removed=out))
     with FeatureWriter(folder.store) as writer:

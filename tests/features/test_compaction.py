@@ -51,9 +51,9 @@ def test_overridden_rows_give_their_room_back(tmp_path: Path) -> None:
         for version in "23456789":
             writer.add_videos(video(f"v{at}", version=version) for at in range(90))
         store = FeatureStore.open(tmp_path)
-        assert len(store) == 100 and sum(shard.videos for shard in store.catalog.shards) <= 200
+        assert len(store) == 100 and sum(shard.videos for shard in store.shards) <= 200
         same(store, video("v5", version="9"))
-        assert store.catalog.latest("motion").kinds[store.catalog.latest("motion").kind[95]].identity == "motion|1|||"
+        assert store.newest_results("motion").kinds[store.newest_results("motion").kind[95]].identity == "motion|1|||"
 
 
 def test_a_damaged_shard_does_not_stop_a_fold(store: Path) -> None:

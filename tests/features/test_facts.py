@@ -54,4 +54,4 @@ def test_a_store_of_an_earlier_version_lacks_size_and_date() -> None:
     found = fact_columns(store, list(store.ids))
     assert np.isnan(found.width).all() and not found.by_container.any()
     assert (found.duration_s > 0).all() and (found.taken_s > 0).all()
-    assert store.catalog.facts(0).taken_s is None and store.catalog.facts(0).width == 0
+    assert store.facts(0).taken_s is None and store.facts(0).width == 0

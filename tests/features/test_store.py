@@ -95,7 +95,7 @@ def test_readers_see_whole_generations_while_a_writer_works(tmp_path: Path) -> N
         for name in known:
             row = store.row(name)
             assert row is not None
-            same(store, video(name, content=store.catalog.facts(row).content_hash))
+            same(store, video(name, content=store.facts(row).content_hash))
         held.read(np.arange(len(held)))
         looked += 1
     thread.join()

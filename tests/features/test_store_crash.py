@@ -56,15 +56,15 @@ def check(folder: Path, log: Path) -> None:
         if int(number) >= last - 1:
             row = store.row(id)
             assert row is not None, (number, id)
-            facts = store.catalog.facts(row)
+            facts = store.facts(row)
             newer = [one for later in ROUNDS[int(number) :] for one in later if one.id == id]
             assert any(facts.content_hash == one.content_hash for one in newer)
             for expert in newer[0].tokens:
-                latest = store.catalog.latest(expert)
+                latest = store.newest_results(expert)
                 if latest.slot[row] < 0:  # void only if the content is already that of a later round
                     assert facts.content_hash != newer[0].content_hash
                     continue
-                result = store.catalog.results({expert: latest}, row)[expert]
+                result = store.results({expert: latest}, row)[expert]
                 assert result.identity in {o.identities.get(expert) for o in newer}
                 result.read()
 

@@ -48,11 +48,11 @@ def contents(folder: Path) -> dict[str, Any]:
         store = FeatureStore.open(folder)
     except HcqError as error:
         return {"error": type(error).__name__}
-    catalog, found = store.catalog, dict[str, Any]()
+    found = dict[str, Any]()
     for row, id in enumerate(store.ids):
-        seen: list[Any] = [vars(catalog.facts(row))]
-        for name in catalog.experts:  # whatever the identity is: `read` hands out those of one alone
-            for result in catalog.results({name: catalog.latest(name)}, row).values():
+        seen: list[Any] = [vars(store.facts(row))]
+        for name in store.expert_names:  # whatever the identity is: `read` hands out those of one alone
+            for result in store.results({name: store.newest_results(name)}, row).values():
                 seen += [name, result.identity, *(part.tobytes() for part in result.read())]
         found[id] = seen
     return found

@@ -54,12 +54,12 @@ def check(folder: Path, model: Model) -> None:
         record = store.video(row)
         assert (record.facts.path, record.facts.content_hash) == (newest.path, newest.content_hash)
         for expert in DIMS:
-            latest = store.catalog.latest(expert)
+            latest = store.newest_results(expert)
             if expert not in results:
                 assert latest.slot[row] < 0 and expert not in record.results
                 continue
             tokens, identity = results[expert].tokens[expert], results[expert].identities[expert]
-            result = store.catalog.results({expert: latest}, row)[expert]
+            result = store.results({expert: latest}, row)[expert]
             assert result.identity == identity
             features, times = result.read()
             np.testing.assert_array_equal(features, tokens.features)

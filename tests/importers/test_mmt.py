@@ -35,7 +35,7 @@ def test_features_captions_and_splits(form: str, tmp_path: Path, hcq) -> None:
     store = FeatureStore.open(tmp_path / ".hcq" / "features")
     assert sorted(store.ids) == [f"video{n}" for n in range(9)] and not verify(store.folder).damaged
     row = store.row("video4")
-    record, read = store.catalog.facts(row), store.read([row])
+    record, read = store.facts(row), store.read([row])
     assert record.decoder == "mmt" and record.duration_s == 3.0 and record.path.endswith(h5_name("video4"))
     for expert in ("s3d", "vggish", "face", "ocr"):
         np.testing.assert_array_equal(read[expert].features, features(4, expert, 3))

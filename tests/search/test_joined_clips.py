@@ -55,7 +55,7 @@ def test_a_clip_is_found_in_the_film_it_was_joined_into(tmp_path: Path) -> None:
     """By the vectors of the clips themselves: the model of the golden workspace knows too little of words."""
     store, model = FeatureStore.open(GOLDEN / "features"), load(GOLDEN / "model", "cpu")
     experts = model.config.known_experts(store.experts)
-    clips = [id for id in store.ids if store.catalog.facts(store.row(id)).duration_s > 1]
+    clips = [id for id in store.ids if store.facts(store.row(id)).duration_s > 1]
     rng = np.random.default_rng(0)
     films = [rng.permutation(clips)[:size].tolist() for size in (8, 10, 12, 14)]
     places = join(tmp_path / "films", store, films, scene=True)

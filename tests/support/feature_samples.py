@@ -53,7 +53,7 @@ def same(store: FeatureStore, wanted: VideoFeatures) -> None:
     """Assert that the store holds `wanted`, whatever it holds beside."""
     row = store.row(wanted.id)
     assert row is not None, wanted.id
-    facts, results = store.catalog.facts(row), store.video(row).results
+    facts, results = store.facts(row), store.video(row).results
     assert (facts.path, facts.content_hash, facts.warnings) == (wanted.path, wanted.content_hash, wanted.warnings)
     for expert, tokens in wanted.tokens.items():
         assert results[expert].state == tokens.state

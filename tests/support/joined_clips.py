@@ -39,7 +39,7 @@ def join(folder: Path, store: FeatureStore, films: Sequence[Sequence[str]], scen
             for expert, tokens in store.read([row]).items():
                 parts[expert][0].append(tokens.features)
                 parts[expert][1].append(tokens.times + np.float32(edges[-1]))
-            edges.append(edges[-1] + store.catalog.facts(row).duration_s)
+            edges.append(edges[-1] + store.facts(row).duration_s)
             places.setdefault(clip, []).append(Place(name, *edges[-2:]))
         tokens = {expert: tokens_of(*map(np.concatenate, lists)) for expert, lists in parts.items()}
         identities = {expert: info.identity for expert, info in store.experts.items()}
