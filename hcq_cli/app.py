@@ -170,18 +170,17 @@ def _understood(error: Exception) -> HcqError:
     return HcqError(f"{type(error).__name__}: {error}", HOW_TO_TRACE)
 
 
-def _open_closed_streams() -> None:
-    """Services may start hcq without standard streams: what is printed goes nowhere, and no file is theirs."""
+def _ready_streams() -> None:
+    """Services may start hcq without standard streams: what is printed goes nowhere, and no file is theirs.
+
+    File names may hold bytes that are no UTF-8: they leave as they came.
+    """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             # The lowest number that is free, which is the stream's own.
             stream = Path(os.devnull).open("r" if name == "stdin" else "w")  # noqa: SIM115
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
-
-
-def _print_any_name() -> None:
-    """File names may hold bytes that are no UTF-8: they leave as they came."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
         sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
@@ -206,8 +205,7 @@ def main() -> None:
     interrupts.end_in_time()
     # Whatever a library may start (a pool, a compiler) leaves the current folder alone; ours do so anyway.
     os.environ["PYTHONSAFEPATH"] = "1"
-    _open_closed_streams()
-    _print_any_name()
+    _ready_streams()
     yield_while_waiting()
     console = Console(json_mode="--json" in sys.argv[1:])
     try:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hcq_cli.errors import HcqError
@@ -57,7 +58,7 @@ def _harmless(text: str) -> str:
 
 @dataclass(frozen=True)
 class Terminal:
-    """Where a command was typed, where that is not where it runs (commands/visits.py).
+    """Where a command was typed; that may not be where it runs (commands/visits.py).
 
     Args:
         out, err: take what is printed.
@@ -156,42 +157,31 @@ class Console:
         json_mode: stdout holds JSON and nothing else.
         quiet: no notes and no progress; warnings and errors remain.
         verbose: show details that `detail` prints.
-        terminal: where that is printed; default: this process's own streams.
+        terminal: where that is printed; default: where this process prints.
     """
 
     def __init__(
         self, json_mode: bool = False, quiet: bool = False, verbose: bool = False, terminal: Terminal | None = None
     ) -> None:
-        self.json_mode, self.quiet, self.verbose, self.terminal = json_mode, quiet, verbose, terminal
-        self._out: RichConsole | None = None
-        self._err: RichConsole | None = None
+        self.json_mode, self.quiet, self.verbose = json_mode, quiet, verbose
+        self.terminal = terminal or Terminal(sys.stdout, sys.stderr, os.environ, os.curdir)
 
-    @property
+    @cached_property
     def out(self) -> RichConsole:
         """rich on stdout, for people."""
-        if self._out is None:
-            self._out = self._rich(self.terminal.out if self.terminal else None)
-        return self._out
+        return self._rich(self.terminal.out)
 
-    @property
+    @cached_property
     def err(self) -> RichConsole:
         """rich on stderr."""
-        if self._err is None:
-            self._err = self._rich(self.terminal.err if self.terminal else None, stderr=True)
-        return self._err
+        return self._rich(self.terminal.err)
 
-    @property
-    def _stdout(self) -> TextIO:
-        return self.terminal.out if self.terminal else sys.stdout
-
-    def _rich(self, stream: TextIO | None, stderr: bool = False) -> RichConsole:
+    def _rich(self, stream: TextIO) -> RichConsole:
         from rich.console import Console as RichConsole
 
-        watched = (stream or (sys.stderr if stderr else sys.stdout)).isatty()
         # Where nobody looks at them on a terminal lines stay as long as they are: no path is cut in two in a pipe.
-        width: dict[str, Any] = {} if watched else {"soft_wrap": True, "width": PIPE_WIDTH}
-        environment = self.terminal.environment if self.terminal else None
-        return RichConsole(file=stream, stderr=stderr, highlight=False, emoji=False, _environ=environment, **width)
+        width: dict[str, Any] = {} if stream.isatty() else {"soft_wrap": True, "width": PIPE_WIDTH}
+        return RichConsole(file=stream, highlight=False, emoji=False, _environ=self.terminal.environment, **width)
 
     def result(self, document: dict[str, Any], human: Callable[[], None] | None = None) -> None:
         """Print the outcome of a command: `document` in JSON mode, else whatever `human` prints."""
@@ -203,9 +193,8 @@ class Console:
     def json_line(self, document: dict[str, Any]) -> None:
         """Print one JSON document on one line of stdout."""
         with standard_output():
-            stream = self._stdout
-            stream.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
-            stream.flush()
+            self.terminal.out.write(json.dumps(plain(document), ensure_ascii=True) + "\n")
+            self.terminal.out.flush()
 
     def text(self, line: str = "", style: str | None = None) -> None:
         """Print a line of data for people; nothing in JSON mode. `line` is not markup."""
@@ -216,17 +205,16 @@ class Console:
     @property
     def shows_pictures(self) -> str:
         """How pictures are shown where people read (`terminal_pictures.protocol`); empty for not at all."""
-        if self.json_mode or self.quiet:
+        if self.json_mode or self.quiet or not self.terminal.out.isatty():
             return ""
-        return protocol(self._stdout, self.terminal.environment if self.terminal else os.environ)
+        return protocol(self.terminal.environment)
 
     def pictures(self, pictures: Sequence[tuple[str, bytes]]) -> None:
         """Show pictures, PNG each below a label of printable letters, where that can be done."""
         if by := self.shows_pictures:
             with standard_output():
-                stream = self._stdout
-                stream.write(side_by_side(pictures, by, self.out.width))
-                stream.flush()
+                self.terminal.out.write(side_by_side(pictures, by, self.out.width))
+                self.terminal.out.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
         """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""

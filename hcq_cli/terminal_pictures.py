@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import TextIO
 
 ROWS, COLUMNS = 6, 22
 """Cells of a picture; a cell is about twice as high as wide."""
@@ -18,17 +17,16 @@ CHUNK = 4096
 KITTY_PROGRAMS, ITERM_PROGRAMS = {"ghostty", "wezterm"}, {"iterm.app", "iterm2"}
 
 
-def protocol(stream: TextIO, environment: Mapping[str, str]) -> str:
-    """How the terminal behind `stream` shows pictures: "kitty", "iterm2", or not at all: empty.
+def protocol(environment: Mapping[str, str]) -> str:
+    """How a terminal shows pictures: "kitty", "iterm2", or not at all: empty.
 
     Args:
-        stream: that is written to.
         environment: its variables; what a terminal says of itself stands there, so that nothing has to be asked.
     """
     terminal = environment.get("TERM", "")
     # What multiplexes terminals passes no pictures on, and keeps the variables of the one that it was started in.
     multiplexed = "TMUX" in environment or terminal.startswith(("screen", "tmux"))
-    if not stream.isatty() or multiplexed or terminal in ("", "dumb"):
+    if multiplexed or terminal in ("", "dumb"):
         return ""
     program = environment.get("TERM_PROGRAM", "").lower()
     if "KITTY_WINDOW_ID" in environment or terminal in ("xterm-kitty", "xterm-ghostty") or program in KITTY_PROGRAMS:

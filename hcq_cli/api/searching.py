@@ -81,7 +81,7 @@ class Searcher:
     def text(self, query: str, k: int = 10) -> QueryResult:
         """What fits a text, best first. Raises as `texts`, and UsageError where there is no word in it."""
         from hcq_cli.search.query import NO_WORD
-        from hcq_cli.words.asked import ONLY_EXCLUDED
+        from hcq_cli.words.tokens import ONLY_EXCLUDED
 
         answer = self.texts([query], k)[0]
         if answer.note in (NO_WORD, ONLY_EXCLUDED):
@@ -89,14 +89,14 @@ class Searcher:
         return answer
 
     def texts(self, queries: Sequence[str], k: int = 10) -> list[QueryResult]:
-        """Answer texts: by what the model sees and hears, and by what is said, shown and told (words/asked.py).
+        """Answer texts: by what the model sees and hears, and by what is said, shown and told (words/tokens.py).
 
         Raises:
             UsageError: a query is blank or says only what must not occur, or k is less than 1.
             NotFoundError: nothing here can encode a text for this index.
             ModelMismatchError: the checkpoint asked for is of another model.
         """
-        from hcq_cli.words.asked import asked_words
+        from hcq_cli.words.tokens import asked_words
 
         asked = [asked_words(query) for query in queries] if self.kind == "videos" else []
         # Before anything of a generation is looked at: it may open a newer one, and phrases alone need no model.
@@ -188,7 +188,7 @@ class Searcher:
         """
         from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch, weighted
         from hcq_cli.search.query import item_levels, own_hits, without_items
-        from hcq_cli.words.asked import asked_words
+        from hcq_cli.words.tokens import asked_words
 
         if not text.strip() and not likes and not faces:
             raise UsageError(NOT_LOOKED_FOR, 'hcq query "a beach" --not "people"')
@@ -224,7 +224,7 @@ class Searcher:
     ) -> QueryResult:
         """What a composed search finds, by the words of its text, too; `alone` where that is all."""
         from hcq_cli.search.fusing import with_words
-        from hcq_cli.words.asked import ONLY_EXCLUDED, asked_words
+        from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
 
         asked, answer = asked_words(text), None
         if asked.exact and not asked.phrases and not asked.rest and alone:

@@ -56,7 +56,7 @@ def print_answer(
     session.console.note(f"{searched} searched ({took}, scan {answer.scan_ms:.1f} ms)")
 
 
-def _columns(hits: Sequence[Hit], kind: str, terminal: Terminal | None) -> dict[str, Sequence[str | int]]:
+def _columns(hits: Sequence[Hit], kind: str, terminal: Terminal) -> dict[str, Sequence[str | int]]:
     """The columns of the table, by their headings, each with a cell a hit: what is known of no hit has none."""
     columns: dict[str, Sequence[str | int]] = {"rank": [hit.rank for hit in hits]}
     columns["score"] = [f"{hit.score:.3f}" for hit in hits]
@@ -88,16 +88,16 @@ def _value_text(value: float | bool | str | None) -> str:
     return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
 
 
-def _path_text(path: str, terminal: Terminal | None) -> str:
+def _path_text(path: str, terminal: Terminal) -> str:
     """A path as seen from the current folder or from home, where that is shorter."""
     candidates = [path]
     with suppress(RuntimeError):  # of somebody without a home, as in many a container
-        home = terminal.environment["HOME"] if terminal else str(Path.home())
+        home = terminal.environment.get("HOME") or str(Path.home())
         if path == home or path.startswith(home + os.sep):
             candidates.append("~" + path[len(home) :])
     if Path(path).is_absolute():
         with suppress(OSError):  # the current folder is gone
-            candidates.append(os.path.relpath(path, terminal.folder if terminal else None))
+            candidates.append(os.path.relpath(path, terminal.folder))
     return min(candidates, key=len)
 
 

@@ -146,11 +146,6 @@ class Asked:
         """Whether it has several parts."""
         return bool(self.unlike or self.face or self.not_face) or len(self.like or ()) + bool(self.text) > 1
 
-    @property
-    def file(self) -> Path | None:
-        """The file that is the query."""
-        return self.video or self.image
-
     def check(self) -> None:
         """Refuse what asks for nothing, or for what does not go together. Raises UsageError."""
         files = [path for path in (self.video, self.image) if path is not None]
@@ -192,10 +187,10 @@ class Asked:
             yield answer, {name: given for name, given in parts.items() if given}, None
         elif self.like:
             yield searcher.like(self.like[0], k), {"like": self.like[0]}, None
-        elif self.file is not None:
-            answer, seen = searcher.video(self.file, k, experts=experts, progress=progress)
+        elif (file := self.video or self.image) is not None:
+            answer, seen = searcher.video(file, k, experts=experts, progress=progress)
             timing = {"extract": round(seen.extract_ms, 3), "encode": round(seen.encode_ms, 3)}
-            yield answer, {"image" if self.image else "video": self.file}, timing
+            yield answer, {"image" if self.image else "video": file}, timing
         elif self.waiting:
             for queries in _lines():
                 for answer in searcher.texts(queries, k):
@@ -317,7 +312,18 @@ def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -
     asked.check()
     console, waiting = session.console, asked.waiting
     pictured = shown.thumbnails and not waiting and console.shows_pictures
-    here = any((asked.file, asked.face, asked.not_face, shown.html, shown.save_clips, shown.open_rank, pictured))
+    here = any(
+        (
+            asked.video,
+            asked.image,
+            asked.face,
+            asked.not_face,
+            shown.html,
+            shown.save_clips,
+            shown.open_rank,
+            pictured,
+        )
+    )
     searcher = session.searcher(search.settings(many=waiting), here=here)
     if searcher.outdated:
         console.warn(searcher.outdated)

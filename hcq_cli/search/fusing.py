@@ -21,7 +21,7 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
-from hcq_cli.words.asked import ONLY_EXCLUDED, asked_words
+from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
 
 SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""

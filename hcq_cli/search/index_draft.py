@@ -191,7 +191,7 @@ class IndexDraft:
 
     def write_words(self, part: DraftSegment, number: int, sentences: Iterable[tuple[int, Sentence]]) -> None:
         """Give a segment its table of words: sentences, each with the row of its video."""
-        from hcq_cli.words.table_writer import write_words
+        from hcq_cli.words.table import write_words
 
         path = self.path("words", number, "db")
         if count := write_words(path, sentences):

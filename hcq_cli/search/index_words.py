@@ -15,10 +15,9 @@ from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.segment import IndexSegment
 from hcq_cli.search.sentence_vectors import SentenceVectors
-from hcq_cli.words.asked import AskedWords
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import SHIFT, WordsTable
-from hcq_cli.words.tokens import words_of_sentence
+from hcq_cli.words.tokens import AskedWords, words_of_sentence
 
 WORTH = {"speech": 1.0, "ocr": 1.0, "subtitles": 1.0, "caption": 1.0, "name": 0.25}
 """How much a sentence of each source counts: names of files are the weakest hint."""

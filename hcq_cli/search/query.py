@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -212,7 +212,7 @@ def _best_videos(
     answers = []
     for query in range(len(table)):
         hits = []
-        for at, (score, row) in enumerate(_pairs(found, query)):
+        for at, (score, row) in enumerate(zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)):
             name, path = collection.name(row)
             moment = segments[query][at].best() if cut and len(segments[query][at]) else None
             hits.append(Hit(at + 1, score, _video(collection, name), path, moment=moment))
@@ -238,7 +238,7 @@ def _moments(collection: Index, found: TopK, query: int, table: np.ndarray, k: i
     """The best `k` moments of the rows that were found for a query; a video without segments is one."""
     hits: list[Hit] = []
     seen: dict[str, tuple[VideoSegments, list[Moment]]] = {}
-    pairs = list(_pairs(found, query))
+    pairs = list(zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True))
     for start in range(0, len(pairs), 2 * k):
         named = [(score, row, *collection.name(row)) for score, row in pairs[start : start + 2 * k]]
         # The segments of all these videos are looked up together.
@@ -255,11 +255,6 @@ def _moments(collection: Index, found: TopK, query: int, table: np.ndarray, k: i
             if len(hits) == k:
                 return tuple(hits)
     return tuple(hits)
-
-
-def _pairs(found: TopK, query: int) -> Iterator[tuple[float, int]]:
-    """Scores and rows of a query, best first."""
-    return zip(found.scores[query].tolist(), found.rows[query].tolist(), strict=True)
 
 
 def _video(collection: Index, name: str) -> str:

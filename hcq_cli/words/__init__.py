@@ -6,9 +6,7 @@ order of reading:
     sentences.py       a sentence, and where each kind comes from
     sidecars.py        subtitles beside a video
     gathering.py       all sentences of a collection's videos
-    tokens.py          the words of a text, as they are stored and looked for
-    asked.py           what a query asks of words
+    tokens.py          the words of a text, as they are stored and looked for, and what a query asks of them
     table.py           the full-text table of an index segment
-    table_writer.py    how it is made
     export.py          sentences as .srt, .vtt or .jsonl
 """

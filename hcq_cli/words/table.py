@@ -3,8 +3,8 @@
     sentences   id, start_s, end_s, source (its number in `SOURCES`), language, text
     words       FTS5 over the words of each sentence (tokens.py), by the same id; it holds no texts of its own
 
-An id is the row of the video in the segment, times 2^24, plus the number of the sentence: what an exclusion or a
-removal leaves out is known without a look at the sentences.
+It is written in bounded memory, whole or not at all. An id is the row of the video in the segment, times 2^24, plus
+the number of the sentence: what an exclusion or a removal leaves out is known without a look at the sentences.
 
 A table may come from a stranger. It is opened read-only; its digest stands in the manifest of the index, its schema
 must be letter by letter the one below (so no view or trigger of somebody's runs), and every error of SQLite becomes
@@ -13,18 +13,22 @@ hcq's own.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
-from hcq_cli.files import digest_file, need_regular
+from hcq_cli.files import atomic_path, digest_file, need_regular
 from hcq_cli.words.sentences import SOURCES, Sentence
+from hcq_cli.words.tokens import words_of_sentence
 
 APPLICATION, VERSION = 0x48435157, 1
 """What stands in the file's header: "HCQW", and the version of the format."""
@@ -38,6 +42,15 @@ SHIFT = 24
 """Bits of the number of a sentence within its video."""
 CHECKED_AT_ONCE = 1 << 20
 """Bytes of a file that is checked when it is opened; larger ones are by `verify`."""
+MOST = (1 << SHIFT) - 1
+"""Sentences of one video, at most."""
+_SETTINGS = (
+    f"application_id = {APPLICATION}",
+    f"user_version = {VERSION}",
+    # The file has a temporary name until it is whole: a journal would only double what is written.
+    *("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "cache_size = -32768"),
+)
+_ERRORS = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sqlite3.SQLITE_READONLY: errno.EROFS}
 _LIMITS = ((sqlite3.SQLITE_LIMIT_LENGTH, 1 << 26), (sqlite3.SQLITE_LIMIT_ATTACHED, 0))
 
 
@@ -172,3 +185,62 @@ def is_available() -> bool:
 def without_full_text() -> HcqError:
     """What to say where it cannot."""
     return HcqError("the SQLite of this Python has no FTS5, which words are searched with", "install another Python")
+
+
+def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
+    """Write the table of a segment.
+
+    The same sentences give the same bytes.
+
+    Args:
+        sentences: each with the row of its video; those of a video one after another, rows mostly
+            ascending.
+
+    Returns:
+        how many there were; with none, no file is written.
+
+    Raises:
+        HcqError: the disk is full or fails.
+    """
+    waiting = iter(sentences)
+    first = next(waiting, None)
+    if first is None:
+        return 0
+    # nolock: the file is nobody else's, and where sqlite's locks and that of `atomic_path` are of one kind (macOS) it
+    # would wait for this very process.
+    with (
+        atomic_path(path) as temporary,
+        closing(sqlite3.connect(f"{temporary.absolute().as_uri()}?nolock=1", uri=True, isolation_level=None)) as file,
+    ):
+        try:
+            for setting in _SETTINGS:
+                file.execute(f"PRAGMA {setting}")
+            file.execute("BEGIN")
+            for statement in SCHEMA:
+                file.execute(statement)
+            count = _insert(file, chain([first], waiting))
+            file.execute("INSERT INTO words(words) VALUES ('optimize')")
+            file.execute("COMMIT")
+        except sqlite3.Error as error:
+            # As an error of the disk, which atomic_path explains with the file and the space it needs.
+            code = _ERRORS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            if code is None:
+                raise
+            raise OSError(code, os.strerror(code)) from error
+    return count
+
+
+def _insert(file: sqlite3.Connection, sentences: Iterable[tuple[int, Sentence]]) -> int:
+    count, number, last = 0, 0, -1
+    for row, sentence in sentences:
+        number = number + 1 if row == last else 0
+        last = row
+        words = words_of_sentence(sentence)
+        if number > MOST or not words:
+            continue
+        id, source = (row << SHIFT) + number, SOURCES.index(sentence.source)
+        about = (id, sentence.start_s, sentence.end_s, source, sentence.language, sentence.text)
+        file.execute("INSERT INTO sentences VALUES (?, ?, ?, ?, ?, ?)", about)
+        file.execute("INSERT INTO words(rowid, text) VALUES (?, ?)", (id, " ".join(words)))
+        count += 1
+    return count

@@ -23,8 +23,8 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import Hit, QueryResult
-from hcq_cli.words.asked import asked_words
 from hcq_cli.words.sentences import Sentence
+from hcq_cli.words.tokens import asked_words
 
 CLIPS = compose(720, seed=0)
 SAID = (

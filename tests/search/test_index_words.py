@@ -18,8 +18,8 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.query import NONE_KNOWN, NOTHING_FITS, Hit, QueryResult, search_levels
-from hcq_cli.words.asked import ONLY_EXCLUDED, asked_words
 from hcq_cli.words.sentences import Sentence
+from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
 
 
 class Told:

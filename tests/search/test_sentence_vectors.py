@@ -27,8 +27,7 @@ from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vectors, write_sentence_vectors
 from hcq_cli.words.sentences import Sentence
-from hcq_cli.words.table import WordsTable
-from hcq_cli.words.table_writer import write_words
+from hcq_cli.words.table import WordsTable, write_words
 
 SYNONYMS = {"infants": "babies", "giggling": "laughing", "hound": "dog"}
 TOLD = {"v1": "two laughing babies", "v2": "a dog in the snow", "v3": "a violin lesson", "v7": "babies sleep"}

@@ -16,8 +16,7 @@ import pytest
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.files import digest_file
 from hcq_cli.words.sentences import Sentence
-from hcq_cli.words.table import SHIFT, WordsTable
-from hcq_cli.words.table_writer import write_words
+from hcq_cli.words.table import SHIFT, WordsTable, write_words
 
 SENTENCES = [
     (0, Sentence("Happy birthday to you", "speech", 1.0, 2.5, "en")),
@@ -152,7 +151,7 @@ import resource, signal, sys
 from pathlib import Path
 from hcq_cli.errors import HcqError
 from hcq_cli.words.sentences import Sentence
-from hcq_cli.words.table_writer import write_words
+from hcq_cli.words.table import write_words
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
@@ -174,7 +173,7 @@ def test_memory_does_not_grow_with_the_sentences(tmp_path: Path) -> None:
     def write(count: int) -> int:
         code = (
             "import resource, sys\nfrom pathlib import Path\nfrom hcq_cli.words.sentences import Sentence\n"
-            "from hcq_cli.words.table_writer import write_words\n"
+            "from hcq_cli.words.table import write_words\n"
             "text = ' '.join(f'word{n}' for n in range(8))\n"
             f"made = ((n, Sentence(f'{{text}} {{n % 9999}}', 'ocr')) for n in range({count}))\n"
             "write_words(Path(sys.argv[1]), made)\n"
