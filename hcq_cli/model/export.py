@@ -129,7 +129,7 @@ def export_text_encoder(
     vectors = {"generic": model.generic_queries(), "made_up": model.made_up_videos()}
     try:
         with suppress(HcqError):  # NumPy has another idea of one of its operators, then
-            write_text_encoder(path, header, networks, weights, vectors, [steps_of(graph) for graph in graphs])
+            write_text_encoder(path, header, networks, weights, vectors, steps=[steps_of(graph) for graph in graphs])
             return _compare(model, path, sentences, hits)
         write_text_encoder(path, header, networks, weights, vectors)
         return _compare(model, path, sentences, hits)
