@@ -52,14 +52,14 @@ class PackedStrings(Sequence[str]):
         Raises:
             DamagedError: the offsets do not fit the blob.
         """
-        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        start, end = self.offsets[row : row + 2].tolist()
         if not start <= end <= len(self.blob):
             raise DamagedError(f"{self.source}: names of row {row} lie outside the file", "")
         return self.blob[start:end].tobytes()
 
     def __getitem__(self, row: int) -> str:  # type: ignore[override]
         """One string, with undecodable bytes as lone surrogates; rows are counted from the front alone."""
-        if not 0 <= row < len(self):
+        if not 0 <= row < len(self.offsets) - 1:
             raise IndexError(row)
         return self.raw(row).decode("utf-8", "surrogateescape")
 

@@ -85,7 +85,7 @@ def colour_names(images: NDArray[np.uint8]) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _uniform_patterns() -> NDArray[np.int64]:
+def uniform_patterns() -> NDArray[np.int64]:
     """Number of the uniform pattern of each of the 256 patterns: int64 [256]."""
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     uniform = (bits != np.roll(bits, 1, axis=1)).sum(1) <= 2
@@ -99,8 +99,8 @@ def pattern_families() -> NDArray[np.int64]:
     """Family 0..9 of each of the 59 patterns: its number of ones, the same however the texture is turned."""
     ones = np.array([code.bit_count() for code in range(256)])
     families = np.full(PATTERNS, FAMILIES - 1, np.int64)
-    inside = _uniform_patterns() < PATTERNS - 1
-    families[_uniform_patterns()[inside]] = ones[inside]
+    inside = uniform_patterns() < PATTERNS - 1
+    families[uniform_patterns()[inside]] = ones[inside]
     return families
 
 
@@ -116,7 +116,7 @@ def local_binary_patterns(gray: NDArray[np.uint8]) -> NDArray[np.int64]:
     code = np.zeros(centre.shape, np.uint8)
     for bit, (dy, dx) in enumerate(NEIGHBOURS):
         code |= (wide[1 + dy : height - 1 + dy, 1 + dx : width - 1 + dx] >= centre).astype(np.uint8) << bit
-    return _uniform_patterns()[code]
+    return uniform_patterns()[code]
 
 
 def cell_histograms(

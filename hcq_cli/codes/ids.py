@@ -38,7 +38,7 @@ def segment_id(video_id: str, start_s: float, end_s: float) -> str:
 
 def video_of(item_id: str) -> str:
     """The id of the video that a segment is of; any other id is its own."""
-    return FRAGMENT.sub("", item_id)
+    return FRAGMENT.sub("", item_id) if "#" in item_id else item_id
 
 
 def segment_times(item_id: str) -> tuple[float, float] | None:

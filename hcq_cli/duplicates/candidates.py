@@ -26,7 +26,7 @@ def candidates(prints: Fingerprints) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of videos worth aligning, int64 [P, 2], the first the smaller; and which tokens are common, bool [T]."""
     # Tokens of a still picture would vote as one: the first of them alone does.
     new, videos = new_pictures(prints), len(prints.offsets) - 1
-    bits, owners = prints.bits[new], prints.owners[new]
+    bits, owners = prints.unsided[new], prints.owners[new]
     tokens = len(bits)
     told, votes = np.zeros(tokens, bool), np.empty((0, 2), np.int64)
     # As many bits as the number of tokens asks for, and a few more: two strangers then seldom agree.

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experts.classic.appearance import Appearance
+from experts.classic.mirror import Reordered, in_mirror
+from hcq_cli.features.records import ExpertInfo
 from hcq_cli.features.store import FeatureStore
 
 BITS = 256
@@ -37,16 +40,25 @@ class Fingerprints:
         bits: uint8 [T, 32].
         times: float32 [T], seconds.
         offsets: int64 [V+1]; video v has offsets[v]:offsets[v+1].
+        mirrored: of the same pictures in a mirror, uint8 [T, 32]; None where nobody can tell.
+        unsided: what a picture and its mirrored one have in common, uint8 [T, 32]; `bits` where nobody can tell.
     """
 
     bits: np.ndarray
     times: np.ndarray
     offsets: np.ndarray
+    mirrored: np.ndarray | None
+    unsided: np.ndarray
 
     def of(self, video: int) -> tuple[np.ndarray, np.ndarray]:
         """The bits [n, 32] and the times [n] of a video."""
         part = slice(self.offsets[video], self.offsets[video + 1])
         return self.bits[part], self.times[part]
+
+    def both_ways(self, video: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`of` the video as it is, and in a mirror where that is known."""
+        part = slice(self.offsets[video], self.offsets[video + 1])
+        return [(bits[part], self.times[part]) for bits in (self.bits, self.mirrored) if bits is not None]
 
     @property
     def owners(self) -> np.ndarray:
@@ -57,7 +69,7 @@ class Fingerprints:
 def fingerprints(
     store: FeatureStore, rows: np.ndarray, expert: str, progress: Callable[[int], None] = lambda _: None
 ) -> Fingerprints:
-    """The fingerprints of some videos of a store, 36 bytes a token.
+    """The fingerprints of some videos of a store: 36 bytes a token, 100 where pictures can be mirrored.
 
     Args:
         store: of the features.
@@ -66,16 +78,31 @@ def fingerprints(
         progress: told how many videos are done.
     """
     mean, directions = _projection(store, rows, expert)
-    bits, times, counts = [np.empty((0, BITS // 8), np.uint8)], [np.empty(0, np.float32)], [0]
+    mirror = _mirror(store.experts[expert])
+    bits = [[np.empty((0, BITS // 8), np.uint8)] for _ in range(3 if mirror else 1)]
+    times, counts = [np.empty(0, np.float32)], [0]
     for start in range(0, len(rows), VIDEOS_AT_ONCE):
         part = rows[start : start + VIDEOS_AT_ONCE]
         tokens = store.read(part, [expert])[expert]
         kept = _thinned(tokens.offsets)
-        bits.append(np.packbits((tokens.features[kept] - mean) @ directions > 0, axis=1))
+        seen = [tokens.features[kept]]
+        seen += [seen[0][:, mirror[0]] * mirror[1]] if mirror else []
+        projected = [(features - mean) @ directions for features in seen]
+        for signs, array in zip(bits, [*projected, sum(projected)], strict=False):
+            signs.append(np.packbits(array > 0, axis=1))
         times.append(tokens.times[kept])
         counts += np.diff(np.searchsorted(kept, tokens.offsets)).tolist()
         progress(len(part))
-    return Fingerprints(np.concatenate(bits), np.concatenate(times), np.cumsum(counts))
+    joined = [np.concatenate(signs) for signs in bits]
+    mirrored = joined[1] if mirror else None
+    return Fingerprints(joined[0], np.concatenate(times), np.cumsum(counts), mirrored, unsided=joined[-1])
+
+
+def _mirror(expert: ExpertInfo) -> Reordered | None:
+    """How tokens of an expert are mirrored, if anyone knows: networks take no notice of left and right anyway."""
+    ours = Appearance()
+    known = expert.dim == ours.dim and expert.identity.split("|")[:3] == [ours.name, ours.version, ours.weights]
+    return in_mirror() if known else None
 
 
 def _thinned(offsets: np.ndarray) -> np.ndarray:

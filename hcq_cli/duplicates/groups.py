@@ -31,9 +31,9 @@ SEEN, HEARD = "appearance", "audio"
 LEAST_PICTURES = 3
 LEAST_SCORE = 0.65
 """The mean cosine of what two videos share: re-encoded 0.95, cropped by a tenth 0.85, strangers below 0.6."""
-LEAST_MOVES = 0.28
-"""How what changes must go together in copies (`alignment._moves`), by what is seen: of 22 real clips those cropped
-by a tenth reach 0.6 in the middle, re-encoded ones 0.8; other clips of the same studio mostly less than 0.26."""
+LEAST_MOVES, MOVES_OF_ONE = 0.2, 1.25
+"""How what changes must go together in copies (`alignment._moves`), by what is seen: so much, and more the fewer
+tokens tell it, this divided by their number. Of 2 s at least 0.51: people in one studio reach 0.47."""
 ALIKE = 0.25
 """How alike pictures must be along a line that was found by what is heard."""
 STEP_S = {SEEN: 0.5, HEARD: 1.0}
@@ -142,33 +142,38 @@ def _compare(
 ) -> dict[Pair, tuple[str, Shared] | None]:
     """What each pair of candidates shares, and whether that makes a copy or a part."""
     found: dict[Pair, tuple[str, Shared] | None] = {}
-    for expert, seen in prints.items():
-        pairs, common = candidates(seen)
+    for expert, here in prints.items():
+        pairs, common = candidates(here)
         for a, b in pairs.tolist():
-            known = found.get((a, b))
-            if known is not None and known[0] == "copy":
-                continue
-            part = slice(seen.offsets[a], seen.offsets[a + 1])
-            shared = align(seen.of(a), seen.of(b), common[part], STEP_S[expert])
-            if shared is not None and expert == HEARD:
-                alike = likeness_along(prints[SEEN].of(a), prints[SEEN].of(b), shared)
-                # The sound's own score would say that a mirrored copy is the same.
-                shared = replace(shared, score=(2 * shared.score + alike) / 3) if alike >= ALIKE else None
-            kind = _kind(shared, durations_s[a], durations_s[b])
-            if expert == SEEN and shared is not None and shared.moves < LEAST_MOVES:
-                kind = ""
-            right = shared is not None and kind and shared.score >= threshold
-            if right and shared is not None and (known is None or kind == "copy"):
-                found[a, b] = kind, shared
-            else:
-                found.setdefault((a, b), None)
+            known, part = found.setdefault((a, b), None), slice(here.offsets[a], here.offsets[a + 1])
+            for second in here.both_ways(b):
+                if known is not None and known[0] == "copy":
+                    break
+                shared = align(here.of(a), second, common[part], STEP_S[expert])
+                if shared is not None and expert == HEARD:
+                    shared = _looked_at(shared, prints[SEEN], (a, b))
+                if shared is None or shared.score < threshold or (expert == SEEN and not _moves_alike(shared)):
+                    continue
+                kind = _kind(shared, durations_s[a], durations_s[b])
+                if kind and (known is None or kind == "copy"):
+                    known = found[a, b] = kind, shared
     return found
 
 
-def _kind(shared: Shared | None, first_s: float, second_s: float) -> str:
+def _moves_alike(shared: Shared) -> bool:
+    """Whether what changes in one video changes in the other, more than by chance: of few tokens some always do."""
+    tokens = (shared.first[1] - shared.first[0]) / STEP_S[SEEN]
+    return shared.moves >= LEAST_MOVES + MOVES_OF_ONE / tokens
+
+
+def _looked_at(shared: Shared, seen: Fingerprints, pair: Pair) -> Shared | None:
+    """What sounds alike, with a score of what is seen, too; None where that is not alike."""
+    alike = max(likeness_along(seen.of(pair[0]), second, shared) for second in seen.both_ways(pair[1]))
+    return replace(shared, score=(2 * shared.score + alike) / 3) if alike >= ALIKE else None
+
+
+def _kind(shared: Shared, first_s: float, second_s: float) -> str:
     """ "copy", "part", or nothing."""
-    if shared is None:
-        return ""
     lengths = [end - start for start, end in (shared.first, shared.second)]
     if min(lengths[0] / max(first_s, 0.5), lengths[1] / max(second_s, 0.5)) >= COPY_SHARE:
         return "copy"

@@ -145,6 +145,7 @@ class NativeKernel:
         return [best_of(heaps[n][:count], k) for n, count in enumerate(counts.tolist())]
 
 
+@cache
 def kernels() -> dict[str, Kernel]:
     """What this machine can run, the fastest first: those in C, where they were compiled, and NumPy."""
     known: list[Kernel] = []

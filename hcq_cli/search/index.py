@@ -350,6 +350,9 @@ class Index:
     def segments_of(self, rows: Sequence[int]) -> list[TimedRows]:
         """The living time segments of the video that each of some rows is of, in one index segment."""
         wanted, found = np.array(rows, np.int64), [TimedRows([], [], [])] * len(rows)
+        if len(self.segments) == 1:
+            segment, dead = self.segments[0]
+            return segment.segments_of(wanted, dead)
         owners = np.searchsorted(self._firsts, wanted, "right") - 1
         for owner in np.unique(owners).tolist():
             (segment, dead), first = self.segments[owner], self._firsts[owner]

@@ -5,6 +5,7 @@ A segment lies in a row of its own beside the row of the whole video, and is cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -67,10 +68,11 @@ class VideoSegments:
         return self._around(at, others) if self._outside(at, others) else None
 
     def _around(self, at: int, others: Sequence[Moment]) -> Moment:
-        def fits(number: int) -> bool:
-            return self._scores[number] >= FITTING * self._scores[at] and self._outside(number, others)
+        least, first, last = FITTING * self._scores[at], at, at
 
-        first = last = at
+        def fits(number: int) -> bool:
+            return self._scores[number] >= least and self._outside(number, others)
+
         while first > 0 and self._touch(first - 1, first) and fits(first - 1):
             first -= 1
         while last + 1 < len(self) and self._touch(last, last + 1) and fits(last + 1):
@@ -80,15 +82,15 @@ class VideoSegments:
 
     def _second(self, at: int) -> float:
         """Where to look first: what fits lies where the best segment and the better one of its neighbours overlap."""
-        overlapping = [
-            near
-            for near in (at - 1, at + 1)
-            if 0 <= near < len(self) and self._starts[max(near, at)] < self._ends[min(near, at)] - GAP_S
-        ]
-        better = max(overlapping, key=self._scores.__getitem__, default=at)
-        return max(self._starts[at], self._starts[better])
+        starts, ends, scores = self._starts, self._ends, self._scores
+        before = scores[at - 1] if at > 0 and starts[at] < ends[at - 1] - GAP_S else -math.inf
+        if at + 1 < len(scores) and starts[at + 1] < ends[at] - GAP_S and scores[at + 1] > before:
+            return starts[at + 1]
+        return starts[at]
 
     def _outside(self, at: int, moments: Sequence[Moment]) -> bool:
+        if not moments:
+            return True
         start_s, end_s = self._starts[at] + GAP_S, self._ends[at] - GAP_S
         return all(end_s <= moment.start_s or moment.end_s <= start_s for moment in moments)
 
@@ -124,7 +126,9 @@ def _scores(collection: Index, rows: list[int], queries: np.ndarray, tables: np.
     columns, scores = np.arange(subquantizers) * codewords, list[float]()
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        codes = np.minimum(collection.codes(rows[part]), codewords - 1)
-        entries = (queries[part] * (subquantizers * codewords))[:, None] + columns + codes
-        scores += tables.reshape(-1).take(entries).sum(1, dtype=np.float64).tolist()
+        codes = collection.codes(rows[part])
+        entries = (codes if codewords == 256 else np.minimum(codes, codewords - 1)) + columns
+        if len(tables) > 1:
+            entries += (queries[part] * (subquantizers * codewords))[:, None]
+        scores += tables.reshape(-1).take(entries).sum(1).tolist()
     return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import numpy as np
 import pytest
 from planted_duplicates import VARIANTS, Planted, plant
 
+from experts.base import Tokens
+from experts.classic.appearance import Appearance
+from experts.classic.mirror import in_mirror
 from hcq_cli.duplicates.groups import Duplicates, find_duplicates, read_duplicates
 from hcq_cli.errors import NotFoundError
+from hcq_cli.features.records import VideoFeatures, identity
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 
@@ -83,11 +88,6 @@ def test_among_thousands(tmp_path: Path) -> None:
 
 
 def test_files_of_the_same_bytes_are_copies_whatever_they_show(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from experts.base import Tokens
-    from hcq_cli.features.records import VideoFeatures
-
     black = Tokens(np.ones((8, 4), np.float32), np.arange(8, dtype=np.float32) / 2)
     video = VideoFeatures(
         "a.mp4",
@@ -104,6 +104,23 @@ def test_files_of_the_same_bytes_are_copies_whatever_they_show(tmp_path: Path) -
     (group,) = find_duplicates(FeatureStore.open(tmp_path)).groups
     assert (group.kind, group.score, [member.id for member in group.members]) == ("copy", 1.0, ["a.mp4", "b.mp4"])
     assert not find_duplicates(FeatureStore.open(tmp_path), without=["b.mp4"]).groups
+
+
+def test_a_mirrored_copy_is_told_by_its_pictures(tmp_path: Path) -> None:
+    """Tokens that say so much of left and right alone that nothing else is alike, and no sound."""
+    rng, (order, signs) = np.random.default_rng(0), in_mirror()
+    with FeatureWriter(tmp_path) as writer:
+        for number in range(12):
+            # Every picture lasts two seconds, and moves a little.
+            walk = rng.normal(size=(10, len(order))).repeat(4, axis=0) + 0.2 * rng.normal(size=(40, len(order)))
+            for id, seen in ((f"{number}.mp4", walk), (f"mirrored-{number}.mp4", walk[:, order] * signs)):
+                noisy = seen + 0.2 * rng.normal(size=seen.shape)
+                tokens = Tokens(noisy.astype(np.float32), np.arange(40, dtype=np.float32) / 2)
+                identities = {"appearance": identity(Appearance())}
+                features = {"appearance": tokens}
+                writer.add_videos([VideoFeatures(id, f"/v/{id}", id, 1, 1, 20.0, "", [], features, identities)])
+    found = pairs(find_duplicates(FeatureStore.open(tmp_path)), "copy")
+    assert found == {(f"{number}.mp4", f"mirrored-{number}.mp4") for number in range(12)}
 
 
 def test_without_pictures_there_is_nothing_to_tell_copies_by(kept_features: Path) -> None:
