@@ -108,9 +108,7 @@ def fit(
     about = {"concepts": concepts, "dual": dual, "text_encoder": text_encoder}
     done = _run(store, sources, joint, place, weights=counted, code_bytes=code_bytes, about=about, progress=progress)
     if done.videos < MAX_CODEWORDS:
-        progress.note(
-            f"{done.videos} videos are fewer than {MAX_CODEWORDS} codewords: each has its own, nothing is lost"
-        )
+        progress.note(f"fewer videos ({done.videos}) than codewords: each has its own, nothing is lost")
     for warning in warnings:
         progress.warn(warning)
     return FitResult(

@@ -46,7 +46,8 @@ def print_answer(
     if heading:
         session.console.text(printable(answer.query), style="bold")
     if unsure:
-        session.console.text(f"{answer.note}; the best {len(hits)} of it (--all shows more):")
+        more = " (--all shows more)" if len(answer.hits) > len(hits) else ""
+        session.console.text(f"{answer.note}; the best {len(hits)} of it{more}:")
     elif answer.note:
         session.console.note(answer.note)
     columns = _columns(hits, searcher.kind, session.console.terminal)

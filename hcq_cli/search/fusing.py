@@ -5,7 +5,8 @@ Their scores have nothing in common, so they are never added: each channel's ran
 Clarke and Büttcher, SIGIR 2009). A hit scores 61 / (60 + its rank with the model), and as much by its rank among the
 words, times what the words are worth (`index_words._fit`): a sentence that holds all of a query comes first, whatever
 the model makes of words that it has never seen; one that holds a part of it lifts what the model finds, too.
-A hit is as sure as the surer of the model and of what its caption or name means: either may know it alone.
+A hit is as sure as the surer of the model and of its caption or name, by what that means or by the words that it
+holds: either may know it alone.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def fused(
         for rank, found in enumerate(all_found, 1):
             hit = hits.get(found.id) or Hit(0, 0.0, found.id, found.path, found_by={})
             said = found.sentence if channel == WORDS or (hit.words is None and found.worth == 1) else hit.words
-            if says_how_sure and channel == MEANING:
+            if says_how_sure:
                 hit = replace(hit, confidence=max(hit.confidence or 0.0, found.confidence))
             hits[found.id] = replace(hit, words=said, found_by={**(hit.found_by or {}), channel: rank})
             scores[found.id] = scores.get(found.id, 0.0) + found.worth * reciprocal(rank)

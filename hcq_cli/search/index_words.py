@@ -48,7 +48,8 @@ class FoundWords:
         id: of the video.
         sentence: the best of its sentences.
         worth: what that is worth beside what the model finds, 0 to `SEVERAL`.
-        likeness: how near its meaning is to the query's (`SentenceVectors.likeness`); 0 where it holds the words.
+        likeness: how near its meaning is to the query's (`SentenceVectors.likeness`); of one that was found by its
+            words `LIKE_MIDDLE` where it holds what the query tells, else 0.
     """
 
     id: str
@@ -59,7 +60,7 @@ class FoundWords:
 
     @property
     def confidence(self) -> float:
-        """That the meaning fits, 0 to 1."""
+        """That it fits, 0 to 1."""
         return 1 / (1 + math.exp(LIKE_SLOPE * (LIKE_MIDDLE - self.likeness)))
 
 
@@ -134,7 +135,13 @@ class IndexWords:
         ]
         found.sort(key=lambda one: (-one[0], one[2], one[1]))
         most = 1.0 if asked.phrases else SEVERAL
-        return _videos_of(((min(fit, most), 0.0, part, row, each) for fit, _, _, part, row, each in found), k)
+        return _videos_of(
+            (
+                (min(fit, most), LIKE_MIDDLE if fit >= WORTH[each.source] else 0.0, part, row, each)
+                for fit, _, _, part, row, each in found
+            ),
+            k,
+        )
 
     @property
     def has_vectors(self) -> bool:

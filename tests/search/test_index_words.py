@@ -15,7 +15,7 @@ from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.errors import DamagedError
 from hcq_cli.search.fusing import NO_WORDS, NOT_SAID, fused, reciprocal, with_words
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_words import FoundWords, IndexWords
+from hcq_cli.search.index_words import LIKE_MIDDLE, FoundWords, IndexWords
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.query import NONE_KNOWN, NOTHING_FITS, Hit, QueryResult, search_levels
 from hcq_cli.words.sentences import Sentence
@@ -61,7 +61,8 @@ def found(folder: Path, query: str, k: int = 10) -> list[str]:
 def test_a_phrase_is_found_with_its_second(folder: Path) -> None:
     assert found(folder, '"happy birthday"') == ["v1.mp4", "v3.mp4"]
     (cake,) = IndexWords(Index.open(folder)).best(asked_words('"a cake with"'), 10)
-    assert cake == FoundWords("v1.mp4", "/videos/v1.mp4", Sentence("a cake with candles", "speech", 1.0, 2.0), 1.0)
+    told = Sentence("a cake with candles", "speech", 1.0, 2.0)
+    assert cake == FoundWords("v1.mp4", "/videos/v1.mp4", told, 1.0, LIKE_MIDDLE)
 
 
 def test_words_without_quotes_count_where_a_sentence_holds_most_of_what_they_tell(folder: Path) -> None:
@@ -76,6 +77,8 @@ def test_words_without_quotes_count_where_a_sentence_holds_most_of_what_they_tel
 def test_the_name_of_a_file_counts_less_than_what_is_said(folder: Path) -> None:
     (named,) = IndexWords(Index.open(folder)).best(asked_words("v9"), 10)
     assert named.sentence == Sentence("v9", "name") and named.worth == 0.25
+    # It holds the whole query: as likely right as wrong, whatever the model makes of it.
+    assert named.confidence == 0.5
 
 
 def test_words_follow_their_videos_through_the_life_of_an_index(folder: Path, tmp_path: Path) -> None:
@@ -207,11 +210,13 @@ def test_a_hit_is_as_sure_as_the_surer_of_the_model_and_of_what_its_name_means()
     # A model that does not say how sure it is leaves that to nobody else.
     silent = replace(model, hits=tuple(replace(hit, confidence=None) for hit in hits))
     assert {hit.confidence for hit in fused(silent, [], 9, near).hits} == {None}
-    # Words that a sentence holds say nothing of how sure the model is.
-    assert fused(model, near[:1], 9).hits[0].confidence == 0.125
+    # A name that holds the words is as likely right as wrong, one that holds some of them says nothing.
+    for likeness, confidence in ((LIKE_MIDDLE, 0.5), (0.0, 0.125)):
+        held = FoundWords("v4", "/v4", name, 0.25, likeness)
+        assert {hit.id: hit.confidence for hit in fused(model, [held], 9).hits}["v4"] == confidence
 
 
-def test_that_nothing_fits_is_still_said_where_only_names_hold_the_words() -> None:
+def test_that_nothing_fits_is_still_said_where_only_names_hold_some_of_the_words() -> None:
     hits = tuple(Hit(rank, 0.1, f"v{rank}", "", confidence=0.01) for rank in range(1, 6))
     model = QueryResult("q", hits, 9, 0.0, 0.0, note=NOTHING_FITS)
     named, said = (FoundWords("v4", "", Sentence("q", source), 0.25) for source in ("name", "speech"))
