@@ -65,10 +65,11 @@ class AudioConverter:
 
     Args:
         rates_hz: the sample rates asked for.
+        stereo: whether pieces have two channels, [2, n], and not their mix.
     """
 
-    def __init__(self, rates_hz: Sequence[int]) -> None:
-        self._outputs = [_Output(hz) for hz in dict.fromkeys(rates_hz)]
+    def __init__(self, rates_hz: Sequence[int], stereo: bool = False) -> None:
+        self._outputs = [_Output(hz, stereo) for hz in dict.fromkeys(rates_hz)]
 
     def convert(self, frame: Any, zero_s: float) -> Iterator[Sound]:
         """Take an av.AudioFrame; `zero_s` is the start of the file on the frame's own clock, seconds."""
@@ -94,8 +95,8 @@ class _Output:
     `_late_s` is how much later than its times it comes since.
     """
 
-    def __init__(self, hz: int) -> None:
-        self.hz = hz
+    def __init__(self, hz: int, stereo: bool) -> None:
+        self.hz, self._stereo = hz, stereo
         self._next_s: float | None = None
         self._decoded_s = self._late_s = 0.0
         self._goes_on_s = 0.0  # a frame earlier than this stands still, or goes back
@@ -113,7 +114,9 @@ class _Output:
             yield from self.finish()
             # The mean over the channels is taken after resampling: FFmpeg's own mixing to mono can exceed 1.
             # Packed: of planes PyAV finds more than there are where a broken file claims more than eight channels.
-            self._resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=self.hz)
+            self._resampler = av.AudioResampler(
+                format="flt", layout="stereo" if self._stereo else frame.layout, rate=self.hz
+            )
             self._form = form
             if jumped:
                 self._decoded_s = time_s or 0.0
@@ -144,10 +147,11 @@ class _Output:
 
     def _resample(self, frame: Any) -> Iterator[Sound]:
         for piece in self._resampler.resample(frame):
-            samples = self._mix(piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T)
-            skipped, start_s = min(self._skipped, len(samples)), self._next_s or 0.0
-            samples, self._skipped = samples[skipped:], self._skipped - skipped
-            self._next_s = start_s + len(samples) / self.hz
+            channels = piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T
+            samples = channels if self._stereo else self._mix(channels)
+            skipped, start_s = min(self._skipped, samples.shape[-1]), self._next_s or 0.0
+            samples, self._skipped = samples[..., skipped:], self._skipped - skipped
+            self._next_s = start_s + samples.shape[-1] / self.hz
             yield Sound(samples, self.hz, start_s)
 
     def _mix(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -52,9 +52,10 @@ class FileClock:
     """
 
     def __init__(self, container: Any, start_s: float) -> None:
-        self._is_stream = (
+        self.is_stream = (
             bool(container.format.flags & av.format.Flags.ts_discont.value) or container.format.name in LIVE
         )
+        """Whether it may leap, as FFmpeg says of the format."""
         self._start_s = start_s
         self._shifts_s = [0.0]  # one a part; the first keeps its times
         self._tracks: dict[int, _Track] = {}
@@ -78,12 +79,12 @@ class FileClock:
             decoded = shown = decoded if shown is None else shown
             if shown is None:
                 return None
-        elif self._is_stream and abs(shown - decoded) * track.base_s > LEAP_S:
+        elif self.is_stream and abs(shown - decoded) * track.base_s > LEAP_S:
             packet.pts = None  # the last packet before a leap: FFmpeg guesses its time from the next one's
             shown = decoded
         # Streams have times of decoding, which never go back. Elsewhere FFmpeg makes them up, and not always so: but
         # no key picture is shown before one that came earlier.
-        if self._is_stream:
+        if self.is_stream:
             self._choose_part(track, decoded * track.base_s, shown * track.base_s)
         elif packet.is_keyframe:
             self._choose_part(track, shown * track.base_s, shown * track.base_s)
@@ -111,7 +112,7 @@ class FileClock:
         back = before_s is not None and clock_s < before_s - BACK_S
         pause_s = clock_s + self._shifts_s[track.part] - self._start_s - self.reached_s
         leaps = pause_s > LEAP_S
-        if leaps and not self._is_stream:
+        if leaps and not self.is_stream:
             # A file that is not a stream may well show one picture for hours; where there is sound too, it is odd.
             if before_s is not None and len(self._tracks) > 1:
                 self._pauses.append(f"{pause_s:.1f} s at {self.reached_s:.1f} s")

@@ -74,7 +74,7 @@ class Sound:
     """A piece of the mono sound.
 
     Args:
-        samples: float32 [n] in -1..1.
+        samples: float32 [n] in -1..1; where clips are cut, [2, n].
         hz: samples a second.
         start_s: time of the first sample, seconds.
     """

@@ -73,13 +73,14 @@ def begins_of(path: str, format: str = "") -> list[int]:
     return begins
 
 
-def joined_media(path: str, begins: Sequence[int], open_part: Callable[[str], Any]) -> Any:
+def joined_media(path: str, begins: Sequence[int], open_part: Callable[..., Any], from_s: float = 0.0) -> Any:
     """The recordings in a file as one; the only one, where no other can be opened.
 
     Args:
         path: of the file.
         begins: as `begins_of` gives them.
-        open_part: opens one, of which FFmpeg gets a name.
+        open_part: opens one by its name for FFmpeg, from a second on.
+        from_s: what comes before may be left out, seconds.
 
     Raises:
         CannotOpenError: it cannot be opened.
@@ -100,7 +101,7 @@ def joined_media(path: str, begins: Sequence[int], open_part: Callable[[str], An
             end = begin
     if not parts:
         return open_part(path)  # which says why not
-    joined = JoinedMedia(parts, names, open_part) if len(parts) > 1 else open_part(names[0])
+    joined = JoinedMedia(parts, names, open_part, from_s) if len(parts) > 1 else open_part(names[0])
     joined.warnings += told
     return joined
 
@@ -114,15 +115,19 @@ class JoinedMedia:
     Args:
         parts: each opened, and closed again.
         names: of each.
-        open_part: opens one by its name.
+        open_part: opens one by its name, from a second on.
+        from_s: what comes before may be left out, seconds.
     """
 
-    def __init__(self, parts: Sequence[Any], names: Sequence[str], open_part: Callable[[str], Any]) -> None:
+    def __init__(
+        self, parts: Sequence[Any], names: Sequence[str], open_part: Callable[..., Any], from_s: float
+    ) -> None:
         self.warnings = [f"{len(parts)} recordings behind one another: each goes on where the one before ends"]
         self.packets = 0
-        self._names, self._open = names, open_part
+        self._names, self._open, self._from_s = names, open_part, from_s
         self._starts_s = [part.start_s for part in parts]
         self.has_picture, self.has_sound = any(p.has_picture for p in parts), any(p.has_sound for p in parts)
+        self.rate = next((part.rate for part in parts if part.rate), None)
         self.facts = next((part.facts for part in parts if part.has_picture), parts[0].facts)
         self.duration_s: float | None = sum(part.duration_s or 0.0 for part in parts)
 
@@ -132,7 +137,8 @@ class JoinedMedia:
         for name, start_s in zip(self._names, self._starts_s, strict=True):
             own_s = start_s - self._starts_s[0]
             begin_s = own_s if -BACK_S <= own_s - reached_s <= LEAP_S else reached_s
-            part = self._open(name)
+            # One that ends before is opened, too: how long it really is, its last packets tell.
+            part = self._open(name, max(0.0, self._from_s - begin_s))
             try:
                 for piece in part:
                     if isinstance(piece, Sound):
@@ -145,6 +151,10 @@ class JoinedMedia:
                 self.warnings += [f"from {begin_s:.1f} s on: {told}" for told in part.warnings]
             reached_s = begin_s + part.reached_s
         self.duration_s = None  # what is there has been gone through
+
+    def keeps_clock(self, until_s: float) -> bool:
+        """See `PyAVMedia.keeps_clock`: FFmpeg knows of the first alone."""
+        return False
 
     def close(self) -> None:
         """See `Media.close`: each part is closed when the next begins."""

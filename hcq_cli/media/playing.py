@@ -8,10 +8,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from hcq_cli.errors import NotFoundError
+from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.media.cutting import cut_clip, ending_of_clip, keeps_clock
 
 PLAYERS: dict[str, Callable[[float], list[str]]] = {
     "mpv": lambda second: [f"--start={second:.1f}"],
@@ -21,6 +24,7 @@ PLAYERS: dict[str, Callable[[float], list[str]]] = {
 """What starts at a second, the first that is there; with its arguments before the file."""
 OPENERS = {"darwin": "open", "win32": "explorer"}
 """What opens a file in whatever the system has for it, from its beginning; elsewhere xdg-open."""
+STRETCH_S = 60.0
 INSTALL = "install mpv, or look at the path that hcq query prints"
 
 
@@ -46,6 +50,9 @@ def player_command(path: Path, second: float) -> tuple[list[str], bool]:
 def play(path: Path, second: float) -> tuple[str, bool]:
     """Start a player and leave it to itself; gives its name, and whether it starts at the second.
 
+    Of several recordings in one file players show the first, or their clock goes another way than that of hits: then
+    a stretch is cut out for them, into a folder for temporary files.
+
     Args:
         path: of the video.
         second: where to start.
@@ -55,6 +62,12 @@ def play(path: Path, second: float) -> tuple[str, bool]:
     """
     if not path.is_file():
         raise NotFoundError(f"{path}: is not there (moved, or a drive that is not plugged in?)", "hcq update")
+    if second:
+        with suppress(HcqError):  # what hcq cannot read a player may yet
+            if not keeps_clock(path, second):
+                stretch = Path(tempfile.mkdtemp(prefix="hcq-open-")) / f"{second:.1f}s{ending_of_clip(path)}"
+                cut_clip(path, second, second + STRETCH_S, stretch)
+                path, second = stretch, 0.0
     command, at_second = player_command(path.absolute(), second)
     nowhere = subprocess.DEVNULL
     subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)

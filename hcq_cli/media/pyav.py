@@ -9,7 +9,10 @@ expert asks for are converted, from the decoder's own format to RGB at the size 
 from __future__ import annotations
 
 import errno
+import math
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,8 +24,8 @@ from av.video.reformatter import VideoReformatter
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
 from hcq_cli.media.clock import BACK_S, FileClock
 from hcq_cli.media.container_facts import container_facts
-from hcq_cli.media.decoder import CannotOpenError, Media, NoVideoError, Picture, Sound
-from hcq_cli.media.joined import begins_of, joined_media
+from hcq_cli.media.decoder import CannotOpenError, NoVideoError, Picture, Sound
+from hcq_cli.media.joined import JoinedMedia, begins_of, joined_media
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, open_film, sound_tracks
 
@@ -46,6 +49,16 @@ STANDS = 2
 """So many pictures with the time of one before them: their clock stands still."""
 PACE_S, SLOWEST_S = 0.04, 0.1
 """How far apart such pictures are where nothing tells; and at most, seconds."""
+MOST_READ_BYTES = 2 << 30
+"""A larger stream is not read from its beginning for one of its later seconds: by its own clock one jumps there."""
+AHEAD_S = 1.0
+"""Packets of one second lie no farther apart in a file, seconds."""
+LONGEST_HELD_S = 60.0
+"""Key pictures may be farther apart, or there may be none: what follows is then taken as it comes, seconds."""
+ROUNDING_S = 0.0005
+"""Times are rounded on their way through ids and addresses, seconds."""
+JUMPS_BACK_S = (0.0, 10.0, 60.0)
+"""So long before the wanted second a jump is tried, before the file is read from its beginning."""
 MOST_BROKEN_PACKETS = 1000
 """A track is given up after so many packets that cannot be decoded."""
 
@@ -94,9 +107,13 @@ class PyAVMedia:
         path: the file.
         see: whether pictures are wanted.
         hear_hz: wanted sample rates.
+        from_s: what comes before may be left out, seconds.
+        stereo: whether the sound is wanted in two channels.
     """
 
-    def __init__(self, path: str, see: bool, hear_hz: Sequence[int]) -> None:
+    def __init__(
+        self, path: str, see: bool, hear_hz: Sequence[int], from_s: float = 0.0, stereo: bool = False
+    ) -> None:
         self.warnings: list[str] = []
         self.packets = 0
         try:
@@ -121,17 +138,20 @@ class PyAVMedia:
         self.duration_s = said_s(self.container, self.video)
         self.facts = container_facts(self.container, self.video)
         self.start_s = start_s(self.container)
+        self.rate = self.video.average_rate if self.video is not None else None
+        self._from_s = from_s
         self._clock = FileClock(self.container, self.start_s)
         self._wanted = [
             *([self.video] if see and self.video else []),
             *([self.audio] if hear_hz and self.audio else []),
         ]
-        self._converter = AudioConverter(hear_hz)
+        self._converter = AudioConverter(hear_hz, stereo)
         self._reformatters: dict[int, VideoReformatter] = {}
         self._reached_s = {"picture": 0.0, "sound": 0.0}
         self._damage: dict[str, TrackDamage] = {}
         self._untimed = self.container.format.name in UNTIMED
         self._first_dts: int | None = None
+        self._first_packet_dts: int | None = None
         self._last: PyAVPicture | None = None
         self._aspects: tuple[Fraction | None, Fraction | None] | None = None
         self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
@@ -140,6 +160,11 @@ class PyAVMedia:
         self._stood = False  # whether that were too many anywhere
         self._pace_s, self._halts = 0.0, False  # between such pictures, seconds; whether the last ones were such
         self._repeated_s = 0.0  # how long empty packets show the last picture
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its clock may leap, and its length is a guess."""
+        return self._clock.is_stream
 
     @property
     def reached_s(self) -> float:
@@ -164,7 +189,8 @@ class PyAVMedia:
                 without_own_order(stream)
             streams.append(stream)
         try:
-            for packet in self._packets(streams) if streams else ():
+            packets = self._from_key(streams) if self._from_s else self._packets(streams)
+            for packet in packets if streams else ():
                 yield from self._decode(packet)
             yield from self._converter.finish()
             if self._last is not None:
@@ -174,6 +200,44 @@ class PyAVMedia:
             if self._clock.mended:  # by its own clock the file is some hours longer or shorter
                 self.duration_s = None
             self.warnings += [damage.describe(kind) for kind, damage in self._damage.items()]
+
+    def keeps_clock(self, until_s: float) -> bool:
+        """Whether its own clock is the right one up to here, seconds; a stream is read so far."""
+        if not self.is_stream or self.container.size > MOST_READ_BYTES:
+            return True
+        for _ in self._packets([]):
+            if self._clock.reached_s > until_s + AHEAD_S:
+                break
+        return not self._clock.mended
+
+    def _from_key(self, streams: list[Any]) -> Iterator[Any]:
+        """The packets from the last key picture that is shown by `from_s` on."""
+        jumps_s = JUMPS_BACK_S if not self.is_stream or self.container.size > MOST_READ_BYTES else ()
+        for back_s in (*jumps_s, self._from_s):
+            if back_s < self._from_s or jumps_s:
+                with suppress(av.FFmpegError, OSError):  # what cannot be jumped in is read from where it is
+                    self.container.seek(int((self._from_s - back_s + self.start_s) * 1e6))  # microseconds
+            self._clock = FileClock(self.container, self.start_s)
+            packets, found = self._packets(streams), False
+            held = deque[tuple[float, Any]]()
+            for packet in packets:
+                stamp = packet.dts if packet.pts is None else packet.pts
+                at_s = self._from_s if stamp is None else float(stamp * packet.time_base) - self.start_s
+                if packet.is_keyframe and packet.stream is streams[0] and at_s <= self._from_s + ROUNDING_S:
+                    # Sound may lie a little before its pictures in the file.
+                    held = deque(
+                        one for one in held if one[1].stream is not packet.stream and one[0] > at_s - AHEAD_S
+                    )
+                    found = True
+                held.append((at_s, packet))
+                while held[0][0] < at_s - LONGEST_HELD_S:
+                    held.popleft()
+                if at_s > self._from_s + AHEAD_S:  # packets come in the order of decoding
+                    break
+            if found:
+                break
+        yield from (packet for _, packet in held)
+        yield from packets
 
     def oddities(self) -> list[str]:
         """What of the picture a plainer decoder would get wrong, for people; reads the file to its end."""
@@ -254,6 +318,8 @@ class PyAVMedia:
             if kind == "sound":
                 frames = decode_sound(packet)
             else:
+                if self._first_packet_dts is None:
+                    self._first_packet_dts = packet.dts
                 frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
             self._count_broken(kind, error)
@@ -308,7 +374,7 @@ class PyAVMedia:
             self._count_broken("sound", error)
             return
         for sound in sounds:
-            self._reached_s["sound"] = sound.start_s + len(sound.samples) / sound.hz
+            self._reached_s["sound"] = sound.start_s + sound.samples.shape[-1] / sound.hz
             yield sound
 
     def _time_s(self, frame: Any, stream: Any) -> float | None:
@@ -332,7 +398,7 @@ class PyAVMedia:
         return self._last
 
     def _forward(self, time_s: float | None, duration_s: float) -> tuple[float, float]:
-        """Time and duration of a picture, by those that the file says; pictures come in their order: never back."""
+        """Time and duration of a picture, by those that the file says; the time never goes back."""
         before_s, self._said_s = self._said_s, time_s
         last_s = self._last.time_s if self._last is not None else None
         if time_s is None or last_s is None or before_s is None:
@@ -369,7 +435,7 @@ class PyAVMedia:
         if frame.dts is None:  # the last ones, that the decoder held back
             return None
         if self._first_dts is None:
-            self._first_dts = frame.dts - (stream.start_time or 0)
+            self._first_dts = frame.dts - (self._first_packet_dts if self._from_s else stream.start_time or 0)
         stamp: int = frame.dts - self._first_dts
         return stamp
 
@@ -379,11 +445,26 @@ class PyAVDecoder:
 
     name = "pyav"
 
-    def open(self, path: str, see: bool, hear_hz: Sequence[int]) -> Media:
-        """See `Decoder.open`."""
+    def open(
+        self,
+        path: str,
+        see: bool,
+        hear_hz: Sequence[int],
+        *,
+        from_s: float = 0.0,
+        until_s: float = math.inf,
+        stereo: bool = False,
+    ) -> PyAVMedia | JoinedMedia:
+        """See `Decoder.open`.
 
-        def opened(name: str) -> PyAVMedia:
-            return PyAVMedia(name, see, hear_hz)
+        Args:
+            from_s: the first pieces may be any by here, seconds.
+            until_s: no later ones are asked for.
+            stereo: whether the sound is wanted in two channels.
+        """
+
+        def opened(name: str, from_s: float = from_s) -> PyAVMedia:
+            return PyAVMedia(name, see, hear_hz, from_s, stereo)
 
         try:
             media = opened(path)
@@ -393,13 +474,13 @@ class PyAVDecoder:
             if not Path(path).is_file() or len(begins := begins_of(path)) == 1:
                 raise
         else:
-            # For its length alone the whole file is not read.
-            begins = begins_of(path, media.container.format.name) if see or hear_hz else [0]
+            # For its length alone the whole file is not read, nor for a stretch of the first recording.
+            first = until_s < (media.duration_s or 0.0) and not media.is_stream
+            begins = begins_of(path, media.container.format.name) if (see or hear_hz) and not first else [0]
             if len(begins) == 1:
                 return media
             media.close()
-        joined: Media = joined_media(path, begins, opened)
-        return joined
+        return joined_media(path, begins, opened, from_s)
 
 
 def _kind(stream: Any) -> str:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 from hcq_cli.errors import HcqError
@@ -26,8 +26,8 @@ DEADLINE_S = 20.0
 MEMORY_BYTES = 2 << 30
 QUALITY = 82
 """Of the JPEG, 1 to 95."""
-FARTHEST_BEFORE_S = 30.0
-"""How long before the wanted second a key frame may lie; where a jump leads farther away, the file's clock leaps."""
+FARTHEST_BEFORE_S, FARTHEST_AFTER_S = 30.0, 1.0
+"""How far from the wanted second a key frame may lie; where a jump leads farther away, the file's clock leaps."""
 
 
 class Thumbnailer:
@@ -92,10 +92,10 @@ def thumbnail(path: str, second: float, max_side: int = MAX_SIDE, format: str = 
 
     from hcq_cli.media.decoder import CannotOpenError
 
-    picture = _at(_jumped(path, second), second)
-    if picture is None or not second - FARTHEST_BEFORE_S <= picture.time_s <= second + 1:
-        # No way to jump, past the end, or a clock that leaps: from the beginning, on the clock that hits are told by.
-        picture = _at(_from_the_beginning(path), second) or picture
+    picture = _at(_pictures(path, second), second)
+    if picture is None or not second - FARTHEST_BEFORE_S <= picture.time_s <= second + FARTHEST_AFTER_S:
+        # No way to jump, past the end, or a clock that leaps in a file too large to be read for this.
+        picture = _at(_pictures(path, 0.0), second) or picture
     if picture is None:
         raise CannotOpenError("no picture in it")
     file = io.BytesIO()
@@ -114,37 +114,17 @@ def _at(pictures: Iterator[Picture], second: float) -> Picture | None:
     return found
 
 
-def _jumped(path: str, second: float) -> Iterator[Picture]:
-    """The pictures from the key frame before `second` on; none where the file cannot be jumped in."""
-    import av
+def _pictures(path: str, second: float) -> Iterator[Picture]:
+    """From the last key picture by `second` on, or some time before; from the beginning for second 0."""
+    from hcq_cli.media.decoder import CannotOpenError, Media, Sound, decoders_for, open_media
+    from hcq_cli.media.pyav import PyAVDecoder
 
-    from hcq_cli.media.pixels import PyAVPicture, mend_tags
-    from hcq_cli.media.pyav import start_s
-    from hcq_cli.media.tracks import best_video, open_film
-
-    with suppress(av.FFmpegError, ValueError, OSError), open_film(path) as film:
-        track = best_video(film)
-        if track is None:
-            return
-        zero_s = start_s(film)
-        film.seek(int((second + zero_s) * 1e6))  # microseconds, to the key frame before
-        for frame in film.decode(track):
-            if frame.time is not None and not frame.is_corrupt:
-                mend_tags(frame)
-                aspect = track.sample_aspect_ratio
-                yield PyAVPicture(frame, frame.time - zero_s, 0.0, aspect, {})
-
-
-def _from_the_beginning(path: str) -> Iterator[Picture]:
-    from hcq_cli.media.decoder import Sound, decoders_for, open_media
-
-    _, media = open_media(decoders_for("auto"), path, see=True, hear_hz=[])
     try:
-        for piece in media:
-            if not isinstance(piece, Sound):
-                yield piece
-    finally:
-        media.close()
+        media: Media = PyAVDecoder().open(path, True, [], from_s=second, until_s=second + FARTHEST_AFTER_S)
+    except CannotOpenError:
+        _, media = open_media(decoders_for("auto"), path, see=True, hear_hz=[])
+    with closing(media):
+        yield from (piece for piece in media if not isinstance(piece, Sound))
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import av
 import pytest
-from sample_videos import clip, film
+from sample_videos import clip, film, read_number
+from witness import joined
 
 from hcq_cli.api.clips import open_hit, save_clips, stretch
 from hcq_cli.errors import NotFoundError, UsageError
@@ -87,3 +88,27 @@ def test_a_hit_is_opened_at_its_second(tmp_path: Path, monkeypatch: pytest.Monke
         open_hit(answer, 2)
     with pytest.raises(UsageError, match="there are 2 hits"):
         open_hit(answer, 3)
+
+
+def test_of_joined_recordings_a_stretch_is_opened_that_begins_at_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A player would show the first of them, or go by a clock that is not that of hits."""
+    path = joined(tmp_path / "two.mp4", (0.0, 0.0), click_in=-1)
+    done, player = tmp_path / "arguments", tmp_path / "mpv"
+    player.write_text(
+        f'#!/bin/sh\nfor a in "$@"; do echo "$a"; done > "{done}.part"\n/bin/mv "{done}.part" "{done}"\n'
+    )
+    player.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for second, begins in ((3.0, 75), (1.0, 0)):
+        done.unlink(missing_ok=True)
+        assert "mpv plays" in open_hit(answer_of((path, (second, 0, 4))), 1)
+        while not done.is_file():
+            pass
+        at, opened = done.read_text().splitlines()
+        with av.open(opened) as film:
+            assert abs(read_number(next(film.decode(video=0)).to_ndarray(format="rgb24")) - begins) <= 1
+        # In the first one players are right.
+        assert (at, opened == str(path)) == (("--start=0.0", False) if second == 3.0 else ("--start=1.0", True))

@@ -123,7 +123,7 @@ def test_that_the_clock_of_pictures_stands_still_is_told_once(tmp_path: Path) ->
 def test_times_rounded_to_seconds_do_not_run_away(tmp_path: Path, step_ms: int) -> None:
     path = with_clock(tmp_path / "rounded.mkv", lambda ms: ms // step_ms * step_ms)
     witness, found = watch(path)
-    assert len(set(range(100)) - set(witness.numbers)) <= 2
+    assert len(set(range(100)) - set(witness.numbers)) <= 5 and witness.numbers == sorted(witness.numbers)
     np.testing.assert_allclose(witness.times, np.array(witness.numbers) / 25, atol=0.1)
     assert found.duration_s == pytest.approx(4.0, abs=0.1)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import resource
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from sample_videos import film, numbered, read_number, turn
+from witness import joined, watch
 
 from hcq_cli.errors import HcqError
 from hcq_cli.media.cutting import CONTAINERS, cut_clip, cut_here, ending_of_clip
+from hcq_cli.media.thumbnails import thumbnail
 
 FPS = 25
 HZ = 48_000
@@ -74,6 +78,49 @@ def test_first_and_last_frame_and_the_sound(tmp_path: Path, ending: str, keys_s:
     assert times[0] == pytest.approx(0, abs=0.041)
     at = times[numbers.index(round(BURST_S[0] * FPS))]
     assert burst_s == pytest.approx(at, abs=0.04)
+
+
+MENDED = {
+    "restarts.ts": (0.0, 0.0, 0.0),
+    "leaps.ts": (50.0, 3600.0, 20.0),
+    "restarts.mpg": (0.0, 0.0, 0.0),
+    "joined.mp4": (0.0, 0.0, 0.0),
+    "joined.mkv": (0.0, 70.0, 0.0),
+    "joined.flv": (0.0, 0.0, 0.0),
+    "joined.avi": (0.0, 0.0, 0.0),
+}
+"""Recordings behind one another, each of 2 s, and when the clock of each begins."""
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_of_joined_recordings_the_second_that_is_named_is_cut_out_and_shown(tmp_path: Path, name: str) -> None:
+    path = joined(tmp_path / name, MENDED[name], click_in=2)  # which sounds from 5.0 to 5.2 s
+    for start_s, end_s in ((0.4, 1.2), (1.6, 2.8), (2.6, 3.6), (4.4, 5.6)):
+        target = tmp_path / f"{start_s}{ending_of_clip(path)}"
+        copied = cut_here(str(path), start_s, end_s, str(target), CONTAINERS[target.suffix])
+        times, numbers, burst_s = shown(target)
+        assert -3.5 <= start_s * FPS - numbers[0] <= (FPS if copied else 3.5)
+        assert abs(numbers[-1] - end_s * FPS) <= 4.5
+        assert numbers == sorted(numbers) and len(numbers) >= numbers[-1] - numbers[0] - 4
+        assert times[numbers.index(numbers[-1])] == pytest.approx((numbers[-1] - numbers[0]) / FPS, abs=0.12)
+        assert burst_s == pytest.approx(5.0 - numbers[0] / FPS if start_s < 5 < end_s else -1, abs=0.12)
+    witness, _ = watch(path)
+    for second in (0.513, 1.913, 2.113, 3.513, 4.493, 5.513):
+        image = np.asarray(Image.open(io.BytesIO(thumbnail(str(path), second, format="PNG"))))
+        at = np.searchsorted(witness.times, second, side="right") - 1
+        assert read_number(image) == witness.numbers[at]
+
+
+def test_a_clip_that_is_encoded_keeps_both_channels(tmp_path: Path) -> None:
+    at = np.arange(2 * HZ) / HZ
+    left = np.stack([0.5 * np.sin(2 * np.pi * 500 * at), np.zeros_like(at)], axis=1).astype("f")
+    images = [numbered(number) for number in range(50)]
+    path = film(tmp_path / "left.mkv", np.arange(50) / FPS, images, left, HZ, options={"g": "50"})
+    assert not cut_here(str(path), 1.2, 1.8, str(tmp_path / "clip.mkv"), CONTAINERS[".mkv"])
+    with av.open(str(tmp_path / "clip.mkv")) as clip:
+        samples = np.concatenate([frame.to_ndarray() for frame in clip.decode(audio=0)], axis=1)
+    power = (samples.astype("f") ** 2).mean(1)
+    assert power[0] > 0.05 and power[1] < 0.001 * power[0]
 
 
 def test_a_picture_that_is_turned_stays_upright(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@
 
   film.addEventListener("loadedmetadata", () => {
     if (start && Math.abs(film.currentTime - start) > 0.25) film.currentTime = start;
-    // Sound without a picture: the browser does not know the codec, and does not call it an error.
-    if (!film.videoWidth && !film.src.includes("/preview/")) cannotPlay();
+    // Sound without a picture: the browser does not know the codec, and does not call it an error. Nor that of several
+    // recordings in one file it knows the first.
+    if ((!film.videoWidth || start > film.duration) && !film.src.includes("/preview/")) cannotPlay();
   });
   film.addEventListener("error", () => film.getAttribute("src") && cannotPlay());
 
