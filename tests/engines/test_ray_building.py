@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,62 @@ def test_what_workers_were_at_that_hang_is_done_again(
     assert stopping.stopped and len(alone.manifest.segments) == 5
     for one, other in zip(alone.manifest.segments, ray.manifest.segments, strict=True):
         assert digest_file(alone.path / one.file) == digest_file(ray.path / other.file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["worker", "driver", "node"])
+def test_kills_at_random_moments(
+    cluster: Any, slowly: dict[str, str], workspace: Workspace, log: Path, tmp_path: Path, kind: str
+) -> None:
+    """Run again codes and index are the same bytes, and no part that was there is made again."""
+    encode(workspace, segment_s=2.0)
+    whole, rng, parts = workspace.codes.read_bytes(), random.Random(kind), tmp_path / "codes.hcq.parts"
+    files = [write_codes(tmp_path / f"{at}.hcq", names(60, f"v{at}-"), random_codes(60, seed=at)) for at in range(5)]
+    segments = index_digests(workspace, files, tmp_path / "alone")
+
+    def lying() -> dict[str, tuple[int, int]]:
+        return {each.name: (each.stat().st_ino, each.stat().st_mtime_ns) for each in parts.glob("*.hcq")}
+
+    def killed_and_again(actor: str, *command: str) -> int:
+        node = add_node(cluster, slowly) if kind == "node" else None
+        run = [sys.executable, "-m", "hcq_cli", *command, "-w", str(tmp_path), "--on", f"ray:{cluster.address}"]
+        first = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while first.poll() is None and not actors(actor, log):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 4))
+        if node is not None:
+            cluster.remove_node(node, allow_graceful=False)
+        elif kind == "driver":
+            first.kill()
+        elif alive := actors(actor, log):
+            os.kill(rng.choice(alive), signal.SIGKILL)
+        _, errors = first.communicate(timeout=300)
+        assert kind != "worker" or first.returncode == 0, errors
+        before = lying()
+        again = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while again.poll() is None:
+            with suppress(FileNotFoundError):  # at the end they go
+                now = lying()
+                assert all(now[name] == before[name] for name in now.keys() & before.keys())
+            time.sleep(0.1)
+        assert again.returncode == 0, again.communicate()
+        print(kind, command[0], "ended", first.returncode, "parts there", len(before), flush=True)
+        return int(first.returncode)
+
+    for at in range(int(os.environ.get("HCQ_TEST_KILLS", "4"))):
+        workspace.codes.unlink()
+        killed_and_again("CodesWorker", "encode", "--segment-s", "2")
+        assert workspace.codes.read_bytes() == whole, at
+        folder = tmp_path / f"index{at}"
+        killed_and_again("SegmentWorker", "index", "build", *map(str, files), "--index", str(folder))
+        opened = Index.open(folder)
+        assert [digest_file(folder / entry.file) for entry in opened.manifest.segments] == segments, at
+
+
+def index_digests(workspace: Workspace, files: list[Path], folder: Path) -> list[str]:
+    """Of the segments of an index that this machine makes."""
+    build_index(workspace, files, index=folder)
+    return [digest_file(folder / entry.file) for entry in Index.open(folder).manifest.segments]
 
 
 def clerk(without: Collection[str] = ()) -> Any:
