@@ -143,8 +143,9 @@ def _own_names(host: str) -> list[str]:
 def _listening(host: str, port: int) -> socket.socket:
     """A socket that listens; a context manager, as sockets are."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol: else asyncio does not know TCP, and a body waits 40 ms for its header to be acknowledged.
+        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()  # from now on who is told the address is waited for, even if the server takes a moment

@@ -37,7 +37,7 @@ def videos(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
         folder = tmp_path / "clips"
         render_all(compose(720, 0), 0, folder, 2)
-    return [video.path for video in find_inputs([str(folder)]).videos]
+    return list(find_inputs([str(folder)]).videos.values())
 
 
 def digests(workspace: Workspace) -> dict[str, list[str]]:
