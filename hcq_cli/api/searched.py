@@ -186,13 +186,13 @@ def open_encoder(collection: Index, workspace: Workspace, wanted: SearchSettings
 def holder_of(item_id: str, collection: Index, workspace: Workspace) -> Index:
     """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
     from hcq_cli.search.index import Index
-    from hcq_cli.search.query import locate
+    from hcq_cli.search.query import locate_moment
 
-    if locate(collection, item_id)[1]:
+    if locate_moment(collection, item_id)[1]:
         return collection
     for folder in (workspace.index, workspace.texts_index):
         with suppress(NotFoundError):
             other = Index.open(folder)
-            if locate(other, item_id)[1]:
+            if locate_moment(other, item_id)[1]:
                 return other
     return collection

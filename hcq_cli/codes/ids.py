@@ -19,6 +19,7 @@ import numpy as np
 from hcq_cli.packed_strings import PackedStrings
 
 FRAGMENT = re.compile(r"#t=([0-9]+(?:\.[0-9]+)?),([0-9]+(?:\.[0-9]+)?)\Z")
+SECOND = re.compile(r"#t=([0-9]+(?:\.[0-9]+)?)\Z")
 FRAGMENT_START, PACKED_FRAGMENT = re.compile(b"#t="), re.compile(FRAGMENT.pattern.encode())
 MOST_SUGGESTIONS = 3
 """Ids worth naming."""
@@ -45,6 +46,12 @@ def segment_times(item_id: str) -> tuple[float, float] | None:
     """Where a segment begins and ends, seconds; None for whatever is no segment."""
     found = FRAGMENT.search(item_id)
     return (float(found[1]), float(found[2])) if found else None
+
+
+def second_of(item_id: str) -> tuple[str, float | None]:
+    """A video's id and a second in it, of an id with a second alone (`beach.mp4#t=30`); of any other None."""
+    found = SECOND.search(item_id)
+    return (item_id[: found.start()], float(found[1])) if found else (item_id, None)
 
 
 LONGEST_MS = 2**32 - 1

@@ -197,3 +197,8 @@ class Ragged:
     def __len__(self) -> int:
         """B, videos; not tokens."""
         return len(self.offsets) - 1
+
+    def of(self, video: int) -> Ragged:
+        """The tokens of one of the videos alone."""
+        part = slice(int(self.offsets[video]), int(self.offsets[video + 1]))
+        return Ragged(self.features[part], self.times[part], self.offsets[video : video + 2] - part.start)

@@ -180,15 +180,18 @@ def _encode(writer: CodeWriter, batches: VideoBatches, rows: NDArray[np.int64]) 
         records = [store.video(int(row)) for row in piece]
         tokens = store.read(piece, batches.experts)
         codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
-        _append(
-            writer, records, codes, *_encode_segments(model, tokens, _cut(store, piece, records, batches.cutting))
-        )
+        segments = _cut(store, piece, records, batches.cutting, tokens)
+        _append(writer, records, codes, *_encode_segments(model, tokens, segments))
 
 
 def _cut(
-    store: FeatureStore, rows: NDArray[np.int64], records: Sequence[VideoRecord], cutting: Cutting
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    records: Sequence[VideoRecord],
+    cutting: Cutting,
+    tokens: Mapping[str, Ragged],
 ) -> list[VideoSegment]:
-    """The segments of the videos at `rows`, one video's after another's."""
+    """The segments of the videos at `rows`, one video's after another's; what the model sees is in `tokens`."""
     known = [name for name in (SHOTS, LOOK) if name in store.experts] if cutting.shots else []
     segments: list[VideoSegment] = []
     for video, record in enumerate(records):
@@ -196,8 +199,8 @@ def _cut(
         # Of a short video nobody needs to know it.
         expert = next((name for name in known if name in record.results and record.results[name].n), None)
         if expert is not None and cut_video(video, record.facts.duration_s, cutting):
-            tokens = store.read(rows[video : video + 1], [expert])[expert]
-            edges = shot_edges(tokens.times) if expert == SHOTS else look_edges(tokens.features, tokens.times)
+            seen = tokens[expert].of(video) if expert in tokens else store.read(rows[[video]], [expert])[expert]
+            edges = shot_edges(seen.times) if expert == SHOTS else look_edges(seen.features, seen.times)
         segments += cut_video(video, record.facts.duration_s, cutting, edges)
     return segments
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hcq_cli.codes.ids import did_you_mean, ids_meant, segment_times, several_meant, similar_ids, spellings, video_of
+from hcq_cli.codes.ids import (
+    did_you_mean,
+    ids_meant,
+    second_of,
+    segment_times,
+    several_meant,
+    similar_ids,
+    spellings,
+    video_of,
+)
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError, sizes
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores, chance_among
 from hcq_cli.scan.table import reconstruct_levels, tables
@@ -283,6 +292,29 @@ def locate(collection: Index, item_id: str) -> tuple[str, list[int]]:
     return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
 
 
+def locate_moment(collection: Index, item_id: str) -> tuple[str, list[int]]:
+    """As `locate`; of a second alone, `beach.mp4#t=30`, the segment that holds it, or a video that has none.
+
+    Raises:
+        UsageError: several videos may be meant, or the video ends before that second.
+    """
+    name, rows = locate(collection, item_id)
+    video, second = second_of(item_id)
+    if rows or second is None:
+        return name, rows
+    video, rows = locate(collection, video)
+    cut = collection.segments_of(rows[:1])[0] if rows else None
+    if cut is None or not cut.rows:
+        return (video, rows) if rows else (item_id, [])
+    spans = list(zip(cut.starts_s, cut.ends_s, cut.rows, strict=True))
+    # Of windows that lie half over each other, that in whose middle it is.
+    holding = [(abs(start + end - 2 * second), row) for start, end, row in spans if start <= second <= end]
+    if not holding:
+        raise UsageError(f"{item_id}: nothing was encoded at that second; {video} ends at {max(cut.ends_s):g} s")
+    row = min(holding)[1]
+    return collection.id(row), [row]
+
+
 def item_levels(source: Index, item_id: str, collection: Index) -> tuple[str, np.ndarray]:
     """An indexed video, segment or caption as a query, made of its own codes: no text, no network, nothing to load.
 
@@ -300,7 +332,7 @@ def item_levels(source: Index, item_id: str, collection: Index) -> tuple[str, np
         NotFoundError: no such id; the message names ids that are nearly the same.
         ModelMismatchError: the two collections hold codes of different models.
     """
-    item_id, rows = locate(source, item_id)
+    item_id, rows = locate_moment(source, item_id)
     if not rows:
         similar = similar_ids(source.ids(), item_id)
         hint = f"hcq query --like {shlex.quote(similar[0])}" if similar else "ids are what `hcq query` prints"

@@ -9,12 +9,13 @@ import pytest
 from handmade import HEADER, random_codes, random_levels, write_codes
 
 from hcq_cli.codes.ids import video_of
+from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.query import QueryResult, search_levels, search_like
+from hcq_cli.search.query import QueryResult, locate_moment, search_levels, search_like
 from hcq_cli.search.searchable import SearchParams
 
 SCORES = {
@@ -82,6 +83,29 @@ def test_moments_are_parts_of_videos_that_do_not_overlap(ask) -> None:
         ("cut.mp4", 1, (0, 0, 30)),
     ]
     assert ask(9, "segment") == expected and ask(2, "segment") == expected[:2]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("film.mp4#t=0", "film.mp4#t=0,10"),
+        ("film.mp4#t=9.5", "film.mp4#t=5,15"),
+        ("/videos/film.mp4#t=35", "film.mp4#t=25,35"),
+        ("cut.mp4#t=31", "cut.mp4#t=30,60"),
+        ("short#t=3", "short.mp4"),
+    ],
+)
+def test_a_second_alone_means_the_segment_that_holds_it(collection: Index, given: str, meant: str) -> None:
+    name, rows = locate_moment(collection, given)
+    assert (name, [collection.id(row) for row in rows]) == (meant, [meant])
+    assert search_like(collection, given, 3).query == meant
+
+
+def test_a_second_that_is_not_there(collection: Index) -> None:
+    with pytest.raises(UsageError, match=r"film\.mp4 ends at 35 s"):
+        locate_moment(collection, "film.mp4#t=90")
+    with pytest.raises(NotFoundError):
+        search_like(collection, "nothing.mp4#t=5", 3)
 
 
 def test_like_a_whole_video_or_a_moment(tmp_path: Path) -> None:
