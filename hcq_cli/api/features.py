@@ -59,8 +59,8 @@ def find_video(store: FeatureStore, name: str) -> int:
 
 
 def _path(store: FeatureStore, id: str) -> str:
-    row = store.row(id)
-    return store.facts(row).path if row is not None else ""
+    facts = store.facts_of(id)
+    return facts.path if facts else ""
 
 
 def remove_features(

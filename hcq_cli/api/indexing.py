@@ -157,8 +157,7 @@ def _note_removed(workspace: Workspace, paths: dict[str, str]) -> None:
         return
     removed = {}
     for id, path in paths.items():
-        row = store.row(id)
-        known = store.facts(row) if row is not None else None
+        known = store.facts_of(id)
         removed[id] = RemovedVideo(known.path, known.content_hash) if known else RemovedVideo(path)
     change_collection(workspace.features, lambda before: replace(before, removed={**before.removed, **removed}))
 

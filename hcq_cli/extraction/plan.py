@@ -88,7 +88,7 @@ class ExtractionPlan:
             return unread, Outcome(error=error.strerror or str(error))
         facts = VideoFacts(id, path, size=found.st_size, mtime_ns=found.st_mtime_ns)
         # Size and time of the last change stand for the content: reading terabytes again for their hash takes hours.
-        failure = self._writer.known_failure(facts)
+        failure = self._writer.failures.about(facts)
         if failure is not None and not self._retry_failed:
             return Job(facts), Outcome(error=failure.error, known=True)
         if not facts.size:
@@ -107,7 +107,7 @@ class ExtractionPlan:
         if job.only_hash and outcome.error is None:
             return self._compare(replace(job.facts, content_hash=outcome.content_hash))
         if outcome.error is None:
-            self._writer.forget_failure(job.facts.path)
+            self._writer.failures.drop(job.facts.path)
         elif not job.only_hash:
             self._count(job.facts, -1)
         if outcome.error is not None and outcome.lasting:
@@ -129,8 +129,8 @@ class ExtractionPlan:
             if stored is not None and (stored.path, stored.size, stored.mtime_ns) != where:
                 self._writer.set_path(facts.id, facts.path)
             return Job(facts), Outcome(status=Status.FINISHED)
-        # A run that is killed before the video is finished need not read the file again for its hash.
-        self._writer.remember_hash(facts)
+        if self._writer.known_hash(facts) != facts.content_hash:
+            self._writer.hashes.put(facts)
         self._count(facts, 1)
         if stored is None:  # it takes the place of one with the same bytes that is no longer there
             gone = (other.id for other in self._same_bytes(facts) if other.id != facts.id and is_gone(other.path))
@@ -171,7 +171,7 @@ class ExtractionPlan:
         for id in chain(self._known_ids(facts), longer_ids(facts.id, facts.path)):
             if self._path_of_id.get(id, facts.path) != facts.path:
                 continue
-            stored = self._writer.facts(id)
+            stored = self._writer.store.facts_of(id)
             if stored is not None and stored.path != facts.path:
                 if not is_gone(stored.path):
                     free = same_place(stored.path, facts.path)
@@ -185,7 +185,7 @@ class ExtractionPlan:
 
     def _known_ids(self, facts: VideoFacts) -> list[str]:
         """The id that a file has in the store, if any; of several, as an earlier hcq gave them, the best."""
-        known = self._writer.facts_at(facts.path)
+        known = [*map(self._writer.store.facts, self._writer.store.rows_with("path", facts.path))]
         if not known:  # it may have been reached through a link then
             known = [other for other in self._same_bytes(facts) if same_place(other.path, facts.path)]
         ids = [other.id for other in known]
@@ -216,7 +216,7 @@ class ExtractionPlan:
 
     def _count(self, facts: VideoFacts, by: int) -> None:
         """Count a file that is to be given features as new or changed, or no longer, when that came to nothing."""
-        stored = self._writer.facts(facts.id)
+        stored = self._writer.store.facts_of(facts.id)
         if stored is None:
             self.new += by
         elif stored.content_hash != facts.content_hash:
@@ -240,7 +240,7 @@ class ExtractionPlan:
         copied = self._writer.copy_results([(job.facts, job.identities) for job in jobs])
         for job, found in zip(jobs, copied, strict=True):
             if found:
-                self._writer.forget_failure(job.facts.path)
+                self._writer.failures.drop(job.facts.path)
                 yield job, Outcome(status=Status.COPIED)
                 continue
             error = self._errors.get(text_key(job.facts.content_hash))
@@ -251,7 +251,7 @@ class ExtractionPlan:
 
     def _remember_failure(self, job: Job, error: str) -> None:
         self._errors[text_key(job.facts.content_hash)] = error
-        self._writer.record_failure(job.facts, error)
+        self._writer.failures.put(job.facts, error)
 
 
 def identities_of(experts: Sequence[Expert], options: ExtractionOptions) -> dict[str, str]:

@@ -116,6 +116,11 @@ class Catalog(Sequence[str]):
         shard, at = self._place(int(self.newest[row]))
         return shard.facts(at)
 
+    def facts_of(self, id: str) -> VideoFacts | None:
+        """What is known of the video of an id; None if there is none."""
+        row = self.row(id)
+        return None if row is None else self.facts(row)
+
     def paths(self) -> Iterator[str]:
         """Where the video of each row lay, in their order."""
         for slot in self.newest.tolist():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,6 @@ class FailureRecord:
     content_hash: str = ""
     size: int = 0
     mtime_ns: int = 0
-
-    @classmethod
-    def of(cls, facts: VideoFacts) -> FailureRecord:
-        """What is known of a file, without an error."""
-        return cls(facts.path, content_hash=facts.content_hash, size=facts.size, mtime_ns=facts.mtime_ns)
 
 
 class PathLog:
@@ -101,9 +97,11 @@ class PathLog:
         for other in others:
             other.unlink(missing_ok=True)
 
-    def put(self, record: FailureRecord) -> None:
-        """Add a record."""
-        self.records[record.path] = record
+    def put(self, facts: VideoFacts, error: str = "") -> None:
+        """Note that a file could not be extracted, or without an error what is known of it."""
+        when = datetime.now(UTC).isoformat(timespec="seconds") if error else ""
+        record = FailureRecord(facts.path, error, when, facts.content_hash, size=facts.size, mtime_ns=facts.mtime_ns)
+        self.records[facts.path] = record
         self._append(vars(record))
 
     def drop(self, path: str) -> None:

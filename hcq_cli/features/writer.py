@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcq_cli import files
 from hcq_cli.features.compaction import FULL_VIDEOS, WritableShards
-from hcq_cli.features.failures import FAILURES, HASHES, FailureRecord, PathLog
+from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.folder import INCOMING, LOGS, SHARDS, list_incoming, make_folders
 from hcq_cli.features.records import DECODED_FACTS, ExpertResult, VideoFacts, VideoFeatures, VideoRecord
 from hcq_cli.features.store import FeatureStore
@@ -27,26 +26,26 @@ BULK_BYTES = 1 << 27
 
 
 class KnownVideos:
-    """What a store knows of each file: whether it is finished, what is still to do, how it failed.
+    """What a store knows of each file: whether it is finished, and what is still to do.
 
     Both writers answer so; the answers reflect the snapshot that `refresh` took last.
 
     Attributes:
         folder: the store.
         store: the snapshot.
+        failures: files that gave nothing.
+        hashes: content hashes of files that are not finished, so that a run that is killed need not read them again.
     """
 
     folder: Path
     store: FeatureStore
-    _failures: PathLog
-    _hashes: PathLog
+    failures: PathLog
+    hashes: PathLog
 
     def refresh(self) -> None:
         """Look at the store again, with what has come in since."""
         self.store = FeatureStore.snapshot(self.folder)
         self._finished: tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]] | None = None
-
-    # What is still to do
 
     def todo(
         self, id: str, content_hash: str, identities: Mapping[str, str], *, retry_failed: bool = False
@@ -72,7 +71,7 @@ class KnownVideos:
     def is_finished(self, facts: VideoFacts, identities: Mapping[str, str], *, retry_failed: bool = False) -> bool:
         """Whether a file is as the store knows it, under the same id and nowhere else, and lacks nothing.
 
-        What `facts_at`, `facts` and `todo` say together, in a tenth of the time: most files of most runs are so.
+        What the store's facts and `todo` say together, in a tenth of the time: most files of most runs are so.
 
         Args:
             facts: id, path, size and modification time of the file as it is now.
@@ -89,42 +88,13 @@ class KnownVideos:
             return False
         return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
 
-    def facts(self, id: str) -> VideoFacts | None:
-        """What the store knows of the file of a video; None if it has no such video."""
-        row = self.store.row(id)
-        return None if row is None else self.store.facts(row)
-
-    def facts_at(self, path: str) -> list[VideoFacts]:
-        """What the store knows of the file that lay at `path`; more than one where an earlier hcq gave it two ids."""
-        return [self.store.facts(row) for row in self.store.rows_with("path", path)]
-
     def known_hash(self, facts: VideoFacts) -> str | None:
         """The content hash of a file that has not changed since it was last read; None if it must be read."""
-        for known in self.facts_at(facts.path):
+        for known in map(self.store.facts, self.store.rows_with("path", facts.path)):
             if (known.size, known.mtime_ns) == (facts.size, facts.mtime_ns):
                 return known.content_hash
-        noted = self._hashes.about(facts) or self._failures.about(facts)  # it is not finished, or it failed
+        noted = self.hashes.about(facts) or self.failures.about(facts)
         return noted.content_hash or None if noted else None
-
-    def remember_hash(self, facts: VideoFacts) -> None:
-        """Remember the content hash of a file, so that a run that is killed need not read the file again."""
-        if self.known_hash(facts) != facts.content_hash:
-            self._hashes.put(FailureRecord.of(facts))
-
-    # Files that gave nothing
-
-    def record_failure(self, facts: VideoFacts, error: str) -> None:
-        """Note that a file could not be extracted."""
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        self._failures.put(replace(FailureRecord.of(facts), error=error, when=when))
-
-    def known_failure(self, facts: VideoFacts) -> FailureRecord | None:
-        """How this very file failed last time; None if it did not, or has changed since."""
-        return self._failures.about(facts)
-
-    def forget_failure(self, path: str) -> None:
-        """Forget that a file failed, if it did."""
-        self._failures.drop(path)
 
 
 @dataclass(frozen=True)
@@ -172,9 +142,9 @@ class FeatureWriter(KnownVideos):
                     files.remove_leftovers(self.folder / name)
             files.need_regular(self.folder / TRANSCRIPTS)
             self._shards.set_aside_damaged(list_incoming(self.folder))
-            self._failures = PathLog(self.folder / FAILURES)
-            self._hashes = PathLog(self.folder / HASHES)
-            for log in (self._failures, self._hashes):
+            self.failures = PathLog(self.folder / FAILURES)
+            self.hashes = PathLog(self.folder / HASHES)
+            for log in (self.failures, self.hashes):
                 log.tidy(self.folder / LOGS)
             self.refresh()
             self._stack = stack.pop_all()  # all went well: the lock is kept until __exit__
@@ -208,10 +178,10 @@ class FeatureWriter(KnownVideos):
         self._write_moved()
         self._shards.compact()
         self.refresh()
-        for path in list(self._hashes.records):
+        for path in list(self.hashes.records):
             if any(True for _ in self.store.rows_with("path", path)):  # its own columns know it by now
-                del self._hashes.records[path]
-        self._hashes.rewrite()
+                del self.hashes.records[path]
+        self.hashes.rewrite()
         warnings, self._shards.warnings = self._shards.warnings, []
         return CompactionResult(videos, len(self._shards.entries()), warnings)
 
@@ -316,7 +286,7 @@ class SharedWriter(KnownVideos):
         make_folders(self.folder)
         (self.folder / LOGS).mkdir(exist_ok=True)
         files.remove_leftovers(self.folder / INCOMING)
-        self._failures, self._hashes = (
+        self.failures, self.hashes = (
             PathLog(self.folder / LOGS / f"{Path(log).stem}-{name}.jsonl", base=self.folder / log)
             for log in (FAILURES, HASHES)
         )

@@ -287,7 +287,7 @@ def test_a_file_beside_the_manifest_that_is_no_file(
         make(store / name)
     before = everything(tmp_path)
     with in_time(), pytest.raises(DamagedError, match=name), FeatureWriter(store) as writer:
-        writer.record_failure(VideoFacts("", "/x"), "broken")
+        writer.failures.put(VideoFacts("", "/x"), "broken")
     if name == "words.jsonl":
         with in_time(), pytest.raises(DamagedError, match=name):
             read_transcripts(store, "c0")

@@ -79,7 +79,7 @@ def test_a_duplicate_waits_and_is_given_what_the_other_file_has(writer: FeatureW
     extracted(writer, first)
     ((job, copied),) = judge.copy(duplicates=True)
     assert copied == Outcome(status=Status.COPIED) and job.facts.id == "b.mp4" and not judge.duplicates
-    assert writer.facts("b.mp4") is not None
+    assert writer.store.facts_of("b.mp4") is not None
 
 
 def test_a_lasting_failure_is_remembered_until_the_file_changes(writer: FeatureWriter, tmp_path: Path) -> None:

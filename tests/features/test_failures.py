@@ -17,20 +17,20 @@ def test_hashes_and_failures_are_remembered(tmp_path: Path) -> None:
     path = "/videos/bad\udcff 'x'.mp4"
     bad = VideoFacts("", path, "h", 10, 20)
     with FeatureWriter(tmp_path) as writer:
-        writer.remember_hash(bad)
-        writer.record_failure(bad, "no frames")
-        writer.record_failure(VideoFacts("", "/gone"), "broken")
-        writer.forget_failure("/gone")
+        writer.hashes.put(bad)
+        writer.failures.put(bad, "no frames")
+        writer.failures.put(VideoFacts("", "/gone"), "broken")
+        writer.failures.drop("/gone")
         assert writer.known_hash(bad) == "h" and writer.known_hash(replace(bad, mtime_ns=21)) is None
     with (tmp_path / "failures.jsonl").open("ab") as torn:
         torn.write(b'{"path": "/half')
     with FeatureWriter(tmp_path) as writer:
         assert writer.known_hash(bad) == "h"
-        found = writer.known_failure(bad)
+        found = writer.failures.about(bad)
         assert (
-            found is not None and found.error == "no frames" and writer.known_failure(replace(bad, size=11)) is None
+            found is not None and found.error == "no frames" and writer.failures.about(replace(bad, size=11)) is None
         )
-        writer.record_failure(VideoFacts("", "/third"), "broken")
+        writer.failures.put(VideoFacts("", "/third"), "broken")
         write_incoming(tmp_path, video("a", path=path))
         writer.compact()
         assert writer.known_hash(replace(bad, size=101, mtime_ns=12345)) == "c0"

@@ -151,8 +151,8 @@ def test_an_odd_line_is_passed_over(name: str, tmp_path: Path) -> None:
     second = VideoFacts("", "/second", "1" * 64, 1, 2)
     with FeatureWriter(tmp_path) as writer:
         writer.add_videos([video("a")])
-        writer.record_failure(VideoFacts("", "/first", "0" * 64, 1, 2), "broken")
-        writer.remember_hash(second)
+        writer.failures.put(VideoFacts("", "/first", "0" * 64, 1, 2), "broken")
+        writer.hashes.put(second)
     good = {"path": "/odd", "error": "x", "when": "", "content_hash": "c0", "size": 1, "mtime_ns": 2, "gone": False}
     good |= {"id": "a", "expert": "ocr", "identity": "", "words": [[1.0, "text"]]}
     lines = [json.dumps(other).encode("utf-8", "surrogatepass") for other in hostile(good, 300, random.Random(5))]
@@ -165,6 +165,6 @@ def test_an_odd_line_is_passed_over(name: str, tmp_path: Path) -> None:
     assert run_here("features", "info", tmp_path, "--json").json["failed"][0]["path"] == "/first"
     with FeatureWriter(tmp_path) as writer:
         assert writer.known_hash(second) == "1" * 64
-        writer.record_failure(VideoFacts("", "/third"), "broken")
+        writer.failures.put(VideoFacts("", "/third"), "broken")
         writer.compact()
     assert {failure.path for failure in FeatureStore.open(tmp_path).failures()} >= {"/first", "/third"}

@@ -35,7 +35,7 @@ def work(folder: Path, finished: Callable[[int, VideoFeatures], None]) -> None:
                 if writer.todo(one.id, one.content_hash, one.identities):
                     write_in_turn(folder, one)
                 finished(number, one)
-            writer.record_failure(VideoFacts("", "/videos/broken.mp4"), f"round {number}")
+            writer.failures.put(VideoFacts("", "/videos/broken.mp4"), f"round {number}")
             writer.compact()
 
 

@@ -84,11 +84,11 @@ def extract(folder: Path) -> None:
     with FeatureWriter(folder) as writer:
         for one in (video("v1", EXPERTS, version="3"), video("new", EXPERTS)):
             if writer.todo(one.id, one.content_hash, one.identities):
-                writer.remember_hash(one)
+                writer.hashes.put(one)
                 write_in_turn(folder, one)
         broken = VideoFacts("", "/videos/broken", size=1, mtime_ns=2)
-        if not writer.known_failure(broken):
-            writer.record_failure(broken, "no frames")
+        if not writer.failures.about(broken):
+            writer.failures.put(broken, "no frames")
         writer.compact()
 
 
