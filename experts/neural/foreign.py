@@ -8,7 +8,8 @@ tell what network it holds, its sizes and its numbers, and no more. Nothing is l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +118,29 @@ def check_folder(folder: Path) -> None:
         check_vocabulary(path)
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(
+    path: Path, refuse: Callable[[str, str], Exception] = ForeignFileError, hint: str = AGAIN
+) -> dict[str, Any]:
     """A JSON object of a stranger's.
 
+    Args:
+        path: the file.
+        refuse: makes the error, of a message and a hint.
+        hint: what to do about it.
+
     Raises:
-        ForeignFileError: it is none, or of absurd size.
+        ForeignFileError: or what `refuse` makes: it is none, no file, or of absurd size.
     """
     try:
-        if path.stat().st_size > LARGEST_SETTINGS_BYTES:
-            raise ForeignFileError(f"{path}: is far too large for a configuration", AGAIN)
-        document = json.loads(path.read_text("utf-8"))
+        about = path.stat()
+        is_file, fits = stat.S_ISREG(about.st_mode), about.st_size <= LARGEST_SETTINGS_BYTES
+        document = json.loads(path.read_text("utf-8")) if is_file and fits else None  # nothing waits for a pipe
     except (ValueError, RecursionError, OSError) as error:
-        if isinstance(error, ForeignFileError):
-            raise
-        raise ForeignFileError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
+        raise refuse(f"{path}: cannot be read ({error})", hint) from error
+    if not (is_file and fits):
+        raise refuse(f"{path}: is {'far too large for a configuration' if is_file else 'no file'}", hint)
     if not isinstance(document, dict):
-        raise ForeignFileError(f"{path}: is no JSON object", "fetch or copy it again")
+        raise refuse(f"{path}: is no JSON object", hint)
     return document
 
 

@@ -24,7 +24,6 @@ Every line may be left out, and so may the file. A graph that takes bytes (uint8
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,6 +33,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from experts.neural.foreign import read_settings
 from experts.neural.weights import WeightsError
 
 CHOICES = {
@@ -98,16 +98,9 @@ def read_sidecar(network: Path) -> Sidecar:
         WeightsError: it says something that makes no sense.
     """
     path = sidecar_path(network)
-    if path.exists() and not path.is_file():  # a pipe, which would be waited for
-        raise WeightsError(f"{path}: is no file", HINT)
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return Sidecar()
-    except (ValueError, RecursionError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})", HINT) from error
-    if not isinstance(document, dict):
-        raise WeightsError(f"{path}: is no JSON object", HINT)
+    document = read_settings(path, WeightsError, HINT)
     unknown = sorted(set(document) - {field.name for field in fields(Sidecar)})
     if unknown:
         raise WeightsError(f"{path}: {unknown[0]!r} means nothing", HINT)

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experts.neural.foreign import check_folder
+from experts.neural.foreign import check_folder, read_settings
 from experts.neural.hub import LICENCES, HubId, cached_snapshot, parse_hub_id, read_lock
 from experts.neural.weight_sizes import ForeignFileError, read_weight_sizes
 
@@ -227,17 +227,9 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
     Raises:
         WeightsError: it is not there, or is none.
     """
-    if path.exists() and not path.is_file():  # a pipe, which would be waited for
-        raise WeightsError(f"{path}: is no file", "fetch or copy it again")
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise WeightsError(f"{source}: has no {path.name}", "give a folder as save_pretrained writes it") from None
-    except (ValueError, OSError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
-    if not isinstance(document, dict):
-        raise WeightsError(f"{path}: is no JSON object", "fetch or copy it again")
-    return document
+    if not path.exists():
+        raise WeightsError(f"{source}: has no {path.name}", "give a folder as save_pretrained writes it")
+    return read_settings(path, WeightsError, "fetch or copy it again")
 
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:
