@@ -28,6 +28,8 @@ def _leave_current_folder() -> None:
 
 def run() -> None:
     """Run the command line; the `hcq` script calls it, too. An interrupt ends it while the slow imports run."""
+    if sys.platform == "win32":  # before what fails there without a word on why: locks, limits, polling of pipes
+        sys.exit("error: hcq needs Linux or macOS\n  → on Windows it runs in WSL 2: wsl --install")
     from hcq_cli import interrupts
 
     interrupts.leave_at_once()
