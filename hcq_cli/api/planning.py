@@ -105,6 +105,7 @@ def plan_collection(
     from hcq_cli.api.fitting import CODE_BYTES as FITTED_BYTES
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.extraction.plan import plan
+    from hcq_cli.fitting.dual import preset_sources
     from hcq_cli.media.inputs import find_inputs
 
     # The folders are gone through once, whatever the number of presets.
@@ -116,6 +117,7 @@ def plan_collection(
     costs = []
     for preset, names in choices.items():
         try:
+            preset_sources(preset if preset in WITHOUT_CAPTIONS else None)  # all that is missing, by one command
             todo = plan(found, names, options).todo
             cost = _cost(preset, names, todo, media_s, options, progress=progress)
         except HcqError as error:

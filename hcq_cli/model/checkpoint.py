@@ -142,6 +142,12 @@ class Model:
                 parts.append(sum(by_towers, read))
         return np.concatenate(parts)
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a text that are read, by the network that reads most."""
+        of_towers = [tower.most_tokens for tower in self.towers.values()]
+        return max([self.caption_encoder.tokenizer.most_tokens, *of_towers])
+
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""
         own = [self.caption_encoder.tokenizer.count(text) for text in texts]

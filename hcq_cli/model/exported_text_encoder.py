@@ -239,6 +239,12 @@ class ExportedTextEncoder:
             raise DamagedError(f"{self.source}: its vectors {name!r} are cut off", REMEDY)
         return numbers.view("<f2").reshape(-1, self.header.levels, self.header.width).astype(np.float32)
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a text that are read, by the network that reads most."""
+        self.prepare()
+        return max(cut.most_tokens for _, cut, _ in self._networks)
+
     def count_tokens(self, texts: Sequence[str]) -> list[tuple[int, int]]:
         """Of each text how many tokens it has, and how many of these are known; by the vocabulary that knows most."""
         self.prepare()

@@ -77,9 +77,14 @@ class CaptionTokenizer:
         # A file name or a terminal can bring half a character (a lone surrogate), which the library would refuse.
         encoding = self.tokenizer.encode(caption.encode("utf-8", "replace").decode(), add_special_tokens=False)
         # Truncated before [CLS] and [SEP] come to it: an encoder has never seen a caption without them.
-        encoding.truncate(max(self.max_tokens - self.tokenizer.num_special_tokens_to_add(False), 0))
+        encoding.truncate(self.most_tokens)
         encoding = self.tokenizer.post_process(encoding)
         return np.array(encoding.ids, np.int64), np.array(encoding.special_tokens_mask, bool)
+
+    @property
+    def most_tokens(self) -> int:
+        """Of a caption that are read, special ones left out."""
+        return max(self.max_tokens - self.tokenizer.num_special_tokens_to_add(False), 0)
 
     def count(self, caption: str) -> tuple[int, int]:
         """How many tokens a caption has, special ones left out, and how many of these the vocabulary knows.

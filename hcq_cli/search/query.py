@@ -32,6 +32,7 @@ from hcq_cli.words.sentences import Sentence
 
 NO_WORD = "the query holds no word"
 NOTHING_FITS = "nothing here fits well"
+CUT = "the query is longer than the model reads: only its beginning counts"
 NONE_KNOWN = "no word of the query is known to this model: what it finds has nothing to do with the query"
 
 
@@ -124,7 +125,7 @@ def search_texts(
 
     A query of no token (invisible characters alone) has no hits, and `NO_WORD` for a note; one of tokens that the
     model's vocabulary does not know has some, since its vector is near to something, but `NONE_KNOWN` says of them
-    what they are worth.
+    what they are worth. `CUT` says that not all of a long query was read.
 
     Args:
         collection: what to search.
@@ -156,6 +157,8 @@ def search_texts(
             hits = tuple(replace(hit, confidence=chance.confidence(hit.score)) for hit in results[at].hits)
             best = max((hit.confidence or 0.0 for hit in hits), default=1.0)
             results[at] = replace(results[at], hits=hits, note=NOTHING_FITS if best < CUT_OFF else "")
+        if tokens > encoder.most_tokens:
+            results[at] = replace(results[at], note=results[at].note or CUT, lasting=CUT)
     return results
 
 

@@ -45,6 +45,7 @@ class TextEncoder(Protocol):
         source: where it was loaded from, for messages.
         chance_scores: for confidences; None where the model does not say. Known once it is prepared.
         made_up: made-up videos, float32 [M, L+1, D], for confidences, too; None where the model has none.
+        most_tokens: of a text that are read; what is behind them counts for nothing.
     """
 
     hash: str
@@ -57,6 +58,11 @@ class TextEncoder(Protocol):
 
     @property
     def made_up(self) -> np.ndarray | None:
+        """As above."""
+        ...
+
+    @property
+    def most_tokens(self) -> int:
         """As above."""
         ...
 
@@ -107,6 +113,11 @@ class CheckpointTextEncoder:
         if self._model is None:
             self._model = checkpoint.load(self.source)
         return self._model
+
+    @property
+    def most_tokens(self) -> int:
+        """See `TextEncoder.most_tokens`."""
+        return self.model.most_tokens
 
     def prepare(self) -> None:
         """See `TextEncoder.prepare`."""

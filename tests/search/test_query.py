@@ -11,7 +11,7 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.query import NONE_KNOWN, locate, search_levels, search_like, search_texts
+from hcq_cli.search.query import CUT, NONE_KNOWN, locate, search_levels, search_like, search_texts
 from hcq_cli.search.searchable import SearchParams
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
@@ -37,6 +37,11 @@ def test_scores_are_hybrid_scores_and_hits_are_ranked(collection: Index) -> None
         by_id = dict(zip(names(500), row, strict=True))
         assert max(abs(hit.score - by_id[hit.id]) for hit in answer.hits) < 1e-5
         assert answer.hits[0].path == f"/videos/{answer.hits[0].id}"
+
+
+def test_a_query_that_is_longer_than_the_model_reads_is_told_so(collection: Index) -> None:
+    answers = search_texts(collection, WordEncoder(), ["a man", "a man " * 5, "猫 " * 9], 3)
+    assert [answer.note for answer in answers] == ["", CUT, NONE_KNOWN] and answers[1].lasting == CUT
 
 
 def test_together_or_alone_the_answer_is_the_same(collection: Index) -> None:

@@ -14,6 +14,7 @@ class WordEncoder:
     """Every text has a vector of its own, drawn from its letters: an encoder without a network."""
 
     chance_scores = made_up = None
+    most_tokens = 8
 
     def __init__(self, model_hash: str = HEADER.model_hash) -> None:
         self.hash, self.source = model_hash, Path("word encoder")
