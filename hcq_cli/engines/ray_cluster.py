@@ -63,7 +63,7 @@ def connected(on: str) -> Iterator[None]:
         raise UsageError(f"--on {on!r} names no engine", "--on ray, --on ray:HOST:PORT or --on ray:local")
     address = address or os.environ.get("RAY_ADDRESS", "auto")
     os.environ.update(BEFORE_IMPORT)
-    if _answers_at_home_alone(address):
+    if address == "local" or _answers_at_home_alone(address):
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray

@@ -203,6 +203,27 @@ sys.stdin.read()
 
 
 @pytest.mark.long
+def test_a_cluster_of_this_machine_alone_listens_to_this_machine_alone() -> None:
+    """Whoever reaches a Ray cluster may run anything on it."""
+    done = subprocess.run([sys.executable, "-c", LISTENING], check=True, capture_output=True, text=True, timeout=300)
+    listening = done.stdout.split()
+    assert len(listening) > 5 and all(each.removeprefix("::ffff:") == "127.0.0.1" for each in listening), listening
+
+
+LISTENING = """
+import time
+from hcq_cli.engines.ray_cluster import connected
+with connected("ray:local"):
+    import psutil  # Ray brings it
+    time.sleep(5)
+    for process in psutil.Process().children(recursive=True):
+        for each in process.net_connections("inet"):
+            if each.status == psutil.CONN_LISTEN:
+                print(each.laddr.ip)
+"""
+
+
+@pytest.mark.long
 def test_a_cluster_that_is_not_there_is_told_at_once(hcq, clips: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
     done = hcq("extract", clips, *EXPERTS[:1], "audio", "--on", "ray:127.0.0.1:9", code=1)
