@@ -22,7 +22,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -395,10 +395,22 @@ def write_json(path: Path, document: dict[str, Any], *, exclusive: bool = False)
     write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n", exclusive=exclusive)
 
 
-def digest_file(path: Path, *, links: bool = True) -> str:
-    """SHA-256 of a file's content, as hex; reads it once, in bounded memory. Errors are those of `open_regular`."""
+def digest_file(path: Path, *, links: bool = True, on_read: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file's content, as hex; reads it once, in bounded memory. Errors are those of `open_regular`.
+
+    Args:
+        path: of the file.
+        links: whether it may be a link.
+        on_read: told now and then how many bytes have been read.
+    """
     with os.fdopen(open_regular(path, links=links), "rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+        if on_read is None:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+        state = hashlib.sha256()
+        while block := source.read(1 << 24):
+            state.update(block)
+            on_read(source.tell())
+        return state.hexdigest()
 
 
 def digest_bytes(*parts: bytes) -> str:

@@ -125,7 +125,7 @@ def extract(
         if share is not None:
             return extract_share(inputs, names, options, share, on_video)
         if on is None:
-            return run(inputs, names, options, on_video)
+            return run(inputs, names, options, on_video, on_reading=lambda line: bar.update(detail=line))
         from hcq_cli.engines.ray_executor import ray_executor
 
         left_out: list[str] = []

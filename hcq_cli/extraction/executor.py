@@ -10,6 +10,7 @@ expert has been loaded for them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,11 @@ from typing import Any, Protocol, Self
 
 from hcq_cli import files
 from hcq_cli.features.records import VideoFacts
+
+CHANGED = "it was changed while it was being read"
+TOLD_BYTES = 1 << 30
+"""Of what is larger it is told how far its reading is: on a network drive, or where most of it is a hole, that takes
+minutes."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +153,22 @@ class Executor(Protocol):
         ...
 
 
-def hash_file(job: Job) -> Outcome:
-    """Do a job that asks for the hash of its file."""
+def hash_file(job: Job, on_reading: Callable[[str], None] = lambda line: None) -> Outcome:
+    """Do a job that asks for the hash of its file.
+
+    Args:
+        job: which asks for it.
+        on_reading: told how far it is, for people, where that takes a while.
+    """
+    size, name = job.facts.size, Path(job.facts.path).name
+
+    def on_read(done: int) -> None:
+        if done > size:  # it may grow as fast as it is read
+            raise OSError(CHANGED)
+        if done >= TOLD_BYTES:
+            on_reading(f"reading {done / 1e9:.1f} of {size / 1e9:.1f} GB  {name[:40]}")
+
     try:
-        return Outcome(content_hash=files.digest_file(Path(job.facts.path)))
+        return Outcome(content_hash=files.digest_file(Path(job.facts.path), on_read=on_read))
     except OSError as error:
         return Outcome(error=error.strerror or str(error), lasting=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -137,6 +137,7 @@ def extract(
     options: ExtractionOptions,
     on_video: OnVideo = lambda report, path: None,
     executor: Executor | None = None,
+    on_reading: Callable[[str], None] = lambda line: None,
 ) -> ExtractReport:
     """Bring the features of all videos into the store.
 
@@ -146,6 +147,7 @@ def extract(
         options: how; the store is among them.
         on_video: told of every video that has been dealt with.
         executor: what runs the jobs; None for worker processes on this machine.
+        on_reading: told by any thread how far the reading of a large file is, for people.
 
     Returns:
         the report; videos that fail are in it, and cost nobody else anything.
@@ -170,7 +172,11 @@ def extract(
         plan = ExtractionPlan(writer, experts, options, removed=collection.removed, named=inputs.named)
         # What a run that was killed left in incoming/ counts as finished from here on.
         report.warn_of_store(options.store, writer.compact().warnings)
-        pool = nullcontext(executor) if executor else WorkerPool(experts, names, options, len(inputs.videos))
+        pool: AbstractContextManager[Executor] = (
+            nullcontext(executor)
+            if executor
+            else WorkerPool(experts, names, options, len(inputs.videos), on_reading=on_reading)
+        )
         with pool as running:
             done = 0
             for job, outcome in run_plan(inputs.videos, plan, running):

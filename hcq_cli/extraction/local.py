@@ -40,6 +40,7 @@ class WorkerPool:
         options: how to extract.
         videos: how many there will be at most: no more workers than that are started.
         decode_only: decode everything and ask no expert (a measurement).
+        on_reading: told by any thread how far the reading of a large file is, for people.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class WorkerPool:
         options: ExtractionOptions,
         videos: int,
         decode_only: bool = False,
+        on_reading: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self._on_reading = on_reading
         asks_networks = needs_inference(experts) and not decode_only
         self._inference = InferenceProcess(names, options.device) if asks_networks else None
         address = self._inference.address if self._inference else None
@@ -100,7 +103,7 @@ class WorkerPool:
         try:
             while (job := self._jobs.get()) is not None and not self._stopped.is_set():
                 # A hash needs no expert: it is taken here, and the process is started when there is more to do.
-                self._outcomes.put((job, hash_file(job) if job.only_hash else worker.run(job)))
+                self._outcomes.put((job, hash_file(job, self._on_reading) if job.only_hash else worker.run(job)))
         except BaseException as error:  # the caller's thread raises it
             self._outcomes.put(error)
         finally:

@@ -120,6 +120,7 @@ def extract_job(
         MemoryError: it needs more memory than the process may have.
         HcqError: the store cannot be written, or the process that runs the networks is gone.
     """
+    from hcq_cli.extraction.executor import CHANGED
     from hcq_cli.extraction.pipeline import extract_video
     from hcq_cli.features.folder import write_incoming
     from hcq_cli.features.records import VideoFeatures
@@ -132,7 +133,7 @@ def extract_job(
     now = Path(facts.path).stat()
     if (now.st_size, now.st_mtime_ns) != (facts.size, facts.mtime_ns):
         # What was decoded belongs to neither the old content nor, for sure, the new one.
-        found.error, found.lasting = "it was changed while it was being read", False
+        found.error, found.lasting = CHANGED, False
     if found.error is None:
         decoded = {"duration_s": found.duration_s, "decoder": found.decoder, "warnings": [*map(str, found.warnings)]}
         decoded |= asdict(found.facts)

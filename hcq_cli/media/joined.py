@@ -15,8 +15,8 @@ from typing import Any
 from hcq_cli.media import programmes
 from hcq_cli.media.clock import BACK_S, LEAP_S
 from hcq_cli.media.decoder import CannotOpenError, Picture, Sound
+from hcq_cli.media.sniffing import windows
 
-READ_BYTES = 1 << 24
 HEADER_BYTES = 64
 """No header below is longer."""
 LEAST_BYTES = 512
@@ -54,22 +54,18 @@ def begins_of(path: str, format: str = "") -> list[int]:
     """
     if format == "mpegts":
         return programmes.begins_of(path)
-    begins, latest, at, rest = [0], 0, 0, b""
+    begins, latest = [0], 0
     headers = [re.compile(HEADERS[name], re.S) for name in ([format] if format in HEADERS else HEADERS)]
-    with Path(path).open("rb") as source:
-        while data := source.read(READ_BYTES):
-            data = rest + data
-            if not at:  # the first bytes
-                headers = [header for header in headers if header.search(data, 0, HEADER_BYTES)]
-            if not headers:
-                break
-            for match in headers[0].finditer(data):
-                begin = at + match.start() - (4 if match[0].startswith(b"ftyp") else 0)
-                if begin - latest > LEAST_BYTES and len(begins) < MOST_PARTS:
-                    begins.append(begin)
-                latest = max(latest, begin)
-            rest = data[-HEADER_BYTES:]
-            at += len(data) - len(rest)
+    for at, data in windows(path, HEADER_BYTES):
+        if not at:  # the first bytes
+            headers = [header for header in headers if header.search(data, 0, HEADER_BYTES)]
+        if not headers:
+            break
+        for match in headers[0].finditer(data):
+            begin = at + match.start() - (4 if match[0].startswith(b"ftyp") else 0)
+            if begin - latest > LEAST_BYTES and len(begins) < MOST_PARTS:
+                begins.append(begin)
+            latest = max(latest, begin)
     return begins
 
 

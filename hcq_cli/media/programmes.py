@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-READ_BYTES = 1 << 24
+from hcq_cli.media.sniffing import windows
+
 PACKET_BYTES = 188
 TABLE = re.compile(rb"\x47([\x40-\x7f])(.)[\x10-\x1f]\x00([\x00\x02]).{182}", re.S)
 """A packet in which a table begins: the number of its track, and whether it lists programmes (0) or tracks (2)."""
@@ -71,25 +71,21 @@ def goes_on(part: set[Track], tracks: set[Track]) -> bool:
 def tables(path: str) -> Iterator[tuple[int, int, bytes]]:
     """Of each table that says something new: the byte of the last list of programmes, its own track, its section."""
     last: dict[tuple[int, bytes, int], bytes] = {}  # by its track, its programme or stream, and its number
-    at, listed_at, rest = 0, 0, b""
-    with Path(path).open("rb") as source:
-        while data := source.read(READ_BYTES):
-            data = rest + data
-            for match in TABLE.finditer(data):
-                number, section = int.from_bytes(match[1] + match[2]) & 0x1FFF, match[0][5:]
-                if (match[3] == b"\0") != (number == 0):
-                    continue
-                if number == 0:
-                    listed_at = at + match.start()
-                which = number, section[3:5], section[6]
-                if last.get(which) != section:
-                    if number == 0 or len(last) > MOST_TABLES:  # all count anew but the rest of that list
-                        last = {other: said for other, said in last.items() if number == 0 and other[:2] == which[:2]}
-                    last[which] = section
-                    if section[5] & 1 and int.from_bytes(section[1:3]) & 0xFFF <= len(section) - 3:
-                        yield listed_at, number, section
-            rest = data[-PACKET_BYTES + 1 :]
-            at += len(data) - len(rest)
+    listed_at = 0
+    for at, data in windows(path, PACKET_BYTES - 1):
+        for match in TABLE.finditer(data):
+            number, section = int.from_bytes(match[1] + match[2]) & 0x1FFF, match[0][5:]
+            if (match[3] == b"\0") != (number == 0):
+                continue
+            if number == 0:
+                listed_at = at + match.start()
+            which = number, section[3:5], section[6]
+            if last.get(which) != section:
+                if number == 0 or len(last) > MOST_TABLES:  # all count anew but the rest of that list
+                    last = {other: said for other, said in last.items() if number == 0 and other[:2] == which[:2]}
+                last[which] = section
+                if section[5] & 1 and int.from_bytes(section[1:3]) & 0xFFF <= len(section) - 3:
+                    yield listed_at, number, section
 
 
 def entries(table: bytes) -> list[tuple[int, int]]:

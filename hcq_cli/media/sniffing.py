@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 HEAD_BYTES = 1 << 16
+READ_BYTES = 1 << 24
 TRANSPORT_PACKETS = (188, 192, 204)
 """Bytes of an MPEG transport packet: plain, with a time code (camcorders, Blu-ray), with parity."""
 ENTROPY = 7.9
@@ -51,6 +55,35 @@ def read_head(path: str, size: int = HEAD_BYTES) -> bytes:
             if stat.S_ISREG(os.fstat(handle).st_mode):
                 return source.read(size)
     return b""
+
+
+def windows(path: str, overlap: int) -> Iterator[tuple[int, bytes]]:
+    """All of a file in pieces, each with the byte at which it begins; holes of a sparse file are left out.
+
+    Args:
+        path: of the file.
+        overlap: so many bytes at the end of a piece are the beginning of the next one, too.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    at, rest = 0, b""
+    with Path(path).open("rb", buffering=0) as source:
+        while True:
+            with suppress(AttributeError):  # of Windows
+                try:
+                    begin = os.lseek(source.fileno(), at, os.SEEK_DATA)
+                except OSError as error:
+                    if error.errno == errno.ENXIO:  # nothing but a hole comes
+                        return
+                    begin = at  # a file system that does not know
+                at, rest = (at, rest) if begin == at else (begin, b"")
+            source.seek(at)
+            data = source.read(READ_BYTES)
+            if not data:
+                return
+            yield at - len(rest), rest + data
+            at, rest = at + len(data), (rest + data)[-overlap:]
 
 
 def is_video(head: bytes) -> bool:

@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from experts.base import Tokens
+from hcq_cli.extraction import executor
 from hcq_cli.extraction.executor import Job, Outcome, VideoWarning, hash_file
 from hcq_cli.extraction.pipeline import ExtractedVideo
 from hcq_cli.features.records import VideoFacts
@@ -38,3 +40,17 @@ def test_a_job_without_a_hash_asks_for_it(tmp_path: Path) -> None:
     path.unlink()
     gone = hash_file(job)
     assert gone.error == "No such file or directory" and not gone.lasting
+
+
+def test_how_far_the_reading_of_a_large_file_is_is_told_and_one_that_grows_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told = tmp_path / "holes.mp4", list[str]()
+    with path.open("wb") as file:
+        file.truncate(3 << 24)
+    monkeypatch.setattr(executor, "TOLD_BYTES", 2 << 24)
+    job = Job(VideoFacts("a", str(path), size=3 << 24))
+    assert hash_file(job, told.append).content_hash == hashlib.sha256(bytes(3 << 24)).hexdigest()
+    assert told == ["reading 0.0 of 0.1 GB  holes.mp4", "reading 0.1 of 0.1 GB  holes.mp4"]
+    changed = hash_file(Job(VideoFacts("a", str(path), size=1 << 24)))
+    assert changed.error == "it was changed while it was being read" and not changed.lasting

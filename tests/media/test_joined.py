@@ -9,7 +9,7 @@ import pytest
 from sample_videos import film, numbered
 from witness import check, joined, part, watch
 
-from hcq_cli.media import joined as joined_files
+from hcq_cli.media import sniffing
 from hcq_cli.media.joined import HEADERS, begins_of
 
 
@@ -67,8 +67,20 @@ def test_a_picture_within_a_film_is_no_film(tmp_path: Path) -> None:
 
 
 def test_a_header_is_found_wherever_blocks_of_reading_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joined_files, "READ_BYTES", 1024)
+    monkeypatch.setattr(sniffing, "READ_BYTES", 1024)
     path = tmp_path / "x.mp4"
     for size in range(2040, 2060):
         path.write_bytes(b"\0\0\0\x18ftypisom".ljust(size, b"\7") + b"\0\0\0\x18ftypisom".ljust(900, b"\7"))
         assert begins_of(str(path), next(iter(HEADERS))) == begins_of(str(path)) == [0, size]
+
+
+def test_holes_of_a_sparse_file_take_no_time_and_hide_nothing(tmp_path: Path) -> None:
+    path, header = tmp_path / "holes.mp4", b"\0\0\0\x18ftypisom".ljust(900, b"\7")
+    with path.open("wb") as file:
+        for at in (0, 1 << 37, 1 << 38):
+            file.seek(at)
+            file.write(header)
+        file.truncate(1 << 39)
+    if path.stat().st_blocks > 1000:
+        pytest.skip("no holes on this file system")
+    assert begins_of(str(path)) == [0, 1 << 37, 1 << 38]  # half a terabyte
