@@ -71,9 +71,9 @@ def search_on_ray(
         HcqError: the cluster cannot be reached, is full, has other versions, or does not see the index.
     """
     with connected(on):
-        segments = [segment.videos for segment, _ in index.segments]
+        segments = [segment.videos for segment in index.segments]
         parts, folder = divide(segments, room_for(groups or len(segments))), index.path.resolve()
-        for lacks in check_nodes(living_nodes(), folder, [str(each.path) for each, _ in index.segments]).values():
+        for lacks in check_nodes(living_nodes(), folder, [str(each.path) for each in index.segments]).values():
             raise lacks
         actors = RayGroups(folder, index.generation, parts, partial=partial)
         try:

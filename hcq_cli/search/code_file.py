@@ -8,8 +8,8 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.scan.blocks import RowMajorCodes
-from hcq_cli.search.index import Index, IndexManifest, SegmentEntry
-from hcq_cli.search.segment import HashTable, IndexSegment, TimeTable
+from hcq_cli.search.index import Index, IndexManifest
+from hcq_cli.search.segment import HashTable, IndexSegment, SegmentEntry, TimeTable
 
 
 class CodeFileSegment(IndexSegment):
@@ -20,6 +20,11 @@ class CodeFileSegment(IndexSegment):
         self._by_id = HashTable.of(self.ids.hashes(), np.arange(self.videos, dtype=np.uint32))
         self._by_video = TimeTable.of_ids(self.ids)
         self.blocks, self.list_starts, self._slots = RowMajorCodes(file.codes, len(file)), None, None
+        self.words = self.vectors = self.dead = None
+        # Of a video that comes twice the later row counts, as where it is indexed.
+        if len(replaced := self.replaced_within()):
+            self.dead = np.isin(np.arange(self.videos), replaced)
+        self.entry = SegmentEntry(file.path.name, self.videos, len(replaced))
 
 
 class CodeFileIndex(Index):
@@ -36,13 +41,9 @@ class CodeFileIndex(Index):
         file = open_codes(path)
         self.path, self.header, self.codebooks, self.scale = path, file.header, file.codebooks, file.scale
         segment = CodeFileSegment(file)
-        # Of a video that comes twice the later row counts, as where it is indexed.
-        replaced = segment.replaced_within()
-        dead = np.isin(np.arange(len(file)), replaced) if len(replaced) else None
-        entry = SegmentEntry(path.name, len(file), len(replaced))
-        self.manifest = IndexManifest(file.header, "", path.name, (entry,))
-        self.segments, self.words, self.vectors = [(segment, dead)], [None], [None]
-        self.ivf, self.sentences, self.rows, self._firsts = None, 0, len(file) - len(replaced), [0, len(file)]
+        self.manifest = IndexManifest(file.header, "", path.name, (segment.entry,))
+        self.segments, self._firsts = [segment], [0, segment.videos]
+        self.ivf, self.sentences, self.rows = None, 0, segment.videos - segment.entry.removed
         self.checkpoints = file.checkpoints
 
     def is_newest(self) -> bool:

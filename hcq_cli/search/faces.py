@@ -84,8 +84,8 @@ class People:
             return collection
         rows, _, seen = self._compared
         ids = PackedStrings.of([self.store.facts(int(row)).id for row in rows[seen]])
-        kept = [np.ones(segment.videos, bool) for segment, _ in collection.segments]
-        for (segment, _), keep in zip(collection.segments, kept, strict=True):
+        kept = [np.ones(segment.videos, bool) for segment in collection.segments]
+        for segment, keep in zip(collection.segments, kept, strict=True):
             keep[segment.rows_of(ids)] = False
         return FilteredIndex(collection, kept)
 

@@ -28,21 +28,17 @@ class FilteredIndex(Index):
 
     def __init__(self, index: Index, kept: Sequence[np.ndarray]) -> None:
         self.__dict__.update(index.__dict__)
-        self.segments = [
-            (segment, ~passes if dead is None else dead | ~passes)
-            for (segment, dead), passes in zip(index.segments, kept, strict=True)
-        ]
-        self.rows = sum(segment.videos - int(dead.sum()) for segment, dead in self.segments if dead is not None)
-        self.videos = sum(segment.count_videos(dead) for segment, dead in self.segments)
-        every = sum(segment.videos for segment, _ in self.segments)
+        self.segments = [segment.without(~passes) for segment, passes in zip(index.segments, kept, strict=True)]
+        self.rows = sum(int(segment.alive.sum()) for segment in self.segments)
+        self.videos = sum(segment.count_videos() for segment in self.segments)
+        every = sum(segment.videos for segment in self.segments)
         self._gathered = self._gather() if self.rows <= MOST_GATHERED * every < 2**32 else None
 
     def _gather(self) -> Blocks:
         """The codes of all rows that pass, in kernel order."""
         codes, rows, owners = [np.empty((0, self.header.S), np.uint8)], [np.empty(0, int)], [np.empty(0, int)]
-        for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
-            assert dead is not None
-            living = np.flatnonzero(~dead)
+        for segment, first in zip(self.segments, self._firsts, strict=False):
+            living = np.flatnonzero(segment.alive)
             codes.append(segment.codes_of(living))
             rows.append(living + first)
             owners.append(segment.first_rows[living].astype(np.int64) + first)
@@ -63,8 +59,8 @@ class FilteredIndex(Index):
     def list_sizes(self) -> np.ndarray:
         """See `Index.list_sizes`: of what passes, so that the lists of a query hold enough of it."""
         sizes = np.zeros(self.ivf.lists if self.ivf else 0, np.int64)
-        for segment, dead in self.segments:
-            assert dead is not None and segment.list_starts is not None and segment.blocks.order is not None
-            before = np.append(0, np.cumsum(~dead[np.minimum(segment.blocks.order, len(dead) - 1)]))
+        for segment in self.segments:
+            assert segment.list_starts is not None and segment.blocks.order is not None
+            before = np.append(0, np.cumsum(segment.alive[np.minimum(segment.blocks.order, segment.videos - 1)]))
             sizes += np.diff(before[segment.list_starts])
         return sizes

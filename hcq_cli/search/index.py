@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -36,61 +36,20 @@ from hcq_cli.codes.container import Container
 from hcq_cli.columns.columns_file import ColumnsFile
 from hcq_cli.columns.own_columns import OwnColumns, read_copy
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.files import Generations, Manifest, need_regular, plain_name
-from hcq_cli.headers import JSON, Count, Digest, FileName, between, decode
+from hcq_cli.files import Generations, Manifest, need_regular
+from hcq_cli.headers import JSON, Digest, FileName, between, decode
 from hcq_cli.model.confidence import ChanceScores
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.ivf import InvertedLists, list_sizes, read_lists
-from hcq_cli.search.segment import REMEDY, IndexSegment, TimedRows, read_tombstones
+from hcq_cli.search.segment import REMEDY, IndexSegment, NameOrNone, SegmentEntry, TimedRows, read_tombstones
 from hcq_cli.search.segment_columns import IndexColumns
-
-if TYPE_CHECKING:
-    from hcq_cli.search.sentence_vectors import SentenceVectors
-    from hcq_cli.words.table import WordsTable
 
 FORMAT = "hcq-index"
 VERSION = 1
 QUANTIZER = "hcq-quantizer"
-
-
-NameOrNone = Annotated[Any, lambda name: plain_name(name) if name else ""]
-"""The name of a file in the folder; empty for none."""
-
-
-@dataclass(frozen=True)
-class SegmentEntry:
-    """What the manifest says of a segment.
-
-    Args:
-        file: its name.
-        rows: dead ones included.
-        removed: dead rows.
-        tombstones: name of the file that lists them, or empty.
-        items: videos, or captions, that the living rows are of; None in what an earlier hcq wrote.
-        columns: name of the file of its columns, or empty; an earlier hcq wrote none.
-        words: name of the table of their sentences, or empty.
-        sentences: in that table.
-        vectors: name of the file with the sentence vectors of some of them, or empty.
-        telling: how many of them have one; None where that was not looked for.
-    """
-
-    file: FileName
-    rows: Count = field(metadata={JSON: "videos"})  # the format is older than rows of time segments
-    removed: Count = 0
-    tombstones: NameOrNone = ""
-    items: Count | None = None
-    columns: NameOrNone = ""
-    words: NameOrNone = ""
-    sentences: Count = 0
-    vectors: NameOrNone = ""
-    telling: Count | None = None
-
-    def __post_init__(self) -> None:
-        if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
-            raise ValueError(f"{self.removed} of {self.rows} rows are removed, {self.items} videos are left")
 
 
 @dataclass(frozen=True)
@@ -185,9 +144,7 @@ class Index:
         rows: that a search can find.
         sentences: in the tables of words, those of removed videos included.
         checkpoints: where the model may lie: as seen from the index, then where it was.
-        segments: with what is dead in each, bool [N] or None.
-        words: the table of each segment's sentences, or None.
-        vectors: the sentence vectors of each segment, or None.
+        segments: with what is dead in each, its words and its sentence vectors.
         missing: its segments, in groups, that the last search could not reach (groups.py).
         find_elsewhere: finds its best rows as `searchable.find` does, where others scan it; None where nobody does.
 
@@ -217,39 +174,33 @@ class Index:
         self.ivf: InvertedLists | None = None
         if ivf:
             self.ivf = read_lists(folder / ivf, self.header, self.scale, digest(ivf, ""))
-        self.segments: list[tuple[IndexSegment, np.ndarray | None]] = []
-        self.words: list[WordsTable | None] = []
-        self.vectors: list[SentenceVectors | None] = []
-        for entry in self.manifest.segments:
-            self._open_segment(entry)
+        self.segments = [self._open_segment(entry) for entry in self.manifest.segments]
         self.rows = sum(entry.rows - entry.removed for entry in self.manifest.segments)
         self.sentences = sum(entry.sentences for entry in self.manifest.segments)
         self.checkpoints = [folder / self.manifest.checkpoint_relative, Path(self.header.checkpoint)]
         # Rows count through all segments: the first row of each, and one after the last.
-        self._firsts = np.cumsum([0, *(segment.videos for segment, _ in self.segments)]).tolist()
+        self._firsts = np.cumsum([0, *(segment.videos for segment in self.segments)]).tolist()
 
-    def _open_segment(self, entry: SegmentEntry) -> None:
+    def _open_segment(self, entry: SegmentEntry) -> IndexSegment:
         """Open a segment, and its words and vectors: they are read when words are asked for, and a writer may drop
         the files before."""
         digest, lists = self.manifest.digests.get, self.ivf.lists if self.ivf else 0
         segment = IndexSegment(self.path / entry.file, self.header.S, lists, digest(entry.file, ""))
-        dead = table = vectors = None
         if segment.videos != entry.rows:
             found = f"{segment.videos} rows, the manifest says {entry.rows}"
             raise DamagedError(f"{segment.path}: {found}", REMEDY)
+        segment.entry = entry
         if entry.tombstones:
-            dead = read_tombstones(self.path / entry.tombstones, segment.videos, digest(entry.tombstones, ""))
+            segment.dead = read_tombstones(self.path / entry.tombstones, segment.videos, digest(entry.tombstones, ""))
         if entry.words:
             from hcq_cli.words.table import WordsTable
 
-            table = WordsTable(self.path / entry.words, entry.sentences, REMEDY, digest(entry.words, ""))
+            segment.words = WordsTable(self.path / entry.words, entry.sentences, REMEDY, digest(entry.words, ""))
         if entry.vectors:
             from hcq_cli.search.sentence_vectors import SentenceVectors
 
-            vectors = SentenceVectors(self.path / entry.vectors, digest(entry.vectors, ""))
-        self.segments.append((segment, dead))
-        self.words.append(table)
-        self.vectors.append(vectors)
+            segment.vectors = SentenceVectors(self.path / entry.vectors, digest(entry.vectors, ""))
+        return segment
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -282,13 +233,13 @@ class Index:
         """The segments for `kernels.scan`: of every row, or of each video the best row (`Blocks.owners`)."""
         cut = by_video and self.header.kind == "videos" and self.videos < self.rows
         return [
-            replace(segment.blocks, dead=dead, owners=segment.owners if cut else None)
-            for segment, dead in self.segments
+            replace(segment.blocks, dead=segment.dead, owners=segment.owners if cut else None)
+            for segment in self.segments
         ]
 
     def list_starts(self) -> list[np.ndarray]:
         """Where each list begins in each segment, int64 [lists+1]; empty where the index has no lists."""
-        return [segment.list_starts for segment, _ in self.segments if segment.list_starts is not None]
+        return [segment.list_starts for segment in self.segments if segment.list_starts is not None]
 
     def list_sizes(self) -> np.ndarray:
         """Videos in each list, int64 [lists]; removed ones count."""
@@ -302,7 +253,7 @@ class Index:
             digest = self.manifest.digests.get(entry.columns, "")
             path = self.path / entry.columns
             files.append(ColumnsFile(path, entry.rows, digest) if entry.columns else None)
-        return IndexColumns([segment for segment, _ in self.segments], files)
+        return IndexColumns(self.segments, files)
 
     def own_columns(self) -> OwnColumns | None:
         """The user's own columns, which new videos are joined with, if there are any. Raises DamagedError."""
@@ -316,7 +267,7 @@ class Index:
 
     def _locate(self, row: int) -> tuple[IndexSegment, int]:
         at = bisect.bisect_right(self._firsts, row) - 1
-        return self.segments[at][0], row - self._firsts[at]
+        return self.segments[at], row - self._firsts[at]
 
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row, counted through all segments."""
@@ -332,39 +283,38 @@ class Index:
         """Codes uint8 [n, S] of rows."""
         wanted = np.array(rows, np.int64)
         if len(self.segments) == 1:
-            return self.segments[0][0].codes_of(wanted)
+            return self.segments[0].codes_of(wanted)
         found = np.empty((len(wanted), self.header.S), np.uint8)
         owners = np.searchsorted(self._firsts, wanted, "right") - 1
         for owner in np.unique(owners).tolist():
-            found[owners == owner] = self.segments[owner][0].codes_of(wanted[owners == owner] - self._firsts[owner])
+            found[owners == owner] = self.segments[owner].codes_of(wanted[owners == owner] - self._firsts[owner])
         return found
 
     def rows_of(self, item_id: str) -> list[int]:
         """The living rows of a video, of a segment of one or of a caption; of a video in segments all of them."""
         wanted, found = PackedStrings.of([item_id]), []
-        for (segment, dead), first in zip(self.segments, self._firsts, strict=False):
+        for segment, first in zip(self.segments, self._firsts, strict=False):
             rows = segment.rows_of(wanted)
-            found += (first + (rows if dead is None else rows[~dead[rows]])).tolist()
+            found += (first + (rows if segment.dead is None else rows[~segment.dead[rows]])).tolist()
         return found
 
     def segments_of(self, rows: Sequence[int]) -> list[TimedRows]:
         """The living time segments of the video that each of some rows is of, in one index segment."""
         wanted, found = np.array(rows, np.int64), [TimedRows([], [], [])] * len(rows)
         if len(self.segments) == 1:
-            segment, dead = self.segments[0]
-            return segment.segments_of(wanted, dead)
+            return self.segments[0].segments_of(wanted)
         owners = np.searchsorted(self._firsts, wanted, "right") - 1
         for owner in np.unique(owners).tolist():
-            (segment, dead), first = self.segments[owner], self._firsts[owner]
+            segment, first = self.segments[owner], self._firsts[owner]
             places = np.flatnonzero(owners == owner)
-            for at, cut in zip(places.tolist(), segment.segments_of(wanted[places] - first, dead), strict=True):
+            for at, cut in zip(places.tolist(), segment.segments_of(wanted[places] - first), strict=True):
                 found[at] = replace(cut, rows=[row + first for row in cut.rows])
         return found
 
     def ids(self) -> Iterator[PackedStrings]:
         """The ids of the living rows, some at a time."""
-        for segment, dead in self.segments:
-            yield from (ids for ids, _ in segment.names(dead))
+        for segment in self.segments:
+            yield from (ids for ids, _ in segment.names())
 
     def text_encoder(self, *, lasting: bool = False, threads: int = 1) -> ExportedTextEncoder | None:
         """The exported text encoder of the model, if there is one. Arguments and errors are those of its class."""
@@ -390,20 +340,20 @@ class Index:
         for file in self.columns.files:
             if file is not None:
                 file.verify(progress)
-        for table in filter(None, self.words):
-            table.verify()
-        for vectors in filter(None, self.vectors):
-            vectors.verify()
-        for segment, _ in self.segments:
+        for segment in self.segments:
+            if segment.words is not None:
+                segment.words.verify()
+            if segment.vectors is not None:
+                segment.vectors.verify()
             segment.verify(progress)
 
     @cached_property
     def videos(self) -> int:
         """How many videos, or captions, a search can find: those that its rows are of."""
-        counted = zip(self.manifest.segments, self.segments, strict=True)
         # Of one segment alone: where a video comes again, its rows in older segments are dead.
         return sum(
-            segment.count_videos(dead) if entry.items is None else entry.items for entry, (segment, dead) in counted
+            segment.count_videos() if segment.entry.items is None else segment.entry.items
+            for segment in self.segments
         )
 
     @property
@@ -415,7 +365,7 @@ class Index:
     @property
     def nbytes(self) -> int:
         """Bytes of the segments: what `verify` will tell its progress, nearly."""
-        return sum(segment.nbytes for segment, _ in self.segments)
+        return sum(segment.nbytes for segment in self.segments)
 
     @property
     def removed(self) -> int:
@@ -425,7 +375,7 @@ class Index:
     @property
     def video_segments(self) -> int:
         """How many of the rows that can be found are time segments of a video."""
-        return sum(segment.video_segments(dead) for segment, dead in self.segments)
+        return sum(segment.video_segments for segment in self.segments)
 
     @property
     def drift(self) -> float | None:

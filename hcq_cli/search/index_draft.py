@@ -26,7 +26,7 @@ from hcq_cli.files import another_writer, digest_file
 from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
-from hcq_cli.search.index import Index, IndexManifest, SegmentEntry, generations
+from hcq_cli.search.index import Index, IndexManifest, generations
 from hcq_cli.search.ivf import InvertedLists
 from hcq_cli.search.segment import REMEDY, IndexSegment, write_tombstones
 from hcq_cli.search.segment_columns import ColumnsSource, write_columns
@@ -78,26 +78,6 @@ class IndexChange:
 
 
 @dataclass
-class DraftSegment:
-    """A segment of the generation being made.
-
-    Args:
-        segment: open.
-        dead: what is dead in it, bool [N].
-        entry: what its manifest will say; without tombstones while they have not been written yet.
-    """
-
-    segment: IndexSegment
-    dead: np.ndarray
-    entry: SegmentEntry
-
-    @property
-    def wants_vectors(self) -> bool:
-        """Whether it has words of which nobody has seen if they tell something."""
-        return bool(self.entry.words and not self.entry.vectors) and self.entry.telling is None
-
-
-@dataclass
 class IndexDraft:
     """The generation being made: its segments, and how many rows were added and died on the way.
 
@@ -106,7 +86,8 @@ class IndexDraft:
         suffix: what the names of its files end in (`new_suffix`).
         subquantizers: S.
         ivf: the inverted lists that all segments lie by, or None.
-        segments: so far, in the order of their rows.
+        segments: so far, in the order of their rows, each with an array of what is dead in it; what their entries
+            say of tombstones holds until more rows die.
         columns: where those of new videos come from; None for no columns.
         sentences_of: gives the words of the videos that are added; None for no words.
         known: sentence vectors that there are already: what they hold is not made again.
@@ -117,7 +98,7 @@ class IndexDraft:
     suffix: str
     subquantizers: int
     ivf: InvertedLists | None = None
-    segments: list[DraftSegment] = field(default_factory=list)
+    segments: list[IndexSegment] = field(default_factory=list)
     added: int = 0
     removed: int = 0
     columns: ColumnsSource | None = None
@@ -127,23 +108,20 @@ class IndexDraft:
     @classmethod
     def of(cls, index: Index, after: int, suffix: str) -> IndexDraft:
         """The segments of an index, to be changed."""
-        segments = [
-            DraftSegment(segment, np.zeros(segment.videos, bool) if dead is None else dead, entry)
-            for (segment, dead), entry in zip(index.segments, index.manifest.segments, strict=True)
-        ]
-        known = [vectors for vectors in index.vectors if vectors is not None]
+        segments = [segment.without(np.zeros(segment.videos, bool)) for segment in index.segments]
+        known = [segment.vectors for segment in index.segments if segment.vectors is not None]
         return cls(index.path, after, suffix, index.header.S, ivf=index.ivf, segments=segments, known=known)
 
     def path(self, kind: str, number: int | None = None, ending: str = "hcq") -> Path:
         """The path of a new file of a kind: the one of that kind, or one of several, counted from 0."""
         return self.folder / f"{kind}-{self.suffix}{'' if number is None else f'-{number:03d}'}.{ending}"
 
-    def open_segment(self, path: Path) -> DraftSegment:
+    def open_segment(self, path: Path) -> IndexSegment:
         """Take a segment that has been written into the draft."""
         segment = IndexSegment(path, self.subquantizers, self.ivf.lists if self.ivf else 0)
-        entry = SegmentEntry(path.name, segment.videos)
-        self.segments.append(DraftSegment(segment, np.zeros(segment.videos, bool), entry))
-        return self.segments[-1]
+        segment.dead = np.zeros(segment.videos, bool)
+        self.segments.append(segment)
+        return segment
 
     def append_verified(
         self, files: Sequence[CodeFile], progress: Progress, elsewhere: WriteSegments | None = None
@@ -180,47 +158,48 @@ class IndexDraft:
         older = list(self.segments)
         newer = self.open_segment(path)
         if self.columns is not None:
-            write_columns(columns := self.path("columns", number), newer.segment, self.columns)
+            write_columns(columns := self.path("columns", number), newer, self.columns)
             newer.entry = replace(newer.entry, columns=columns.name)
-        self.added += newer.segment.videos
-        self._mark_dead(newer, newer.segment.replaced_within())
-        for part in older:
-            self._mark_dead(part, part.segment.replaced_by(newer.segment))
+        self.added += newer.videos
+        self._mark_dead(newer, newer.replaced_within())
+        for segment in older:
+            self._mark_dead(segment, segment.replaced_by(newer))
         if self.sentences_of is not None:
-            self.write_words(newer, number, _sentences(newer.segment, self.sentences_of))
+            self.write_words(newer, number, _sentences(newer, self.sentences_of))
 
-    def write_words(self, part: DraftSegment, number: int, sentences: Iterable[tuple[int, Sentence]]) -> None:
+    def write_words(self, segment: IndexSegment, number: int, sentences: Iterable[tuple[int, Sentence]]) -> None:
         """Give a segment its table of words: sentences, each with the row of its video."""
         from hcq_cli.words.table import write_words
 
         path = self.path("words", number, "db")
         if count := write_words(path, sentences):
-            part.entry = replace(part.entry, words=path.name, sentences=count)
+            segment.entry = replace(segment.entry, words=path.name, sentences=count)
 
     def write_vectors(self, encoder: ExportedTextEncoder, encoding: Encoding) -> None:
         """Give segments that have words and no sentence vectors theirs, by the encoder of the index to be."""
         from hcq_cli.search.sentence_vectors import write_sentence_vectors
         from hcq_cli.words.table import WordsTable
 
-        for number, part in enumerate(self.segments):
-            if not part.wants_vectors:
+        for number, segment in enumerate(self.segments):
+            if not segment.entry.wants_vectors:
                 continue
-            table = WordsTable(self.folder / part.entry.words, part.entry.sentences, "hcq index build")
+            table = WordsTable(self.folder / segment.entry.words, segment.entry.sentences, "hcq index build")
             path = self.path("vectors", number)
             count = write_sentence_vectors(path, table, encoder, self.known, encoding)
-            part.entry = replace(part.entry, vectors=path.name if count else "", telling=count)
+            segment.entry = replace(segment.entry, vectors=path.name if count else "", telling=count)
             table.close()
 
     def remove(self, video_id: str) -> int:
         """Mark a video as dead; gives how many of its rows were alive."""
         wanted = PackedStrings.of([video_id])
-        return sum(self._mark_dead(part, part.segment.rows_of(wanted)) for part in self.segments)
+        return sum(self._mark_dead(segment, segment.rows_of(wanted)) for segment in self.segments)
 
-    def _mark_dead(self, part: DraftSegment, rows: np.ndarray) -> int:
-        fresh = rows[~part.dead[rows]]
+    def _mark_dead(self, segment: IndexSegment, rows: np.ndarray) -> int:
+        assert segment.dead is not None
+        fresh = rows[~segment.dead[rows]]
         if len(fresh):
-            part.dead[fresh] = True
-            part.entry = replace(part.entry, tombstones="")
+            segment.dead[fresh] = True
+            segment.entry = replace(segment.entry, tombstones="")
         self.removed += len(fresh)
         return len(fresh)
 
@@ -231,17 +210,18 @@ class IndexDraft:
             LockedError: another writer has published since: nothing of this one is seen.
         """
         entries = []
-        for number, part in enumerate(self.segments):
-            removed = int(part.dead.sum())
-            if removed == part.segment.videos:
+        for number, segment in enumerate(self.segments):
+            assert segment.dead is not None
+            removed = int(segment.dead.sum())
+            if removed == segment.videos:
                 continue  # its file is no longer named, and goes below
             # A file of tombstones is never changed: where more rows have died since, a new one takes its place.
-            tombstones = part.entry.tombstones
+            tombstones = segment.entry.tombstones
             if removed and not tombstones:
-                write_tombstones(path := self.path("tombstones", number), part.dead)
+                write_tombstones(path := self.path("tombstones", number), segment.dead)
                 tombstones = path.name
-            items = part.segment.count_videos(part.dead)
-            entries.append(replace(part.entry, removed=removed, tombstones=tombstones, items=items))
+            items = segment.count_videos()
+            entries.append(replace(segment.entry, removed=removed, tombstones=tombstones, items=items))
         manifest, known = replace(manifest, segments=tuple(entries)), manifest.digests
         digests = {name: known.get(name) or _digest(self.folder / name) for name in manifest.files()}
         body = replace(manifest, digests=digests).to_json()

@@ -14,7 +14,6 @@ from hcq_cli.codes.ids import video_of
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.segment import IndexSegment
-from hcq_cli.search.sentence_vectors import SentenceVectors
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import SHIFT, WordsTable
 from hcq_cli.words.tokens import AskedWords, words_of_sentence
@@ -66,20 +65,18 @@ class FoundWords:
 
 @dataclass(frozen=True)
 class _Part:
-    """A segment with its table and sentence vectors, and what is dead in it, bool [N] or None."""
+    """A segment with words, and its table of these."""
 
     segment: IndexSegment
-    dead: np.ndarray | None
     table: WordsTable
-    vectors: SentenceVectors | None
 
     @cached_property
     def alive(self) -> np.ndarray:
         """Whether any row of the video whose first row this is can be found, bool [N]."""
-        if self.dead is None:
-            return np.ones(self.segment.videos, bool)
+        if self.segment.dead is None:
+            return self.segment.alive
         alive = np.zeros(self.segment.videos, bool)
-        alive[self.segment.first_rows[~self.dead]] = True
+        alive[self.segment.first_rows[self.segment.alive]] = True
         return alive
 
 
@@ -92,11 +89,7 @@ class IndexWords:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._parts = [
-            _Part(segment, dead, table, vectors)
-            for (segment, dead), table, vectors in zip(index.segments, index.words, index.vectors, strict=True)
-            if table is not None
-        ]
+        self._parts = [_Part(segment, segment.words) for segment in index.segments if segment.words is not None]
         self.sentences = sum(part.table.sentences for part in self._parts)
 
     def by_video(self) -> Iterator[tuple[tuple[str, str], list[Sentence]]]:
@@ -110,9 +103,9 @@ class IndexWords:
     def narrowed(self, asked: AskedWords) -> FilteredIndex:
         """The index without the videos that lack a phrase of a query, or have what it excludes."""
         kept, tables = [], iter(self._parts)
-        for (segment, _), table in zip(self.index.segments, self.index.words, strict=True):
-            keep = np.ones(segment.videos, bool) if table else np.full(segment.videos, not asked.phrases)
-            if table:
+        for segment in self.index.segments:
+            keep = np.full(segment.videos, segment.words is not None or not asked.phrases)
+            if segment.words is not None:
                 part = next(tables)
                 for phrase in asked.phrases:
                     keep &= _holds(part, _phrase(phrase))
@@ -146,7 +139,7 @@ class IndexWords:
     @property
     def has_vectors(self) -> bool:
         """Whether any of its captions and names are sentence vectors, too."""
-        return any(part.vectors for part in self._parts)
+        return any(part.segment.vectors for part in self._parts)
 
     def meant(self, query: np.ndarray, k: int) -> list[FoundWords]:
         """The videos whose captions or names mean what a query does, `k` at most, the best first; `query` is its
@@ -157,14 +150,14 @@ class IndexWords:
         """
         near: list[tuple[float, float, _Part, int, Sentence]] = []
         for part in self._parts:
-            if part.vectors is None:
+            if (vectors := part.segment.vectors) is None:
                 continue
-            likeness, rows = part.vectors.likeness(query), (part.vectors.ids >> np.uint64(SHIFT)).astype(np.int64)
+            likeness, rows = vectors.likeness(query), (vectors.ids >> np.uint64(SHIFT)).astype(np.int64)
             # Of a row outside the segment, in a damaged file, nothing is found.
             kept = np.flatnonzero((likeness >= LIKE) & (rows < len(part.alive)))
             kept = kept[part.alive[rows[kept]]]
             best = kept[np.argsort(-likeness[kept], kind="stable")][: 4 * k]
-            sentences = part.table.read(part.vectors.ids[best].tolist())
+            sentences = part.table.read(vectors.ids[best].tolist())
             for like, row, sentence in zip(likeness[best].tolist(), rows[best].tolist(), sentences, strict=True):
                 worth = min(like / NEARLY_SAME, 1.0) * MEANT_WORTH.get(sentence.source, 0.0)
                 near.append((worth, like, part, row, sentence))

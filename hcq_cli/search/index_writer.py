@@ -96,7 +96,7 @@ def build(
         draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
         draft.sentences_of = words.sentences_of if words else None
         with suppress(HcqError):  # a damaged index that is built anew, or none
-            draft.known = [vectors for vectors in Index.open(folder).vectors if vectors is not None]
+            draft.known = [each.vectors for each in Index.open(folder).segments if each.vectors is not None]
         manifest = _write_quantizer(draft, files[0])
         videos = sum(len(file) for file in files)
         lists = min(lists_for(videos) if lists is None else lists, videos)
@@ -108,8 +108,7 @@ def build(
         draft.append_verified(files, progress, elsewhere)
         if draft.ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
-            living = [(part.segment, part.dead) for part in draft.segments]
-            tuned = tune(draft.ivf, living, asked, files[0].codebooks, files[0].scale, threads=cores())
+            tuned = tune(draft.ivf, draft.segments, asked, files[0].codebooks, files[0].scale, threads=cores())
             path = draft.path("partition")
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
@@ -200,7 +199,7 @@ def _with_chance(
         return manifest
     if generic is None or encoder.chance_scores is None:
         return replace(manifest, chance=None)
-    parts = [replace(part.segment.blocks, dead=part.dead) for part in draft.segments]
+    parts = [replace(segment.blocks, dead=segment.dead) for segment in draft.segments]
     return replace(manifest, chance=chance.measure(parts, generic, codebooks, scale, encoder.chance_scores))
 
 
@@ -241,8 +240,8 @@ def compact(folder: Path, *, progress: Progress = lambda _: None) -> IndexChange
         merge_segments(path, index.header.S, index.segments, index.ivf.lists if index.ivf else 0, progress)
         merged = draft.open_segment(path)
         if index.columns.kinds:
-            living = [(*part, held) for part, held in zip(index.segments, index.columns.files, strict=True)]
-            merge_columns(columns := draft.path("columns", 0), living)
+            held = list(zip(index.segments, index.columns.files, strict=True))
+            merge_columns(columns := draft.path("columns", 0), held)
             merged.entry = replace(merged.entry, columns=columns.name)
         if index.sentences:
             draft.write_words(merged, 0, _living_sentences(index))
@@ -254,7 +253,7 @@ def compact(folder: Path, *, progress: Progress = lambda _: None) -> IndexChange
 
 def _write_vectors(draft: IndexDraft, manifest: IndexManifest, encoding: Encoding) -> None:
     """Write the sentence vectors of segments that have none yet, where the index has a text encoder for them."""
-    if manifest.text_encoder is None or not any(part.wants_vectors for part in draft.segments):
+    if manifest.text_encoder is None or not any(segment.entry.wants_vectors for segment in draft.segments):
         return
     try:
         encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file, lasting=True, threads=cores())
@@ -269,13 +268,13 @@ def _write_vectors(draft: IndexDraft, manifest: IndexManifest, encoding: Encodin
 def _living_sentences(index: Index) -> Iterator[tuple[int, Sentence]]:
     """The sentences of an index without those of dead videos, each with the first row of its video in one segment."""
     before = 0
-    for (segment, dead), table in zip(index.segments, index.words, strict=True):
-        living = np.flatnonzero(segment.alive(dead))
+    for segment in index.segments:
+        living = np.flatnonzero(segment.alive)
         # By the first row of a video, where its sentences are, the new number of its first living one: of a video
         # that comes twice in a file the first row is dead.
         rows = np.full(segment.videos, -1)
         rows[segment.first_rows[living[::-1]]] = before + np.arange(len(living))[::-1]
-        for row, sentence in table.everything() if table else ():
+        for row, sentence in segment.words.everything() if segment.words else ():
             if row < segment.videos and rows[row] >= 0:
                 yield int(rows[row]), sentence
         before += len(living)

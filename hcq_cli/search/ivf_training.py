@@ -201,7 +201,7 @@ def caption_queries(captions: Captions, encoder: TextEncoder) -> TuningQueries |
 
 def tune(
     ivf: InvertedLists,
-    living: Sequence[tuple[IndexSegment, np.ndarray | None]],
+    living: Sequence[IndexSegment],
     queries: TuningQueries,
     codebooks: np.ndarray,
     scale: np.ndarray,
@@ -212,22 +212,22 @@ def tune(
 
     Args:
         ivf: not tuned yet.
-        living: segments whose codes lie by these lists, with what is dead in each, bool [N] or None.
+        living: segments whose codes lie by these lists.
         queries: at least two.
         codebooks: float32 [S, K, d].
         scale: float32 [S].
         threads: cores to scan with.
     """
     levels = queries.levels[:QUERIES]
-    sources = [Blocks(one.blocks.codes, one.videos, dead, one.blocks.order) for one, dead in living]
+    sources = [Blocks(one.blocks.codes, one.videos, one.dead, one.blocks.order) for one in living]
     best = scan(sources, tables(levels, codebooks, scale), HITS, threads=threads)
     gaps = shortfall(ivf.expected(levels))
-    own_lists = _lists_of([segment for segment, _ in living], best.rows)
+    own_lists = _lists_of(living, best.rows)
     # The gap with which each hit of an even query is found: the 0.996 quantile is the gap that finds that share.
     needed = np.take_along_axis(gaps, own_lists, axis=1)[0::2].ravel()
     wanted = min(1.0, WANTED_RECALL + MARGIN)
     gap = max(0.0, float(np.sort(needed)[int(np.ceil(wanted * len(needed))) - 1])) if len(needed) else 0.0
-    sizes = list_sizes([one.list_starts for one, _ in living if one.list_starts is not None], ivf.lists)
+    sizes = list_sizes([one.list_starts for one in living if one.list_starts is not None], ivf.lists)
     videos = int(sizes.sum())
     # With the gap alone, so that `choose` can be asked; what it chooses is then measured.
     tuning = Tuning(

@@ -68,9 +68,9 @@ def export_parquet(index: Index, path: Path, progress: Callable[[int], None] = l
     ]
     schema = pa.schema(fields)
     with atomic_open(path) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
-        for number_of_segment, (segment, dead) in enumerate(index.segments):
+        for number_of_segment, segment in enumerate(index.segments):
             columns = [index.columns.column(number_of_segment, name) for name in index.columns.kinds]
-            alive = np.flatnonzero(segment.alive(dead))
+            alive = np.flatnonzero(segment.alive)
             for rows in np.array_split(alive, max(1, -(-len(alive) // ROWS_AT_ONCE))):
                 values = [*_named(segment.ids.take(rows), segment.paths.take(rows))]
                 values += [_values(column.take(rows)) for column in columns]

@@ -20,10 +20,12 @@ Segments are written by segment_writer.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -31,8 +33,14 @@ from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.codes.ids import PACKED_FRAGMENT, find_segments
 from hcq_cli.errors import DamagedError
+from hcq_cli.files import plain_name
+from hcq_cli.headers import JSON, Count, FileName
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, Blocks
+
+if TYPE_CHECKING:
+    from hcq_cli.search.sentence_vectors import SentenceVectors
+    from hcq_cli.words.table import WordsTable
 
 FORMAT = "hcq-segment"
 TOMBSTONES = "hcq-tombstones"
@@ -40,6 +48,48 @@ REMEDY = "hcq index build"
 MOST_VIDEOS = 2**32 - 1
 """Rows are numbered in 32 bits."""
 NAMES_AT_ONCE = 1 << 16
+
+
+NameOrNone = Annotated[Any, lambda name: plain_name(name) if name else ""]
+"""The name of a file in the folder; empty for none."""
+
+
+@dataclass(frozen=True)
+class SegmentEntry:
+    """What the manifest says of a segment.
+
+    Args:
+        file: its name.
+        rows: dead ones included.
+        removed: dead rows.
+        tombstones: name of the file that lists them, or empty.
+        items: videos, or captions, that the living rows are of; None in what an earlier hcq wrote.
+        columns: name of the file of its columns, or empty; an earlier hcq wrote none.
+        words: name of the table of their sentences, or empty.
+        sentences: in that table.
+        vectors: name of the file with the sentence vectors of some of them, or empty.
+        telling: how many of them have one; None where that was not looked for.
+    """
+
+    file: FileName
+    rows: Count = field(metadata={JSON: "videos"})  # the format is older than rows of time segments
+    removed: Count = 0
+    tombstones: NameOrNone = ""
+    items: Count | None = None
+    columns: NameOrNone = ""
+    words: NameOrNone = ""
+    sentences: Count = 0
+    vectors: NameOrNone = ""
+    telling: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
+            raise ValueError(f"{self.removed} of {self.rows} rows are removed, {self.items} videos are left")
+
+    @property
+    def wants_vectors(self) -> bool:
+        """Whether it has words of which nobody has seen if they tell something."""
+        return bool(self.words and not self.vectors) and self.telling is None
 
 
 @dataclass(frozen=True)
@@ -132,6 +182,9 @@ class IndexSegment:
         videos: N, dead ones included.
         blocks: the codes, for a kernel.
         list_starts: int64 [lists+1], or None.
+        entry: what the manifest says, or will say, of it.
+        dead: the rows that cannot be found, bool [N]; None for none. What tells of rows tells of the living ones.
+        words, vectors: the table of its sentences and their vectors, or None.
 
     Raises:
         NotFoundError: no such file.
@@ -153,6 +206,10 @@ class IndexSegment:
         if any(len(column) != self.videos for column in columns) or len(codes) != -(-self.videos // WIDTH):
             raise DamagedError(f"{path}: its sections do not fit together", REMEDY)
         self.blocks = Blocks(codes, self.videos, None, order)
+        self.entry = SegmentEntry(path.name, self.videos)
+        self.dead: np.ndarray | None = None
+        self.words: WordsTable | None = None
+        self.vectors: SentenceVectors | None = None
         self.ids = read_names(self._container, "ids", self.videos)
         self.paths = read_names(self._container, "paths", self.videos)
 
@@ -175,6 +232,13 @@ class IndexSegment:
         if len(lengths) > 1 or table.rows.max(initial=0) >= max(self.videos, 1):
             raise DamagedError(f"{self.path}: its sections do not fit together", REMEDY)
         return table
+
+    def without(self, gone: np.ndarray) -> IndexSegment:
+        """The same segment where more rows are dead, bool [N]."""
+        _ = self.owners  # found once, for all that are made of it
+        other = copy(self)
+        other.dead = gone if self.dead is None else self.dead | gone
+        return other
 
     @property
     def nbytes(self) -> int:
@@ -204,13 +268,13 @@ class IndexSegment:
             raise DamagedError(f"{self.path}: its codes name a row {row} that it does not have", REMEDY)
         return self.ids[row], self.paths[row]
 
-    def names(self, dead: np.ndarray | None) -> Iterator[tuple[PackedStrings, PackedStrings]]:
-        """Ids and paths of the living videos in the order of rows, some at a time; `dead` is bool [N]."""
+    def names(self, *, every: bool = False) -> Iterator[tuple[PackedStrings, PackedStrings]]:
+        """Ids and paths of the living rows in their order, some at a time; or of `every` row."""
         for start in range(0, self.videos, NAMES_AT_ONCE):
             stop = min(start + NAMES_AT_ONCE, self.videos)
             ids, paths = self.ids.part(start, stop), self.paths.part(start, stop)
-            if dead is not None:
-                alive = np.flatnonzero(~dead[start:stop])
+            if self.dead is not None and not every:
+                alive = np.flatnonzero(~self.dead[start:stop])
                 ids, paths = ids.take(alive), paths.take(alive)
             yield ids, paths
 
@@ -264,24 +328,25 @@ class IndexSegment:
         """The first row of the video that each slot's row is of, uint32 [N], for `Blocks.owners`."""
         return self.first_rows if self.blocks.order is None else self.first_rows[self.blocks.order]
 
-    def segments_of(self, rows: np.ndarray, dead: np.ndarray | None) -> list[TimedRows]:
+    def segments_of(self, rows: np.ndarray) -> list[TimedRows]:
         """The living time segments of the video that each of `rows` int64 [n] is of. Raises DamagedError."""
         # By row, and not by the hash of the id: a query would wait for memory, forty times a hit.
         _, cuts, bounds = self._videos
-        return self._by_video.between(bounds[cuts[rows]], bounds[cuts[rows] + 1], dead)
+        return self._by_video.between(bounds[cuts[rows]], bounds[cuts[rows] + 1], self.dead)
 
-    def alive(self, dead: np.ndarray | None) -> np.ndarray:
-        """Which rows can be found, bool [N]; `dead` is bool [N], or None for no row."""
-        return np.ones(self.videos, bool) if dead is None else ~dead
+    @property
+    def alive(self) -> np.ndarray:
+        """Which rows can be found, bool [N]."""
+        return np.ones(self.videos, bool) if self.dead is None else ~self.dead
 
-    def video_segments(self, dead: np.ndarray | None) -> int:
-        """How many living rows are time segments of a video; `dead` is bool [N]."""
-        rows = self._by_video.rows
-        return len(rows) if dead is None else int((~dead[rows]).sum())
+    @property
+    def video_segments(self) -> int:
+        """How many living rows are time segments of a video."""
+        return int(self.alive[self._by_video.rows].sum())
 
-    def count_videos(self, dead: np.ndarray | None) -> int:
-        """How many videos, or captions, its living rows are of; `dead` is bool [N]."""
-        alive = self.alive(dead)
+    def count_videos(self) -> int:
+        """How many videos, or captions, its living rows are of."""
+        alive = self.alive
         if not len(self._by_video.rows):
             return int(alive.sum())
         return int(np.count_nonzero(np.bincount(self.first_rows[alive])))
@@ -303,12 +368,12 @@ class IndexSegment:
     def replaced_by(self, newer: IndexSegment) -> np.ndarray:
         """The rows int64 [n] whose video is in the segment `newer` too, however each of them was cut in time."""
         found = [np.empty(0, np.int64)]
-        for ids, _ in newer.names(None):
+        for ids, _ in newer.names():
             videos = find_segments(ids)[1]
             found += [self.rows_of(ids), self.rows_of(PackedStrings.of(list(dict.fromkeys(videos))))]
         return np.unique(np.concatenate(found))
 
-    def living(self, dead: np.ndarray | None, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    def living(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """The living videos of some neighbouring slots: rows int64 [n] and codes uint8 [n, S].
 
         Raises:
@@ -317,9 +382,9 @@ class IndexSegment:
         rows, codes = self.blocks.rows_of(np.arange(first, stop)), self.blocks.between(first, stop)
         if rows.max(initial=0) >= max(self.videos, 1):
             raise DamagedError(f"{self.path}: its codes name rows that it does not have", REMEDY)
-        if dead is None or not dead[rows].any():
+        if self.dead is None or not self.dead[rows].any():
             return rows, codes  # without a copy
-        alive = ~dead[rows]
+        alive = ~self.dead[rows]
         return rows[alive], codes[alive]
 
 

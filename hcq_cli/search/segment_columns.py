@@ -55,19 +55,19 @@ class ColumnsSource:
 def write_columns(path: Path, segment: IndexSegment, source: ColumnsSource) -> None:
     """Write the columns of a segment; a time segment of a video has those of the video."""
     with ColumnsWriter(path, source.kinds) as writer:
-        for ids, paths in segment.names(None):
+        for ids, paths in segment.names(every=True):
             videos = list(ids)
             for row, video in zip(*find_segments(ids)[:2], strict=True):
                 videos[row] = video
             writer.append(source.columns(videos, list(paths)), len(videos))
 
 
-def merge_columns(path: Path, parts: Sequence[tuple[IndexSegment, np.ndarray | None, ColumnsFile | None]]) -> None:
+def merge_columns(path: Path, parts: Sequence[tuple[IndexSegment, ColumnsFile | None]]) -> None:
     """Write the columns of the living rows of some segments, as `merge_segments` does their codes."""
-    kinds = kinds_of([columns for _, _, columns in parts])
+    kinds = kinds_of([columns for _, columns in parts])
     with ColumnsWriter(path, kinds) as writer:
-        for segment, dead, columns in parts:
-            living = segment.alive(dead)
+        for segment, columns in parts:
+            living = segment.alive
             if columns is None:
                 writer.append({}, int(living.sum()))
                 continue

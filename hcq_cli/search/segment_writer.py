@@ -36,8 +36,6 @@ Batch = tuple[np.ndarray, PackedStrings, PackedStrings]
 """Some videos on their way into a segment: codes uint8 [n, S], their ids and their paths."""
 Assign = Callable[[np.ndarray], np.ndarray]
 """Codes uint8 [n, S] → the inverted list of each, int64 [n]."""
-Living = tuple[IndexSegment, np.ndarray | None]
-"""A segment and what is dead in it, bool [N] or None."""
 
 
 class SegmentWriter(ContainerWriter):
@@ -213,34 +211,34 @@ def write_listed_segment(
 
 
 def merge_segments(
-    path: Path, subquantizers: int, parts: Sequence[Living], lists: int, progress: Callable[[int], None]
+    path: Path, subquantizers: int, parts: Sequence[IndexSegment], lists: int, progress: Callable[[int], None]
 ) -> None:
     """Write the living videos of some segments as one, in the order of their rows.
 
     Args:
         subquantizers: S.
-        parts: the segments with what is dead in each.
+        parts: the segments.
         lists: that all of them lie by; 0 for none.
     """
     with SegmentWriter(path, subquantizers) as writer:
-        for segment, dead in parts:
-            for ids, paths in segment.names(dead):
+        for segment in parts:
+            for ids, paths in segment.names():
                 writer.names(ids, paths)
                 progress(len(ids))
         if lists:
             _merge_lists(writer, subquantizers, parts, lists)
             return
-        for segment, dead in parts:
+        for segment in parts:
             for start in range(0, segment.videos, SLOTS_AT_ONCE):
-                writer.codes(segment.living(dead, start, min(start + SLOTS_AT_ONCE, segment.videos))[1])
+                writer.codes(segment.living(start, min(start + SLOTS_AT_ONCE, segment.videos))[1])
 
 
-def _merge_lists(writer: SegmentWriter, subquantizers: int, parts: Sequence[Living], lists: int) -> None:
+def _merge_lists(writer: SegmentWriter, subquantizers: int, parts: Sequence[IndexSegment], lists: int) -> None:
     """Append the codes of segments that lie by the same lists: list after list, each from all segments."""
-    starts = [segment.list_starts for segment, _ in parts if segment.list_starts is not None]
+    starts = [segment.list_starts for segment in parts if segment.list_starts is not None]
     before, new_rows = 0, []
-    for segment, dead in parts:
-        alive = segment.alive(dead)
+    for segment in parts:
+        alive = segment.alive
         # A living row's new number is how many are alive before it. Those of dead rows are never used.
         new_rows.append((np.cumsum(alive) - alive + before).astype(np.uint32))
         before += int(alive.sum())
@@ -248,8 +246,8 @@ def _merge_lists(writer: SegmentWriter, subquantizers: int, parts: Sequence[Livi
     for first, stop in _portions(sizes):
         # The empty piece: where no segment is left, the lists are written all the same, all of them empty.
         pieces = [(np.empty((0, subquantizers), np.uint8), np.empty(0, np.int64), np.empty(0, np.uint32))]
-        for (segment, dead), begins, renumbered in zip(parts, starts, new_rows, strict=True):
-            rows, codes = segment.living(dead, int(begins[first]), int(begins[stop]))
+        for segment, begins, renumbered in zip(parts, starts, new_rows, strict=True):
+            rows, codes = segment.living(int(begins[first]), int(begins[stop]))
             pieces.append((codes, segment.lists_of(rows), renumbered[rows]))
         codes, of_list, rows = (np.concatenate(column) for column in zip(*pieces, strict=True))
         by_list = np.argsort(of_list, kind="stable")

@@ -201,7 +201,7 @@ def killing(log: Path) -> Iterator[None]:
 def is_right(rows: np.ndarray, best: np.ndarray, grouped: GroupedIndex) -> bool:
     """Whether rows [Q, k] are the first of the `best` [Q, more], but for those of groups that are said to be missing:
     of all of them, or of some, because not every query of a search need lack the same."""
-    ends = np.cumsum([0, *(segment.videos for segment, _ in grouped.segments)])
+    ends = np.cumsum([0, *(segment.videos for segment in grouped.segments)])
     lost = [range(ends[group.start], ends[group.stop]) for group in grouped.missing]
     left_out = [out for count in range(len(lost) + 1) for out in combinations(lost, count)]
 

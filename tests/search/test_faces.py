@@ -116,7 +116,7 @@ def test_faces_are_a_ranking_beside_the_rest_and_keep_to_what_is_searched(store:
     for hit in answer.hits:
         ranks = {"model": alone.index(hit.id) + 1, **(hit.found_by or {})}
         assert hit.found_by == ranks and hit.score == pytest.approx(sum(61 / (60 + r) for r in ranks.values()))
-    kept = [~np.isin(np.arange(segment.videos), [3]) for segment, _ in index.segments]
+    kept = [~np.isin(np.arange(segment.videos), [3]) for segment in index.segments]
     (answer,) = asked.answers(rest, FilteredIndex(index, kept), [""], VIDEOS)
     assert len(answer.hits) == VIDEOS - 1 and "v3.mp4" not in {hit.id for hit in answer.hits}
 
@@ -124,7 +124,7 @@ def test_faces_are_a_ranking_beside_the_rest_and_keep_to_what_is_searched(store:
 def test_what_is_doubtful_is_said(store: Path, index: Index, tmp_path: Path) -> None:
     asked = people(store, index, ["v9.mp4@4"])
     assert "of 2 faces at second 4 the largest counts" in asked.notes[0]
-    narrow = FilteredIndex(index, [np.arange(segment.videos) == 1 for segment, _ in index.segments])
+    narrow = FilteredIndex(index, [np.arange(segment.videos) == 1 for segment in index.segments])
     assert NO_SAME_FACE in people(store, index, ["v3.mp4@5"]).answers(None, narrow, [""], 3)[0].note
     (answer,) = asked.answers(None, index, [""], 3)
     said = [FoundWords("v1.mp4", "", Sentence("a party", "caption"), 1.0)]

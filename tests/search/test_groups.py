@@ -75,7 +75,7 @@ def index(tmp_path: Path, request: pytest.FixtureRequest) -> Index:
 @pytest.mark.parametrize("groups", [1, 2, 4, 64])
 def test_groups_answer_as_the_whole(index: Index, groups: int) -> None:
     levels = random_levels(100)
-    parts = divide([segment.videos for segment, _ in index.segments], groups)
+    parts = divide([segment.videos for segment in index.segments], groups)
     grouped = GroupedIndex(index, parts, Here(index, parts))
     table = tables(levels, *quantizer())
     for params in (SearchParams(), SearchParams(nprobe=2), SearchParams(exact=True)):
@@ -88,11 +88,11 @@ def test_groups_answer_as_the_whole(index: Index, groups: int) -> None:
 
 
 def test_what_a_missing_group_holds_is_left_out_and_named(index: Index) -> None:
-    levels, parts = random_levels(20), divide([segment.videos for segment, _ in index.segments], 3)
+    levels, parts = random_levels(20), divide([segment.videos for segment in index.segments], 3)
     grouped = GroupedIndex(index, parts, Here(index, parts, out=(1,)))
     table = tables(levels, *quantizer())
     found = find(grouped, levels, table, 900, params=SearchParams(exact=True))
-    firsts = np.cumsum([0, *(segment.videos for segment, _ in index.segments)])
+    firsts = np.cumsum([0, *(segment.videos for segment in index.segments)])
     gone = range(firsts[parts[1].start], firsts[parts[1].stop])
     whole = find(index, levels, table, 900, params=SearchParams(exact=True))
     for mine, every in zip(found.rows, whole.rows, strict=True):
@@ -111,7 +111,7 @@ def test_of_videos_in_segments_as_many_are_found_as_there_are_without_the_missin
 
 
 def test_what_some_queries_of_a_search_lack_is_named_for_all(index: Index) -> None:
-    levels, parts = random_levels(QUERIES_AT_ONCE + 1), divide([segment.videos for segment, _ in index.segments], 3)
+    levels, parts = random_levels(QUERIES_AT_ONCE + 1), divide([segment.videos for segment in index.segments], 3)
 
     class OnceOut(Here):
         def ask(self, question: GroupQuestion) -> list[list[TopK] | None]:

@@ -44,7 +44,7 @@ def assert_holds(index: Index, expected: Videos, *, whole: bool = True) -> None:
 
     Of stretches (not `whole`) a search shows each video alone, by the best of them.
     """
-    found = [row for row in range(sum(segment.videos for segment, _ in index.segments)) if alive(index, row)]
+    found = [row for row in range(sum(segment.videos for segment in index.segments)) if alive(index, row)]
     assert [index.name(row)[0] for row in found] == list(expected)
     assert all(np.array_equal(index.codes([row])[0], expected[index.name(row)[0]]) for row in found)
     assert index.rows == len(expected) and index.videos == len(set(map(video_of, expected)))
@@ -63,8 +63,7 @@ def assert_holds(index: Index, expected: Videos, *, whole: bool = True) -> None:
 
 def alive(index: Index, row: int) -> bool:
     segment, local = index._locate(row)
-    dead = next(dead for other, dead in index.segments if other is segment)
-    return dead is None or not dead[local]
+    return bool(segment.alive[local])
 
 
 def test_build_add_remove_and_compact_follow_a_dictionary(tmp_path: Path, folder: Path) -> None:
@@ -305,7 +304,7 @@ def test_a_second_writer_waits_or_is_refused(tmp_path: Path, folder: Path) -> No
 
 
 def list_of(index: Index) -> list[str]:
-    rows = range(sum(segment.videos for segment, _ in index.segments))
+    rows = range(sum(segment.videos for segment in index.segments))
     return [index.name(row)[0] for row in rows if alive(index, row)]
 
 

@@ -191,9 +191,9 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
     opened = Index.open(index)
     entry = opened.manifest.segments[0]
     big = np.full(60, 4_000_000_000, np.uint32)
-    starts = opened.segments[0][0].list_starts
+    starts = opened.segments[0].list_starts
     assert starts is not None
-    segment = opened.segments[0][0]
+    segment = opened.segments[0]
     with ContainerWriter(index / entry.file, FORMAT, {}) as writer:
         writer.add("codes", np.array(segment.blocks.codes), "|u1")
         for name, strings in (("ids", segment.ids), ("paths", segment.paths)):

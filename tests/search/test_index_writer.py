@@ -61,9 +61,9 @@ def held(index: Index) -> Videos:
     """What an index finds: ids with codes, in the order of rows."""
     found: Videos = {}
     first = 0
-    for segment, dead in index.segments:
+    for segment in index.segments:
         for row in range(segment.videos):
-            if dead is None or not dead[row]:
+            if segment.alive[row]:
                 found[index.name(first + row)[0]] = index.codes([first + row])[0]
         first += segment.videos
     return found

@@ -150,7 +150,7 @@ def test_an_index_of_long_videos_gives_the_plain_answer(tmp_path: Path, lists: i
     index: Index = Index.open(tmp_path / "index")
     kept = {video for video in map(video_of, held) if video not in gone and (share is None or rng.random() < share)}
     if share is not None:
-        passing = [np.array([video_of(name) in kept for name in segment.ids]) for segment, _ in index.segments]
+        passing = [np.array([video_of(name) in kept for name in segment.ids]) for segment in index.segments]
         index = FilteredIndex(index, passing)
     levels = random_levels(6)
     answers = search_levels(index, list("abcdef"), levels, 12, params=SearchParams(exact=True))

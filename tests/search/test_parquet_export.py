@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from handmade import names, random_codes, write_codes
 
@@ -58,7 +57,7 @@ def test_filters_of_pandas_find_what_hcq_finds(folder: Path, tmp_path: Path) -> 
     pandas = pytest.importorskip("pandas")
     index = Index.open(folder)
     frame = pandas.read_parquet(parquet_export.export_parquet(index, tmp_path / "t.parquet").path)
-    dead = [np.zeros(segment.videos, bool) if gone is None else gone for segment, gone in index.segments]
+    dead = [~segment.alive for segment in index.segments]
     for where, query in (("stars > 0 and liked", "stars > 0 and liked == True"), ("folder = 'a'", "folder == 'a'")):
         passing = [keep & ~gone for keep, gone in zip(index.columns.passing(where), dead, strict=True)]
         assert len(frame.query(query)) == sum(int(keep.sum()) for keep in passing)

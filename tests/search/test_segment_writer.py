@@ -48,7 +48,7 @@ def test_adding_and_compacting_lists_gives_what_building_at_once_gives(
     assert [answer.hits for answer in search_levels(index, [""] * 8, levels, 10)] == [a.hits for a in before]
     assert len(index.segments) == 1
     assert all(np.array_equal(index.codes([row])[0], codes[row]) for row in range(0, 3000, 37))
-    segment = index.segments[0][0]
+    segment = index.segments[0]
     assert segment.list_starts is not None and index.ivf is not None
     lists = index.ivf.assign(codes, open_codes(files[0]).codebooks)
     assert segment.lists_of(np.arange(3000)).tolist() == lists.tolist()

@@ -150,7 +150,7 @@ def test_vectors_follow_their_videos_and_nothing_is_encoded_twice(
     index = Index.open(folder)
     index.verify()
     assert encoder.encoded == []
-    assert [len(vectors) for vectors in index.vectors if vectors] == [3]
+    assert [len(each.vectors) for each in index.segments if each.vectors] == [3]
     assert meant(index, "giggling infants") == ["v1.mp4"]
     assert meant(index, "a hound in the snow")[0] == "v2.mp4"
     assert len(list(folder.glob("vectors-*"))) == 3  # one, and the two of the generation before
@@ -182,7 +182,7 @@ def test_what_a_killed_writer_has_encoded_is_not_encoded_again(
     kept[0].write_bytes(kept[0].read_bytes()[:-3])  # harmed: its eight are encoded once more
     index_writer.add(folder, [codes], words=Told())
     assert len(encoder.encoded) <= 5 + 16 and not list(folder.glob("encoded-*"))
-    resumed, whole = (Index.open(each).vectors[1] for each in (folder, tmp_path / "whole"))
+    resumed, whole = (Index.open(each).segments[1].vectors for each in (folder, tmp_path / "whole"))
     assert resumed and whole and len(resumed) == len(whole) == 40
     assert resumed.path.read_bytes() == whole.path.read_bytes()
 
@@ -228,7 +228,7 @@ def test_a_trained_models_index_has_none(
     monkeypatch.setattr(encoder, "prepare", lambda: pytest.fail("loaded for nothing"))
     more = write_codes(tmp_path / "more", ["v3.mp4"], random_codes(1))
     index_writer.add(folder, [more], words=Told())
-    assert [vectors is None for vectors in Index.open(folder).vectors] == [False, True]
+    assert [each.vectors is None for each in Index.open(folder).segments] == [False, True]
 
 
 def test_a_failing_disk_leaves_the_index_as_it_was(
