@@ -140,7 +140,9 @@ class _Pages:
             error, status = _told(problem)
         page = templates().get_template("page.html")
         asked = {"asked": given.get("q", ""), "given": given, "likes": [(key_of(id), printable(id)) for id in likes]}
-        body = page.render(found=found, facts=facts, error=error, sorts=SORTS, units=UNITS, **asked)
+        body = page.render(
+            found=found, facts=facts, error=error, sorts=SORTS, units=UNITS, printable=printable, **asked
+        )
         return HTMLResponse(body, status)
 
     async def cards(self, request: Request) -> Response:
