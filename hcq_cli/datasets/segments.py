@@ -106,10 +106,10 @@ def look_edges(features: NDArray[np.float32], times: NDArray[np.float32]) -> lis
     """
     if len(times) < 2 or not np.isfinite(times).all():
         return []
-    lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
     changes = np.empty(len(times) - 1, np.float32)
-    for start in range(0, len(changes), LOOKS_AT_ONCE):  # of hours all at once would be held three times
-        looks = features[start : start + LOOKS_AT_ONCE + 1] / lengths[start : start + LOOKS_AT_ONCE + 1]
+    for start in range(0, len(changes), LOOKS_AT_ONCE):  # hours of them all at once would be held three times
+        looks = features[start : start + LOOKS_AT_ONCE + 1]
+        looks = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-9)
         changes[start : start + LOOKS_AT_ONCE] = 1 - (looks[1:] * looks[:-1]).sum(1)
     least = max(CHANGE, TIMES_THE_USUAL * float(np.median(changes)))
     return [float(time) for time in times[1:][changes >= least]]

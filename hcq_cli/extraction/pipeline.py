@@ -100,6 +100,7 @@ class TokenCollector:
             return Tokens.none(self.expert.dim, State.FAILED)
         found = [part for part in self._parts if len(part)]
         if found:
+            self._parts = []  # hours of them are not held beside what is made of them
             features = np.concatenate([part.features for part in found])
             words = tuple(text for part in found for text in part.words)
             spans = tuple(span for part in found for span in part.spans)

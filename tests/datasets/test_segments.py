@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -109,3 +110,14 @@ def test_a_token_that_speaks_of_a_short_shot_is_lent_to_it() -> None:
     cut, own = cut_tokens({"sound": heard}, shots)
     parts = [cut["sound"].features[a:b, 0].tolist() for a, b in pairwise(cut["sound"].offsets)]
     assert (parts, own.tolist()) == ([[0], [0], [], [3]], [False, False, False, True])
+
+
+def test_hours_are_looked_at_without_copies_of_them() -> None:
+    rng = np.random.default_rng(0)
+    features = np.repeat(rng.normal(size=(1000, 64)), 20, axis=0).astype(np.float32)
+    tracemalloc.start()
+    edges = look_edges(features, np.arange(len(features), dtype=np.float32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert edges == [20.0 * scene for scene in range(1, 1000)]
+    assert peak < features.nbytes / 2
