@@ -236,12 +236,12 @@ class SegmentWorker(PoolWorker):
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Write the segment of a code file."""
         from hcq_cli.codes.codefile import open_codes
-        from hcq_cli.search.index_draft import write_file_segment
         from hcq_cli.search.ivf import read_lists
+        from hcq_cli.search.segment_writer import write_segment
 
         file = open_codes(Path(job["codes"]))
         ivf = read_lists(Path(job["lists"]), file.header, file.scale) if job["lists"] else None
-        write_file_segment(Path(job["segment"]), file, ivf, lambda count: None)
+        write_segment(Path(job["segment"]), file, ivf, lambda count: None)
         return {"rows": len(file)}
 
 

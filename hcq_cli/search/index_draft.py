@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ from hcq_cli.search.index import Index, IndexManifest, generations
 from hcq_cli.search.ivf import InvertedLists
 from hcq_cli.search.segment import REMEDY, IndexSegment, write_tombstones
 from hcq_cli.search.segment_columns import ColumnsSource, write_columns
-from hcq_cli.search.segment_writer import Batch, write_listed_segment, write_segment
+from hcq_cli.search.segment_writer import write_segment
 from hcq_cli.words.sentences import Sentence
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ class IndexDraft:
                 for number, file in enumerate(files):
                     path = self.path("segment", number)
                     if elsewhere is None:
-                        write_file_segment(path, file, self.ivf, progress)
+                        write_segment(path, file, self.ivf, progress)
                     self._take(number, path)
             finally:
                 for check in checks:
@@ -244,21 +243,6 @@ class IndexDraft:
             segments=len(entries),
             kind=manifest.header.kind,
         )
-
-
-def write_file_segment(path: Path, file: CodeFile, ivf: InvertedLists | None, progress: Progress) -> None:
-    """Write the segment of a code file; by inverted lists, where there are any."""
-
-    def batches() -> Iterator[Batch]:
-        for batch in file.batches():
-            yield batch
-            progress(len(batch[0]))
-
-    if ivf is None:
-        write_segment(path, file.header.S, batches())
-    else:
-        assign = partial(ivf.assign, codebooks=file.codebooks)
-        write_listed_segment(path, file.header.S, batches(), videos=len(file), lists=ivf.lists, assign=assign)
 
 
 def _sentences(segment: IndexSegment, sentences_of: SentencesOf) -> Iterator[tuple[int, Sentence]]:

@@ -8,7 +8,7 @@ temporary files, each of some neighbouring lists; each file is then sorted in me
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import IO
 
 import numpy as np
 
-from hcq_cli.codes.codefile import NamesWriter
+from hcq_cli.codes.codefile import CodeFile, NamesWriter
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.errors import HcqError
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, to_blocks
+from hcq_cli.search.ivf import InvertedLists
 from hcq_cli.search.segment import FORMAT, MOST_VIDEOS, HashTable, IndexSegment, TimeTable
 
 BUCKET_BYTES = 64 << 20
@@ -31,11 +32,6 @@ TRANSPOSED_AT_ONCE = 16 * WIDTH
 """Videos brought into kernel order at a time: few enough to be in the cache still when they are written."""
 MOST_BUCKETS = 256
 """Files open at once."""
-
-Batch = tuple[np.ndarray, PackedStrings, PackedStrings]
-"""Some videos on their way into a segment: codes uint8 [n, S], their ids and their paths."""
-Assign = Callable[[np.ndarray], np.ndarray]
-"""Codes uint8 [n, S] → the inverted list of each, int64 [n]."""
 
 
 class SegmentWriter(ContainerWriter):
@@ -170,44 +166,29 @@ class Buckets:
             yield records["codes"][by_list], records["list"][by_list].astype(np.int64), records["row"][by_list]
 
 
-def write_segment(path: Path, subquantizers: int, batches: Iterable[Batch]) -> None:
-    """Stream `batches` into a segment.
-
-    Raises:
-        HcqError: more videos than a segment can number.
-    """
-    with SegmentWriter(path, subquantizers) as writer:
-        for codes, ids, paths in batches:
-            writer.codes(codes)
-            writer.names(ids, paths)
-
-
-def write_listed_segment(
-    path: Path, subquantizers: int, batches: Iterable[Batch], *, videos: int, lists: int, assign: Assign
-) -> None:
-    """Stream `batches` into a segment whose codes lie by inverted list.
+def write_segment(path: Path, file: CodeFile, ivf: InvertedLists | None, progress: Callable[[int], None]) -> None:
+    """Write the segment of a code file; by inverted lists, where there are any.
 
     Args:
-        subquantizers: S.
-        batches: the videos.
-        videos: about how many these are.
-        lists: how many lists there are.
-        assign: says in which of them each video lies.
+        progress: told how many rows have been read.
 
     Raises:
-        HcqError: more videos than a segment can number.
+        HcqError: more rows than a segment can number.
     """
-    row = 0
-    with (
-        SegmentWriter(path, subquantizers) as writer,
-        Buckets(path.parent, subquantizers, lists, videos) as buckets,
-    ):
-        for codes, ids, paths in batches:
-            buckets.deal(codes, assign(codes), row)
+    with SegmentWriter(path, file.header.S) as writer, ExitStack() as stack:
+        buckets, row = None, 0
+        if ivf is not None:
+            buckets = stack.enter_context(Buckets(path.parent, file.header.S, ivf.lists, len(file)))
+        for codes, ids, paths in file.batches():
+            if ivf is None or buckets is None:
+                writer.codes(codes)
+            else:
+                buckets.deal(codes, ivf.assign(codes, file.codebooks), row)
             writer.names(ids, paths)
             row += len(ids)
-        for codes, of_list, rows in buckets.lists():
-            writer.listed(codes, of_list, rows, lists)
+            progress(len(ids))
+        for codes, of_list, rows in buckets.lists() if buckets else ():
+            writer.listed(codes, of_list, rows, ivf.lists if ivf else 0)
 
 
 def merge_segments(
