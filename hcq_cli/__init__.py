@@ -37,7 +37,7 @@ _NAMES = {
     "hcq_cli.api.duplicates": "dedupe",
     "hcq_cli.api.searching": "Searcher",
     "hcq_cli.api.searched": "SearchSettings",
-    "hcq_cli.api.opening": "open_workspace",
+    "hcq_cli.api.opening": "open_workspace mirrored",
     "hcq_cli.model.confidence": "CUT_OFF",
     "hcq_cli.search.arranging": "sure_enough worth_showing",
     "hcq_cli.api.answers": "answer_document write_gallery",
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         remove_from_index,
         verify_index,
     )
-    from hcq_cli.api.opening import open_workspace
+    from hcq_cli.api.opening import mirrored, open_workspace
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.publishing import from_pretrained, push_to_hub, save_pretrained
     from hcq_cli.api.reporting import report, write_report

@@ -18,9 +18,9 @@ four kinds of keys are not taken from it; each is told with a warning, and the r
 - What names code to run: a decoder of the form package.module:Class. Its other values ("pyav") name what is built in.
   No other option can name code: experts are named as installed packages announce them, and recipes hold numbers,
   words and places.
-- A place to write to outside the working directory (workspace, output…): else `hcq encode` could be made to replace
-  any file of the person's. Inside, a place may be chosen freely: that is the folder the file came with. Places that
-  are only read may lie anywhere.
+- A place to write to outside the working directory (workspace, output…), or at an address: else `hcq encode` could be
+  made to replace any file of the person's. Inside, a place may be chosen freely: that is the folder the file came
+  with. Places that are only read may lie anywhere.
 - A machine to connect to (`on = "ray:HOST:PORT"`): what comes from there is trusted. A plain "ray" means the cluster
   that this machine is a node of.
 - What deletes or moves files (--fresh, --mend): a person says that each time.
@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from hcq_cli.errors import HcqError, UsageError
+from hcq_cli.workspace import is_address
 
 FILE = Path("hcq.toml")
 NOT_SETTINGS = {"help", "version", "install_completion", "show_completion", "context"}
@@ -197,6 +198,8 @@ def _danger(words: tuple[str, ...], name: str, value: Any) -> str:
 
 def _leads_out(value: Any) -> bool:
     here = os.path.realpath(os.curdir)
+    if isinstance(value, str) and is_address(value):
+        return True
     try:
         return os.path.commonpath([here, os.path.realpath(str(value))]) != here
     except (OSError, ValueError):

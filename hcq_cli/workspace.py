@@ -15,8 +15,18 @@
 
 from __future__ import annotations
 
-from os import PathLike
+import re
+from os import PathLike, fspath
 from pathlib import Path
+
+from hcq_cli.errors import UsageError
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+
+
+def is_address(place: str | PathLike[str]) -> bool:
+    """Whether a place is an address of fsspec (s3://bucket/ws), and no folder; also one that `Path` has shortened."""
+    return ADDRESS.match(fspath(place)) is not None
 
 
 class Workspace:
@@ -32,9 +42,14 @@ class Workspace:
         index, texts_index: the index folders of the videos and of the captions.
         captions: the captions that `hcq train` falls back to.
         duplicates, evaluation: what `hcq dedupe` found and `hcq eval` measured last.
+
+    Raises:
+        UsageError: it is an address.
     """
 
     def __init__(self, root: str | PathLike[str]) -> None:
+        if is_address(root):
+            raise UsageError(f"{root}: is an address, no folder", "with hcq.mirrored(ADDRESS) as workspace: …")
         self.root = Path(root)
         self.features = self.root / "features"
         self.model = self.root / "model"

@@ -26,6 +26,7 @@ ORDER = [
     "shares",
     *(
         "experts",
+        "remote",
         "media",
         "features",
         "extraction",

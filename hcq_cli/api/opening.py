@@ -1,13 +1,20 @@
-"""Search from Python or a notebook in two lines, with hits to see: `hcq.open(".hcq").search("a man cooking")`."""
+"""Workspaces opened: to search from Python or a notebook in two lines, with hits to see, and those at an address.
+
+hcq.open(".hcq").search("a man cooking")
+with hcq.mirrored("s3://bucket/ws") as workspace:
+    hcq.update(workspace)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from hcq_cli.api.answers import answer_document
+from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import NotFoundError, needing
@@ -133,3 +140,38 @@ def open_workspace(path: str | PathLike[str] = ".hcq", **how: Any) -> OpenIndex:
     place = Path(path)
     index = place if any(place.glob("manifest-*.json")) else None
     return OpenIndex(Searcher(Workspace(place), SearchSettings(index=index, many=True, **how)))
+
+
+@contextmanager
+def mirrored(address: str, *, progress: Progress = SILENT) -> Iterator[Workspace]:
+    """The workspace at an address that fsspec knows (s3://bucket/ws), to work in: what is newer there is fetched, and
+    when the block ends well, what was changed is put there.
+
+    Raises:
+        UsageError: there is no such kind of address, or what it needs is not installed.
+        LockedError: another machine has changed the same part of the workspace meanwhile.
+        HcqError: the address cannot be reached or written.
+    """
+    yield fetched(address, None, progress)
+    publish(address, progress)
+
+
+def fetched(address: str, parts: Collection[str] | None, progress: Progress) -> Workspace:
+    """The mirror of a workspace, brought up to date; arguments and errors are those of `Mirror.fetch`."""
+    from hcq_cli.remote.mirror import Mirror
+
+    mirror = Mirror.at(address)
+    moved = mirror.fetch(parts)
+    for warning in moved.warnings:
+        progress.warn(warning)
+    if moved.files:
+        progress.note(f"fetched {moved}, from {mirror.address}")
+    return Workspace(mirror.folder)
+
+
+def publish(address: str, progress: Progress) -> None:
+    """Put what was changed in the mirror of a workspace; errors are those of `Mirror.publish`."""
+    from hcq_cli.remote.mirror import Mirror
+
+    if (moved := Mirror.at(address).publish()).files:
+        progress.note(f"put {moved}, to {address}")

@@ -87,6 +87,7 @@ def find(
     if watch:
         for done in api.watch_searchable(session.workspace, folder, **how):
             show(done)
+            session.publish()
         return
     done = api.make_searchable(session.workspace, folder, **how)
     show(done)

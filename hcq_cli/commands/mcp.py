@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
         They read what is in the indexes of the named workspaces, and nothing else; nothing can be changed.
         """
-        named = _named(workspaces) if workspaces else {"default": session.workspace}
+        named = _named(session, workspaces) if workspaces else {"default": session.workspace}
         if print_config:
             config = api.agents_config(str(Path(sys.argv[0]).absolute()), named)
             session.console.result(config, lambda: session.console.text(json.dumps(config, indent=2)))
@@ -42,11 +42,11 @@ def register(app: typer.Typer) -> None:
             api.serve_agents(named, api.__version__)
 
 
-def _named(given: list[str]) -> dict[str, api.Workspace]:
+def _named(session: Session, given: list[str]) -> dict[str, api.Workspace]:
     named = {}
     for each in given:
         name, _, root = each.partition("=")
         if not name.isidentifier() or not root or name in named:
             raise UsageError(f"{each}: not a new NAME=WORKSPACE", "hcq mcp holiday=runs/a/.hcq")
-        named[name] = api.Workspace(root)
+        named[name] = session.open(root)
     return named

@@ -297,7 +297,7 @@ class Shown:
 
 def register(app: typer.Typer) -> None:
     """Put the command on the command line."""
-    command(app, "query", panel=VERBS, examples=EXAMPLES, kind=QueryCommand)(query)
+    command(app, "query", panel=VERBS, examples=EXAMPLES, kind=QueryCommand, reads=("index", "texts-index"))(query)
 
 
 def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -> None:

@@ -13,6 +13,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -23,7 +24,7 @@ import hcq_cli as api
 from hcq_cli.console import Console, Terminal
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.settings import Settings
-from hcq_cli.workspace import Workspace
+from hcq_cli.workspace import Workspace, is_address
 
 if TYPE_CHECKING:
     from hcq_cli.api.searched import SearchSettings
@@ -34,13 +35,13 @@ LOOKING = "Looking into things"
 MACHINE = "This machine"
 
 WorkspaceOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "-w",
         "--workspace",
         metavar="DIR",
         show_envvar=False,
-        help="Where hcq keeps its files (HCQ_WORKSPACE; default .hcq).",
+        help="Where hcq keeps its files, a folder or s3://… (HCQ_WORKSPACE; default .hcq).",
     ),
 ]
 JsonOption = Annotated[
@@ -98,15 +99,49 @@ class Session:
 
     Args:
         console: the printer, set to the mode asked for.
-        workspace: the default places.
+        place: the folder of the workspace, or its address.
         settings_error: what is wrong with hcq.toml; always None but for commands that do without it.
         visit: where it runs in a server for a shell elsewhere.
+        reads: the parts of the workspace that are fetched from an address; None for all, and then what the command
+            changes is put there when it ends.
     """
 
     console: Console
-    workspace: Workspace
+    place: str
     settings_error: HcqError | None = None
     visit: Visit | None = None
+    reads: Sequence[str] | None = None
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The default places; at an address those of its mirror, fetched when a command first asks for them."""
+        return self.open(self.place)
+
+    def open(self, place: str) -> Workspace:
+        """The workspace in a folder or at an address."""
+        if not is_address(place):
+            return Workspace(place)
+        from hcq_cli.api.opening import fetched
+
+        return fetched(place, self.reads, self.console)
+
+    def publish(self) -> None:
+        """Put what was changed where the workspace lies, if that is an address."""
+        if is_address(self.place) and self.reads is None and "workspace" in vars(self):
+            from hcq_cli.api.opening import publish
+
+            publish(self.place, self.console)
+
+    def fetch_more(self, error: NotFoundError) -> bool:
+        """Fetch what an error is about that was not fetched before, the model; False where that is no remedy."""
+        missing = os.path.normpath(error.message.partition(": ")[0])
+        if self.reads is None or not is_address(self.place) or "model" in self.reads:
+            return False
+        if not missing.startswith(str(self.workspace.model)):
+            return False
+        self.reads = ("model",)
+        self.open(self.place)
+        return True
 
     def searcher(self, settings: SearchSettings, *, here: bool) -> Searcher:
         """The workspace's searcher.
@@ -142,17 +177,26 @@ def _given(context: typer.Context, name: str) -> Any:
     return value
 
 
-def _session(context: typer.Context, needs_settings: bool) -> Session:
+def _session(context: typer.Context, needs_settings: bool, reads: Sequence[str] | None) -> Session:
     settings = context.find_object(Settings) or Settings()
     if needs_settings and settings.error is not None:
         raise settings.error
     visit = context.find_object(Visit)
     json_mode, quiet, verbose = (bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose"))
     console = Console(json_mode, quiet, verbose, visit.terminal if visit else None)
-    root = Path(_given(context, "workspace") or ".hcq")  # some Typers hand out text here
+    place = str(_given(context, "workspace") or ".hcq")
     for message in settings.warnings(context):
         console.warn(message)
-    return Session(console, Workspace(root), settings.error, visit)
+    return Session(console, place, settings.error, visit, reads)
+
+
+def _run(session: Session, function: Callable[..., None], arguments: dict[str, Any]) -> None:
+    try:
+        function(session, **arguments)
+    except NotFoundError as error:
+        if not session.fetch_more(error):
+            raise _with_first_step(error, session.workspace) from error
+        _run(session, function, arguments)
 
 
 def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundError:
@@ -188,13 +232,14 @@ def command(
     needs_settings: bool = True,
     offline: bool = True,
     kind: type[TyperCommand] | None = None,
+    reads: Sequence[str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as `hcq NAME`, adding the shared options and the examples at the end of its help.
 
     With `needs_settings=False` the command runs although hcq.toml cannot be read, and is told why it cannot. With
     `offline=True` the hub's client stays off the network, in this process and in all it starts, whatever it is asked.
-    `kind` is the class that parses its arguments, where that is another than Typer's. A parameter that is a dataclass
-    stands for its fields, an option each.
+    `kind` is the class that parses its arguments, where that is another than Typer's; `reads` is as in `Session`. A
+    parameter that is a dataclass stands for its fields, an option each.
     """
 
     if app.registered_callback is None:
@@ -220,11 +265,13 @@ def command(
                 )
             if offline:  # read when the client is imported, which no command does before it runs
                 os.environ["HF_HUB_OFFLINE"] = "1"
-            session = _session(arguments["context"], needs_settings)
+            session = _session(arguments["context"], needs_settings, reads)
             try:
-                function(session, **own_arguments)
-            except NotFoundError as error:
-                raise _with_first_step(error, session.workspace) from error
+                _run(session, function, own_arguments)
+            except typer.Exit:  # done, though some inputs may have failed
+                session.publish()
+                raise
+            session.publish()
 
         # Typer reads options off a function's signature. The wrapper gets one that has the command's own options and
         # the shared ones, so that no command need name these.

@@ -76,6 +76,7 @@ def register(app: typer.Typer) -> None:
         if watch:
             for done in api.watch(session.workspace, folders or (), **asked):
                 _show(session, done)
+                session.publish()
             return
         done = api.update(session.workspace, folders or (), **asked)
         _show(session, done)

@@ -17,7 +17,9 @@ from hcq_cli.engines.ray_cluster import MOST_DEATHS, check_nodes, connected
 from hcq_cli.engines.ray_pool import Json, RayPool, start_worker
 from hcq_cli.engines.ray_worker import CODES_OF, CodesWorker, SegmentWorker, digest_of_all
 from hcq_cli.errors import HcqError
+from hcq_cli.model.encoding_parts import part_path
 from hcq_cli.model.video_batches import VideoBatches
+from hcq_cli.remote.nodes import mirror_of, sent
 from hcq_cli.search.index_draft import WriteSegments
 
 WORKER_BYTES = 2 << 30
@@ -49,17 +51,21 @@ def make_parts(
     Raises:
         HcqError: the cluster cannot be reached, is full, has other versions, or a node sees other files.
     """
-    places = [fspath(place.resolve()) for place in (checkpoint, batches.store.folder, path)]
-    seen = [fspath(file) for folder in places[:2] for file in sorted(Path(folder).iterdir()) if file.is_file()]
+    mirror, places = mirror_of(path), sent(checkpoint, batches.store.folder, path)
+    everywhere = [Path(place) for address, place in places[:2] if not address]
+    seen = [fspath(file) for folder in everywhere for file in sorted(folder.iterdir()) if file.is_file()]
     given, gpus = (*places, asdict(batches.cutting), device), 1 if device == "cuda" else 0
     start = partial(start_worker, CodesWorker, *given, memory=WORKER_BYTES, gpus=gpus)
     jobs: list[Json] = [{"first": part.start, "stop": part.stop} for part in parts]
     done(batches.videos - sum(len(batches.rows(part.start, part.stop)) for part in parts))
-    check = partial(check_nodes, folder=path.resolve().parent, files=seen)
+    check = partial(check_nodes, folder=None if mirror else path.resolve().parent, files=seen)
     identities = {CODES_OF: digest_of_all(batches)}
     with connected(on), closing(RayPool(start, identities, most=len(jobs), check=check, warn=warn)) as pool:
         for said in _all_done(pool, jobs):
             done(said["videos"])
+    if mirror is not None:
+        for part in parts:
+            mirror.take(part_path(batches, part, path))
 
 
 @contextmanager
@@ -77,15 +83,24 @@ def segment_writers(
     Raises:
         HcqError: as `make_parts`.
     """
-    check = partial(check_nodes, folder=folder.resolve(), files=[fspath(path.resolve()) for path in codes])
+    mirror, everywhere = mirror_of(folder), [fspath(path.resolve()) for path in codes if mirror_of(path) is None]
+    check = partial(check_nodes, folder=None if mirror else folder.resolve(), files=everywhere)
     start = partial(start_worker, SegmentWorker, memory=WORKER_BYTES)
     with connected(on), closing(RayPool(start, {}, most=len(codes), check=check, warn=warn)) as pool:
 
         def write(asked: Sequence[tuple[Path, Path]], lists: Path | None, done: Callable[[int], None]) -> None:
-            by = fspath(lists.resolve()) if lists else ""
-            jobs = [{"codes": fspath(a.resolve()), "segment": fspath(b.resolve()), "lists": by} for a, b in asked]
+            places = sent(*(path for pair in asked for path in pair), *([lists] if lists else []))
+            by = places[-1] if lists else None
+            if mirror is not None and lists and by:
+                mirror.put(lists, by[1])
+            jobs = [{"codes": a, "segment": b, "lists": by} for a, b in zip(places[0::2], places[1::2], strict=False)]
             for said in _all_done(pool, jobs):
                 done(said["rows"])
+            if mirror is not None:
+                for _, segment in asked:
+                    mirror.take(segment)
+                if by:
+                    mirror.forget(by[1])
 
         yield write
 

@@ -175,12 +175,12 @@ def room_for(most: int) -> int:
     return min(free, most)
 
 
-def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> dict[str, HcqError]:
+def check_nodes(nodes: Sequence[Node], folder: Path | None, files: Sequence[str]) -> dict[str, HcqError]:
     """See whether nodes have the same hcq as this machine, and see the same files.
 
     Args:
         nodes: those that shall work.
-        folder: what they write to; need not be there yet.
+        folder: what they write to; need not be there yet. None where each has a mirror of its own.
         files: some of what they read; `SAMPLES` of them are looked at.
 
     Returns:
@@ -192,18 +192,18 @@ def check_nodes(nodes: Sequence[Node], folder: Path, files: Sequence[str]) -> di
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    place = next(each for each in (folder, *folder.parents) if each.is_dir())
     probe, asked, lacking = _probe(), dict[Node, Any](), dict[str, HcqError]()
-    with _marked(place) as mark:
+    with _marked(folder) as mark:
         here = probe(looked_at := list(files[:SAMPLES]))
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node.id, soft=False)
             task = ray.remote(probe).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-            asked[node] = task.remote([*looked_at, os.fspath(mark)])
+            asked[node] = task.remote([*looked_at, *mark])
         for node, answer in asked.items():
             try:
                 said = ray.get(answer, timeout=PROBE_S)
-                if said[2].pop(os.fspath(mark)) is None:
+                if [path for path in mark if said[2].pop(path) is None]:
+                    place = os.path.dirname(mark[0])  # noqa: PTH120
                     message = f"node {node.host} does not see the folder {place}, or another one under that name"
                     raise HcqError(message, SAME_PLACE)
                 _compare(node.host, here, said)
@@ -235,16 +235,20 @@ def _compare(host: str, here: Probed, said: Probed) -> None:
 
 
 @contextmanager
-def _marked(folder: Path) -> Iterator[Path]:
-    """A file in `folder`, by which others see that theirs is the same."""
-    mark = folder / f".{secrets.token_hex(8)}.tmp"
+def _marked(folder: Path | None) -> Iterator[list[str]]:
+    """A file in `folder`, or in that above which is there, by which others see that theirs is the same."""
+    if folder is None:
+        yield []
+        return
+    place = next(each for each in (folder, *folder.parents) if each.is_dir())
+    mark = place / f".{secrets.token_hex(8)}.tmp"
     try:
         mark.touch()
     except OSError as error:
-        message = f"{folder}: cannot be written ({error.strerror})"
+        message = f"{place}: cannot be written ({error.strerror})"
         raise HcqError(message, "choose a folder you may write to") from error
     try:
-        yield mark
+        yield [os.fspath(mark)]
     finally:
         mark.unlink(missing_ok=True)
 

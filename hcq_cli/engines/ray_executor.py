@@ -22,6 +22,7 @@ from hcq_cli.extraction.inference import needs_inference
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import identities_of
 from hcq_cli.media.inputs import Inputs
+from hcq_cli.remote.nodes import mirror_of, sent
 
 DECODER_BYTES = 1 << 30
 """Memory that Ray sets aside for a worker: what decoding a usual video takes at most."""
@@ -71,7 +72,8 @@ class RayExecutor:
         self._asks_networks = needs_inference(experts)
         identities = {f"expert {name}": known for name, known in identities_of(experts, options).items()}
         seen, most = videos[:: max(1, len(videos) // SAMPLES)], min(options.workers or len(videos), len(videos))
-        check = partial(check_nodes, folder=self._options.store, files=seen)
+        self._mirror, self._store = mirror_of(options.store), sent(options.store)[0]
+        check = partial(check_nodes, folder=None if self._mirror else self._options.store, files=seen)
         self._pool = RayPool(self._start, identities, most=most, check=check, warn=warn)
 
     @property
@@ -90,6 +92,9 @@ class RayExecutor:
             if said is None:
                 reason = f"{MOST_DEATHS} workers died or hung while they were at it"
                 return Job.from_json(job), Outcome(error=reason, lasting=True)
+            for name in said.pop("put", ()):
+                assert self._mirror is not None
+                self._mirror.take(self._mirror.folder / name)
             outcome = Outcome.from_json(said)
             if not outcome.killed:
                 return Job.from_json(job), outcome
@@ -114,7 +119,7 @@ class RayExecutor:
         if self._networks and not networks:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")
         self._networks = [*self._networks[1:], *self._networks[:1]]  # each worker begins with the next one
-        given = (self._names, self._options.to_json(), networks, self._folder)
+        given = (self._names, {**self._options.to_json(), "store": self._store}, networks, self._folder)
         return start_worker(NodeWorker, *given, without=without, memory=DECODER_BYTES)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:

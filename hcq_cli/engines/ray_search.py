@@ -19,6 +19,7 @@ from hcq_cli.engines.ray_cluster import check_nodes, connected, living_nodes, ro
 from hcq_cli.engines.ray_pool import START_S, Watch
 from hcq_cli.engines.ray_worker import Watched
 from hcq_cli.errors import HcqError
+from hcq_cli.remote.nodes import Place, arrived, mirror_of, sent
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
 from hcq_cli.search.index import Index, generations
@@ -37,13 +38,14 @@ class GroupActor(Watched):
     """Holds a group of segments on some node.
 
     Args:
-        folder: of the index.
+        place: of the index, as `nodes.sent` says it.
         generation: of it.
         first, last: the group.
     """
 
-    def __init__(self, folder: str, generation: int, first: int, last: int) -> None:
-        self._index = Index(Path(folder), generations(Path(folder)).read(generation))
+    def __init__(self, place: Place, generation: int, first: int, last: int) -> None:
+        folder = arrived([place])[0]
+        self._index = Index(folder, generations(folder).read(generation))
         self._group = range(first, last)
 
     def search(
@@ -73,7 +75,8 @@ def search_on_ray(
     with connected(on):
         segments = [segment.videos for segment in index.segments]
         parts, folder = divide(segments, room_for(groups or len(segments))), index.path.resolve()
-        for lacks in check_nodes(living_nodes(), folder, [str(each.path) for each in index.segments]).values():
+        everywhere = [str(each.path) for each in index.segments] if mirror_of(folder) is None else []
+        for lacks in check_nodes(living_nodes(), folder if everywhere else None, everywhere).values():
             raise lacks
         actors = RayGroups(folder, index.generation, parts, partial=partial)
         try:
@@ -96,6 +99,7 @@ class RayGroups:
         import ray
 
         self._folder, self._generation, self._groups, self._partial = folder, generation, groups, partial
+        self._place = sent(folder)[0]
         self.watched = [Watch(self._start(group)) for group in groups]
         # How long they take to start is no answer's time.
         ray.wait([each.asked for each in self.watched], num_returns=len(groups), timeout=START_S)
@@ -108,7 +112,7 @@ class RayGroups:
         # Two threads: one that searches, one that tells how far it is.
         how: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_concurrency": 2}
         actor = ray.remote(GroupActor).options(**how, scheduling_strategy="SPREAD")
-        return actor.remote(str(self._folder), self._generation, group.start, group.stop)
+        return actor.remote(self._place, self._generation, group.start, group.stop)
 
     def ask(self, question: GroupQuestion) -> list[list[TopK] | None]:
         """See `GroupHolder.ask`.

@@ -13,10 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.engines.ray_cluster import MOST_DEATHS
-from hcq_cli.files import digest_bytes
+from hcq_cli.files import digest_bytes, digest_file
+from hcq_cli.remote.mirror import Mirror
+from hcq_cli.remote.nodes import Place, arrived, put_back, taken
 
 if TYPE_CHECKING:
     from hcq_cli.extraction.executor import Job, Outcome
@@ -104,7 +107,7 @@ class NodeWorker(PoolWorker):
 
     Args:
         names: of the experts.
-        options: of the extraction, as `ExtractionOptions.to_json` has them.
+        options: of the extraction, as `ExtractionOptions.to_json` has them, but for the store: a `nodes.Place`.
         networks: of each process that runs networks its node and its `NodeNetworks`; none where there are none.
         folder: what relative names of files count from.
     """
@@ -116,6 +119,9 @@ class NodeWorker(PoolWorker):
         from hcq_cli.extraction.options import ExtractionOptions
 
         os.chdir(folder)
+        (self._remote, self._part), self._scratch = options["store"], TemporaryDirectory(prefix="hcq-")
+        # What belongs to a mirror of the driver's is written aside here, and put where that takes it.
+        options = {**options, "store": self._scratch.name if self._remote else self._part}
         self._names, self._options = names, ExtractionOptions.from_json(options)
         # Those of its own node come first.
         self._networks = sorted(networks, key=lambda each: each[0] != _node())
@@ -147,6 +153,8 @@ class NodeWorker(PoolWorker):
         from hcq_cli.extraction.options import load_experts
         from hcq_cli.extraction.plan import identities_of
 
+        if self._remote:
+            Mirror.at(self._remote)  # which says what is missing, before anything begins
         found = identities_of(load_experts(self._names, self._options.sample_fps), self._options)
         return {f"expert {name}": identity for name, identity in found.items()}
 
@@ -159,7 +167,20 @@ class NodeWorker(PoolWorker):
         from hcq_cli.extraction.executor import Job, hash_file
 
         asked = Job.from_json(job)
-        return (hash_file(asked) if asked.only_hash else self._extract(asked)).to_json()
+        outcome = hash_file(asked) if asked.only_hash else self._extract(asked)
+        return {**outcome.to_json(), "put": self._put() if self._remote else []}
+
+    def _put(self) -> list[str]:
+        """Put what was written aside; gives the paths in the workspace."""
+        found, names = [path for path in Path(self._scratch.name).rglob("*") if path.is_file()], list[str]()
+        for path in sorted(found, key=lambda path: path.suffix == ".h5"):  # the last: the video is finished then
+            if path.suffix == ".h5":
+                names.append(f"{self._part}/{path.relative_to(self._scratch.name).as_posix()}")
+            else:  # what was said and shown
+                names.append(f"{self._part}/logs/words-{digest_file(path)[:16]}.jsonl")
+            Mirror.at(self._remote).put(path, names[-1])
+            path.unlink()
+        return names
 
     def _extract(self, job: Job) -> Outcome:
         """Do a job; where the networks that it asks are gone, with those in their place, some times."""
@@ -181,14 +202,15 @@ class CodesWorker(PoolWorker):
     """Makes parts of a code file (hcq_cli/model/encoding_parts.py), on one core.
 
     Args:
-        checkpoint, features, codes: where they lie.
+        checkpoint, features, codes: where they lie, as `nodes.sent` says it.
         cutting: of the videos, as `Cutting.to_json` has it.
         device: cpu or cuda.
     """
 
-    def __init__(self, checkpoint: str, features: str, codes: str, cutting: dict[str, Any], device: str) -> None:
-        self._checkpoint, self._features, self._codes = Path(checkpoint), Path(features), Path(codes)
-        self._cutting, self._device = cutting, device
+    def __init__(
+        self, checkpoint: Place, features: Place, codes: Place, cutting: dict[str, Any], device: str
+    ) -> None:
+        self._places, self._codes, self._cutting, self._device = (checkpoint, features), codes, cutting, device
 
     @cached_property
     def _batches(self) -> VideoBatches:
@@ -199,9 +221,9 @@ class CodesWorker(PoolWorker):
         from hcq_cli.model.video_batches import VideoBatches
         from hcq_cli.model.video_side import open_video_encoder
 
-        store = FeatureStore.open(self._features)
-        on_cpu = self._device == "cpu"
-        model = open_video_encoder(self._checkpoint, threads=1) if on_cpu else load(self._checkpoint, self._device)
+        checkpoint, features = arrived(self._places)
+        store, on_cpu = FeatureStore.open(features), self._device == "cpu"
+        model = open_video_encoder(checkpoint, threads=1) if on_cpu else load(checkpoint, self._device)
         return VideoBatches(model, store, Cutting(**self._cutting), read_collection(store.folder).removed)
 
     def identities(self) -> dict[str, str]:
@@ -210,10 +232,15 @@ class CodesWorker(PoolWorker):
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """Make a part, if it is not there yet."""
-        from hcq_cli.model.encoding_parts import make_part
+        from hcq_cli.model.encoding_parts import make_part, part_path
 
-        part = range(job["first"], job["stop"])
-        make_part(self._batches, part, self._codes)
+        part, (address, place) = range(job["first"], job["stop"]), self._codes
+        with TemporaryDirectory(prefix="hcq-") as aside:
+            codes = Path(aside) / Path(place).name if address else Path(place)
+            make_part(self._batches, part, codes)
+            if address:
+                wanted = part_path(self._batches, part, Path(place)).as_posix()
+                Mirror.at(address).put(part_path(self._batches, part, codes), wanted)
         return {"videos": len(self._batches.rows(part.start, part.stop))}
 
 
@@ -239,9 +266,12 @@ class SegmentWorker(PoolWorker):
         from hcq_cli.search.ivf import read_lists
         from hcq_cli.search.segment_writer import write_segment
 
-        file = open_codes(Path(job["codes"]))
-        ivf = read_lists(Path(job["lists"]), file.header, file.scale) if job["lists"] else None
-        write_segment(Path(job["segment"]), file, ivf, lambda count: None)
+        file, ivf = open_codes(arrived([job["codes"]])[0]), None
+        if job["lists"]:
+            with taken(job["lists"]) as lists:
+                ivf = read_lists(lists, file.header, file.scale)
+        with put_back(job["segment"]) as segment:
+            write_segment(segment, file, ivf, lambda count: None)
         return {"rows": len(file)}
 
 

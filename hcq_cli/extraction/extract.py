@@ -24,6 +24,7 @@ from hcq_cli.extraction.plan import ExtractionPlan
 from hcq_cli.extraction.vanished import Vanished
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, PassedOver
+from hcq_cli.remote.nodes import Keeping
 from hcq_cli.shares import Share
 
 COMPACT_EVERY = 2048
@@ -178,10 +179,11 @@ def extract(
             else WorkerPool(experts, names, options, len(inputs.videos), on_reading=on_reading)
         )
         with pool as running:
-            done = 0
+            done, keep = 0, Keeping(options.store)
             for job, outcome in run_plan(inputs.videos, plan, running):
                 report.count(job, outcome)
                 on_video(report, job.facts.path)
+                keep()
                 done += outcome.status is not Status.FINISHED
                 if done >= COMPACT_EVERY:
                     done = 0

@@ -12,6 +12,7 @@ from typing import Any
 from experts.base import Expert
 from hcq_cli.cores import cores
 from hcq_cli.errors import DamagedError, NotFoundError, UsageError
+from hcq_cli.features.transcripts import TRANSCRIPTS
 from hcq_cli.media.decoder import BUILT_IN
 
 MEMORY_LIMIT_GIB = 4.0
@@ -33,6 +34,7 @@ class ExtractionOptions:
         retry_failed: try again what is known to be broken.
         memory_gib: the most memory a worker may take; None for HCQ_MEMORY_LIMIT_GIB or 4; 0 for no limit.
         keep_missing: leave videos in the store whose files are no longer there.
+        words_log: the file of the store that transcripts go to.
 
     Raises:
         UsageError: there is no such decoder, or a limit is no number.
@@ -48,6 +50,7 @@ class ExtractionOptions:
     retry_failed: bool = False
     memory_gib: float | None = None
     keep_missing: bool = False
+    words_log: str = TRANSCRIPTS
 
     def __post_init__(self) -> None:
         if self.decoder not in ("auto", *BUILT_IN) and ":" not in self.decoder:

@@ -21,8 +21,10 @@ from hcq_cli.extraction.extract import COMPACT_EVERY, ExtractReport, OnVideo, ru
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import ExtractionPlan
+from hcq_cli.features.folder import LOGS
 from hcq_cli.features.writer import FeatureWriter, SharedWriter
 from hcq_cli.media.inputs import Inputs
+from hcq_cli.remote.nodes import Keeping
 from hcq_cli.shares import Share, content_key
 
 READERS = 16
@@ -44,19 +46,21 @@ def extract_share(
         share: which of them to do.
     """
     begun = time.monotonic()
+    options = replace(options, words_log=f"{LOGS}/words-{share.name}.jsonl")
     experts = load_experts(names, options.sample_fps)
     mine = share_of(inputs, share)
     report = ExtractReport.of(mine, share)
     writer = SharedWriter(options.store, share.name)
     removed = read_collection(options.store).removed
     plan = ExtractionPlan(writer, experts, options, removed=removed, named=inputs.named)
-    done = 0
+    done, keep = 0, Keeping(options.store)
     with WorkerPool(experts, names, options, len(mine.videos)) as running:
         for job, outcome in run_plan(mine.videos, plan, running):
             report.count(job, outcome)
             done += outcome.error is None and outcome.status is Status.EXTRACTED
             on_video(report, job.facts.path)
-            if done >= COMPACT_EVERY:
+            keep()
+            if done >= COMPACT_EVERY and keep.mirror is None:  # of shares with mirrors each has a store of its own
                 done = 0
                 # If nobody else does: a folder of many small files is slow to list.
                 with suppress(LockedError), FeatureWriter(options.store) as whole:

@@ -139,7 +139,7 @@ def extract_job(
         decoded |= asdict(found.facts)
         video = VideoFeatures(**{**vars(facts), **decoded}, tokens=found.tokens, identities=job.identities)
         # The transcripts first: once the features are there, the video counts as finished.
-        write_transcripts(options.store, video)
+        write_transcripts(options.store, video, options.words_log)
         write_incoming(options.store, video)
     return found
 

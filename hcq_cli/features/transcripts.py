@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hcq_cli.errors import DamagedError
 from hcq_cli.features.records import VideoFeatures
-from hcq_cli.files import append_lines, digest_bytes, open_regular
+from hcq_cli.files import append_lines, digest_bytes, open_regular, read_regular
 from hcq_cli.headers import decode
 
 TRANSCRIPTS = "words.jsonl"
@@ -44,12 +44,13 @@ class _Line:
         return [(begin, end, text) for (begin, end), (_, text) in zip(times, self.words, strict=True)]
 
 
-def write_transcripts(folder: Path, video: VideoFeatures) -> None:
+def write_transcripts(folder: Path, video: VideoFeatures, log: str = TRANSCRIPTS) -> None:
     """Append what the experts of a video read or heard; any number of processes may do it at once.
 
     Args:
         folder: the store.
         video: tokens of an expert that recognises words carry them.
+        log: the file of the store that they go to; another one is put behind `TRANSCRIPTS` later.
     """
     lines = []
     for expert, tokens in video.tokens.items():
@@ -61,7 +62,14 @@ def write_transcripts(folder: Path, video: VideoFeatures) -> None:
             lines.append(json.dumps({**about, "identity": identity, "words": words, "spans": spans}))
     if lines:
         # A line break before, too: a process that was killed may have left half a line.
-        append_lines(folder / TRANSCRIPTS, "".join(f"\n{line}\n" for line in lines).encode())
+        append_lines(folder / log, "".join(f"\n{line}\n" for line in lines).encode())
+
+
+def take_in_transcripts(folder: Path, logs: Path) -> None:
+    """Put what runs without the writer lock have noted in `logs` behind what the store has; needs the lock."""
+    for other in sorted(logs.glob("words-*.jsonl")):
+        append_lines(folder / TRANSCRIPTS, b"\n" + read_regular(other))
+        other.unlink(missing_ok=True)
 
 
 def read_transcripts(folder: Path, content_hash: str) -> dict[str, Transcript]:

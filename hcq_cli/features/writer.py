@@ -19,7 +19,7 @@ from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.folder import INCOMING, LOGS, SHARDS, list_incoming, make_folders
 from hcq_cli.features.records import DECODED_FACTS, ExpertResult, VideoFacts, VideoFeatures, VideoRecord
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.features.transcripts import TRANSCRIPTS
+from hcq_cli.features.transcripts import TRANSCRIPTS, take_in_transcripts
 
 BULK_BYTES = 1 << 27
 """Tokens that `add_videos` holds in memory before it writes a shard."""
@@ -175,6 +175,7 @@ class FeatureWriter(KnownVideos):
             HcqError: the disk is full.
         """
         videos = self._shards.take_in_incoming()
+        take_in_transcripts(self.folder, self.folder / LOGS)
         self._write_moved()
         self._shards.compact()
         self.refresh()
@@ -270,6 +271,7 @@ class SharedWriter(KnownVideos):
 
         folder/logs/failures-2-of-3.jsonl   files that gave nothing to the second of three runs
         folder/logs/hashes-2-of-3.jsonl     content hashes that it found
+        folder/logs/words-2-of-3.jsonl      what was said and shown in its videos
 
     Args:
         folder: the store; made if missing.

@@ -139,7 +139,7 @@ def test_nodes_that_see_other_files_or_have_another_hcq_are_named(
     with ray_cluster.connected(f"ray:{cluster.address}"):
         assert not lacking()
         with monkeypatch.context() as changed:
-            changed.setattr(ray_cluster, "_marked", lambda folder: nullcontext(folder / "nowhere"))
+            changed.setattr(ray_cluster, "_marked", lambda folder: nullcontext([str(folder / "nowhere")]))
             assert all("does not see the folder" in each for each in lacking())
         with monkeypatch.context() as changed:
             changed.setattr("importlib.metadata.version", lambda name: "9.9")

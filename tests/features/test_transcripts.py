@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +18,30 @@ from hcq_cli.features.transcripts import (
     transcripts_digest,
     write_transcripts,
 )
+from hcq_cli.features.writer import FeatureWriter
 
 
 def spoken(id: str, content: str, *words: str) -> VideoFeatures:
     tokens = Tokens(np.ones((len(words), 3), np.float32), np.arange(len(words), dtype=np.float32), words=list(words))
     return replace(video(id, [], content), tokens={"speech": tokens}, identities={"speech": "speech|1|||"})
+
+
+def test_what_shares_have_heard_is_put_together(tmp_path: Path) -> None:
+    with FeatureWriter(tmp_path):
+        pass
+    (tmp_path / "logs").mkdir()
+    (tmp_path / TRANSCRIPTS).write_text('{"torn')
+    for number in (1, 2):
+        (tmp_path / "logs" / f"words-{number}-of-2.jsonl").write_text(
+            json.dumps({"content_hash": f"c{number}", "expert": "ocr", "words": [[1.0, f"word {number}"]]}) + "\n"
+        )
+    with FeatureWriter(tmp_path) as writer:
+        writer.compact()
+    assert [read_transcripts(tmp_path, f"c{number}") for number in (1, 2)] == [
+        {"ocr": [(1.0, "word 1")]},
+        {"ocr": [(1.0, "word 2")]},
+    ]
+    assert not list((tmp_path / "logs").iterdir())
 
 
 def test_transcripts_come_back_by_content(tmp_path: Path) -> None:

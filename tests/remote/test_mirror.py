@@ -1,0 +1,382 @@
+"""A workspace at an address: what was put is there whole, whoever dies or writes meanwhile, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faulty_store import KINDS, FaultyStore, failing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from killed import killed_at
+
+from hcq_cli.errors import DamagedError, HcqError, LockedError, UsageError
+from hcq_cli.files import writer_lock
+from hcq_cli.remote import mirror
+from hcq_cli.remote.address import Address
+from hcq_cli.remote.mirror import Mirror
+
+Content = dict[str, str]
+OLD = {"index/manifest-00000001.json": "1", "index/segment-1.hcq": "one", "codes.hcq": "codes", "model/a/b.bin": "m"}
+NEW = {"index/manifest-00000002.json": "2", "index/segment-2.hcq": "two", "codes.hcq": "more", "model/a/b.bin": "m"}
+
+
+def lay(machine: Mirror, content: Content, part: str = "") -> None:
+    """Make the workspace on a machine, or a part of it, what `content` says; each file anew, as hcq writes them."""
+    for path in machine.folder.rglob("*"):
+        name = path.relative_to(machine.folder).as_posix()
+        if path.is_file() and name.startswith(part) and not name.startswith("."):
+            path.unlink()
+    for name, text in content.items():
+        path = machine.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (beside := path.with_name("beside")).write_text(text)
+        beside.replace(path)
+
+
+def content(machine: Mirror) -> Content:
+    paths = {path.relative_to(machine.folder).as_posix(): path for path in machine.folder.rglob("*")}
+    return {
+        name: path.read_text()
+        for name, path in paths.items()
+        if path.is_file() and not any(each.startswith(".") for each in name.split("/"))
+        if path.name not in mirror.OWN_NAMES
+    }
+
+
+def fetched(machine: Mirror) -> Content:
+    machine.fetch()
+    return content(machine)
+
+
+@pytest.fixture(params=["file", "faulty"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Mirror]:
+    """Gives machines by name: each has a folder of its own, all the same address, a folder or an object store."""
+    FaultyStore.store.clear()
+    address = f"file://{tmp_path}/there" if request.param == "file" else "faulty://bucket/ws"
+    return lambda name: Mirror(address, tmp_path / name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Callable[[str], Mirror]:
+    FaultyStore.store.clear()
+    return lambda name: Mirror("faulty://bucket/ws", tmp_path / name)
+
+
+def test_what_one_machine_puts_another_one_fetches(machine: Callable[[str], Mirror]) -> None:
+    one, other = machine("one"), machine("other")
+    one.fetch()
+    lay(one, OLD)
+    (one.folder / "index" / "writer.lock").touch()
+    put = one.publish()
+    assert (put.files, put.nbytes) == (4, 10)
+    got = other.fetch()
+    assert content(other) == OLD and (got.files, got.nbytes) == (4, 10) and not got.warnings
+    lay(other, NEW)
+    assert str(other.publish()) == "3 files, 8 bytes"  # the model is as it was
+    assert fetched(one) == NEW
+    assert one.publish().files == one.fetch().files == 0
+
+
+def test_what_is_read_alone_is_fetched_alone(machine: Callable[[str], Mirror]) -> None:
+    one, other = machine("one"), machine("other")
+    lay(one, {**OLD, "features/incoming/1.h5": "x"})
+    one.publish()
+    assert other.fetch(["index"]).files == 2
+    assert content(other) == {name: text for name, text in OLD.items() if name.startswith("index/")}
+    assert fetched(other) == {**OLD, "features/incoming/1.h5": "x"}
+
+
+def test_of_two_writers_one_is_told_that_the_other_was_first(machine: Callable[[str], Mirror]) -> None:
+    one, other = machine("one"), machine("other")
+    lay(one, OLD)
+    one.publish()
+    other.fetch()
+    lay(one, NEW)
+    one.publish()
+    lay(other, {"index/manifest-00000002.json": "another"}, "index/")
+    with pytest.raises(LockedError, match="another machine has changed index since") as caught:
+        other.publish()
+    assert "run the same command again" in caught.value.hint
+    again = other.fetch()
+    assert content(other) == NEW and "index: another machine has put a newer one" in again.warnings[0]
+    lay(other, {"codes.hcq": "third"}, "codes.hcq")
+    other.publish()
+    assert fetched(one) == {**NEW, "codes.hcq": "third"}
+
+
+def test_writers_of_different_parts_do_not_disturb_each_other(machine: Callable[[str], Mirror]) -> None:
+    one, other = machine("one"), machine("other")
+    lay(one, OLD)
+    one.publish()
+    other.fetch()
+    lay(one, {"codes.hcq": "one's"}, "codes.hcq")
+    lay(other, {"model/a/b.bin": "other's"}, "model/")
+    one.publish()
+    other.publish()
+    both = {**OLD, "codes.hcq": "one's", "model/a/b.bin": "other's"}
+    assert fetched(machine("third")) == both
+    # It has not fetched the codes yet, and must not put its old ones back with the next change.
+    lay(other, {"codes.hcq": "older"}, "codes.hcq")
+    with pytest.raises(LockedError):
+        other.publish()
+    assert fetched(machine("fourth")) == both
+
+
+def test_two_that_publish_at_the_same_instant(store: Callable[[str], Mirror]) -> None:
+    """The other one's generation appears when the first one's manifest is on its way."""
+    one, other = store("one"), store("other")
+    lay(one, OLD)
+    one.publish()
+    other.fetch()
+    lay(one, {"codes.hcq": "one's"}, "codes.hcq")
+    lay(other, {"model/a/b.bin": "other's"}, "model/")
+    with failing() as faults:
+
+        def first(call: str) -> None:
+            if call == "pipe_file":
+                faults.meanwhile = staticmethod(lambda call: None)
+                other.publish()
+
+        faults.meanwhile = staticmethod(first)
+        with pytest.raises(LockedError, match="another machine has published"):
+            one.publish()
+    assert fetched(store("third")) == {**OLD, "model/a/b.bin": "other's"}
+    one.fetch()
+    one.publish()
+    assert fetched(store("fourth")) == {**OLD, "codes.hcq": "one's", "model/a/b.bin": "other's"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("work", ["publish", "fetch"])
+def test_a_call_that_fails_leaves_the_old_or_the_new(store: Callable[[str], Mirror], work: str, kind: str) -> None:
+    at = 0
+    while True:
+        at += 1
+        FaultyStore.store.clear()
+        for name in ("one", "other", "third", "fourth"):
+            shutil.rmtree(store(name).folder, ignore_errors=True)
+        one, other = store("one"), store("other")
+        lay(one, OLD)
+        one.publish()
+        other.fetch()
+        lay(one, NEW)
+        if work == "fetch":
+            one.publish()
+        with failing(at, kind) as faults:
+            try:
+                one.publish() if work == "publish" else other.fetch()
+            except HcqError as error:
+                assert "faulty://bucket/ws" in error.message and error.hint
+        if faults.calls < at:
+            break
+        assert fetched(store("third")) in ((OLD, NEW) if work == "publish" else (NEW,))
+        one.publish()
+        assert fetched(other) == fetched(store("fourth")) == NEW and not other.fetch().warnings
+    assert at > 5
+
+
+CALLS = ("replace", "link", "unlink", "mkdir", "fsync")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("work", ["publish", "fetch"])
+def test_a_process_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path, work: str) -> None:
+    def machine(name: str) -> Mirror:
+        return Mirror(f"file://{tmp_path}/{step}/there", tmp_path / str(step) / name)
+
+    step = 0
+    while True:
+        step += 1
+        one, other = machine("one"), machine("other")
+        lay(one, {**OLD, "features/incoming/1.h5": "part"})
+        one.publish()
+        other.fetch()
+        lay(one, {**NEW, "features/shards/1.h5": "part"})  # where the part was taken in
+        if work == "fetch":
+            one.publish()
+        if not killed_at(step, one.publish if work == "publish" else other.fetch, CALLS):
+            break
+        before, after = {**OLD, "features/incoming/1.h5": "part"}, {**NEW, "features/shards/1.h5": "part"}
+        there = fetched(machine("third"))
+        late = {**after, "features/incoming/1.h5": "part"}  # in a generation, and not yet removed
+        assert there in ((before, after, late) if work == "publish" else (after,))
+        one.publish()
+        assert fetched(other) == fetched(machine("fourth")) == after
+        shutil.rmtree(tmp_path / str(step))
+    assert step > 10
+
+
+PARTS = ("index", "model")
+
+
+@settings(max_examples=80)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["fetch", "publish", *PARTS, "index as before"]))))
+def test_no_acknowledged_change_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]
+) -> None:
+    """Two machines in any order of doings, held against a model of a few lines: part by part what is there, and of
+    each machine what it has and what it has last seen there."""
+    FaultyStore.store.clear()
+    folder = tmp_path_factory.mktemp("machines")
+    machines = {name: Mirror("faulty://bucket/any", folder / name) for name in "ab"}
+    there: Content = {}
+    has: dict[str, Content] = {name: {} for name in machines}
+    seen: dict[str, Content] = {name: {} for name in machines}
+    for number, (name, doing) in enumerate(steps):
+        mine, known = has[name], seen[name]
+        changed = [part for part in PARTS if mine.get(part) != known.get(part)]
+        if doing == "fetch":
+            machines[name].fetch()
+            for part in PARTS:
+                if part in there and not (part in changed and there[part] == known.get(part)):
+                    mine[part] = known[part] = there[part]
+        elif doing == "publish":
+            try:
+                machines[name].publish()
+                refused = False
+            except LockedError:
+                refused = True
+            assert refused == any(there.get(part) != known.get(part) for part in changed)
+            for part in [] if refused else changed:
+                there[part] = known[part] = mine[part]
+        else:
+            part = doing.partition(" ")[0]
+            mine[part] = mine.get(part, "") if doing != part else str(number)
+            lay(machines[name], {f"{part}/x": mine[part]}, f"{part}/")
+        assert content(machines[name]) == {f"{part}/x": text for part, text in mine.items()}
+    assert fetched(Mirror("faulty://bucket/any", folder / "last")) == {f"{part}/x": at for part, at in there.items()}
+
+
+def test_a_part_that_is_damaged_there_is_as_if_it_were_missing(machine: Callable[[str], Mirror]) -> None:
+    one, other = machine("one"), machine("other")
+    lay(one, OLD)
+    one.publish()
+    names = [name for name in one._there.listed("files") if one._there.listed("files")[name] == 3]
+    (broken := one.folder / ".broken").write_text("xxx")
+    one._there.put(broken, f"files/{names[0]}")
+    told = other.fetch()
+    assert "index/segment-1.hcq is damaged there" in told.warnings[0]
+    assert content(other) == {name: text for name, text in OLD.items() if "segment" not in name}
+    lay(other, {name: text for name, text in NEW.items() if name.startswith("index/")}, "index/")  # built anew
+    other.publish()
+    assert fetched(one)["index/segment-2.hcq"] == "two" and not one.fetch().warnings
+
+
+def test_a_manifest_that_is_damaged_is_not_taken_for_an_empty_workspace(machine: Callable[[str], Mirror]) -> None:
+    one = machine("one")
+    lay(one, OLD)
+    one.publish()
+    (broken := one.folder / ".broken").write_text("{}\n")
+    one._there.put(broken, "manifest-00000001.json")
+    for each in (one, machine("other")):
+        with pytest.raises(DamagedError):
+            each.fetch()
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", ".remote/state.json", "a/../../x", "a//x"])
+def test_a_manifest_writes_nowhere_but_into_the_mirror(store: Callable[[str], Mirror], path: str) -> None:
+    one, other = store("one"), store("other")
+    data = mirror.signed({path: mirror.RemoteFile(1, "0" * 64, "x")})
+    assert one._there.create("manifest-00000001.json", data)
+    with pytest.raises(DamagedError, match="makes no sense"):
+        other.fetch()
+
+
+def test_a_mirror_that_was_deleted_is_fetched_anew_and_one_that_lost_its_note_too(
+    machine: Callable[[str], Mirror],
+) -> None:
+    one = machine("one")
+    lay(one, OLD)
+    one.publish()
+    shutil.rmtree(one.folder)
+    assert fetched(one) == OLD and one.publish().files == 0
+    shutil.rmtree(one.folder / mirror.NOTES)
+    assert fetched(one) == OLD and one.publish().files == 0
+
+
+def test_what_another_process_here_is_writing_is_left_alone(machine: Callable[[str], Mirror]) -> None:
+    one, other = machine("one"), machine("other")
+    lay(one, OLD)
+    (one.folder / "index" / "writer.lock").touch()
+    with writer_lock(one.folder / "index"):
+        assert one.publish().files == 2
+    assert set(fetched(other)) == {"codes.hcq", "model/a/b.bin"}
+    one.publish()
+    assert fetched(other) == OLD
+
+
+def test_shared_files_are_put_one_by_one_and_go_when_they_were_taken_in(machine: Callable[[str], Mirror]) -> None:
+    first, second, whole = machine("first"), machine("second"), machine("whole")
+    for each in (first, second):
+        each.fetch()
+    for number, each in enumerate((first, second)):
+        lay(each, {f"features/incoming/{number}.h5": f"{number}", f"features/logs/hashes-{number}.jsonl": "a"})
+        each.keep()
+    (second.folder / "features/logs/hashes-1.jsonl").write_text("ab")
+    second.publish()
+    assert not first._numbers()  # a share publishes nothing
+    parts = fetched(whole)
+    assert sorted(parts.values()) == ["0", "1", "a", "ab"]
+    lay(whole, {"features/shards/1.h5": "01"})
+    whole.publish()
+    assert not whole._there.listed("parts")
+    assert fetched(first) == fetched(second) == {"features/shards/1.h5": "01"}
+
+
+def test_what_nothing_names_goes_after_a_time_of_grace(
+    machine: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    (left := one.folder / "left").parent.mkdir(parents=True)
+    left.write_text("of a killed writer")
+    one._there.put(left, "files/00000001-left")
+    left.unlink()
+    for number in range(6):
+        lay(one, {"codes.hcq": f"{number}"})
+        one.publish()
+    assert len(one._there.listed("files")) == 7 and one._numbers() == [4, 5, 6]
+    monkeypatch.setattr(mirror, "GRACE_S", -1.0)
+    lay(one, {"codes.hcq": "last"})
+    one.publish()
+    assert len(one._there.listed("files")) == 3 and fetched(machine("other")) == {"codes.hcq": "last"}
+
+
+def test_a_large_workspace_is_not_read_again(
+    machine: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    lay(one, OLD)
+    one.publish()
+    monkeypatch.setattr(mirror.files, "digest_file", lambda path, **how: pytest.fail(f"{path} was read"))
+    assert one.fetch().files == one.publish().files == 0
+
+
+def test_errors_of_addresses_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="Protocol not known"):
+        Address("nope://x/y")
+    with pytest.raises(UsageError) as caught:
+        Address("gs://x/y")
+    assert caught.value.hint == "install it: pip install gcsfs"
+    (tmp_path / "closed").mkdir(mode=0o500)
+    if os.geteuid():
+        with pytest.raises(HcqError, match="closed"):
+            Mirror(f"file://{tmp_path}/closed/ws", tmp_path / "mirror").fetch()
+    monkeypatch.setattr(FaultyStore, "pipe_file", lambda self, path, value, mode="": self.store.update({path: value}))
+    told = Mirror("faulty://bucket/loose", tmp_path / "loose").fetch()
+    assert "let one write at a time" in told.warnings[0]
+
+
+def test_a_second_process_waits_for_the_first(
+    machine: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    monkeypatch.setattr(mirror, "WAIT_S", 0.2)
+    with one._alone(), pytest.raises(LockedError):
+        begun = time.monotonic()
+        one.fetch()
+    assert time.monotonic() - begun < 5
