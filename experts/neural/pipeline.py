@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -198,7 +198,9 @@ def _check(found: Weights, module: Module) -> None:
         what = f"{module.folder}: holds its weights as a pickle, which may run code when it is opened"
         raise WeightsError(what, "save it again as safetensors")
     settings = _settings(module)
-    named = {str(how.get("method")) for how in _tables(settings.get("modality_config"))} - METHODS
+    senses = settings.get("modality_config") or {}
+    ways = senses.values() if isinstance(senses, dict) else [senses]
+    named = {str(how.get("method")) if isinstance(how, dict) else "modality_config" for how in ways} - METHODS
     foreign = [
         key for key, value in settings.items() if value and module.is_network and key not in SETTINGS_OF_NETWORK
     ]
@@ -206,10 +208,6 @@ def _check(found: Weights, module: Module) -> None:
     if foreign or named:
         what = f"{module.folder}: asks for more than a module of its kind has ({', '.join([*foreign, *named])})"
         raise RefusedError(what, "save it again without")
-
-
-def _tables(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value.values() if isinstance(each, dict)] if isinstance(value, dict) else []
 
 
 def load_pipeline(found: Pipeline, device: str) -> Any:

@@ -81,7 +81,7 @@ class Weights:
     @cached_property
     def parameters(self) -> int:
         """How many numbers the network has learned."""
-        return sum(map(count_parameters, self.folder.glob("*.safetensors")))
+        return read_weight_sizes(self.folder.glob("*.safetensors")).numbers
 
 
 def locate(source: str) -> Weights:
@@ -241,11 +241,6 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
     if not isinstance(document, list) or not document or not all(isinstance(each, dict) for each in document):
         raise WeightsError(f"{path}: is no list of objects", "fetch or copy it again")
     return document
-
-
-def count_parameters(path: Path) -> int:
-    """Numbers in a safetensors file, from its header alone."""
-    return read_weight_sizes([path]).numbers
 
 
 def first_line(error: BaseException) -> str:

@@ -33,7 +33,7 @@ SLOPE = 1.25
 """How fast confidence rises with a deviation."""
 OVER_MADE_UP, SLOPE_OVER_MADE_UP = 0.17, 12.0
 """The same beside made-up videos: what a hit has more than their best, in shares of what a query could reach."""
-CUT_OFF = 0.26
+CUT_OFF = 0.25
 """Below this the best hit of a query means that nothing fits."""
 
 

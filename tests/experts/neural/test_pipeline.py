@@ -145,6 +145,7 @@ def test_both_sides_of_a_pipeline_are_what_the_library_gives(kind, piped, tmp_pa
         ("sentence_bert_config.json", {"tokenizer_name_or_path": "/etc"}, "tokenizer_name_or_path"),
         ("sentence_bert_config.json", {"model_args": {"trust_remote_code": True}}, "model_args"),
         ("sentence_bert_config.json", {"modality_config": {"image": {"method": "push_to_hub"}}}, "push_to_hub"),
+        ("sentence_bert_config.json", {"modality_config": [["image"]]}, "modality_config"),
         ("config.json", {"auto_map": {"AutoModel": "mine.Model"}}, "custom code"),
         ("1_Dense/config.json", {"in_features": 10**6, "out_features": 10**5}, "larger network than its weights"),
     ],
