@@ -99,7 +99,6 @@ def extract(
     """
     from hcq_cli.extraction.executor import VideoWarning
     from hcq_cli.extraction.extract import extract as run
-    from hcq_cli.extraction.sharing import extract_share
     from hcq_cli.shares import Share
 
     share = Share.asked(shard, on)
@@ -122,10 +121,8 @@ def extract(
             bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {path.rpartition('/')[2][:40]}")
             before = report.done
 
-        if share is not None:
-            return extract_share(inputs, names, options, share, on_video)
         if on is None:
-            return run(inputs, names, options, on_video, on_reading=lambda line: bar.update(detail=line))
+            return run(inputs, names, options, on_video, on_reading=lambda line: bar.update(detail=line), share=share)
         from hcq_cli.engines.ray_executor import ray_executor
 
         left_out: list[str] = []

@@ -4,31 +4,40 @@ Here is the one loop of the run: the plan judges the next video, the executor is
 comes back is counted. All of it happens in the thread of the caller, so that neither the plan nor the writer of the
 store needs a lock. A finished video is safe in the store before its worker says so; the loop compacts the store into
 shards now and then.
+
+Several runs may share a store, each with its share of the videos, at the same time or one after the other, on
+machines that see the same files and the same store under the same names. None of them holds the writer lock, so none
+takes anything out of the store, gives anything a new place there, or copies features from one file to another: that
+is left to the next extraction of the same folders without a share, which finds everything decoded.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from hcq_cli.collection import Collection, change_collection
+from hcq_cli.collection import Collection, change_collection, read_collection
 from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
 from hcq_cli.extraction.executor import Executor, Job, Outcome, Status, VideoWarning
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
 from hcq_cli.extraction.plan import ExtractionPlan
 from hcq_cli.extraction.vanished import Vanished
-from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.features.folder import LOGS
+from hcq_cli.features.writer import FeatureWriter, SharedWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, PassedOver
 from hcq_cli.remote.nodes import Keeping
-from hcq_cli.shares import Share
+from hcq_cli.shares import Share, content_key
 
 COMPACT_EVERY = 2048
 """Videos after which the finished ones are put into shards: a folder of more small files is slow to list."""
+READERS = 16
+"""Threads that look at the ends of files: on a shared file system each waits most of the time."""
 
 
 @dataclass
@@ -138,41 +147,49 @@ def extract(
     options: ExtractionOptions,
     on_video: OnVideo = lambda report, path: None,
     executor: Executor | None = None,
+    *,
     on_reading: Callable[[str], None] = lambda line: None,
+    share: Share | None = None,
 ) -> ExtractReport:
     """Bring the features of all videos into the store.
 
     Args:
-        inputs: from `find_inputs`.
+        inputs: from `find_inputs`; the same in every share, as ids are given before the files are divided.
         names: the experts, as `experts.registry.load` takes them.
         options: how; the store is among them.
         on_video: told of every video that has been dealt with.
         executor: what runs the jobs; None for worker processes on this machine.
         on_reading: told by any thread how far the reading of a large file is, for people.
+        share: of the videos; None for all of them.
 
     Returns:
         the report; videos that fail are in it, and cost nobody else anything.
 
     Raises:
         UsageError: no such expert.
-        LockedError: another process writes to the store.
+        LockedError: another process writes to the store, and this is no share.
         HcqError: the experts cannot be prepared, or the store cannot be written.
     """
     begun = time.monotonic()
     experts = load_experts(names, options.sample_fps)
-    report = ExtractReport.of(inputs)
-
-    def copied(ended: Iterable[tuple[Job, Outcome]]) -> None:
-        for job, outcome in ended:
-            report.waiting -= 1
-            report.count(job, outcome)
-            on_video(report, job.facts.path)
-
-    with FeatureWriter(options.store) as writer:
-        collection = _note_roots(inputs, names, options)
+    if share:
+        inputs = share_of(inputs, share)
+        options = replace(options, words_log=f"{LOGS}/words-{share.name}.jsonl")
+    report = ExtractReport.of(inputs, share)
+    place: AbstractContextManager[FeatureWriter | SharedWriter]
+    place = nullcontext(SharedWriter(options.store, share.name)) if share else FeatureWriter(options.store)
+    with place as writer:
+        collection = read_collection(options.store) if share else _note_roots(inputs, names, options)
         plan = ExtractionPlan(writer, experts, options, removed=collection.removed, named=inputs.named)
-        # What a run that was killed left in incoming/ counts as finished from here on.
-        report.warn_of_store(options.store, writer.compact().warnings)
+
+        def copied(ended: Iterable[tuple[Job, Outcome]]) -> None:
+            for job, outcome in ended:
+                report.waiting -= 1
+                report.count(job, outcome)
+                on_video(report, job.facts.path)
+
+        if not share:  # what a run that was killed left in incoming/ counts as finished from here on
+            report.warn_of_store(options.store, writer.compact().warnings)
         pool: AbstractContextManager[Executor] = (
             nullcontext(executor)
             if executor
@@ -185,19 +202,35 @@ def extract(
                 on_video(report, job.facts.path)
                 keep()
                 done += outcome.status is not Status.FINISHED
-                if done >= COMPACT_EVERY:
+                # Of shares with mirrors each has a store of its own, which the whole puts together.
+                if done >= COMPACT_EVERY and not (share and keep.mirror):
                     done = 0
                     copied(plan.copy())
                     report.warn_of_store(options.store, writer.compact().warnings)
         report.networks_s = running.networks_s
-        copied(plan.copy())
-        report.warn_of_store(options.store, writer.compact().warnings)
-        # Last, when the store knows what became of the files whose bytes they have.
-        copied(plan.copy(duplicates=True))
-        _note_changes(writer, plan, inputs, options, report)
+        if isinstance(writer, FeatureWriter):
+            copied(plan.copy())
+            report.warn_of_store(options.store, writer.compact().warnings)
+            # Last, when the store knows what became of the files whose bytes they have.
+            copied(plan.copy(duplicates=True))
+            _note_changes(writer, plan, inputs, options, report)
+        else:
+            writer.refresh()
+            report.new, report.changed = plan.new, plan.changed
         report.states = writer.store.states_of(report.ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
+
+
+def share_of(inputs: Inputs, share: Share) -> Inputs:
+    """The same inputs, with the videos and unusable files of one share alone; what is passed over is the first's."""
+    every = [*inputs.videos.values(), *(item.path for item in inputs.unusable)]
+    with ThreadPoolExecutor(READERS) as readers:
+        has = [share.has(key) for key in readers.map(content_key, every)]
+    videos = {id: path for (id, path), mine in zip(inputs.videos.items(), has, strict=False) if mine}
+    unusable = [item for item, mine in zip(inputs.unusable, has[len(inputs.videos) :], strict=True) if mine]
+    passed_over = inputs.passed_over if share.number == 1 else []
+    return replace(inputs, videos=videos, unusable=unusable, passed_over=passed_over)
 
 
 def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions) -> Collection:

@@ -233,7 +233,8 @@ class ExtractionPlan:
         Args:
             duplicates: those of files of this run, too; when all else is done and in shards.
         """
-        assert isinstance(self._writer, FeatureWriter)
+        if isinstance(self._writer, SharedWriter):  # where others write too, nothing can be copied
+            return
         jobs, self.copies = self.copies, []
         if duplicates:
             jobs, self.duplicates = jobs + self.duplicates, []

@@ -4,7 +4,7 @@ any number without it."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli import files
+from hcq_cli.errors import LockedError
 from hcq_cli.features.compaction import FULL_VIDEOS, WritableShards
 from hcq_cli.features.failures import FAILURES, HASHES, PathLog
 from hcq_cli.features.folder import INCOMING, LOGS, SHARDS, list_incoming, make_folders
@@ -296,3 +297,9 @@ class SharedWriter(KnownVideos):
 
     def set_path(self, id: str, path: str) -> None:
         """That a finished video lies elsewhere is for the run with the lock to note; nothing is done here."""
+
+    def compact(self) -> CompactionResult:
+        """Put what is finished into shards, if nobody holds the lock, who does so."""
+        with suppress(LockedError), FeatureWriter(self.folder) as whole:
+            return whole.compact()
+        return CompactionResult(0, 0)
