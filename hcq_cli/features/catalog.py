@@ -55,13 +55,11 @@ class LatestResults:
             kinds=self.kinds,
         )
 
-    def identity(self, row: int) -> str | None:
-        """What the features of a row depend on; None where there is no result."""
-        return self.kinds[self.kind[row]].identity if self.slot[row] >= 0 else None
-
-    def failed(self, row: int) -> bool:
-        """Whether the expert broke on the video of a row."""
-        return bool(self.state[row] == state_number(State.FAILED))
+    def has(self, row: int, identity: str, *, failed_too: bool = True) -> bool:
+        """Whether a row has a result of an identity; `failed_too`: also where the expert broke on its video."""
+        if self.slot[row] < 0 or self.kinds[self.kind[row]].identity != identity:
+            return False
+        return failed_too or bool(self.state[row] != state_number(State.FAILED))
 
 
 class Catalog(Sequence[str]):
@@ -250,7 +248,6 @@ class Catalog(Sequence[str]):
         found: dict[str, int] = {}
         for row in self.rows_with("content", content_hash):
             for expert, wanted in identities.items():
-                latest = self.newest_results(expert)
-                if latest.identity(row) == wanted and (failed_too or not latest.failed(row)):
+                if self.newest_results(expert).has(row, wanted, failed_too=failed_too):
                     found.setdefault(expert, row)
         return found

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,12 +62,11 @@ class KnownVideos:
         row = self.store.row(id)
         if row is None or self.store.facts(row).content_hash != content_hash:
             return set(identities)
-        missing = set()
-        for expert, wanted in identities.items():
-            latest = self.store.newest_results(expert)
-            if latest.identity(row) != wanted or (retry_failed and latest.failed(row)):
-                missing.add(expert)
-        return missing
+        return {
+            expert
+            for expert, wanted in identities.items()
+            if not self.store.newest_results(expert).has(row, wanted, failed_too=not retry_failed)
+        }
 
     def is_finished(self, facts: VideoFacts, identities: Mapping[str, str], *, retry_failed: bool = False) -> bool:
         """Whether a file is as the store knows it, under the same id and nowhere else, and lacks nothing.
@@ -132,7 +131,7 @@ class FeatureWriter(KnownVideos):
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self._shards = WritableShards(self.folder)
-        self._moved: dict[str, tuple[str, int, int]] = {}
+        self._moved: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -161,7 +160,7 @@ class FeatureWriter(KnownVideos):
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next compaction or at the end of the block."""
         found = Path(path).stat()
-        self._moved[id] = (path, found.st_size, found.st_mtime_ns)
+        self._moved[id] = {"path": path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
         if len(self._moved) >= FULL_VIDEOS:
             self._write_moved()
 
@@ -255,12 +254,8 @@ class FeatureWriter(KnownVideos):
             return
         self._shards.take_in_incoming()  # shards count as older than incoming files, and a move is newer
         self.refresh()
-        rows = []
-        for id, (path, size, mtime_ns) in self._moved.items():
-            row = self.store.row(id)
-            if row is not None:
-                rows.append(VideoRecord(replace(self.store.facts(row), path=path, size=size, mtime_ns=mtime_ns)))
-        self._shards.append(rows)
+        moved = [(self.store.facts_of(id), now) for id, now in self._moved.items()]
+        self._shards.append(VideoRecord(replace(facts, **now)) for facts, now in moved if facts is not None)
         self._moved = {}
 
 
