@@ -132,6 +132,13 @@ class ExtractReport:
                 self.media_s += outcome.duration_s
                 self.decoders[outcome.decoder] = self.decoders.get(outcome.decoder, 0) + 1
 
+    def count_copies(self, ended: Iterable[tuple[Job, Outcome]], on_video: OnVideo) -> None:
+        """Count how it ended with videos that have waited for others with their bytes."""
+        for job, outcome in ended:
+            self.waiting -= 1
+            self.count(job, outcome)
+            on_video(self, job.facts.path)
+
     def warn_of_store(self, store: Path, messages: Sequence[str]) -> None:
         """Add warnings that are about the feature store."""
         self.warnings += [VideoWarning(message, path=str(store)) for message in messages]
@@ -182,14 +189,12 @@ def extract(
         collection = read_collection(options.store) if share else _note_roots(inputs, names, options)
         plan = ExtractionPlan(writer, experts, options, removed=collection.removed, named=inputs.named)
 
-        def copied(ended: Iterable[tuple[Job, Outcome]]) -> None:
-            for job, outcome in ended:
-                report.waiting -= 1
-                report.count(job, outcome)
-                on_video(report, job.facts.path)
+        def tidy() -> None:
+            report.count_copies(plan.copy(), on_video)
+            report.warn_of_store(options.store, writer.compact().warnings)
 
         if not share:  # what a run that was killed left in incoming/ counts as finished from here on
-            report.warn_of_store(options.store, writer.compact().warnings)
+            tidy()
         pool: AbstractContextManager[Executor] = (
             nullcontext(executor)
             if executor
@@ -205,14 +210,12 @@ def extract(
                 # Of shares with mirrors each has a store of its own, which the whole puts together.
                 if done >= COMPACT_EVERY and not (share and keep.mirror):
                     done = 0
-                    copied(plan.copy())
-                    report.warn_of_store(options.store, writer.compact().warnings)
+                    tidy()
         report.networks_s = running.networks_s
         if isinstance(writer, FeatureWriter):
-            copied(plan.copy())
-            report.warn_of_store(options.store, writer.compact().warnings)
+            tidy()
             # Last, when the store knows what became of the files whose bytes they have.
-            copied(plan.copy(duplicates=True))
+            report.count_copies(plan.copy(duplicates=True), on_video)
             _note_changes(writer, plan, inputs, options, report)
         else:
             writer.refresh()
