@@ -96,7 +96,9 @@ class Pipeline(Weights):
     @cached_property
     def identity(self) -> str:
         """See `Weights.identity`; of the whole folder, however deep."""
-        files = (path for path in self.folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+        files = (
+            path for path in self.folder.rglob("*") if path.suffix in (".safetensors", ".json") and path.is_file()
+        )
         return super().identity if self.hub else f"sha256:{digest(sorted(files))}"
 
     @property
