@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State
-from hcq_cli.codes.ids import segment_id
+from hcq_cli.codes.ids import segment_id, video_of
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.features.records import Ragged, state_number
 from hcq_cli.features.store import FeatureStore
@@ -47,6 +47,8 @@ reach it, and 1.7 % of two in different ones."""
 NEAR_S = 1.0
 """A face counts as seen at a second where it was found so near to it: a frame a second is looked at."""
 VIDEOS_AT_ONCE = 512
+ASKED_FOR = 1000
+"""Of the nearest so many are looked for in a collection one by one; a filter may let few of all through."""
 NO_SAME_FACE = "no face here is near enough to be the same person's"
 ONLY_LOOKS = "the face vectors here describe looks, not persons: face=YUNET+SFACE tells persons apart"
 EXTRACT = "hcq extract VIDEOS --experts face (faces are biometric data: ask the people first)"
@@ -92,9 +94,24 @@ class People:
     def best(self, collection: Index, k: int, least: float = -1.0) -> list[FoundFace]:
         """The videos of a collection whose faces are nearest, `k` at most, best first, none below a cosine."""
         rows, likeness, _ = self._compared
+        order = np.argsort(-likeness, kind="stable")
+        order = order[likeness[order] >= least]
+        first = max(ASKED_FOR, 2 * k)
+        found = self._found(collection, order[:first], k)
+        if len(found) < k and len(order) > first:
+            # Of the few videos that pass a filter the best may lie far down: those that do not are left out together.
+            names = {video_of(id) for ids in collection.ids() for id in ids}
+            rest = order[first:]
+            there = np.isin(rows[rest], self.store.rows(sorted(names)))
+            found += self._found(collection, rest[there], k - len(found))
+        return found
+
+    def _found(self, collection: Index, order: NDArray[np.int64], k: int) -> list[FoundFace]:
+        """The first `k` that lie in a collection, of the videos that were compared in some order of their numbers."""
+        rows, likeness, _ = self._compared
         found: list[FoundFace] = []
-        for at in np.argsort(-likeness, kind="stable").tolist():
-            if len(found) == k or likeness[at] < least:
+        for at in order.tolist():
+            if len(found) == k:
                 break
             facts = self.store.facts(int(rows[at]))
             if places := collection.rows_of(facts.id):

@@ -11,6 +11,7 @@ from handmade import names, random_codes, random_levels, write_codes
 
 from experts.base import State, Tokens
 from experts.classic.face import Face
+from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.writer import FeatureWriter
@@ -119,6 +120,19 @@ def test_faces_are_a_ranking_beside_the_rest_and_keep_to_what_is_searched(store:
     kept = [~np.isin(np.arange(segment.videos), [3]) for segment in index.segments]
     (answer,) = asked.answers(rest, FilteredIndex(index, kept), [""], VIDEOS)
     assert len(answer.hits) == VIDEOS - 1 and "v3.mp4" not in {hit.id for hit in answer.hits}
+
+
+@pytest.mark.parametrize("first", [1, 1000])
+def test_of_the_few_that_pass_a_filter_the_nearest_are_found(
+    store: Path, index: Index, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    monkeypatch.setattr(faces, "ASKED_FOR", first)
+    passing = {"v9.mp4", "v31.mp4", "v33.mp4", "v40.mp4"}  # v40 shows nobody
+    kept = [np.array([video_of(id) in passing for id in segment.ids]) for segment in index.segments]
+    every = [hit.id for hit in found(store, index, "v3.mp4@5", k=VIDEOS)]
+    for k in (1, 2, 9):
+        hits = [hit.id for hit in found(store, FilteredIndex(index, kept), "v3.mp4@5", k=k)]
+        assert hits == [id for id in every if id in passing][:k]
 
 
 def test_what_is_doubtful_is_said(store: Path, index: Index, tmp_path: Path) -> None:
