@@ -200,6 +200,19 @@ def test_a_film_that_is_gone_is_told_without_asking_for_it(page: Any, served: Se
     assert not [url for url in page.asked if "/media/" in url or "/preview/" in url]
 
 
+def test_what_is_no_film_is_told_with_its_path(page: Any, served: Served, films: list[Path]) -> None:
+    kept = films[1].read_bytes()
+    films[1].write_bytes(b"no film")
+    try:
+        page.goto(served.address + "?q=%22bold%22")
+        until(page, "document.querySelector('.open img').naturalWidth == 32")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        until(page, "document.getElementById('player-says').textContent.endsWith('<b>bold.mp4')")
+    finally:
+        films[1].write_bytes(kept)
+
+
 def test_ten_thousand_hits_are_paged_without_freezing(page: Any, served: Served) -> None:
     page.goto(served.address + "?q=a+dog")
     page.wait_for_selector(".more a")

@@ -7,16 +7,19 @@
   const film = dialog.querySelector("video");
   // Not by where they are: that would lay out every card, and ten thousand take a minute.
   const links = () => [...document.querySelectorAll(".open[href]:not(details:not([open]) .open)")];
-  let start = 0, preview = "";
+  let start = 0, preview = "", path = "", pictured = true;
 
-  const NOT_THERE = 16; // the width of the picture that stands for a file which is not where it was
+  // Widths of pictures that stand for a file which is not where it was, and for one that gives none.
+  const NOT_THERE = 16, NO_PICTURE = 32;
 
   function play(link) {
-    const gone = link.querySelector("img")?.naturalWidth === NOT_THERE;
+    const width = link.querySelector("img")?.naturalWidth, gone = width === NOT_THERE;
+    path = link.querySelector(".title").title;
+    pictured = width !== NO_PICTURE;
     start = Number(link.dataset.start) || 0;
-    preview = link.dataset.preview || "";
+    preview = pictured ? link.dataset.preview || "" : ""; // of what gives no picture none can be made
     title.textContent = link.dataset.title;
-    says.textContent = gone ? "The file is no longer there: " + link.querySelector(".title").title : "";
+    says.textContent = gone ? "The file is no longer there: " + path : "";
     document.querySelector(".open video")?.remove();
     film.hidden = gone;
     if (!gone) film.src = link.href;
@@ -28,13 +31,13 @@
     if (start && Math.abs(film.currentTime - start) > 0.25) film.currentTime = start;
     // Sound without a picture: the browser does not know the codec, and does not call it an error. Nor that of several
     // recordings in one file it knows the first.
-    if ((!film.videoWidth || start > film.duration) && !film.src.includes("/preview/")) cannotPlay();
+    if (((pictured && !film.videoWidth) || start > film.duration) && !film.src.includes("/preview/")) cannotPlay();
   });
   film.addEventListener("error", () => film.getAttribute("src") && cannotPlay());
 
   function cannotPlay() {
     if (!preview) {
-      says.textContent = "This browser cannot play the file. Its path: " + decodeURIComponent(film.src.split("#")[0]);
+      says.textContent = "This browser cannot play the file. Its path: " + path;
       return;
     }
     says.textContent = "This browser cannot play the file: a preview is made of it, from the second that was found.";
