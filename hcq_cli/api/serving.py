@@ -6,14 +6,18 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.searched import CHANGED, SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import HcqError, UsageError, needing
 from hcq_cli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
@@ -89,6 +93,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = PORT,
     token: str | None = None,
+    on: str | None = None,
     started: Callable[[str], None] = lambda address: None,
     printer: Callable[[Searcher], Shell] | None = None,
 ) -> None:
@@ -99,12 +104,14 @@ def serve(
         host: the address to listen on. On any other than this machine's own a token is asked for.
         port: to listen on; 0 for any that is free.
         token: to ask for; default: one is made up where one is needed.
+        on: "ray" or "ray:HOST:PORT" for a process on every node of a Ray cluster, behind one address on its head;
+            None for this process.
         started: told the address to open, with the token in it.
         printer: makes of the searcher what answers command lines of this person's shells (`hcq_cli.web.shells`).
 
     Raises:
         NotFoundError: there is no index, or starlette and uvicorn are not installed.
-        HcqError: the port is taken.
+        HcqError: the port is taken, or there is no such cluster.
     """
     with needing("starlette and uvicorn, which serve, are not installed", "web"):
         import uvicorn
@@ -117,22 +124,44 @@ def serve(
 
     if token is None and host not in OWN:
         token = secrets.token_urlsafe(24)
-    wanted = settings or SearchSettings()
+    wanted, hosts = settings or SearchSettings(), [host, *OWN, *_own_names(host)]
+    named = f"[{host}]" if ":" in host else host
+
+    def tell(port: int) -> None:
+        started(f"http://{named}:{port}/{f'?token={token}' if token else ''}")
+
+    if on is not None:
+        from hcq_cli.engines.ray_serving import serve_on_ray
+
+        if port == 0:
+            raise UsageError("--on ray takes a port, and finds none by itself", f"--port {PORT}")
+        index = Searcher(workspace, wanted).collection.path.resolve()
+        there = Workspace(workspace.root.resolve()), replace(wanted, index=index)
+        build = partial(_application, *there, hosts, token)
+        serve_on_ray(on, build, index, host=host, port=port, started=lambda: tell(port))
+        return
     with ExitStack() as stack:
         # One searcher for pages and shells, which has texts encoded as a command has (not `many`): to the same bytes.
         batches = stack.enter_context(Batches(lambda: Answers(Searcher(workspace, wanted), printer)))
         listener = stack.enter_context(_listening(host, port))
         if printer is not None and wanted.index is None:
             stack.enter_context(Shells(workspace.root, batches.printed))
-        port = listener.getsockname()[1]
-        named = f"[{host}]" if ":" in host else host
-        duplicates = partial(read_duplicates, workspace.duplicates)
-        app = application(batches, duplicates, hosts=[host, *OWN, *_own_names(host)], token=token)
-        started(f"http://{named}:{port}/{f'?token={token}' if token else ''}")
+        app = application(batches, partial(read_duplicates, workspace.duplicates), hosts=hosts, token=token)
+        tell(listener.getsockname()[1])
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _application(workspace: Workspace, settings: SearchSettings, hosts: Sequence[str], token: str | None) -> ASGIApp:
+    """The application with a searcher of its own, which ends with the process."""
+    from hcq_cli.duplicates.groups import read_duplicates
+    from hcq_cli.web.batches import Batches
+    from hcq_cli.web.server import application
+
+    batches = Batches(lambda: Answers(Searcher(workspace, settings))).__enter__()
+    return application(batches, partial(read_duplicates, workspace.duplicates), hosts=hosts, token=token)
 
 
 def _own_names(host: str) -> list[str]:

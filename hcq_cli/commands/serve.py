@@ -36,6 +36,14 @@ def register(app: typer.Typer) -> None:
             typer.Option("--token", metavar="TEXT", help="Ask for this token (default: made up if needed)."),
         ] = None,
         index: IndexOption = None,
+        on: Annotated[
+            str | None,
+            typer.Option(
+                metavar="ray[:ADDRESS]",
+                help="A process on every node of a Ray cluster, which listens at its head.",
+                show_default=False,
+            ),
+        ] = None,
         open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     ) -> None:
         """Serve a page to search with, and watch what was found from its second; Ctrl-C ends it.
@@ -59,6 +67,7 @@ def register(app: typer.Typer) -> None:
             host=host,
             port=port,
             token=token,
+            on=on,
             started=started,
             printer=lambda searcher: visits.ShellQueries(searcher).answer,
         )

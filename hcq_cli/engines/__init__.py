@@ -9,6 +9,7 @@ where the workers are.
     ray_pool.py       jobs to workers on the nodes, and again where a worker or a node dies, or a worker hangs
     ray_worker.py     what runs on the nodes: workers, and the networks of a node
     ray_search.py     the actors that search an index, a group of its segments each
+    ray_serving.py    `hcq serve --on ray`: its page and API by a process on every node
     ray_executor.py   the executor of `hcq extract --on ray`
     ray_building.py   `hcq encode --on ray` and `hcq index build --on ray`: a part of the codes, or a code file, a job
 """

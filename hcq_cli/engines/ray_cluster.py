@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -73,6 +74,7 @@ def connected(on: str) -> Iterator[None]:
     if address == "local":
         quiet |= {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         quiet["_node_ip_address"] = "127.0.0.1"  # whoever reaches a Ray cluster may run anything on it
+    at_end = signal.getsignal(signal.SIGTERM)
     try:
         # What befalls its nodes Ray prints on stdout, where the answer of the command alone belongs.
         from ray._private import worker
@@ -89,6 +91,8 @@ def connected(on: str) -> Iterator[None]:
         raise HcqError(
             message, "start hcq on a machine of the cluster (ray start --address=…), or --on ray:local"
         ) from error
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, at_end)  # Ray's own way is to abort with a stack
     try:
         yield
     finally:

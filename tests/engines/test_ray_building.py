@@ -158,18 +158,21 @@ def test_kills_at_random_moments(
     def lying() -> dict[str, tuple[int, int]]:
         return {each.name: (each.stat().st_ino, each.stat().st_mtime_ns) for each in parts.glob("*.hcq")}
 
-    def killed_and_again(actor: str, *command: str) -> int:
+    def killed_and_again(actor: str, *command: str, late: bool = False) -> None:
         node = add_node(cluster, slowly) if kind == "node" else None
         run = [sys.executable, "-m", "hcq_cli", *command, "-w", str(tmp_path), "--on", f"ray:{cluster.address}"]
         first = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         while first.poll() is None and not actors(actor, log):
             time.sleep(0.05)
-        time.sleep(rng.uniform(0, 4))
+        while late and first.poll() is None and not lying():
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.5 if late else 4))
+        alive = actors(actor, log)
         if node is not None:
             cluster.remove_node(node, allow_graceful=False)
         elif kind == "driver":
             first.kill()
-        elif alive := actors(actor, log):
+        elif alive:
             os.kill(rng.choice(alive), signal.SIGKILL)
         _, errors = first.communicate(timeout=300)
         assert kind != "worker" or first.returncode == 0, errors
@@ -181,12 +184,12 @@ def test_kills_at_random_moments(
                 assert all(now[name] == before[name] for name in now.keys() & before.keys())
             time.sleep(0.1)
         assert again.returncode == 0, again.communicate()
-        print(kind, command[0], "ended", first.returncode, "parts there", len(before), flush=True)
-        return int(first.returncode)
+        told = f"{len(alive)} workers there, ended {first.returncode}, {len(before)} parts there"
+        print(kind, command[0], told, flush=True)
 
     for at in range(int(os.environ.get("HCQ_TEST_KILLS", "4"))):
         workspace.codes.unlink()
-        killed_and_again("CodesWorker", "encode", "--segment-s", "2")
+        killed_and_again("CodesWorker", "encode", "--segment-s", "2", late=at % 2 == 1)
         assert workspace.codes.read_bytes() == whole, at
         folder = tmp_path / f"index{at}"
         killed_and_again("SegmentWorker", "index", "build", *map(str, files), "--index", str(folder))
