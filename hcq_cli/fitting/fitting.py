@@ -145,7 +145,8 @@ def fit_rows(store: FeatureStore, experts: Sequence[str]) -> NDArray[np.int64]:
     there = np.concatenate([has_tokens(store, rows, experts).any(1) for rows in in_order(len(store), 4096)])
     found = every[there]
     if not len(found):
-        raise HcqError(f"{store.folder}: no video has any token of {', '.join(experts)}", "hcq features info")
+        what = f"{store.folder}: {' and '.join(experts)} found nothing to see or hear in any video"
+        raise HcqError(what, "name a network for what these have, pictures or sound; hcq features info tells which")
     return found[np.linspace(0, len(found) - 1, min(len(found), MOST_VIDEOS)).round().astype(np.int64)]
 
 

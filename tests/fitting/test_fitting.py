@@ -83,7 +83,7 @@ def test_more_videos_than_codewords_are_quantized(tmp_path: Path, monkeypatch: p
 
 
 def test_videos_without_a_token_are_no_videos(tmp_path: Path) -> None:
-    with pytest.raises(HcqError, match="no video has any token of objects, sounds"):
+    with pytest.raises(HcqError, match="objects and sounds found nothing to see or hear"):
         fitted(tmp_path, {"empty.mp4": []})
 
 
