@@ -19,7 +19,7 @@ from hcq_cli.workspace import Workspace
 class Serial:
     """Stands for the pool of workers: the experts run in this process, which need not be started."""
 
-    def __init__(self, experts, names, options, videos) -> None:
+    def __init__(self, experts, names, options, videos, on_reading) -> None:
         from serial_executor import SerialExecutor
 
         for expert in experts:
