@@ -16,6 +16,7 @@ import math
 import os
 import resource
 import threading
+import weakref
 import zlib
 from collections import OrderedDict
 from itertools import pairwise
@@ -40,14 +41,12 @@ class OpenFile:
 
     def __init__(self, path: str) -> None:
         self.number = open_regular(path)
+        # Not closed by whoever pushes it out of `OpenFiles`: another thread may be reading from this number, and the
+        # system would give it to the next file that is opened. Nor by `__del__`, which a program that ends comes to
+        # when there is nothing left to close with.
+        weakref.finalize(self, os.close, self.number).atexit = False
         if hasattr(os, "posix_fadvise"):  # rows are read here and there: no reading ahead, which may mean megabytes
             os.posix_fadvise(self.number, 0, 0, os.POSIX_FADV_RANDOM)
-
-    def __del__(self) -> None:
-        # Not closed by whoever pushes it out of `OpenFiles`: another thread may be reading from this number, and the
-        # system would give it to the next file that is opened.
-        if hasattr(self, "number"):
-            os.close(self.number)
 
 
 class OpenFiles:
