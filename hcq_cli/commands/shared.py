@@ -134,10 +134,9 @@ class Session:
 
     def fetch_more(self, error: NotFoundError) -> bool:
         """Fetch what an error is about that was not fetched before, the model; False where that is no remedy."""
-        missing = os.path.normpath(error.message.partition(": ")[0])
         if self.reads is None or not is_address(self.place) or "model" in self.reads:
             return False
-        if not missing.startswith(str(self.workspace.model)):
+        if str(self.workspace.model) not in error.message:
             return False
         self.reads = ("model",)
         self.open(self.place)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from small_models import model
 from store_contents import shard_digests
+from trained import save_workspace
 
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_LOCKED, EXIT_NOT_FOUND, EXIT_USAGE, UsageError
 from hcq_cli.features.store import FeatureStore
@@ -162,3 +163,17 @@ def test_json_is_what_it_is_in_a_folder(hcq: Callable[..., Any], on: Callable[..
     there = on("one", "extract", clips / "clip0.mp4", *EXPERTS, "--json")
     assert set(there.json) == set(hcq("extract", clips / "clip0.mp4", *EXPERTS, "--json").json)
     assert json.loads(there.out)["extracted"] == 1 and "put" in there.err
+
+
+@pytest.mark.long
+def test_a_query_fetches_the_model_where_the_index_has_no_text_side(
+    on: Callable[..., Any], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_workspace(folder_of(tmp_path / "one", address, monkeypatch).root)
+    on("one", "index", "build", "--text-side", "none", "--no-words")
+    found = on("one", "query", "red ball", "--json").json["hits"]
+    shutil.rmtree(tmp_path / "one")  # another machine sees none of it
+    asked = on("two", "query", "red ball", "--json")
+    two = folder_of(tmp_path / "two", address, monkeypatch)
+    assert two.model.is_dir() and not two.codes.exists() and asked.err.count("fetched") == 2
+    assert [hit["score"] for hit in asked.json["hits"]] == [hit["score"] for hit in found]

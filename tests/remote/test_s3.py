@@ -1,0 +1,136 @@
+"""A workspace in a bucket, spoken to over HTTP: a server of S3 on this machine, another process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hcq_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, HcqError, LockedError, NotFoundError
+from hcq_cli.remote import mirror
+from hcq_cli.remote.mirror import Mirror
+
+pytest.importorskip("moto")
+s3fs = pytest.importorskip("s3fs")
+pytestmark = pytest.mark.long
+START_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    """The environment in which the server is found, with a bucket `videos`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.1)
+        environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+        own = {**os.environ, **environment}
+        bucket = "import s3fs; s3fs.S3FileSystem().mkdir('videos')"
+        subprocess.run([sys.executable, "-c", bucket], env=own, check=True)
+        yield environment
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def at_server(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.items():
+        monkeypatch.setenv(name, value)
+
+
+def write(machine: Mirror, name: str, text: str) -> None:
+    (machine.folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (beside := machine.folder / "beside").write_text(text)
+    beside.replace(machine.folder / name)
+
+
+def test_two_machines_and_a_bucket(at_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (Mirror("s3://videos/a/ws", tmp_path / name) for name in ("one", "other"))
+    assert not one.fetch().warnings, "it creates exclusively"
+    large = "x" * (12 << 20)  # which goes in several pieces
+    for name, text in {"codes.hcq": "codes", "index/manifest-00000001.json": "1", "model/weights": large}.items():
+        write(one, name, text)
+    one.publish()
+    other.fetch()
+    assert (other.folder / "model/weights").read_text() == large and one.publish().files == 0
+    write(one, "codes.hcq", "one's")
+    write(other, "codes.hcq", "other's")
+    one.publish()
+    with pytest.raises(LockedError, match="has changed codes"):
+        other.publish()
+    newest = other._newest
+    monkeypatch.setattr(other, "_newest", lambda: (1, other._read(1)))  # so that both want the second place
+    with pytest.raises(LockedError, match="another machine has published"):
+        other.publish()
+    monkeypatch.setattr(other, "_newest", newest)
+    other.fetch()
+    assert (other.folder / "codes.hcq").read_text() == "one's"
+    write(one, "features/incoming/1.h5", "part")
+    one.keep()
+    other.fetch()
+    (other.folder / "features/incoming/1.h5").unlink()
+    write(other, "features/shards/1.h5", "part")
+    other.publish()
+    assert not other._there.listed("parts")
+    one.fetch()
+    assert not (one.folder / "features/incoming/1.h5").exists() and (one.folder / "features/shards/1.h5").exists()
+    monkeypatch.setattr(mirror, "GRACE_S", -1.0)
+    for number in range(4):
+        write(one, "codes.hcq", f"the {number}.")
+        one.publish()
+    assert len(one._there.listed("files")) == 6, "what three generations name"
+
+
+def test_what_is_wrong_with_a_bucket_is_told_before_anything_is_done(
+    at_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFoundError, match=r"s3://nowhere/ws: .*bucket") as told:
+        Mirror("s3://nowhere/ws", tmp_path / "one").fetch()
+    assert "credentials" in told.value.hint
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(HcqError, match="s3://videos/ws: ") as lost:
+        Mirror("s3://videos/ws", tmp_path / "two").fetch()
+    assert "what is finished is kept" in lost.value.hint
+
+
+def test_the_verbs_work_there(hcq: Callable[..., Any], server: dict[str, str], clips: Path, tmp_path: Path) -> None:
+    def run(machine: str, *arguments: Any, **how: Any) -> Any:
+        environment = {**server, "HCQ_CACHE": str(tmp_path / machine)}
+        return hcq(*arguments, "-w", "s3://videos/ws", env=environment, fresh=True, **how)
+
+    asked = ["extract", clips, "--experts", "audio", "--workers", "1"]
+    run("one", *asked, "--shard", "1/2")
+    run("two", *asked, "--shard", "2/2")
+    done = run("three", *asked, "--json")
+    assert (done.json["extracted"], done.json["skipped"]) == (0, 6) and "fetched" in done.err
+    assert run("four", "features", "info", "--json").json["videos"] == 6
+    assert "no index there" in run("four", "query", "a dog", code=EXIT_NOT_FOUND).err
+    dead = {**server, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "HCQ_CACHE": str(tmp_path / "four")}
+    told = hcq("features", "info", "-w", "s3://videos/ws", env=dead, fresh=True, code=EXIT_FAILED).err
+    assert "s3://videos/ws: " in told and "what is finished is kept" in told
