@@ -27,6 +27,7 @@ from hcq_cli.media.container_facts import container_facts
 from hcq_cli.media.decoder import CannotOpenError, NoVideoError, Picture, Sound
 from hcq_cli.media.joined import JoinedMedia, begins_of, joined_media
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
+from hcq_cli.media.sniffing import PROTECTED
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, open_film, sound_tracks
 
 UNTIMED = {"avi"}
@@ -150,8 +151,8 @@ class PyAVMedia:
         self._reached_s = {"picture": 0.0, "sound": 0.0}
         self._damage: dict[str, TrackDamage] = {}
         self._untimed = self.container.format.name in UNTIMED
-        self._first_dts: int | None = None
-        self._first_packet_dts: int | None = None
+        self._fed = list[int]()  # times of the packets that the decoder got before the first picture came out
+        self._late: int | None = None  # how much later pictures come out, ticks
         self._last: PyAVPicture | None = None
         self._aspects: tuple[Fraction | None, Fraction | None] | None = None
         self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
@@ -309,6 +310,10 @@ class PyAVMedia:
         damage = self._damage.get(kind)
         if damage is not None and damage.packets >= MOST_BROKEN_PACKETS:
             return
+        if packet.has_sidedata("encryption_info"):  # it would be decoded to noise, where it can be at all
+            if PROTECTED not in self.warnings:
+                self.warnings.append(PROTECTED)
+            return
         if damage is not None and damage.waiting and packet.is_keyframe and stream.codec.name == "h264":
             # It may be a recovery point only, from which the picture is refreshed bit by bit, and no key frame ever
             # comes. Begun anew there, FFmpeg itself holds the pictures back until they are whole.
@@ -318,8 +323,13 @@ class PyAVMedia:
             if kind == "sound":
                 frames = decode_sound(packet)
             else:
-                if self._first_packet_dts is None:
-                    self._first_packet_dts = packet.dts
+                if (
+                    self._untimed
+                    and self._late is None
+                    and packet.dts is not None
+                    and (self._fed or packet.is_keyframe)
+                ):
+                    self._fed.append(packet.dts)
                 frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
             self._count_broken(kind, error)
@@ -337,6 +347,8 @@ class PyAVMedia:
             raise error
         damage = self._damage.setdefault(kind, TrackDamage(first_s=self._reached_s[kind]))
         damage.packets += 1
+        if kind == "picture" and self._late is None:
+            self._fed.clear()  # the first picture will be another one
         if kind == "picture" and not damage.waiting:
             damage.waiting, damage.since_s = True, None
         return damage
@@ -380,7 +392,7 @@ class PyAVMedia:
     def _time_s(self, frame: Any, stream: Any) -> float | None:
         """When a frame is shown, seconds from the start of the file; None if the file does not say."""
         if self._untimed:
-            stamp = self._stamp_by_order(frame, stream)
+            stamp = self._stamp_by_order(frame)
         else:
             stamp = frame.pts if frame.pts is not None else frame.dts
         return None if stamp is None else float(stamp * (frame.time_base or stream.time_base)) - self.start_s
@@ -429,14 +441,18 @@ class PyAVMedia:
         first, said = self._aspects
         return said if coded == first else coded
 
-    def _stamp_by_order(self, frame: Any, stream: Any) -> int | None:
+    def _stamp_by_order(self, frame: Any) -> int | None:
         """When a frame is shown, where the file has no presentation times: frames come out of the decoder in the
         order of their pictures, at the pace of the packets that went in."""
         if frame.dts is None:  # the last ones, that the decoder held back
             return None
-        if self._first_dts is None:
-            self._first_dts = frame.dts - (self._first_packet_dts if self._from_s else stream.start_time or 0)
-        stamp: int = frame.dts - self._first_dts
+        if self._late is None:  # the first to come out is the first key picture: what lies before it is lost
+            held = self._fed.index(frame.dts) if frame.dts in self._fed else 0
+            self._late = frame.dts - self._fed[0] if held else 0
+            usual = held * (self._fed[held] - self._fed[held - 1]) if held > 1 else self._late
+            if self._late > 2 * usual:  # a gap behind the first one, as cutting leaves it, is no delay
+                self._late = usual
+        stamp: int = frame.dts - self._late
         return stamp
 
 

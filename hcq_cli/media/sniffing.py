@@ -43,6 +43,7 @@ _VIDEO = re.compile(
     rb"|YUV4MPEG2 |DKIF|\x1f\x07\x00|NSVf",
     re.S,
 )
+PROTECTED = "protected against copying (DRM): only its seller's player opens it"
 _PROTECTED = (b"drmi", b"drms", b"encv")
 """Kinds of tracks in an MP4 whose samples are encrypted."""
 
@@ -129,7 +130,7 @@ def what_instead(head: bytes) -> str | None:
     if head and not head.strip(b"\0"):
         return "nothing but zeros (not copied to its end, or kept in a cloud): copy it again"
     if any(mark in head for mark in _PROTECTED) and is_video(head):
-        return "protected against copying (DRM): only its seller's player opens it"
+        return PROTECTED
     if len(head) >= 1 << 12 and not is_video(head):
         shares = (count / len(head) for count in Counter(head).values())
         if -sum(share * math.log2(share) for share in shares) > ENTROPY:

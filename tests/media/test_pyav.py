@@ -8,15 +8,18 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from decoded_clips import decoder
-from sample_videos import film, numbered, read_number, remux, turn
+from sample_videos import film, numbered, read_number, remux, tone, turn
 
 from experts.base import Clip, Sampling, State, Tokens
 from experts.classic.audio import Audio
 from hcq_cli.extraction.pipeline import extract_video
 from hcq_cli.media.decoder import CannotOpenError
+from hcq_cli.media.pyav import PyAVDecoder
+from hcq_cli.media.sniffing import PROTECTED
 
 RNG = np.random.default_rng(5)
 HZ = 48_000
@@ -240,3 +243,28 @@ def test_pictures_come_back_after_a_broken_packet(tmp_path: Path, refresh: str) 
     assert from_s <= back.min() <= until_s and len(back) >= 25 * (10 - until_s) - 1
     (warning,) = map(str, found.warnings)
     assert "broken at 2." in warning and ("smeared" in warning) == refresh.startswith("none")
+
+
+def test_a_film_that_is_encrypted_is_said_to_be_and_gives_no_noise(tmp_path: Path) -> None:
+    key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "76" * 16, "encryption_kid": "a7" * 16}
+    path = film(
+        tmp_path / "bought.mp4", np.arange(20) / 10, sound=tone(2.0), sound_codec="aac", container_options=key
+    )
+    media = PyAVDecoder().open(str(path), True, [16_000])
+    assert list(media) == [] and media.warnings == [PROTECTED]
+
+
+@pytest.mark.parametrize("begin", ["within a group of pictures", "a key picture, and a gap"])
+def test_an_avi_that_was_cut_keeps_its_clock(tmp_path: Path, begin: str) -> None:
+    """It has no times but the order of its packets, in which pictures do not come out."""
+    path = film(tmp_path / "whole.avi", np.arange(100) / 25, codec="mpeg4", options={"g": "40", "bf": "2"}, ticks=25)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "cut.avi"), "w") as target:
+        copy = target.add_stream_from_template(source.streams[0])
+        for packet in [packet for packet in source.demux() if packet.size]:
+            number = packet.dts
+            if number >= 20 or (begin.startswith("a key") and not number):
+                packet.stream, packet.pts, packet.dts = copy, None, max(0, number - 20)
+                target.mux(packet)
+    shown = [(one.time_s, read_number(one.rgb(160))) for one in PyAVDecoder().open(str(target.name), True, [])]
+    at_s, number = next(one for one in shown if 40 <= one[1] < 100)
+    assert at_s == pytest.approx((number - 20) / 25, abs=0.09)
