@@ -15,8 +15,8 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hcq_cli.search.best_rows import SearchParams
     from hcq_cli.search.index import Index
-    from hcq_cli.search.searchable import SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
 
 KINDS = ("videos", "texts")
@@ -87,7 +87,7 @@ class SearchSettings:
     def params(self) -> SearchParams:
         """As the scan takes them."""
         from hcq_cli.cores import cores
-        from hcq_cli.search.searchable import SearchParams
+        from hcq_cli.search.best_rows import SearchParams
 
         if self.device:  # it is fed by one core
             return SearchParams(self.nprobe, self.exact, f"torch:{self.device}", by=self.by)

@@ -7,7 +7,7 @@ of reading, first a query:
     moments.py         where in a video a query fits: its segments, neighbours in one
     arranging.py       hits by date, path or duration, page by page, with their columns; which are worth showing
     text_encoder.py    what makes vectors of a text, and how it comes into an index
-    searchable.py      the search for the best rows of an index
+    best_rows.py       the search for the best rows of an index
     groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
     code_file.py       a code file as such an index

@@ -15,9 +15,9 @@ import numpy as np
 
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge, stack
+from hcq_cli.search.best_rows import QUERIES_AT_ONCE, SearchParams, scan_lists
 from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import list_sizes
-from hcq_cli.search.searchable import QUERIES_AT_ONCE, SearchParams, scan_lists
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class GroupedIndex(Index):
         self.missing, self.find_elsewhere = [], self.find_best
 
     def find_best(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
-        """As `searchable.find`, of what is there; `missing` tells what is not."""
+        """As `best_rows.find`, of what is there; `missing` tells what is not."""
         self.missing, by_video = [], params.by == "video"
         found = [NOTHING_FOUND] * len(tables)
         for at in range(0, len(tables), QUERIES_AT_ONCE):

@@ -146,7 +146,7 @@ class Index:
         checkpoints: where the model may lie: as seen from the index, then where it was.
         segments: with what is dead in each, its words and its sentence vectors.
         missing: its segments, in groups, that the last search could not reach (groups.py).
-        find_elsewhere: finds its best rows as `searchable.find` does, where others scan it; None where nobody does.
+        find_elsewhere: finds its best rows as `best_rows.find` does, where others scan it; None where nobody does.
 
     Raises:
         NotFoundError: a file of the generation is gone.

@@ -24,9 +24,9 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores, chance_among
 from hcq_cli.scan.table import reconstruct_levels, tables
 from hcq_cli.scan.topk import TopK
+from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.index import Index
 from hcq_cli.search.moments import Moment, VideoSegments, segments_of
-from hcq_cli.search.searchable import SearchParams, find
 from hcq_cli.search.text_encoder import TextEncoder
 from hcq_cli.words.sentences import Sentence
 

@@ -19,10 +19,10 @@ from hcq_cli.files import writer_lock
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
+from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.searchable import SearchParams
 
 Videos = dict[str, np.ndarray]
 

@@ -1,4 +1,4 @@
-"""What can be searched, and the search for the best rows in it."""
+"""The search for the best rows of an index."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from handmade import (
 )
 
 from hcq_cli.scan.table import tables
+from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import search_levels
-from hcq_cli.search.searchable import SearchParams, find
 
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
