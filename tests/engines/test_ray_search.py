@@ -145,6 +145,7 @@ LEVELS = random_levels(int(os.environ.get("HCQ_TEST_QUERIES", "1000")), LARGE)
 def roomy(cluster: Any, slowly: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The cluster with a node that says it has 64 processors; waits long, because the machine may be busy."""
     monkeypatch.setattr(ray_search, "AGAIN_S", 600.0)
+    monkeypatch.setattr(ray_search, "STILL_S", 300.0)
     node = add_node(cluster, slowly, num_cpus=64)
     yield f"ray:{cluster.address}"
     cluster.remove_node(node)
