@@ -91,10 +91,13 @@ class GroupedIndex(Index):
     def __init__(self, index: Index, groups: Sequence[range], holder: GroupHolder) -> None:
         self.__dict__.update(index.__dict__)
         self.groups, self._holder = list(groups), holder
-        self.missing, self.find_elsewhere = [], self.find_best
+        self.missing = []
 
-    def find_best(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
-        """As `best_rows.find`, of what is there; `missing` tells what is not."""
+    def find_elsewhere(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
+        """As `best_rows.find`, of what is there; `missing` tells what is not.
+
+        Of the class, not of the object: an index with a filter takes on what this one holds, and is searched here.
+        """
         self.missing, by_video = [], params.by == "video"
         found = [NOTHING_FOUND] * len(tables)
         for at in range(0, len(tables), QUERIES_AT_ONCE):

@@ -15,6 +15,7 @@ from hcq_cli.codes.ids import segment_id
 from hcq_cli.scan.table import tables
 from hcq_cli.scan.topk import TopK, best, merge
 from hcq_cli.search.best_rows import QUERIES_AT_ONCE, SearchParams, find
+from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
@@ -123,3 +124,13 @@ def test_what_some_queries_of_a_search_lack_is_named_for_all(index: Index) -> No
     for missing in ([parts[1]], []):
         find(grouped, levels, tables(levels, *quantizer()), 10, params=SearchParams(exact=True))
         assert grouped.missing == missing
+
+
+def test_what_is_filtered_is_left_out_of_groups_too(index: Index) -> None:
+    parts = divide([segment.videos for segment in index.segments], 3)
+    grouped = GroupedIndex(index, parts, Here(index, parts))
+    kept = [np.arange(segment.videos) % 2 == 0 for segment in index.segments]
+    levels = random_levels(5)
+    table = tables(levels, *quantizer())
+    wanted, found = (find(FilteredIndex(each, kept), levels, table, 20) for each in (index, grouped))
+    assert np.array_equal(found.rows, wanted.rows) and np.array_equal(found.scores, wanted.scores)
