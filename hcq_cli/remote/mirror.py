@@ -164,7 +164,7 @@ class Mirror:
         moved, lost = Moved(), list[str]()
         with self._alone() as note:
             for _ in range(TRIES):
-                number, theirs = self._newest()
+                number, theirs = self._newest(note)
                 if number == 0 and parts is None:
                     self._try_to_write(moved)
                 lost = []
@@ -180,17 +180,21 @@ class Mirror:
 
     def _fetch_part(self, note: _Note, part: str, theirs: Mapping[str, RemoteFile], moved: Moved) -> list[str]:
         """Bring a part of the workspace in line with a generation; gives the files that cannot be had."""
-        here, held = digests(self._here(note, part)), digests(_of_part(note.held, part))
+        known = self._here(note, part)
+        here, held = digests(known), digests(_of_part(note.held, part))
         there = {path: file.sha256 for path, file in theirs.items()}
-        # A fetch that was killed leaves some of both: what is the same as either was not changed here.
-        changed = [path for path in {*here, *held} if here.get(path) not in (held.get(path), there.get(path))]
+        # A fetch that was killed leaves some of both: what is the same as either was not changed here. What is only
+        # missing was not either: a mirror lies in a cache, which anybody may clear, and not to empty the workspace.
+        changed = [path for path, digest in here.items() if digest not in (held.get(path), there.get(path))]
         if changed and there == _of_part(note.seen, part):
             return []
         if changed:
             moved.warnings.append(
                 f"{part}: another machine has put a newer one, which takes the place of what is here"
             )
-            note.shared = {path: known for path, known in note.shared.items() if _owner(path) != part}
+            # What was taken in here was so in vain; what still lies here need not be put again.
+            for path in [path for path in note.shared if _owner(path) == part and self._stamp(path) is None]:
+                del note.shared[path]
         wanted = {path: file for path, file in theirs.items() if here.get(path) != file.sha256}
         for folder in {(self.folder / path).parent for path in wanted}:
             files.remove_leftovers(folder)  # of a fetch that was killed
@@ -198,7 +202,9 @@ class Mirror:
         moved.add(sum(wanted[path].nbytes for path in wanted.keys() - set(lost)), len(wanted) - len(lost))
         for path in {*here, *lost} - (theirs.keys() - set(lost)):
             (self.folder / path).unlink(missing_ok=True)
-        self._agree(note, part, {path: digest for path, digest in there.items() if path not in lost}, there)
+        had = {path: (*(self._stamp(path) or (0, 0)), there[path]) for path in wanted.keys() - set(lost)}
+        kept = {path: known[path] for path in known.keys() & there.keys() - wanted.keys()}
+        self._agree(note, part, kept | had, there)
         return lost
 
     def _get_all(self, wanted: Mapping[str, RemoteFile]) -> list[str]:
@@ -232,6 +238,8 @@ class Mirror:
             if (new or grown) and self.get(path, self.folder / path):
                 note.shared[path] = self._stamp(path) or (0, 0)
                 moved.add(size)
+            elif here is not None and known is None and size == here[0]:  # a run was killed before it noted that
+                note.shared[path] = here
         for path in [path for path in note.shared if wanted(path) and path not in there]:
             if self._stamp(path) == note.shared.pop(path):
                 (self.folder / path).unlink()
@@ -268,11 +276,11 @@ class Mirror:
 
     def _publish(self, note: _Note, changed: dict[str, dict[str, Known]], moved: Moved) -> None:
         """Publish parts of the workspace, as they are here."""
-        number, named = self._newest()
+        number, named = self._newest(note)
         for part, here in [*changed.items()]:
             there = {path: file.sha256 for path, file in _of_part(named, part).items()}
             if there == digests(here):  # put by a run that was killed before it could note that
-                self._agree(note, part, there, there)
+                self._agree(note, part, here, there)
                 del changed[part]
             elif there != _of_part(note.seen, part):
                 raise LockedError(f"{self.address}: another machine has changed {part} since it was fetched", RERUN)
@@ -290,9 +298,13 @@ class Mirror:
         self._put_all(put, moved)
         if not self._there.create(manifest_name(number + 1), signed(entries)):
             raise LockedError(f"{self.address}: another machine has published since it was fetched", RERUN)
+        # Files are put for hours: others may have published so many that the generation of this number was deleted
+        # again. Its name was free then, but what it says was never the newest.
+        if self._numbers()[-1:] != [number + 1]:
+            raise LockedError(f"{self.address}: another machine has published since it was fetched", RERUN)
         for part, here in changed.items():
-            self._agree(note, part, digests(here), digests(here))
-        with suppress(HcqError):  # it is done; what is left goes with the next generation
+            self._agree(note, part, here, digests(here))
+        with suppress(HcqError, FileNotFoundError):  # it is done; what is left goes with the next generation
             self._tidy()
 
     def _put_all(self, wanted: Mapping[str, tuple[str, Known]], moved: Moved) -> None:
@@ -303,6 +315,7 @@ class Mirror:
             path, known = wanted[name]
             self._there.put(self.folder / path, f"files/{name}")
             if self._stamp(path) != known[:2]:
+                self._there.remove(f"files/{name}")  # it may hold something else than its name says
                 raise LockedError(f"{self.folder / path}: was changed while it was being put", RERUN)
 
         missing = [name for name, (_, known) in wanted.items() if there.get(name) != known[0]]
@@ -397,10 +410,10 @@ class Mirror:
                 found[path] = held if held and same else (*stamp, files.digest_file(self.folder / path))
         return found
 
-    def _agree(self, note: _Note, part: str, here: Mapping[str, str], there: Mapping[str, str]) -> None:
-        """Note what lies here and there of a part of the workspace."""
+    def _agree(self, note: _Note, part: str, here: Mapping[str, Known], there: Mapping[str, str]) -> None:
+        """Note what lies here, as it was when it was read, and there of a part of the workspace."""
         others = {path: known for path, known in note.held.items() if part_of(path) != part}
-        note.held = others | {path: (*(self._stamp(path) or (0, 0)), digest) for path, digest in here.items()}
+        note.held = others | dict(here)
         note.seen = {path: digest for path, digest in note.seen.items() if part_of(path) != part} | dict(there)
 
     @contextmanager
@@ -430,10 +443,13 @@ class Mirror:
         found = map(MANIFEST_PATTERN.fullmatch, self._there.names())
         return sorted(int(match[1]) for match in found if match)
 
-    def _newest(self) -> tuple[int, dict[str, RemoteFile]]:
-        """The newest generation and the files that it names; 0 where there is none."""
+    def _newest(self, note: _Note) -> tuple[int, dict[str, RemoteFile]]:
+        """The newest generation and the files that it names; 0 where there never was one."""
         for _ in range(TRIES):
             if not (numbers := self._numbers()):
+                if note.seen:  # a drive that is away, or a bucket that was emptied: nothing is lost here by that
+                    remedy = f"see that it can be reached; to begin anew there, move {self.folder} away"
+                    raise HcqError(f"{self.address}: nothing lies there any more", remedy)
                 return 0, {}
             with suppress(FileNotFoundError):  # old ones are deleted
                 return numbers[-1], self._read(numbers[-1])
