@@ -172,7 +172,8 @@ class NodeWorker(PoolWorker):
 
     def _put(self) -> list[str]:
         """Put what was written aside; gives the paths in the workspace."""
-        found, names = [path for path in Path(self._scratch.name).rglob("*") if path.is_file()], list[str]()
+        found = [path for path in Path(self._scratch.name).rglob("*") if path.is_file() and path.name[0] != "."]
+        names = list[str]()  # what a killed child process left has a dot before its name
         for path in sorted(found, key=lambda path: path.suffix == ".h5"):  # the last: the video is finished then
             if path.suffix == ".h5":
                 names.append(f"{self._part}/{path.relative_to(self._scratch.name).as_posix()}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +69,10 @@ def write_transcripts(folder: Path, video: VideoFeatures, log: str = TRANSCRIPTS
 def take_in_transcripts(folder: Path, logs: Path) -> None:
     """Put what runs without the writer lock have noted in `logs` behind what the store has; needs the lock."""
     for other in sorted(logs.glob("words-*.jsonl")):
-        append_lines(folder / TRANSCRIPTS, b"\n" + read_regular(other))
-        other.unlink(missing_ok=True)
+        # Taken away first: its run may be at work, and what it notes meanwhile begins a new one.
+        taken = other.replace(other.with_name(f"words-{secrets.token_hex(8)}.jsonl"))
+        append_lines(folder / TRANSCRIPTS, b"\n" + read_regular(taken))
+        taken.unlink()
 
 
 def read_transcripts(folder: Path, content_hash: str) -> dict[str, Transcript]:

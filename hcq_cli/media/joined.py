@@ -43,7 +43,7 @@ HEADERS = {
 
 
 def begins_of(path: str, format: str = "") -> list[int]:
-    """The byte at which each recording in a file begins, the first at 0; reads the file.
+    """The byte at which each recording in a file begins, the first at 0; reads the file. Of more than `MOST_PARTS` one more.
 
     Args:
         path: of the file.
@@ -63,7 +63,7 @@ def begins_of(path: str, format: str = "") -> list[int]:
             break
         for match in headers[0].finditer(data):
             begin = at + match.start() - (4 if match[0].startswith(b"ftyp") else 0)
-            if begin - latest > LEAST_BYTES and len(begins) < MOST_PARTS:
+            if begin - latest > LEAST_BYTES and len(begins) <= MOST_PARTS:
                 begins.append(begin)
             latest = max(latest, begin)
     return begins
@@ -83,6 +83,9 @@ def joined_media(path: str, begins: Sequence[int], open_part: Callable[..., Any]
     """
     end = Path(path).stat().st_size
     parts, names, told = list[Any](), list[str](), list[str]()
+    if len(begins) > MOST_PARTS:
+        *begins, end = begins
+        told.append(f"what comes behind its first {MOST_PARTS} recordings, from byte {end} on, is left out")
     for begin in reversed(begins):
         name = f"subfile,,start,{begin},end,{end},,:{path}"
         try:

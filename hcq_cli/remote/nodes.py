@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import fspath
 from pathlib import Path
 
@@ -93,7 +93,8 @@ class Keeping:
         self.mirror, self._last = mirror_of(store), time.monotonic()
 
     def __call__(self) -> None:
-        """To be called after each step."""
+        """To be called after each step. What cannot be put now lies here, and is put the next time."""
         if self.mirror is not None and time.monotonic() - self._last > KEEP_S:
-            self.mirror.keep()
+            with suppress(HcqError):
+                self.mirror.keep()
             self._last = time.monotonic()

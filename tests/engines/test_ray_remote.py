@@ -22,6 +22,8 @@ from hcq_cli.api.indexing import build_index
 from hcq_cli.api.opening import mirrored
 from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
+from hcq_cli.engines.ray_worker import NodeWorker
+from hcq_cli.extraction.options import ExtractionOptions
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.files import digest_file
 from hcq_cli.model import checkpoint
@@ -65,6 +67,18 @@ def test_features_are_those_of_a_folder(
     with mirrored(address) as workspace:
         assert shard_digests(workspace.features) == shard_digests(tmp_path / "alone" / "features")
     assert not list((tmp_path / "there" / "parts").rglob("*.h5"))
+
+
+def test_what_a_killed_child_process_left_is_not_put(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {**ExtractionOptions(tmp_path).to_json(), "store": (address, "features")}
+    worker = NodeWorker(["colour"], options, [], str(tmp_path))
+    (incoming := Path(worker._scratch.name) / "incoming").mkdir()
+    (incoming / ".00000000000000000001.0123456789abcdef.tmp").write_bytes(b"half a video")
+    (incoming / "1.h5").write_bytes(b"a video")
+    assert worker._put() == ["features/incoming/1.h5"]
 
 
 def test_codes_and_index_are_those_of_a_folder(nodes: tuple[str, list[Path]], address: str, tmp_path: Path) -> None:

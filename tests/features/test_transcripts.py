@@ -19,6 +19,7 @@ from hcq_cli.features.transcripts import (
     write_transcripts,
 )
 from hcq_cli.features.writer import FeatureWriter
+from hcq_cli.files import append_lines
 
 
 def spoken(id: str, content: str, *words: str) -> VideoFeatures:
@@ -42,6 +43,25 @@ def test_what_shares_have_heard_is_put_together(tmp_path: Path) -> None:
         {"ocr": [(1.0, "word 2")]},
     ]
     assert not list((tmp_path / "logs").iterdir())
+
+
+def test_what_a_share_hears_while_its_log_is_taken_in_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FeatureWriter(tmp_path) as writer:
+        (tmp_path / "logs").mkdir()
+        write_transcripts(tmp_path, spoken("a", "c1", "before"), "logs/words-1-of-2.jsonl")
+
+        def append(path: Path, data: bytes) -> bool:
+            monkeypatch.undo()
+            write_transcripts(tmp_path, spoken("b", "c2", "meanwhile"), "logs/words-1-of-2.jsonl")
+            return append_lines(path, data)
+
+        monkeypatch.setattr("hcq_cli.features.transcripts.append_lines", append)
+        writer.compact()
+        writer.compact()
+    assert read_transcripts(tmp_path, "c1") == {"speech": [(0.0, "before")]}
+    assert read_transcripts(tmp_path, "c2") == {"speech": [(0.0, "meanwhile")]}
 
 
 def test_transcripts_come_back_by_content(tmp_path: Path) -> None:

@@ -84,3 +84,14 @@ def test_holes_of_a_sparse_file_take_no_time_and_hide_nothing(tmp_path: Path) ->
     if path.stat().st_blocks > 1000:
         pytest.skip("no holes on this file system")
     assert begins_of(str(path)) == [0, 1 << 37, 1 << 38]  # half a terabyte
+
+
+def test_of_more_than_are_read_it_is_said_where_the_others_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hcq_cli.media.joined.MOST_PARTS", 2)
+    one = part(tmp_path / "a.mp4", 0, 50, 0.0)
+    (path := tmp_path / "many.mp4").write_bytes(one * 4)
+    witness, found = watch(path)
+    assert witness.numbers == [*range(50)] * 2
+    assert f"behind its first 2 recordings, from byte {2 * len(one)} on, is left out" in str(found.warnings[-1])
