@@ -43,7 +43,7 @@ HEADERS = {
 
 
 def begins_of(path: str, format: str = "") -> list[int]:
-    """The byte at which each recording in a file begins, the first at 0; reads the file. Of more than `MOST_PARTS` one more.
+    """Where each recording in a file begins, the first at byte 0; of more than `MOST_PARTS` one more. Reads the file.
 
     Args:
         path: of the file.
