@@ -314,7 +314,7 @@ class IndexSegment:
         alone = whole.hashes[places] != cut.hashes[begins]
         numbers = np.where(alone, ids[-1] + 1 + np.arange(len(begins)), ids[places])
         bounds = np.append(begins, [len(cut.rows)] * 2)
-        videos = np.empty(self.videos, np.int64)
+        videos = np.zeros(self.videos, np.int64)  # a forged table may name no video of a row
         videos[whole.rows] = ids
         videos[cut.rows] = np.repeat(numbers, np.diff(bounds[:-1]))
         firsts = np.empty(ids[-1] + 1 + len(begins), np.uint32)

@@ -1,8 +1,8 @@
 """The text encoder of a search: from a query's words to its vectors; and how it comes into an index.
 
 A seam, because a cold query should not wait for torch: where an index holds the model's exported text encoder
-(`ExportedTextEncoder`, run by ONNX Runtime), that takes the place of `CheckpointTextEncoder`. A code file has none:
-it is searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
+(`ExportedTextEncoder`, run by NumPy or onnxruntime), that takes the place of `CheckpointTextEncoder`. A code file has
+none: it is searched without an index now and then, and loads the checkpoint. torch is imported when an encoder is
 prepared, never by this module.
 """
 

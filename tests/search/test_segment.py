@@ -67,6 +67,15 @@ def test_a_forged_segment_gives_only_our_errors(tmp_path: Path) -> None:
         _ = forged_segment(tmp_path / "s", {"id_rows": beyond}).owners
 
 
+def test_rows_that_no_table_names_are_of_some_video_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = forged_segment(tmp_path / "s", {"id_rows": np.zeros(300, np.uint32)})
+    # What lies in memory before it is written.
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 77777, dtype))
+    assert segment.owners.max() < 300 and len(segment.segments_of(np.arange(300))) == 300
+
+
 @pytest.mark.parametrize("missing", [["stretch_starts", "stretch_ends"], ["stretch_hashes"]], ids=["times", "table"])
 def test_an_index_of_before_there_was_a_table_of_stretches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: list[str]
