@@ -329,7 +329,7 @@ class Searcher:
             return page
         lost = ", ".join(f"{group.start}-{group.stop - 1}" for group in self.collection.missing)
         note = f"partial: not searched are {self.collection.missing_rows} rows, the segments {lost} of the index"
-        return replace(page, note=note)
+        return replace(page, note="; ".join(filter(None, [note, page.note])))
 
     def _ready_encoder(self) -> TextEncoder:
         """What encodes the queries, loaded, of the generation that is open: the newest.

@@ -13,7 +13,7 @@ from math import inf, isnan
 from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import Hit, QueryResult
+from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
 
 BEST_OF_NOTHING = 3
 """Hits that are shown at once where nothing fits well."""
@@ -80,17 +80,18 @@ def is_said(source: str) -> bool:
     return source not in ("", "name")
 
 
-def nothing_fits(hits: Iterable[tuple[float | None, str]]) -> bool:
+def nothing_fits(note: str, hits: Iterable[tuple[float | None, str]]) -> bool:
     """Whether there are hits, the model thinks of none that it fits, and nobody says or shows the words of the query.
 
     Args:
+        note: of the answer; where it does not say so, something fits that is not on this page.
         hits: of each its confidence, None where the model does not say, and the source of its sentence, empty for
             none.
     """
     doubtful = [
         confidence is not None and confidence < CUT_OFF and not is_said(source) for confidence, source in hits
     ]
-    return bool(doubtful) and all(doubtful)
+    return NOTHING_FITS in note and bool(doubtful) and all(doubtful)
 
 
 def worth_showing(answer: QueryResult, *, everything: bool = False) -> tuple[Sequence[Hit], bool]:
@@ -100,10 +101,7 @@ def worth_showing(answer: QueryResult, *, everything: bool = False) -> tuple[Seq
         answer: to a query.
         everything: show all hits, too, where nothing fits.
     """
-    # Without a note something fits, and is not on this page.
-    unsure = (
-        not everything and bool(answer.note) and nothing_fits((hit.confidence, hit.source) for hit in answer.hits)
-    )
+    unsure = not everything and nothing_fits(answer.note, ((hit.confidence, hit.source) for hit in answer.hits))
     return (answer.hits[:BEST_OF_NOTHING] if unsure else answer.hits), unsure
 
 

@@ -99,7 +99,7 @@ def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") ->
     """
     cards = [_card(hit, addresses(hit)) for hit in document["hits"]]
     told = ((hit.get("confidence"), (hit.get("words") or {}).get("source", "")) for hit in document["hits"])
-    kept = BEST_OF_NOTHING if document.get("note") and nothing_fits(told) else len(cards)
+    kept = BEST_OF_NOTHING if nothing_fits(document.get("note", ""), told) else len(cards)
     return Answer(
         query=printable(str(document["query"])),
         cards=cards[:kept],

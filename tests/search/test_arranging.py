@@ -9,7 +9,7 @@ import pytest
 from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
 from hcq_cli.search.arranging import BEST_OF_NOTHING, sure_enough, worth_showing
-from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
+from hcq_cli.search.query import CUT, NOTHING_FITS, Hit, QueryResult
 from hcq_cli.words.sentences import SOURCES, Sentence
 
 
@@ -40,7 +40,8 @@ def test_the_best_few_are_shown_where_all_hits_are_doubtful(last: tuple[float | 
     hits, unsure = worth_showing(found)
     assert (hits, unsure) == (found.hits[:shown], shown < 6)
     assert worth_showing(found, everything=True) == (found.hits, False)
-    assert worth_showing(replace(found, note="")) == (found.hits, False)  # a page of an answer that fits
+    for note in ("", CUT):  # a page of an answer that fits
+        assert worth_showing(replace(found, note=note)) == (found.hits, False)
 
 
 def test_of_no_hits_none_is_doubtful() -> None:
