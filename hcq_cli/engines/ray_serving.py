@@ -43,11 +43,13 @@ def serve_on_ray(
 
     Raises:
         NotFoundError: Ray Serve is not installed.
-        HcqError: the cluster cannot be reached, or a node cannot do the work, or the port is taken.
+        HcqError: the cluster cannot be reached, or a node cannot do the work, or the port is taken, or Ray Serve runs
+            there already and listens elsewhere.
     """
     with connected(on):
         with needing("Ray Serve is not installed", "serve"):
             from ray import serve
+            from ray.serve.context import _get_global_client
         nodes, files = living_nodes(), sorted(map(str, index.glob("*.hcq")))
         for lacks in check_nodes(nodes, index, files).values():
             raise lacks
@@ -55,6 +57,10 @@ def serve_on_ray(
         def application() -> ASGIApp:  # Ray Serve takes a function and nothing else
             return build()
 
+        running = _get_global_client(raise_if_no_controller_running=False)
+        if running and (there := running.http_config) and (there.host, there.port) != (host, port):
+            message = f"Ray Serve of this cluster listens at {there.host}:{there.port}, and at one address alone"
+            raise HcqError(message, f"--host {there.host} --port {there.port} replaces what it serves as hcq")
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         how: dict[str, Any] = {"num_replicas": len(nodes), "max_replicas_per_node": 1}
         front = serve.deployment(serve.ingress(application)(), **how, ray_actor_options={"num_cpus": 1})
@@ -64,7 +70,11 @@ def serve_on_ray(
             started()
             signal.pause()
         except (RuntimeError, ValueError) as error:
-            message = f"Ray Serve does not start: {' '.join(str(error).split())[:300]}"
+            # Before the last line of what Ray says stands where in its code it was.
+            message = f"Ray Serve does not start: {str(error).strip().splitlines()[-1][-300:]}"
             raise HcqError(message, "serve status; another --port") from error
         finally:
-            serve.shutdown()
+            if set(serve.status().applications) <= {APPLICATION}:
+                serve.shutdown()
+            else:  # somebody else's are there, too
+                serve.delete(APPLICATION)

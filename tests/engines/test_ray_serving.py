@@ -55,6 +55,8 @@ def test_each_node_answers_as_the_command_line_also_after_one_has_died_and_of_a_
         there = actors("ServeReplica", log)
         assert len(there) == 2
         assert all(ranking(served) == ranking() for _ in range(10))
+        elsewhere = hcq("serve", "--on", f"ray:{cluster.address}", "--port", "1", "-w", workspace, env=slowly, code=1)
+        assert served.address.rpartition(":")[2].strip("/") in elsewhere.err
         os.kill(there[0], signal.SIGKILL)
         answered = [answers(served) for _ in range(20)]
         assert answered.count(True) >= 18  # what was on its way to it may be lost
@@ -63,6 +65,15 @@ def test_each_node_answers_as_the_command_line_also_after_one_has_died_and_of_a_
         wait_for(lambda: all(ranking(served) == ranking() for _ in range(5)))
         assert gone not in {name for name, _ in ranking(served)}
     wait_for(lambda: not actors("ServeReplica", log))
+
+
+def test_a_port_that_is_taken(cluster: Any, hcq: Callable[..., Any], slowly: dict[str, str], tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace", [])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        on = ("--on", f"ray:{cluster.address}")
+        told = hcq("serve", *on, "--port", port, "-w", workspace, env=slowly, code=1).err
+    assert port in told and "another --port" in told
 
 
 def answers(served: Served) -> bool:
