@@ -217,10 +217,16 @@ class PipelineSound(_InPipeline, DualSound):
     Args:
         source: as a person gave it.
         found: its weights.
+
+    Raises:
+        WeightsError: it does not say what sound it takes.
     """
 
     def __init__(self, source: str, found: Pipeline) -> None:
-        super().__init__(source, next(each for each in found.networks if processor_settings(each)))
+        prepared = [each for each in found.networks if processor_settings(each)]
+        if not prepared:
+            raise WeightsError(f"{source}: does not say what sound it takes", "fetch or copy it again")
+        super().__init__(source, prepared[0])
         self._found = found
 
     def rows(self, pieces: Sequence[NDArray[np.float32]]) -> Inputs:

@@ -6,7 +6,7 @@ What counts, and why:
     part   it is shorter, but lasts at least LEAST_PART_S without what many videos have in common, and shows several
            pictures: an intro, black or a still picture join nobody
 
-Either is decided by what is seen. What is heard finds copies whose picture was changed much (mirrored): then the
+Either is decided by what is seen. What is heard finds copies whose picture was changed much: then the
 pictures along the line must be somewhat alike, so that a song joins nobody. Files of the same bytes are copies.
 """
 

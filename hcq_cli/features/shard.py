@@ -241,14 +241,14 @@ class Shard:
         """Say that the tokens of videos first:last will be read, so that a batch waits for the disk once."""
         if not hasattr(os, "posix_fadvise"):
             return
-        columns, number, row_bytes = self.token_columns(key), self.open_file().number, 4 * key.dim
+        columns, file, row_bytes = self.token_columns(key), self.open_file(), 4 * key.dim
         begin, end = int(columns.offsets[first]), int(columns.offsets[last])
         ahead = [(columns.features + begin * row_bytes, (end - begin) * row_bytes)]
         if key not in self._times_ahead:  # small: all of them cost one wait, instead of one a video
             self._times_ahead.add(key)
             ahead.append((columns.times, min(4 * int(columns.offsets[-1]), _TIMES_AHEAD_BYTES)))
         for offset, length in ahead:
-            os.posix_fadvise(number, offset, length, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(file.number, offset, length, os.POSIX_FADV_WILLNEED)
 
     def read_tokens(self, key: ExpertKey, first: int, last: int, features: memoryview, times: memoryview) -> None:
         """Fill in the tokens of videos first:last, straight from where they lie.

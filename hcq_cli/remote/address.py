@@ -40,6 +40,8 @@ class Address:
         from fsspec.spec import AbstractFileSystem
 
         self.text = text
+        if "://" not in text:  # which fsspec would take for a folder of that name
+            raise UsageError(f"{text}: is no address", "give a folder, or an address such as s3://bucket/folder")
         try:
             self._files, self._root = url_to_fs(text, use_listings_cache=False, skip_instance_cache=True)
         except ImportError as error:

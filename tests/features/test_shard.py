@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.shard import OpenFiles
+from hcq_cli.features.shard import OpenFile, OpenFiles
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 
@@ -61,3 +61,11 @@ def test_open_files_are_limited_and_outlive_their_names(tmp_path: Path) -> None:
     assert content(again, paths[1]) == b"1"
     with pytest.raises(FileNotFoundError):
         again.get(str(paths[0]))
+
+
+def test_a_batch_is_read_though_another_thread_pushes_the_shard_out(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = FeatureStore.open(store)
+    monkeypatch.setattr(OpenFiles, "get", lambda self, path: OpenFile(path))  # nobody but the reader has it
+    assert held.read([0]).keys() == held.experts.keys()

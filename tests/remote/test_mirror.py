@@ -471,6 +471,8 @@ def test_a_large_workspace_is_not_read_again(
 def test_errors_of_addresses_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="Protocol not known"):
         Address("nope://x/y")
+    with pytest.raises(UsageError, match="s3:/x/y: is no address"):
+        Address("s3:/x/y")
     with pytest.raises(UsageError) as caught:
         Address("gs://x/y")
     assert caught.value.hint == "install it: pip install gcsfs"

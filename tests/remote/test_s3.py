@@ -85,7 +85,7 @@ def test_two_machines_and_a_bucket(at_server: None, tmp_path: Path, monkeypatch:
     with pytest.raises(LockedError, match="has changed codes"):
         other.publish()
     newest = other._newest
-    monkeypatch.setattr(other, "_newest", lambda: (1, other._read(1)))  # so that both want the second place
+    monkeypatch.setattr(other, "_newest", lambda note: (1, other._read(1)))  # so that both want the second place
     with pytest.raises(LockedError, match="another machine has published"):
         other.publish()
     monkeypatch.setattr(other, "_newest", newest)

@@ -164,6 +164,14 @@ def test_a_pipeline_with_a_pickle_is_refused(piped, tmp_path):
         load([f"dual={folder}"])
 
 
+def test_a_pipeline_that_hears_and_does_not_say_what_is_refused(piped, tmp_path):
+    folder = shutil.copytree(piped["heard"], tmp_path / "mine")
+    for path in folder.rglob("*processor_config.json"):
+        path.unlink()
+    with pytest.raises(WeightsError, match="does not say what sound"):
+        load([f"dual={folder}"])
+
+
 def test_a_pipeline_without_the_library_names_what_brings_it(piped, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(WeightsError, match="Transformer") as raised:
