@@ -176,8 +176,9 @@ def test_what_the_hub_refuses_is_told_with_what_mends_it(hub: LocalHub, asking: 
     asking("models", "fetch", "microsoft/resnet-18", "laion/clap-htsat-unfused", env={"HF_TOKEN": TOKEN})
 
 
-def test_offline_asks_nobody(hub: LocalHub, asking: Command) -> None:
-    for command in (["fetch", "light"], ["push", "owner/drawn", "--licence", "mit", "-w", KEPT]):
+def test_offline_asks_nobody(hub: LocalHub, asking: Command, tmp_path: Path) -> None:
+    work = shutil.copytree(KEPT, tmp_path / "w")
+    for command in (["fetch", "light"], ["push", "owner/drawn", "--licence", "mit", "-w", work]):
         assert "HF_HUB_OFFLINE is set" in asking("models", *command, code=1, env={"HF_HUB_OFFLINE": "1"}).err
     assert not hub.asked
 

@@ -44,7 +44,7 @@ def test_recall_against_bytes_is_what_eval_measured_of_this_model(tmp_path: Path
     found = report(workspace)
     assert found.evaluated is not None and list(found.evaluated.points) == list(measured.points)
     write_report(found, tmp_path / "r.html")
-    assert f"<td>{measured.measured.quantized.t2v.R10:.1f}</td>" in (tmp_path / "r.html").read_text()
+    assert f"<bdi>{measured.measured.quantized.t2v.R10:.1f}</bdi></td>" in (tmp_path / "r.html").read_text()
     write_evaluated(workspace.evaluation, replace(found.evaluated, model="another"))
     assert report(workspace).evaluated is None
 

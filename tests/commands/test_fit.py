@@ -113,10 +113,11 @@ def test_without_made_up_videos_generic_sentences_are_asked_of_what_is_indexed_n
     shutil.copytree(fitted / ".hcq" / "index", index)
     asked = ["query", "jumps", "--index", index, "--json"]
     run_here("index", "remove", run_here(*asked).json["hits"][0]["id"], "--index", index)
-    measured, left = Index.open(index).chance_scores, run_here(*asked).json["hits"]
+    measured, left = Index.open(index).manifest.chance, run_here(*asked).json["hits"]
+    assert measured is not None
     assert left[0]["confidence"] == pytest.approx(measured.confidence(left[0]["score"]), abs=1e-3)
     run_here("index", "compact", "--index", index)
-    assert Index.open(index).chance_scores == measured
+    assert Index.open(index).manifest.chance == measured
 
 
 def test_how_far_a_collection_has_drifted_is_said(tmp_path: Path, kept: Path) -> None:
