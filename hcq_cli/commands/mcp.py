@@ -19,7 +19,7 @@ EXAMPLES = ["hcq mcp --print-config", "hcq mcp", "hcq mcp holiday=runs/a/.hcq wo
 def register(app: typer.Typer) -> None:
     """Put the command on the command line."""
 
-    @command(app, "mcp", panel=VERBS, examples=EXAMPLES)
+    @command(app, "mcp", panel=VERBS, examples=EXAMPLES, reads=("index", "texts-index", "model"))
     def mcp(
         session: Session,
         workspaces: Annotated[

@@ -19,7 +19,7 @@ EXAMPLES = ["hcq serve", "hcq serve --open", "hcq serve --port 9000 -w runs/a", 
 def register(app: typer.Typer) -> None:
     """Put the command on the command line."""
 
-    @command(app, "serve", panel=VERBS, examples=EXAMPLES)
+    @command(app, "serve", panel=VERBS, examples=EXAMPLES, reads=("index", "texts-index", "model", "duplicates.json"))
     def serve(
         session: Session,
         host: Annotated[

@@ -133,14 +133,15 @@ class Session:
             publish(self.place, self.console)
 
     def fetch_more(self, error: NotFoundError) -> bool:
-        """Fetch what an error is about that was not fetched before, the model; False where that is no remedy."""
-        if self.reads is None or not is_address(self.place) or "model" in self.reads:
+        """Fetch what an error is about that was not fetched before; False where that is no remedy."""
+        if self.reads is None or not is_address(self.place):
             return False
-        if str(self.workspace.model) not in error.message:
-            return False
-        self.reads = ("model",)
-        self.open(self.place)
-        return True
+        told = [part for part in ("model", "features") if str(self.workspace.root / part) in error.message]
+        lacks = [part for part in told if part not in self.reads]
+        if lacks:
+            self.reads = (*self.reads, *lacks)
+            self.open(self.place)
+        return bool(lacks)
 
     def searcher(self, settings: SearchSettings, *, here: bool) -> Searcher:
         """The workspace's searcher.

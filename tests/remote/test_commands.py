@@ -177,3 +177,11 @@ def test_a_query_fetches_the_model_where_the_index_has_no_text_side(
     two = folder_of(tmp_path / "two", address, monkeypatch)
     assert two.model.is_dir() and not two.codes.exists() and asked.err.count("fetched") == 2
     assert [hit["score"] for hit in asked.json["hits"]] == [hit["score"] for hit in found]
+
+
+def test_a_query_for_a_face_fetches_the_features(on: Callable[..., Any], clips: Path, tmp_path: Path) -> None:
+    on("one", "extract", clips / "clip0.mp4", *EXPERTS)
+    save_workspace(tmp_path / "model")
+    on("one", "index", "build", tmp_path / "model" / "codes.hcq", "--text-side", "none", "--no-words")
+    told = on("two", "query", "--face", "clip0.mp4@1", code=EXIT_NOT_FOUND)
+    assert "holds no face vectors" in told.err
