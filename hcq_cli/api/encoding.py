@@ -108,10 +108,11 @@ def _drift(
     from hcq_cli.model.checkpoint import read_header
     from hcq_cli.model.drift import REFIT, drift
 
-    fitted = read_header(checkpoint).about.get("fitted", {})
-    if fitted and "loss" not in fitted:  # an earlier hcq did not measure it
+    fitted = read_header(checkpoint).about.get("fitted")
+    loss = fitted.get("loss") if isinstance(fitted, dict) else None
+    if fitted and not isinstance(loss, float):  # an earlier hcq did not measure it
         return None, []
-    drifted = drift(model, store, fitted.get("loss"), removed)
+    drifted = drift(model, store, loss, removed)
     if fitted or drifted is None or drifted < REFIT:
         return drifted, []
     unlike = (

@@ -39,7 +39,7 @@ class Answering(Protocol):
         ...
 
     def facts(self) -> dict[str, Any]:
-        """What is searched: `videos`, `generation`, `model`…"""
+        """What is searched: `videos`, `index`, `model`."""
         ...
 
     def printed(self, asked: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -77,3 +78,15 @@ def test_videos_of_another_kind_are_said(trained: tuple[Model, FeatureStore, Pat
     assert run_here("index", "info", "-w", tmp_path, "--json").json["drift"] >= REFIT
     few = FeatureStore.open(write_store(tmp_path / "few", others[:5]))
     assert drift(trained[0], few, None) is None
+
+
+@pytest.mark.parametrize("fitted", [["loss"], {"loss": "much"}, "loss"])
+def test_what_a_stranger_says_of_fitting_is_no_number(
+    trained: tuple[Model, FeatureStore, Path], tmp_path: Path, fitted: object
+) -> None:
+    shutil.copytree(trained[2], tmp_path / "model")
+    config = tmp_path / "model" / checkpoint.CONFIG_FILE
+    said = json.loads(config.read_text())
+    del said["checksum"]
+    checkpoint.write_signed(config, {**said, "about": {**said["about"], "fitted": fitted}})
+    run_here("encode", trained[1].folder, "-w", tmp_path)
