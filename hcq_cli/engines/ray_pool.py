@@ -26,7 +26,7 @@ from hcq_cli.engines.ray_cluster import (
 from hcq_cli.errors import HcqError
 
 START_S = 180.0
-"""How long nobody may be at work before the cluster is given up, seconds."""
+"""How long nobody may be at work, or get on with its start, before the cluster is given up, seconds."""
 HANG_S = 300.0
 """How long a worker may get no further with its job before another one gets it, seconds."""
 LOOK_S = 5.0
@@ -93,11 +93,10 @@ class _Worker:
     actor: Any
     waits_for: Any
     """That it is ready, at first; then the answer to its job; None while it is idle."""
+    watch: Watch
     job: Json | None = None
     node: str = ""
     """Where it runs, once that is known."""
-    watch: Watch | None = None
-    """From its first job on."""
 
 
 class RayPool:
@@ -193,7 +192,7 @@ class RayPool:
 
     def _started(self) -> _Worker:
         actor = self._start(without=self._left_out)
-        return _Worker(actor, actor.ready.remote())
+        return _Worker(actor, actor.ready.remote(), Watch(actor))
 
     def _hand_out(self) -> None:
         for worker in self._workers:
@@ -202,7 +201,6 @@ class RayPool:
             if worker.waits_for is None:
                 worker.job = self._waiting.popleft()
                 worker.waits_for = worker.actor.run.remote(worker.job)
-                worker.watch = worker.watch or Watch(worker.actor)
                 worker.watch.begin()
 
     def _settle(self, worker: _Worker) -> tuple[Json, Json] | None:
@@ -259,7 +257,7 @@ class RayPool:
     def _replace_those_that_hang(self) -> None:
         """What a worker was at that gets no further goes to another one."""
         for worker in list(self._workers):
-            if worker.job is not None and worker.watch is not None and worker.watch.still_s() > HANG_S:
+            if worker.job is not None and worker.watch.still_s() > HANG_S:
                 self._replace(worker, "it hangs", by_node=False)
 
     def _use_what_is_free(self) -> None:
@@ -291,8 +289,12 @@ class RayPool:
         self._workers[self._workers.index(worker)] = self._started()
 
     def _see_that_one_works(self) -> None:
-        """Nothing has been heard for a while: somebody must be at work, or soon be."""
-        if any(worker.job is not None or worker.waits_for is None for worker in self._workers):
+        """Nothing has been heard for a while: somebody must be at work, or soon be; to be ready may take hours, where
+        all features are to be fetched."""
+        if any(
+            worker.job is not None or worker.waits_for is None or worker.watch.still_s() < START_S
+            for worker in self._workers
+        ):
             self._heard = time.monotonic()
         elif time.monotonic() - self._heard > START_S:
             message = f"Ray has started no worker for {START_S:.0f} s: its nodes have died, or others use them"

@@ -148,12 +148,13 @@ class Mirror:
 
     # From there
 
-    def fetch(self, parts: Collection[str] | None = None) -> Moved:
+    def fetch(self, parts: Collection[str] | None = None, *, wait_s: float | None = None) -> Moved:
         """Bring what is newer there into the mirror. What was changed here stays, and is put with the next `publish`,
         unless another machine has changed the same part of the workspace: then that is what counts.
 
         Args:
             parts: of the workspace that are wanted, to be read; None for all of it, to be changed.
+            wait_s: for another process that fetches or puts for the same mirror, seconds; None for `WAIT_S`.
 
         Returns:
             what was fetched. A file that is damaged there is left out here, and told.
@@ -162,7 +163,7 @@ class Mirror:
             HcqError: the address cannot be reached, or written where nothing lies there yet.
         """
         moved, lost = Moved(), list[str]()
-        with self._alone() as note:
+        with self._alone(wait_s) as note:
             for _ in range(TRIES):
                 number, theirs = self._newest(note)
                 if number == 0 and parts is None:
@@ -417,10 +418,10 @@ class Mirror:
         note.seen = {path: digest for path, digest in note.seen.items() if part_of(path) != part} | dict(there)
 
     @contextmanager
-    def _alone(self) -> Iterator[_Note]:
+    def _alone(self, wait_s: float | None = None) -> Iterator[_Note]:
         """Be the one process that fetches and puts for this mirror; gives its note, which is kept afterwards."""
         path, note = self.folder / NOTES / "state.json", _Note(self.address)
-        with files.writer_lock(path.parent, wait_s=WAIT_S):
+        with files.writer_lock(path.parent, wait_s=WAIT_S if wait_s is None else wait_s):
             with suppress(FileNotFoundError):
                 remedy = f"move {self.folder} away: what was put lies at {self.address}"
                 note = decode(_Note, files.read_regular(path), path, remedy)

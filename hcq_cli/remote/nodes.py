@@ -12,6 +12,8 @@ from pathlib import Path
 from hcq_cli.errors import HcqError
 from hcq_cli.remote.mirror import Mirror, part_of
 
+ARRIVE_S = 24 * 3600.0
+"""How long a worker waits for another one of its machine that fetches, seconds: all features may take hours."""
 KEEP_S = 60.0
 """How often a long run puts what it has finished, seconds."""
 
@@ -50,7 +52,7 @@ def arrived(places: Iterable[Place]) -> list[Path]:
     """
     places = list(places)
     for address in {address for address, _ in places if address}:
-        Mirror.at(address).fetch({part_of(path) for at, path in places if at == address})
+        Mirror.at(address).fetch({part_of(path) for at, path in places if at == address}, wait_s=ARRIVE_S)
     return [Mirror.at(address).folder / path if address else Path(path) for address, path in places]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,12 +204,13 @@ def index_digests(workspace: Workspace, files: list[Path], folder: Path) -> list
     return [digest_file(folder / entry.file) for entry in Index.open(folder).manifest.segments]
 
 
-def clerk(without: Collection[str] = ()) -> Any:
-    """Start a worker that dies of some jobs, or hangs."""
+def clerk(without: Collection[str] = (), ready_s: float = 0.0) -> Any:
+    """Start a worker that dies of some jobs, or hangs; it takes some time to be ready."""
     import ray
 
     class Clerk:  # inside, and so sent as it is: the nodes do not have this file
         def ready(self) -> dict[str, Any]:
+            time.sleep(ready_s)
             return {"node": ray.get_runtime_context().get_node_id(), "identities": {"rule": "1"}}
 
         def run(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -243,6 +245,19 @@ def test_a_job_that_kills_or_stops_three_workers_is_given_up_and_costs_no_other(
             answers[job["number"]] = said and said["done"]
         assert answers == {number: None if number in kinds else number for number in range(8)}
         assert pool.lost_workers == 6
+
+
+def test_workers_that_take_long_to_be_ready_are_waited_for(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    with ray_cluster.connected(f"ray:{cluster.address}"):
+        ray.get((first := clerk()).ready.remote())  # how long a process takes to start is no part of it
+        ray.kill(first)
+        monkeypatch.setattr(ray_pool, "START_S", 10.0)
+        with closing(RayPool(partial(clerk, ready_s=25.0), {"rule": "1"}, most=1)) as pool:
+            pool.submit({"number": 1, "kind": ""})
+            _, said = pool.next_answer()
+            assert said is not None and said["done"] == 1
 
 
 def test_processors_that_are_just_being_given_back_are_waited_for(cluster: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,17 @@ def test_a_long_run_goes_on_while_the_address_cannot_be_reached(
     assert not there._there.listed("parts")
     keep()
     assert there._there.listed("parts") == {"features/incoming/1.h5": 1}
+
+
+def test_a_worker_waits_for_another_one_of_its_machine_that_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FaultyStore.store.clear()
+    there = Mirror("faulty://bucket/ws", tmp_path)
+    monkeypatch.setattr(Mirror, "opened", {there.address: there})
+    monkeypatch.setattr("hcq_cli.remote.mirror.WAIT_S", 0.1)
+    with ThreadPoolExecutor(1) as pool, there._alone():
+        arrived = pool.submit(nodes.arrived, [(there.address, "features")])
+        time.sleep(0.5)
+        assert not arrived.done()
+    assert arrived.result() == [tmp_path / "features"]
