@@ -212,6 +212,7 @@ class Mirror:
         """Fetch files, those that name others last; gives those that are damaged or missing there."""
 
         def get(path: str) -> bool:
+            self._need_own(path)
             with suppress(FileNotFoundError), files.atomic_path(self.folder / path) as temporary:
                 found = self._there.get(f"files/{wanted[path].object}", temporary)
                 if not found or files.digest_file(temporary) != wanted[path].sha256:
@@ -236,6 +237,7 @@ class Mirror:
             here, known = self._stamp(path), note.shared.get(path)
             new = here is None and known is None  # where it is known and no longer here, it was taken in
             grown = here is not None and here == known and size != here[0]  # a log, there
+            self._need_own(path)
             if (new or grown) and self.get(path, self.folder / path):
                 note.shared[path] = self._stamp(path) or (0, 0)
                 moved.add(size)
@@ -386,13 +388,24 @@ class Mirror:
         return sorted({name for name in here if name[0] != "."} | {part_of(path) for path in note.held})
 
     def _paths(self, part: str) -> list[str]:
-        """The files of a part of the workspace, shared ones among them."""
+        """The files of a part of the workspace, shared ones among them. Raises NotRegularError as `_need_own`."""
         found = [part] if (self.folder / part).is_file() else []
         for folder, folders, names in os.walk(self.folder / part):
             folders[:] = [name for name in folders if not name.startswith(".")]
             below = Path(folder).relative_to(self.folder)
+            for each in (below, *(below / name for name in folders)):
+                files.need_folder(self.folder / each)
             found += [(below / name).as_posix() for name in names if name not in OWN_NAMES and name[0] != "."]
         return [path for path in found if self._stamp(path) is not None]
+
+    def _need_own(self, path: str) -> None:
+        """See that no folder on the way to a file here is a link: files elsewhere would be replaced and deleted.
+
+        Raises:
+            NotRegularError: one is.
+        """
+        for folder in list(Path(path).parents)[:-1]:
+            files.need_folder(self.folder / folder)
 
     def _stamp(self, path: str) -> tuple[int, int] | None:
         """Bytes and time of the last change of a file here; None where there is none."""

@@ -369,6 +369,23 @@ def test_a_manifest_writes_nowhere_but_into_the_mirror(store: Callable[[str], Mi
         other.fetch()
 
 
+@pytest.mark.parametrize("part", ["index", "model/a", "features", "features/incoming"])
+def test_a_link_in_a_mirror_leads_to_no_file_elsewhere(
+    machine: Callable[[str], Mirror], tmp_path: Path, part: str
+) -> None:
+    one, other = machine("one"), machine("other")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    (other.folder / part).parent.mkdir(parents=True)
+    (other.folder / part).symlink_to(elsewhere)
+    lay(one, {**OLD, "features/incoming/1.h5": "x"})
+    one.publish()
+    for work in (other.fetch, other.publish):
+        with pytest.raises(DamagedError, match="is a link, not a folder"):
+            work()
+    assert [path.name for path in elsewhere.rglob("*")] == ["mine.txt"]
+
+
 def test_a_mirror_that_was_deleted_is_fetched_anew_and_one_that_lost_its_note_too(
     machine: Callable[[str], Mirror],
 ) -> None:
