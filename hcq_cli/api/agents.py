@@ -13,7 +13,7 @@ from hcq_cli.api.searching import Searcher
 from hcq_cli.api.serving import Answers
 from hcq_cli.errors import needing
 from hcq_cli.process import python_command
-from hcq_cli.workspace import Workspace
+from hcq_cli.workspace import Workspace, is_address
 
 
 def serve_agents(workspaces: Mapping[str, Workspace], version: str) -> None:
@@ -43,14 +43,14 @@ def _open(workspace: Workspace) -> Answers:
     return Answers(Searcher(workspace, SearchSettings(many=True)))
 
 
-def agents_config(program: str, workspaces: Mapping[str, Workspace]) -> dict[str, Any]:
+def agents_config(program: str, places: Mapping[str, str]) -> dict[str, Any]:
     """What an agent's client wants in its configuration, to start `hcq mcp` by itself.
 
     Args:
         program: the path of hcq, as it was started.
-        workspaces: as `serve_agents` takes them.
+        places: of what may be asked, by name: folders, or addresses.
     """
-    named = [f"{name}={Path(workspace.root).absolute()}" for name, workspace in workspaces.items()]
+    named = [f"{name}={place if is_address(place) else Path(place).absolute()}" for name, place in places.items()]
     # python -m hcq_cli: the file that it runs is no program of its own.
     command, *arguments = python_command("hcq_cli") if Path(program).name == "__main__.py" else [program]
     return {"mcpServers": {"hcq": {"command": command, "args": [*arguments, "mcp", *named]}}}

@@ -34,19 +34,19 @@ def register(app: typer.Typer) -> None:
 
         They read what is in the indexes of the named workspaces, and nothing else; nothing can be changed.
         """
-        named = _named(session, workspaces) if workspaces else {"default": session.workspace}
+        named = _named(workspaces) if workspaces else {"default": session.place}
         if print_config:
             config = api.agents_config(str(Path(sys.argv[0]).absolute()), named)
             session.console.result(config, lambda: session.console.text(json.dumps(config, indent=2)))
         else:
-            api.serve_agents(named, api.__version__)
+            api.serve_agents({name: session.open(place) for name, place in named.items()}, api.__version__)
 
 
-def _named(session: Session, given: list[str]) -> dict[str, api.Workspace]:
-    named = {}
+def _named(given: list[str]) -> dict[str, str]:
+    named = dict[str, str]()
     for each in given:
         name, _, root = each.partition("=")
         if not name.isidentifier() or not root or name in named:
             raise UsageError(f"{each}: not a new NAME=WORKSPACE", "hcq mcp holiday=runs/a/.hcq")
-        named[name] = session.open(root)
+        named[name] = root
     return named

@@ -12,6 +12,11 @@ import pytest
 def test_a_configuration_can_be_printed_without_an_index(hcq: Callable[..., Any]) -> None:
     config = hcq("mcp", "--print-config", "holiday=a/.hcq", "--json").json["mcpServers"]["hcq"]
     assert config["args"][-2] == "mcp" and config["args"][-1].startswith("holiday=/")
+    # Of an address nothing is fetched for that, and it is named itself.
+    assert (
+        hcq("mcp", "--print-config", "-w", "s3://b/w", "--json").json["mcpServers"]["hcq"]["args"][-1]
+        == "default=s3://b/w"
+    )
     # What it names can be run by itself.
     assert subprocess.run([config["command"], *config["args"][:-2], "--version"], capture_output=True).returncode == 0
 
