@@ -36,7 +36,7 @@ OWN_NAMES = ("writer.lock", "video.hcq")
 SHARED = re.compile(r"features/(?:incoming|logs)/[^/]+|[^/]+\.parts/[^/]+")
 """Files that many machines write at the same time, each under names of its own."""
 NAMING = re.compile(rf"(?:.*/)?(?:{MANIFEST_PATTERN.pattern}|config\.json)")
-"""Files that name others, and are fetched after them."""
+"""Files that name others: fetched after them, and deleted before."""
 GRACE_S = 7 * 24 * 3600.0
 """What no generation names is deleted when it is so old, seconds: before, its writer may still be at work."""
 AT_ONCE = 8
@@ -201,7 +201,8 @@ class Mirror:
             files.remove_leftovers(folder)  # of a fetch that was killed
         lost = self._get_all(wanted)
         moved.add(sum(wanted[path].nbytes for path in wanted.keys() - set(lost)), len(wanted) - len(lost))
-        for path in {*here, *lost} - (theirs.keys() - set(lost)):
+        gone = {*here, *lost} - (theirs.keys() - set(lost))
+        for path in sorted(gone, key=lambda path: (not NAMING.fullmatch(path), path)):
             (self.folder / path).unlink(missing_ok=True)
         had = {path: (*(self._stamp(path) or (0, 0)), there[path]) for path in wanted.keys() - set(lost)}
         kept = {path: known[path] for path in known.keys() & there.keys() - wanted.keys()}

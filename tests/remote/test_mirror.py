@@ -369,6 +369,29 @@ def test_a_manifest_writes_nowhere_but_into_the_mirror(store: Callable[[str], Mi
         other.fetch()
 
 
+def test_what_names_a_file_is_not_there_longer_than_that(
+    machine: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads meanwhile, or after a kill, finds what it finds named."""
+    one, other = machine("one"), machine("other")
+    segments = {f"index/{number}.hcq": f"{number}" for number in range(20)}
+    lay(one, {**segments, "index/manifest-00000007.json": "7"})
+    one.publish()
+    other.fetch()
+    lay(one, {"index/manifest-00000001.json": "1", "index/new.hcq": "new"})  # built anew
+    one.publish()
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".hcq":
+            assert not (path.parent / "manifest-00000007.json").exists()
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    other.fetch()
+    assert content(other) == {"index/manifest-00000001.json": "1", "index/new.hcq": "new"}
+
+
 @pytest.mark.parametrize("part", ["index", "model/a", "features", "features/incoming"])
 def test_a_link_in_a_mirror_leads_to_no_file_elsewhere(
     machine: Callable[[str], Mirror], tmp_path: Path, part: str
