@@ -84,8 +84,8 @@ def joined_media(path: str, begins: Sequence[int], open_part: Callable[..., Any]
     end = Path(path).stat().st_size
     parts, names, told = list[Any](), list[str](), list[str]()
     if len(begins) > MOST_PARTS:
-        *begins, end = begins
-        told.append(f"what comes behind its first {MOST_PARTS} recordings, from byte {end} on, is left out")
+        *begins, rest = begins  # which stays with the last one: where no others can be read, it is the only one's
+        told.append(f"more than {MOST_PARTS} recordings seem to be in it: those from byte {rest} on may be left out")
     for begin in reversed(begins):
         name = f"subfile,,start,{begin},end,{end},,:{path}"
         try:
