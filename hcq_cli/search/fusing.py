@@ -65,8 +65,8 @@ def with_words(
     if asked.exact and not asked.phrases and not ranks:
         return replace(nothing, note=ONLY_EXCLUDED)
     if not collection.sentences:
-        found_at_all = nothing if asked.phrases else model(collection, [asked.rest], k)[0]
-        return replace(found_at_all, note=f"{collection.path}: {NO_WORDS}")
+        at_all = nothing if asked.phrases else model(collection, [asked.rest], k)[0]
+        return replace(at_all, note="; ".join(filter(None, [f"{collection.path}: {NO_WORDS}", at_all.note])))
     words = IndexWords(collection)
     if asked.exact:
         words = IndexWords(words.narrowed(asked))

@@ -186,6 +186,8 @@ def test_where_words_have_nothing_to_say_the_model_alone_is_asked(folder: Path, 
     bare = Index.open(tmp_path / "bare")
     assert with_words(bare, '"a"', 3, model).note.endswith(NO_WORDS)
     assert len(with_words(bare, "a -b", 3, model).hits) == 3
+    doubtful = QueryResult("a", (), 9, 0.0, 0.0, note=NOTHING_FITS)
+    assert with_words(bare, "a -b", 3, lambda *_: [doubtful]).note.endswith(f"{NO_WORDS}; {NOTHING_FITS}")
 
 
 def test_ranks_are_fused_as_reciprocals_not_scores() -> None:
