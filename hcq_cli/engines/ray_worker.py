@@ -119,9 +119,13 @@ class NodeWorker(PoolWorker):
         from hcq_cli.extraction.options import ExtractionOptions
 
         os.chdir(folder)
-        (self._remote, self._part), self._scratch = options["store"], TemporaryDirectory(prefix="hcq-")
-        # What belongs to a mirror of the driver's is written aside here, and put where that takes it.
-        options = {**options, "store": self._scratch.name if self._remote else self._part}
+        self._remote, self._part = options["store"]
+        self._scratch: TemporaryDirectory[str] | None = None
+        if (
+            self._remote
+        ):  # what belongs to a mirror of the driver's is written aside here, and put where that takes it
+            self._scratch = TemporaryDirectory(prefix="hcq-")
+        options = {**options, "store": self._scratch.name if self._scratch else self._part}
         self._names, self._options = names, ExtractionOptions.from_json(options)
         # Those of its own node come first.
         self._networks = sorted(networks, key=lambda each: each[0] != _node())
@@ -168,15 +172,15 @@ class NodeWorker(PoolWorker):
 
         asked = Job.from_json(job)
         outcome = hash_file(asked) if asked.only_hash else self._extract(asked)
-        return {**outcome.to_json(), "put": self._put() if self._remote else []}
+        return {**outcome.to_json(), "put": self._put(Path(self._scratch.name)) if self._scratch else []}
 
-    def _put(self) -> list[str]:
+    def _put(self, aside: Path) -> list[str]:
         """Put what was written aside; gives the paths in the workspace."""
-        found = [path for path in Path(self._scratch.name).rglob("*") if path.is_file() and path.name[0] != "."]
+        found = [path for path in aside.rglob("*") if path.is_file() and path.name[0] != "."]
         names = list[str]()  # what a killed child process left has a dot before its name
         for path in sorted(found, key=lambda path: path.suffix == ".h5"):  # the last: the video is finished then
             if path.suffix == ".h5":
-                names.append(f"{self._part}/{path.relative_to(self._scratch.name).as_posix()}")
+                names.append(f"{self._part}/{path.relative_to(aside).as_posix()}")
             else:  # what was said and shown
                 names.append(f"{self._part}/logs/words-{digest_file(path)[:16]}.jsonl")
             Mirror.at(self._remote).put(path, names[-1])
