@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hcq_cli.headers import Count, decode
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
 """Of a weight that is multiplied: a larger one is never in memory as a whole."""
 
 Array = NDArray[Any]
@@ -122,7 +122,7 @@ class GraphSteps:
             return self._multiplied(arrays[0], arrays[1], weight.offset or 0, release)
         result = np.asarray(OPERATORS[step.operator](*arrays, **step.options))
         for weight in mapped:
-            if weight.offset is not None and step.operator != "Gather":  # which reads a few rows of many
+            if weight.offset is not None:
                 release(weight.offset, math.prod(weight.shape) * np.dtype(weight.dtype).itemsize)
         return result
 
