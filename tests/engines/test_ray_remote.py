@@ -75,10 +75,11 @@ def test_what_a_killed_child_process_left_is_not_put(
     monkeypatch.chdir(tmp_path)
     options = {**ExtractionOptions(tmp_path).to_json(), "store": (address, "features")}
     worker = NodeWorker(["colour"], options, [], str(tmp_path))
-    (incoming := Path(worker._scratch.name) / "incoming").mkdir()
+    assert worker._scratch is not None
+    (incoming := (aside := Path(worker._scratch.name)) / "incoming").mkdir()
     (incoming / ".00000000000000000001.0123456789abcdef.tmp").write_bytes(b"half a video")
     (incoming / "1.h5").write_bytes(b"a video")
-    assert worker._put() == ["features/incoming/1.h5"]
+    assert worker._put(aside) == ["features/incoming/1.h5"]
 
 
 def test_codes_and_index_are_those_of_a_folder(nodes: tuple[str, list[Path]], address: str, tmp_path: Path) -> None:
