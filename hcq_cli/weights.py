@@ -215,9 +215,8 @@ def _verify(hub: HubId, folder: Path, wanted: Mapping[str, _Wanted]) -> None:
 def chosen_files(names: Sequence[str]) -> list[str]:
     """The files that are needed: safetensors, else ONNX, and what goes with them; none if there are only pickles."""
     top = [name for name in names if "/" not in name]
-    if (
-        MODULES in top
-    ):  # of sentence-transformers: its modules lie in folders of their own, beside other formats of it
+    if MODULES in top:
+        # Of sentence-transformers: its modules lie in folders of their own, beside other formats of it.
         top += [name for name in names if "/" in name and name.partition("/")[0] not in ("onnx", "openvino")]
     weights = [name for name in top if name.endswith(".safetensors")]
     if not weights:

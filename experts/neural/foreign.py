@@ -121,7 +121,15 @@ def check_folder(folder: Path) -> None:
 def read_settings(
     path: Path, refuse: Callable[[str, str], Exception] = ForeignFileError, hint: str = AGAIN
 ) -> dict[str, Any]:
-    """A JSON object of a stranger's.
+    """A JSON object of a stranger's; arguments and errors are those of `read_document`."""
+    document = read_document(path, refuse, hint)
+    if not isinstance(document, dict):
+        raise refuse(f"{path}: is no JSON object", hint)
+    return document
+
+
+def read_document(path: Path, refuse: Callable[[str, str], Exception], hint: str) -> Any:
+    """JSON of a stranger's.
 
     Args:
         path: the file.
@@ -139,8 +147,6 @@ def read_settings(
         raise refuse(f"{path}: cannot be read ({error})", hint) from error
     if not (is_file and fits):
         raise refuse(f"{path}: is {'far too large for a configuration' if is_file else 'no file'}", hint)
-    if not isinstance(document, dict):
-        raise refuse(f"{path}: is no JSON object", hint)
     return document
 
 

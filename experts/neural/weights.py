@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experts.neural.foreign import check_folder, read_settings
+from experts.neural.foreign import check_folder, read_document, read_settings
 from experts.neural.hub import LICENCES, HubId, cached_snapshot, parse_hub_id, read_lock
 from experts.neural.weight_sizes import ForeignFileError, read_weight_sizes
 
@@ -234,10 +233,7 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:
     """A JSON list of objects, which may not be empty. Raises WeightsError."""
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})", "fetch or copy it again") from error
+    document = read_document(path, WeightsError, "fetch or copy it again")
     if not isinstance(document, list) or not document or not all(isinstance(each, dict) for each in document):
         raise WeightsError(f"{path}: is no list of objects", "fetch or copy it again")
     return document

@@ -121,9 +121,8 @@ class NodeWorker(PoolWorker):
         os.chdir(folder)
         self._remote, self._part = options["store"]
         self._scratch: TemporaryDirectory[str] | None = None
-        if (
-            self._remote
-        ):  # what belongs to a mirror of the driver's is written aside here, and put where that takes it
+        if self._remote:
+            # What belongs to a mirror of the driver's is written aside here, and put where that takes it.
             self._scratch = TemporaryDirectory(prefix="hcq-")
         options = {**options, "store": self._scratch.name if self._scratch else self._part}
         self._names, self._options = names, ExtractionOptions.from_json(options)

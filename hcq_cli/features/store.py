@@ -228,11 +228,7 @@ class FeatureStore(Catalog):
 
     def _runs(self, name: str, rows: NDArray[np.int64]) -> list[TokenRun]:
         """What can be read in one go of the tokens of `rows` [B]; without videos that lack the expert."""
-        key, slots, shards = (
-            ExpertKey(name, self.experts[name].dim),
-            self.latest(name).slot[rows],
-            self.shards,
-        )
+        key, slots = ExpertKey(name, self.experts[name].dim), self.latest(name).slot[rows]
         # A run ends where the next slot is not the neighbour, or lies in another shard.
         owner = np.searchsorted(self.starts, slots, "right") - 1
         breaks = np.flatnonzero((np.diff(slots) != 1) | (np.diff(owner) != 0)) + 1
@@ -241,7 +237,7 @@ class FeatureStore(Catalog):
         lengths = np.diff(np.append(begins, len(slots)))
         runs = zip(begins.tolist(), owner[begins].tolist(), places.tolist(), lengths.tolist(), strict=True)
         # An owner of -1: the video lacks the expert.
-        return [TokenRun(at, shards[own], key, first, first + n) for at, own, first, n in runs if own >= 0]
+        return [TokenRun(at, self.shards[own], key, first, first + n) for at, own, first, n in runs if own >= 0]
 
     def _read_expert(self, name: str, videos: int, runs: Sequence[TokenRun]) -> Ragged:
         dim = self.experts[name].dim

@@ -25,8 +25,6 @@ NEAR_S = 1.0
 REORDER_S = 1.0
 """Packets come in the order of decoding: what is shown earlier comes no more than so much later."""
 ROUNDING_S = 1e-4
-JUMPS_BACK_S = (0.0, 10.0, 60.0)
-"""So long before the wanted second a jump is tried."""
 DEADLINE_S, DEADLINE_FACTOR = 60.0, 30.0
 """So long a clip may take, and so many times its own length more."""
 MEMORY_BYTES = 4 << 30
@@ -181,6 +179,8 @@ class _Copy:
 
     def _jump(self) -> float | None:
         """Go to where the film can be read from; gives the second of the last key frame before the start."""
+        from hcq_cli.media.pyav import JUMPS_BACK_S
+
         for back_s in JUMPS_BACK_S:
             to = int(max(self.start_s - back_s, 0.0) * 1e6)  # microseconds; the key frame before is taken
             self.film.seek(to)

@@ -136,7 +136,7 @@ def write_text_encoder(
         # First, and in place: the graph names offsets in this file, which must be known before the file is written.
         writer.section("weights", "|u1", in_place=True).write(weights)
         for number, (tokenizer, graph) in enumerate(networks):
-            for name, body in zip(_sections(number), (graph, tokenizer.encode()), strict=False):
+            for name, body in zip(_sections(number)[:2], (graph, tokenizer.encode()), strict=True):
                 writer.add(name, np.frombuffer(body, np.uint8), "|u1")
         for number, known in enumerate(steps):
             if known is not None:

@@ -112,18 +112,18 @@ class GraphSteps:
         if weight.offset is None:
             return np.array(weight.numbers, weight.dtype).reshape(weight.shape)
         end = weight.offset + math.prod(weight.shape) * np.dtype(weight.dtype).itemsize
+        # By a view, which refuses bytes as references to objects, where an array made over them takes a forged one.
         return file[weight.offset : end].view(weight.dtype).reshape(weight.shape)
 
     def _take(self, step: Step, arrays: list[Array], release: Callable[[int, int], None]) -> Array:
         """One step, after which the pages of its weights are given back."""
-        mapped = [self.weights[name] for name in step.inputs if name in self.weights]
         weight = self.weights.get(step.inputs[-1])
         if step.operator == "MatMul" and weight and arrays[1].nbytes > PIECE_BYTES and arrays[1].ndim == 2:
             return self._multiplied(arrays[0], arrays[1], weight.offset or 0, release)
         result = np.asarray(OPERATORS[step.operator](*arrays, **step.options))
-        for weight in mapped:
-            if weight.offset is not None:
-                release(weight.offset, math.prod(weight.shape) * np.dtype(weight.dtype).itemsize)
+        for weight, array in zip(map(self.weights.get, step.inputs), arrays, strict=True):
+            if weight is not None and weight.offset is not None:
+                release(weight.offset, array.nbytes)
         return result
 
     @staticmethod

@@ -300,11 +300,10 @@ class Mirror:
                 put[objects[known[2]]] = path, known
             entries[path] = RemoteFile(known[0], known[2], objects[known[2]])
         self._put_all(put, moved)
-        if not self._there.create(manifest_name(number + 1), signed(entries)):
-            raise LockedError(f"{self.address}: another machine has published since it was fetched", RERUN)
+        created = self._there.create(manifest_name(number + 1), signed(entries))
         # Files are put for hours: others may have published so many that the generation of this number was deleted
         # again. Its name was free then, but what it says was never the newest.
-        if self._numbers()[-1:] != [number + 1]:
+        if not created or self._numbers()[-1:] != [number + 1]:
             raise LockedError(f"{self.address}: another machine has published since it was fetched", RERUN)
         for part, here in changed.items():
             self._agree(note, part, here, digests(here))

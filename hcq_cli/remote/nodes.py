@@ -57,26 +57,32 @@ def arrived(places: Iterable[Place]) -> list[Path]:
 
 
 @contextmanager
-def put_back(place: Place) -> Iterator[Path]:
-    """Where to write a file that another machine will take (`Mirror.take`); it is put when the block ends well."""
+def _here(place: Place) -> Iterator[Path]:
+    """The file of a place, or of one at an address where its copy lies, while the block runs."""
     address, path = place
     if not address:
         yield Path(path)
         return
     with tempfile.TemporaryDirectory(prefix="hcq-") as folder:
-        yield (made := Path(folder) / Path(path).name)
-        Mirror.at(address).put(made, path)
+        yield Path(folder) / Path(path).name
+
+
+@contextmanager
+def put_back(place: Place) -> Iterator[Path]:
+    """Where to write a file that another machine will take (`Mirror.take`); it is put when the block ends well."""
+    address, path = place
+    with _here(place) as made:
+        yield made
+        if address:
+            Mirror.at(address).put(made, path)
 
 
 @contextmanager
 def taken(place: Place) -> Iterator[Path]:
     """A file that another machine has put (`Mirror.put`), while the block runs."""
     address, path = place
-    if not address:
-        yield Path(path)
-        return
-    with tempfile.TemporaryDirectory(prefix="hcq-") as folder:
-        if not Mirror.at(address).get(path, target := Path(folder) / Path(path).name):
+    with _here(place) as target:
+        if address and not Mirror.at(address).get(path, target):
             raise HcqError(f"{address}: {path} is no longer there", "run the same command again")
         yield target
 

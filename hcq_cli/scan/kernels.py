@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from hcq_cli.errors import UsageError
 from hcq_cli.scan.blocks import WIDTH, Blocks
 from hcq_cli.scan.topk import NOTHING_FOUND, Kernel, TopK, Visits, best_of, merge, stack
 
+Task = TypeVar("Task")
 SCORES_AT_ONCE = 1 << 21
 """Scores that NumPy holds at once, over all queries of a pass: 16 MiB of float64."""
 BLOCKS_A_PASS = 64
@@ -209,10 +211,17 @@ def scan(
         before = start * WIDTH if part.order is None else 0
         return [found.numbered_from(first, before) for found in by.topk(part, tables, k)]
 
+    return stack(merge_tasks(run, tasks, queries=len(tables), k=k, threads=threads))
+
+
+def merge_tasks(
+    run: Callable[[Task], list[TopK]], tasks: Sequence[Task], *, queries: int, k: int, threads: int
+) -> list[TopK]:
+    """For each of the queries the best `k` of what `run` finds in all tasks, an answer a query each."""
     if threads <= 1 or len(tasks) <= 1:
         parts = [run(task) for task in tasks]
     else:
         # Threads, not processes: the kernels work without the GIL, and all of them read the same mapped pages.
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(run, tasks))
-    return stack([merge([part[query] for part in parts], k) for query in range(len(tables))])
+    return [merge([part[query] for part in parts], k) for query in range(queries)]

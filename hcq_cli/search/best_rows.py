@@ -6,14 +6,13 @@ Where it has inverted lists, a search looks into some of them only, or into ever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from hcq_cli.scan.blocks import Blocks
-from hcq_cli.scan.kernels import kernel, scan
-from hcq_cli.scan.topk import Kernel, TopK, Visits, merge, stack
+from hcq_cli.scan.kernels import kernel, merge_tasks, scan
+from hcq_cli.scan.topk import Kernel, TopK, Visits, stack
 from hcq_cli.search.index import Index
 
 QUERIES_AT_ONCE = 64
@@ -108,12 +107,7 @@ def scan_lists(
         before, source, visits = task
         return [one.numbered_from(before) for one in by.visit(source, tables, k, visits)]
 
-    if threads <= 1 or len(tasks) <= 1:
-        parts = [run(task) for task in tasks]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(run, tasks))
-    return [merge([part[query] for part in parts], k) for query in range(len(tables))]
+    return merge_tasks(run, tasks, queries=len(tables), k=k, threads=threads)
 
 
 def _by_list(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -110,9 +110,9 @@ def empty_index(codebooks: np.ndarray, scale: np.ndarray) -> tuple[Any, Any]:
 def _living_rows(index: Index) -> Iterator[tuple[np.ndarray, list[bytes]]]:
     """Codes uint8 [n, S] of living videos in the order of rows, and a line of JSON for each."""
     for segment in index.segments:
+        alive = segment.alive
         for start in range(0, segment.videos, ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + ROWS_AT_ONCE, segment.videos))
-            rows = rows[segment.alive[rows]]
+            rows = start + np.flatnonzero(alive[start : start + ROWS_AT_ONCE])
             lines = [json.dumps(segment.name(row)).encode() + b"\n" for row in rows.tolist()]
             # Faiss does not check codes: one of K or more would read beyond a sub-quantizer's table.
             yield np.minimum(segment.codes_of(rows), index.header.K - 1), lines

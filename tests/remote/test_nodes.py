@@ -13,12 +13,18 @@ from hcq_cli.remote import nodes
 from hcq_cli.remote.mirror import Mirror
 
 
-def test_a_long_run_goes_on_while_the_address_cannot_be_reached(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+    """The one mirror that this process works in, of an empty address."""
     FaultyStore.store.clear()
-    there = Mirror("faulty://bucket/ws", tmp_path)
-    monkeypatch.setattr(Mirror, "opened", {there.address: there})
+    mirror = Mirror("faulty://bucket/ws", tmp_path)
+    monkeypatch.setattr(Mirror, "opened", {mirror.address: mirror})
+    return mirror
+
+
+def test_a_long_run_goes_on_while_the_address_cannot_be_reached(
+    there: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nodes, "KEEP_S", -1.0)
     (tmp_path / "features/incoming").mkdir(parents=True)
     (tmp_path / "features/incoming/1.h5").write_bytes(b"x")
@@ -31,11 +37,8 @@ def test_a_long_run_goes_on_while_the_address_cannot_be_reached(
 
 
 def test_a_worker_waits_for_another_one_of_its_machine_that_fetches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    there: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    FaultyStore.store.clear()
-    there = Mirror("faulty://bucket/ws", tmp_path)
-    monkeypatch.setattr(Mirror, "opened", {there.address: there})
     monkeypatch.setattr("hcq_cli.remote.mirror.WAIT_S", 0.1)
     with ThreadPoolExecutor(1) as pool, there._alone():
         arrived = pool.submit(nodes.arrived, [(there.address, "features")])
