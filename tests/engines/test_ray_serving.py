@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_cluster import actors
+from ray_cluster import actors, wait_for
 from served import Served, make_workspace
 
 pytest.importorskip("ray.serve")
@@ -79,10 +79,3 @@ def test_a_port_that_is_taken(cluster: Any, hcq: Callable[..., Any], slowly: dic
 def answers(served: Served) -> bool:
     time.sleep(0.1)
     return bool(served.get("/api/search?q=a+dog")[0] == 200)
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.5)

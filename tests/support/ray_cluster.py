@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def add_node(cluster: Any, environment: Mapping[str, str], **more: Any) -> Any:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def wait_for(holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait for what a cluster does in its own time, such as telling what is free."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def processes(log: Path) -> dict[int, str]:
