@@ -1,12 +1,14 @@
 """A stretch of a video as a file of its own.
 
 Where a key frame lies just before the wanted second the packets are copied as they are; else pictures and sound are
-encoded anew, from the very second on. Decoders crash and hang on some files, so that a process of its own does it:
-`cut_clip` is the parent's side, `main` the child, and `cut_here` what it does.
+encoded anew, from the very second on. An AVI is always encoded anew: it has no times, so that a packet of sound that
+does not begin with its picture would be heard too early. Decoders crash and hang on some files, so that a process of
+its own does it: `cut_clip` is the parent's side, `main` the child, and `cut_here` what it does.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -132,7 +134,8 @@ def cut_here(path: str, start_s: float, end_s: float, target: str, container: Cl
 
     with open_film(path) as film:
         # Packets are copied by the file's own clock, which has to be that of hits.
-        if container.format in film.format.name.split(",") and _keeps_clock(path, end_s):
+        like_film = container.format in film.format.name.split(",") and container.format != "avi"
+        if like_film and _keeps_clock(path, end_s):
             copy = _Copy(film, start_s, end_s)
             if copy.key_s is not None and copy.start_s - copy.key_s <= NEAR_S:
                 with av.open(target, "w", format=container.format) as out:
@@ -142,6 +145,10 @@ def cut_here(path: str, start_s: float, end_s: float, target: str, container: Cl
         closing(PyAVDecoder().open(path, True, [SOUND_HZ], from_s=start_s, until_s=end_s, stereo=True)) as media,
         av.open(target, "w", format=container.format) as out,
     ):
+        if container.format == "avi" and media.has_picture:
+            # Between two pictures there is no place for a third: it begins with the one that is on.
+            rate = media.rate or RATE
+            start_s = math.floor(start_s * rate + ROUNDING_S) / float(rate)
         _encode(media, out, container, start_s, end_s)
     return False
 
@@ -247,7 +254,7 @@ class _Copy:
 
 
 def _second(packet: Any) -> float | None:
-    """When a packet is to be shown, seconds; an AVI says only when it is decoded."""
+    """When a packet is to be shown, seconds; of some a file says only when they are decoded."""
     at = packet.dts if packet.pts is None else packet.pts
     return None if at is None else float(at * packet.time_base)
 

@@ -213,6 +213,8 @@ class PyAVMedia:
 
     def _from_key(self, streams: list[Any]) -> Iterator[Any]:
         """The packets from the last key picture that is shown by `from_s` on."""
+        if self._untimed and self.video in streams:
+            self._find_delay()
         jumps_s = JUMPS_BACK_S if not self.is_stream or self.container.size > MOST_READ_BYTES else ()
         for back_s in (*jumps_s, self._from_s):
             if back_s < self._from_s or jumps_s:
@@ -239,6 +241,18 @@ class PyAVMedia:
                 break
         yield from (packet for _, packet in held)
         yield from packets
+
+    def _find_delay(self) -> None:
+        """How late pictures come out, by the first of the file: behind a jump the decoder may leave some out."""
+        with suppress(av.FFmpegError, ValueError, OSError):  # what is wrong with them is told when they are wanted
+            for packet in self.container.demux(self.video):
+                if packet.dts is not None and (self._fed or packet.is_keyframe):
+                    self._fed.append(packet.dts)
+                if frames := self.video.decode(packet):
+                    self._stamp_by_order(frames[0])
+                    break
+        self._fed.clear()
+        self.video.codec_context.flush_buffers()
 
     def oddities(self) -> list[str]:
         """What of the picture a plainer decoder would get wrong, for people; reads the file to its end."""
