@@ -95,7 +95,7 @@ class SearchSettings:
 
 
 def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStack) -> Index:
-    """Open the code file or index asked for; of texts the workspace's other index.
+    """Open the code file or index asked for, or else the workspace's: that of the videos, or that of the texts.
 
     Args:
         workspace: whose index it is, where the settings name none.
@@ -113,8 +113,12 @@ def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStac
         from hcq_cli.search.code_file import CodeFileIndex
 
         opened: Index = CodeFileIndex(wanted.codes)
+    elif wanted.index is None and wanted.find == "texts":
+        opened = _open_texts(workspace)
     else:
-        opened = _open_index(workspace, wanted)
+        from hcq_cli.search.index import Index
+
+        opened = Index.open(wanted.index or workspace.index)
     held = opened.header.kind
     if wanted.find is not None and held != wanted.find:
         raise UsageError(f"{opened.path} holds {held}, no {wanted.find}", f"--find {held}")
@@ -125,11 +129,9 @@ def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStac
     return engine.enter_context(search_on_ray(wanted.on, opened, partial=wanted.partial))
 
 
-def _open_index(workspace: Workspace, wanted: SearchSettings) -> Index:
+def _open_texts(workspace: Workspace) -> Index:
     from hcq_cli.search.index import Index
 
-    if wanted.index is not None or wanted.find != "texts":
-        return Index.open(wanted.index or workspace.index)
     try:
         return Index.open(workspace.texts_index)
     except NotFoundError:
@@ -150,7 +152,10 @@ def what_passes(collection: Index, wanted: SearchSettings) -> tuple[Index, Seque
         raise UsageError(
             "only an index on this machine has columns to filter or sort by, no code file", "hcq index build"
         )
+    from hcq_cli.search.arranging import BY_COLUMN
+
     columns = collection.columns
+    columns.check_names([BY_COLUMN[wanted.sort]] if wanted.sort in BY_COLUMN else [])
     shown = columns.check_names(wanted.columns)
     if wanted.where is None:
         return collection, shown

@@ -70,6 +70,7 @@ def test_the_index_and_the_code_files_answer_the_same(hcq, old):
     assert (known["generation"], known["model"]) == (2, MODEL)
     assert hits(hcq("query", "a red ball", "-w", old, "-k", "3", "--json")) == RED_BALL
     assert hits(hcq("query", "--like", "clip-0001.mp4", "-w", old, "-k", "3", "--json")) == LIKE_1
+    assert "no column 'taken'" in hcq("query", "a red ball", "--sort", "date", "-w", old, code=2).err
     found = hcq("query", "a red ball", "--codes", old / "texts.hcq", "-w", old, "-k", "3", "--json")
     assert hits(found) == SENTENCES
     assert found.json["videos_searched"] == 98
