@@ -19,7 +19,6 @@ from typer.core import TyperGroup
 from hcq_cli import __version__, interrupts
 from hcq_cli.commands.shared import JsonOption, QuietOption, VerboseOption, WorkspaceOption
 from hcq_cli.console import Console, discard, standard_output
-from hcq_cli.cores import yield_while_waiting
 from hcq_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, HcqError, NotFoundError, UsageError
 from hcq_cli.settings import FILE, Settings, own_file, read_settings
 
@@ -115,25 +114,20 @@ def build(names: Sequence[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def _needed(arguments: Sequence[str]) -> Sequence[str]:
-    """The commands to import: the one that is named alone, where nothing speaks of the others."""
-    named = arguments[:1]
-    files = [path for path in (FILE, own_file()) if path is not None and os.path.lexists(path)]
-    alone = bool(named) and named[0] in COMMANDS and not files
-    return named if alone else COMMANDS
-
-
 def _run() -> int:
     arguments, completes = sys.argv[1:], "_HCQ_COMPLETE" in os.environ
     if completes:  # bash and the other shells each name what was typed in their own way
         arguments = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
-    program: Any = typer.main.get_command(build(_needed(arguments)))
+    has_settings = any(path is not None and os.path.lexists(path) for path in (FILE, own_file()))
+    # Only the command that is named is imported, where nothing speaks of the others.
+    alone = not has_settings and bool(arguments) and arguments[0] in COMMANDS
+    program: Any = typer.main.get_command(build(arguments[:1] if alone else COMMANDS))
     if completes:
         from hcq_cli.completion import offer_values
 
         offer_values(program)
     try:
-        settings = read_settings(program)
+        settings = read_settings(program) if has_settings else Settings()
     except HcqError as error:  # raised by the command, so that --help and doctor work all the same
         settings = Settings(error=error)
     # Exceptions come to us instead of ending the process (standalone_mode); "obj" reaches every command's context.
@@ -206,7 +200,6 @@ def main() -> None:
     # Whatever a library may start (a pool, a compiler) leaves the current folder alone; ours do so anyway.
     os.environ["PYTHONSAFEPATH"] = "1"
     _ready_streams()
-    yield_while_waiting()
     console = Console(json_mode="--json" in sys.argv[1:])
     try:
         code = _run()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hcq_cli.errors import HcqError
@@ -27,7 +28,6 @@ from hcq_cli.terminal_pictures import protocol, side_by_side
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-    from rich.table import Table
 
 
 PIPE_WIDTH = 4096
@@ -99,31 +99,47 @@ def standard_output() -> Iterator[None]:
         ) from error
 
 
-class _Cell:
-    """The text of a table's cell: a line that is too long is broken behind a space or a folder, not within a name.
+PIECE = re.compile(r"[^ /]*[ /]*")
+"""What a line is not broken within: a word or a folder, with what follows it."""
 
-    A name that is itself longer than its column has to be broken all the same.
-    """
 
-    def __init__(self, text: str) -> None:
-        self.text, self.pieces = text, re.findall(r"[^ /]*[ /]*", text)
+def _column_widths(cells: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Widths of the columns of `cells` [rows][columns] that fit into `room`; no name is broken if that can be."""
+    from rich.cells import cell_len
 
-    def __rich_measure__(self, console: Any, options: Any) -> Any:
-        from rich.cells import cell_len
-        from rich.measure import Measurement
+    columns = list(zip(*cells, strict=True))
+    most = [max(map(cell_len, column)) for column in columns]
+    least = [max(cell_len(piece) for cell in column for piece in PIECE.findall(cell)) for column in columns]
+    missing, spare = sum(most) - room, sum(most) - sum(least)
+    if missing <= 0:
+        return most
+    if missing <= spare:  # each gives up as much as it can spare in proportion; rounded up, so that the sum fits
+        return [large - -(-(large - small) * missing // spare) for small, large in zip(least, most, strict=True)]
+    while sum(least) > room and max(least) > 1:
+        least[least.index(max(least))] -= 1
+    return least
 
-        return Measurement(max(map(cell_len, self.pieces)), cell_len(self.text))
 
-    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from rich.cells import cell_len
-        from rich.text import Text
+def _row_lines(cells: Sequence[str], widths: Sequence[int], flush_right: Sequence[bool]) -> list[str]:
+    """A row of a table; a cell that is too wide is broken behind a space or a folder, or else where it must be."""
+    from rich.cells import cell_len, chop_cells
 
+    columns: list[list[str]] = []
+    for cell, width in zip(cells, widths, strict=True):
         lines = [""]
-        for piece in self.pieces:
-            if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > options.max_width:
+        for piece in PIECE.findall(cell):
+            if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
                 lines.append("")
             lines[-1] += piece
-        yield from (Text(line.rstrip(), overflow="fold") for line in lines)
+        columns.append([part for line in lines for part in chop_cells(line.rstrip(), width) or [""]])
+    rows = []
+    for parts in zip_longest(*columns, fillvalue=""):
+        padded = []
+        for part, width, right in zip(parts, widths, flush_right, strict=True):
+            padding = " " * (width - cell_len(part))
+            padded.append(f" {padding}{part} " if right else f" {part}{padding} ")
+        rows.append(" ".join(padded))
+    return rows
 
 
 class Task:
@@ -220,37 +236,18 @@ class Console:
         """Print a table for people; nothing in JSON mode. Numbers are set flush right; cells are not markup."""
         if self.json_mode:
             return
-        from rich import box
-        from rich.table import Table
-
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for at, column in enumerate(columns):
-            numeric = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-        cells = [[_Cell(printable(str(cell))) for cell in row] for row in rows]
-        for row_of_cells in cells:
-            table.add_row(*row_of_cells)
-        self._fit(table, cells)
+        # Not rich's own table, which makes the widest columns equally narrow, however long the names in them are.
+        cells = [[printable(str(cell)) for cell in row] for row in (columns, *rows)]
+        numeric = [bool(rows) and all(isinstance(row[at], int | float) for row in rows) for at in range(len(columns))]
+        widths = _column_widths(cells, self.out.width - 3 * len(columns) + 1)
+        head, *body = (_row_lines(row, widths, numeric) for row in cells)
+        across = sum(widths) + 3 * (len(widths) - 1)
+        blank, line = " " * (across + 2), f" {('-' if self.out.options.ascii_only else '─') * across} "
         with standard_output():
-            self.out.print(table)
-
-    def _fit(self, table: Table, rows: Sequence[Sequence[_Cell]]) -> None:
-        """Give the columns of a table that is too wide widths in which no name is broken, if there are any.
-
-        Left alone, rich makes its widest columns equally narrow, however long the names in them are.
-        """
-        options = self.out.options.update(max_width=sys.maxsize)
-        least = most = [len(str(column.header)) for column in table.columns]
-        for row in rows:
-            cells = [cell.__rich_measure__(self.out, options) for cell in row]
-            least = [max(width, cell.minimum) for width, cell in zip(least, cells, strict=True)]
-            most = [max(width, cell.maximum) for width, cell in zip(most, cells, strict=True)]
-        natural = self.out.measure(table, options=options).maximum
-        missing, between = natural - self.out.width, sum(most) - sum(least)
-        if 0 < missing <= between:
-            for column, small, large in zip(table.columns, least, most, strict=True):
-                # Each gives up as much as it can spare in proportion; rounded up, so that the sum fits.
-                column.width = large - -(-(large - small) * missing // between)
+            if title is not None:
+                self.out.print(title.ljust(across + 2), style="italic", markup=False, soft_wrap=True)
+            self.out.print("\n".join([blank, *head]), style="bold", markup=False, soft_wrap=True)
+            self.out.print("\n".join([line, *chain(*body), blank]), markup=False, soft_wrap=True)
 
     def _tell(self, line: str, style: str | None = None) -> None:
         """Print a line to stderr; where nobody can be told, the command goes on all the same."""

@@ -30,7 +30,3 @@ Files, in the order of the verbs:
     words                         what an index knows of what is said and shown
     progress                      what all of them report to
 """
-
-from hcq_cli.cores import yield_while_waiting
-
-yield_while_waiting()  # here, before any verb loads torch

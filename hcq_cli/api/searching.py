@@ -319,17 +319,18 @@ class Searcher:
 
     def _arranged(self, answer: QueryResult) -> QueryResult:
         """An answer without the hits before the offset, in the order asked for, each with the columns asked for."""
-        from hcq_cli.search.arranging import arranged
-
         how = self.settings
-        page = arranged(
-            self._searched, answer, offset=how.offset, sort=how.sort, columns=self._shown, where=how.where
-        )
+        if how.offset or how.sort != "score" or how.where is not None or self._shown:
+            from hcq_cli.search.arranging import arranged
+
+            answer = arranged(
+                self._searched, answer, offset=how.offset, sort=how.sort, columns=self._shown, where=how.where
+            )
         if not self.collection.missing:
-            return page
+            return answer
         lost = ", ".join(f"{group.start}-{group.stop - 1}" for group in self.collection.missing)
         note = f"partial: not searched are {self.collection.missing_rows} rows, the segments {lost} of the index"
-        return replace(page, note="; ".join(filter(None, [note, page.note])))
+        return replace(answer, note="; ".join(filter(None, [note, answer.note])))
 
     def _ready_encoder(self) -> TextEncoder:
         """What encodes the queries, loaded, of the generation that is open: the newest.

@@ -337,9 +337,11 @@ def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -
         if shown.save_clips is not None:
             clips = api.save_clips(replace(answer, hits=tuple(hits)), shown.save_clips, progress=console)
             more = {**more, "clips": clips_document(clips)} if clips else more
-        document = api.answer_document(searcher, answer, more, timing)
-        if session.visit is not None:  # the place as it is called where the command was typed
-            document["index"] = session.workspace.index
+        document: dict[str, Any] = {}
+        if console.json_mode or shown.html is not None:
+            document = api.answer_document(searcher, answer, more, timing)
+            if session.visit is not None:  # the place as it is called where the command was typed
+                document["index"] = session.workspace.index
         print_it = partial(print_answer, session, searcher, answer, timing)
         console.result(document, partial(print_it, heading=waiting, everything=shown.all_hits))
         documents += [document] if shown.html else []

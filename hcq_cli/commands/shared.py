@@ -185,7 +185,7 @@ def _session(context: typer.Context, needs_settings: bool, reads: Sequence[str] 
     json_mode, quiet, verbose = (bool(_given(context, name)) for name in ("json_mode", "quiet", "verbose"))
     console = Console(json_mode, quiet, verbose, visit.terminal if visit else None)
     place = str(_given(context, "workspace") or ".hcq")
-    for message in settings.warnings(context):
+    for message in settings.warnings(context) if settings.refused else ():
         console.warn(message)
     return Session(console, place, settings.error, visit, reads)
 

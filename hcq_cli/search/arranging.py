@@ -88,10 +88,12 @@ def nothing_fits(note: str, hits: Iterable[tuple[float | None, str]]) -> bool:
         hits: of each its confidence, None where the model does not say, and the source of its sentence, empty for
             none.
     """
+    if NOTHING_FITS not in note:
+        return False
     doubtful = [
         confidence is not None and confidence < CUT_OFF and not is_said(source) for confidence, source in hits
     ]
-    return NOTHING_FITS in note and bool(doubtful) and all(doubtful)
+    return bool(doubtful) and all(doubtful)
 
 
 def worth_showing(answer: QueryResult, *, everything: bool = False) -> tuple[Sequence[Hit], bool]:

@@ -25,7 +25,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 LIBRARIES = ["torch", "onnx", "onnxruntime", "cv2", "av", "h5py", "safetensors.torch", "tokenizers", "PIL.ImageOps"]
-LIBRARIES += ["rich.progress", "rich.table", "rich.box", "torch.onnx", "transformers.models.bert.modeling_bert"]
+LIBRARIES += ["rich.progress", "torch.onnx", "transformers.models.bert.modeling_bert"]
 NOT_IMPORTED = ("hcq_cli.__main__", "hcq_cli.start", "hcq_cli.importers.official.pickle_child")
 
 
