@@ -164,6 +164,11 @@ def append_lines(path: Path, data: bytes) -> bool:
             os.close(handle)
 
 
+def storable_ns(nanoseconds: float) -> int:
+    """When a file was changed, as stores keep it: a clock gone wrong says more than 64 bits hold (the year 2262)."""
+    return int(max(-(1 << 63), min(nanoseconds, (1 << 63) - 1)))
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

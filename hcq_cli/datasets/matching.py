@@ -1,11 +1,12 @@
 """Finds the video of the feature store that a caption file means by a name.
 
-A name fits an id, in this order: the very id; the same file name, one path ending in the other; the same file name
-without extension, likewise; and, where neither file nor store has that file name twice, the file name alone. Where
-nothing fits, once more without regard to capitals, with the slashes of Windows and the %20 of addresses undone. So
-`video0`, `clips/video0.mp4` and `/data/clips/video0.mp4` all find `clips/video0.mp4`. Nothing is ever guessed: a
-name that fits two ids is reported, and so are names of which only capitals, slashes or %20 tell one from another,
-but for those that fit as they are. However a file system writes an accent, it is the same letter.
+A name fits an id, in this order: the very id; the very path; the same file name, one path ending in the other (and
+of several such the one that is the same, `./` in front aside); the same file name without extension, likewise; and,
+where neither file nor store has that file name twice, the file name alone. Where nothing fits, once more without
+regard to capitals and blanks around it, with the slashes of Windows and the %20 of addresses undone. So `video0`,
+`clips/video0.mp4` and `/data/clips/video0.mp4` all find `clips/video0.mp4`. Nothing is ever guessed: a name that fits
+two ids is reported, and so are names of which only capitals, slashes or %20 tell one from another, but for those that
+fit as they are. However a file system writes an accent, it is the same letter.
 """
 
 from __future__ import annotations
@@ -123,14 +124,16 @@ class _VideoFinder:
     def _parts(self, path: str) -> PathParts:
         # One form of every accent: macOS writes accents apart from their letters (NFD), most programs do not.
         if self._loose:
-            path = unquote(path.replace("\\", "/"), errors="surrogateescape").casefold()
+            path = unquote(path.replace("\\", "/"), errors="surrogateescape").strip().casefold()
         return [part for part in reversed(unicodedata.normalize("NFC", path).split("/")) if part and part != "."]
 
     def rows(self, name: str) -> list[int]:
         """The rows that `name` may mean: one if it is clear, none if it is absent, several if it is ambiguous."""
-        exact = None if self._loose else self._store.row(name)
-        if exact is not None:
-            return [exact]
+        if not self._loose:
+            if (exact := self._store.row(name)) is not None:
+                return [exact]
+            if name.startswith("/") and (there := list(self._store.rows_with("path", name))):
+                return there
         wanted = self._parts(name)
         if not wanted or self._spellings["/".join(wanted)] > 1:
             return []
@@ -165,8 +168,10 @@ class _VideoFinder:
         """The rows of `key` whose folders end in those of `wanted`, or the other way round."""
         folders = wanted[1:]
         if not folders:
-            return groups.get(key, [])
+            return groups.get(f"/{key}", []) or groups.get(key, [])
         rows = groups.get(f"{folders[0]}/{key}", []) + groups.get(f"/{key}", [])
-        ids = ((row, self._parts(self._store.ids[row])[1:]) for row in rows)
+        ids = [(row, self._parts(self._store.ids[row])[1:]) for row in rows]
+        if same := [row for row, parts in ids if parts == folders]:
+            return same
         # Not strict: the shorter of the two paths must be the other's end, and `zip` stops with it.
         return [row for row, parts in ids if all(a == b for a, b in zip(folders, parts, strict=False))]

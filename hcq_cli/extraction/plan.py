@@ -21,8 +21,9 @@ from hcq_cli.extraction.vanished import Vanished, find_vanished, is_gone, same_p
 from hcq_cli.features.records import VideoFacts, identity, text_key
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter, SharedWriter
+from hcq_cli.files import storable_ns
 from hcq_cli.media.inputs import FailedFile, Inputs, longer_ids
-from hcq_cli.media.sniffing import read_head, what_instead
+from hcq_cli.media.sniffing import read_head, what_instead, what_is_missing
 
 MOST_COPIES = 64
 """Files with the same bytes that are looked at for one that was renamed."""
@@ -86,7 +87,7 @@ class ExtractionPlan:
             found = os.stat(path)  # noqa: PTH116 - a Path costs more than the question
         except OSError as error:
             return unread, Outcome(error=error.strerror or str(error))
-        facts = VideoFacts(id, path, size=found.st_size, mtime_ns=found.st_mtime_ns)
+        facts = VideoFacts(id, path, size=found.st_size, mtime_ns=storable_ns(found.st_mtime_ns))
         # Size and time of the last change stand for the content: reading terabytes again for their hash takes hours.
         failure = self._writer.failures.about(facts)
         if failure is not None and not self._retry_failed:
@@ -112,7 +113,8 @@ class ExtractionPlan:
             self._count(job.facts, -1)
         if outcome.error is not None and outcome.lasting:
             # Only now: whatever can be decoded is a video, whatever it looks like.
-            if (instead := what_instead(read_head(job.facts.path))) is not None:
+            path = job.facts.path
+            if (instead := what_instead(read_head(path)) or what_is_missing(path)) is not None:
                 outcome = replace(outcome, error=f"{instead} ({outcome.error})")
             self._remember_failure(job, str(outcome.error))
         return job, outcome

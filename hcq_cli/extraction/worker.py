@@ -125,13 +125,14 @@ def extract_job(
     from hcq_cli.features.folder import write_incoming
     from hcq_cli.features.records import VideoFeatures
     from hcq_cli.features.transcripts import write_transcripts
+    from hcq_cli.files import storable_ns
 
     facts = job.facts
     found = extract_video(
         facts.path, experts, decoders, max_seconds=options.max_seconds, opened=opened, deaf=job.deaf
     )
     now = Path(facts.path).stat()
-    if (now.st_size, now.st_mtime_ns) != (facts.size, facts.mtime_ns):
+    if (now.st_size, storable_ns(now.st_mtime_ns)) != (facts.size, facts.mtime_ns):
         # What was decoded belongs to neither the old content nor, for sure, the new one.
         found.error, found.lasting = CHANGED, False
     if found.error is None:

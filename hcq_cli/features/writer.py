@@ -21,6 +21,7 @@ from hcq_cli.features.folder import INCOMING, LOGS, SHARDS, list_incoming, make_
 from hcq_cli.features.records import DECODED_FACTS, ExpertResult, VideoFacts, VideoFeatures, VideoRecord
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.transcripts import TRANSCRIPTS, take_in_transcripts
+from hcq_cli.files import storable_ns
 
 BULK_BYTES = 1 << 27
 """Tokens that `add_videos` holds in memory before it writes a shard."""
@@ -160,7 +161,7 @@ class FeatureWriter(KnownVideos):
     def set_path(self, id: str, path: str) -> None:
         """Note that a finished video now lies at `path`; kept with the next compaction or at the end of the block."""
         found = Path(path).stat()
-        self._moved[id] = {"path": path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+        self._moved[id] = {"path": path, "size": found.st_size, "mtime_ns": storable_ns(found.st_mtime_ns)}
         if len(self._moved) >= FULL_VIDEOS:
             self._write_moved()
 

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from hcq_cli.errors import DamagedError, NotFoundError
+from hcq_cli.files import storable_ns
 
 MAGIC: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 # What the tar and decompression modules raise from damaged data.
@@ -193,7 +194,7 @@ def _member(
         return UnreadableFile(where, f"is {kind}; unpack the archive and import the folder")
     if member.size > limit:
         return UnreadableFile(where, f"has {member.size:,} bytes, more than {limit:,}")
-    mtime_ns = int(member.mtime * 1e9)
+    mtime_ns = storable_ns(member.mtime * 1e9)
     return SourceFile(member.name, where, member.size, mtime_ns, partial(_read_member, archive, member))
 
 
@@ -247,7 +248,9 @@ def _folder_file(path: Path, folder: Path, limit: int) -> SourceFile | Unreadabl
         return UnreadableFile(where, "is no plain file")
     if found.st_size > limit:
         return UnreadableFile(where, f"has {found.st_size:,} bytes, more than {limit:,}")
-    return SourceFile(path.relative_to(folder).as_posix(), where, found.st_size, found.st_mtime_ns, path.read_bytes)
+    return SourceFile(
+        path.relative_to(folder).as_posix(), where, found.st_size, storable_ns(found.st_mtime_ns), path.read_bytes
+    )
 
 
 def _first_line(error: Exception | None) -> str:

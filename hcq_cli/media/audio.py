@@ -27,6 +27,8 @@ MEMORY_S = 0.5
 """Over how long it is judged whether channels cancel out, seconds."""
 CANCELLED = 0.05
 """The mean of two independent channels has half the power of one. Less than this share of it: they are opposite."""
+LOW_TONES = 0.01
+"""Of surround sound the channel for low tones alone (LFE), which players leave out of a mix, counts so much."""
 
 
 def without_own_order(stream: Any) -> None:
@@ -104,6 +106,7 @@ class _Output:
         self._skipped = 0  # samples to be left out next
         self._resampler: Any = None
         self._form: tuple[str, str, int] | None = None
+        self._emphasis: list[float] = []  # of each channel
         self._powers: list[float] = []  # of each channel lately
         self._mean_power = 0.0
 
@@ -118,6 +121,7 @@ class _Output:
                 format="flt", layout="stereo" if self._stereo else frame.layout, rate=self.hz
             )
             self._form = form
+            self._emphasis = [LOW_TONES if one.name == "LFE" else 1.0 for one in frame.layout.channels]
             if jumped:
                 self._decoded_s = time_s or 0.0
                 # Of an overlap before the gap there may be more sound than could be left out yet.
@@ -155,7 +159,10 @@ class _Output:
             yield Sound(samples, self.hz, start_s)
 
     def _mix(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[channels, n] -> [n] in -1..1: their mean; or the loudest, where channels of opposite phase cancel out."""
+        """[channels, n] -> [n] in -1..1: their mean; or the loudest, where channels of opposite phase cancel out.
+
+        Surround sound is weighted by how loud each channel is: a voice in one alone is not to be a sixth as loud.
+        """
         mixed: NDArray[np.float32] = np.add.reduce(channels, axis=0) / len(channels)
         power = float(np.einsum("i,i->", mixed, mixed))
         if len(channels) > 1:
@@ -164,9 +171,15 @@ class _Output:
                 self._powers, self._mean_power = [0.0] * len(powers), 0.0
             fades = math.exp(-channels.shape[1] / (self.hz * MEMORY_S))
             self._powers = [fades * before + now for before, now in zip(self._powers, powers, strict=True)]
+            shares = [1 / len(powers)] * len(powers)
+            if len(powers) > 2 and 0 < sum(self._powers) < math.inf:
+                shares = [each * by for each, by in zip(self._powers, self._emphasis, strict=True)]
+                shares = [each / sum(shares) for each in shares]
+                mixed = np.einsum("i,ij->j", np.array(shares, np.float32), channels)
+                power = float(np.einsum("i,i->", mixed, mixed))
             self._mean_power = fades * self._mean_power + power
-            # What the mean of channels has that know nothing of each other.
-            independent = sum(self._powers) / len(powers) ** 2
+            # What a mix of channels has that know nothing of each other.
+            independent = sum(share**2 * each for share, each in zip(shares, self._powers, strict=True))
             if self._mean_power < CANCELLED * independent:
                 mixed = channels[self._powers.index(max(self._powers))]
         # A damaged file decodes to NaN and to samples far beyond 1, which no expert is made for.

@@ -25,17 +25,19 @@ from hcq_cli.errors import NotFoundError
 from hcq_cli.media.sniffing import is_moving_gif, is_text, is_video, read_head
 
 SUFFIXES = frozenset(
-    {".3g2", ".3gp", ".3gpp", ".amv", ".asf", ".avi", ".avs2", ".divx", ".dv", ".dvr-ms", ".evo"}
-    | {".f4v", ".flv", ".gxf", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".lrf", ".lrv", ".m1v", ".m2t", ".m2ts"}
-    | {".m2v", ".m4v", ".mjpeg", ".mjpg", ".mk3d", ".mkv", ".mov", ".mp2v", ".mp4", ".mpe", ".mpeg"}
-    | {".mpeg4", ".mpg", ".mpv", ".mxf", ".nsv", ".nut", ".ogm", ".ogv", ".ogx", ".qt", ".rm", ".rmvb"}
-    | {".tod", ".tp", ".trp", ".ts", ".mts", ".vob", ".vro", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
+    {".264", ".265", ".266", ".3g2", ".3gp", ".3gpp", ".amv", ".apng", ".asf", ".avi", ".avs2", ".divx"}
+    | {".drc", ".dv", ".dvr-ms", ".evo", ".f4v", ".flv", ".gxf", ".h264", ".h265", ".h266", ".hevc", ".insv"}
+    | {".ismv", ".ivf", ".lrf", ".lrv", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg"}
+    | {".mjpg", ".mk3d", ".mkv", ".mov", ".mp2v", ".mp4", ".mp4v", ".mpe", ".mpeg", ".mpeg4", ".mpg", ".mpv"}
+    | {".mpv2", ".mxf", ".nsv", ".nut", ".obu", ".ogm", ".ogv", ".ogx", ".qt", ".rm", ".rmvb", ".tod", ".tp"}
+    | {".trp", ".ts", ".mts", ".vc1", ".vob", ".vro", ".vvc", ".webm", ".wmv", ".wtv", ".xvid", ".y4m"}
 )
 """What counts as a video in a folder; a file named itself may have any name."""
 SHARED_SUFFIXES: dict[str, Callable[[bytes], bool]] = {
     ".ts": lambda head: not is_text(head),  # TypeScript
     ".mts": lambda head: not is_text(head),
     ".gif": is_moving_gif,  # else a picture
+    ".ogg": is_video,  # else a sound
     ".mod": is_video,  # camcorders, and music
     ".dat": is_video,  # video CDs, and anything
 }
@@ -44,7 +46,7 @@ OTHER_SUFFIXES = frozenset(
     {".7z", ".aac", ".aiff", ".ass", ".bmp", ".bz2", ".c", ".cfg", ".conf", ".cpp", ".css", ".csv"}
     | {".doc", ".docx", ".epub", ".flac", ".gz", ".h", ".h5", ".heic", ".hcq", ".htm", ".html", ".ini"}
     | {".ipynb", ".java", ".jpeg", ".jpg", ".js", ".json", ".jsonl", ".log", ".m3u", ".m3u8", ".m4a"}
-    | {".md", ".mid", ".mp3", ".nfo", ".npy", ".npz", ".odt", ".ogg", ".onnx", ".opus", ".pdf", ".png"}
+    | {".md", ".mid", ".mp3", ".nfo", ".npy", ".npz", ".odt", ".onnx", ".opus", ".pdf", ".png"}
     | {".ppt", ".pptx", ".pt", ".pth", ".py", ".rar", ".rb", ".rs", ".rst", ".safetensors", ".sh"}
     | {".srt", ".sub", ".svg", ".tar", ".tex", ".tif", ".tiff", ".toml", ".ttf", ".tsv", ".tsx", ".txt"}
     | {".vtt", ".wav", ".webp", ".wma", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ".zst"}

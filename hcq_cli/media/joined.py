@@ -32,6 +32,7 @@ HEADERS = {
     "avi": rb"RIFF....A(?:VI |MV )LIST",
     "ogg": rb"OggS\0[\x02\x06]\0{8}....\0\0\0\0",
     "mxf": rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02",
+    "swf": rb"[FC]WS[\x03-\x32].{3}[\0-\x0f]",
     "wtv": rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d",
     "nut": rb"nut/multimedia container\0",
     "rm": rb"\.RMF\0\0\0.\0\0",

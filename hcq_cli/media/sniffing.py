@@ -10,6 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 HEAD_BYTES = 1 << 16
@@ -38,7 +39,7 @@ _INSTEAD: list[tuple[re.Pattern[bytes], str]] = [
     (re.compile(rb"\x00\x05\x16[\x00\x07]"), "what macOS keeps beside a file (AppleDouble), not a video"),
 ]
 _VIDEO = re.compile(
-    rb"....(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF....(?:AVI |CDXA)|FLV[\x01\x05]|\.RMF|OggS.{22}.{3,}\x80theora"
+    rb"....(?:ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|RIFF....(?:AVI |CDXA)|FLV[\x01\x05]|\.RMF|OggS.{22}.{2,}\x80theora"
     rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x00\x00\x01\xba|\x00\x00\x01\xb3|\x06\x0e\x2b\x34\x02\x05\x01\x01"
     rb"|YUV4MPEG2 |DKIF|\x1f\x07\x00|NSVf",
     re.S,
@@ -46,6 +47,8 @@ _VIDEO = re.compile(
 PROTECTED = "protected against copying (DRM): only its seller's player opens it"
 _PROTECTED = (b"drmi", b"drms", b"encv")
 """Kinds of tracks in an MP4 whose samples are encrypted."""
+MOST_BOXES = 64
+_JOIN = "join the pieces behind the one they begin with (cat init.mp4 1.m4s 2.m4s > film.mp4)"
 
 
 def read_head(path: str, size: int = HEAD_BYTES) -> bytes:
@@ -136,3 +139,30 @@ def what_instead(head: bytes) -> str | None:
         if -sum(share * math.log2(share) for share in shares) > ENTROPY:
             return "encrypted, or overwritten with noise: decrypt it first, or copy it again"
     return None
+
+
+def what_is_missing(path: str) -> str | None:
+    """What an MP4 or MOV that cannot be decoded lacks, and what to do about it, for people; None if it is none."""
+    with suppress(OSError):
+        kinds = set(islice(_boxes(path), MOST_BOXES))
+        if b"moof" in kinds and b"moov" not in kinds:
+            return f"a piece of a stream, without its beginning: {_JOIN}"
+        if kinds & {b"ftyp", b"mdat", b"wide"} and b"moov" not in kinds:
+            told = (
+                "an MP4 or MOV without its index (moov), which is written last: it was not recorded or copied to its"
+            )
+            return f"{told} end; copy it again, or have untrunc mend it by another film of the same camera"
+        if b"moov" in kinds and not kinds & {b"moof", b"mdat"}:
+            return f"the beginning of a stream, or of a film whose rest was not copied: copy it again, or {_JOIN}"
+    return None
+
+
+def _boxes(path: str) -> Iterator[bytes]:
+    """The kinds of the uppermost parts of an MP4 or MOV (ISO/IEC 14496-12, 4.2), as far as the file is one."""
+    with Path(path).open("rb") as source:
+        while len(head := source.read(16)) >= 8 and head[4:8].isalnum():
+            yield head[4:8]
+            size = int.from_bytes(head[8:] if head[:4] == b"\0\0\0\1" else head[:4])
+            if size < 8:  # as long as the file
+                return
+            source.seek(size - len(head), os.SEEK_CUR)

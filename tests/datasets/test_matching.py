@@ -24,6 +24,10 @@ class Ids:
     def row(self, video_id: str) -> int | None:
         return self._rows.get(video_id)
 
+    def rows_with(self, column: str, text: str) -> list[int]:
+        row = self._rows.get(text.removeprefix("/videos/")) if column == "path" else None
+        return [] if row is None else [row]
+
 
 def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None] = ()) -> MatchResult:
     videos = [
@@ -41,6 +45,13 @@ def found(names: Sequence[str], ids: Sequence[str], splits: Sequence[str | None]
         ("/data/sub/a.mp4", ["a.mp4", "b.mp4"], 0),
         ("x/one/a.mp4", ["one/a.mp4", "two/a.mp4"], 0),
         ("./a.mp4", ["b.mp4", "a.mp4"], 1),
+        ("./a.mp4", ["sub/a.mp4", "a.mp4"], 1),
+        ("./sub/a.mp4", ["a.mp4", "sub/a.mp4"], 1),
+        ("/videos/sub/a.mp4", ["a.mp4", "sub/a.mp4"], 1),
+        ("/videos/a.mp4", ["sub/a.mp4", "a.mp4"], 1),
+        ("Sub\\a.mp4", ["a.mp4", "Sub/a.mp4", "x/Sub/a.mp4"], 1),
+        ("Sub%2Fa.mp4", ["a.mp4", "Sub/a.mp4"], 1),
+        (" a.mp4", ["b.mp4", "a.mp4"], 1),
         ("video0", ["video01.mp4", "video0.mp4"], 1),
         ("sub/video0", ["other/video0.mp4", "deep/sub/video0.mp4"], 1),
         ("a.avi", ["a.mp4"], 0),
@@ -83,6 +94,7 @@ def test_a_name_that_fits_nothing_is_absent(name: str, ids: list[str]) -> None:
     ("name", "ids"),
     [
         ("a.mp4", ["x/a.mp4", "y/a.mp4"]),
+        ("/data/sub/a.mp4", ["sub/a.mp4", "a.mp4"]),
         ("B.mp4", ["b.MP4", "b.mp4"]),
         ("a", ["a.mp4", "a.mkv"]),
         ("a.avi", ["x/a.mp4", "y/a.mp4"]),

@@ -112,6 +112,17 @@ def test_what_is_empty_or_gone_fails_at_once(writer: FeatureWriter, tmp_path: Pa
     assert gone is not None and "No such file" in str(gone.error)
 
 
+def test_a_clock_that_has_gone_wrong_costs_nothing(writer: FeatureWriter, tmp_path: Path) -> None:
+    """A store's 64 bits of nanoseconds end in the year 2262, file systems do not; and some clocks lie before 1970."""
+    for name, changed_s in (("late.mp4", 1e10), ("early.mp4", -86_400 * 3650)):
+        video = file(tmp_path / name, name.encode())
+        os.utime(video[1], (changed_s, changed_s))
+        job, _ = hashed(planned(writer), video)
+        extracted(writer, job)
+        writer.set_path(*video)
+        assert planned(writer).judge(*video)[1] == Outcome(status=Status.FINISHED)
+
+
 def test_another_file_of_the_same_name_gets_a_longer_id(writer: FeatureWriter, tmp_path: Path) -> None:
     judge = planned(writer)
     first, _ = hashed(judge, file(tmp_path / "x" / "a.mp4", b"one"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -121,19 +122,40 @@ def test_two_rates_from_one_pass(tmp_path: Path) -> None:
 )
 def test_more_channels_than_eight(tmp_path: Path, layout: str, suffix: str) -> None:
     """A broken file may say so, and PyAV then finds more planes than there are; a CAF has an order of its own."""
+    path = surround(tmp_path / f"many{suffix}", layout, {at: np.full(1600, 0.1) for at in range(40)})
+    (clip,) = clips_of(path, HEAR)
+    np.testing.assert_allclose(clip.sound(16_000).samples, np.full(1600, 0.1), atol=1e-4)
+
+
+def surround(path: Path, layout: str, heard: Mapping[int, np.ndarray]) -> Path:
+    """A file at 16 kHz; `heard` is what each channel says, the others being silent, those there are not left out."""
     import av
 
-    path = tmp_path / f"many{suffix}"
     with av.open(str(path), "w") as container:
         voice = container.add_stream("pcm_s16le", rate=16_000, layout=layout)
-        count = voice.codec_context.layout.nb_channels
-        levels = np.arange(count, dtype=np.int16) * 500
-        frame = av.AudioFrame.from_ndarray(np.tile(levels, 1600)[None], "s16", voice.codec_context.layout.name)
+        sound = np.zeros((len(next(iter(heard.values()))), voice.codec_context.layout.nb_channels), np.int16)
+        for channel in range(sound.shape[1]):
+            sound[:, channel] = heard.get(channel, 0.0 * sound[:, 0]) * 32_767
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", voice.codec_context.layout.name)
         frame.sample_rate, frame.pts = 16_000, 0
         container.mux(voice.encode(frame))
         container.mux(voice.encode(None))
-    (clip,) = clips_of(path, HEAR)
-    np.testing.assert_allclose(clip.sound(16_000).samples, np.full(1600, levels.mean() / 32768), atol=1e-4)
+    return path
+
+
+@pytest.mark.parametrize(("layout", "channel"), [("5.1", 2), ("5.1", 3), ("7.1", 2), ("3.0", 2), ("12c", 7)])
+def test_what_one_channel_of_surround_sound_says_is_as_loud_as_it_is(
+    tmp_path: Path, layout: str, channel: int
+) -> None:
+    (clip,) = clips_of(surround(tmp_path / "voice.mkv", layout, {channel: tone(2.0)}), HEAR)
+    np.testing.assert_allclose(clip.sound(16_000).samples, tone(2.0), atol=1e-3)
+
+
+def test_low_tones_of_their_own_do_not_drown_a_voice(tmp_path: Path) -> None:
+    sound = {2: tone(2.0), 3: 2 * tone(2.0, pitch_hz=60)}
+    (clip,) = clips_of(surround(tmp_path / "film.wav", "5.1", sound), HEAR)
+    heard, alone = (np.abs(np.fft.rfft(x[-16_000:])) for x in (clip.sound(16_000).samples, tone(2.0)))
+    assert heard[440] == pytest.approx(alone[440], rel=0.05) and heard[60] < 0.1 * heard[440]
 
 
 def test_channels_in_an_order_of_their_own_do_not_crash_the_decoder(tmp_path: Path) -> None:
@@ -143,7 +165,7 @@ def test_channels_in_an_order_of_their_own_do_not_crash_the_decoder(tmp_path: Pa
     path = tmp_path / "own.caf"
     with av.open(str(path), "w") as container:
         voice = container.add_stream("pcm_s16le", rate=16_000, layout="7.1")
-        frame = av.AudioFrame.from_ndarray(np.tile(np.arange(8, dtype=np.int16) * 500, 1600)[None], "s16", "7.1")
+        frame = av.AudioFrame.from_ndarray(np.full((1, 8 * 1600), 1750, np.int16), "s16", "7.1")
         frame.sample_rate, frame.pts = 16_000, 0
         container.mux(voice.encode(frame))
     with av.open(str(path)) as container:

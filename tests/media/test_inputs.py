@@ -109,17 +109,19 @@ def test_names_with_newlines_travel_in_nul_separated_lists() -> None:
 
 
 def test_what_looks_like_a_video_is_taken_or_told(tmp_path: Path) -> None:
-    names = "a.mp4 b.f4v c.insv dvd.vob x.m2t w.asf clip.rmvb old.3g2 tape.dv cam.mxf d.divx r.rm t.tod e.WTV"
+    names = "a.mp4 b.f4v c.insv dvd.vob x.m2t w.asf clip.rmvb old.3g2 tape.dv cam.mxf d.divx r.rm t.tod e.WTV r.264"
     make(
         tmp_path, *names.split(), "index.ts", "moving.gif", "still.gif", "cam.mod", "tune.mod", "notes.txt", "no name"
     )
+    make(tmp_path, "song.ogg", "film.ogg")
+    (tmp_path / "film.ogg").write_bytes(b"OggS" + bytes(22) + b"\x01\x2a\x80theora" + bytes(30))
     (tmp_path / "moving.gif").write_bytes(b"GIF89a" + bytes(20) + b"NETSCAPE2.0")
     (tmp_path / "still.gif").write_bytes(b"GIF89a" + bytes(20))
     (tmp_path / "cam.mod").write_bytes(b"\x00\x00\x01\xba" + bytes(60))
     (tmp_path / "real.ts").write_bytes((b"\x47" + bytes(187)) * 4)
     (tmp_path / "film.part").write_bytes(b"\x1aE\xdf\xa3" + bytes(60))
     found = find_inputs([str(tmp_path)])
-    assert list(found.videos) == sorted([*names.split(), "moving.gif", "cam.mod", "real.ts"])
+    assert list(found.videos) == sorted([*names.split(), "moving.gif", "cam.mod", "film.ogg", "real.ts"])
     assert [(os.path.basename(item.path), item.reason[:11]) for item in found.passed_over] == [
         ("film.part", "looks like ")
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_videos import film, numbered
+from sample_videos import film, numbered, tone
 from witness import check, joined, part, watch
 
 from hcq_cli.media import sniffing
@@ -18,6 +18,21 @@ def test_all_of_them_are_seen_and_heard_in_their_order(tmp_path: Path, suffix: s
     witness, found = watch(joined(tmp_path / f"several{suffix}", (0.0,) * 3))
     check(witness, found, 150, 3.0)
     assert [str(warning)[:36] for warning in found.warnings] == ["3 recordings behind one another: eac"]
+
+
+def test_flash_animations(tmp_path: Path) -> None:
+    parts = []
+    for at in range(2):
+        images, sound = [numbered(50 * at + each) for each in range(50)], tone(2.0, 44_100) * at
+        path = film(
+            tmp_path / f"{at}.swf", np.arange(50) / 25, images, sound, 44_100, 0.0, "flv", "libmp3lame", ticks=25
+        )
+        parts.append(path.read_bytes())
+    path = tmp_path / "both.swf"
+    path.write_bytes(b"".join(parts))
+    witness, found = watch(path)
+    assert witness.numbers == list(range(100)) and len(found.warnings) == 1
+    assert 1.9 < witness.loud_s[0] < 2.1
 
 
 def test_another_codec_and_another_size(tmp_path: Path) -> None:

@@ -9,9 +9,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from sample_videos import clip
+from sample_videos import clip, film
 
-from hcq_cli.media.sniffing import is_moving_gif, is_text, is_transport_stream, is_video, read_head, what_instead
+from hcq_cli.media.sniffing import (
+    is_moving_gif,
+    is_text,
+    is_transport_stream,
+    is_video,
+    read_head,
+    what_instead,
+    what_is_missing,
+)
 
 NOISE = random.Random(0).randbytes(1 << 14)
 
@@ -59,6 +67,31 @@ def test_what_lies_in_the_place_of_a_video_is_named(head: bytes, told: str) -> N
 def test_nothing_is_said_of_what_may_be_a_damaged_video(tmp_path: Path) -> None:
     whole = clip(tmp_path / "a.mp4").read_bytes()
     assert what_instead(whole[:3000]) is None and what_instead(b"") is None and what_instead(b"\0\1\2\3") is None
+
+
+def test_an_mp4_that_lacks_a_part_is_told_which(tmp_path: Path) -> None:
+    whole = film(tmp_path / "a.mp4", np.arange(10) / 10).read_bytes()
+    pieces = film(
+        tmp_path / "b.mp4", np.arange(10) / 10, container_options={"movflags": "frag_keyframe+empty_moov"}
+    ).read_bytes()
+    begin = pieces.index(b"moof") - 4
+    cut, path = whole.index(b"moov") - 4, tmp_path / "c.mp4"
+    for content, told in (
+        (whole[:cut], "without its index"),
+        (whole[: cut // 2], "without its index"),
+        (pieces[begin:], "1.m4s"),
+        (b"\0\0\0\x10stypmsdh\0\0\0\0" + pieces[begin:], "a piece of a stream"),
+        (pieces[:begin], "the beginning of a stream"),
+        (whole, None),
+        (pieces, None),
+        (b"\0\0\0\0mdat", "without its index"),
+        (b"\0\0\0\1mdat\0\0\0\0\0\0\0\x10" + whole[cut:], None),
+        (NOISE, None),
+        (b"", None),
+    ):
+        path.write_bytes(content)
+        assert told in (what_is_missing(str(path)) or "") if told else what_is_missing(str(path)) is None
+    assert what_is_missing(str(tmp_path)) is None
 
 
 def test_transport_streams_may_be_cut_anywhere() -> None:
