@@ -11,6 +11,7 @@ import site
 import statistics
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -173,3 +174,9 @@ def test_help_answers_at_once(installed: Path, tmp_path: Path) -> None:
 
 def test_one_version() -> None:
     assert f'\nversion = "{__version__}"\n' in (REPOSITORY / "pyproject.toml").read_text()
+
+
+def test_all_is_all_that_users_may_install() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    [every] = extras.pop("all")
+    assert set(re.findall(r"[\w-]+", every.removeprefix("hcq"))) == set(extras) - {"test", "browser"}

@@ -155,6 +155,7 @@ def encode_texts(
     checkpoint: Path | None = None,
     output: Path | None = None,
     device: str = "cpu",
+    on: str | None = None,
     progress: Progress = SILENT,
 ) -> EncodeResult:
     """Turn captions into codes, so that a video finds the sentences that describe it.
@@ -164,14 +165,19 @@ def encode_texts(
         texts: a caption file, or a .txt with a sentence a line.
         checkpoint, output: other places than the workspace's.
         device: cpu or cuda.
+        on: an engine, as `encode` takes it: captions have no use for one.
 
     Raises:
         NotFoundError: there is no checkpoint, or no such file.
-        UsageError: the file holds no caption.
+        UsageError: the file holds no caption, or there is no such engine.
         DamagedError: a file is damaged.
     """
+    from hcq_cli.engines.ray_cluster import address_of
     from hcq_cli.model.checkpoint import load
 
+    if on is not None:
+        address_of(on)
+        progress.note("captions are encoded on this machine")
     ids, lines = _sentences(Path(texts))
     model = load(find_checkpoint(workspace, checkpoint), device)
 

@@ -73,6 +73,7 @@ def extract(
     *,
     shard: str | None = None,
     on: str | None = None,
+    claims: Sequence[str] = (),
     progress: Progress = SILENT,
     **asked: Unpack[ExtractionRequest],
 ) -> ExtractReport:
@@ -86,6 +87,7 @@ def extract(
         shard: "2/3" for the second of three runs that write to the store at the same time; afterwards the same
             without it puts together what they have found.
         on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
+        claims: what workers and experts claim there, `WHO=WHAT:NUMBER` each (`hcq_cli.engines.claims`).
         asked: see `ExtractionRequest`.
 
     Returns:
@@ -93,7 +95,7 @@ def extract(
 
     Raises:
         NotFoundError: there are no videos, or the weights of a network are not on this machine.
-        UsageError: no such preset, expert or decoder; or a share on an engine.
+        UsageError: no such preset, expert or decoder, a share on an engine, or a claim of nothing that there is.
         LockedError: another process writes to the store.
         HcqError: there is no such cluster, or it cannot do the work.
     """
@@ -131,7 +133,7 @@ def extract(
             bar.tell(line)
             left_out.append(line)
 
-        with ray_executor(on, inputs, names, options, warn) as executor:
+        with ray_executor(on, inputs, names, options, claims, warn) as executor:
             report = run(inputs, names, options, on_video, executor)
         report.warnings += [VideoWarning(line, path=on) for line in left_out]
         return report

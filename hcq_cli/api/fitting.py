@@ -66,6 +66,7 @@ def fit(
     code_bytes: int = CODE_BYTES,
     features: Path | None = None,
     output: Path | None = None,
+    on: str | None = None,
     progress: Progress = SILENT,
 ) -> FitResult:
     """Make a checkpoint of pretrained networks and the workspace's videos, without captions.
@@ -81,18 +82,23 @@ def fit(
         text_encoder: a sentence encoder: minilm, a folder, or the id of one that was fetched.
         code_bytes: S, bytes a video.
         features, output: other places than the workspace's.
+        on: an engine, as other verbs take it: fitting has no use for one, and says so.
 
     Raises:
         NotFoundError: there are no features of a source, its classes have no names, or there is no text encoder.
-        UsageError: there is no source, no such preset, or a number is none.
+        UsageError: there is no source, no such preset or engine, or a number is none.
         LockedError: another process writes the checkpoint.
     """
+    from hcq_cli.engines.ray_cluster import address_of
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.fitting.sources import absolute_encoder, weights_of
     from hcq_cli.model.config import MAX_CODEWORDS
     from hcq_cli.model.text_source import find_text_encoder
 
     started = time.monotonic()
+    if on is not None:
+        address_of(on)
+        progress.note("fitting runs on this machine: it looks at 16,384 videos at most")
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     concepts, dual = asked_sources(concepts, dual, preset)

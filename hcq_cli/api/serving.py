@@ -19,6 +19,8 @@ from hcq_cli.workspace import Workspace
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses to listen on for all that a machine has."""
 OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
 
@@ -95,6 +97,7 @@ def serve(
     token: str | None = None,
     on: str | None = None,
     started: Callable[[str], None] = lambda address: None,
+    warn: Callable[[str], None] = lambda line: None,
     printer: Callable[[Searcher], Shell] | None = None,
 ) -> None:
     """Serve a workspace until the process is interrupted; a new generation of the index is picked up.
@@ -107,6 +110,7 @@ def serve(
         on: "ray" or "ray:HOST:PORT" for a process on every node of a Ray cluster, behind one address on its head;
             None for this process.
         started: told the address to open, with the token in it.
+        warn: told what is not as it should be on the cluster.
         printer: makes of the searcher what answers command lines of this person's shells (`hcq_cli.web.shells`).
 
     Raises:
@@ -127,7 +131,7 @@ def serve(
     wanted, hosts = settings or SearchSettings(), [host, *OWN, *_own_names(host)]
     named = f"[{host}]" if ":" in host else host
 
-    def tell(port: int) -> None:
+    def tell(port: int, named: str = named) -> None:
         started(f"http://{named}:{port}/{f'?token={token}' if token else ''}")
 
     if on is not None:
@@ -135,10 +139,14 @@ def serve(
 
         if port == 0:
             raise UsageError("--on ray takes a port, and finds none by itself", f"--port {PORT}")
+
+        def at_head(head: str) -> None:
+            tell(port, head if host in EVERYWHERE else named)
+
         index = Searcher(workspace, wanted).collection.path.resolve()
         there = Workspace(workspace.root.resolve()), replace(wanted, index=index)
         build = partial(_application, *there, hosts, token)
-        serve_on_ray(on, build, index, host=host, port=port, started=lambda: tell(port))
+        serve_on_ray(on, build, index, host=host, port=port, started=at_head, warn=warn)
         return
     with ExitStack() as stack:
         # One searcher for pages and shells, which has texts encoded as a command has (not `many`): to the same bytes.
@@ -154,19 +162,21 @@ def serve(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _application(workspace: Workspace, settings: SearchSettings, hosts: Sequence[str], token: str | None) -> ASGIApp:
-    """The application with a searcher of its own, which ends with the process."""
+def _application(
+    workspace: Workspace, settings: SearchSettings, hosts: Sequence[str], token: str | None, head: str
+) -> ASGIApp:
+    """The application with a searcher of its own, which ends with the process; `head` is one more of the hosts."""
     from hcq_cli.duplicates.groups import read_duplicates
     from hcq_cli.web.batches import Batches
     from hcq_cli.web.server import application
 
     batches = Batches(lambda: Answers(Searcher(workspace, settings))).__enter__()
-    return application(batches, partial(read_duplicates, workspace.duplicates), hosts=hosts, token=token)
+    return application(batches, partial(read_duplicates, workspace.duplicates), hosts=[*hosts, head], token=token)
 
 
 def _own_names(host: str) -> list[str]:
     """The names by which others reach a server that listens on all addresses."""
-    return [socket.gethostname(), socket.getfqdn()] if host in ("0.0.0.0", "::") else []
+    return [socket.gethostname(), socket.getfqdn()] if host in EVERYWHERE else []
 
 
 def _listening(host: str, port: int) -> socket.socket:

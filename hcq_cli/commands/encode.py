@@ -77,8 +77,8 @@ def register(app: typer.Typer) -> None:
         """Turn every video's features into its codes, one byte a sub-quantizer."""
         if texts is not None and segment_s is not None:
             raise UsageError("--segment-s is of videos, --texts of captions", "hcq encode --segment-s 30")
-        if texts is not None and (shard is not None or on is not None):
-            raise UsageError("--shard and --on are of videos, --texts of captions", "hcq encode --shard 1/3")
+        if texts is not None and shard is not None:
+            raise UsageError("--shard is of videos, --texts of captions", "hcq encode --shard 1/3")
         workspace, progress = session.workspace, session.console
         if texts is None:
             done = api.encode(
@@ -95,7 +95,7 @@ def register(app: typer.Typer) -> None:
             )
         else:
             done = api.encode_texts(
-                workspace, texts, checkpoint=ckpt, output=output, device=device, progress=progress
+                workspace, texts, checkpoint=ckpt, output=output, device=device, on=on, progress=progress
             )
         session.console.result(encoding_document(done), lambda: _print(session.console, done))
 

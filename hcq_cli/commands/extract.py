@@ -32,6 +32,7 @@ EXAMPLES = [
     "hcq extract videos/ --experts appearance=onnx:squeezenet.onnx,motion,audio=openai/whisper-base",
     "hcq extract videos/ --shard 2/3  # beside 1/3 and 3/3, anywhere; then hcq extract videos/",
     "hcq extract videos/ --on ray  # on a machine of a Ray cluster",
+    "hcq extract videos/ --on ray --claim worker=gib:2 --claim appearance=gpus:0.5,cpus:2",
     "find /media -name '*.mp4' -print0 | hcq extract --from -",
 ]
 
@@ -55,6 +56,15 @@ Everything = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Leave out of folders, by name or path below the root; may be repeated."),
+]
+Claims = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--claim",
+        metavar="WHO=WHAT:N",
+        help="With --on: what a worker, or an expert, sets aside on its node: cpus, gpus, gib, or a resource of the "
+        "cluster's own; several with commas, and by giving the option again.",
+    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what would be done.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FEATURES", help="The feature store.")]
@@ -90,6 +100,7 @@ def extract(
     exclude: Exclude = None,
     shard: ShardOption = None,
     on: OnOption = None,
+    claim: Claims = None,
     dry_run: DryRunOption = False,
     output: Output = None,
 ) -> None:
@@ -116,7 +127,7 @@ def extract(
     if dry_run:
         code = _plan(session, paths or [], asked)
     else:
-        code = _extract(session, paths or [], {**asked, "shard": shard, "on": on})
+        code = _extract(session, paths or [], {**asked, "shard": shard, "on": on, "claims": claim or ()})
     if code:
         raise typer.Exit(code)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, FeaturesOption, RunOption, Session, command
+from hcq_cli.commands.shared import VERBS, FeaturesOption, OnOption, RunOption, Session, command
 from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ def register(app: typer.Typer) -> None:
         text_encoder: TextEncoder = "minilm",
         code_bytes: Bytes = 64,
         features: FeaturesOption = None,
+        on: OnOption = None,
         output: RunOption = None,
     ) -> None:
         """Make a model without captions: of classifiers that have looked at the videos, and a sentence encoder.
 
-        Runs on one machine: it looks at 16,384 videos, evenly spread, however many there are.
+        Runs on this machine, also with --on: it looks at 16,384 videos, evenly spread, however many there are.
         """
         done = api.fit(
             session.workspace,
@@ -84,6 +85,7 @@ def register(app: typer.Typer) -> None:
             code_bytes=code_bytes,
             features=features,
             output=output,
+            on=on,
             progress=session.console,
         )
         document = {

@@ -69,5 +69,6 @@ def register(app: typer.Typer) -> None:
             token=token,
             on=on,
             started=started,
+            warn=session.console.warn,
             printer=lambda searcher: visits.ShellQueries(searcher).answer,
         )

@@ -5,6 +5,7 @@ Out: outcomes, or the best k. What travels are ids, hashes, paths and seconds, o
 features, codes and index lie on a file system that all machines see under the same names, and are read and written
 where the workers are.
 
+    claims.py         what processes claim of a node: processors, GPUs, memory
     ray_cluster.py    reaching a Ray cluster, and seeing that its nodes can do the work, before anything begins
     ray_pool.py       jobs to workers on the nodes, and again where a worker or a node dies, or a worker hangs
     ray_worker.py     what runs on the nodes: workers, and the networks of a node

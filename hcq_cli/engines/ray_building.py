@@ -13,6 +13,7 @@ from functools import partial
 from os import fspath
 from pathlib import Path
 
+from hcq_cli.engines.claims import Claim
 from hcq_cli.engines.ray_cluster import MOST_DEATHS, check_nodes, connected
 from hcq_cli.engines.ray_pool import Json, RayPool, start_worker
 from hcq_cli.engines.ray_worker import CODES_OF, CodesWorker, SegmentWorker, digest_of_all
@@ -22,8 +23,8 @@ from hcq_cli.model.video_batches import VideoBatches
 from hcq_cli.remote.nodes import mirror_of, sent
 from hcq_cli.search.index_draft import WriteSegments
 
-WORKER_BYTES = 2 << 30
-"""Memory that Ray sets aside for a worker: a model and a batch of videos, or the ids of a segment."""
+WORKER: Claim = {"CPU": 1, "memory": 2 << 30}
+"""What a worker claims: its memory is for a model and a batch of videos, or the ids of a segment."""
 
 
 def make_parts(
@@ -54,13 +55,13 @@ def make_parts(
     mirror, places = mirror_of(path), sent(checkpoint, batches.store.folder, path)
     everywhere = [Path(place) for address, place in places[:2] if not address]
     seen = [fspath(file) for folder in everywhere for file in sorted(folder.iterdir()) if file.is_file()]
-    given, gpus = (*places, asdict(batches.cutting), device), 1 if device == "cuda" else 0
-    start = partial(start_worker, CodesWorker, *given, memory=WORKER_BYTES, gpus=gpus)
+    start = partial(start_worker, CodesWorker, *places, asdict(batches.cutting), device)
+    claim = {**WORKER, "GPU": 1} if device == "cuda" else WORKER
     jobs: list[Json] = [{"first": part.start, "stop": part.stop} for part in parts]
     done(batches.videos - sum(len(batches.rows(part.start, part.stop)) for part in parts))
     check = partial(check_nodes, folder=None if mirror else path.resolve().parent, files=seen)
     identities = {CODES_OF: digest_of_all(batches)}
-    with connected(on), closing(RayPool(start, identities, most=len(jobs), check=check, warn=warn)) as pool:
+    with connected(on), closing(RayPool(start, claim, identities, most=len(jobs), check=check, warn=warn)) as pool:
         for said in _all_done(pool, jobs):
             done(said["videos"])
     if mirror is not None:
@@ -85,8 +86,8 @@ def segment_writers(
     """
     mirror, everywhere = mirror_of(folder), [fspath(path.resolve()) for path in codes if mirror_of(path) is None]
     check = partial(check_nodes, folder=None if mirror else folder.resolve(), files=everywhere)
-    start = partial(start_worker, SegmentWorker, memory=WORKER_BYTES)
-    with connected(on), closing(RayPool(start, {}, most=len(codes), check=check, warn=warn)) as pool:
+    start = partial(start_worker, SegmentWorker)
+    with connected(on), closing(RayPool(start, WORKER, {}, most=len(codes), check=check, warn=warn)) as pool:
 
         def write(asked: Sequence[tuple[Path, Path]], lists: Path | None, done: Callable[[int], None]) -> None:
             places = sent(*(path for pair in asked for path in pair), *([lists] if lists else []))

@@ -12,12 +12,14 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcq_cli.cores import cores
+from hcq_cli.engines.claims import Claim, places, told
 from hcq_cli.errors import HcqError, UsageError
 
 ON_RAY = "ray"
@@ -36,6 +38,7 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Of a cluster of this machine alone; hcq keeps nothing in it, and Ray takes no less."""
 RELEASE_S = 5.0
 """How long a command that has just ended may keep its processors: Ray gives them back a moment later."""
+PROCESSOR: Claim = {"CPU": 1}
 MOST_DEATHS = 3
 """Processes that may die or hang at a job before it is taken for the cause."""
 SAMPLES = 16
@@ -43,26 +46,35 @@ SAMPLES = 16
 
 
 class Node(NamedTuple):
-    """A machine of the cluster: as Ray names it and as people do, and how many GPUs it has."""
+    """A machine of the cluster: as Ray names it and as people do, and what it has of each resource."""
 
     id: str
     host: str
-    gpus: float
+    resources: Mapping[str, float]
+
+
+def address_of(on: str) -> str:
+    """The address of the cluster that `on` names: of `ray` the one that this machine is a node of, or RAY_ADDRESS; of
+    `ray:HOST:PORT` that one; `local` of `ray:local`, which is one of this machine alone.
+
+    Raises:
+        UsageError: it names no engine.
+    """
+    engine, _, address = on.partition(":")
+    if engine != ON_RAY:
+        raise UsageError(f"--on {on!r} names no engine", "--on ray, --on ray:HOST:PORT or --on ray:local")
+    return address or os.environ.get("RAY_ADDRESS", "auto")
 
 
 @contextmanager
 def connected(on: str) -> Iterator[None]:
-    """Be connected to the cluster that `on` names: `ray` (the one that this machine is a node of, or RAY_ADDRESS),
-    `ray:HOST:PORT`, or `ray:local` for one of this machine alone.
+    """Be connected to the cluster that `on` names (`address_of`).
 
     Raises:
         UsageError: `on` names no engine, or Ray is not installed.
         HcqError: there is no such cluster, this machine is none of its nodes, or it runs other versions.
     """
-    engine, _, address = on.partition(":")
-    if engine != ON_RAY:
-        raise UsageError(f"--on {on!r} names no engine", "--on ray, --on ray:HOST:PORT or --on ray:local")
-    address = address or os.environ.get("RAY_ADDRESS", "auto")
+    address = address_of(on)
     os.environ.update(BEFORE_IMPORT)
     if address == "local" or _answers_at_home_alone(address):
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -88,6 +100,10 @@ def connected(on: str) -> Iterator[None]:
         if "ersion mismatch" in told:
             raise HcqError(f"Ray at {address}: {told}", "run the same Python and Ray on all machines") from error
         message = f"Ray cannot be reached at {address}: {told[:300]}"
+        if address == "local":  # Ray gives a node's processes half a minute, and some of them half of that
+            raise HcqError(
+                f"Ray does not start here: {told[:300]}", "run it again when this machine is less busy"
+            ) from error
         raise HcqError(
             message, "start hcq on a machine of the cluster (ray start --address=…), or --on ray:local"
         ) from error
@@ -131,7 +147,14 @@ def living_nodes() -> list[Node]:
     import ray
 
     found = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    return [Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"].get("GPU", 0.0)) for node in found]
+    return [Node(node["NodeID"], node["NodeManagerHostname"], node["Resources"]) for node in found]
+
+
+def head_name() -> str:
+    """What the machine is called that the cluster began with."""
+    import ray
+
+    return next(str(n["NodeManagerHostname"]) for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
 
 
 def is_dead(node: str) -> bool:
@@ -141,12 +164,12 @@ def is_dead(node: str) -> bool:
     return all(not known["Alive"] for known in ray.nodes() if known["NodeID"] == node)
 
 
-def free_processors(without: Collection[str] = ()) -> int:
-    """How many workers there is room for now, but for nodes that get none."""
+def free_places(claim: Claim, without: Collection[str] = ()) -> Counter[str]:
+    """How many processes with a claim each node has room for now, but for nodes that get none."""
     from ray._private import state
 
-    free = {node: int(has.get("CPU", 0)) for node, has in state.available_resources_per_node().items()}
-    return sum(count for node, count in free.items() if node not in without)
+    free = state.available_resources_per_node()
+    return Counter({node: places(has, claim) for node, has in free.items() if node not in without})
 
 
 def anywhere_but(without: Collection[str]) -> Any:
@@ -161,20 +184,28 @@ def anywhere_but(without: Collection[str]) -> Any:
     return NodeLabelSchedulingStrategy(hard={next(names): NotIn(*without)})
 
 
-def room_for(most: int) -> int:
-    """How many workers there is room for, at most so many.
+def room_for(most: int, claim: Claim = PROCESSOR, least: int = 1) -> int:
+    """How many processes with a claim there is room for, at most so many.
+
+    Args:
+        most: that are wanted.
+        claim: of each.
+        least: that there must be room for.
 
     Raises:
-        HcqError: the cluster is full.
+        HcqError: no node has what they claim, or the cluster is full.
     """
     import ray
 
     until = time.monotonic() + RELEASE_S
-    while (free := free_processors()) < 1 and time.monotonic() < until:
+    while (free := free_places(claim).total()) < least and time.monotonic() < until:
         time.sleep(0.1)
-    if free < 1:
-        every = int(ray.cluster_resources().get("CPU", 0))
-        message = f"Ray at {ray.get_runtime_context().gcs_address} is full: none of its {every} processors is free"
+    if free < least:
+        where, every = ray.get_runtime_context().gcs_address, [places(n.resources, claim) for n in living_nodes()]
+        if not any(every):
+            message = f"Ray at {where}: no node has {told(claim)}"
+            raise HcqError(message, "claim less (--claim), or give it a machine that has it")
+        message = f"Ray at {where} is full: it has room for {sum(every)} processes with {told(claim)}, now for {free}"
         raise HcqError(message, "wait until it is free (ray status), or give it more machines")
     return min(free, most)
 

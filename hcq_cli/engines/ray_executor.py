@@ -13,10 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.engines.ray_cluster import MOST_DEATHS, SAMPLES, Node, check_nodes, connected, is_dead, living_nodes
+from hcq_cli.engines.claims import Claim, as_options, places, read_claims
+from hcq_cli.engines.ray_cluster import (
+    MOST_DEATHS,
+    SAMPLES,
+    Node,
+    check_nodes,
+    connected,
+    is_dead,
+    room_for,
+)
 from hcq_cli.engines.ray_pool import START_S, RayPool, start_worker
 from hcq_cli.engines.ray_worker import NodeNetworks, NodeWorker
-from hcq_cli.errors import HcqError
+from hcq_cli.errors import HcqError, UsageError
 from hcq_cli.extraction.executor import Job, Outcome
 from hcq_cli.extraction.inference import needs_inference
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
@@ -24,8 +33,8 @@ from hcq_cli.extraction.plan import identities_of
 from hcq_cli.media.inputs import Inputs
 from hcq_cli.remote.nodes import mirror_of, sent
 
-DECODER_BYTES = 1 << 30
-"""Memory that Ray sets aside for a worker: what decoding a usual video takes at most."""
+WORKER: Claim = {"CPU": 1, "memory": 1 << 30}
+"""What a worker claims where nothing else is said: its memory is what decoding a usual video takes at most."""
 
 
 @contextmanager
@@ -34,11 +43,12 @@ def ray_executor(
     inputs: Inputs,
     names: Sequence[str],
     options: ExtractionOptions,
+    claims: Sequence[str] = (),
     warn: Callable[[str], None] = lambda line: None,
 ) -> Iterator[RayExecutor]:
     """An executor on the cluster that `on` names (`ray_cluster.connected`), for one extraction; see `RayExecutor`."""
     videos = list(inputs.videos.values())
-    with connected(on), closing(RayExecutor(videos, names, options, warn)) as executor:
+    with connected(on), closing(RayExecutor(videos, names, options, claims, warn)) as executor:
         yield executor
 
 
@@ -48,7 +58,8 @@ class RayExecutor:
     Args:
         videos: the paths of all, some of which every node must see.
         names: the experts, as `experts.registry.load` takes them.
-        options: of the extraction; `workers` are at most so many, by default one a free processor.
+        options: of the extraction; `workers` are at most so many, by default as many as there is room for.
+        claims: of workers and experts; see `claims.read_claims`.
         warn: told of a node that has joined and is left out.
 
     Raises:
@@ -60,6 +71,7 @@ class RayExecutor:
         videos: Sequence[str],
         names: Sequence[str],
         options: ExtractionOptions,
+        claims: Sequence[str] = (),
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
         # The limit as this machine has it in its environment.
@@ -69,12 +81,17 @@ class RayExecutor:
         self._networks: list[tuple[str, Any]] = []
         """Of each process that runs networks its node and its actor."""
         experts = load_experts(names, options.sample_fps)
-        self._asks_networks = needs_inference(experts)
+        networks = {expert.name: needs_inference([expert]) for expert in experts}
+        self._claims = read_claims(claims, networks, WORKER)
+        if "GPU" in self._claims.networks and options.device == "cpu":
+            raise UsageError("--claim: networks claim a GPU, which --device cpu does not use", "--device auto")
         identities = {f"expert {name}": known for name, known in identities_of(experts, options).items()}
         seen, most = videos[:: max(1, len(videos) // SAMPLES)], min(options.workers or len(videos), len(videos))
         self._mirror, self._store = mirror_of(options.store), sent(options.store)[0]
         check = partial(check_nodes, folder=None if self._mirror else self._options.store, files=seen)
-        self._pool = RayPool(self._start, identities, most=most, check=check, warn=warn)
+        begin = self._start_networks if any(networks.values()) else lambda nodes: None
+        how: dict[str, Any] = {"most": most, "check": check, "begin": begin, "warn": warn}
+        self._pool = RayPool(self._start, self._claims.worker, identities, **how)
 
     @property
     def slots(self) -> int:
@@ -111,41 +128,37 @@ class RayExecutor:
                 self.networks_s += ray.get(actor.close.remote(), timeout=START_S)
         self._networks = []
 
-    def _start(self, *, without: Collection[str]) -> Any:
+    def _start(self, *, claim: Claim, without: Collection[str]) -> Any:
         """Start a worker, on whichever node has room; it asks networks of its own node, or else of another one."""
-        if self._asks_networks and not self._networks:
-            self._start_networks(living_nodes())
         networks = [each for each in self._networks if not is_dead(each[0])]
         if self._networks and not networks:
             raise HcqError("the nodes that ran the networks have died", "run the same command again")
         self._networks = [*self._networks[1:], *self._networks[:1]]  # each worker begins with the next one
         given = (self._names, {**self._options.to_json(), "store": self._store}, networks, self._folder)
-        return start_worker(NodeWorker, *given, without=without, memory=DECODER_BYTES)
+        return start_worker(NodeWorker, *given, claim=claim, without=without)
 
     def _start_networks(self, nodes: Sequence[Node]) -> None:
-        """A process for the networks on each GPU, for the workers of all nodes; on every node where no GPU is to be
-        used."""
+        """Processes for the networks, for the workers of all nodes: as many as there is room for on the GPUs; where
+        no GPU is to be used, one on every node that has what they claim."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        on_gpu = self._options.device in ("auto", "cuda") and any(node.gpus >= 1 for node in nodes)
-        places = [node.id for node in nodes for _ in range(int(node.gpus) if on_gpu else 1)]
-        if on_gpu and (free := int(ray.available_resources().get("GPU", 0))) < len(places):
-            message = f"Ray is full: {free} of its {len(places)} GPUs are free"
-            raise HcqError(message, "wait until they are (ray status), or --device cpu")
+        claim, cpu_alone = self._claims.networks, self._options.device not in ("auto", "cuda")
+        on_gpu = not cpu_alone and any(node.resources.get("GPU", 0) >= claim.get("GPU", 1) for node in nodes)
+        if on_gpu:
+            claim = {"GPU": 1, **claim}
+        there = [(node.id, places(node.resources, claim)) for node in nodes]
+        chosen = [node for node, count in there for _ in range(count if on_gpu else min(count, 1))]
+        room_for(len(chosen), claim, least=max(len(chosen), 1))
+        # They end with their node, and on the same one they start again.
+        how = {**as_options(claim), "max_restarts": -1, "max_task_retries": -1}
         started = [
             ray.remote(NodeNetworks)
-            .options(
-                num_cpus=0,
-                num_gpus=1 if on_gpu else 0,
-                max_restarts=-1,  # on the same node
-                max_task_retries=-1,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            )
+            .options(**how, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
             .remote(self._names, self._options.device, self._folder)
-            for node in places
+            for node in chosen
         ]
-        for node, actor in zip(places, started, strict=True):
+        for node, actor in zip(chosen, started, strict=True):
             try:
                 said = ray.get(actor.address.remote())  # no deadline: a large network may take minutes to load
             except ray.exceptions.RayError as error:

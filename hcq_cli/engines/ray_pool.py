@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from hcq_cli.engines.claims import Claim, as_options
 from hcq_cli.engines.ray_cluster import (
     MOST_DEATHS,
     Node,
     anywhere_but,
-    free_processors,
+    free_places,
     is_dead,
     living_nodes,
     room_for,
@@ -36,20 +37,18 @@ POLL_S = 1.0
 Json = dict[str, Any]
 
 
-def start_worker(worker: type, *given: Any, without: Collection[str] = (), memory: int, gpus: int = 0) -> Any:
+def start_worker(worker: type, *given: Any, claim: Claim, without: Collection[str] = ()) -> Any:
     """Start a `PoolWorker` on whichever node has room.
 
     Args:
         worker: its class.
         given: what that is made with.
+        claim: what Ray sets aside for it.
         without: nodes that get none.
-        memory: that Ray sets aside for it, bytes.
-        gpus: that it has for itself.
     """
     import ray
 
-    how: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory}
-    how["scheduling_strategy"] = anywhere_but(without)
+    how = {**as_options(claim), "scheduling_strategy": anywhere_but(without)}
     # Two threads: one at a job, one that tells how far it is.
     return ray.remote(worker).options(**how, max_restarts=0, max_concurrency=2).remote(*given)
 
@@ -100,13 +99,15 @@ class _Worker:
 
 
 class RayPool:
-    """The workers, one a free processor, also of nodes that join later; used by one thread.
+    """The workers, as many as there is room for, also on nodes that join later; used by one thread.
 
     Args:
-        start: starts a worker on another node than those `without`; see `start_worker`.
+        start: starts a worker with a claim on another node than those `without`; see `start_worker`.
+        claim: of a worker.
         identities: what the work depends on here, by name; must be the same wherever there is a worker.
         most: how many workers there may be.
         check: says what nodes lack, by their ids, before any of theirs begins.
+        begin: called once the nodes have been checked, before there is any worker.
         warn: told of a node that has joined and is left out.
 
     Attributes:
@@ -119,24 +120,28 @@ class RayPool:
     def __init__(
         self,
         start: Callable[..., Any],
+        claim: Claim,
         identities: Mapping[str, str],
         *,
         most: int,
         check: Callable[[Sequence[Node]], Mapping[str, HcqError]] = lambda nodes: {},
+        begin: Callable[[Sequence[Node]], None] = lambda nodes: None,
         warn: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._start, self._identities, self._most = start, identities, most
+        self._start, self._claim, self._identities, self._most = start, claim, identities, most
         self._check, self._warn = check, warn
         self._checked, self._left_out = set[str](), set[str]()
-        room = room_for(most)
-        self._first = {node.id for node in living_nodes()}
+        room_for(most, claim)  # which says at once that there is none
+        nodes = living_nodes()
+        self._first = {node.id for node in nodes}
         """Nodes without which nothing shall begin."""
         self._check_those_that_joined()
+        begin(nodes)
         self.lost_workers = self._failed_starts = 0
         self._waiting: deque[Json] = deque()
         self._deaths: Counter[str] = Counter()
         self._given_up: deque[Json] = deque()
-        self._workers = [self._started() for _ in range(room)]
+        self._workers = [self._started() for _ in range(room_for(most, claim))]
         self._heard = self._looked = time.monotonic()
 
     def __len__(self) -> int:
@@ -191,7 +196,7 @@ class RayPool:
         self._workers = []
 
     def _started(self) -> _Worker:
-        actor = self._start(without=self._left_out)
+        actor = self._start(claim=self._claim, without=self._left_out)
         return _Worker(actor, actor.ready.remote(), Watch(actor))
 
     def _hand_out(self) -> None:
@@ -265,7 +270,8 @@ class RayPool:
         room = min(len(self._waiting), self._most - len(self._workers))
         if room > 0 and all(worker.node for worker in self._workers):
             self._check_those_that_joined()
-            self._workers += [self._started() for _ in range(min(room, free_processors(self._left_out)))]
+            free = free_places(self._claim, self._left_out).total()
+            self._workers += [self._started() for _ in range(min(room, free))]
 
     def _replace(self, worker: _Worker, reason: str, *, by_node: bool) -> None:
         """Start another worker in the place of one that has died or hangs; what it was at is done again."""

@@ -78,7 +78,8 @@ class NodeNetworks:
         from hcq_cli.extraction.inference import InferenceProcess
 
         os.chdir(folder)
-        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's, for an actor that claims no processor: one thread
+        if not ray.get_runtime_context().get_assigned_resources().get("CPU"):
+            os.environ.pop("OMP_NUM_THREADS", None)  # Ray's, for an actor that claims no processor: one thread
         self._start = partial(InferenceProcess, names, device, ray.util.get_node_ip_address())
         self._process, self._busy_s = self._start(), 0.0
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -41,12 +43,13 @@ class Guard:
 
     Args:
         app: the other.
-        hosts: names and addresses by which the server may be asked.
+        hosts: names and addresses by which the server may be asked; where one is 0.0.0.0 or ::, by any address.
         token: that is asked for; None on this machine's own address.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str | None) -> None:
         self._app, self._hosts, self._token = app, frozenset(hosts), token
+        self._everywhere = not self._hosts.isdisjoint(("0.0.0.0", "::"))
         self._left: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,10 +87,11 @@ class Guard:
         return self._without_token(scope, headers, self._token)
 
     def _is_host(self, named: Sequence[str]) -> bool:
-        try:
-            return len(named) == 1 and urlsplit(f"//{named[0]}").hostname in self._hosts
-        except ValueError:
-            return False
+        with suppress(ValueError):  # it is no host, or no address
+            host = urlsplit(f"//{named[0]}").hostname if len(named) == 1 else None
+            # Nobody can make an address point elsewhere, as they can a name.
+            return host in self._hosts or (self._everywhere and ip_address(host or "") is not None)
+        return False
 
     def _in_time(self, client: str) -> bool:
         """Whether a client has requests left; they come back with time."""

@@ -38,6 +38,37 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_an_engine_stops_neither_fitting_nor_captions(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both run on this machine, say so, and their bytes are the same."""
+    monkeypatch.chdir(tmp_path)
+    paths, workspace = classifiers(tmp_path), fitted / ".hcq"
+    sources = ",".join(f"onnx:{path}" for path in paths.values())
+    fit = [
+        "fit",
+        "--concepts",
+        sources,
+        "--text-encoder",
+        sentence_encoder(tmp_path),
+        "--bytes",
+        "8",
+        "-w",
+        workspace,
+    ]
+    Path("lines.txt").write_text("a dog\n")
+    texts = ["encode", "--texts", "lines.txt", "-w", workspace]
+    run_here(*fit, "-o", "alone"), run_here(*texts, "-o", "alone.hcq")
+    assert "fitting runs on this machine" in run_here(*fit, "--on", "ray", "-o", "run").err
+    assert "captions are encoded on this machine" in run_here(*texts, "--on", "ray", "-o", "run.hcq").err
+    weights = [*Path("alone").glob("*.safetensors"), Path("alone.hcq")]
+    assert len(weights) > 1
+    for path in weights:
+        assert path.read_bytes() == Path(str(path).replace("alone", "run")).read_bytes()
+    assert "names no engine" in run_here(*fit, "--on", "slurm", code=EXIT_USAGE).err
+    assert "names no engine" in run_here(*texts, "--on", "slurm", code=EXIT_USAGE).err
+
+
 def test_the_chain_runs_without_a_caption(fitted: Path) -> None:
     workspace = fitted / ".hcq"
     for word, video in (("dog", "dog.mp4"), ("ball", "ball.mp4"), ("the red", "red.mkv")):

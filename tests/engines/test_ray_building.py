@@ -29,7 +29,7 @@ from hcq_cli.api.encoding import encode
 from hcq_cli.api.indexing import build_index
 from hcq_cli.api.progress import Bar, NoBar, Silent
 from hcq_cli.engines import ray_cluster, ray_pool
-from hcq_cli.engines.ray_cluster import Node
+from hcq_cli.engines.ray_cluster import PROCESSOR, Node
 from hcq_cli.engines.ray_pool import RayPool
 from hcq_cli.errors import HcqError, UsageError
 from hcq_cli.features.writer import FeatureWriter
@@ -233,7 +233,7 @@ def test_a_job_that_kills_or_stops_three_workers_is_given_up_and_costs_no_other(
 ) -> None:
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, {"rule": "1"}, most=2)) as pool,
+        closing(RayPool(clerk, PROCESSOR, {"rule": "1"}, most=2)) as pool,
     ):
         kinds = {3: "deadly", 5: "endless"}
         jobs = [{"number": number, "kind": kinds.get(number, "")} for number in range(8)]
@@ -254,7 +254,7 @@ def test_workers_that_take_long_to_be_ready_are_waited_for(cluster: Any, monkeyp
         ray.get((first := clerk()).ready.remote())  # how long a process takes to start is no part of it
         ray.kill(first)
         monkeypatch.setattr(ray_pool, "START_S", 10.0)
-        with closing(RayPool(partial(clerk, ready_s=25.0), {"rule": "1"}, most=1)) as pool:
+        with closing(RayPool(partial(clerk, ready_s=25.0), PROCESSOR, {"rule": "1"}, most=1)) as pool:
             pool.submit({"number": 1, "kind": ""})
             _, said = pool.next_answer()
             assert said is not None and said["done"] == 1
@@ -265,10 +265,10 @@ def test_processors_that_are_just_being_given_back_are_waited_for(cluster: Any) 
 
     with ray_cluster.connected(f"ray:{cluster.address}"):
         every = int(ray.cluster_resources()["CPU"])
-        wait_for(lambda: ray_cluster.free_processors() == every)  # those of the test before, too
+        wait_for(lambda: ray_cluster.free_places(PROCESSOR).total() == every)  # those of the test before, too
         held = [clerk() for _ in range(every)]
         ray.get([each.ready.remote() for each in held])
-        wait_for(lambda: ray_cluster.free_processors() == 0)  # a node tells what is free now and then
+        wait_for(lambda: ray_cluster.free_places(PROCESSOR).total() == 0)  # a node tells what is free now and then
         threading.Timer(1.0, lambda: [ray.kill(each) for each in held]).start()
         assert ray_cluster.room_for(9) >= 1
 
@@ -282,7 +282,7 @@ def test_a_node_that_joins_is_looked_at_and_gets_work(cluster: Any, slowly: dict
 
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, {"rule": "1"}, most=9, check=check)) as pool,
+        closing(RayPool(clerk, PROCESSOR, {"rule": "1"}, most=9, check=check)) as pool,
     ):
         for number in range(90):
             pool.submit({"number": number, "kind": "", "s": 0.5})
@@ -310,7 +310,7 @@ def test_a_node_that_joins_and_cannot_do_the_work_is_left_out(
     told: list[str] = []
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, {"rule": "1"}, most=9, check=check, warn=told.append)) as pool,
+        closing(RayPool(clerk, PROCESSOR, {"rule": "1"}, most=9, check=check, warn=told.append)) as pool,
     ):
         for number in range(60):
             pool.submit({"number": number, "kind": "", "s": 0.5})
@@ -332,7 +332,7 @@ def test_a_node_that_joins_and_cannot_do_the_work_is_left_out(
 def test_a_worker_that_would_work_otherwise_is_told(cluster: Any) -> None:
     with (
         ray_cluster.connected(f"ray:{cluster.address}"),
-        closing(RayPool(clerk, {"rule": "2"}, most=1)) as pool,
+        closing(RayPool(clerk, PROCESSOR, {"rule": "2"}, most=1)) as pool,
         pytest.raises(HcqError, match="has another rule: 1, here 2"),
     ):
         pool.next_answer()

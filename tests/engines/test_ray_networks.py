@@ -61,7 +61,7 @@ def test_decoders_of_all_nodes_feed_the_node_with_a_gpu(
     extract(inputs, names, alone)
     with ray_executor(f"ray:{cluster.address}", inputs, names, options) as executor:
         assert [node for node, _ in executor._networks] == [gpu_node] * 2 and executor.slots == 6
-        with pytest.raises(HcqError, match="0 of its 2 GPUs are free"):
+        with pytest.raises(HcqError, match="full: it has room for 2 processes with gpus:1, now for 0"):
             executor._start_networks(living_nodes())
         report = extract(inputs, names, options, executor=executor)
         nodes = {worker.node for worker in executor._pool._workers}
@@ -94,28 +94,64 @@ def alone(hcq: Callable[..., Any], many: Path, slowly: dict[str, str], tmp_path:
 SLOWLY = ["--experts", "plodding,colour", "--decoder", "planted:Slow"]
 
 
-@pytest.mark.parametrize("gpus", [1, 2])
-def test_one_process_a_gpu_runs_batches_of_decoders_of_several_nodes(
-    cluster: Any, hcq: Callable[..., Any], slowly: dict[str, str], log: Path, many: Path, alone: Path, gpus: int
+def test_processes_run_where_there_is_what_they_claim(
+    cluster: Any, hcq: Callable[..., Any], slowly: dict[str, str], many: Path, alone: Path, monkeypatch: Any
 ) -> None:
-    told, store = alone.parent / "batches", alone.parent / "store"
+    """Two nodes have a processor and 4 GiB each, the third three, 4 GiB, and a resource of its own."""
+    from hcq_cli.engines.ray_executor import ray_executor
+
+    on, told, store = f"ray:{cluster.address}", alone.parent / "batches", alone.parent / "store"
+    node = add_node(cluster, {**slowly, "NETWORK_LOG": str(told)}, num_cpus=3, resources={"quick": 1})
+    inputs, options = find_inputs([str(many)]), ExtractionOptions(store, decoder="planted:Slow")
+    for name, value in slowly.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(slowly["PYTHONPATH"].partition(os.pathsep)[0])
+    claims = ["worker=gib:3", "plodding=quick:1,cpus:1"]
+    with ray_executor(on, inputs, ["plodding", "colour"], options, claims) as executor:
+        assert [place for place, _ in executor._networks] == [node.node_id]
+        assert len(executor._pool) == 3  # for one more there is a processor, and no memory
+        report = extract(inputs, ["plodding", "colour"], options, executor=executor)
+        assert {worker.node for worker in executor._pool._workers} == {each.id for each in living_nodes()}
+    cluster.remove_node(node)
+    assert report.extracted == 24 and shard_digests(store) == shard_digests(alone)
+    for claim, what in (("worker=gib:64", "cpus:1,gib:64"), ("plodding=slow:1", "slow:1")):
+        run = ["extract", many, *SLOWLY, "-o", store / claim[:6], "--on", on, "--claim", claim]
+        assert f"no node has {what}" in hcq(*run, env=slowly, code=1).err
+
+
+@pytest.mark.parametrize(
+    ("gpus", "a_gpu", "claims"), [(1, 1, []), (2, 1, []), (1, 2, ["--claim", "plodding=gpus:0.5"])]
+)
+def test_one_process_a_gpu_runs_batches_of_decoders_of_several_nodes(
+    cluster: Any,
+    hcq: Callable[..., Any],
+    slowly: dict[str, str],
+    log: Path,
+    many: Path,
+    alone: Path,
+    gpus: int,
+    a_gpu: int,
+    claims: list[str],
+) -> None:
+    """Or two of them, where each claims half of one."""
+    told, store, processes = alone.parent / "batches", alone.parent / "store", gpus * a_gpu
     nodes = [add_node(cluster, {**slowly, "NETWORK_LOG": str(told)}, num_gpus=1) for _ in range(gpus)]
     log.write_text("")
-    hcq("extract", many, *SLOWLY, "-o", store, "--on", f"ray:{cluster.address}", env=slowly)
+    hcq("extract", many, *SLOWLY, "-o", store, "--on", f"ray:{cluster.address}", *claims, env=slowly)
     for node in nodes:
         cluster.remove_node(node)
     assert shard_digests(store) == shard_digests(alone)
     batches = [json.loads(line) for line in told.read_text().splitlines()]
     assert {each["gpu"] for each in batches} == {"0"}
-    assert len({each["process"] for each in batches}) == gpus
+    assert len({each["process"] for each in batches}) == processes
     workers = {worker for each in batches for worker in each["workers"]}
     assert len(workers) == 2 + gpus  # one a node, for each node has one processor
-    if gpus == 1:  # while a batch of one runs the other two send theirs
+    if processes == 1:  # while a batch of one runs the other two send theirs
         assert sum(len(each["workers"]) > 1 for each in batches) >= 4
     # Nobody runs ahead: a worker opens its next video when the network has answered for the last one.
     answered = 0
     for each in batches:
-        assert each["opened"] <= answered + len(workers) + (gpus - 1)
+        assert each["opened"] <= answered + len(workers) + (processes - 1)
         answered += len(each["workers"])
     assert answered == len(log.read_text().split()) == 24
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,10 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import PLANTED
+from small_models import model
+from store_contents import shard_digests
 
 from hcq_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, HcqError, LockedError, NotFoundError
+from hcq_cli.features.store import FeatureStore
+from hcq_cli.files import digest_file
+from hcq_cli.model import checkpoint
+from hcq_cli.model.config import ExpertConfig
 from hcq_cli.remote import mirror
 from hcq_cli.remote.mirror import Mirror
+from hcq_cli.search.index import Index
+from hcq_cli.workspace import Workspace
 
 pytest.importorskip("moto")
 s3fs = pytest.importorskip("s3fs")
@@ -134,3 +146,65 @@ def test_the_verbs_work_there(hcq: Callable[..., Any], server: dict[str, str], c
     dead = {**server, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "HCQ_CACHE": str(tmp_path / "four")}
     told = hcq("features", "info", "-w", "s3://videos/ws", env=dead, fresh=True, code=EXIT_FAILED).err
     assert "s3://videos/ws: " in told and "what is finished is kept" in told
+
+
+def digests(workspace: Workspace) -> list[Any]:
+    """SHA-256 of what it holds, but for files that tell names made by chance."""
+    index = Index.open(workspace.index)
+    segments = [digest_file(workspace.index / entry.file) for entry in index.manifest.segments]
+    return [shard_digests(workspace.features), digest_file(workspace.codes), segments]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_verbs_that_are_killed_leave_the_old_state_or_the_new_one(
+    hcq: Callable[..., Any], server: dict[str, str], clips: Path, tmp_path: Path, monkeypatch: Any, kind: str
+) -> None:
+    """Each verb is killed at a random moment, and run again, there or by a machine that has nothing."""
+    rng, here = random.Random(kind), Workspace(tmp_path / "alone")
+    extract = ["extract", clips, "--experts", "colour,audio", "--workers", "1"]
+    verbs: list[list[Any]] = [extract, ["encode"], ["index", "build", "--no-words"]]
+    hcq(*extract, "-w", here.root, env=PLANTED)
+    experts = FeatureStore.open(here.features).experts
+    made = model(experts={name: ExpertConfig(expert.dim) for name, expert in experts.items()})
+    checkpoint.save(here.model, made.network, made.caption_encoder)
+    for verb in verbs[1:]:
+        hcq(*verb, "-w", here.root)
+    expected, took_s = digests(here), dict[str, float]()
+    for name, value in {**server, **PLANTED}.items():
+        monkeypatch.setenv(name, value)
+    killed = 0
+    for at in range(int(os.environ.get("HCQ_TEST_KILLS", "7")) + 1):
+        there = f"s3://videos/{at}" if kind == "s3" else f"file://{tmp_path}/there{at}"
+
+        def start(machine: str, verb: list[Any], there: str = there) -> subprocess.Popen[bytes]:
+            monkeypatch.setenv("HCQ_CACHE", str(tmp_path / machine))
+            run = [sys.executable, "-m", "hcq_cli", *map(str, verb), "-w", there]
+            return subprocess.Popen(run, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+
+        def finished(machine: str, verb: list[Any], start: Any = start) -> None:
+            begun, process = time.monotonic(), start(machine, verb)
+            _, errors = process.communicate(timeout=600)
+            assert process.returncode == 0, errors.decode()
+            took_s.setdefault(verb[0], time.monotonic() - begun)
+
+        def mirrored(machine: str, there: str = there) -> Workspace:
+            monkeypatch.setenv("HCQ_CACHE", str(tmp_path / machine))
+            monkeypatch.setattr(Mirror, "opened", {})
+            return Workspace(Mirror.at(there).folder)
+
+        for verb in verbs:
+            if at:  # how long it takes is known
+                process = start(f"one{at}", verb)
+                time.sleep(rng.uniform(0.2, 1.0) * took_s[verb[0]])
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                killed += process.returncode == -signal.SIGKILL
+            finished(rng.choice([f"one{at}", f"{verb[0]}{at}"]), verb)
+            if verb is extract:
+                shutil.copytree(here.model, mirrored(f"one{at}").model)
+                finished(f"one{at}", ["features", "info"])  # which puts it
+        finished(f"new{at}", ["features", "info"])
+        assert digests(mirrored(f"new{at}")) == expected, at
+        print(kind, at, "killed", killed, took_s, flush=True)
+    assert killed > 3

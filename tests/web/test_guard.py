@@ -62,6 +62,16 @@ def test_the_address_with_the_token_leaves_a_cookie_and_goes_on_without_it(app: 
     assert ask(app, authorization="Bearer s3cret")[0] == 200
 
 
+@pytest.mark.parametrize("listens", ["0.0.0.0", "::"])
+def test_who_listens_on_all_addresses_is_asked_by_any_and_by_no_strange_name(listens: str) -> None:
+    app = Guard(PlainTextResponse("inside"), [listens, "box"], None)
+    for host in ("10.0.0.7:8420", "[fe80::1]:8420", "box", listens if "." in listens else f"[{listens}]"):
+        assert ask(app, host=host)[0] == 200
+    for host in ("evil.example", "10.0.0.7.evil.example", "", "[", "10.0.0"):
+        assert ask(app, host=host)[0] == 421
+    assert ask(Guard(PlainTextResponse("inside"), ["box"], None), host="10.0.0.7")[0] == 421
+
+
 def test_a_link_from_elsewhere_opens_the_page_and_nothing_else() -> None:
     app = Guard(PlainTextResponse("inside"), ["box"], None)
     link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
