@@ -99,14 +99,12 @@ def connected(on: str) -> Iterator[None]:
         told = " ".join(str(error).split())
         if "ersion mismatch" in told:
             raise HcqError(f"Ray at {address}: {told}", "run the same Python and Ray on all machines") from error
-        message = f"Ray cannot be reached at {address}: {told[:300]}"
-        if address == "local":  # Ray gives a node's processes half a minute, and some of them half of that
-            raise HcqError(
-                f"Ray does not start here: {told[:300]}", "run it again when this machine is less busy"
-            ) from error
-        raise HcqError(
-            message, "start hcq on a machine of the cluster (ray start --address=…), or --on ray:local"
-        ) from error
+        if address == "local":  # Ray gives the processes of a node half a minute, and some of them half of that
+            message, hint = "Ray does not start here", "run it again when this machine is less busy"
+        else:
+            message = f"Ray cannot be reached at {address}"
+            hint = "start hcq on a machine of the cluster (ray start --address=…), or --on ray:local"
+        raise HcqError(f"{message}: {told[:300]}", hint) from error
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, at_end)  # Ray's own way is to abort with a stack
     try:
