@@ -225,14 +225,14 @@ def check_nodes(nodes: Sequence[Node], folder: Path | None, files: Sequence[str]
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    probe, asked, lacking = _probe(), dict[Node, Any](), dict[str, HcqError]()
+    probe, asked, lacking = _probe(), list[tuple[Node, Any]](), dict[str, HcqError]()
     with _marked(folder) as mark:
         here = probe(looked_at := list(files[:SAMPLES]))
         for node in nodes:
             there = NodeAffinitySchedulingStrategy(node.id, soft=False)
             task = ray.remote(probe).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-            asked[node] = task.remote([*looked_at, *mark])
-        for node, answer in asked.items():
+            asked.append((node, task.remote([*looked_at, *mark])))
+        for node, answer in asked:
             try:
                 said = ray.get(answer, timeout=PROBE_S)
                 if [path for path in mark if said[2].pop(path) is None]:
