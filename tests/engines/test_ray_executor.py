@@ -246,6 +246,19 @@ def test_other_versions_and_files_are_told() -> None:
             ray_cluster._compare("node7", here, theirs)
 
 
+def test_a_machine_that_is_too_busy_for_a_cluster_of_its_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**how: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(HcqError, match="Ray does not start here: .* timed out") as told:
+        with ray_cluster.connected("ray:local"):
+            raise AssertionError
+    assert "less busy" in told.value.hint
+
+
 def test_an_address_in_somebodys_settings_is_not_taken(hcq, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "hcq.toml").write_text('[extract]\non = "ray:10.0.0.7:6379"\n')
     done = hcq("extract", clips, "--experts", "audio")

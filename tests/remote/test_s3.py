@@ -19,9 +19,10 @@ from command import PLANTED
 from small_models import model
 from store_contents import shard_digests
 
+from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, HcqError, LockedError, NotFoundError
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.files import digest_file
+from hcq_cli.files import digest_bytes, digest_file
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.remote import mirror
@@ -149,10 +150,10 @@ def test_the_verbs_work_there(hcq: Callable[..., Any], server: dict[str, str], c
 
 
 def digests(workspace: Workspace) -> list[Any]:
-    """SHA-256 of what it holds, but for files that tell names made by chance."""
-    index = Index.open(workspace.index)
+    """SHA-256 of what it holds, but for names made by chance and of folders: a code file names its checkpoint."""
+    index, codes = Index.open(workspace.index), open_codes(workspace.codes)
     segments = [digest_file(workspace.index / entry.file) for entry in index.manifest.segments]
-    return [shard_digests(workspace.features), digest_file(workspace.codes), segments]
+    return [shard_digests(workspace.features), list(codes.ids), digest_bytes(codes.codes.tobytes()), segments]
 
 
 @pytest.mark.slow
