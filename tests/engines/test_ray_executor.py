@@ -253,7 +253,7 @@ def test_a_machine_that_is_too_busy_for_a_cluster_of_its_own_is_told(monkeypatch
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(HcqError, match="Ray does not start here: .* timed out") as told:
+    with pytest.raises(HcqError, match=r"Ray does not start here: .* timed out") as told:
         with ray_cluster.connected("ray:local"):
             raise AssertionError
     assert "less busy" in told.value.hint
