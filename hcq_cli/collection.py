@@ -55,7 +55,7 @@ class Collection:
         roots: absolute folders that were extracted, the oldest first.
         removed: videos that were taken out by hand, by id.
         asked: how folders were last extracted, or, where there is none, files (`experts`, `sample_fps`…), for
-            `hcq update`.
+            `hcq update`; `every_expert` is by name how each was asked for when it last was.
     """
 
     roots: tuple[Annotated[str, _absolute], ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
@@ -63,7 +63,8 @@ def update(
 
     Args:
         folders: to look at; default: all that were extracted before, and the files that were beside them.
-        experts, preset: as `extract` takes them; default: those that folders were last extracted with.
+        experts, preset: as `extract` takes them; default: those that folders were last extracted with, and those that
+            the model knows videos by.
         everything, exclude: as `extract` takes them; default: as last time.
         segments, segment_s: as `encode` takes them; default: as the codes are cut now.
         settings: see `ExtractionSettings`; the store is the workspace's.
@@ -76,7 +77,7 @@ def update(
     collection = read_collection(workspace.features)
     asked = _asked(workspace, collection)
     if experts is None and preset is None:
-        experts = asked["experts"]
+        experts = _with_those_of_model(workspace, asked)
     settings["store"] = workspace.features
     settings["sample_fps"] = settings.get("sample_fps") or asked["sample_fps"]
     settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
@@ -129,7 +130,13 @@ def update_codes(
 
 def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
     """How folders were last extracted; of a store that does not say so, by the experts that it has."""
-    usual = {"sample_fps": None, "max_seconds": None, "everything": False, "exclude": ()}
+    usual: dict[str, Any] = {
+        "sample_fps": None,
+        "max_seconds": None,
+        "everything": False,
+        "exclude": (),
+        "every_expert": {},
+    }
     asked: dict[str, Any] = {**usual, **collection.asked}
     if "experts" not in asked:
         from experts.registry import presets
@@ -138,6 +145,25 @@ def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
         held = FeatureStore.snapshot(workspace.features).experts
         asked["experts"] = [name for name in presets["classic"] if name in held] or None
     return asked
+
+
+def _with_those_of_model(workspace: Workspace, asked: Mapping[str, Any]) -> list[str] | None:
+    """The experts that folders were last extracted with, and, as each was asked for when it last was, those of the
+    model: by what others find alone it would not find a new video."""
+    from hcq_cli.fitting.sources import expert_asks
+    from hcq_cli.model.checkpoint import read_header
+
+    last: list[str] | None = asked["experts"]
+    try:
+        model = read_header(workspace.model)
+    except NotFoundError:
+        return last
+    lacking = model.config.experts.keys() - {name.partition("=")[0] for name in last or model.config.experts}
+    known = asked["every_expert"]
+    if model.config.kind == "fitted" and not lacking <= known.keys():  # a store of an earlier hcq
+        asks = expert_asks(model.about.get("concepts", []), model.about.get("dual", []))
+        known = {ask.partition("=")[0]: ask for ask in asks} | known
+    return [*last, *(known[name] for name in sorted(lacking & known.keys()))] if last else last
 
 
 def _extracted_before(workspace: Workspace, progress: Progress) -> tuple[list[str], list[str]]:

@@ -244,6 +244,10 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
             return before
         asked = {
             "experts": list(names),
+            "every_expert": {
+                **before.asked.get("every_expert", {}),
+                **{name.partition("=")[0]: name for name in names},
+            },
             "everything": inputs.everything,
             "exclude": list(inputs.exclude),
             "sample_fps": options.sample_fps,
@@ -271,6 +275,7 @@ def _note_changes(
 
     change_collection(options.store, change)
     try:
+        writer.keep_results(report.vanished.renamed)
         writer.remove(report.vanished.ids)
     except DamagedError as error:
         report.warn_of_store(options.store, [f"{error.message}; what is no longer there stays in it"])

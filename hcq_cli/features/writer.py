@@ -218,6 +218,32 @@ class FeatureWriter(KnownVideos):
             self.refresh()
         return len(there)
 
+    def keep_results(self, renamed: Mapping[str, str]) -> None:
+        """Give renamed files what the store has of them under their old ids alone: one of other experts than those
+        that have just looked at it is not found again.
+
+        Args:
+            renamed: old ids, each with the new one.
+        """
+        left = list(renamed.items())
+        for begin in range(0, len(left), FULL_VIDEOS):
+            lacking = ((new, self._left_behind(old, new)) for old, new in left[begin : begin + FULL_VIDEOS])
+            self.copy_results(
+                [(facts, asked) for new, asked in lacking if asked and (facts := self.store.facts_of(new))]
+            )
+
+    def _left_behind(self, old: str, new: str) -> dict[str, str]:
+        """The experts that have results under an old id and none under the new one, each with their identity."""
+        before, now = self.store.row(old), self.store.row(new)
+        if before is None or now is None:
+            return {}
+        every = {name: self.store.newest_results(name) for name in self.store.expert_names}
+        return {
+            name: found.kinds[found.kind[before]].identity
+            for name, found in every.items()
+            if found.kind[now] < 0 <= found.kind[before]
+        }
+
     def copy_results(self, videos: Sequence[tuple[VideoFacts, Mapping[str, str]]]) -> list[bool]:
         """Give files what other files with the same bytes have in the store; nothing is decoded.
 

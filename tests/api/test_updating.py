@@ -13,6 +13,7 @@ import hcq_cli as hcq
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import NotFoundError
+from hcq_cli.features.store import FeatureStore
 from hcq_cli.workspace import Workspace
 
 
@@ -119,6 +120,22 @@ def test_a_week(life: Life, tmp_path: Path) -> None:
     last = life.update(experts=None).extracted
     assert (len(last.vanished.renamed), last.vanished.deleted, last.extracted) == (3, ["clip1.mp4"], 0)
     as_if_made_at_once(life, tmp_path)
+
+
+def test_experts_that_a_later_run_did_not_name_still_look_at_what_is_new(life: Life, tmp_path: Path) -> None:
+    """The model knows videos by audio: one that only appearance has seen would not be found, nor one whose features
+    went with its old name."""
+    life.add("in/a.mp4", "in/b.mp4")
+    life.update("in")
+    hcq.extract(life.workspace, [tmp_path / "in"], experts=["appearance"])
+    life.add("in/new.mp4")
+    (tmp_path / "in/a.mp4").rename(tmp_path / "in/renamed.mp4")
+    hcq.extract(life.workspace, [tmp_path / "in"], experts=["motion"])  # none of what the renamed one has
+    store = FeatureStore.open(life.store)
+    assert {*store.video(store.rows(["renamed.mp4"])[0]).results} == {"appearance", "audio", "motion"}
+    done = life.update(experts=None)
+    assert (done.extracted.new, done.indexed.videos, {*done.extracted.states}) == (0, 3, {"audio", "motion"})
+    assert {hit[0] for hit in life.answers()} == {"b.mp4", "new.mp4", "renamed.mp4"}
 
 
 def test_a_collection_of_single_files(life: Life, tmp_path: Path, told) -> None:
