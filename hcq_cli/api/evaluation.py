@@ -150,7 +150,7 @@ def _opened(
 
     trained_on = str(read_header(checkpoint).about.get("captions", ""))
     given = captions or (trained_on if trained_on and Path(trained_on).is_file() else None)
-    store, read = FeatureStore.open(features), read_captions(caption_file(workspace, given))
+    store, read = FeatureStore.open(features), read_captions(caption_file(workspace, given, "eval"))
     model = load(checkpoint, device)  # torch takes seconds: what can be wrong without it is found before
 
     from hcq_cli.datasets.dataset import load_dataset

@@ -356,14 +356,14 @@ def describe_recipe(name: str, settings: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def caption_file(workspace: Workspace, given: str | PathLike[str] | None = None) -> Path:
-    """The caption file that was given, else the workspace's.
+def caption_file(workspace: Workspace, given: str | PathLike[str] | None = None, verb: str = "train") -> Path:
+    """The caption file that was given to a verb, else the workspace's.
 
     Raises:
         NotFoundError: neither is there.
     """
     if given is None and not workspace.captions.is_file():
-        raise NotFoundError("no captions given", "hcq train --captions FILE")
+        raise NotFoundError("no captions given", f"hcq {verb} --captions FILE")
     return Path(given) if given is not None else workspace.captions
 
 

@@ -27,7 +27,9 @@ EXAMPLES = ["hcq update", "hcq update videos/", "hcq update videos/ --watch", "h
 Folders = Annotated[
     list[str] | None, typer.Argument(metavar="[FOLDER]…", help="Default: all that were extracted before.")
 ]
-Experts = Annotated[str | None, typer.Option(metavar="LIST", help="Default: those of the last time, and those of the model.")]
+Experts = Annotated[
+    str | None, typer.Option(metavar="LIST", help="Default: those of the last time and of the model.")
+]
 Preset = Annotated[str | None, typer.Option(metavar="classic|neural", help="Default: the experts of the last time.")]
 Segments = Annotated[
     bool | None, typer.Option("--segments/--no-segments", help="As hcq encode; default: as the codes are.")

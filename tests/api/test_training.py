@@ -39,6 +39,9 @@ def test_what_is_wrong_is_told_before_torch_is_loaded(workspace, tmp_path):
     with pytest.raises(NotFoundError, match="no captions given"):
         hcq.train(hcq.Workspace(tmp_path), features=workspace.features)
     assert caption_file(workspace) == workspace.captions
+    with pytest.raises(NotFoundError) as none:  # training would replace the model that is to be measured
+        caption_file(hcq.Workspace(tmp_path), None, "eval")
+    assert none.value.hint == "hcq eval --captions FILE"
 
 
 def test_recipes_are_described():
