@@ -395,14 +395,9 @@ def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
         out.write(text.encode("utf-8", "surrogateescape"))
 
 
-def write_json(path: Path, document: dict[str, Any], *, exclusive: bool = False) -> None:
-    """Write `document` to `path` atomically, indented for people; `exclusive` as in `atomic_path`."""
-    write_text(path, json_text(document), exclusive=exclusive)
-
-
-def json_text(document: dict[str, Any]) -> str:
-    """A document as it is written for people and programs."""
-    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` to `path` atomically, indented for people."""
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
 
 
 def digest_file(path: Path, *, links: bool = True, on_read: Callable[[int], None] | None = None) -> str:
@@ -528,10 +523,10 @@ class Generations:
             raise DamagedError(f"{path}: checksum does not match, the file is damaged", self.rebuild)
         return body
 
-    def signed(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A manifest, with its checksum."""
+    def signed(self, body: dict[str, Any]) -> str:
+        """A manifest as it is written, with its checksum."""
         document = {"format": self.format_name, "version": self.version, "body": body}
-        return {**document, "checksum": digest_json(document)}
+        return json.dumps({**document, "checksum": digest_json(document)}, indent=1, ensure_ascii=True) + "\n"
 
     def publish(self, body: dict[str, Any], *, after: int | None = None) -> Manifest:
         """Write the next generation; call with the writer lock held and all files it names in place.
@@ -553,7 +548,7 @@ class Generations:
             if newest >= generation:
                 raise FileExistsError
             # A generation is visible from the moment its manifest has its name, and not a moment earlier.
-            write_json(self.path(generation), self.signed(body), exclusive=True)
+            write_text(self.path(generation), self.signed(body), exclusive=True)
         except FileExistsError:
             raise another_writer(self.folder) from None
         # While it was written others may have published so many that the one of its number was dropped again: its

@@ -33,28 +33,19 @@ class Share:
     of: int
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str, on: str | None = None) -> Share:
         """The share that "2/3" names.
 
         Raises:
-            UsageError: it names none.
+            UsageError: it names none, or an engine is to divide the work as well (`--on`).
         """
+        if on is not None:
+            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
         match = _SHARE.fullmatch(text)
         number, of = map(int, match.groups()) if match else (0, 0)
         if not 1 <= number <= of:
             raise UsageError(f"--shard {text!r} is no share of a whole", "of three runs: --shard 1/3, 2/3 and 3/3")
         return cls(number, of)
-
-    @classmethod
-    def asked(cls, shard: str | None, on: str | None) -> Share | None:
-        """The share that a run is asked for, None for the whole.
-
-        Raises:
-            UsageError: `shard` names none, or an engine is to divide the work as well.
-        """
-        if shard is not None and on is not None:
-            raise UsageError("--on divides the videos by itself, --shard by hand", "give one of them")
-        return cls.parse(shard) if shard is not None else None
 
     @property
     def name(self) -> str:

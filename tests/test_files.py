@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from killed import killed_at
@@ -207,16 +206,16 @@ def test_a_generation_follows_the_one_it_was_made_from_or_is_refused(tmp_path: P
 def test_a_generation_whose_number_was_dropped_meanwhile_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, write_json = generations(tmp_path), files.write_json
+    held, write_text = generations(tmp_path), files.write_text
     held.publish({"by": "first"})
 
-    def overtaken(path: Path, document: dict[str, Any], *, exclusive: bool) -> None:
-        monkeypatch.setattr(files, "write_json", write_json)
+    def overtaken(path: Path, text: str, *, exclusive: bool) -> None:
+        monkeypatch.setattr(files, "write_text", write_text)
         for number in range(2, 3 + files.KEPT_GENERATIONS):  # until there is no generation 2 any more
             held.publish({"by": f"other {number}"})
-        write_json(path, document, exclusive=exclusive)
+        write_text(path, text, exclusive=exclusive)
 
-    monkeypatch.setattr(files, "write_json", overtaken)
+    monkeypatch.setattr(files, "write_text", overtaken)
     with pytest.raises(LockedError, match="another hcq process has been writing"):
         held.publish({"by": "late"}, after=1)
     assert held.numbers() == [3, 4, 5] and held.read().body == {"by": "other 5"}

@@ -26,9 +26,9 @@ def test_what_is_no_share_is_a_mistake(text: str) -> None:
 
 
 def test_who_divides_the_work_is_one_of_two() -> None:
-    assert Share.asked(None, "ray") is None and Share.asked("2/3", None) == Share(2, 3)
+    assert Share.parse("2/3", None) == Share(2, 3)
     with pytest.raises(UsageError, match="--on divides the videos by itself"):
-        Share.asked("2/3", "ray")
+        Share.parse("2/3", "ray")
 
 
 def test_copies_fall_to_one_share_and_other_files_to_others(tmp_path: Path) -> None:

@@ -55,13 +55,13 @@ class Appearance:
     about = "sees colours, textures, layout, and the colour and shape of what stands out"
     cost = "about 5 ms of a core for a second of video"
     sampling = Sampling(frames_per_second=2.0, max_side=256)
-
-    def __init__(self) -> None:
-        colour = len(NAMES) * (1 + NAMES_GRID**2) + 6 * GRID * GRID
-        structure = PATTERNS + 4 * FAMILIES + GRID * GRID * (ORIENTATIONS + 1)
-        layout = LUMA_TERMS**2 - 1 + 2 * (CHROMA_TERMS**2 - 1)
-        ground = 2 * len(NAMES) + GRID * GRID
-        self.dim = colour + structure + layout + ground + FIGURES * sum(FIGURE_WIDTHS)
+    dim = (
+        (len(NAMES) * (1 + NAMES_GRID**2) + 6 * GRID * GRID)  # colour
+        + (PATTERNS + 4 * FAMILIES + GRID * GRID * (ORIENTATIONS + 1))  # structure
+        + (LUMA_TERMS**2 - 1 + 2 * (CHROMA_TERMS**2 - 1))  # layout
+        + (2 * len(NAMES) + GRID * GRID)  # the ground behind the figures
+        + FIGURES * sum(FIGURE_WIDTHS)
+    )
 
     def prepare(self, device: str) -> None:
         """Set up the colour table; everything runs on the processor, on one thread."""

@@ -48,13 +48,12 @@ class Audio:
     about = "hears timbre, pitch, rhythm and loudness"
     cost = "about 3 ms of a core for a second of video"
     sampling = Sampling(frames_per_second=None, audio_hz=HZ)
-
-    def __init__(self) -> None:
-        mel = 4 * BANDS + 2 * CEPSTRA + 16 * QUARTERS
-        shape = 8 + 4 * QUARTERS + 10 + 3
-        pitch = PITCH_BINS + QUARTERS + 5 + SEMITONES + 12 + INTERVALS
-        rhythm = LAGS + COUNTS + 2 + 10 + 48
-        self.dim = mel + shape + pitch + rhythm
+    dim = (
+        (4 * BANDS + 2 * CEPSTRA + 16 * QUARTERS)  # mel spectrum
+        + (8 + 4 * QUARTERS + 10 + 3)  # loudness and shape
+        + (PITCH_BINS + QUARTERS + 5 + SEMITONES + 12 + INTERVALS)
+        + (LAGS + COUNTS + 2 + 10 + 48)  # rhythm
+    )
 
     def prepare(self, device: str) -> None:
         """Set up the filters; they run on the processor."""

@@ -65,11 +65,9 @@ class Face:
     about = "sees faces: where, how large, and the look of each"
     cost = "about 14 ms of a core for a second of video"
     sampling = Sampling(frames_per_second=1.0, max_side=640)
-
-    def __init__(self) -> None:
-        self._cascade: Any = None
-        look = 16 * FAMILIES + 36 * ORIENTATIONS + 64
-        self.dim = 15 + look + len(REGIONS) * (len(NAMES) + 6)
+    # The box, the look, the parts of a person around it.
+    dim = 15 + (16 * FAMILIES + 36 * ORIENTATIONS + 64) + len(REGIONS) * (len(NAMES) + 6)
+    _cascade: Any = None
 
     def prepare(self, device: str) -> None:
         """Load the cascade that comes with OpenCV."""

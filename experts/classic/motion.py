@@ -60,14 +60,14 @@ class Motion:
     about = "sees how things and the camera move: directions, rhythm, growth, spin, flashes"
     cost = "about 9 ms of a core for a second of video"
     sampling = Sampling(frames_per_second=10.0, max_side=160)
-
-    def __init__(self) -> None:
-        self._prepared = False
-        things = 9 * DIRECTIONS + 3 * DIRECTIONS + 16
-        course = 5 * 2 * BEATS + 8
-        spectrum = SPECTRUM + 4 * (SPECTRUM // 2)
-        camera = 12 + 4 * BEATS + DIRECTIONS + SPECTRUM
-        self.dim = things + course + spectrum + camera + 3
+    dim = (
+        (9 * DIRECTIONS + 3 * DIRECTIONS + 16)  # the things
+        + (5 * 2 * BEATS + 8)  # their course
+        + (SPECTRUM + 4 * (SPECTRUM // 2))
+        + (12 + 4 * BEATS + DIRECTIONS + SPECTRUM)  # the camera
+        + 3  # how still things, camera and light are
+    )
+    _prepared = False
 
     def prepare(self, device: str) -> None:
         """Let OpenCV run on one thread of the processor, so that the numbers are always the same."""

@@ -60,7 +60,7 @@ def encode(
     from hcq_cli.shares import Share
 
     cutting = as_asked(segments, segment_s)
-    share = Share.asked(shard, on)
+    share = Share.parse(shard, on) if shard is not None else None
 
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.checkpoint import load

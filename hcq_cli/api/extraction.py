@@ -103,7 +103,7 @@ def extract(
     from hcq_cli.extraction.extract import extract as run
     from hcq_cli.shares import Share
 
-    share = Share.asked(shard, on)
+    share = Share.parse(shard, on) if shard is not None else None
     begins = not (asked.get("store") or workspace.features).exists()
     names, inputs, options = _request(workspace, paths, asked)
     if begins and asked.get("experts") is None and "face" in names:  # once: whoever names the experts knows
@@ -195,6 +195,8 @@ def known_roots(store: Path) -> tuple[str, ...]:
     from hcq_cli.extraction.plan import roots_of
     from hcq_cli.features.store import FeatureStore
 
+    if not store.exists():  # the first extraction
+        return ()
     return read_collection(store).roots or tuple(roots_of(FeatureStore.snapshot(store)))
 
 

@@ -113,7 +113,7 @@ def extract(
     if dry_run and shard is not None:
         raise UsageError("--dry-run is of all videos, --shard of a share of them", "hcq extract VIDEOS --dry-run")
     asked: dict[str, Any] = {
-        "listed": _listed(from_list),
+        "listed": _listed(from_list) if from_list is not None else (),
         "everything": everything,
         "exclude": exclude or (),
         "experts": experts,
@@ -132,12 +132,10 @@ def extract(
         raise typer.Exit(code)
 
 
-def _listed(source: str | None) -> list[str]:
+def _listed(source: str) -> list[str]:
     """The names in the file of --from, or on standard input."""
     from hcq_cli.api.extraction import names_in_list
 
-    if source is None:
-        return []
     if source == "-":
         return names_in_list(sys.stdin.buffer.read())
     try:

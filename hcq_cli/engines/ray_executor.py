@@ -27,8 +27,7 @@ from hcq_cli.engines.ray_pool import START_S, RayPool, start_worker
 from hcq_cli.engines.ray_worker import NodeNetworks, NodeWorker
 from hcq_cli.errors import HcqError, UsageError
 from hcq_cli.extraction.executor import Job, Outcome
-from hcq_cli.extraction.inference import needs_inference
-from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.options import ExtractionOptions, load_experts, needs_inference
 from hcq_cli.extraction.plan import identities_of
 from hcq_cli.media.inputs import Inputs
 from hcq_cli.remote.nodes import mirror_of, sent

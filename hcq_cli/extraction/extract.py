@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Self
 
 from hcq_cli.collection import Collection, change_collection, read_collection
 from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
@@ -31,6 +29,7 @@ from hcq_cli.extraction.vanished import Vanished
 from hcq_cli.features.folder import LOGS
 from hcq_cli.features.writer import FeatureWriter, SharedWriter
 from hcq_cli.media.inputs import FailedFile, Inputs, PassedOver
+from hcq_cli.remote.mirror import Mirror
 from hcq_cli.remote.nodes import Keeping
 from hcq_cli.shares import Share, content_key
 
@@ -94,13 +93,6 @@ class ExtractReport:
     waiting: int = 0
     ids: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, inputs: Inputs, share: Share | None = None) -> Self:
-        """The report of a run that begins: what cannot be read has failed before anything is done."""
-        unusable, passed_over = list(inputs.unusable), inputs.passed_over
-        videos = len(inputs.videos) + len(unusable)
-        return cls(videos=videos, failed=unusable, passed_over=passed_over, share=share)
-
     @property
     def done(self) -> int:
         """Inputs that have been dealt with."""
@@ -131,17 +123,6 @@ class ExtractReport:
                 self.extracted += 1
                 self.media_s += outcome.duration_s
                 self.decoders[outcome.decoder] = self.decoders.get(outcome.decoder, 0) + 1
-
-    def count_copies(self, ended: Iterable[tuple[Job, Outcome]], on_video: OnVideo) -> None:
-        """Count how it ended with videos that have waited for others with their bytes."""
-        for job, outcome in ended:
-            self.waiting -= 1
-            self.count(job, outcome)
-            on_video(self, job.facts.path)
-
-    def warn_of_store(self, store: Path, messages: Sequence[str]) -> None:
-        """Add warnings that are about the feature store."""
-        self.warnings += [VideoWarning(message, path=str(store)) for message in messages]
 
 
 OnVideo = Callable[[ExtractReport, str], None]
@@ -182,47 +163,113 @@ def extract(
     if share:
         inputs = share_of(inputs, share)
         options = replace(options, words_log=f"{LOGS}/words-{share.name}.jsonl")
-    report = ExtractReport.of(inputs, share)
+    failed = list(inputs.unusable)  # before anything is done
+    videos = len(inputs.videos) + len(failed)
+    report = ExtractReport(videos, failed=failed, passed_over=inputs.passed_over, share=share)
     place: AbstractContextManager[FeatureWriter | SharedWriter]
     place = nullcontext(SharedWriter(options.store, share.name)) if share else FeatureWriter(options.store)
     with place as writer:
         collection = read_collection(options.store) if share else _note_roots(inputs, names, options)
         plan = ExtractionPlan(writer, experts, options, removed=collection.removed, named=inputs.named)
-
-        def tidy() -> None:
-            report.count_copies(plan.copy(), on_video)
-            report.warn_of_store(options.store, writer.compact().warnings)
-
+        run = _Run(writer, plan, report, on_video)
         if not share:  # what a run that was killed left in incoming/ counts as finished from here on
-            tidy()
+            run.tidy()
+        began_empty = not len(writer.store)
         pool: AbstractContextManager[Executor] = (
             nullcontext(executor)
             if executor
             else WorkerPool(experts, names, options, len(inputs.videos), on_reading=on_reading)
         )
         with pool as running:
-            done, keep = 0, Keeping(options.store)
-            for job, outcome in run_plan(inputs.videos, plan, running):
-                report.count(job, outcome)
-                on_video(report, job.facts.path)
-                keep()
-                done += outcome.status is not Status.FINISHED
-                # Of shares with mirrors each has a store of its own, which the whole puts together.
-                if done >= COMPACT_EVERY and not (share and keep.mirror):
-                    done = 0
-                    tidy()
+            run.do_jobs(inputs.videos, running)
         report.networks_s = running.networks_s
         if isinstance(writer, FeatureWriter):
-            tidy()
-            # Last, when the store knows what became of the files whose bytes they have.
-            report.count_copies(plan.copy(duplicates=True), on_video)
-            _note_changes(writer, plan, inputs, options, report)
+            run.tidy()
+            if plan.duplicates:  # last, when the store knows what became of the files whose bytes they have
+                run.count_copies(plan.copy(duplicates=True))
         else:
             writer.refresh()
-            report.new, report.changed = plan.new, plan.changed
+        report.new, report.changed = plan.new, plan.changed
+        if plan.restored and not share:
+            run.note_restored()
+        if not began_empty and isinstance(writer, FeatureWriter):
+            run.take_out_vanished(writer, inputs.folders, keep=options.keep_missing)
         report.states = writer.store.states_of(report.ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
     return report
+
+
+@dataclass
+class _Run:
+    """A run over a store, all in one thread.
+
+    Args:
+        writer: of the store; with the lock, unless this is a share.
+        plan: says what is left to do.
+        report: grows with every video.
+        on_video: told of each.
+    """
+
+    writer: FeatureWriter | SharedWriter
+    plan: ExtractionPlan
+    report: ExtractReport
+    on_video: OnVideo
+
+    def do_jobs(self, videos: Mapping[str, str], executor: Executor) -> None:
+        """Have done what the plan says of these videos (ids and paths), and count what becomes of each."""
+        done, keep = 0, Keeping(self.writer.folder) if Mirror.opened else None
+        for job, outcome in run_plan(videos, self.plan, executor):
+            self._count(job, outcome)
+            if keep:
+                keep()
+            done += outcome.status is not Status.FINISHED
+            # Of shares with mirrors each has a store of its own, which the whole puts together.
+            if done >= COMPACT_EVERY and not (self.report.share and keep and keep.mirror):
+                done = 0
+                self.tidy()
+
+    def tidy(self) -> None:
+        """Put what is finished into shards, and give files that wait what others with their bytes have by now."""
+        if self.plan.copies:
+            self.count_copies(self.plan.copy())
+        folder, warnings = str(self.writer.folder), self.writer.compact().warnings
+        self.report.warnings += [VideoWarning(message, path=folder) for message in warnings]
+
+    def count_copies(self, ended: Iterable[tuple[Job, Outcome]]) -> None:
+        """Count how it ended with videos that have waited for others with their bytes."""
+        for job, outcome in ended:
+            self.report.waiting -= 1
+            self._count(job, outcome)
+
+    def _count(self, job: Job, outcome: Outcome) -> None:
+        self.report.count(job, outcome)
+        self.on_video(self.report, job.facts.path)
+
+    def note_restored(self) -> None:
+        """Note which videos that had been taken out are in again, and which of those that were renamed stay out."""
+        plan = self.plan
+        self.report.restored = len(plan.restored) - len(plan.removed_anew)
+
+        def change(now: Collection) -> Collection:
+            kept = {id: video for id, video in now.removed.items() if id not in plan.restored}
+            return replace(now, removed={**kept, **plan.removed_anew})
+
+        change_collection(self.writer.folder, change)
+
+    def take_out_vanished(self, writer: FeatureWriter, folders: Mapping[str, Sequence[str]], *, keep: bool) -> None:
+        """Take out of the store what is no longer there, unless that is to be kept; `folders` were searched."""
+        report = self.report
+        report.vanished = self.plan.vanished(folders)
+        report.new -= len(report.vanished.renamed)
+        if keep:
+            report.missing = [*report.vanished.deleted, *report.vanished.renamed]
+            report.vanished = Vanished(second_ids=report.vanished.second_ids)
+        try:
+            writer.keep_results(report.vanished.renamed)
+            writer.remove(report.vanished.ids)
+        except DamagedError as error:
+            told = f"{error.message}; what is no longer there stays in it"
+            report.warnings.append(VideoWarning(told, path=str(writer.folder)))
 
 
 def share_of(inputs: Inputs, share: Share) -> Inputs:
@@ -256,29 +303,6 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
         return replace(before, roots=tuple(dict.fromkeys([*before.roots, *inputs.roots])), asked=asked)
 
     return change_collection(options.store, change)
-
-
-def _note_changes(
-    writer: FeatureWriter, plan: ExtractionPlan, inputs: Inputs, options: ExtractionOptions, report: ExtractReport
-) -> None:
-    """Take out of the store what is no longer there, and note what was removed or came back."""
-    report.vanished = plan.vanished(inputs.folders)
-    report.restored = len(plan.restored) - len(plan.removed_anew)
-    report.new, report.changed = plan.new - len(report.vanished.renamed), plan.changed
-    if options.keep_missing:
-        report.missing = [*report.vanished.deleted, *report.vanished.renamed]
-        report.vanished = Vanished(second_ids=report.vanished.second_ids)
-
-    def change(now: Collection) -> Collection:
-        kept = {id: video for id, video in now.removed.items() if id not in plan.restored}
-        return replace(now, removed={**kept, **plan.removed_anew})
-
-    change_collection(options.store, change)
-    try:
-        writer.keep_results(report.vanished.renamed)
-        writer.remove(report.vanished.ids)
-    except DamagedError as error:
-        report.warn_of_store(options.store, [f"{error.message}; what is no longer there stays in it"])
 
 
 def run_plan(videos: Mapping[str, str], plan: ExtractionPlan, executor: Executor) -> Iterator[tuple[Job, Outcome]]:

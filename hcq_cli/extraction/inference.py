@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experts.base import Expert
 from hcq_cli.errors import HcqError
 from hcq_cli.process import ChildDied, ChildProcess
 
@@ -36,13 +35,6 @@ KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_US
 """Another machine that answers no packet for a minute is gone: seconds, seconds, a number, and milliseconds."""
 GONE = "the process that runs the networks has ended"
 HINT = "run the same command again; if memory was short: --workers 1, a smaller network, or another --device"
-
-
-def needs_inference(experts: Sequence[Expert]) -> bool:
-    """Whether one of the experts is a network, which is loaded once and not once a worker."""
-    from experts.neural.expert import NetworkExpert
-
-    return any(isinstance(expert, NetworkExpert) for expert in experts)
 
 
 class InferenceProcess:

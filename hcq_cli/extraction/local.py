@@ -17,8 +17,8 @@ from typing import Any, Self
 from experts.base import Expert
 from hcq_cli.errors import HcqError
 from hcq_cli.extraction.executor import Job, Outcome, hash_file
-from hcq_cli.extraction.inference import InferenceProcess, needs_inference
-from hcq_cli.extraction.options import ExtractionOptions
+from hcq_cli.extraction.inference import InferenceProcess
+from hcq_cli.extraction.options import ExtractionOptions, needs_inference
 from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess
 
 START_S = 180.0

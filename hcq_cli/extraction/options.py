@@ -122,3 +122,10 @@ def load_experts(names: Sequence[str], sample_fps: float | None = None) -> list[
         if sample_fps is not None and expert.sampling.frames_per_second and not getattr(expert, "paced", False):
             expert.sampling = replace(expert.sampling, frames_per_second=sample_fps)
     return experts
+
+
+def needs_inference(experts: Sequence[Expert]) -> bool:
+    """Whether one of the experts is a network, which is loaded once and not once a worker."""
+    from experts.neural.expert import NetworkExpert
+
+    return any(isinstance(expert, NetworkExpert) for expert in experts)

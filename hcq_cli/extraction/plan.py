@@ -122,7 +122,7 @@ class ExtractionPlan:
     def _compare(self, facts: VideoFacts) -> Step:
         """What the store and this run lack of a file whose content is known."""
         facts, stored = self._with_own_id(facts)
-        if stored is None and self._stays_removed(facts):
+        if stored is None and facts.content_hash in self._removed_contents and self._stays_removed(facts):
             return Job(facts), Outcome(status=Status.REMOVED)
         missing = self._writer.todo(facts.id, facts.content_hash, self._identities, retry_failed=self._retry_failed)
         if not missing:
@@ -208,9 +208,9 @@ class ExtractionPlan:
         return id in self.restored
 
     def _stays_removed(self, facts: VideoFacts) -> bool:
-        """Whether a new file is one that was taken out, and lies elsewhere since."""
-        id = self._removed_contents.get(facts.content_hash)
-        if id is None or not is_gone(self._removed[id].path) or self._comes_back(id, facts.path):
+        """Whether a new file with the bytes of one that was taken out is that one, and lies elsewhere since."""
+        id = self._removed_contents[facts.content_hash]
+        if not is_gone(self._removed[id].path) or self._comes_back(id, facts.path):
             return False
         self.restored.add(id)
         self.removed_anew[facts.id] = RemovedVideo(facts.path, facts.content_hash)

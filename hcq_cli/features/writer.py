@@ -79,15 +79,15 @@ class KnownVideos:
             identities, retry_failed: as for `todo`; the same in every call between two of `refresh`.
         """
         store = self.store
+        rows = list(store.rows_with("path", facts.path))
+        if len(rows) != 1 or store[rows[0]] != facts.id:
+            return False
         if self._finished is None:
             done = store.finished(identities, failed_too=not retry_failed)
             sizes, times = (store.column(f"videos/{name}")[store.newest] for name in ("size", "mtime_ns"))
             self._finished = done, sizes, times
         done, sizes, times = self._finished
-        rows = list(store.rows_with("path", facts.path))
-        if len(rows) != 1 or not done[rows[0]] or store[rows[0]] != facts.id:
-            return False
-        return bool(sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
+        return bool(done[rows[0]] and sizes[rows[0]] == facts.size and times[rows[0]] == facts.mtime_ns)
 
     def known_hash(self, facts: VideoFacts) -> str | None:
         """The content hash of a file that has not changed since it was last read; None if it must be read."""
@@ -155,7 +155,7 @@ class FeatureWriter(KnownVideos):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._stack:
-            if kind is None:
+            if kind is None and self._moved:
                 self._write_moved()
 
     def set_path(self, id: str, path: str) -> None:
@@ -176,8 +176,10 @@ class FeatureWriter(KnownVideos):
             HcqError: the disk is full.
         """
         videos = self._shards.take_in_incoming()
-        take_in_transcripts(self.folder, self.folder / LOGS)
-        self._write_moved()
+        if (self.folder / LOGS).is_dir():  # of runs without the lock
+            take_in_transcripts(self.folder, self.folder / LOGS)
+        if self._moved:
+            self._write_moved()
         self._shards.compact()
         self.refresh()
         for path in list(self.hashes.records):
@@ -277,8 +279,6 @@ class FeatureWriter(KnownVideos):
         return written
 
     def _write_moved(self) -> None:
-        if not self._moved:
-            return
         self._shards.take_in_incoming()  # shards count as older than incoming files, and a move is newer
         self.refresh()
         moved = [(self.store.facts_of(id), now) for id, now in self._moved.items()]

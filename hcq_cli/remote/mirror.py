@@ -504,7 +504,7 @@ def signed(entries: Mapping[str, RemoteFile]) -> bytes:
     listed = {
         path: {"bytes": f.nbytes, "sha256": f.sha256, "object": f.object} for path, f in sorted(entries.items())
     }
-    return files.json_text(Generations(Path(), FORMAT, VERSION, "").signed({"files": listed})).encode()
+    return Generations(Path(), FORMAT, VERSION, "").signed({"files": listed}).encode()
 
 
 def part_of(path: str) -> str:

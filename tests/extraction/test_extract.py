@@ -105,8 +105,6 @@ def test_every_video_is_counted_once_and_failures_decide_the_exit_code() -> None
     assert report.failed == [FailedFile("/e", "permission denied"), FailedFile("/d", "no frame", known=True)]
     assert (report.decoders, report.media_s, report.packets, report.frames) == ({"pyav": 1}, 2.0, 10, 5)
     assert report.warnings == [VideoWarning("odd", "audio", "/a")]
-    report.warn_of_store(Path("/store"), ["set aside"])
-    assert report.warnings[-1] == VideoWarning("set aside", path="/store")
 
 
 def test_a_run_without_failures_ends_well() -> None:
