@@ -9,7 +9,7 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 - folder.py: the files of a store, those in shards and those on their way there
 - writer.py: what is still to do; writing, with the lock, or several runs at once without it
 - catalog.py: which row counts where an id was written more than once
-- shard.py, shard_writer.py: thousands of videos in one immutable file, read and written; hdf5_layout.py: its bytes
+- shard.py, shard_writer.py: thousands of videos in one immutable file, read and written
 - compaction.py: keeping shards few
 - verification.py: finding damage, and taking it out
 - transcripts.py, failures.py: recognised words, and files that gave nothing, for people to read

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import State
-from hcq_cli.features.hdf5_layout import ExpertKey
-from hcq_cli.features.records import ExpertResult, VideoFacts, state_number, text_key
+from hcq_cli.features.records import ExpertKey, ExpertResult, VideoFacts, state_number, text_key
 from hcq_cli.features.shard import Shard
 
 

@@ -31,8 +31,7 @@ from hcq_cli.features.folder import (
     open_shards,
     set_aside,
 )
-from hcq_cli.features.hdf5_layout import ExpertKey
-from hcq_cli.features.records import VideoRecord, text_key
+from hcq_cli.features.records import ExpertKey, VideoRecord, text_key
 from hcq_cli.features.shard import Shard
 from hcq_cli.features.shard_writer import write_shard
 

@@ -24,9 +24,8 @@ from hcq_cli import files
 from hcq_cli.collection import FOLDER as COLLECTION
 from hcq_cli.errors import DamagedError, UsageError
 from hcq_cli.features.failures import FAILURES, HASHES
-from hcq_cli.features.hdf5_layout import REPAIR_HINT
 from hcq_cli.features.records import VideoFeatures, VideoRecord
-from hcq_cli.features.shard import OpenFiles, Shard
+from hcq_cli.features.shard import REPAIR_HINT, OpenFiles, Shard
 from hcq_cli.features.shard_writer import write_shard
 from hcq_cli.features.transcripts import TRANSCRIPTS
 from hcq_cli.files import Generations, Manifest, need_folder, need_regular

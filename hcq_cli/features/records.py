@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experts.base import Expert, State, Tokens
 from hcq_cli.errors import sizes
-from hcq_cli.features.hdf5_layout import ExpertKey
 
 STATES = (State.TOKENS, State.NO_STREAM, State.SILENT, State.NOTHING_FOUND, State.NO_FRAMES, State.FAILED)
 """States in the order of their numbers in a file: the first is 1; 0 means that the row lacks the expert."""
@@ -92,6 +91,23 @@ class VideoFeatures(VideoFacts):
 
     tokens: dict[str, Tokens] = field(default_factory=dict)
     identities: dict[str, str] = field(default_factory=dict)
+
+
+class ExpertKey(NamedTuple):
+    """One expert at one width: features of two widths lie in columns of their own.
+
+    Args:
+        expert: its name.
+        dim: width of its features.
+    """
+
+    expert: str
+    dim: int
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its datasets begin with in a shard."""
+        return f"experts/{self.expert}/{self.dim}/"
 
 
 @dataclass(frozen=True)

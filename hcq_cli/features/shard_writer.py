@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,18 +15,16 @@ from numpy.typing import NDArray
 
 from hcq_cli import files
 from hcq_cli.errors import HcqError
-from hcq_cli.features.hdf5_layout import (
-    FORMAT,
-    VERSION,
-    Dtype,
+from hcq_cli.features.records import (
+    STATES,
     ExpertKey,
-    Extent,
-    as_bytes,
-    create_layout,
-    encode_header,
-    write_at,
+    ExpertResult,
+    VideoFacts,
+    VideoRecord,
+    state_number,
+    text_key,
 )
-from hcq_cli.features.records import STATES, ExpertResult, VideoFacts, VideoRecord, state_number, text_key
+from hcq_cli.features.shard import FORMAT, MAGIC, PREFIX, VERSION, Dtype, Extent, as_bytes
 from hcq_cli.packed_strings import PackedStrings
 
 Columns = dict[str, NDArray[Any]]
@@ -136,3 +135,115 @@ def _write_tokens(handle: int, at: int, result: ExpertResult, columns: Columns, 
         write_at(handle, features, placed[f"{prefix}features"].offset + begin * 4 * result.key.dim)
         write_at(handle, times, placed[f"{prefix}times"].offset + begin * 4)
         columns[f"{prefix}crc"][at] = zlib.crc32(times, zlib.crc32(features))
+
+
+def create_layout(handle: int, wanted: Mapping[str, Extent], attributes: Mapping[str, Any]) -> dict[str, Extent]:
+    """Lay out an HDF5 file with a dataset for each of `wanted` (offsets ignored), all bytes still to be filled in.
+
+    Args:
+        handle: a file open for writing, empty.
+        wanted: types and shapes by name ("group/dataset").
+        attributes: put on the root, for readers that know nothing of hcq.
+
+    Returns:
+        the same datasets with the offsets they got.
+    """
+    import h5py
+
+    # The header is written last, when offsets and checksums are known; its room is measured with the longest numbers.
+    longest = {name: Extent(2**62, e.dtype, e.shape, 2**32) for name, e in wanted.items()}
+    block = 512  # HDF5 looks for its signature at 512 times powers of two
+    while block < len(encode_header(2**62, 2**62, longest)):
+        block *= 2
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.CONTIGUOUS)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # else a dataset has no offset before its first write
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)  # the same videos are the same bytes, whenever they are written
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    placed = {}
+    # The HDF5 library never touches the disk: an error of the disk (full, over quota) would leave it with a file that
+    # it can neither finish nor close. It lays the file out in memory, where only what it writes itself takes room.
+    memory = SparseFile()
+    # Large datasets begin at multiples of 64 bytes, a cache line.
+    with h5py.File(memory, "w", userblock_size=block, alignment_threshold=4096, alignment_interval=64) as file:
+        file.attrs.update(attributes)
+        for name, extent in wanted.items():
+            kind, space = h5py.h5t.py_create(np.dtype(extent.dtype)), h5py.h5s.create_simple(extent.shape)
+            dataset = h5py.h5d.create(file.id, None, kind, space, dcpl=creation)
+            h5py.h5o.link(dataset, file.id, name.encode(), lcpl=links)
+            placed[name] = Extent(dataset.get_offset() or 0, extent.dtype, extent.shape, extent.crc)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, memory.length)  # a full disk is found out before anything is written
+    os.ftruncate(handle, memory.length)
+    for page, data in memory.pages.items():
+        begin = page * memory.PAGE
+        write_at(handle, memoryview(data)[: memory.length - begin], begin)
+    return placed
+
+
+def encode_header(videos: int, nbytes: int, extents: Mapping[str, Extent]) -> bytes:
+    """A header as the file begins with it; arguments are those of `ShardHeader`."""
+    document = {"format": FORMAT, "version": VERSION, "videos": videos, "bytes": nbytes, "datasets": extents}
+    text = json.dumps(document, separators=(",", ":")).encode()
+    return PREFIX.pack(MAGIC, len(text), zlib.crc32(text)) + text
+
+
+def write_at(handle: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at `offset` bytes of an open file."""
+    data = data.cast("B")
+    while len(data):
+        written = os.pwrite(handle, data, offset)
+        data, offset = data[written:], offset + written
+
+
+class SparseFile(io.RawIOBase):
+    """A file in memory of which only the pages written to exist.
+
+    For HDF5 to lay out files much larger than the memory: what it writes around the data is small.
+    """
+
+    PAGE = 4096
+
+    def __init__(self) -> None:
+        self.pages: dict[int, bytearray] = {}
+        self.length = self._at = 0
+
+    def readable(self) -> bool:
+        """True: HDF5 reads back what it wrote."""
+        return True
+
+    writable = seekable = readable
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to `offset`, counted from start, here, or end."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.length}[whence]
+        return self._at
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length."""
+        self.length = self._at if size is None else size
+        return self.length
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` from here on; zeros where nothing was written."""
+        into = memoryview(buffer).cast("B")[: max(0, self.length - self._at)]
+        left = into
+        while len(left):
+            page, begin = divmod(self._at, self.PAGE)
+            held = self.pages.get(page, bytes(self.PAGE))[begin : begin + len(left)]
+            left[: len(held)] = held
+            self._at, left = self._at + len(held), left[len(held) :]
+        return len(into)
+
+    def write(self, data: Any) -> int:
+        """Write all of `data` here."""
+        left = memoryview(data).cast("B")
+        while len(left):
+            page, begin = divmod(self._at, self.PAGE)
+            piece = left[: self.PAGE - begin]
+            self.pages.setdefault(page, bytearray(self.PAGE))[begin : begin + len(piece)] = piece
+            self._at, left = self._at + len(piece), left[len(piece) :]
+        self.length = max(self.length, self._at)
+        return len(memoryview(data).cast("B"))

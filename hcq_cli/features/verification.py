@@ -25,8 +25,7 @@ from hcq_cli.features.folder import (
     open_incoming,
     set_aside,
 )
-from hcq_cli.features.hdf5_layout import REPAIR_HINT
-from hcq_cli.features.shard import OpenFiles, Shard
+from hcq_cli.features.shard import REPAIR_HINT, OpenFiles, Shard
 from hcq_cli.files import Generations, Manifest, NotRegularError
 
 

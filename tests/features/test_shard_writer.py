@@ -1,9 +1,10 @@
-"""What does not fit is refused, and a full disk leaves nothing behind."""
+"""A shard is a plain HDF5 file; what does not fit is refused, and a full disk leaves nothing behind."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from feature_samples import all_files, same, video
@@ -13,6 +14,7 @@ from hcq_cli.errors import HcqError
 from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.writer import FeatureWriter
 
 
 def test_tokens_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -45,3 +47,19 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert all_files(tmp_path) == before
     same(FeatureStore.open(tmp_path), video("a"))
+
+
+def test_a_shard_is_plain_hdf5(tmp_path: Path) -> None:
+    with FeatureWriter(tmp_path) as writer:
+        writer.add_videos([video("a"), video("bb"), video("ccc")])
+    (path,) = (tmp_path / "shards").iterdir()
+    with h5py.File(path) as file:
+        group = file["experts/appearance/6"]
+        for dataset in (group["features"], group["times"], file["videos/id.bytes"]):
+            assert dataset.chunks is None and dataset.compression is None
+        offsets = group["offsets"][:]
+        expected = [video(name).tokens["appearance"] for name in ("a", "bb", "ccc")]
+        np.testing.assert_array_equal(group["features"][:], np.concatenate([tokens.features for tokens in expected]))
+        np.testing.assert_array_equal(np.diff(offsets), [len(tokens) for tokens in expected])
+        assert file["videos/id.bytes"][:].tobytes() == b"abbccc"
+        assert file.attrs["states"].startswith("0=not extracted,1=tokens")
