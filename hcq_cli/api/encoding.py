@@ -68,11 +68,11 @@ def encode(
 
     store = features if isinstance(features, FeatureStore) else FeatureStore.open(features or workspace.features)
     removed = read_collection(store.folder).removed
-    place = find_checkpoint(workspace, checkpoint)
+    place = workspace.model if checkpoint is None else find_checkpoint(workspace, checkpoint)
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
+    from hcq_cli.model import encoding_parts
     from hcq_cli.model.encoding import encode_batches, header
-    from hcq_cli.model.encoding_parts import encode_share, missing_parts, part_path, parts_of, remove_parts
     from hcq_cli.model.video_batches import VideoBatches, known_batches
 
     path = output or workspace.codes
@@ -81,20 +81,22 @@ def encode(
     total = batches.videos * (1 if on is None else 2)
     with progress.progress("encoding", total=total, unit="videos") as bar:
         about = header(model, "videos")
-        known = known_batches([path, *parts_of(path)], about)
+        parts = encoding_parts.parts_of(path) if encoding_parts.parts_folder(path).exists() else []
+        known = known_batches([path, *parts], about)
         if share is not None:
-            done = encode_share(batches, path, share, known, bar.advance)
+            done = encoding_parts.encode_share(batches, path, share, known, bar.advance)
         else:
             if on is not None:
                 from hcq_cli.engines.ray_building import make_parts
 
-                parts = missing_parts(batches, known)
+                missing = encoding_parts.missing_parts(batches, known)
                 how: dict[str, Any] = {"checkpoint": place, "path": path, "device": device}
-                make_parts(on, batches, parts, **how, done=bar.advance, warn=progress.warn)
-                known |= known_batches([part_path(batches, part, path) for part in parts], about)
+                make_parts(on, batches, missing, **how, done=bar.advance, warn=progress.warn)
+                known |= known_batches([encoding_parts.part_path(batches, part, path) for part in missing], about)
             drift, unlike = _drift(place, model, store, removed)
             done = encode_batches(batches, path, bar.advance, known=known, drift=drift)
-            remove_parts(path)
+            if encoding_parts.parts_folder(path).exists():
+                encoding_parts.remove_parts(path)
             done.warnings.extend(unlike)
     for warning in done.warnings:
         progress.warn(warning)

@@ -29,7 +29,7 @@ from hcq_cli.datasets.segments import (
     shot_edges,
 )
 from hcq_cli.datasets.splits import Split
-from hcq_cli.features.records import Ragged, VideoRecord
+from hcq_cli.features.records import Ragged, VideoFacts
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
@@ -177,31 +177,32 @@ def _encode(writer: CodeWriter, batches: VideoBatches, rows: NDArray[np.int64]) 
     # Most batches are within the limit, and stay in one piece.
     pieces = np.cumsum(sizes) // FEATURE_BYTES_AT_ONCE
     for piece in np.split(rows, np.flatnonzero(np.diff(pieces)) + 1):
-        records = [store.video(int(row)) for row in piece]
+        videos = [store.facts(int(row)) for row in piece]
         tokens = store.read(piece, batches.experts)
         codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
-        segments = _cut(store, piece, records, batches.cutting, tokens)
-        _append(writer, records, codes, *_encode_segments(model, tokens, segments))
+        segments = _cut(store, piece, videos, batches.cutting, tokens)
+        _append(writer, videos, codes, *_encode_segments(model, tokens, segments))
 
 
 def _cut(
     store: FeatureStore,
     rows: NDArray[np.int64],
-    records: Sequence[VideoRecord],
+    videos: Sequence[VideoFacts],
     cutting: Cutting,
     tokens: Mapping[str, Ragged],
 ) -> list[VideoSegment]:
     """The segments of the videos at `rows`, one video's after another's; what the model sees is in `tokens`."""
     known = [name for name in (SHOTS, LOOK) if name in store.experts] if cutting.shots else []
     segments: list[VideoSegment] = []
-    for video, record in enumerate(records):
-        edges: list[float] = []
-        # Of a short video nobody needs to know it.
-        expert = next((name for name in known if name in record.results and record.results[name].n), None)
-        if expert is not None and cut_video(video, record.facts.duration_s, cutting):
+    for video, facts in enumerate(videos):
+        windows = cut_video(video, facts.duration_s, cutting)
+        # Of a short video nobody needs to know where its shots end.
+        expert = next((name for name in known if store.counts(name, rows[[video]])[0]), None) if windows else None
+        if expert is not None:
             seen = tokens[expert].of(video) if expert in tokens else store.read(rows[[video]], [expert])[expert]
             edges = shot_edges(seen.times) if expert == SHOTS else look_edges(seen.features, seen.times)
-        segments += cut_video(video, record.facts.duration_s, cutting, edges)
+            windows = cut_video(video, facts.duration_s, cutting, edges)
+        segments += windows
     return segments
 
 
@@ -222,17 +223,17 @@ def _encode_segments(
 
 def _append(
     writer: CodeWriter,
-    records: Sequence[VideoRecord],
+    videos: Sequence[VideoFacts],
     codes: NDArray[np.uint8],
     segments: Sequence[VideoSegment],
     segment_codes: NDArray[np.uint8],
 ) -> None:
     """Write the codes [B, S] of videos, behind each those of its segments, [n, S] of all of them."""
-    owners = np.array([*range(len(records)), *(segment.video for segment in segments)], np.int64)
-    names = [record.facts.id for record in records]
+    owners = np.array([*range(len(videos)), *(segment.video for segment in segments)], np.int64)
+    names = [facts.id for facts in videos]
     names += [segment_id(names[one.video], one.start_s, one.end_s) for one in segments]
     order = np.argsort(owners, kind="stable")
-    paths = [records[owner].facts.path for owner in owners[order].tolist()]
+    paths = [videos[owner].path for owner in owners[order].tolist()]
     writer.append([names[at] for at in order.tolist()], paths, np.concatenate([codes, segment_codes])[order])
 
 

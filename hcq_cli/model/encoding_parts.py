@@ -26,6 +26,11 @@ TRIES = 3
 PART_BATCHES = 16
 
 
+def parts_folder(path: Path) -> Path:
+    """Where the parts of the code file at `path` lie; there while any have been made and none took them over."""
+    return path.with_name(f"{path.name}.parts")
+
+
 def divide(batches: VideoBatches) -> list[range]:
     """The numbers of the batches of each part."""
     return [range(at, min(at + PART_BATCHES, len(batches))) for at in range(0, len(batches), PART_BATCHES)]
@@ -38,13 +43,13 @@ def missing_parts(batches: VideoBatches, known: KnownBatches) -> list[range]:
 
 def part_path(batches: VideoBatches, part: range, path: Path) -> Path:
     """Where a part of the code file at `path` lies, when it is made."""
-    return _folder(path) / f"{digest_bytes(b''.join(map(batches.digest, part)))[:32]}.hcq"
+    return parts_folder(path) / f"{digest_bytes(b''.join(map(batches.digest, part)))[:32]}.hcq"
 
 
 def parts_of(path: Path) -> list[Path]:
     """The parts that runs have made of the code file at `path`."""
-    need_folder(_folder(path))
-    return sorted(_folder(path).glob("*.hcq"))
+    need_folder(parts_folder(path))
+    return sorted(parts_folder(path).glob("*.hcq"))
 
 
 def remove_parts(path: Path) -> None:
@@ -52,9 +57,9 @@ def remove_parts(path: Path) -> None:
     with disk_errors(path):
         for part in parts_of(path):
             part.unlink(missing_ok=True)
-        remove_leftovers(_folder(path))
+        remove_leftovers(parts_folder(path))
     with suppress(OSError):  # it is not there, or not empty
-        _folder(path).rmdir()
+        parts_folder(path).rmdir()
 
 
 def encode_share(
@@ -79,7 +84,7 @@ def encode_share(
             rows += sum(place.stop - place.start for place in held)
             done(len(batches.rows(part.start, part.stop)))
     return EncodeResult(
-        _folder(path),
+        parts_folder(path),
         "videos",
         rows=rows,
         items=sum(len(batches.rows(part.start, part.stop)) for part in mine),
@@ -122,7 +127,3 @@ def make_part(
             if file.parent.exists() or not more_tries:
                 raise
     raise AssertionError("the last try returns or raises")
-
-
-def _folder(path: Path) -> Path:
-    return path.with_name(f"{path.name}.parts")

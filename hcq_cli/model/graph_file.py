@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hcq_cli.codes.container import FIRST_SECTION, Container
 from hcq_cli.errors import DamagedError, HcqError, ReplacedError
-from hcq_cli.model.graph_steps import GraphSteps
+
+if TYPE_CHECKING:
+    from hcq_cli.model.graph_steps import GraphSteps
 
 
 class GraphFile(Container):
