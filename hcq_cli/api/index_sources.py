@@ -35,7 +35,7 @@ def columns_source(
     from hcq_cli.columns.own_columns import Join, read_own_columns
     from hcq_cli.search.segment_columns import ColumnsSource
 
-    own = _kept_table(folder, progress) if table is None else None
+    own = _kept_table(folder, progress) if table is None and folder.exists() else None
     if table is not None and str(table) != "none":
         own = read_own_columns(table)
     join = None if own is None else Join(own, lambda: (ids for file in files for _, ids, _ in file.batches()))

@@ -95,8 +95,9 @@ def build(
     with _writing(folder, wait_s) as (newest, suffix):
         draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
         draft.sentences_of = words.sentences_of if words else None
-        with suppress(HcqError):  # a damaged index that is built anew, or none
-            draft.known = [each.vectors for each in Index.open(folder).segments if each.vectors is not None]
+        if newest:
+            with suppress(HcqError):  # a damaged index that is built anew
+                draft.known = [each.vectors for each in Index.open(folder).segments if each.vectors is not None]
         manifest = _write_quantizer(draft, files[0])
         videos = sum(len(file) for file in files)
         lists = min(lists_for(videos) if lists is None else lists, videos)
@@ -194,10 +195,12 @@ def _with_chance(
         return replace(manifest, chance=None)
     try:
         encoder = ExportedTextEncoder(draft.folder / manifest.text_encoder.file)
-        generic = encoder.generic_queries() if encoder.made_up is None else None
+        if encoder.chance_scores is None or encoder.made_up is not None:
+            return replace(manifest, chance=None)
+        generic = encoder.generic_queries()
     except HcqError:  # searching will say it; a damaged text side must not keep videos from being removed
         return manifest
-    if generic is None or encoder.chance_scores is None:
+    if generic is None:
         return replace(manifest, chance=None)
     parts = [replace(segment.blocks, dead=segment.dead) for segment in draft.segments]
     return replace(manifest, chance=chance.measure(parts, generic, codebooks, scale, encoder.chance_scores))
