@@ -223,6 +223,18 @@ def shared_options(
     """The options of the program and of every group; commands look them up in the context."""
 
 
+def _own_options(function: Callable[..., None]) -> tuple[dict[str, Any], list[inspect.Parameter]]:
+    """The dataclasses that a command takes options in, by parameter; and its options, a field of those each."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {name: of for name, of in hints.items() if is_dataclass(of) and of is not Session}
+    own: list[inspect.Parameter] = []
+    for parameter in [*inspect.signature(function).parameters.values()][1:]:
+        holder = groups.get(parameter.name)
+        hints |= get_type_hints(holder, include_extras=True) if holder else {}
+        own += inspect.signature(holder).parameters.values() if holder else [parameter]
+    return groups, [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+
+
 def command(
     app: typer.Typer,
     name: str,
@@ -246,15 +258,7 @@ def command(
         app.callback()(shared_options)
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(function, include_extras=True)
-        # Options that belong together, by the parameter that takes them as one.
-        groups: dict[str, Any] = {name: of for name, of in hints.items() if is_dataclass(of) and of is not Session}
-        own: list[inspect.Parameter] = []
-        for parameter in [*inspect.signature(function).parameters.values()][1:]:
-            holder = groups.get(parameter.name)
-            hints |= get_type_hints(holder, include_extras=True) if holder else {}
-            own += inspect.signature(holder).parameters.values() if holder else [parameter]
-        own = [p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        groups, own = _own_options(function)
 
         @functools.wraps(function)
         def run(**arguments: Any) -> None:

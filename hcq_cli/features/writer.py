@@ -182,10 +182,12 @@ class FeatureWriter(KnownVideos):
             self._write_moved()
         self._shards.compact()
         self.refresh()
-        for path in list(self.hashes.records):
-            if any(True for _ in self.store.rows_with("path", path)):  # its own columns know it by now
+        # Of files that the store's own columns know by now.
+        known = [path for path in self.hashes.records if any(True for _ in self.store.rows_with("path", path))]
+        if known:
+            for path in known:
                 del self.hashes.records[path]
-        self.hashes.rewrite()
+            self.hashes.rewrite()
         warnings, self._shards.warnings = self._shards.warnings, []
         return CompactionResult(videos, len(self._shards.entries()), warnings)
 

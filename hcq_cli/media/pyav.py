@@ -117,15 +117,7 @@ class PyAVMedia:
     ) -> None:
         self.warnings: list[str] = []
         self.packets = 0
-        try:
-            self.container = open_film(path)
-        except av.InvalidDataError as error:
-            raise CannotOpenError(f"no video, or a damaged one ({reason(error)})") from error
-        except (av.FFmpegError, ValueError, OSError) as error:
-            raise CannotOpenError(reason(error)) from error
-        if self.container.format.name in NO_FILMS:
-            self.close()
-            raise NoVideoError("no video, but a text")
+        self.container = _opened(path)
         self.video = best_video(self.container)
         sounds = sound_tracks(self.container, self.video)
         self.audio = next(iter(sounds), None)
@@ -511,6 +503,20 @@ class PyAVDecoder:
                 return media
             media.close()
         return joined_media(path, begins, opened, from_s)
+
+
+def _opened(path: str) -> Any:
+    """The container at `path`. Raises CannotOpenError, and NoVideoError of what is no film for certain."""
+    try:
+        container = open_film(path)
+    except av.InvalidDataError as error:
+        raise CannotOpenError(f"no video, or a damaged one ({reason(error)})") from error
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise CannotOpenError(reason(error)) from error
+    if container.format.name in NO_FILMS:
+        container.close()
+        raise NoVideoError("no video, but a text")
+    return container
 
 
 def _kind(stream: Any) -> str:
