@@ -192,7 +192,7 @@ def extract(
         report.new, report.changed = plan.new, plan.changed
         if plan.restored and not share:
             run.note_restored()
-        if not began_empty and isinstance(writer, FeatureWriter):
+        if not began_empty and isinstance(writer, FeatureWriter):  # what came in meanwhile is not gone
             run.take_out_vanished(writer, inputs.folders, keep=options.keep_missing)
         report.states = writer.store.states_of(report.ids, [expert.name for expert in experts])
     report.seconds = time.monotonic() - begun
