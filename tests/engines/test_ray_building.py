@@ -29,6 +29,7 @@ from hcq_cli.api.encoding import encode
 from hcq_cli.api.indexing import build_index
 from hcq_cli.api.progress import Bar, NoBar, Silent
 from hcq_cli.engines import ray_cluster, ray_pool
+from hcq_cli.engines.claims import Claim, as_options
 from hcq_cli.engines.ray_cluster import PROCESSOR, Node
 from hcq_cli.engines.ray_pool import RayPool
 from hcq_cli.errors import HcqError, UsageError
@@ -204,7 +205,7 @@ def index_digests(workspace: Workspace, files: list[Path], folder: Path) -> list
     return [digest_file(folder / entry.file) for entry in Index.open(folder).manifest.segments]
 
 
-def clerk(without: Collection[str] = (), ready_s: float = 0.0) -> Any:
+def clerk(without: Collection[str] = (), ready_s: float = 0.0, claim: Claim = PROCESSOR) -> Any:
     """Start a worker that dies of some jobs, or hangs; it takes some time to be ready."""
     import ray
 
@@ -224,7 +225,7 @@ def clerk(without: Collection[str] = (), ready_s: float = 0.0) -> Any:
         def moved(self) -> float:
             return time.monotonic()
 
-    how: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_concurrency": 2}
+    how = {**as_options(claim), "max_restarts": 0, "max_concurrency": 2}
     return ray.remote(Clerk).options(**how, scheduling_strategy=ray_cluster.anywhere_but(without)).remote()
 
 
