@@ -131,7 +131,8 @@ def _row_lines(cells: Sequence[str], widths: Sequence[int], flush_right: Sequenc
             if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
                 lines.append("")
             lines[-1] += piece
-        columns.append([part for line in lines for part in chop_cells(line.rstrip(), width) or [""]])
+        whole = (line.rstrip() for line in lines)  # a column may have no width, and then no text
+        columns.append([part for line in whole for part in (chop_cells(line, width) if line else [""])])
     rows = []
     for parts in zip_longest(*columns, fillvalue=""):
         padded = []

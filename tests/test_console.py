@@ -107,3 +107,12 @@ def test_a_name_longer_than_the_line_loses_no_letter(monkeypatch):
     shown = sys.stdout.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("x") == 170
+
+
+@pytest.mark.parametrize("rows", [[["a", ""], ["b", ""]], [["日本語" * 40, ""]], []])
+def test_a_column_may_be_empty_to_its_name(monkeypatch, rows):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    Console().table(["name", ""], rows)
+    shown = sys.stdout.getvalue()
+    assert "name" in shown and all(shown.count(letter) == str(rows).count(letter) for letter in "日b")
