@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from hcq_cli.files import Generations, need_folder, writer_lock
 from hcq_cli.headers import decode
@@ -48,19 +48,36 @@ class RemovedVideo:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """How folders were last extracted, or, where there is none, files: `hcq update` does it so again.
+
+    Args:
+        experts: as they were asked for; None in a store of an earlier hcq, which does not say so.
+        every_expert: by name how each was asked for when it last was.
+        everything, exclude, sample_fps, max_seconds: as `extract` takes them.
+    """
+
+    experts: list[str] | None = None
+    every_expert: dict[str, str] = field(default_factory=dict)
+    everything: bool = False
+    exclude: list[str] = field(default_factory=list)
+    sample_fps: float | None = None
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Collection:
     """What is known of a collection besides its features.
 
     Args:
         roots: absolute folders that were extracted, the oldest first.
         removed: videos that were taken out by hand, by id.
-        asked: how folders were last extracted, or, where there is none, files (`experts`, `sample_fps`…), for
-            `hcq update`; `every_expert` is by name how each was asked for when it last was.
+        asked: how it was last extracted.
     """
 
     roots: tuple[Annotated[str, _absolute], ...] = ()
     removed: dict[str, RemovedVideo] = field(default_factory=dict)
-    asked: dict[str, Any] = field(default_factory=dict)
+    asked: Asked = field(default_factory=Asked)
 
 
 def read_collection(store: Path) -> Collection:

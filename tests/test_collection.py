@@ -10,12 +10,23 @@ from pathlib import Path
 import pytest
 from hostile_json import hostile
 
-from hcq_cli.collection import FOLDER, FORMAT, Collection, RemovedVideo, Roots, change_collection, read_collection
+from hcq_cli.collection import (
+    FOLDER,
+    FORMAT,
+    Asked,
+    Collection,
+    RemovedVideo,
+    Roots,
+    change_collection,
+    read_collection,
+)
 from hcq_cli.errors import DamagedError
 from hcq_cli.files import Generations
 
 NOTED = Collection(
-    ("/videos", "/more"), {"a.mp4": RemovedVideo("/videos/a.mp4", "c0")}, {"experts": ["audio"], "sample_fps": None}
+    ("/videos", "/more"),
+    {"a.mp4": RemovedVideo("/videos/a.mp4", "c0")},
+    Asked(["audio"], {"audio": "audio"}, exclude=["raw/*"]),
 )
 
 
@@ -45,6 +56,7 @@ def test_a_note_that_makes_no_sense_is_named(tmp_path: Path) -> None:
             assert str(tmp_path) in error.message and "\n" not in error.message
         else:
             assert all(root.startswith("/") for root in found.roots)
+            assert all(type(ask) is str for ask in [*found.asked.every_expert.values(), *(found.asked.experts or [])])
     Generations(tmp_path / FOLDER, FORMAT, 2, "").publish(asdict(NOTED))
     with pytest.raises(DamagedError, match="version 2"):
         read_collection(tmp_path)

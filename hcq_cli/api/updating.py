@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from hcq_cli.api.encoding import as_asked, as_cut, encode
 from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
 from hcq_cli.api.index_sources import table_has_changed, words_of_collection
 from hcq_cli.api.indexing import add_to_index, build_index
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.collection import Collection, path_below, read_collection
+from hcq_cli.collection import Asked, path_below, read_collection
 from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
@@ -75,12 +75,12 @@ def update(
         HcqError: as `extract`, `encode` and `build_index`.
     """
     collection = read_collection(workspace.features)
-    asked = _asked(workspace, collection)
+    asked = _asked(workspace, collection.asked)
     if experts is None and preset is None:
         experts = _with_those_of_model(workspace, asked)
     settings["store"] = workspace.features
-    settings["sample_fps"] = settings.get("sample_fps") or asked["sample_fps"]
-    settings["max_seconds"] = settings.get("max_seconds") or asked["max_seconds"]
+    settings["sample_fps"] = settings.get("sample_fps") or asked.sample_fps
+    settings["max_seconds"] = settings.get("max_seconds") or asked.max_seconds
     asked_for = [fspath(folder) for folder in folders]
     files: list[str] = []
     if not asked_for:
@@ -91,8 +91,8 @@ def update(
         listed=files,
         experts=experts,
         preset=preset or "classic",
-        everything=asked["everything"] if everything is None else everything,
-        exclude=asked["exclude"] if exclude is None else exclude,
+        everything=asked.everything if everything is None else everything,
+        exclude=asked.exclude if exclude is None else exclude,
         progress=progress,
         **settings,
     )
@@ -128,38 +128,30 @@ def update_codes(
     return Updated(extracted, encoded, _bring_index(workspace, codes, store, progress))
 
 
-def _asked(workspace: Workspace, collection: Collection) -> dict[str, Any]:
+def _asked(workspace: Workspace, asked: Asked) -> Asked:
     """How folders were last extracted; of a store that does not say so, by the experts that it has."""
-    usual: dict[str, Any] = {
-        "sample_fps": None,
-        "max_seconds": None,
-        "everything": False,
-        "exclude": (),
-        "every_expert": {},
-    }
-    asked: dict[str, Any] = {**usual, **collection.asked}
-    if "experts" not in asked:
-        from experts.registry import presets
-        from hcq_cli.features.store import FeatureStore
+    if asked.experts is not None:
+        return asked
+    from experts.registry import presets
+    from hcq_cli.features.store import FeatureStore
 
-        held = FeatureStore.snapshot(workspace.features).experts
-        asked["experts"] = [name for name in presets["classic"] if name in held] or None
-    return asked
+    held = FeatureStore.snapshot(workspace.features).experts
+    return replace(asked, experts=[name for name in presets["classic"] if name in held] or None)
 
 
-def _with_those_of_model(workspace: Workspace, asked: Mapping[str, Any]) -> list[str] | None:
+def _with_those_of_model(workspace: Workspace, asked: Asked) -> list[str] | None:
     """The experts that folders were last extracted with, and, as each was asked for when it last was, those of the
     model: by what others find alone it would not find a new video."""
     from hcq_cli.fitting.sources import expert_asks
     from hcq_cli.model.checkpoint import read_header
 
-    last: list[str] | None = asked["experts"]
+    last = asked.experts
     try:
         model = read_header(workspace.model)
     except NotFoundError:
         return last
     lacking = model.config.experts.keys() - {name.partition("=")[0] for name in last or model.config.experts}
-    known = asked["every_expert"]
+    known = asked.every_expert
     if model.config.kind == "fitted" and not lacking <= known.keys():  # a store of an earlier hcq
         asks = expert_asks(model.about.get("concepts", []), model.about.get("dual", []))
         known = {ask.partition("=")[0]: ask for ask in asks} | known

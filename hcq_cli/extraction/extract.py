@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
-from hcq_cli.collection import Collection, change_collection, read_collection
+from hcq_cli.collection import Asked, Collection, change_collection, read_collection
 from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
 from hcq_cli.extraction.executor import Executor, Job, Outcome, Status, VideoWarning
 from hcq_cli.extraction.local import WorkerPool
@@ -230,7 +230,7 @@ class _Run:
 
     def tidy(self) -> None:
         """Put what is finished into shards, and give files that wait what others with their bytes have by now."""
-        if self.plan.copies:
+        if self.plan.copies or self.plan.heirs:
             self.count_copies(self.plan.copy())
         folder, warnings = str(self.writer.folder), self.writer.compact().warnings
         self.report.warnings += [VideoWarning(message, path=folder) for message in warnings]
@@ -265,7 +265,6 @@ class _Run:
             report.missing = [*report.vanished.deleted, *report.vanished.renamed]
             report.vanished = Vanished(second_ids=report.vanished.second_ids)
         try:
-            writer.keep_results(report.vanished.renamed)
             writer.remove(report.vanished.ids)
         except DamagedError as error:
             told = f"{error.message}; what is no longer there stays in it"
@@ -289,17 +288,14 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
     def change(before: Collection) -> Collection:
         if not inputs.folders and before.roots:  # single files beside folders: what is asked of those stays
             return before
-        asked = {
-            "experts": list(names),
-            "every_expert": {
-                **before.asked.get("every_expert", {}),
-                **{name.partition("=")[0]: name for name in names},
-            },
-            "everything": inputs.everything,
-            "exclude": list(inputs.exclude),
-            "sample_fps": options.sample_fps,
-            "max_seconds": options.max_seconds,
-        }
+        asked = Asked(
+            list(names),
+            before.asked.every_expert | {name.partition("=")[0]: name for name in names},
+            everything=inputs.everything,
+            exclude=list(inputs.exclude),
+            sample_fps=options.sample_fps,
+            max_seconds=options.max_seconds,
+        )
         return replace(before, roots=tuple(dict.fromkeys([*before.roots, *inputs.roots])), asked=asked)
 
     return change_collection(options.store, change)

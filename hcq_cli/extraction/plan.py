@@ -45,6 +45,7 @@ class ExtractionPlan:
     Attributes:
         copies: files put aside whose bytes others in the store have, each with what would have had to be done.
         duplicates: the same, of bytes that others of this run have.
+        heirs: files with bytes that the store has under other ids alone, where other experts have seen them, too.
         moved: ids of the store whose files are gone, each with the new id of a file with the same bytes.
         second_ids: of the store, of files that have another id there, too.
         changed: how many known files have other bytes than before.
@@ -70,6 +71,7 @@ class ExtractionPlan:
         self._errors: dict[int, str] = {}
         self.copies: list[Job] = []
         self.duplicates: list[Job] = []
+        self.heirs: list[VideoFacts] = []
         self.moved: dict[str, str] = {}
         self.second_ids: set[str] = set()
         self.changed = self.new = 0
@@ -134,6 +136,8 @@ class ExtractionPlan:
         if self._writer.known_hash(facts) != facts.content_hash:
             self._writer.hashes.put(facts)
         self._count(facts, 1)
+        if stored is None or stored.content_hash != facts.content_hash:
+            self.heirs.append(facts)
         if stored is None:  # it takes the place of one with the same bytes that is no longer there
             gone = (other.id for other in self._same_bytes(facts) if other.id != facts.id and is_gone(other.path))
             if (left := next((id for id in gone if id not in self.moved), None)) is not None:
@@ -227,7 +231,8 @@ class ExtractionPlan:
             self.moved = {old: new for old, new in self.moved.items() if new != facts.id}
 
     def copy(self, *, duplicates: bool = False) -> Iterator[tuple[Job, Outcome]]:
-        """Give files that wait what others with their bytes have in the store.
+        """Give files that wait what others with their bytes have in the store, and all files what experts that are
+        not asked for have found in their bytes: nobody would look for that again.
 
         Now and then, before what those have may be replaced: a file that was renamed may have left its name to a new
         one.
@@ -240,8 +245,12 @@ class ExtractionPlan:
         jobs, self.copies = self.copies, []
         if duplicates:
             jobs, self.duplicates = jobs + self.duplicates, []
-        copied = self._writer.copy_results([(job.facts, job.identities) for job in jobs])
-        for job, found in zip(jobs, copied, strict=True):
+        heirs, self.heirs = self.heirs, []
+        wanted = [(job.facts, job.identities) for job in jobs]
+        wanted += [(facts, self._writer.held(facts.content_hash, self._every)) for facts in heirs]
+        # All at once: two files that have changed names need what each has until now.
+        copied = self._writer.copy_results(wanted)
+        for job, found in zip(jobs, copied[: len(jobs)], strict=True):
             if found:
                 self._writer.failures.drop(job.facts.path)
                 yield job, Outcome(status=Status.COPIED)

@@ -3,7 +3,7 @@ any number without it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,30 +222,14 @@ class FeatureWriter(KnownVideos):
             self.refresh()
         return len(there)
 
-    def keep_results(self, renamed: Mapping[str, str]) -> None:
-        """Give renamed files what the store has of them under their old ids alone: one of other experts than those
-        that have just looked at it is not found again.
-
-        Args:
-            renamed: old ids, each with the new one.
-        """
-        left = list(renamed.items())
-        for begin in range(0, len(left), FULL_VIDEOS):
-            lacking = ((new, self._left_behind(old, new)) for old, new in left[begin : begin + FULL_VIDEOS])
-            self.copy_results(
-                [(facts, asked) for new, asked in lacking if asked and (facts := self.store.facts_of(new))]
-            )
-
-    def _left_behind(self, old: str, new: str) -> dict[str, str]:
-        """The experts that have results under an old id and none under the new one, each with their identity."""
-        before, now = self.store.row(old), self.store.row(new)
-        if before is None or now is None:
-            return {}
-        every = {name: self.store.newest_results(name) for name in self.store.expert_names}
+    def held(self, content_hash: str, without: Set[str]) -> dict[str, str]:
+        """The experts, but those of `without`, that have results for a content, each with the identity of them."""
+        others = {name: self.store.newest_results(name) for name in self.store.expert_names if name not in without}
         return {
-            name: found.kinds[found.kind[before]].identity
-            for name, found in every.items()
-            if found.kind[now] < 0 <= found.kind[before]
+            name: found.kinds[found.kind[row]].identity
+            for row in self.store.rows_with("content", content_hash)
+            for name, found in others.items()
+            if found.kind[row] >= 0
         }
 
     def copy_results(self, videos: Sequence[tuple[VideoFacts, Mapping[str, str]]]) -> list[bool]:

@@ -138,13 +138,31 @@ def test_experts_that_a_later_run_did_not_name_still_look_at_what_is_new(life: L
     assert {hit[0] for hit in life.answers()} == {"b.mp4", "new.mp4", "renamed.mp4"}
 
 
+@pytest.mark.parametrize("goes_to", ["b.mp4", "c.mp4"])
+@pytest.mark.parametrize("expert", ["appearance", "motion"])  # which both have, and which neither has
+def test_names_that_change_hands_leave_what_experts_not_asked_for_found(
+    life: Life, tmp_path: Path, goes_to: str, expert: str
+) -> None:
+    """Each file goes by what was another's id, so none is gone of which it could be the heir."""
+    life.add("in/a.mp4", "in/b.mp4")
+    life.update("in")
+    hcq.extract(life.workspace, [tmp_path / "in"], experts=["appearance"])
+    (tmp_path / "in/a.mp4").rename(tmp_path / "kept")
+    (tmp_path / "in/b.mp4").rename(tmp_path / "in/a.mp4")
+    (tmp_path / "kept").rename(tmp_path / "in" / goes_to)
+    hcq.extract(life.workspace, [tmp_path / "in"], experts=[expert])
+    store = FeatureStore.open(life.store)
+    for id in ("a.mp4", goes_to):
+        assert {*store.video(store.rows([id])[0]).results} == {"appearance", "audio", expert}, id
+
+
 def test_a_collection_of_single_files(life: Life, tmp_path: Path, told) -> None:
     """No folder was named, ever: the files are looked at again, and nothing beside them."""
     life.add("in/a.mp4", "in/b.mp4", "in/beside.mp4")
     assert life.update("in/a.mp4", "in/b.mp4").indexed.videos == 2
     nothing = life.update(experts=None)
     assert (nothing.extracted.skipped, nothing.encoded, nothing.indexed) == (2, None, None)
-    assert read_collection(life.workspace.features).asked["experts"] == ["audio"]
+    assert read_collection(life.workspace.features).asked.experts == ["audio"]
     (tmp_path / "in/beside.mp4").replace(tmp_path / "in/a.mp4")
     (tmp_path / "in/b.mp4").unlink()
     done = life.update(experts=None, progress=told)
