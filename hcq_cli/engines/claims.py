@@ -19,6 +19,8 @@ WORKER = "worker"
 """What decodes, in `--claim`; anything else is an expert."""
 NAMES = {"cpus": ("CPU", 1), "gpus": ("GPU", 1), "gib": ("memory", 1 << 30)}
 """Of Ray's own resources, as `--claim` calls them: Ray's name, and how many of it one is."""
+LEAST = 1e-4
+"""What Ray counts in."""
 HINT = "--claim worker=gib:2, --claim appearance=gpus:0.5,cpus:2"
 
 
@@ -67,7 +69,7 @@ def _read(text: str, listed: str) -> dict[str, float]:
             claim[name] = float(number) * factor
         except ValueError:
             raise UsageError(f"--claim {text!r}: {each.strip()!r} is no amount of anything", HINT) from None
-        if not (kind and math.isfinite(claim[name]) and claim[name] > 0):
+        if not (kind and math.isfinite(claim[name]) and claim[name] >= LEAST):
             raise UsageError(f"--claim {text!r}: {each.strip()!r} is no amount of anything", HINT)
     return claim
 

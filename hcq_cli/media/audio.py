@@ -121,7 +121,7 @@ class _Output:
                 format="flt", layout="stereo" if self._stereo else frame.layout, rate=self.hz
             )
             self._form = form
-            self._emphasis = [LOW_TONES if one.name == "LFE" else 1.0 for one in frame.layout.channels]
+            self._emphasis = [LOW_TONES if one.name.startswith("LFE") else 1.0 for one in frame.layout.channels]
             if jumped:
                 self._decoded_s = time_s or 0.0
                 # Of an overlap before the gap there may be more sound than could be left out yet.
@@ -167,14 +167,15 @@ class _Output:
         power = float(np.einsum("i,i->", mixed, mixed))
         if len(channels) > 1:
             powers = np.einsum("ij,ij->i", channels, channels).tolist()
-            if len(powers) != len(self._powers):
+            # A damaged piece is not remembered: what is after it would never be judged again.
+            if len(powers) != len(self._powers) or not math.isfinite(sum(self._powers) + self._mean_power):
                 self._powers, self._mean_power = [0.0] * len(powers), 0.0
             fades = math.exp(-channels.shape[1] / (self.hz * MEMORY_S))
             self._powers = [fades * before + now for before, now in zip(self._powers, powers, strict=True)]
             shares = [1 / len(powers)] * len(powers)
-            if len(powers) > 2 and 0 < sum(self._powers) < math.inf:
-                shares = [each * by for each, by in zip(self._powers, self._emphasis, strict=True)]
-                shares = [each / sum(shares) for each in shares]
+            weights = [each * by for each, by in zip(self._powers, self._emphasis, strict=True)]
+            if len(powers) > 2 and 0 < sum(weights) < math.inf:
+                shares = [each / sum(weights) for each in weights]
                 mixed = np.einsum("i,ij->j", np.array(shares, np.float32), channels)
                 power = float(np.einsum("i,i->", mixed, mixed))
             self._mean_power = fades * self._mean_power + power

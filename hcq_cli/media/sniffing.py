@@ -160,9 +160,10 @@ def what_is_missing(path: str) -> str | None:
 def _boxes(path: str) -> Iterator[bytes]:
     """The kinds of the uppermost parts of an MP4 or MOV (ISO/IEC 14496-12, 4.2), as far as the file is one."""
     with Path(path).open("rb") as source:
+        whole = os.fstat(source.fileno()).st_size
         while len(head := source.read(16)) >= 8 and head[4:8].isalnum():
             yield head[4:8]
             size = int.from_bytes(head[8:] if head[:4] == b"\0\0\0\1" else head[:4])
-            if size < 8:  # as long as the file
+            if not 8 <= size <= whole:  # up to the end of the file, or of what was copied of it
                 return
             source.seek(size - len(head), os.SEEK_CUR)

@@ -35,6 +35,7 @@ def test_a_worker_claims_the_most_of_its_experts_and_networks_all_of_theirs() ->
         ("worker", "no amount"),
         ("worker=cpus", "no amount"),
         ("worker=cpus:0", "no amount"),
+        ("worker=cpus:0.00001", "no amount"),
         ("worker=gib:nan", "no amount"),
         ("worker=gib:-1", "no amount"),
         ("worker=:1", "no amount"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -156,6 +156,32 @@ def test_low_tones_of_their_own_do_not_drown_a_voice(tmp_path: Path) -> None:
     (clip,) = clips_of(surround(tmp_path / "film.wav", "5.1", sound), HEAR)
     heard, alone = (np.abs(np.fft.rfft(x[-16_000:])) for x in (clip.sound(16_000).samples, tone(2.0)))
     assert heard[440] == pytest.approx(alone[440], rel=0.05) and heard[60] < 0.1 * heard[440]
+
+
+def pieces_of_surround(channels: Sequence[int], level: float) -> np.ndarray:
+    """A piece of 5.1, [1, 6 * 1024] with its channels in turn; those named at this level, the others silent."""
+    sound = np.zeros((1024, 6), np.float32)
+    sound[:, channels] = level
+    return sound.reshape(1, -1)
+
+
+@pytest.mark.parametrize(
+    ("before", "lasts_s"),
+    [(pieces_of_surround([3], 0.3), 600), (pieces_of_surround([2], np.nan), 0), (pieces_of_surround([2], 1e30), 0)],
+    ids=["low tones alone", "no numbers", "beyond all measure"],
+)
+def test_what_was_before_does_not_keep_surround_sound_from_being_mixed(before: np.ndarray, lasts_s: float) -> None:
+    """Low tones before minutes of silence left powers so small that a hundredth of them is zero; a damaged piece
+    left some that are no numbers, and all that followed was as quiet as the mean."""
+    import av
+
+    mixer, loudest = AudioConverter([16_000]), 0.0
+    silence, voice = pieces_of_surround([], 0.0), pieces_of_surround([2], 0.3)
+    for piece in [before, *[silence] * round(lasts_s * 16_000 / 1024), *[voice] * 20]:
+        frame = av.AudioFrame.from_ndarray(piece, "flt", "5.1")
+        frame.sample_rate = 16_000
+        loudest = max([float(np.abs(sound.samples).max(initial=0.0)) for sound in mixer.convert(frame, 0.0)] or [0.0])
+    assert loudest == pytest.approx(0.3, abs=1e-3)
 
 
 def test_channels_in_an_order_of_their_own_do_not_crash_the_decoder(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_an_mp4_that_lacks_a_part_is_told_which(tmp_path: Path) -> None:
         (whole, None),
         (pieces, None),
         (b"\0\0\0\0mdat", "without its index"),
+        (b"\0\0\0\1mdat" + b"\xff" * 8 + bytes(100), "without its index"),
         (b"\0\0\0\1mdat\0\0\0\0\0\0\0\x10" + whole[cut:], None),
         (NOISE, None),
         (b"", None),
