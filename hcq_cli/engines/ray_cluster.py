@@ -202,7 +202,7 @@ def room_for(most: int, claim: Claim = PROCESSOR, least: int = 1) -> int:
         where, every = ray.get_runtime_context().gcs_address, [places(n.resources, claim) for n in living_nodes()]
         if not any(every):
             message = f"Ray at {where}: no node has {told(claim)}"
-            raise HcqError(message, "claim less (--claim), or give it a machine that has it")
+            raise HcqError(message, "give it a machine that has it; of hcq extract --claim says what is claimed")
         message = f"Ray at {where} is full: it has room for {sum(every)} processes with {told(claim)}, now for {free}"
         raise HcqError(message, "wait until it is free (ray status), or give it more machines")
     return min(free, most)
