@@ -29,10 +29,10 @@ from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.datasets.captions import read_captions
 from hcq_cli.scan.kernels import kernel
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.ivf_training import QUERIES, TuningQueries
+from hcq_cli.search.query import SearchParams, find
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 from hcq_cli.workspace import Workspace
 

@@ -428,7 +428,7 @@ def digest_bytes(*parts: bytes) -> str:
 
 def digest_json(body: dict[str, Any]) -> str:
     """SHA-256 of a document, as hex: the same values have the same, in whatever order they are written."""
-    return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
+    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.search.best_rows import SearchParams
     from hcq_cli.search.index import Index
+    from hcq_cli.search.query import SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
 
 KINDS = ("videos", "texts")
@@ -87,7 +87,7 @@ class SearchSettings:
     def params(self) -> SearchParams:
         """As the scan takes them."""
         from hcq_cli.cores import cores
-        from hcq_cli.search.best_rows import SearchParams
+        from hcq_cli.search.query import SearchParams
 
         if self.device:  # it is fed by one core
             return SearchParams(self.nprobe, self.exact, f"torch:{self.device}", by=self.by)
@@ -190,8 +190,8 @@ def open_encoder(collection: Index, workspace: Workspace, wanted: SearchSettings
 
 def holder_of(item_id: str, collection: Index, workspace: Workspace) -> Index:
     """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
+    from hcq_cli.search.examples import locate_moment
     from hcq_cli.search.index import Index
-    from hcq_cli.search.query import locate_moment
 
     if locate_moment(collection, item_id)[1]:
         return collection

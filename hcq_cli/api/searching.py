@@ -139,7 +139,7 @@ class Searcher:
             NotFoundError: no such id; the hint names those near it.
             ModelMismatchError: it lies in an index of another model.
         """
-        from hcq_cli.search.query import search_like
+        from hcq_cli.search.examples import search_like
 
         self.refresh()
         source, item_id, _ = self._example(item_id)
@@ -150,7 +150,7 @@ class Searcher:
     def _example(self, part: str) -> tuple[Index, str, float]:
         """Where an example lies, its id, and how often it counts. Raises UsageError."""
         from hcq_cli.search.composing import weighted
-        from hcq_cli.search.query import locate_moment
+        from hcq_cli.search.examples import locate_moment
 
         source = holder_of(part, self.collection, self.workspace)
         if locate_moment(source, part)[1]:  # an id may itself end like a weight
@@ -187,7 +187,7 @@ class Searcher:
             UsageError: nothing is looked for, a text holds no word, or faces of persons were not extracted.
         """
         from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch, weighted
-        from hcq_cli.search.query import item_levels, own_hits, without_items
+        from hcq_cli.search.examples import item_levels, own_hits, without_items
         from hcq_cli.words.tokens import asked_words
 
         if not text.strip() and not likes and not faces:

@@ -26,14 +26,14 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, Self, cast
 
 import numpy as np
 
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.errors import DamagedError, HcqError, NotFoundError, ReplacedError
 from hcq_cli.files import atomic_open, open_regular
 from hcq_cli.headers import Count, decode
 
@@ -306,21 +306,16 @@ class Container:
     def read(self, name: str, dtype: str, row_shape: tuple[int, ...] = ()) -> np.ndarray:
         """A verified copy of a (small) section."""
         array = self.map(name, dtype, row_shape)
-        self.check(name)
+        if name not in self._checked:
+            self.check(name)
         return array.copy()
 
-    def check(self, name: str) -> None:
-        """Check every byte of one section, if it has not been yet. Raises DamagedError."""
-        if name not in self._checked:
-            self._verify_section(name, lambda _: None)
-            self._checked.add(name)
-
-    def is_in_place(self) -> bool:
-        """Whether the file that is open here still lies at its path, and no other that took its place."""
-        try:
-            return os.path.samestat(self._file, self.path.stat())
-        except OSError:
-            return False
+    def need_in_place(self) -> None:
+        """See that the file that is open here still lies at its path. Raises ReplacedError."""
+        with suppress(OSError):
+            if os.path.samestat(self._file, self.path.stat()):
+                return
+        raise ReplacedError(f"{self.path}: was replaced while it was opened", "run the same command again")
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Check every byte of every section; `progress` is told the bytes as they pass.
@@ -334,12 +329,13 @@ class Container:
             # The padding has no checksum; it was written as zeros, and a changed bit shall not go unseen.
             if self._bytes[at : section.offset].any():
                 raise self._damaged(f"the padding before section {name!r} is damaged")
-            self._verify_section(name, progress)
+            self.check(name, progress)
             at = section.offset + section.nbytes
         if self._bytes[at : self._header_offset].any():
             raise self._damaged("the padding before the header is damaged")
 
-    def _verify_section(self, name: str, progress: Callable[[int], None]) -> None:
+    def check(self, name: str, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Check every byte of one section; `progress` is told the bytes as they pass. Raises DamagedError."""
         section = self.sections[name]
         raw = self._bytes[section.offset : section.offset + section.nbytes]
         for block in range(-(-len(raw) // BLOCK_BYTES)):
@@ -349,6 +345,7 @@ class Container:
                 raise self._damaged(f"section {name!r} is damaged between byte {at} and {at + len(part)}")
             self.release(at, len(part))  # what was read to be checked need not stay
             progress(len(part))
+        self._checked.add(name)
 
     def release(self, offset: int, nbytes: int) -> None:
         """Give back what a part of the file takes of this process's memory; it is read again when it is wanted."""

@@ -114,7 +114,7 @@ def export_text_encoder(
         graphs.append(_graph(model, pad_to, precision))
     for name, tower in model.towers.items():
         readings += tower.header.readings
-        tokenizers.append(tower.section("tokenizer").decode())
+        tokenizers.append(tower.file.section("tokenizer").decode())
         graphs.append(_tower_graph(model, name, precision))
     header = TextEncoderHeader(
         model_hash=model.hash,
@@ -186,7 +186,7 @@ def _tower_graph(model: Model, name: str, precision: str) -> Any:
     from onnx.external_data_helper import load_external_data_for_model
 
     tower = model.towers[name]
-    network = onnx.load_model_from_string(tower.section("graph"))
+    network = onnx.load_model_from_string(tower.file.section("graph"))
     load_external_data_for_model(network, str(tower.source.parent))
     with tempfile.TemporaryDirectory(prefix="hcq-export-") as folder, silence():
         if precision == "int8":

@@ -160,27 +160,21 @@ class ExportedTextEncoder:
         threads: cores to use.
         digest: that the manifest of the index says it has; empty for any.
 
+    Attributes:
+        file: the open file.
+
     Raises:
         NotFoundError: no such file.
         DamagedError: damaged, foreign, of a newer version, or of another digest.
     """
 
     def __init__(self, path: Path, *, lasting: bool = False, threads: int = 1, digest: str = "") -> None:
-        self._file, self.source = GraphFile(path, FORMAT, REMEDY, what="text side", digest=digest), path
-        self.header = TextEncoderHeader.from_json(self._file.meta, path)
+        self.file, self.source = GraphFile(path, FORMAT, REMEDY, what="text side", digest=digest), path
+        self.header = TextEncoderHeader.from_json(self.file.meta, path)
         self.hash, self.lasting, self.threads = self.header.model_hash, lasting, threads
         self.chance_scores = self.header.null
         self._networks: list[tuple[TextReading, CaptionTokenizer, Network]] = []
         self._last: tuple[str, np.ndarray] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all sections."""
-        return self._file.nbytes
-
-    def verify(self, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Check every byte. Raises DamagedError."""
-        self._file.verify(progress)
 
     def prepare(self) -> None:
         """Open graph and tokenizer, and check every byte of the weights; done once.
@@ -192,12 +186,12 @@ class ExportedTextEncoder:
         """
         if self._networks:
             return
-        with self._file.opening():
+        with self.file.opening():
             from tokenizers import Tokenizer
 
             networks = []
             for number, reading in enumerate(self.header.readings):
-                tokenizer = Tokenizer.from_str(self.section(_sections(number)[1]).decode())
+                tokenizer = Tokenizer.from_str(self.file.section(_sections(number)[1]).decode())
                 cut = CaptionTokenizer(tokenizer, reading.max_tokens, reading.pad_id, reading.cls_id)
                 networks.append((reading, cut, self._open_network(number)))
         self._networks = networks
@@ -205,16 +199,12 @@ class ExportedTextEncoder:
     def _open_network(self, number: int) -> Network:
         """What gives levels for padded texts."""
         graph, _, steps = _sections(number)
-        if steps in self._file.sections and not self.lasting:
-            read = GraphSteps.from_json(self.section(steps), self.source, REMEDY)
-            return lambda padded: self._file.take_steps(read, padded)
-        session = self._file.session(self.section(graph), lasting=self.lasting, threads=self.threads)
+        if steps in self.file.sections and not self.lasting:
+            read = decode(GraphSteps, self.file.section(steps), self.source, REMEDY)
+            return lambda padded: self.file.take_steps(read, padded)
+        session = self.file.session(self.file.section(graph), lasting=self.lasting, threads=self.threads)
         inputs = [given.name for given in session.get_inputs()]  # not every model uses all three
         return lambda padded: session.run(["levels"], {name: padded[name] for name in inputs})[0]
-
-    def section(self, name: str) -> bytes:
-        """The bytes of a section. Raises DamagedError."""
-        return self._file.section(name)
 
     def generic_queries(self) -> np.ndarray | None:
         """Generic sentences as `encode` gives them, float32 [Q, L+1, D]; None in a file that has none.
@@ -231,9 +221,9 @@ class ExportedTextEncoder:
 
     def _vectors(self, name: str) -> np.ndarray | None:
         """A section of vectors, float32 [n, L+1, D]; None without it."""
-        if name not in self._file.sections:
+        if name not in self.file.sections:
             return None
-        numbers = np.frombuffer(self.section(name), "|u1")
+        numbers = np.frombuffer(self.file.section(name), "|u1")
         row = 2 * self.header.levels * self.header.width
         if not len(numbers) or len(numbers) % row:
             raise DamagedError(f"{self.source}: its vectors {name!r} are cut off", REMEDY)

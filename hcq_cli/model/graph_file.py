@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hcq_cli.codes.container import FIRST_SECTION, Container
-from hcq_cli.errors import DamagedError, HcqError, ReplacedError
+from hcq_cli.errors import DamagedError, HcqError
 
 if TYPE_CHECKING:
     from hcq_cli.model.graph_steps import GraphSteps
@@ -62,16 +62,12 @@ class GraphFile(Container):
             except HcqError:
                 raise
             except Exception as error:  # the libraries raise classes of their own
-                self._need_in_place()
+                self.need_in_place()
                 raise HcqError(f"{self.path}: its {self.what} cannot be run ({error})", self.remedy) from error
             finally:
                 checked.result()  # damage is the better explanation of whatever else went wrong
-        self._need_in_place()
-
-    def _need_in_place(self) -> None:
         # onnxruntime opens the weights by their name: that must still be the name of the file the graph came from.
-        if not self.is_in_place():
-            raise ReplacedError(f"{self.path}: was replaced while it was opened", "run the same command again")
+        self.need_in_place()
 
     def session(self, graph: bytes, *, lasting: bool, threads: int) -> Any:
         """The `onnxruntime.InferenceSession` of one of its graphs.

@@ -15,13 +15,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.headers import Count, decode
+from hcq_cli.headers import Count
 
 PIECE_BYTES = 1 << 20
 """Of a weight that is multiplied: a larger one is never in memory as a whole."""
@@ -77,13 +76,8 @@ class GraphSteps:
     weights: dict[str, Weight]
     steps: list[Step]
 
-    @classmethod
-    def from_json(cls, document: bytes, source: Path, remedy: str) -> GraphSteps:
-        """Read what `to_json` wrote. Raises DamagedError."""
-        return decode(cls, document, source, remedy)
-
     def to_json(self) -> bytes:
-        """As bytes."""
+        """As bytes, which `headers.decode` reads."""
         return json.dumps(asdict(self)).encode()
 
     def run(self, given: Mapping[str, Array], file: Array, release: Callable[[int, int], None]) -> Array:

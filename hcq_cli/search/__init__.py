@@ -3,18 +3,18 @@
 In go a code file (`hcq encode`) and a query; out come hits with scores. A query alone imports no torch. In the order
 of reading, first a query:
 
-    query.py           texts, vectors or an id -> hits
+    query.py           texts or vectors -> hits, by the best rows of an index
+    examples.py        an id -> what is like it
     moments.py         where in a video a query fits: its segments, neighbours in one
     arranging.py       hits by date, path or duration, page by page, with their columns; which are worth showing
     text_encoder.py    what makes vectors of a text, and how it comes into an index
-    best_rows.py       the search for the best rows of an index
     groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
     code_file.py       a code file as such an index
     segment.py         a file of it: codes, ids, paths, and how an id is found
     segment_columns.py what is known of its rows: duration, date, the user's own columns
     filtered.py        an index of which only those videos are found that pass a filter
-    ivf.py             its inverted lists: which videos lie together, which lists a query looks into
+    ivf.py             its inverted lists: which videos lie together, and the search in those that a query wants
     video_query.py     a video file as a query
     composing.py       several examples and texts, for and against, as one query
     faces.py           people by example, where their faces were extracted

@@ -30,11 +30,12 @@ from hcq_cli.features.store import FeatureStore
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.composing import ComposedSearch, compose, weighted
+from hcq_cli.search.examples import locate
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.fusing import DEPTH, FoundFace, fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.moments import Moment
-from hcq_cli.search.query import Hit, QueryResult, locate
+from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import of_unit_length
 from hcq_cli.search.video_query import extract_tokens, match_experts
 

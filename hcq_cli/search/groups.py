@@ -15,9 +15,9 @@ import numpy as np
 
 from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge, stack
-from hcq_cli.search.best_rows import QUERIES_AT_ONCE, SearchParams, scan_lists
 from hcq_cli.search.index import Index
-from hcq_cli.search.ivf import list_sizes
+from hcq_cli.search.ivf import QUERIES_AT_ONCE, list_sizes, scan_lists
+from hcq_cli.search.query import SearchParams
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class GroupedIndex(Index):
         self.missing = []
 
     def find_elsewhere(self, levels: np.ndarray, tables: np.ndarray, k: int, hits: int, params: SearchParams) -> TopK:
-        """As `best_rows.find`, of what is there; `missing` tells what is not.
+        """As `query.find`, of what is there; `missing` tells what is not.
 
         Of the class, not of the object: an index with a filter takes on what this one holds, and is searched here.
         """

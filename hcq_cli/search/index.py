@@ -146,7 +146,7 @@ class Index:
         checkpoints: where the model may lie: as seen from the index, then where it was.
         segments: with what is dead in each, its words and its sentence vectors.
         missing: its segments, in groups, that the last search could not reach (groups.py).
-        find_elsewhere: finds its best rows as `best_rows.find` does, where others scan it; None where nobody does.
+        find_elsewhere: finds its best rows as `query.find` does, where others scan it; None where nobody does.
 
     Raises:
         NotFoundError: a file of the generation is gone.
@@ -265,19 +265,14 @@ class Index:
         at = bisect.bisect_right(self._firsts, row) - 1
         return self.columns.values(at, row - self._firsts[at], names)
 
-    def _locate(self, row: int) -> tuple[IndexSegment, int]:
-        at = bisect.bisect_right(self._firsts, row) - 1
-        return self.segments[at], row - self._firsts[at]
-
     def name(self, row: int) -> tuple[str, str]:
         """Id and path of a row, counted through all segments."""
-        segment, local = self._locate(row)
-        return segment.name(local)
+        at = bisect.bisect_right(self._firsts, row) - 1
+        return self.segments[at].name(row - self._firsts[at])
 
     def id(self, row: int) -> str:
         """Id of a row."""
-        segment, local = self._locate(row)
-        return segment.ids[local]
+        return self.name(row)[0]
 
     def codes(self, rows: Sequence[int]) -> np.ndarray:
         """Codes uint8 [n, S] of rows."""
@@ -333,7 +328,7 @@ class Index:
         if self.manifest.ivf:
             read_lists(self.path / self.manifest.ivf, self.header, self.scale)  # which verifies it
         if (encoder := self.text_encoder()) is not None:
-            encoder.verify(progress)
+            encoder.file.verify(progress)
             if encoder.hash != self.header.model_hash:
                 raise DamagedError(f"{encoder.source}: belongs to another model than the index", REMEDY)
         self.own_columns()  # which verifies it

@@ -23,7 +23,9 @@ from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.errors import DamagedError
 from hcq_cli.headers import JSON, LARGEST, Count, between, decode
-from hcq_cli.scan.topk import best
+from hcq_cli.scan.blocks import Blocks
+from hcq_cli.scan.kernels import merge_tasks
+from hcq_cli.scan.topk import Kernel, TopK, Visits, best
 
 FORMAT = "hcq-partition"
 REMEDY = "hcq index build"
@@ -31,6 +33,8 @@ ROWS_AT_ONCE = 4096
 """Vectors rebuilt from codes at once: at most 64 MiB of them at 4,096 dimensions."""
 LEADERS = 8
 """The best lists of a query; from the mean of their expected scores the gap to others is measured."""
+QUERIES_AT_ONCE = 64
+"""Queries whose tables are held together: some 2 KiB a sub-quantizer each, 36 MiB at 256."""
 CANDIDATES_A_HIT = 50
 """Videos that the lists of a query hold for each hit that is wanted, at least."""
 
@@ -220,3 +224,57 @@ def read_lists(path: Path, header: CodeHeader, scale: np.ndarray, digest: str = 
         raise DamagedError(f"{path}: belongs to another model than its index", REMEDY)
     # The weights are not in the file: they follow from the index's quantizer.
     return replace(InvertedLists(directions, centroids, level_weights(scale)), tuning=meta.tuning)
+
+
+def scan_lists(
+    sources: Sequence[Blocks],
+    starts: Sequence[np.ndarray],
+    chosen: Sequence[np.ndarray],
+    tables: np.ndarray,
+    *,
+    k: int,
+    threads: int,
+    by: Kernel,
+) -> list[TopK]:
+    """For each query the best `k`, [n ≤ k], of the lists that were chosen for it, int64 [≥ 1] each."""
+    wanted, askers, bounds = _by_list(chosen)
+    tasks: list[tuple[int, Blocks, Visits]] = []
+    first_row = 0
+    for source, begins in zip(sources, starts, strict=True):
+        ranges = np.stack([begins[wanted], begins[wanted + 1], bounds[:-1], bounds[1:]], axis=1)
+        ranges = ranges[ranges[:, 0] < ranges[:, 1]]  # a list may have no video in this segment
+        # Threads take lists by turns, so each begins with promising ones and soon has a high k-th score.
+        for turn in range(max(threads, 1)):
+            if len(ranges[turn::threads]):
+                tasks.append((first_row, source, Visits(ranges[turn::threads], askers)))
+        first_row += source.videos
+
+    def run(task: tuple[int, Blocks, Visits]) -> list[TopK]:
+        before, source, visits = task
+        return [one.numbered_from(before) for one in by.visit(source, tables, k, visits)]
+
+    return merge_tasks(run, tasks, queries=len(tables), k=k, threads=threads)
+
+
+def _by_list(chosen: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The lists that Q queries have chosen, turned round: for each list the queries that look into it.
+
+    A list is read from memory once for all its queries. Those that some query wants most come first, so that the k-th
+    scores rise early, and kernels can pass over most of what comes later.
+
+    Returns:
+        int64 [V] the lists; int32 [A] the queries of each, one list after another; int64 [V+1] where they begin.
+    """
+    if len(chosen) == 1:
+        return chosen[0], np.zeros(len(chosen[0]), np.int32), np.arange(len(chosen[0]) + 1)
+    # Pairs (list, query), with the rank of the list among those of the query.
+    lists = np.concatenate(chosen)
+    queries = np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
+    ranks = np.concatenate([np.arange(len(one)) for one in chosen])
+    # The best rank that any query gives a list decides when its turn comes.
+    best_rank = np.full(int(lists.max()) + 1, len(lists))
+    np.minimum.at(best_rank, lists, ranks)
+    order = np.lexsort((queries, lists, best_rank[lists]))
+    ordered = lists[order]
+    begins = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return ordered[begins], queries[order].astype(np.int32), np.append(begins, len(lists))

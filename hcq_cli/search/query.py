@@ -1,31 +1,26 @@
-"""A query: text → levels → table → scan → hits. Float vectors of videos are never rebuilt."""
+"""A query: text → levels → table → scan → hits. Float vectors of videos are never rebuilt.
+
+Where an index has inverted lists (ivf.py), a search looks into some of them only, or into everything where that is
+asked for.
+"""
 
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hcq_cli.codes.ids import (
-    did_you_mean,
-    ids_meant,
-    second_of,
-    segment_times,
-    several_meant,
-    similar_ids,
-    spellings,
-    video_of,
-)
-from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError, sizes
+from hcq_cli.codes.ids import video_of
+from hcq_cli.errors import HcqError, ModelMismatchError, UsageError, sizes
 from hcq_cli.model.confidence import CUT_OFF, ChanceScores, chance_among
-from hcq_cli.scan.table import reconstruct_levels, tables
-from hcq_cli.scan.topk import TopK
-from hcq_cli.search.best_rows import SearchParams, find
+from hcq_cli.scan.kernels import kernel, scan
+from hcq_cli.scan.table import tables
+from hcq_cli.scan.topk import TopK, stack
 from hcq_cli.search.index import Index
+from hcq_cli.search.ivf import QUERIES_AT_ONCE, scan_lists
 from hcq_cli.search.moments import Moment, VideoSegments, segments_of
 from hcq_cli.search.text_encoder import TextEncoder
 from hcq_cli.words.sentences import Sentence
@@ -98,6 +93,25 @@ class QueryResult:
     lasting: str = ""
 
 
+@dataclass(frozen=True)
+class SearchParams:
+    """How far a search goes, by what, and what it finds.
+
+    Args:
+        nprobe: inverted lists to look into; None for those that the tuning of the index admits.
+        exact: look into all.
+        kernel: the name of the one to scan with; None for the fastest.
+        by: what a hit is: a "video", found by its best moment or as a whole, or a "segment", a moment of one.
+        threads: cores to scan with.
+    """
+
+    nprobe: int | None = None
+    exact: bool = False
+    kernel: str | None = None
+    by: str = "video"
+    threads: int = 1
+
+
 def check_model(encoder: TextEncoder, collection: Index) -> None:
     """See that queries and codes are of one model.
 
@@ -164,8 +178,8 @@ def search_texts(
 
 def _chance_scores(collection: Index, encoder: TextEncoder, levels: np.ndarray) -> Sequence[ChanceScores | None]:
     """For queries [Q, L+1, D]: among made-up videos; else in what is indexed now, or in what was fitted to."""
-    known, made_up = encoder.chance_scores, encoder.made_up
-    if known is None or made_up is None:
+    known = encoder.chance_scores
+    if known is None or (made_up := encoder.made_up) is None:
         return [collection.manifest.chance or known] * len(levels)
     return chance_among(known, made_up, levels, collection.videos)
 
@@ -212,6 +226,48 @@ def search_levels(
         QueryResult(query, of_query, collection.videos, text_ms=text_ms, scan_ms=scan_ms)
         for query, of_query in zip(queries, hits, strict=True)
     ]
+
+
+def find(
+    collection: Index,
+    levels: np.ndarray,
+    table: np.ndarray,
+    k: int,
+    *,
+    hits: int | None = None,
+    params: SearchParams = SearchParams(),
+) -> TopK:
+    """The best `k` rows of an index: of all, or of the inverted lists that look the most promising.
+
+    Of each video only the best row, unless `params.by` is "segment". Where those lists hold fewer than `k`, the query
+    is answered from all of them.
+
+    Args:
+        collection: an index, or a code file as one.
+        levels: the queries, float32 [Q, L+1, D].
+        table: the same, tabulated, float32 [Q, S, K].
+        k: how many to find.
+        hits: for how many hits lists are chosen, where several rows may make one; default: `k`.
+        params: how far to look, and by what.
+    """
+    if collection.find_elsewhere is not None:
+        return collection.find_elsewhere(levels, table, k, hits or k, params)
+    by, threads, by_video = kernel(params.kernel), params.threads, params.by == "video"
+    sources = collection.sources(by_video=by_video)
+    starts = [] if collection.ivf is None or params.exact else collection.list_starts()
+    if collection.ivf is None or not starts or not len(table):
+        return scan(sources, table, k, threads=threads, by=by)
+    sizes = collection.list_sizes()
+    wanted, found = min(k, collection.videos if by_video else collection.rows), []
+    for at in range(0, len(table), QUERIES_AT_ONCE):
+        part = slice(at, at + QUERIES_AT_ONCE)
+        chosen = collection.ivf.choose(levels[part], sizes, hits or k, params.nprobe)
+        found += scan_lists(sources, starts, chosen, table[part], k=k, threads=threads, by=by)
+    for query, answer in enumerate(found):
+        # Removed videos still count in the sizes that lists are chosen by, so too few may be left in those.
+        if len(answer.rows) < wanted:
+            found[query] = scan(sources, table[query : query + 1], k, threads=threads, by=by)[0]
+    return stack(found)
 
 
 def _best_videos(
@@ -272,131 +328,3 @@ def _moments(collection: Index, found: TopK, query: int, table: np.ndarray, k: i
 def _video(collection: Index, name: str) -> str:
     """The id of the video that a row is of; a caption is its own."""
     return video_of(name) if collection.header.kind == "videos" else name
-
-
-def locate(collection: Index, item_id: str) -> tuple[str, list[int]]:
-    """An id as the collection has it, and its rows; no rows where it is not there.
-
-    Args:
-        collection: to look in.
-        item_id: as a person may give it: with other accents, as the path of its file, without folder or ending.
-
-    Raises:
-        UsageError: several videos may be meant.
-    """
-    for name in spellings(item_id):
-        if rows := collection.rows_of(name):
-            return name, rows
-    called = []
-    if segment_times(item_id) is None:
-        called = ids_meant(collection.ids, item_id, lambda id: collection.name(collection.rows_of(id)[0])[1])
-    if len(called) > 1:
-        raise UsageError(several_meant(item_id, called), "give the whole id")
-    return (called[0], collection.rows_of(called[0])) if called else (item_id, [])
-
-
-def locate_moment(collection: Index, item_id: str) -> tuple[str, list[int]]:
-    """As `locate`; of a second alone, `beach.mp4#t=30`, the segment that holds it, or a video that has none.
-
-    Raises:
-        UsageError: several videos may be meant, or the video ends before that second.
-    """
-    name, rows = locate(collection, item_id)
-    video, second = second_of(item_id)
-    if rows or second is None:
-        return name, rows
-    video, rows = locate(collection, video)
-    cut = collection.segments_of(rows[:1])[0] if rows else None
-    if cut is None or not cut.rows:
-        return (video, rows) if rows else (item_id, [])
-    spans = list(zip(cut.starts_s, cut.ends_s, cut.rows, strict=True))
-    # Of windows that lie half over each other, that in whose middle it is.
-    holding = [(abs(start + end - 2 * second), row) for start, end, row in spans if start <= second <= end]
-    if not holding:
-        raise UsageError(f"{item_id}: nothing was encoded at that second; {video} ends at {max(cut.ends_s):g} s")
-    row = min(holding)[1]
-    return collection.id(row), [row]
-
-
-def item_levels(source: Index, item_id: str, collection: Index) -> tuple[str, np.ndarray]:
-    """An indexed video, segment or caption as a query, made of its own codes: no text, no network, nothing to load.
-
-    A video that lies there in segments alone is the mean of them, so that it is like what it is like as a whole.
-
-    Args:
-        source: where it lies.
-        item_id: as a person may give it (`locate`).
-        collection: what will be searched.
-
-    Returns:
-        its id as `source` has it, and float32 [1, L+1, D].
-
-    Raises:
-        NotFoundError: no such id; the message names ids that are nearly the same.
-        ModelMismatchError: the two collections hold codes of different models.
-    """
-    item_id, rows = locate_moment(source, item_id)
-    if not rows:
-        similar = similar_ids(source.ids(), item_id)
-        hint = f"hcq query --like {shlex.quote(similar[0])}" if similar else "ids are what `hcq query` prints"
-        raise NotFoundError(f"{source.path}: holds no {item_id!r}{did_you_mean(similar)}", hint)
-    if source.header.model_hash != collection.header.model_hash:
-        raise ModelMismatchError(
-            f"{source.path} holds codes of model {source.header.model_hash[:12]}, "
-            f"{collection.path} holds codes of model {collection.header.model_hash[:12]}",
-            "encode and index both with one checkpoint: hcq encode, hcq index build",
-        )
-    whole = [row for row in rows if source.name(row)[0] == item_id]
-    rows = whole[-1:] or rows
-    levels = reconstruct_levels(source.codes(rows), source.codebooks, source.header.levels)
-    if len(rows) > 1:
-        levels = levels.mean(0, keepdims=True)
-        # Segments that cancel each other out have a mean of nearly no length, which must not become NaN.
-        levels /= np.maximum(np.linalg.norm(levels, axis=2, keepdims=True), np.float32(1e-12))
-    return item_id, levels
-
-
-def own_hits(source: Index, item_id: str, by: str) -> int:
-    """How many hits an item may be itself among those that are like it: so many more are searched for."""
-    return len(locate(source, video_of(item_id))[1]) if by == "segment" else 1
-
-
-def without_items(result: QueryResult, item_ids: Sequence[str], by: str, k: int) -> QueryResult:
-    """The best `k` hits that are none of the items which they were to be like, numbered anew."""
-
-    def is_itself(hit: Hit, item_id: str) -> bool:
-        """Whether a hit is the video, or of its moments that which the segment lies in."""
-        times = segment_times(item_id)
-        if hit.id != video_of(item_id) or by == "video" or times is None or hit.moment is None:
-            return hit.id == video_of(item_id)
-        return hit.moment.start_s < times[1] and times[0] < hit.moment.end_s
-
-    others = [hit for hit in result.hits if not any(is_itself(hit, item_id) for item_id in item_ids)][:k]
-    return replace(result, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)))
-
-
-def search_like(
-    collection: Index,
-    item_id: str,
-    k: int,
-    *,
-    source: Index | None = None,
-    params: SearchParams = SearchParams(),
-) -> QueryResult:
-    """What is most like an indexed video or caption, without that one; no model is needed.
-
-    Args:
-        collection: what to search.
-        item_id: of the video, the segment or the caption; a segment may be like another moment of its video.
-        k: how many hits, at least 1.
-        source: where `item_id` lies, if it is not what is searched.
-        params: as in `search_texts`.
-
-    Raises:
-        NotFoundError, ModelMismatchError: as `item_levels`.
-    """
-    source = source or collection
-    item_id, levels = item_levels(source, item_id, collection)
-    wanted = k + own_hits(source, item_id, params.by)
-    result = search_levels(collection, [item_id], levels, wanted, params=params)[0]
-    return without_items(result, [item_id], params.by, k)

@@ -234,7 +234,7 @@ def _belongs(path: Path, header: CodeHeader) -> bool:
     """Whether a text encoder is whole and of this model."""
     try:
         encoder = ExportedTextEncoder(path)
-        encoder.verify()
+        encoder.file.verify()
     except HcqError:
         return False
     return encoder.hash == header.model_hash

@@ -78,10 +78,11 @@ MOST = 64
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»", '"'))
 _PARTS = re.compile(r'(?P<against>(?<!\S)-(?=[^\W_]|"))?(?:(?<![^\s-])"(?P<quoted>[^"]*)"?|(?P<plain>[^\s"]+))')
 _COMMON = frozenset(
-    words_of(
+    re.findall(
+        r"\w+",
         "a an and are as at be been but by can do does for from had has have he her his how i if in into is "
         "it its me my no not of on one or our out she so some someone something that the their them then "
-        "there they this to up us was we were what when where which who will with you your"
+        "there they this to up us was we were what when where which who will with you your",
     )
 )
 """English words that say nothing of what is looked for; those of other languages are told by how often they stand."""
@@ -118,13 +119,10 @@ def asked_words(query: str) -> AskedWords:
     excluded: list[tuple[str, ...]] = []
     rest: list[str] = []
     for part in _PARTS.finditer(query.translate(_QUOTES)):
-        words = tuple(words_of(part["plain"] if part["quoted"] is None else part["quoted"]))[:MOST]
-        if part["against"]:
-            excluded += [words] if words else []
-        elif part["quoted"] is not None:
-            phrases += [words] if words else []
-        else:
+        if not part["against"] and part["quoted"] is None:
             rest.append(part["plain"])
+        elif words := tuple(words_of(part["plain"] if part["quoted"] is None else part["quoted"]))[:MOST]:
+            (excluded if part["against"] else phrases).append(words)
     if not phrases and not excluded:
         return AskedWords((), (), query)  # letter by letter: the model answers as it always did
     return AskedWords(tuple(phrases[:MOST]), tuple(excluded[:MOST]), " ".join(rest))

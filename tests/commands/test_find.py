@@ -221,7 +221,7 @@ def searchable(workspace: Path) -> dict[str, object]:
             body = path.read_bytes()
             if kind == "tower":
                 tower = ExportedTextEncoder(path)
-                parts = [tower.section(name) for name in ("weights", "graph", "tokenizer")]
+                parts = [tower.file.section(name) for name in ("weights", "graph", "tokenizer")]
                 body = b"".join(parts).replace(suffix.encode(), b"")
             found[f"{kind}-{generation}"] = body
     return found

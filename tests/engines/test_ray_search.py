@@ -26,10 +26,10 @@ from ray_cluster import actors, add_node
 from hcq_cli.engines import ray_search
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.groups import GroupedIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build
+from hcq_cli.search.query import SearchParams, find
 
 pytestmark = pytest.mark.long
 EXACT = SearchParams(exact=True)

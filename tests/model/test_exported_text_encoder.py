@@ -35,7 +35,7 @@ def test_its_weights_are_checked_when_it_is_opened(tmp_path: Path) -> None:
     """They are small enough to be, and one changed bit of them would be a wrong answer that nobody notices."""
     path = tmp_path / "tower.hcq"
     export_text_encoder(model(), path)
-    whole, weights = path.read_bytes(), ExportedTextEncoder(path)._file.sections["weights"]
+    whole, weights = path.read_bytes(), ExportedTextEncoder(path).file.sections["weights"]
     for at in (weights.offset, weights.offset + weights.nbytes // 2, weights.offset + weights.nbytes - 1):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(DamagedError, match=r"tower\.hcq: section 'weights' is damaged"):

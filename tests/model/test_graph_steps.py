@@ -15,6 +15,7 @@ from small_models import CAPTIONS, model
 
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.headers import decode
 from hcq_cli.model import graph_steps
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.export import export_text_encoder
@@ -120,7 +121,7 @@ def test_an_operator_does_what_onnxruntime_does(operator: str, inputs: list[Any]
     wanted = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, given)[0]
     steps = steps_of(graph)
     assert steps is not None
-    read = GraphSteps.from_json(steps.to_json(), Path("x"), "")
+    read = decode(GraphSteps, steps.to_json(), Path("x"), "")
     found = read.run(given, np.zeros(0, np.uint8), lambda offset, nbytes: None)
     assert found.dtype == wanted.dtype and found.shape == wanted.shape
     assert np.allclose(found, wanted, atol=2e-6, rtol=1e-5)
@@ -142,7 +143,7 @@ def exported(folder: Path, **kwargs: Any) -> Path:
 
 def test_a_text_encoder_by_steps_is_the_one_by_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = exported(tmp_path, quantizer=QuantizerConfig(codewords=8, rotation="all"))
-    assert "steps" in ExportedTextEncoder(path)._file.sections
+    assert "steps" in ExportedTextEncoder(path).file.sections
     many = ExportedTextEncoder(path, lasting=True).encode(CAPTIONS)
     for piece in (graph_steps.PIECE_BYTES, 100):  # a large weight is multiplied by its rows
         monkeypatch.setattr(graph_steps, "PIECE_BYTES", piece)
@@ -170,7 +171,7 @@ def test_steps_that_make_no_sense_are_an_error_of_ours(wrong: str, tmp_path: Pat
 def test_hostile_steps_are_an_error_of_ours(tmp_path: Path) -> None:
     """Numbers and names of real steps are replaced: either they do no harm, or hcq says what is wrong."""
     path = exported(tmp_path)
-    whole = json.loads(ExportedTextEncoder(path).section("steps"))
+    whole = json.loads(ExportedTextEncoder(path).file.section("steps"))
     drawn = np.random.default_rng(1)
     for _ in range(60):
         document = json.loads(json.dumps(whole))
@@ -197,7 +198,7 @@ def test_hostile_steps_are_an_error_of_ours(tmp_path: Path) -> None:
 
 def rewritten(path: Path, steps: bytes) -> ExportedTextEncoder:
     """The file with other steps and right checksums."""
-    file = ExportedTextEncoder(path)._file
+    file = ExportedTextEncoder(path).file
     other = path.with_name("tower2.hcq")
     with ContainerWriter(other, FORMAT, file.meta) as writer:
         writer.section("weights", "|u1", in_place=True).write(file.map("weights", "|u1"))
@@ -213,9 +214,7 @@ def test_constants_of_every_kind_come_back() -> None:
     graph.graph.initializer.append(numpy_helper.from_array(X * np.float32(1 / 3), "i1"))
     steps = steps_of(graph)
     assert steps is not None
-    found = GraphSteps.from_json(steps.to_json(), Path("x"), "").run(
-        {"i0": X}, np.zeros(0, np.uint8), lambda *_: None
-    )
+    found = decode(GraphSteps, steps.to_json(), Path("x"), "").run({"i0": X}, np.zeros(0, np.uint8), lambda *_: None)
     assert np.array_equal(found, X + X * np.float32(1 / 3))
     with pytest.raises(DamagedError, match="x: "):
-        GraphSteps.from_json(b'{"inputs": 3}', Path("x"), "")
+        decode(GraphSteps, b'{"inputs": 3}', Path("x"), "")

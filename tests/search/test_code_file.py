@@ -9,11 +9,10 @@ import pytest
 from handmade import names, quantizer, random_codes, random_levels, write_codes
 
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, find, search_levels
 
 
 @pytest.mark.parametrize("lists", [0, 9])

@@ -11,10 +11,9 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, rand
 from word_encoder import WordEncoder
 
 from hcq_cli.errors import ModelMismatchError, UsageError
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.composing import ComposedSearch, compose, weighted
-from hcq_cli.search.query import NONE_KNOWN
+from hcq_cli.search.query import NONE_KNOWN, SearchParams
 
 NOTHING = random_levels(0)
 

@@ -16,7 +16,6 @@ from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.search import faces
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.composing import ComposedSearch
 from hcq_cli.search.faces import NO_SAME_FACE, ONLY_LOOKS, SAME_PERSON, people
 from hcq_cli.search.filtered import FilteredIndex
@@ -24,6 +23,7 @@ from hcq_cli.search.fusing import fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords
 from hcq_cli.search.index_writer import build
+from hcq_cli.search.query import SearchParams
 from hcq_cli.words.sentences import Sentence
 
 DIM, VIDEOS = 128, 60

@@ -14,11 +14,10 @@ import pytest
 from handmade import HEADER, names, random_codes, random_levels, write_codes
 
 from hcq_cli.errors import HcqError, NotFoundError
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.faiss_export import export_faiss
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, search_levels
 
 faiss = pytest.importorskip("faiss")
 

@@ -12,11 +12,10 @@ from handmade import HEADER, clustered_codes, names, random_codes, random_levels
 from hcq_cli.columns.own_columns import Join, read_own_columns
 from hcq_cli.errors import UsageError
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, find, search_levels
 from hcq_cli.search.segment_columns import ColumnsSource
 
 VIDEOS = 1500

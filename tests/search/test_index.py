@@ -19,10 +19,9 @@ from hcq_cli.files import writer_lock
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, search_levels
 
 Videos = dict[str, np.ndarray]
 
@@ -62,8 +61,7 @@ def assert_holds(index: Index, expected: Videos, *, whole: bool = True) -> None:
 
 
 def alive(index: Index, row: int) -> bool:
-    segment, local = index._locate(row)
-    return bool(segment.alive[local])
+    return bool(np.concatenate([segment.alive for segment in index.segments])[row])
 
 
 def test_build_add_remove_and_compact_follow_a_dictionary(tmp_path: Path, folder: Path) -> None:

@@ -18,10 +18,9 @@ from handmade import names, plain_scan, quantizer, random_codes, random_levels, 
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index_writer
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 READERS, SECONDS = (16, 60.0) if SLOW else (4, 1.0)

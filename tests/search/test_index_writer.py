@@ -16,10 +16,9 @@ from handmade import HEADER, names, plain_scan, quantizer, random_codes, random_
 from killed import killed_at
 
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, compact, remove
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 CALLS = ("fsync", "replace", "unlink", "chmod", "open")

@@ -15,7 +15,6 @@ from handmade import (
     write_codes,
 )
 
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.ivf import (
@@ -23,7 +22,7 @@ from hcq_cli.search.ivf import (
     nearest,
 )
 from hcq_cli.search.ivf_training import TuningQueries, kmeans, lists_for
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, search_levels
 
 
 def test_nearest_and_kmeans_in_plain_numpy() -> None:

@@ -11,12 +11,12 @@ from handmade import HEADER, random_codes, random_levels, write_codes
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.code_file import CodeFileIndex
+from hcq_cli.search.examples import locate_moment, search_like
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import add, build, remove
-from hcq_cli.search.query import QueryResult, locate_moment, search_levels, search_like
+from hcq_cli.search.query import QueryResult, SearchParams, search_levels
 
 SCORES = {
     "film.mp4": 5,

@@ -8,11 +8,11 @@ from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, writ
 from word_encoder import WordEncoder
 
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.search.best_rows import SearchParams
 from hcq_cli.search.code_file import CodeFileIndex
+from hcq_cli.search.examples import locate, search_like
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.query import CUT, NONE_KNOWN, locate, search_levels, search_like, search_texts
+from hcq_cli.search.query import CUT, NONE_KNOWN, SearchParams, search_levels, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 
 

@@ -16,10 +16,9 @@ from handmade import (
 )
 
 from hcq_cli.scan.table import tables
-from hcq_cli.search.best_rows import SearchParams, find
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
-from hcq_cli.search.query import search_levels
+from hcq_cli.search.query import SearchParams, find, search_levels
 
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:
