@@ -48,7 +48,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str | None) -> None:
-        self._app, self._hosts, self._token = app, frozenset(hosts), token
+        self._app, self._hosts, self._token = app, frozenset(map(str.lower, hosts)), token
         self._everywhere = not self._hosts.isdisjoint(("0.0.0.0", "::"))
         self._left: dict[str, tuple[float, float]] = {}
 

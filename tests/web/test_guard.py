@@ -72,6 +72,13 @@ def test_who_listens_on_all_addresses_is_asked_by_any_and_by_no_strange_name(lis
     assert ask(Guard(PlainTextResponse("inside"), ["box"], None), host="10.0.0.7")[0] == 421
 
 
+def test_a_machine_whose_name_has_capitals_is_asked_by_it() -> None:
+    """Browsers ask in small letters, whatever was typed."""
+    app = Guard(PlainTextResponse("inside"), ["Johns-Mac.local"], None)
+    for host in ("johns-mac.local:8420", "Johns-Mac.local:8420"):
+        assert ask(app, host=host)[0] == 200
+
+
 def test_a_link_from_elsewhere_opens_the_page_and_nothing_else() -> None:
     app = Guard(PlainTextResponse("inside"), ["box"], None)
     link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
