@@ -161,7 +161,7 @@ class _Output:
     def _mix(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
         """[channels, n] -> [n] in -1..1: their mean; or the loudest, where channels of opposite phase cancel out.
 
-        Surround sound is weighted by how loud each channel is: a voice in one alone is not to be a sixth as loud.
+        Of surround sound the mix is made as loud as its channels: a voice in one alone is not to be a sixth as loud.
         """
         mixed: NDArray[np.float32] = np.add.reduce(channels, axis=0) / len(channels)
         power = float(np.einsum("i,i->", mixed, mixed))
@@ -173,9 +173,12 @@ class _Output:
             fades = math.exp(-channels.shape[1] / (self.hz * MEMORY_S))
             self._powers = [fades * before + now for before, now in zip(self._powers, powers, strict=True)]
             shares = [1 / len(powers)] * len(powers)
-            weights = [each * by for each, by in zip(self._powers, self._emphasis, strict=True)]
+            levels = [math.sqrt(each) for each in self._powers]
+            weights = [each * by for each, by in zip(levels, self._emphasis, strict=True)]
             if len(powers) > 2 and 0 < sum(weights) < math.inf:
-                shares = [each / sum(weights) for each in weights]
+                # Together as loud as those that are heard, and none louder or quieter to another than it is there.
+                level = sum(each * by for each, by in zip(levels, weights, strict=True)) / sum(weights)
+                shares = [by * level / sum(weights) for by in self._emphasis]
                 mixed = np.einsum("i,ij->j", np.array(shares, np.float32), channels)
                 power = float(np.einsum("i,i->", mixed, mixed))
             self._mean_power = fades * self._mean_power + power

@@ -151,6 +151,15 @@ def test_what_one_channel_of_surround_sound_says_is_as_loud_as_it_is(
     np.testing.assert_allclose(clip.sound(16_000).samples, tone(2.0), atol=1e-3)
 
 
+def test_a_voice_under_louder_music_is_as_much_quieter_as_it_is_in_the_film(tmp_path: Path) -> None:
+    music = {0: tone(2.0, pitch_hz=300), 1: tone(2.0, pitch_hz=700)}
+    path = surround(tmp_path / "film.mkv", "5.1", {**music, 2: 0.25 * tone(2.0, pitch_hz=1000)})
+    (clip,) = clips_of(path, HEAR)
+    heard = np.abs(np.fft.rfft(clip.sound(16_000).samples[-16_000:]))
+    assert heard[[300, 700]] == pytest.approx(4 * heard[1000], rel=0.02)
+    assert heard[300] > 0.3 * np.abs(np.fft.rfft(tone(2.0, pitch_hz=300)[-16_000:]))[300]
+
+
 def test_low_tones_of_their_own_do_not_drown_a_voice(tmp_path: Path) -> None:
     sound = {2: tone(2.0), 3: 2 * tone(2.0, pitch_hz=60)}
     (clip,) = clips_of(surround(tmp_path / "film.wav", "5.1", sound), HEAR)
