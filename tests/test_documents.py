@@ -13,6 +13,7 @@ from typing import Any
 
 import command_pages
 import jsonschema
+import mmt_files
 import numpy as np
 import pytest
 from in_process import program, run_here
@@ -134,6 +135,15 @@ def test_every_command_has_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS)
     described = {name.partition(" --")[0] for name in SCHEMAS["commands"]}
     assert described == {name for name, _ in command_pages.commands(program())}
+
+
+@pytest.mark.parametrize("files", [None, 1])  # a whole set, and one video without a split or captions
+def test_an_import_prints_what_its_schema_says(tmp_path: Path, files: int | None) -> None:
+    every = list(mmt_files.msrvtt().items())
+    archive = mmt_files.pack(dict(every[:files]), tmp_path / "a.tar", "MSRVTT")
+    printed = run_here("import", "mmt", archive, "-w", tmp_path / "w", "--json")
+    faults = validator(SCHEMAS["commands"]["import mmt"]).iter_errors(printed.json)
+    assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
 
 
 @pytest.mark.long

@@ -171,11 +171,18 @@ def test_what_it_cannot_take_it_says(vectors: Vectors, text_encoder: Path, tmp_p
     ids = {name: item["idx"] for name, item in vectors.config["experts"].items()}
     first = next(iter(ids))
 
-    def attempt(state: dict[str, np.ndarray], error: type[HcqError], message: str, ids: dict[str, int] = ids) -> None:
+    def attempt(
+        state: dict[str, np.ndarray],
+        error: type[HcqError],
+        message: str,
+        ids: dict[str, int] = ids,
+        *,
+        hint: str = "",
+    ) -> None:
         path = write(tmp_path / "m.pth", state, ConfigParser(vectors.official()))
         with pytest.raises(error, match=message) as caught:
             import_official(path, tmp_path / "out", str(text_encoder), ids)
-        assert "m.pth" in caught.value.message and caught.value.hint
+        assert "m.pth" in caught.value.message and caught.value.hint and hint in caught.value.hint
         assert not (tmp_path / "out" / "config.json").exists()
 
     attempt(vectors.state, UsageError, f"token types of {first}", {})
@@ -183,7 +190,7 @@ def test_what_it_cannot_take_it_says(vectors: Vectors, text_encoder: Path, tmp_p
     dense = {name: array for name, array in vectors.state.items() if "pq_layer" not in name}
     attempt(dense, HcqError, "a HCT checkpoint has no quantizer")
     broken = {name: array for name, array in vectors.state.items() if not name.startswith("text_GU")}
-    attempt(broken, DamagedError, "it has no text_GU")
+    attempt(broken, DamagedError, "it has no text_GU", hint="give the .pth file")
     wide = vectors.state | {"text_vlad_proj.weight": np.zeros((3, 3), np.float32)}
     attempt(wide, DamagedError, r"text_vlad_proj\.weight has shape \[3, 3\]")
 

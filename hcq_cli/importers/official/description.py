@@ -30,6 +30,8 @@ TEXT_ENCODERS = {
 
 SHIPPED_WORDS, SHIPPED_TOKENS = 30, 30
 
+REMEDY = "give the .pth file that the reference's training wrote"
+
 
 @dataclass(frozen=True)
 class OfficialModel:
@@ -58,7 +60,7 @@ def architecture(weights: Mapping[str, Tensor]) -> str:
     modules = {name.split(".")[0] for name in weights}
     if not {"video_dim_reduce", "vid_bert", "txt_bert", "text_GU"} <= modules:
         lacking = sorted({"video_dim_reduce", "vid_bert", "txt_bert", "text_GU"} - modules)
-        raise DamagedError(f"not a checkpoint of the reference: it has no {', '.join(lacking)}")
+        raise DamagedError(f"not a checkpoint of the reference: it has no {', '.join(lacking)}", REMEDY)
     if "vid_hash_layer" in modules:
         return "DCMH"
     if "ghost_vlad" in modules:
@@ -113,7 +115,7 @@ def _at(table: Any, *keys: str) -> dict[str, Any]:
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
     if name not in weights:
-        raise DamagedError(f"not a whole checkpoint of the reference: it has no {name}")
+        raise DamagedError(f"not a whole checkpoint of the reference: it has no {name}", REMEDY)
     return tuple(weights[name].shape)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.errors import DamagedError, NotFoundError
+from hcq_cli.importers.official.description import REMEDY
 from hcq_cli.importers.official.pickle_child import WEIGHTS_FILE
 from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess
 
@@ -47,7 +48,7 @@ def read_pickled_checkpoint(path: Path, deadline_s: float = DEADLINE_S) -> Pickl
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file", "give the .pth file that the reference's training wrote")
+        raise NotFoundError(f"{path}: no such file", REMEDY)
     with tempfile.TemporaryDirectory(prefix="hcq-import-") as scratch:
         about = _convert(path, Path(scratch), deadline_s)
         return PickledCheckpoint(load_file(Path(scratch) / WEIGHTS_FILE), about["config"], about["epoch"])
@@ -55,7 +56,6 @@ def read_pickled_checkpoint(path: Path, deadline_s: float = DEADLINE_S) -> Pickl
 
 def _convert(path: Path, scratch: Path, deadline_s: float) -> dict[str, Any]:
     """Let the child write the weights to `scratch`; gives what it says of the rest."""
-    hint = "give the .pth file that the reference's training wrote"
     child = ChildProcess("hcq_cli.importers.official.pickle_child", path.absolute(), scratch, environment=ONE_THREAD)
     try:
         said = child.receive(time.monotonic() + deadline_s)
@@ -68,5 +68,5 @@ def _convert(path: Path, scratch: Path, deadline_s: float) -> dict[str, Any]:
     if "error" in said:
         reason = str(said["error"])
         named = reason.startswith(os.fspath(path.absolute()))
-        raise DamagedError(reason if named else f"{os.fspath(path)}: {reason}", hint)
+        raise DamagedError(reason if named else f"{os.fspath(path)}: {reason}", REMEDY)
     return said
