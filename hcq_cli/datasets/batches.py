@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import HcqError, UsageError
-from hcq_cli.features.records import Ragged
+from hcq_cli.features.stored_tokens import AnyRagged
 
 MAX_TOKENS = 30
 """Tokens an expert keeps of a video, in the settings of HCQ (Wang et al., WWW 2022, arXiv 2202.03384)."""
@@ -38,7 +38,7 @@ class VideoBatch:
 
 
 def collate(
-    ragged: Mapping[str, Ragged], max_tokens: int = MAX_TOKENS, rng: np.random.Generator | None = None
+    ragged: Mapping[str, AnyRagged], max_tokens: int = MAX_TOKENS, rng: np.random.Generator | None = None
 ) -> VideoBatch:
     """Pad the tokens of B videos to rectangles, keeping at most `max_tokens` of each expert, in order of time.
 

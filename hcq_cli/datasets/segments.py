@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from experts.base import SEGMENT_S
 from hcq_cli.features.records import Ragged
+from hcq_cli.features.stored_tokens import AnyRagged, StoredFeatures
 
 SHOTS, LOOK = "scene", "appearance"
 """The expert that says where shots end, and that by whose tokens one can see it else."""
@@ -97,7 +98,7 @@ def _windows(start_s: float, end_s: float, window_s: float) -> list[tuple[float,
     return [*((start, start + window_s) for start in starts[:-1]), (starts[-1], end_s)]
 
 
-def look_edges(features: NDArray[np.float32], times: NDArray[np.float32]) -> list[float]:
+def look_edges(features: NDArray[np.float32] | StoredFeatures, times: NDArray[np.float32]) -> list[float]:
     """Where shots seem to begin, by how frames look: at the first frame of each, seconds, the first shot left out.
 
     Args:
@@ -134,7 +135,7 @@ def shot_edges(middles: NDArray[np.float32]) -> list[float]:
 
 
 def cut_tokens(
-    ragged: Mapping[str, Ragged], segments: Sequence[VideoSegment]
+    ragged: Mapping[str, AnyRagged], segments: Sequence[VideoSegment]
 ) -> tuple[dict[str, Ragged], NDArray[np.bool_]]:
     """The tokens of some segments, with times that count from the segment's start, as those of a whole video do.
 
@@ -154,7 +155,7 @@ def cut_tokens(
     return found, own
 
 
-def _cut_expert(tokens: Ragged, segments: Sequence[VideoSegment], own: NDArray[np.bool_]) -> Ragged:
+def _cut_expert(tokens: AnyRagged, segments: Sequence[VideoSegment], own: NDArray[np.bool_]) -> Ragged:
     """The tokens of one expert, segment after segment; marks in `own`, bool [G], who has one of its own."""
     taken: list[NDArray[np.int64]] = []
     for video, group in groupby(segments, lambda segment: segment.video):

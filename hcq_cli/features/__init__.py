@@ -10,6 +10,7 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 - writer.py: what is still to do; writing, with the lock, or several runs at once without it
 - catalog.py: which row counts where an id was written more than once
 - shard.py, shard_writer.py: thousands of videos in one immutable file, read and written
+- stored_tokens.py: tokens of films, which stay in the store until rows are asked for
 - compaction.py: keeping shards few
 - verification.py: finding damage, and taking it out
 - transcripts.py, failures.py: recognised words, and files that gave nothing, for people to read

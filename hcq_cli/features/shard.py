@@ -63,6 +63,8 @@ _MAX_HEADER_BYTES = 1 << 23
 Dtype = Literal["<u1", "<u2", "<u4", "<u8", "<i8", "<f4", "<f8"]
 MAX_DIM = 1 << 20
 _TIMES_AHEAD_BYTES = 1 << 20
+_CHECKED_AT_ONCE = 4 << 20
+"""Bytes of a film's features."""
 
 
 class Extent(NamedTuple):
@@ -407,9 +409,33 @@ class Shard:
         # that a random batch need not read whole blocks of the file to check a few rows.
         for video, (a, b) in enumerate(pairwise(ends), first):
             found = zlib.crc32(times[4 * a : 4 * b], zlib.crc32(features[a * row_bytes : b * row_bytes]))
-            if b > a and found != columns.crc[video]:
-                name = self.text("videos/id")[video]
-                raise self.damaged(f"the {key.expert} features of {name!r} are damaged")
+            self._need(b == a or found == columns.crc[video], key, video)
+
+    def check_tokens(self, key: ExpertKey, at: int, times: memoryview) -> None:
+        """Read the features of video `at` once, a piece at a time, and fill in its times.
+
+        Args:
+            key: expert and width.
+            at: the video.
+            times: bytes of a float32 [n].
+
+        Raises:
+            DamagedError: names the file and the video whose checksum does not match.
+        """
+        columns, row_bytes = self.token_columns(key), 4 * key.dim
+        begin, end = columns.offsets[at : at + 2].tolist()
+        self.fill(times, columns.times + begin * 4)
+        piece, found = memoryview(bytearray(_CHECKED_AT_ONCE)), 0
+        for offset in range(begin * row_bytes, end * row_bytes, _CHECKED_AT_ONCE):
+            part = piece[: min(_CHECKED_AT_ONCE, end * row_bytes - offset)]
+            self.fill(part, columns.features + offset)
+            found = zlib.crc32(part, found)
+        self._need(end == begin or zlib.crc32(times, found) == columns.crc[at], key, at)
+
+    def _need(self, matches: bool, key: ExpertKey, video: int) -> None:
+        if not matches:
+            name = self.text("videos/id")[video]
+            raise self.damaged(f"the {key.expert} features of {name!r} are damaged")
 
     def tokens(self, key: ExpertKey, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features [n, dim] and times [n] of one video."""
@@ -420,7 +446,7 @@ class Shard:
         return features, times
 
     def check(self) -> None:
-        """Read everything once, a video at a time.
+        """Read everything once, of a film a piece at a time.
 
         Raises:
             DamagedError: something does not match its checksum.
@@ -429,5 +455,6 @@ class Shard:
             if extent.crc is not None:
                 self.column(name)
         for key in self.experts:
+            offsets = self.token_columns(key).offsets
             for at in range(self.videos):
-                self.tokens(key, at)
+                self.check_tokens(key, at, memoryview(bytearray(4 * int(offsets[at + 1] - offsets[at]))))

@@ -40,6 +40,7 @@ from hcq_cli.features.folder import (
 )
 from hcq_cli.features.records import STATES, ExpertInfo, ExpertKey, Ragged, VideoRecord, text_key
 from hcq_cli.features.shard import OpenFiles, Shard, as_bytes
+from hcq_cli.features.stored_tokens import StoredRagged, stored_tokens
 from hcq_cli.features.transcripts import Transcript, read_transcripts
 from hcq_cli.files import Manifest
 
@@ -219,6 +220,16 @@ class FeatureStore(Catalog):
         for run in (run for name in names for run in runs[name]):
             run.shard.prefetch(run.key, run.first, run.last)
         return {name: self._read_expert(name, len(wanted), runs[name]) for name in names}
+
+    def stored(self, rows: NDArray[np.int64], experts: Sequence[str]) -> dict[str, StoredRagged]:
+        """As `read`, but for films: their features are checked, and read when rows of them are asked for."""
+        found = {}
+        for name in experts:
+            places: list[tuple[Shard, ExpertKey, int] | None] = [None] * len(rows)
+            for at, shard, key, first, last in self._runs(name, rows):
+                places[at : at + last - first] = [(shard, key, number) for number in range(first, last)]
+            found[name] = stored_tokens(places, self.experts[name].dim)
+        return found
 
     def counts(self, expert: str, rows: ArrayLike) -> NDArray[np.int64]:
         """How many tokens of `expert` each of the rows [B] has, int64 [B]; no features are read."""

@@ -29,8 +29,9 @@ from hcq_cli.datasets.segments import (
     shot_edges,
 )
 from hcq_cli.datasets.splits import Split
-from hcq_cli.features.records import Ragged, VideoFacts
+from hcq_cli.features.records import VideoFacts
 from hcq_cli.features.store import FeatureStore
+from hcq_cli.features.stored_tokens import AnyRagged
 from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
 from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, KnownBatches, VideoBatches
@@ -38,7 +39,7 @@ from hcq_cli.model.video_model import VideoModel
 from hcq_cli.printable import counted
 
 FEATURE_BYTES_AT_ONCE = 64 << 20
-"""Features that are read together: of films fewer than `VIDEOS_AT_ONCE`."""
+"""Features that are read together: of films fewer than `VIDEOS_AT_ONCE`, and of one that is larger its segments."""
 NAMED = 3
 """Videos, at most, that a warning names."""
 CAPTIONS_AT_ONCE = 256
@@ -173,12 +174,19 @@ def encode_batches(
 def _encode(writer: CodeWriter, batches: VideoBatches, rows: NDArray[np.int64]) -> None:
     """Encode a batch, and write its codes."""
     model, store = batches.model, batches.store
-    sizes = sum(4 * store.experts[name].dim * store.counts(name, rows) for name in batches.experts)
+    sizes = np.zeros(len(rows), np.int64)
+    for name in batches.experts:
+        sizes += 4 * store.experts[name].dim * store.counts(name, rows)
     # Most batches are within the limit, and stay in one piece.
     pieces = np.cumsum(sizes) // FEATURE_BYTES_AT_ONCE
-    for piece in np.split(rows, np.flatnonzero(np.diff(pieces)) + 1):
+    cuts = np.flatnonzero(np.diff(pieces)) + 1
+    for piece, large in zip(np.split(rows, cuts), np.split(sizes, cuts), strict=True):
         videos = [store.facts(int(row)) for row in piece]
-        tokens = store.read(piece, batches.experts)
+        tokens: Mapping[str, AnyRagged] = (
+            store.read(piece, batches.experts)
+            if large.sum() <= FEATURE_BYTES_AT_ONCE
+            else store.stored(piece, batches.experts)
+        )
         codes = model.encode_codes(collate(tokens, model.config.video.max_tokens))
         segments = _cut(store, piece, videos, batches.cutting, tokens)
         _append(writer, videos, codes, *_encode_segments(model, tokens, segments))
@@ -189,7 +197,7 @@ def _cut(
     rows: NDArray[np.int64],
     videos: Sequence[VideoFacts],
     cutting: Cutting,
-    tokens: Mapping[str, Ragged],
+    tokens: Mapping[str, AnyRagged],
 ) -> list[VideoSegment]:
     """The segments of the videos at `rows`, one video's after another's; what the model sees is in `tokens`."""
     known = [name for name in (SHOTS, LOOK) if name in store.experts] if cutting.shots else []
@@ -199,7 +207,7 @@ def _cut(
         # Of a short video nobody needs to know where its shots end.
         expert = next((name for name in known if store.counts(name, rows[[video]])[0]), None) if windows else None
         if expert is not None:
-            seen = tokens[expert].of(video) if expert in tokens else store.read(rows[[video]], [expert])[expert]
+            seen = tokens[expert].of(video) if expert in tokens else store.stored(rows[[video]], [expert])[expert]
             edges = shot_edges(seen.times) if expert == SHOTS else look_edges(seen.features, seen.times)
             windows = cut_video(video, facts.duration_s, cutting, edges)
         segments += windows
@@ -207,7 +215,7 @@ def _cut(
 
 
 def _encode_segments(
-    model: VideoModel, tokens: Mapping[str, Ragged], segments: Sequence[VideoSegment]
+    model: VideoModel, tokens: Mapping[str, AnyRagged], segments: Sequence[VideoSegment]
 ) -> tuple[list[VideoSegment], NDArray[np.uint8]]:
     """Those of some segments in which anything is seen or heard, and their codes uint8 [n, S]."""
     kept: list[VideoSegment] = []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from feature_samples import video
 from small_models import EXPERTS, model
 
+from experts.base import Tokens
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.datasets.features import MemoryFeatures
+from hcq_cli.datasets.segments import Cutting
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
 from hcq_cli.features.store import FeatureStore
@@ -66,3 +70,25 @@ def test_the_order_in_which_videos_were_extracted_changes_no_byte(tmp_path: Path
         found = list(open_codes(path).ids)
         assert found == sorted(found) and len(found) > 100
     assert written[0] == written[1]
+
+
+def test_a_film_is_encoded_from_the_store_and_not_read_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its codes are the same."""
+    trained, rng, written = model(), np.random.default_rng(0), []
+    tokens = {
+        name: Tokens(rng.random((400, expert.dim), np.float32), np.arange(400, dtype=np.float32) / 5)
+        for name, expert in EXPERTS.items()
+    }
+    facts = replace(video("film.mp4", list(EXPERTS), dims={n: e.dim for n, e in EXPERTS.items()}), duration_s=80.0)
+    with FeatureWriter(tmp_path / "store") as writer:
+        writer.add_videos([replace(facts, tokens=tokens)])
+    for limit in (1 << 20, 1000):
+        monkeypatch.setattr("hcq_cli.model.encoding.FEATURE_BYTES_AT_ONCE", limit)
+        encode_batches(
+            VideoBatches(trained, FeatureStore.open(tmp_path / "store"), Cutting()), tmp_path / "codes.hcq"
+        )
+        written.append((tmp_path / "codes.hcq").read_bytes())
+        monkeypatch.setattr(FeatureStore, "read", None)
+    assert written[0] == written[1] and len(open_codes(tmp_path / "codes.hcq").ids) > 8
