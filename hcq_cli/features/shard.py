@@ -425,7 +425,7 @@ class Shard:
         columns, row_bytes = self.token_columns(key), 4 * key.dim
         begin, end = columns.offsets[at : at + 2].tolist()
         self.fill(times, columns.times + begin * 4)
-        piece, found = memoryview(bytearray(_CHECKED_AT_ONCE)), 0
+        piece, found = memoryview(bytearray(min(_CHECKED_AT_ONCE, (end - begin) * row_bytes))), 0
         for offset in range(begin * row_bytes, end * row_bytes, _CHECKED_AT_ONCE):
             part = piece[: min(_CHECKED_AT_ONCE, end * row_bytes - offset)]
             self.fill(part, columns.features + offset)

@@ -92,7 +92,10 @@ def stored_tokens(places: Sequence[tuple[Shard, ExpertKey, int] | None], dim: in
     Raises:
         DamagedError: names the file and the video that are damaged.
     """
-    counts = [0 if one is None else int(np.diff(one[0].token_columns(one[1]).offsets)[one[2]]) for one in places]
+    counts = []
+    for one in places:
+        begin, end = (0, 0) if one is None else one[0].token_columns(one[1]).offsets[one[2] : one[2] + 2].tolist()
+        counts.append(end - begin)
     offsets = np.append(0, np.cumsum(counts)).astype(np.int64)
     times, begins = np.empty(offsets[-1], np.float32), list[Place | None]()
     for one, first, last in zip(places, offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
