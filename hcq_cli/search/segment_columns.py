@@ -19,6 +19,7 @@ from hcq_cli.columns.predicate import passing
 from hcq_cli.columns.video_columns import NAMES, VIDEO_COLUMNS, video_columns
 from hcq_cli.errors import UsageError
 from hcq_cli.search.segment import IndexSegment
+from hcq_cli.words.sidecars import forget_folders, sidecars_of
 
 if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
@@ -47,13 +48,16 @@ class ColumnsSource:
         return {**VIDEO_COLUMNS, **(self.own.kinds if self.own else {})}
 
     def columns(self, videos: Sequence[str], paths: Sequence[str]) -> dict[str, Column]:
-        """The columns of videos, by their ids and paths."""
+        """The columns of videos, by their ids and paths; those with subtitles beside them have words."""
         known = video_columns(self.store, videos)
+        subtitled = np.array([bool(sidecars_of(path)) for path in paths], bool)
+        known["has_words"] = Column("flag", np.where(subtitled, np.uint8(1), known["has_words"].values))
         return merged(known, self.join.columns(videos, paths)) if self.join else known
 
 
 def write_columns(path: Path, segment: IndexSegment, source: ColumnsSource) -> None:
     """Write the columns of a segment; a time segment of a video has those of the video."""
+    forget_folders()
     with ColumnsWriter(path, source.kinds) as writer:
         for ids, paths in segment.names(every=True):
             videos = list(ids)

@@ -32,6 +32,12 @@ def said(hcq: Run, tmp_path: Path) -> Callable[..., Any]:
     return lambda *arguments, **named: hcq("query", "-w", "w", *arguments, **named)
 
 
+def test_subtitles_beside_a_video_are_words_to_a_filter(said: Run) -> None:
+    answer = said('"birthday"', "--where", "has_words", "--json").json
+    assert sorted(hit["id"] for hit in answer["hits"]) == ["v1.mp4", "v2.mp4"] and answer["videos_searched"] == 2
+    assert said('"old barn"', "--where", "has_words is null", "--json").json["videos_searched"] == 3
+
+
 def test_who_says_just_that_is_found_with_second_and_sentence(said: Run, tmp_path: Path) -> None:
     (hit,) = said('"happy birthday"', "--json").json["hits"]
     assert hit == {
