@@ -48,7 +48,7 @@ class RemovedVideo:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LastExtraction:
     """How folders were last extracted, or, where there is none, files: `hcq update` does it so again.
 
     Args:
@@ -77,7 +77,7 @@ class Collection:
 
     roots: tuple[Annotated[str, _absolute], ...] = ()
     removed: dict[str, RemovedVideo] = field(default_factory=dict)
-    asked: Asked = field(default_factory=Asked)
+    asked: LastExtraction = field(default_factory=LastExtraction)
 
 
 def read_collection(store: Path) -> Collection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import command_pages
@@ -37,6 +38,16 @@ def test_the_docstring_of_every_room_names_its_files() -> None:
             docstring = ast.get_docstring(ast.parse(room.read_text("utf-8"))) or ""
             files = {path.stem for path in room.parent.glob("*.py")} - {"__init__"}
             assert not {file for file in files if not re.search(rf"\b{file}\b", docstring)}, room
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    places = defaultdict[str, list[str]](list)
+    for package in ("hcq_cli", "experts"):
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places[node.name].append(str(path.relative_to(REPOSITORY)))
+    assert not {name: files for name, files in places.items() if len(files) > 1}
 
 
 def test_the_pages_of_the_commands_are_those_of_the_program() -> None:

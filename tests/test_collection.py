@@ -13,8 +13,8 @@ from hostile_json import hostile
 from hcq_cli.collection import (
     FOLDER,
     FORMAT,
-    Asked,
     Collection,
+    LastExtraction,
     RemovedVideo,
     Roots,
     change_collection,
@@ -26,7 +26,7 @@ from hcq_cli.files import Generations
 NOTED = Collection(
     ("/videos", "/more"),
     {"a.mp4": RemovedVideo("/videos/a.mp4", "c0")},
-    Asked(["audio"], {"audio": "audio"}, exclude=["raw/*"]),
+    LastExtraction(["audio"], {"audio": "audio"}, exclude=["raw/*"]),
 )
 
 

@@ -133,7 +133,7 @@ def extract(
             bar.tell(line)
             left_out.append(line)
 
-        with ray_executor(on, inputs, names, options, claims, warn) as executor:
+        with ray_executor(on, inputs, names, options, claims=claims, warn=warn) as executor:
             report = run(inputs, names, options, on_video, executor)
         report.warnings += [VideoWarning(line, path=on) for line in left_out]
         return report

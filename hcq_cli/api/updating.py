@@ -14,7 +14,7 @@ from hcq_cli.api.extraction import ExtractionSettings, extract, known_roots
 from hcq_cli.api.index_sources import table_has_changed, words_of_collection
 from hcq_cli.api.indexing import add_to_index, build_index
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.collection import Asked, path_below, read_collection
+from hcq_cli.collection import LastExtraction, path_below, read_collection
 from hcq_cli.errors import NotFoundError
 from hcq_cli.workspace import Workspace
 
@@ -128,7 +128,7 @@ def update_codes(
     return Updated(extracted, encoded, _bring_index(workspace, codes, store, progress))
 
 
-def _asked(workspace: Workspace, asked: Asked) -> Asked:
+def _asked(workspace: Workspace, asked: LastExtraction) -> LastExtraction:
     """How folders were last extracted; of a store that does not say so, by the experts that it has."""
     if asked.experts is not None:
         return asked
@@ -139,7 +139,7 @@ def _asked(workspace: Workspace, asked: Asked) -> Asked:
     return replace(asked, experts=[name for name in presets["classic"] if name in held] or None)
 
 
-def _with_those_of_model(workspace: Workspace, asked: Asked) -> list[str] | None:
+def _with_those_of_model(workspace: Workspace, asked: LastExtraction) -> list[str] | None:
     """The experts that folders were last extracted with, and, as each was asked for when it last was, those of the
     model: by what others find alone it would not find a new video."""
     from hcq_cli.fitting.sources import expert_asks

@@ -47,7 +47,7 @@ def ray_executor(
 ) -> Iterator[RayExecutor]:
     """An executor on the cluster that `on` names (`ray_cluster.connected`), for one extraction; see `RayExecutor`."""
     videos = list(inputs.videos.values())
-    with connected(on), closing(RayExecutor(videos, names, options, claims, warn)) as executor:
+    with connected(on), closing(RayExecutor(videos, names, options, claims=claims, warn=warn)) as executor:
         yield executor
 
 

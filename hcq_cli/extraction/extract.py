@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
-from hcq_cli.collection import Asked, Collection, change_collection, read_collection
+from hcq_cli.collection import Collection, LastExtraction, change_collection, read_collection
 from hcq_cli.errors import EXIT_SOME_FAILED, DamagedError
 from hcq_cli.extraction.executor import Executor, Job, Outcome, Status, VideoWarning
 from hcq_cli.extraction.local import WorkerPool
@@ -288,7 +288,7 @@ def _note_roots(inputs: Inputs, names: Sequence[str], options: ExtractionOptions
     def change(before: Collection) -> Collection:
         if not inputs.folders and before.roots:  # single files beside folders: what is asked of those stays
             return before
-        asked = Asked(
+        asked = LastExtraction(
             list(names),
             before.asked.every_expert | {name.partition("=")[0]: name for name in names},
             everything=inputs.everything,

@@ -17,7 +17,7 @@ from hcq_cli.features.records import ExpertKey, Ragged
 from hcq_cli.features.shard import Shard, as_bytes
 
 
-class Place(NamedTuple):
+class FeaturesPlace(NamedTuple):
     """Where the features of one video begin.
 
     Args:
@@ -38,7 +38,7 @@ class StoredFeatures:
         offsets: int64 [B+1], where the tokens of each video begin.
     """
 
-    def __init__(self, dim: int, places: Sequence[Place | None], offsets: NDArray[np.int64]) -> None:
+    def __init__(self, dim: int, places: Sequence[FeaturesPlace | None], offsets: NDArray[np.int64]) -> None:
         self.shape = (int(offsets[-1]), dim)
         self._places, self._offsets = places, offsets
 
@@ -97,12 +97,12 @@ def stored_tokens(places: Sequence[tuple[Shard, ExpertKey, int] | None], dim: in
         begin, end = (0, 0) if one is None else one[0].token_columns(one[1]).offsets[one[2] : one[2] + 2].tolist()
         counts.append(end - begin)
     offsets = np.append(0, np.cumsum(counts)).astype(np.int64)
-    times, begins = np.empty(offsets[-1], np.float32), list[Place | None]()
+    times, begins = np.empty(offsets[-1], np.float32), list[FeaturesPlace | None]()
     for one, first, last in zip(places, offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         begins.append(None)
         if one is not None and last > first:
             shard, key, at = one
             shard.check_tokens(key, at, as_bytes(times[first:last]))
             columns = shard.token_columns(key)
-            begins[-1] = Place(shard, columns.features + 4 * dim * int(columns.offsets[at]))
+            begins[-1] = FeaturesPlace(shard, columns.features + 4 * dim * int(columns.offsets[at]))
     return StoredRagged(StoredFeatures(dim, begins, offsets), times, offsets)
