@@ -120,6 +120,7 @@ def serve(
     with needing("starlette and uvicorn, which serve, are not installed", "web"):
         import uvicorn
 
+        from hcq_cli.web.connections import Connection
         from hcq_cli.web.server import application
 
     from hcq_cli.duplicates.groups import read_duplicates
@@ -157,7 +158,13 @@ def serve(
         app = application(batches, partial(read_duplicates, workspace.duplicates), hosts=hosts, token=token)
         tell(listener.getsockname()[1])
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+            app,
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
         )
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -111,13 +111,19 @@ def answer_of(document: dict[str, Any], addresses: Addresses, more: str = "") ->
     )
 
 
+def title_and_folder(item_id: str) -> tuple[str, str]:
+    """The name of a file, and the folders before it or nothing, of a video's id; both can be printed."""
+    name = PurePath(item_id)
+    return printable(name.name), printable(str(name.parent)) if name.parent.name else ""
+
+
 def _card(hit: dict[str, Any], addresses: dict[str, str]) -> Card:
-    name = PurePath(video_of(hit["id"]))
+    title, folder = title_and_folder(video_of(hit["id"]))
     found_by, start_s = hit.get("found_by") or {}, hit.get("time_s", hit.get("start_s"))
     return Card(
         rank=hit["rank"],
-        title=printable(name.name),
-        folder=printable(str(name.parent)) if name.parent.name else "",
+        title=title,
+        folder=folder,
         path=printable(video_of(hit["path"])),
         start_s=start_s,
         end_s=hit.get("end_s"),

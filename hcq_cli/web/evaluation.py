@@ -94,7 +94,7 @@ def _shown(ranks: NDArray[np.float64]) -> dict[str, list[int]]:
     """The numbers of the captions that are shown, under what is said of them; the worst first."""
     order = np.argsort(-ranks, kind="stable")
     if len(order) <= WORST + BETWEEN + BEST:
-        return {"Each caption, those that found their video last first": order.tolist()}
+        return {"Each caption, the worst found first": order.tolist()}
     middle = order[WORST:-BEST]
     sample = middle[np.linspace(0, len(middle) - 1, BETWEEN).astype(np.int64)]
     return {

@@ -14,7 +14,7 @@ from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -54,9 +54,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused, and hand on the rest."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # a web socket, where a library for them is installed
+            await send({"type": "websocket.close", "code": 1008})
             return
 
         async def with_headers(message: Message) -> None:
@@ -74,6 +76,8 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["method"] not in ("GET", "HEAD"):
             return _refused(405, "only GET is answered", {"Allow": "GET, HEAD"})
+        if "transfer-encoding" in headers or set(headers.getlist("content-length")) - {"0"}:
+            return _refused(413, "nothing is read but the address", {"Connection": "close"})
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > LONGEST_ADDRESS:
             return _refused(414, "the address is too long")
         if not self._is_host(headers.getlist("host")):
@@ -87,10 +91,13 @@ class Guard:
         return self._without_token(scope, headers, self._token)
 
     def _is_host(self, named: Sequence[str]) -> bool:
-        with suppress(ValueError):  # it is no host, or no address
-            host = urlsplit(f"//{named[0]}").hostname if len(named) == 1 else None
+        """Whether a request is for one of the names, with a port or without, and names nothing else."""
+        given = _address(f"//{named[0]}") if len(named) == 1 else None
+        if given is None or given.netloc != named[0]:
+            return False
+        with suppress(ValueError):  # it is no address
             # Nobody can make an address point elsewhere, as they can a name.
-            return host in self._hosts or (self._everywhere and ip_address(host or "") is not None)
+            return given.hostname in self._hosts or (self._everywhere and bool(ip_address(given.hostname or "")))
         return False
 
     def _in_time(self, client: str) -> bool:
@@ -126,13 +133,21 @@ class Guard:
 
 def _is_own(scope: Scope, headers: Headers) -> bool:
     """Whether a request comes from a page of this server, or from none: typed, a bookmark, a link, a program."""
-    origin, host = headers.get("origin"), headers.get("host", "")
-    if origin is not None and urlsplit(origin).netloc != host:
+    origins = [_address(origin) for origin in headers.getlist("origin")]
+    if any(origin is None or origin.netloc != headers["host"] for origin in origins):
         return False
-    site = headers.get("sec-fetch-site", "none")
     # A link to a search may stand anywhere: it opens a page of ours, and no other page can look into that.
     is_link = headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
-    return site in ("none", "same-origin") or is_link
+    return is_link or set(headers.getlist("sec-fetch-site")) <= {"none", "same-origin"}
+
+
+def _address(given: str) -> SplitResult | None:
+    """An address in its parts; None where it is none, or one that names a person, too."""
+    try:
+        parts = urlsplit(given)
+        return parts if parts.port != 0 and "@" not in parts.netloc else None  # looking at the port checks it
+    except ValueError:
+        return None
 
 
 def _same(given: str, wanted: str) -> bool:

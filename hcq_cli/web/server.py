@@ -26,7 +26,7 @@ from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.printable import printable
 from hcq_cli.web.batches import Batches
-from hcq_cli.web.cards import STATIC, Addresses, Answer, Card, answer_of, templates
+from hcq_cli.web.cards import STATIC, Addresses, Answer, Card, answer_of, templates, title_and_folder
 from hcq_cli.web.guard import Guard
 from hcq_cli.web.media import MOST_SECONDS, Previews, Thumbnails, film_response, id_of, key_of
 
@@ -94,20 +94,28 @@ def application(
 
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _json({"error": str(getattr(error, "detail", error))}, status)
+    return _failed(request, HcqError(str(getattr(error, "detail", error))), status)
+
+
+def _failed(request: Request, error: HcqError, status: int) -> Response:
+    """What is wrong: as a page for who opened an address that is for one, else as JSON."""
+    if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/api/"):
+        return _json({"error": error.message, **({"hint": error.hint} if error.hint else {})}, status)
+    page = templates().get_template("error.html")
+    return HTMLResponse(page.render(error=_told(error)[0]), status)
 
 
 def _in_time(handler: Handler, deadline_s: float = DEADLINE_S) -> Handler:
-    """A handler that answers before its deadline, errors in JSON, too."""
+    """A handler that answers before its deadline, errors, too."""
 
     async def run(request: Request) -> Response:
         try:
             async with asyncio.timeout(deadline_s):
                 return await handler(request)
         except TimeoutError:
-            return _json({"error": "it took too long"}, 408)
+            return _failed(request, HcqError("it took too long"), 408)
         except HcqError as error:
-            return _json({"error": error.message, "hint": error.hint}, _status(error))
+            return _failed(request, error, _status(error))
 
     return run
 
@@ -339,8 +347,9 @@ def _media(key: str, second: float) -> dict[str, str]:
 def _of_member(member: Member, indexed: bool) -> Card:
     """The card of a duplicate; one that is not in the index is named, and no more."""
     media = _media(key_of(member.id), member.start_s or 0) if indexed else {"video": ""}
-    title, path = printable(member.id), printable(member.path)
-    return Card(0, title, path, start_s=member.start_s, end_s=member.end_s, **media)  # type: ignore[arg-type]
+    title, folder = title_and_folder(member.id)
+    shown = {"title": title, "folder": folder, "path": printable(member.path), **media}
+    return Card(0, start_s=member.start_s, end_s=member.end_s, **shown)  # type: ignore[arg-type]
 
 
 def _document(document: dict[str, Any]) -> Response:

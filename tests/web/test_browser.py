@@ -242,12 +242,42 @@ def test_a_card_plays_while_the_pointer_rests_on_it(page: Any, served: Served) -
 
 
 def test_a_search_is_kept_and_comes_back(page: Any, served: Served) -> None:
-    page.goto(served.address + "?q=<b>a+dog")
+    page.goto(served.address + "?q=<b>a+dog&not=snow&like=" + key_of("plain.mp4"))
     page.click("#keep")
+    assert page.get_attribute("#keep", "aria-pressed") == "true"
     page.goto(served.address)
-    assert page.text_content("#kept a") == "<b>a dog"
+    assert not page.is_visible("#keep")  # there is nothing to keep
+    assert page.text_content("#kept a") == "<b>a dog · snow · like 1 of the videos"
     page.click("#kept a")
     page.wait_for_selector(".card")
+    page.click("#keep")
+    assert page.get_attribute("#keep", "aria-pressed") == "false" and not page.is_visible("#kept")
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_a_long_name_leaves_the_player_whole(page: Any, films: list[Path], tmp_path: Path, width: int) -> None:
+    path = tmp_path / "gallery.html"
+    path.write_text(gallery_page([answer([{**hit(1), "id": "a" * 240, "path": str(films[-1])}])], tmp_path), "utf-8")
+    page.set_viewport_size({"width": width, "height": 700})
+    page.goto(path.as_uri())
+    page.click(".open")
+    until(page, "document.querySelector('#player video').readyState >= 2")
+    bottom = "document.querySelector('#player form').getBoundingClientRect().bottom"
+    assert page.evaluate(f"{bottom} <= document.querySelector('#player').getBoundingClientRect().bottom")
+    assert page.evaluate("document.querySelector('#player video').getBoundingClientRect().height >= 100")
+
+
+def test_what_nothing_fits_brings_no_further_pages_by_itself(page: Any, served: Served) -> None:
+    page.goto(served.address)
+    page.evaluate(
+        """(() => { const more = `<p class="more"><a href="/?q=a+dog&offset=48">more</a></p>`;
+        document.getElementById('found').innerHTML = '<ol class="cards"></ol><details><summary>more</summary>' +
+        '<ol class="cards" id="folded"></ol>' + more + '</details>'; })()"""
+    )
+    page.wait_for_timeout(500)
+    assert page.locator(".card").count() == 0
+    page.click("#found summary")
+    until(page, "document.querySelectorAll('#folded .card').length >= 48")
 
 
 def test_a_gallery_opens_from_a_file_and_plays(page: Any, films: list[Path], tmp_path: Path) -> None:

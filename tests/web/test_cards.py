@@ -6,7 +6,7 @@ from typing import Any
 
 from answers import answer, hit
 
-from hcq_cli.web.cards import answer_of
+from hcq_cli.web.cards import answer_of, templates
 
 
 def cards(document: dict[str, Any]) -> Any:
@@ -23,6 +23,16 @@ def test_what_is_unsure_is_folded_behind_the_best_three() -> None:
     found = cards(answer([hit(at, confidence=0.1) for at in range(1, 6)], note="nothing here fits well"))
     assert [card.rank for card in found.cards] == [1, 2, 3] and [card.rank for card in found.folded] == [4, 5]
     assert found.note == "nothing here fits well"
+
+
+def test_further_pages_of_what_is_unsure_stay_folded() -> None:
+    macros = templates().get_template("cards.html").make_module()
+    for confidence, first in ((0.1, "<details>"), (0.9, 'class="more"')):
+        hits = [hit(at, confidence=confidence) for at in range(1, 6)]
+        document = answer(hits, note="nothing here fits well" if confidence < 0.5 else "")
+        page = macros.answer(answer_of(document, lambda hit: {"video": "./a"}, "/?q=a&offset=48"))
+        assert first in page and page.rindex('class="more"') > page.rindex('class="card"')
+        assert page.rstrip().endswith("</details>") == (confidence < 0.5)
 
 
 def test_one_sure_hit_is_enough_to_show_all() -> None:

@@ -87,6 +87,17 @@ def test_a_link_from_elsewhere_opens_the_page_and_nothing_else() -> None:
     assert ask(app, path="/", sec_fetch_site="cross-site", sec_fetch_mode="no-cors")[0] == 403
 
 
+def test_a_web_socket_is_closed_before_anything_is_said() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = Guard(PlainTextResponse("inside"), ["box"], None)
+    asyncio.run(app({"type": "websocket", "path": "/", "headers": []}, None, send))  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
 def test_every_answer_says_what_a_page_may_do(app: Guard) -> None:
     for headers in ({}, {"authorization": "Bearer s3cret"}):
         said = {name.lower(): value for name, value in ask(app, **headers)[1].items()}

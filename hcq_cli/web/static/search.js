@@ -45,6 +45,7 @@
       found.removeAttribute("aria-busy");
       document.title = (input.value.trim() ? input.value.trim() + " – " : "") + "hcq";
       history[remember ? "pushState" : "replaceState"](null, "", "/" + asked);
+      show();
     } catch (error) {
       if (error.name !== "AbortError") say(error.message);
     }
@@ -73,7 +74,7 @@
     const page = document.createElement("template");
     page.innerHTML = await (await fetch(link.getAttribute("href").replace(/^\//, "/cards"))).text();
     const next = page.content.querySelector(".more");
-    found.querySelector(".cards").append(...page.content.querySelectorAll(".card"));
+    [...found.querySelectorAll(".cards")].at(-1).append(...page.content.querySelectorAll(".card"));
     next ? place.replaceWith(next) : place.remove();
     watch();
   }
@@ -90,18 +91,24 @@
   // Where there is room, what narrows a search lies open.
   form.querySelector("details").open ||= matchMedia("(min-width: 48rem)").matches;
 
+  function named(asked) {
+    const likes = asked.getAll("like").length;
+    const told = [...asked].filter(([name]) => name !== "like").map(([, value]) => value);
+    return [...told, likes && `like ${likes} of the videos`].filter(Boolean).join(" · ");
+  }
   const read = () => { try { return JSON.parse(localStorage.getItem("kept") || "[]"); } catch { return []; } };
   function show() {
     const searches = read();
+    keep.hidden = !address();
+    keep.setAttribute("aria-pressed", searches.includes(address()));
     kept.hidden = !searches.length;
     kept.replaceChildren(...searches.map((asked) => {
       const link = document.createElement("a");
       link.href = "/" + asked;
-      link.textContent = new URLSearchParams(asked).get("q") || asked;
+      link.textContent = named(new URLSearchParams(asked));
       return link;
     }));
   }
-  keep.hidden = false;
   keep.addEventListener("click", () => {
     const asked = address(), before = read();
     if (!asked) return;
