@@ -100,7 +100,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 def _failed(request: Request, error: HcqError, status: int) -> Response:
     """What is wrong: as a page for who opened an address that is for one, else as JSON."""
     if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/api/"):
-        return _json({"error": error.message, **({"hint": error.hint} if error.hint else {})}, status)
+        return _json({"error": error.message, "hint": error.hint}, status)
     page = templates().get_template("error.html")
     return HTMLResponse(page.render(error=_told(error)[0]), status)
 
