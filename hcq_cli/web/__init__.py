@@ -11,6 +11,7 @@ around is shown as an escape before.
     batches.py     queries of many clients -> answered together, by one thread
     media.py       what a server gives of a video: the file in ranges, thumbnails, previews that any browser plays
     guard.py       who may ask what of the server, and how often
+    connections.py those to the server, closed where no whole request comes in time
     shells.py      command lines of this person's shells, answered by the server
     server.py      the server: `hcq serve`
     templates/     the pages; cards.html is in all of them
