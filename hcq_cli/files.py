@@ -397,7 +397,12 @@ def write_text(path: Path, text: str, *, exclusive: bool = False) -> None:
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write `document` to `path` atomically, indented for people."""
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
+    write_text(path, json_text(document))
+
+
+def json_text(document: dict[str, Any]) -> str:
+    """A document as it is written for people and programs."""
+    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 
 
 def digest_file(path: Path, *, links: bool = True, on_read: Callable[[int], None] | None = None) -> str:
@@ -428,7 +433,7 @@ def digest_bytes(*parts: bytes) -> str:
 
 def digest_json(body: dict[str, Any]) -> str:
     """SHA-256 of a document, as hex: the same values have the same, in whatever order they are written."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return digest_bytes(json.dumps(body, sort_keys=True, ensure_ascii=True).encode())
 
 
 @dataclass(frozen=True)
@@ -526,7 +531,7 @@ class Generations:
     def signed(self, body: dict[str, Any]) -> str:
         """A manifest as it is written, with its checksum."""
         document = {"format": self.format_name, "version": self.version, "body": body}
-        return json.dumps({**document, "checksum": digest_json(document)}, indent=1, ensure_ascii=True) + "\n"
+        return json_text({**document, "checksum": digest_json(document)})
 
     def publish(self, body: dict[str, Any], *, after: int | None = None) -> Manifest:
         """Write the next generation; call with the writer lock held and all files it names in place.

@@ -68,7 +68,7 @@ def encode(
 
     store = features if isinstance(features, FeatureStore) else FeatureStore.open(features or workspace.features)
     removed = read_collection(store.folder).removed
-    place = workspace.model if checkpoint is None else find_checkpoint(workspace, checkpoint)
+    place = find_checkpoint(workspace, checkpoint)
     model: VideoModel = open_video_encoder(place, progress.note) if device == "cpu" else load(place, device)
 
     from hcq_cli.model import encoding_parts
@@ -81,8 +81,7 @@ def encode(
     total = batches.videos * (1 if on is None else 2)
     with progress.progress("encoding", total=total, unit="videos") as bar:
         about = header(model, "videos")
-        parts = encoding_parts.parts_of(path) if encoding_parts.parts_folder(path).exists() else []
-        known = known_batches([path, *parts], about)
+        known = known_batches([path, *encoding_parts.parts_of(path)], about)
         if share is not None:
             done = encoding_parts.encode_share(batches, path, share, known, bar.advance)
         else:
@@ -95,8 +94,7 @@ def encode(
                 known |= known_batches([encoding_parts.part_path(batches, part, path) for part in missing], about)
             drift, unlike = _drift(place, model, store, removed)
             done = encode_batches(batches, path, bar.advance, known=known, drift=drift)
-            if encoding_parts.parts_folder(path).exists():
-                encoding_parts.remove_parts(path)
+            encoding_parts.remove_parts(path)
             done.warnings.extend(unlike)
     for warning in done.warnings:
         progress.warn(warning)

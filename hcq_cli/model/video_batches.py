@@ -115,7 +115,7 @@ def known_batches(paths: Iterable[Path], header: CodeHeader) -> KnownBatches:
         header: what codes they must be.
     """
     known: KnownBatches = {}
-    for path in filter(Path.exists, paths):
+    for path in paths:
         with suppress(HcqError):
             file = open_codes(path)
             if replace(file.header, checkpoint=header.checkpoint) == header and (found := file.encoded_batches()):
