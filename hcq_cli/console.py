@@ -24,7 +24,7 @@ from hcq_cli.printable import counted as counted
 from hcq_cli.printable import escaped
 from hcq_cli.printable import printable as printable
 from hcq_cli.printable import size_text as size_text
-from hcq_cli.terminal_pictures import protocol, side_by_side
+from hcq_cli.terminal_pictures import cell_size, protocol, side_by_side
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -230,7 +230,8 @@ class Console:
         """Show pictures, PNG each below a label of printable letters, where that can be done."""
         if by := self.shows_pictures:
             with standard_output():
-                self.terminal.out.write(side_by_side(pictures, by, self.out.width))
+                cell = cell_size(self.terminal.out)
+                self.terminal.out.write(side_by_side(pictures, by, self.out.width, cell))
                 self.terminal.out.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:

@@ -75,6 +75,7 @@ def export_words(
     *,
     format: str = "srt",
     sources: Sequence[str] = (),
+    languages: Sequence[str] = (),
     output: Path | None = None,
     stream: IO[str] | None = None,
     index: Path | None = None,
@@ -87,6 +88,8 @@ def export_words(
         format: srt, vtt, or jsonl (a line a sentence).
         sources: of those alone: speech, ocr, subtitles, caption, name; default: all that have a time for subtitles,
             all for jsonl.
+        languages: of those alone, as files of subtitles are named (`pt` is `pt-BR`, too); default: all, and what
+            names none.
         output: a file for one video or for jsonl, else a folder with a file a video, as `talk.mp4.srt`.
         stream: where it goes without `output`; one video's subtitles, or jsonl.
         index: another index than the workspace's.
@@ -114,7 +117,7 @@ def export_words(
         whole = stack.enter_context(atomic_open(output)) if output and one_file else None
         for id, path, found in _by_video(opened, wanted):
             bar.advance()
-            kept = [each for each in found if each.source in (sources or SOURCES)]
+            kept = [each for each in found if each.source in (sources or SOURCES) and _spoken(each, languages)]
             if format != "jsonl":
                 kept = [each for each in kept if each.start_s is not None]
             if not kept:
@@ -132,9 +135,16 @@ def export_words(
                     tidied.add(file.parent)
                 with atomic_path(file) as temporary:
                     temporary.write_bytes("".join(text).encode("utf-8", "surrogateescape"))
-        if videos and not count:  # before a file that is there is replaced
-            raise NotFoundError(f"{opened.path}: no such words of {', '.join(videos)}", "hcq words info")
+        if (videos or languages) and not count:  # before a file that is there is replaced
+            asked = [*(f"of {id}" for id in videos), *(f"in {language}" for language in languages)]
+            raise NotFoundError(f"{opened.path}: no such words {', '.join(asked)}", "hcq words info")
     return WordsExport(output, count, written)
+
+
+def _spoken(sentence: Sentence, languages: Sequence[str]) -> bool:
+    """Whether a sentence is in one of these languages; of none in any."""
+    said = sentence.language.lower()
+    return not languages or any(said == one or said.startswith(f"{one}-") for one in map(str.lower, languages))
 
 
 def _open(workspace: Workspace, index: Path | None) -> Index:

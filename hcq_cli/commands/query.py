@@ -271,8 +271,8 @@ class Shown:
         bool,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Show pictures of the hits in terminals that can (kitty, Ghostty, WezTerm, iTerm2); off anywhere "
-            "else.",
+            help="Show pictures of the hits in terminals that can (kitty, Ghostty, WezTerm, iTerm2, and by sixels "
+            "foot, mlterm, mintty, Contour); off anywhere else.",
         ),
     ] = True
     html: Annotated[

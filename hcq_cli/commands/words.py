@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     examples = [
         "hcq words export talk.mp4 > talk.srt",
         "hcq words export --format vtt -o subtitles/",
+        "hcq words export talk.mp4 --language de -o talk.de.srt",
         "hcq words export --format jsonl --source speech,ocr -o words.jsonl",
     ]
     command(group, "export", examples=examples)(export)
@@ -45,6 +46,10 @@ def info(session: Session, index: IndexOption = None) -> None:
     session.console.result(asdict(found), human)
 
 
+def _listed(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
+
+
 def export(
     session: Session,
     videos: Annotated[
@@ -56,6 +61,10 @@ def export(
     source: Annotated[
         str | None,
         typer.Option("--source", metavar="LIST", help="Of these alone: speech, ocr, subtitles, caption, name."),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", metavar="LIST", help="In these alone, as subtitles are named: de, pt or pt-BR."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -70,7 +79,8 @@ def export(
         session.workspace,
         videos or (),
         format=format,
-        sources=[name.strip() for name in (source or "").split(",") if name.strip()],
+        sources=_listed(source),
+        languages=_listed(language),
         output=output,
         stream=sys.stdout if output is None else None,
         index=index,

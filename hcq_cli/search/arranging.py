@@ -44,6 +44,9 @@ def arranged(
     if where is not None and not collection.videos:
         return replace(answer, note=NOTHING_PASSES)
     hits = list(answer.hits[offset:])
+    if answer.hits and not hits:  # as many are looked for as are left out, and more: these are all
+        in_all = f"hits in all: {len(answer.hits)}, none after the first {offset}"
+        return replace(answer, hits=(), note="; ".join(filter(None, [answer.note, in_all])))
     if columns or sort in BY_COLUMN:
         known = [_values(collection, hit, [*columns, *filter(None, [BY_COLUMN.get(sort)])]) for hit in hits]
         if sort in BY_COLUMN:

@@ -45,8 +45,25 @@ def test_info_and_export(hcq: Run, indexed: Path) -> None:
     hcq("words", "export", "-w", "w", "--format", "jsonl", "--source", "subtitles", "-o", "words.jsonl")
     kept = [json.loads(line)["text"] for line in (indexed / "words.jsonl").read_text().splitlines()]
     assert sorted(kept) == ["guten Tag", "hello"]
+    german = hcq("words", "export", "-w", "w", "--format", "jsonl", "--language", "fr,DE").out.splitlines()
+    assert [json.loads(line)["text"] for line in german] == ["guten Tag"]
+    assert (
+        "no such words in d, in fr" in hcq("words", "export", "-w", "w", "--language", "d,fr", "-o", "d", code=10).err
+    )
     hcq("index", "remove", "sub/talk.mp4", "-w", "w")
     assert hcq("words", "info", "-w", "w", "--json").json["sentences"] == {"name": 2, "subtitles": 1}
+
+
+def test_a_language_is_its_dialects_too(hcq: Run, tmp_path: Path) -> None:
+    (tmp_path / "v0.mp4").write_bytes(b"")
+    for language in ("pt", "pt-BR", "ptx", "en"):
+        (tmp_path / f"v0.{language}.srt").write_text(CUE.format(language))
+    (tmp_path / "v0.srt").write_text(CUE.format("none"))
+    write_codes(tmp_path / "w" / "codes.hcq", names(1), random_codes(1), folder=str(tmp_path))
+    hcq("index", "build", "-w", "w")
+    for asked, found in (("pt", {"pt", "pt-BR"}), ("pt-br,en", {"pt-BR", "en"})):
+        lines = hcq("words", "export", "v0", "-w", "w", "--language", asked).out.splitlines()
+        assert set(lines[2::4]) == found
 
 
 def test_a_folder_is_listed_once_whatever_number_of_files_it_gets(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hcq_cli.errors import UsageError
 from hcq_cli.model.confidence import CUT_OFF
-from hcq_cli.search.arranging import BEST_OF_NOTHING, sure_enough, worth_showing
+from hcq_cli.search.arranging import BEST_OF_NOTHING, arranged, sure_enough, worth_showing
+from hcq_cli.search.index import Index
 from hcq_cli.search.query import CUT, NOTHING_FITS, Hit, QueryResult
 from hcq_cli.words.sentences import SOURCES, Sentence
 
@@ -22,6 +24,7 @@ def answer(*found: tuple[float | None, str]) -> QueryResult:
     return QueryResult("a", tuple(hits), 9, 0.0, 0.0, note=NOTHING_FITS)
 
 
+INDEX = Index.open(Path(__file__).parents[1] / "golden" / "workspace" / "index")
 DOUBTFUL = (CUT_OFF - 0.01, "")
 
 
@@ -42,6 +45,15 @@ def test_the_best_few_are_shown_where_all_hits_are_doubtful(last: tuple[float | 
     assert worth_showing(found, everything=True) == (found.hits, False)
     for note in ("", CUT):  # a page of an answer that fits
         assert worth_showing(replace(found, note=note)) == (found.hits, False)
+
+
+def test_a_page_behind_the_last_hit_says_how_many_there_are() -> None:
+    found = replace(answer((0.9, ""), (0.4, "name")), note=CUT)
+    assert [hit.rank for hit in arranged(INDEX, found, offset=1).hits] == [2]
+    for offset in (2, 100):
+        behind = arranged(INDEX, found, offset=offset)
+        assert (behind.hits, behind.note) == ((), f"{CUT}; hits in all: 2, none after the first {offset}")
+    assert not arranged(INDEX, answer(), offset=9).hits
 
 
 def test_of_no_hits_none_is_doubtful() -> None:
