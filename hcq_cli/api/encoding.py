@@ -172,12 +172,10 @@ def encode_texts(
         UsageError: the file holds no caption, or there is no such engine.
         DamagedError: a file is damaged.
     """
-    from hcq_cli.engines.ray_cluster import address_of
+    from hcq_cli.engines.ray_cluster import without_engine
     from hcq_cli.model.checkpoint import load
 
-    if on is not None:
-        address_of(on)
-        progress.note("captions are encoded on this machine")
+    without_engine(on, "captions are encoded", progress.note)
     ids, lines = _sentences(Path(texts))
     model = load(find_checkpoint(workspace, checkpoint), device)
 

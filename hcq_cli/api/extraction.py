@@ -87,7 +87,8 @@ def extract(
         shard: "2/3" for the second of three runs that write to the store at the same time; afterwards the same
             without it puts together what they have found.
         on: "ray", "ray:HOST:PORT" or "ray:local" for workers on a Ray cluster; None for this machine.
-        claims: what workers and experts claim there, `WHO=WHAT:NUMBER` each (`hcq_cli.engines.claims`).
+        claims: what workers and experts claim there, `WHO=WHAT:NUMBER` each (`hcq_cli.engines.claims`); passed
+            over on this machine.
         asked: see `ExtractionRequest`.
 
     Returns:
@@ -124,6 +125,8 @@ def extract(
             before = report.done
 
         if on is None:
+            if claims:
+                progress.note("--claim is passed over: without --on nothing is set aside")
             return run(inputs, names, options, on_video, on_reading=lambda line: bar.update(detail=line), share=share)
         from hcq_cli.engines.ray_executor import ray_executor
 

@@ -89,16 +89,14 @@ def fit(
         UsageError: there is no source, no such preset or engine, or a number is none.
         LockedError: another process writes the checkpoint.
     """
-    from hcq_cli.engines.ray_cluster import address_of
+    from hcq_cli.engines.ray_cluster import without_engine
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.fitting.sources import absolute_encoder, weights_of
     from hcq_cli.model.config import MAX_CODEWORDS
     from hcq_cli.model.text_source import find_text_encoder
 
     started = time.monotonic()
-    if on is not None:
-        address_of(on)
-        progress.note("fitting runs on this machine: it looks at 16,384 videos at most")
+    without_engine(on, "fitting runs", progress.note)
     if not 1 <= code_bytes <= 4096:
         raise UsageError(f"--bytes {code_bytes}: a code has 1 to 4096 bytes", f"--bytes {CODE_BYTES}")
     concepts, dual = asked_sources(concepts, dual, preset)

@@ -43,7 +43,7 @@ class SearchSettings:
         many: queries will keep coming, so that preparing for them pays.
         by: "video": each comes once, by its best moment or as a whole; or "segment": the moments of all videos.
         on: "ray", "ray:HOST:PORT" or "ray:local": processes of a Ray cluster scan the index, each a group of its
-            segments.
+            segments; a code file has none, and is scanned by this process.
         partial: with `on`, whether an answer that lacks a group is better than none; its note then says so.
         where: a filter over the columns of the index (`hcq_cli.columns.grammar`): only what passes is ranked.
         sort: the order of the hits, one of `SORTS`: the best are found first, and then put in order.
@@ -82,6 +82,10 @@ class SearchSettings:
             raise UsageError(f"--sort {self.sort}: known are {', '.join(SORTS)}")
         if self.offset < 0:
             raise UsageError(f"--offset {self.offset}: hits are counted from 0")
+        if self.on is not None:
+            from hcq_cli.engines.ray_cluster import address_of
+
+            address_of(self.on)
 
     @property
     def params(self) -> SearchParams:
@@ -105,10 +109,8 @@ def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStac
     Raises:
         NotFoundError: there is none.
         DamagedError: it is damaged, foreign, or of a newer hcq.
-        UsageError: it holds something else than is to be found, or cannot be searched elsewhere.
+        UsageError: it holds something else than is to be found.
     """
-    if wanted.codes is not None and wanted.on is not None:
-        raise UsageError("--on searches an index, --codes is none", "hcq index build")
     if wanted.codes is not None:
         from hcq_cli.search.code_file import CodeFileIndex
 
@@ -122,7 +124,7 @@ def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStac
     held = opened.header.kind
     if wanted.find is not None and held != wanted.find:
         raise UsageError(f"{opened.path} holds {held}, no {wanted.find}", f"--find {held}")
-    if wanted.on is None:
+    if wanted.on is None or wanted.codes is not None:
         return opened
     from hcq_cli.engines.ray_search import search_on_ray
 

@@ -19,8 +19,6 @@ from hcq_cli.workspace import Workspace
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-EVERYWHERE = ("0.0.0.0", "::")
-"""Addresses to listen on for all that a machine has."""
 OWN = ("127.0.0.1", "localhost", "::1")
 PORT = 8420
 
@@ -121,6 +119,7 @@ def serve(
         import uvicorn
 
         from hcq_cli.web.connections import Connection
+        from hcq_cli.web.guard import EVERYWHERE
         from hcq_cli.web.server import application
 
     from hcq_cli.duplicates.groups import read_duplicates
@@ -129,7 +128,8 @@ def serve(
 
     if token is None and host not in OWN:
         token = secrets.token_urlsafe(24)
-    wanted, hosts = settings or SearchSettings(), [host, *OWN, *_own_names(host)]
+    others = [socket.gethostname(), socket.getfqdn()] if host in EVERYWHERE else []
+    wanted, hosts = settings or SearchSettings(), [host, *OWN, *others]
     named = f"[{host}]" if ":" in host else host
 
     def tell(port: int, named: str = named) -> None:
@@ -179,11 +179,6 @@ def _application(
 
     batches = Batches(lambda: Answers(Searcher(workspace, settings))).__enter__()
     return application(batches, partial(read_duplicates, workspace.duplicates), hosts=[*hosts, head], token=token)
-
-
-def _own_names(host: str) -> list[str]:
-    """The names by which others reach a server that listens on all addresses."""
-    return [socket.gethostname(), socket.getfqdn()] if host in EVERYWHERE else []
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -324,6 +324,8 @@ def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -
             pictured,
         )
     )
+    if search.codes is not None and search.on is not None:
+        console.note("a code file is searched on this machine")
     searcher = session.searcher(search.settings(many=waiting), here=here)
     if searcher.outdated:
         console.warn(searcher.outdated)

@@ -66,6 +66,17 @@ def address_of(on: str) -> str:
     return address or os.environ.get("RAY_ADDRESS", "auto")
 
 
+def without_engine(on: str | None, step: str, note: Callable[[str], None]) -> None:
+    """Say that a step runs on this machine, where an engine is named that other steps have a use for.
+
+    Raises:
+        UsageError: `on` names no engine.
+    """
+    if on is not None:
+        address_of(on)
+        note(f"{step} on this machine")
+
+
 @contextmanager
 def connected(on: str) -> Iterator[None]:
     """Be connected to the cluster that `on` names (`address_of`).

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "hcq_token"
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses to listen on for all that a machine has."""
 LONGEST_ADDRESS = 8192
 A_SECOND, AT_ONCE = 50.0, 200.0
 """Requests from another machine: on average, and those that may come at once."""
@@ -43,13 +45,13 @@ class Guard:
 
     Args:
         app: the other.
-        hosts: names and addresses by which the server may be asked; where one is 0.0.0.0 or ::, by any address.
+        hosts: names and addresses by which the server may be asked; where one is of `EVERYWHERE`, by any address.
         token: that is asked for; None on this machine's own address.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str | None) -> None:
         self._app, self._hosts, self._token = app, frozenset(map(str.lower, hosts)), token
-        self._everywhere = not self._hosts.isdisjoint(("0.0.0.0", "::"))
+        self._everywhere = not self._hosts.isdisjoint(EVERYWHERE)
         self._left: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

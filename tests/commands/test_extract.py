@@ -41,6 +41,11 @@ def test_for_people_it_ends_with_a_table(hcq, clips: Path) -> None:
     assert "appearance" in done.out and "no stream" in done.out and "1 extracted, 0 skipped, 0 failed" in done.out
 
 
+def test_what_is_claimed_without_a_cluster_is_said_to_be_passed_over(hcq, clips: Path) -> None:
+    done = hcq("extract", clips / "clip0.mp4", *FEW, "--claim", "worker=gib:2")
+    assert "--claim is passed over" in done.err
+
+
 def test_only_what_is_missing_is_extracted(hcq, clips: Path, tmp_path: Path) -> None:
     hcq("extract", clips, "--experts", "audio")
     planned = hcq("extract", clips, *FEW, "--dry-run", "--json").json

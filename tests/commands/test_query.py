@@ -15,6 +15,7 @@ from in_process import run_here
 from trained import AWKWARD, CAPTIONS, save_workspace
 
 from hcq_cli.codes.codefile import open_codes
+from hcq_cli.errors import EXIT_USAGE
 
 Run = Callable[..., Any]
 
@@ -57,6 +58,14 @@ def test_a_code_file_answers_like_its_index(ask: Run, workspace: Path) -> None:
     assert by_codes["index"] == str(workspace / "codes.hcq")
     text = ask("a dog in the snow", "--json", "-k", "1", "--codes", workspace / "codes.hcq").json
     assert text["hits"][0]["id"] == AWKWARD[1]
+
+
+def test_an_engine_does_not_stop_a_code_file(workspace: Path) -> None:
+    """As `on = "ray"` in hcq.toml names one for all commands."""
+    codes = ("query", "--like", "plain.mp4", "--codes", workspace / "codes.hcq", "-w", workspace, "--json")
+    told = run_here(*codes, "--on", "ray")
+    assert told.json["hits"] == run_here(*codes).json["hits"] and "searched on this machine" in told.err
+    assert "names no engine" in run_here(*codes, "--on", "slurm", code=EXIT_USAGE).err
 
 
 def test_a_line_of_input_is_a_query_and_a_waiting_partner_is_answered_at_once(ask: Run, workspace: Path) -> None:

@@ -63,7 +63,8 @@ def test_features_codes_and_index_are_the_bytes_of_one_machine(
         workspace, trained = Workspace(tmp_path / place), tmp_path / "model"
         how = ["-w", workspace.root, *on]
         for share in (*shares, []):
-            taken = ["extract", "--from", tmp_path / order, "--workers", str(workers)]
+            # A film of two minutes has five of the clock, which is not enough where others use the machine.
+            taken = ["extract", "--from", tmp_path / order, "--workers", str(workers), "--timeout-s", "3000"]
             hcq(*taken, *how, *share, code=None, timeout=3000)
         if not trained.exists():
             experts = FeatureStore.open(workspace.features).experts
