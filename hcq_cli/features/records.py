@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,11 @@ def text_key(text: str) -> int:
     """
     data = text.encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def as_bytes(array: NDArray[Any]) -> memoryview:
+    """The bytes of a contiguous array, shared with it."""
+    return array.data.cast("B") if array.size else memoryview(b"")  # an empty array cannot be cast
 
 
 def identity(expert: Expert, options: Mapping[str, Any] | None = None) -> str:
@@ -119,14 +125,15 @@ class ExpertResult:
         n: how many tokens.
         state: what became of it.
         identity: what the features depend on.
-        read: gives features [n, dim] and times [n].
+        read: gives the bytes of its features [n, dim] by pieces, then those of its times [n], float32 both; a piece
+            lasts until the next one is asked for.
     """
 
     key: ExpertKey
     n: int
     state: State
     identity: str
-    read: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    read: Callable[[], Iterator[memoryview]]
 
 
 @dataclass(frozen=True)
@@ -155,8 +162,7 @@ class VideoRecord:
         """
         results = {}
         for expert, tokens in sorted(video.tokens.items()):
-            found = np.ascontiguousarray(tokens.features, "<f4"), np.ascontiguousarray(tokens.times, "<f4")
-            features, times = found
+            features, times = (np.ascontiguousarray(found, "<f4") for found in (tokens.features, tokens.times))
             # A name is a part of the names of datasets in HDF5, which a slash would cut.
             if features.ndim != 2 or times.shape != features.shape[:1] or not expert or "/" in expert:
                 raise ValueError(
@@ -167,7 +173,8 @@ class VideoRecord:
                     f"tokens of {expert!r}: without an identity, or the state {tokens.state} does not fit"
                 )
             key, identity = ExpertKey(expert, features.shape[1]), video.identities[expert]
-            results[expert] = ExpertResult(key, len(times), tokens.state, identity, lambda found=found: found)  # type: ignore[misc]
+            read = partial(map, as_bytes, (features, times))
+            results[expert] = ExpertResult(key, len(times), tokens.state, identity, read)
         return cls(video, results)
 
 

@@ -27,6 +27,7 @@ import threading
 import weakref
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -37,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcq_cli.errors import DamagedError, HcqError
-from hcq_cli.features.records import STATES, ExpertKey, ExpertResult, VideoFacts
+from hcq_cli.features.records import STATES, ExpertKey, ExpertResult, VideoFacts, as_bytes
 from hcq_cli.files import open_regular
 from hcq_cli.headers import JSON, Count, decode
 from hcq_cli.packed_strings import PackedStrings
@@ -63,7 +64,7 @@ _MAX_HEADER_BYTES = 1 << 23
 Dtype = Literal["<u1", "<u2", "<u4", "<u8", "<i8", "<f4", "<f8"]
 MAX_DIM = 1 << 20
 _TIMES_AHEAD_BYTES = 1 << 20
-_CHECKED_AT_ONCE = 4 << 20
+_READ_AT_ONCE = 4 << 20
 """Bytes of a film's features."""
 
 
@@ -138,11 +139,6 @@ class ShardHeader:
                     raise ValueError(f"the dataset {name[:80]!a} belongs to no expert")
                 found.append(key)
         return found
-
-
-def as_bytes(array: NDArray[Any]) -> memoryview:
-    """The bytes of a contiguous array, shared with it."""
-    return array.data.cast("B") if array.size else memoryview(b"")  # an empty array cannot be cast
 
 
 def read_header(handle: int, path: Path) -> ShardHeader:
@@ -358,7 +354,7 @@ class Shard:
             n=int(offsets[at + 1] - offsets[at]),
             state=STATES[int(self.column(f"{key.prefix}state")[at]) - 1],
             identity=identities[int(self.column(f"{key.prefix}identity")[at])],
-            read=lambda: self.tokens(key, at),
+            read=lambda: self.token_pieces(key, at),
         )
 
     def token_columns(self, key: ExpertKey) -> TokenColumns:
@@ -411,39 +407,41 @@ class Shard:
             found = zlib.crc32(times[4 * a : 4 * b], zlib.crc32(features[a * row_bytes : b * row_bytes]))
             self._need(b == a or found == columns.crc[video], key, video)
 
-    def check_tokens(self, key: ExpertKey, at: int, times: memoryview) -> None:
-        """Read the features of video `at` once, a piece at a time, and fill in its times.
+    def token_pieces(self, key: ExpertKey, at: int) -> Iterator[memoryview]:
+        """Read the tokens of video `at` once: bytes of the features [n, dim] piece by piece, each in the room of the
+        one before, then those of the times [n]; float32 both.
 
         Args:
             key: expert and width.
             at: the video.
-            times: bytes of a float32 [n].
 
         Raises:
-            DamagedError: names the file and the video whose checksum does not match.
+            DamagedError: behind the last piece: names the file and the video whose checksum does not match.
         """
         columns, row_bytes = self.token_columns(key), 4 * key.dim
         begin, end = columns.offsets[at : at + 2].tolist()
+        room, found = memoryview(bytearray(min(_READ_AT_ONCE, (end - begin) * row_bytes))), 0
+        for offset in range(begin * row_bytes, end * row_bytes, _READ_AT_ONCE):
+            piece = room[: min(_READ_AT_ONCE, end * row_bytes - offset)]
+            self.fill(piece, columns.features + offset)
+            found = zlib.crc32(piece, found)
+            yield piece
+        times = memoryview(bytearray(4 * (end - begin)))
         self.fill(times, columns.times + begin * 4)
-        piece, found = memoryview(bytearray(min(_CHECKED_AT_ONCE, (end - begin) * row_bytes))), 0
-        for offset in range(begin * row_bytes, end * row_bytes, _CHECKED_AT_ONCE):
-            part = piece[: min(_CHECKED_AT_ONCE, end * row_bytes - offset)]
-            self.fill(part, columns.features + offset)
-            found = zlib.crc32(part, found)
-        self._need(end == begin or zlib.crc32(times, found) == columns.crc[at], key, at)
+        found = zlib.crc32(times, found)
+        yield times
+        self._need(end == begin or found == columns.crc[at], key, at)
+
+    def check_tokens(self, key: ExpertKey, at: int, times: memoryview) -> None:
+        """Read the tokens of video `at` once; fills in `times`, bytes of a float32 [n]. Raises as `token_pieces`."""
+        for piece in self.token_pieces(key, at):
+            last = piece
+        times[:] = last
 
     def _need(self, matches: bool, key: ExpertKey, video: int) -> None:
         if not matches:
             name = self.text("videos/id")[video]
             raise self.damaged(f"the {key.expert} features of {name!r} are damaged")
-
-    def tokens(self, key: ExpertKey, at: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features [n, dim] and times [n] of one video."""
-        offsets = self.token_columns(key).offsets
-        n = int(offsets[at + 1] - offsets[at])
-        features, times = np.empty((n, key.dim), np.float32), np.empty(n, np.float32)
-        self.read_tokens(key, at, at + 1, as_bytes(features), as_bytes(times))
-        return features, times
 
     def check(self) -> None:
         """Read everything once, of a film a piece at a time.
@@ -455,6 +453,6 @@ class Shard:
             if extent.crc is not None:
                 self.column(name)
         for key in self.experts:
-            offsets = self.token_columns(key).offsets
             for at in range(self.videos):
-                self.check_tokens(key, at, memoryview(bytearray(4 * int(offsets[at + 1] - offsets[at]))))
+                for _ in self.token_pieces(key, at):
+                    pass

@@ -21,10 +21,11 @@ from hcq_cli.features.records import (
     ExpertResult,
     VideoFacts,
     VideoRecord,
+    as_bytes,
     state_number,
     text_key,
 )
-from hcq_cli.features.shard import FORMAT, MAGIC, PREFIX, VERSION, Dtype, Extent, as_bytes
+from hcq_cli.features.shard import FORMAT, MAGIC, PREFIX, VERSION, Dtype, Extent
 from hcq_cli.packed_strings import PackedStrings
 
 Columns = dict[str, NDArray[Any]]
@@ -36,7 +37,7 @@ def write_shard(path: Path, rows: Sequence[VideoRecord]) -> None:
 
     Args:
         path: where it shall be.
-        rows: V videos, each id once; their tokens are read one at a time.
+        rows: V videos, each id once; their tokens are read a piece at a time.
 
     Raises:
         HcqError: two ids cannot be told apart by their keys, the disk is full, the folder cannot be written.
@@ -128,13 +129,18 @@ def _expert_columns(key: ExpertKey, found: dict[int, ExpertResult], videos: int)
 
 
 def _write_tokens(handle: int, at: int, result: ExpertResult, columns: Columns, placed: dict[str, Extent]) -> None:
-    """Write what an expert found in video `at`: one at a time is in memory, wherever it comes from."""
-    if result.n:
-        prefix, (features, times) = result.key.prefix, map(as_bytes, result.read())
-        begin = int(columns[f"{prefix}offsets"][at])
-        write_at(handle, features, placed[f"{prefix}features"].offset + begin * 4 * result.key.dim)
-        write_at(handle, times, placed[f"{prefix}times"].offset + begin * 4)
-        columns[f"{prefix}crc"][at] = zlib.crc32(times, zlib.crc32(features))
+    """Write what an expert found in video `at`: a piece at a time is in memory, wherever it comes from."""
+    if not result.n:
+        return
+    prefix, row_bytes = result.key.prefix, 4 * result.key.dim
+    begin, size = int(columns[f"{prefix}offsets"][at]), result.n * row_bytes
+    features, times = placed[f"{prefix}features"].offset, placed[f"{prefix}times"].offset
+    written = crc = 0
+    for piece in result.read():
+        spot = features + begin * row_bytes + written if written < size else times + begin * 4
+        write_at(handle, piece, spot)
+        written, crc = written + len(piece), zlib.crc32(piece, crc)
+    columns[f"{prefix}crc"][at] = crc
 
 
 def create_layout(handle: int, wanted: Mapping[str, Extent], attributes: Mapping[str, Any]) -> dict[str, Extent]:

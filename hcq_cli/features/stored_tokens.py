@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.features.records import ExpertKey, Ragged
-from hcq_cli.features.shard import Shard, as_bytes
+from hcq_cli.features.records import ExpertKey, Ragged, as_bytes
+from hcq_cli.features.shard import Shard
 
 
 class FeaturesPlace(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -47,6 +49,21 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert all_files(tmp_path) == before
     same(FeatureStore.open(tmp_path), video("a"))
+
+
+def test_a_film_is_copied_a_piece_at_a_time(tmp_path: Path) -> None:
+    rng, size = np.random.default_rng(0), 40_000
+    tokens = Tokens(rng.random((size, 256), np.float32), np.arange(size, dtype=np.float32) / 5)
+    film = replace(video("film", ["face"]), tokens={"face": tokens})
+    write_incoming(tmp_path, film)
+    tracemalloc.start()
+    with FeatureWriter(tmp_path) as writer:
+        writer.compact()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < tokens.features.nbytes / 4
+    assert [path.suffix for path in (tmp_path / "shards").iterdir()] == [".h5"]
+    same(FeatureStore.open(tmp_path), film)
 
 
 def test_a_shard_is_plain_hdf5(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def check(folder: Path, log: Path) -> None:
                     continue
                 result = store.results({expert: latest}, row)[expert]
                 assert result.identity in {o.identities.get(expert) for o in newer}
-                result.read()
+                assert sum(map(len, result.read())) == 4 * result.n * (result.key.dim + 1)
 
 
 def final(folder: Path) -> None:

@@ -61,9 +61,8 @@ def check(folder: Path, model: Model) -> None:
             tokens, identity = results[expert].tokens[expert], results[expert].identities[expert]
             result = store.results({expert: latest}, row)[expert]
             assert result.identity == identity
-            features, times = result.read()
-            np.testing.assert_array_equal(features, tokens.features)
-            np.testing.assert_array_equal(times, tokens.times)
+            read = b"".join(result.read())
+            assert read == tokens.features.astype("<f4").tobytes() + tokens.times.astype("<f4").tobytes()
             assert (expert in record.results) == (identity == store.experts[expert].identity)
     check_identities(store, model)
     batch = store.read(np.arange(len(store)))

@@ -84,6 +84,18 @@ def test_first_and_last_frame_and_the_sound(tmp_path: Path, ending: str, keys_s:
     assert burst_s == pytest.approx(at, abs=0.04)
 
 
+def test_where_the_sound_begins_first_a_clip_begins_with_the_picture_that_is_on(tmp_path: Path) -> None:
+    """A second counts from the first sample or picture: there frames have lower numbers than seconds tell."""
+    times = [0.1 + number / FPS for number in range(75)]
+    path = film(tmp_path / "film.ts", times, None, np.zeros(3 * HZ, "f"), HZ, codec="libx264", sound_codec="aac")
+    with closing(PyAVDecoder().open(str(path), True, [])) as media:
+        pictures = [(one.time_s, read_number(one.rgb(160))) for one in media if not isinstance(one, Sound)]
+    assert pictures[0][0] >= 0.1
+    for start_s in (1.37, 2.5):
+        cut_here(str(path), start_s, 2.9, str(tmp_path / f"{start_s}.ts"), CONTAINERS[".ts"])
+        assert shown(tmp_path / f"{start_s}.ts")[1][0] == [number for at, number in pictures if at <= start_s][-1]
+
+
 @pytest.mark.parametrize(("audio", "options"), [("pcm_s16le", {}), ("ac3", {}), ("mp3", {"bf": "2"})])
 def test_the_sound_of_an_avi_is_in_step(tmp_path: Path, audio: str, options: dict[str, str]) -> None:
     """Its packets of sound are as long as they like, and of pictures that come out of order it says no time."""
