@@ -46,6 +46,7 @@ from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig
 from hcq_cli.model.encoding import Encoded, encode_both, training_vectors
 from hcq_cli.model.hubness import Hubness
 from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.trained_model import Model
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.codebooks import fit_codewords
 from hcq_cli.training.data import TrainingData
@@ -127,7 +128,7 @@ class Comparison:
         self.data, self.arguments, self.settings = data, arguments, settings
         self.learned, self.tested = data.part(learned), data.part(tested)
 
-    def trained(self, kind: str, code_bytes: int, seed: int) -> tuple[checkpoint.Model, dict[str, Any]]:
+    def trained(self, kind: str, code_bytes: int, seed: int) -> tuple[Model, dict[str, Any]]:
         """A model of `kind`, and what its training said: used codewords, seconds a step."""
         books = f"quantizer.codebooks={code_bytes // self.arguments.levels}"
         chosen = [books, *self.settings, f"model.kind={kind}", f"training.seed={seed}"]

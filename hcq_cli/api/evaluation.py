@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from hcq_cli.evaluation.calibration import Calibration
     from hcq_cli.evaluation.retrieval import RecallPoint, RetrievalResult
     from hcq_cli.features.store import FeatureStore
-    from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.encoding import Encoded
+    from hcq_cli.model.trained_model import Model
 
 SPLITS = ("train", "val", "test", "all")
 

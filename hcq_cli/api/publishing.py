@@ -26,7 +26,8 @@ from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.model.checkpoint import CheckpointHeader, Model
+    from hcq_cli.model.checkpoint import CheckpointHeader
+    from hcq_cli.model.trained_model import Model
 
 CARD_FILE = "README.md"
 

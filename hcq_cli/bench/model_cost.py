@@ -22,11 +22,11 @@ from hcq_cli.datasets.features import MemoryFeatures
 from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import Ragged
 from hcq_cli.model import registry, text
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ExpertConfig
 from hcq_cli.model.hcq import TwoTowers
 from hcq_cli.model.hubness import BANK
 from hcq_cli.model.text import text_tensors
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video import video_tensors
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.config import Recipe

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.scores import QUERIES_AT_ONCE, LookUpScores
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.confidence import chance_among
 from hcq_cli.model.encoding import Encoded
+from hcq_cli.model.trained_model import Model
 from hcq_cli.scan.blocks import to_blocks
 from hcq_cli.search import chance
 

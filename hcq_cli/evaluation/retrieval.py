@@ -14,8 +14,8 @@ from hcq_cli.evaluation.metrics import Metrics, score_blocks, summarise, text_to
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores, Scores
 from hcq_cli.files import write_json
 from hcq_cli.headers import decode_file
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import Encoded, Progress, encode_both
+from hcq_cli.model.trained_model import Model
 
 FORMAT, VERSION = "hcq-evaluation", 1
 """Of what `hcq eval` measured last, kept in the workspace for `hcq report`."""

@@ -25,7 +25,7 @@ from hcq_cli.fitting.fitting import OnVideos, batches, fit_quantizer, fit_rows
 from hcq_cli.fitting.network import FittedEncoder
 from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.model import checkpoint
-from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.trained_model import Model
 
 MOST_CAPTIONS = 16_384
 

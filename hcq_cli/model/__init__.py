@@ -15,10 +15,11 @@ In the order to open them: `config` (what shapes a model), `hcq` (the whole netw
 `text` (captions to token vectors), `video` (experts' features to token vectors), `pooling` (tokens to one vector a
 level), `quantizer` (vectors to codes), `hubness` (what is near to everything), `confidence` (how sure a
 hit is).
-`registry` is the table of all kinds of model, `checkpoint` the model in a folder, `encoding` whole collections
-through it, `video_batches` what of them has changed, `encoding_parts` the same by several runs, `drift` whether it
-knows videos like these. `text_source` finds pretrained text encoders; `export` writes the text encoder as ONNX, and
-`exported_text_encoder` runs that without torch; `video_export` and `exported_video_encoder` do so for the other side,
-which `video_side` opens or makes and `video_model` describes. `graph_file` is the file of both,
-`graph_steps` what NumPy makes of the text encoder for a single query.
+`trained_model` is the whole, from texts and videos to vectors and codes, `checkpoint` the folder that it is kept in,
+`registry` the table of all kinds of model; `encoding` takes whole collections through it, `video_batches` says what
+of them has changed, `encoding_parts` does the same by several runs, `drift` tells whether it knows videos like these.
+`text_source` finds pretrained text encoders; `export` writes the text encoder as ONNX, `exported_text_encoder` runs
+that without torch; `video_export` and `exported_video_encoder` do so for the other side, which `video_side` opens or
+makes and `video_model` describes. `graph_file` is the file of both, `graph_steps` what NumPy makes of the text
+encoder for a single query.
 """

@@ -32,8 +32,8 @@ from hcq_cli.datasets.splits import Split
 from hcq_cli.features.records import VideoFacts
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.stored_tokens import AnyRagged
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ModelConfig
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video_batches import VIDEOS_AT_ONCE, KnownBatches, VideoBatches
 from hcq_cli.model.video_model import VideoModel
 from hcq_cli.printable import counted

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from experts.neural.weights import first_line
 from hcq_cli.codes.container import ALIGNMENT, FIRST_SECTION
 from hcq_cli.errors import HcqError
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.exported_text_encoder import (
     ExportedTextEncoder,
     TextEncoderHeader,
@@ -32,6 +31,7 @@ from hcq_cli.model.exported_text_encoder import (
 )
 from hcq_cli.model.graph_steps import steps_of
 from hcq_cli.model.text import text_tensors
+from hcq_cli.model.trained_model import Model
 
 if TYPE_CHECKING:
     from onnx import TensorProto

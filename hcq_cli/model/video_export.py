@@ -21,7 +21,7 @@ from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import HcqError
 from hcq_cli.files import atomic_open
-from hcq_cli.model.checkpoint import VIDEO_FILE, Model, read_header
+from hcq_cli.model.checkpoint import VIDEO_FILE, read_header
 from hcq_cli.model.config import ExpertConfig, ModelConfig
 from hcq_cli.model.export import OPSET, TOLERANCE, optimised, packed, silence
 from hcq_cli.model.exported_video_encoder import (
@@ -31,6 +31,7 @@ from hcq_cli.model.exported_video_encoder import (
     VideoEncoderHeader,
     graph_inputs,
 )
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video import VideoTensors
 
 OUTPUTS = ("levels", "turned", "codes")

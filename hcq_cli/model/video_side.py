@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from hcq_cli.errors import HcqError
-from hcq_cli.model.checkpoint import VIDEO_FILE, no_codes, read_header
+from hcq_cli.model.checkpoint import VIDEO_FILE, read_header
 from hcq_cli.model.exported_video_encoder import ExportedVideoEncoder
+from hcq_cli.model.trained_model import no_codes
 from hcq_cli.model.video_model import VideoModel
 
 

@@ -28,8 +28,8 @@ from hcq_cli.search.index import Index, IndexManifest, TextEncoderEntry, TextEnc
 from hcq_cli.search.segment import REMEDY
 
 if TYPE_CHECKING:
-    from hcq_cli.model.checkpoint import Model
     from hcq_cli.model.confidence import ChanceScores
+    from hcq_cli.model.trained_model import Model
 
 LARGE_TOWERS_BYTES = 600 << 20
 """From here on the text side of an index is int8 where nothing is said; CLIP's and CLAP's together are smaller."""

@@ -24,10 +24,10 @@ from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import writer_lock
 from hcq_cli.model import checkpoint, registry, text
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import training_vectors
 from hcq_cli.model.hcq import DualEncoder, TwoTowers
 from hcq_cli.model.text import CaptionEncoder, text_tensors
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video import FeatureScale, video_tensors
 from hcq_cli.printable import counted
 from hcq_cli.training import resume

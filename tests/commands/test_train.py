@@ -12,7 +12,7 @@ from toy_dataset import SMALL, caption, video, write_captions, write_store
 
 from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.model import checkpoint
-from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.trained_model import Model
 
 Run = Callable[..., object]
 SETTINGS = [part for setting in [*SMALL, "training.epochs=3", "training.min_steps=30"] for part in ("--set", setting)]

@@ -12,8 +12,9 @@ from hcq_cli.datasets.batches import collate
 from hcq_cli.errors import HcqError
 from hcq_cli.fitting import fitting
 from hcq_cli.fitting.sources import Source, classifier
-from hcq_cli.model.checkpoint import Model, load
+from hcq_cli.model.checkpoint import load
 from hcq_cli.model.config import TextConfig
+from hcq_cli.model.trained_model import Model
 from hcq_cli.scan.table import tables
 
 

@@ -16,7 +16,7 @@ from small_models import CAPTIONS, batch, model
 
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model import checkpoint
-from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.trained_model import Model
 
 VIDEOS = {"appearance": [3, 1], "audio": [2, 0]}
 

@@ -16,8 +16,8 @@ from hcq_cli.datasets.captions import read_captions
 from hcq_cli.datasets.dataset import load_dataset
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.model import checkpoint
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.drift import REFIT, drift, mean_loss, mean_nearness
+from hcq_cli.model.trained_model import Model
 from hcq_cli.training import recipe as recipes
 from hcq_cli.training.data import training_data
 from hcq_cli.training.loop import train

@@ -15,9 +15,9 @@ from hcq_cli.datasets.segments import WHOLE, Cutting
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.model import encoding_parts
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.encoding import EncodeResult, encode_batches, header
 from hcq_cli.model.encoding_parts import encode_share, parts_of, remove_parts
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video_batches import KnownBatches, VideoBatches, known_batches
 from hcq_cli.shares import Share
 

@@ -19,13 +19,13 @@ from hcq_cli.importers.official.checkpoint import ImportedNetwork, model_config
 from hcq_cli.importers.official.description import OfficialModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
 from hcq_cli.model import checkpoint, text
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig, TextConfig
 from hcq_cli.model.encoding import header
 from hcq_cli.model.export import TOLERANCE, export_text_encoder
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.model.text import TextTransformer
 from hcq_cli.model.tokenizer import word_piece
+from hcq_cli.model.trained_model import Model
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex

@@ -18,10 +18,11 @@ from hcq_cli.importers.official.checkpoint import ImportedNetwork, model_config
 from hcq_cli.importers.official.description import OfficialModel
 from hcq_cli.importers.official.options import QuantizerOptions, ReferenceExpert, ReferenceOptions
 from hcq_cli.model import checkpoint, text
-from hcq_cli.model.checkpoint import VIDEO_FILE, Model
+from hcq_cli.model.checkpoint import VIDEO_FILE
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
 from hcq_cli.model.export import TOLERANCE
 from hcq_cli.model.exported_video_encoder import ExportedVideoEncoder
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video_export import export_video_encoder, sample
 
 ROTATED = QuantizerConfig(codebooks=4, codewords=16, rotation="all", hubness=0.5)

@@ -11,8 +11,9 @@ from small_models import batch, model
 
 from hcq_cli.errors import HcqError
 from hcq_cli.model import checkpoint
-from hcq_cli.model.checkpoint import VIDEO_FILE, Model
+from hcq_cli.model.checkpoint import VIDEO_FILE
 from hcq_cli.model.exported_video_encoder import ExportedVideoEncoder
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video_side import export_video_side, open_video_encoder
 
 GIVEN = batch({"appearance": [3, 1, 2], "audio": [0, 2, 2]})

@@ -13,8 +13,9 @@ from joined_clips import Place, join
 from hcq_cli.datasets.batches import collate
 from hcq_cli.datasets.segments import Cutting
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.model.checkpoint import Model, load
+from hcq_cli.model.checkpoint import load
 from hcq_cli.model.encoding import encode_batches
+from hcq_cli.model.trained_model import Model
 from hcq_cli.model.video_batches import VideoBatches
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.query import search_levels

@@ -6,7 +6,7 @@ import torch
 from small_models import CAPTIONS, config
 
 from hcq_cli.model import registry, text
-from hcq_cli.model.checkpoint import Model
+from hcq_cli.model.trained_model import Model
 from hcq_cli.training.losses import Pairs
 
 COUNTS = {"appearance": [4, 2, 1], "audio": [3, 0, 2]}

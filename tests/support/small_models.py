@@ -7,9 +7,9 @@ import torch
 
 from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.model import text
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import ExpertConfig, ModelConfig, QuantizerConfig, TextConfig, VideoConfig
 from hcq_cli.model.hcq import HCQ
+from hcq_cli.model.trained_model import Model
 
 EXPERTS = {"appearance": ExpertConfig(6), "audio": ExpertConfig(5)}
 CAPTIONS = ["a red dog runs", "two cats sleep on a big old sofa", "birds"]

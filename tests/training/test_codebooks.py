@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from hcq_cli.evaluation.scores import DenseScores, LookUpScores
-from hcq_cli.model.checkpoint import Model
 from hcq_cli.model.config import QuantizerConfig
 from hcq_cli.model.quantizer import ProductQuantizer
+from hcq_cli.model.trained_model import Model
 from hcq_cli.scan.table import reconstruct_levels
 from hcq_cli.training import codebooks
 from hcq_cli.training.codebooks import (
