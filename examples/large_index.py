@@ -164,7 +164,7 @@ def main() -> None:
         note("building the index…")
         started = time.perf_counter()
         with Memory() as memory:
-            build(folder / "index", [folder / "codes.hcq"], lists=options.lists, queries=lambda: tuning)
+            build(folder / "index", [open_codes(folder / "codes.hcq")], lists=options.lists, queries=lambda: tuning)
         build_s = time.perf_counter() - started
         before_mb, started = held_mb(), time.perf_counter()
         index = Index.open(folder / "index")

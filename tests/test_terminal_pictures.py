@@ -22,8 +22,8 @@ from sample_videos import film
 
 from hcq_cli.console import Console
 from hcq_cli.console import Terminal as Where
-from hcq_cli.search.index_writer import build
 from hcq_cli.terminal_pictures import CELL, CHUNK, COLUMNS, ROWS, cell_size, protocol, side_by_side
+from tests.support.indexes import build
 
 KITTY, ITERM = {"TERM": "xterm-kitty"}, {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}
 SIXEL = {"TERM": "foot"}

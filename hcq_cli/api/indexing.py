@@ -64,22 +64,20 @@ def build_index(
         LockedError: another writer is at work.
         HcqError: there is no such cluster, or it cannot do the work.
     """
-    from hcq_cli.codes.codefile import open_codes
     from hcq_cli.search.index_writer import build
 
-    first = codes[0] if codes else workspace.codes
+    def build_anywhere(folder: Path, files: Sequence[CodeFile], **parts: Any) -> IndexChange:
+        def tuning_queries() -> TuningQueries | None:
+            progress.note("choosing which lists a query looks into…")
+            return caption_queries(workspace, files[0], progress)
 
-    def tuning_queries() -> TuningQueries | None:
-        progress.note("choosing which lists a query looks into…")
-        return caption_queries(workspace, open_codes(first), progress)
-
-    def build_anywhere(folder: Path, paths: Sequence[Path], **parts: Any) -> IndexChange:
         with ExitStack() as stack:
             if on is not None:
                 from hcq_cli.engines.ray_building import segment_writers
 
+                paths = [file.path for file in files]
                 parts["elsewhere"] = stack.enter_context(segment_writers(on, folder, paths, progress.warn))
-            return build(folder, paths, lists=partitions, queries=tuning_queries, **parts)
+            return build(folder, files, lists=partitions, queries=tuning_queries, **parts)
 
     return _write(
         workspace,
@@ -257,39 +255,38 @@ def _write(
 
     if text_side not in ("auto", *PRECISIONS, "none"):
         raise UsageError(f"--text-side {text_side}: known are auto, {', '.join(PRECISIONS)} and none")
-    paths = list(codes) or [workspace.codes]
-    files = [open_codes(path) for path in paths]
-    header = files[0].header
-    folder = index or (workspace.texts_index if header.kind == "texts" else workspace.index)
+    files = [open_codes(path) for path in codes or [workspace.codes]]
+    first, videos = files[0], files[0].header.kind == "videos"
+    folder = index or (workspace.index if videos else workspace.texts_index)
     # Codes of the workspace's own videos; what other files hold was put there on purpose.
-    own = paths == [workspace.codes] and header.kind == "videos"
-    exporter = text_encoder_exporter(
-        header,
-        [*files[0].checkpoints, workspace.model],
-        precision=text_side,
-        codes=paths[0],
-        warn=progress.warn,
-    )
-    videos = header.kind == "videos"
-    store = features
+    own = videos and [file.path for file in files] == [workspace.codes]
+    places = [*first.checkpoints, workspace.model]
+    exporter = text_encoder_exporter(first.header, places, precision=text_side, codes=first.path, warn=progress.warn)
     if videos and features is None:
         with suppress(NotFoundError):  # an index may be made of code files alone
-            store = FeatureStore.open(workspace.features)
-    source = columns_source(store, files, folder, table, progress) if videos else None
+            features = FeatureStore.open(workspace.features)
+    source = columns_source(features, files, folder, table, progress) if videos else None
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
         without = read_collection(workspace.features).removed if own else ()
-        read = words_of_collection(workspace, files[0], store, progress) if words and videos else None
-        parts = {"without": without, "columns": source, "words": read}
-        encoding = partial(bar.update, detail="captions and names")
-        change = action(folder, paths, progress=bar.advance, encoding=encoding, text_encoder=exporter, **parts)
+        read = words_of_collection(workspace, first, features, progress) if videos and words else None
+        change = action(
+            folder,
+            files,
+            progress=bar.advance,
+            text_encoder=exporter,
+            without=without,
+            columns=source,
+            words=read,
+            encoding=partial(bar.update, detail="captions and names"),
+        )
     if source is not None and source.join is not None and (unused := source.join.unused):
         shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
         lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"
         total = len(source.join.used)
         progress.warn(f"{source.join.own.file}: {lines} of {total:,} name no video of these codes: {shown}")
     if own:
-        _warn_of_what_is_newer(workspace, files[0], store, progress)
-    return replace(change, kind=header.kind)
+        _warn_of_what_is_newer(workspace, first, features, progress)
+    return change
 
 
 def _warn_of_what_is_newer(

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hcq_cli.codes.codefile import CodeFile, CodeHeader, open_codes, relative_to
+from hcq_cli.codes.codefile import CodeFile, CodeHeader, relative_to
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.cores import cores
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
@@ -57,7 +57,7 @@ WAIT_S = 30.0
 
 def build(
     folder: Path,
-    code_paths: Sequence[Path],
+    files: Sequence[CodeFile],
     *,
     lists: int | None = 0,
     queries: Callable[[], TuningQueries | None] = lambda: None,
@@ -75,7 +75,7 @@ def build(
     Of a video that comes more than once, however it was cut into segments, the last file's codes are kept.
 
     Args:
-        code_paths: all of one model.
+        files: of codes, all of one model.
         lists: how many inverted lists to make; 0 for none, None for a number that suits the number of videos.
         queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
         wait_s: how long to wait for another writer, seconds.
@@ -87,11 +87,11 @@ def build(
         elsewhere: who writes the segments, which are the same bytes; None for this process.
 
     Raises:
-        NotFoundError, DamagedError: a code file is missing or damaged.
+        DamagedError: a code file is damaged.
         ModelMismatchError: they are of different models.
         LockedError: another writer is at work.
     """
-    files = _open_all(code_paths)
+    _same_models(files)
     with _writing(folder, wait_s) as (newest, suffix):
         draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
         draft.sentences_of = words.sentences_of if words else None
@@ -119,7 +119,7 @@ def build(
 
 def add(
     folder: Path,
-    code_paths: Sequence[Path],
+    files: Sequence[CodeFile],
     *,
     progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
@@ -133,16 +133,16 @@ def add(
     the two was cut. The arguments are those of `build`.
 
     Raises:
-        NotFoundError: there is no index, or a code file is missing.
+        NotFoundError: there is no index.
         DamagedError: a file is damaged.
         ModelMismatchError: the codes are of another model than the index.
         LockedError: another writer is at work.
     """
-    files = _open_all(code_paths)
+    _same_models(files)
     with _writing(folder, wait_s) as (newest, suffix):
         index = Index.open(folder)
         for file in files:
-            _same_model(file.path, file.header, index.header, f"the index {folder}")
+            _same_model(file, index.header, f"the index {folder}")
         draft = replace(IndexDraft.of(index, newest, suffix), columns=columns)
         draft.sentences_of = words.sentences_of if words else None
         for name, kind in (columns.kinds if columns else {}).items():
@@ -315,16 +315,15 @@ def _writing(folder: Path, wait_s: float = WAIT_S) -> Iterator[tuple[int, str]]:
             raise
 
 
-def _open_all(code_paths: Sequence[Path]) -> list[CodeFile]:
-    if not code_paths:
+def _same_models(files: Sequence[CodeFile]) -> None:
+    if not files:
         raise UsageError("no code files given", "hcq index build CODES")
-    files = [open_codes(path) for path in code_paths]
     for file in files:
-        _same_model(file.path, file.header, files[0].header, str(files[0].path))
-    return files
+        _same_model(file, files[0].header, str(files[0].path))
 
 
-def _same_model(path: Path, header: CodeHeader, other: CodeHeader, holder: str) -> None:
+def _same_model(file: CodeFile, other: CodeHeader, holder: str) -> None:
+    path, header = file.path, file.header
     if header.model_hash != other.model_hash:
         raise ModelMismatchError(
             f"{path}: codes of model {header.model_hash[:12]}, {holder} holds codes of model {other.model_hash[:12]}",

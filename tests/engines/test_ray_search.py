@@ -28,8 +28,8 @@ from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search.groups import GroupedIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build
 from hcq_cli.search.query import SearchParams, find
+from tests.support.indexes import add, build
 
 pytestmark = pytest.mark.long
 EXACT = SearchParams(exact=True)

@@ -11,8 +11,8 @@ from handmade import names, quantizer, random_codes, random_levels, write_codes
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import SearchParams, find, search_levels
+from tests.support.indexes import build
 
 
 @pytest.mark.parametrize("lists", [0, 9])

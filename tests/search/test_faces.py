@@ -22,9 +22,9 @@ from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.fusing import fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords
-from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import SearchParams
 from hcq_cli.words.sentences import Sentence
+from tests.support.indexes import build
 
 DIM, VIDEOS = 128, 60
 ANNA, BEN = np.linalg.qr(np.random.default_rng(7).normal(size=(DIM, 2)))[0].T

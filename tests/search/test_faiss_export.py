@@ -16,8 +16,9 @@ from handmade import HEADER, names, random_codes, random_levels, write_codes
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.search.faiss_export import export_faiss
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, remove
+from hcq_cli.search.index_writer import remove
 from hcq_cli.search.query import SearchParams, search_levels
+from tests.support.indexes import add, build
 
 faiss = pytest.importorskip("faiss")
 

@@ -14,9 +14,10 @@ from hcq_cli.errors import UsageError
 from hcq_cli.scan.table import tables
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import SearchParams, find, search_levels
 from hcq_cli.search.segment_columns import ColumnsSource
+from tests.support.indexes import add, build
 
 VIDEOS = 1500
 GONE = [*range(0, 100, 7), 700]

@@ -21,10 +21,10 @@ from hcq_cli.demo.grammar import WORDS
 from hcq_cli.search.fusing import with_words
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
-from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.tokens import asked_words
+from tests.support.indexes import build
 
 CLIPS = compose(720, seed=0)
 SAID = (

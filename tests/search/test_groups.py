@@ -17,9 +17,10 @@ from hcq_cli.scan.topk import TopK, best, merge
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, remove
+from hcq_cli.search.index_writer import remove
 from hcq_cli.search.ivf import QUERIES_AT_ONCE
 from hcq_cli.search.query import SearchParams, find, search_levels
+from tests.support.indexes import add, build
 
 
 @given(videos=st.lists(st.integers(0, 50), max_size=80), groups=st.integers(1, 70))

@@ -20,8 +20,9 @@ from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import SearchParams, search_levels
+from tests.support.indexes import add, build
 
 Videos = dict[str, np.ndarray]
 

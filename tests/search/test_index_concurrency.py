@@ -19,8 +19,9 @@ from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index_writer
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import SearchParams, search_levels
+from tests.support.indexes import add, build
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 READERS, SECONDS = (16, 60.0) if SLOW else (4, 1.0)

@@ -28,9 +28,10 @@ from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index, TextEncoderEntry, TextEncoderExporter, generations
-from hcq_cli.search.index_writer import add, build, remove
+from hcq_cli.search.index_writer import remove
 from hcq_cli.search.query import SearchParams, search_levels
 from hcq_cli.search.segment import FORMAT
+from tests.support.indexes import add, build
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 CASES = 10_000 if SLOW else 60

@@ -14,7 +14,7 @@ from hcq_cli.errors import DamagedError, LockedError
 from hcq_cli.search import index_writer
 from hcq_cli.search.index import Index, generations
 from hcq_cli.search.index_draft import IndexDraft, clear_unnamed, new_suffix
-from hcq_cli.search.index_writer import add, build
+from tests.support.indexes import add, build
 
 
 @pytest.fixture

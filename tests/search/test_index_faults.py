@@ -27,9 +27,10 @@ from hcq_cli.headers import decode
 from hcq_cli.search.index import Index, IndexManifest, generations
 from hcq_cli.search.index_draft import DATA_FILE
 from hcq_cli.search.index_words import IndexWords
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.words.gathering import CollectionWords
 from hcq_cli.words.tokens import asked_words
+from tests.support.indexes import add, build
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 KINDS = ("kill before", "kill after", "ENOSPC", "EIO", "EROFS")

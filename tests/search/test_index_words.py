@@ -16,10 +16,11 @@ from hcq_cli.errors import DamagedError
 from hcq_cli.search.fusing import NO_WORDS, NOT_SAID, fused, reciprocal, with_words
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import LIKE_MIDDLE, FoundWords, IndexWords
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import NONE_KNOWN, NOTHING_FITS, Hit, QueryResult, search_levels
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
+from tests.support.indexes import add, build
 
 
 class Told:

@@ -17,8 +17,9 @@ from killed import killed_at
 
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import SearchParams, search_levels
+from tests.support.indexes import add, build
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 CALLS = ("fsync", "replace", "unlink", "chmod", "open")

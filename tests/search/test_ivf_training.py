@@ -16,13 +16,13 @@ from handmade import (
 )
 
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import build
 from hcq_cli.search.ivf import (
     list_sizes,
     nearest,
 )
 from hcq_cli.search.ivf_training import TuningQueries, kmeans, lists_for
 from hcq_cli.search.query import SearchParams, search_levels
+from tests.support.indexes import build
 
 
 def test_nearest_and_kmeans_in_plain_numpy() -> None:

@@ -15,8 +15,9 @@ from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.examples import locate_moment, search_like
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, remove
+from hcq_cli.search.index_writer import remove
 from hcq_cli.search.query import QueryResult, SearchParams, search_levels
+from tests.support.indexes import add, build
 
 SCORES = {
     "film.mp4": 5,

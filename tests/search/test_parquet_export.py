@@ -15,8 +15,9 @@ from hcq_cli.columns.own_columns import Join, read_own_columns
 from hcq_cli.errors import NotFoundError
 from hcq_cli.search import parquet_export
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, remove
+from hcq_cli.search.index_writer import remove
 from hcq_cli.search.segment_columns import ColumnsSource
+from tests.support.indexes import add, build
 
 pq = pytest.importorskip("pyarrow.parquet")
 

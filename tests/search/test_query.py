@@ -11,9 +11,9 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.examples import locate, search_like
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import CUT, NONE_KNOWN, SearchParams, search_levels, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
+from tests.support.indexes import build
 
 
 @pytest.fixture(params=["index", "codes"])

@@ -17,8 +17,8 @@ from handmade import (
 
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import build
 from hcq_cli.search.query import SearchParams, find, search_levels
+from tests.support.indexes import build
 
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:

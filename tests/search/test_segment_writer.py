@@ -22,9 +22,10 @@ from hcq_cli.columns.columns_file import ColumnsWriter
 from hcq_cli.errors import HcqError
 from hcq_cli.search import segment_writer
 from hcq_cli.search.index import Index
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment_writer import SegmentWriter
+from tests.support.indexes import add, build
 
 
 def test_adding_and_compacting_lists_gives_what_building_at_once_gives(

@@ -28,6 +28,7 @@ from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vectors, write_sentence_vectors
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import WordsTable, write_words
+from tests.support import indexes
 
 SYNONYMS = {"infants": "babies", "giggling": "laughing", "hound": "dog"}
 TOLD = {"v1": "two laughing babies", "v2": "a dog in the snow", "v3": "a violin lesson", "v7": "babies sleep"}
@@ -86,7 +87,7 @@ def folder(tmp_path: Path, encoder: MeaningEncoder) -> Path:
         return TextEncoderEntry(f"tower-{suffix}.hcq", "float32", {"deviation": 0.0})
 
     codes = write_codes(tmp_path / "codes", names(30), random_codes(30))
-    index_writer.build(tmp_path / "index", [codes], words=Told(), text_encoder=bring)
+    indexes.build(tmp_path / "index", [codes], words=Told(), text_encoder=bring)
     return tmp_path / "index"
 
 
@@ -131,7 +132,7 @@ def test_the_nearer_of_two_sentences_comes_first_whatever_segment_it_is_of(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TOLD, "v30", "laughing babies")
-    index_writer.add(folder, [write_codes(tmp_path / "more", ["v30.mp4"], random_codes(1))], words=Told())
+    indexes.add(folder, [write_codes(tmp_path / "more", ["v30.mp4"], random_codes(1))], words=Told())
     assert meant(Index.open(folder), "giggling infants") == ["v30.mp4", "v1.mp4", "v7.mp4"]
 
 
@@ -142,7 +143,7 @@ def test_vectors_follow_their_videos_and_nothing_is_encoded_twice(
     encoder.encoded.clear()
     index_writer.remove(folder, ["v7.mp4"])
     more = write_codes(tmp_path / "more", ["v3.mp4", "v2.mp4"], random_codes(2, seed=5))
-    index_writer.add(folder, [more], words=Told())
+    indexes.add(folder, [more], words=Told())
     # As a writer that was killed leaves it: its directions suit two other sentences.
     shutil.copy(max(folder.glob("vectors-*")), folder / "encoded-0.hcq")
     index_writer.compact(folder)
@@ -165,7 +166,7 @@ def test_what_a_killed_writer_has_encoded_is_not_encoded_again(
     monkeypatch.setattr(sentence_vectors, "SAMPLED", 5)
     codes = write_codes(tmp_path / "more", names(40, "w"), random_codes(40))
     shutil.copytree(folder, tmp_path / "whole")
-    index_writer.add(tmp_path / "whole", [codes], words=Told())
+    indexes.add(tmp_path / "whole", [codes], words=Told())
     encoder.encoded.clear()
 
     def killed(encoded: int, total: int) -> None:
@@ -174,13 +175,13 @@ def test_what_a_killed_writer_has_encoded_is_not_encoded_again(
             os.kill(os.getpid(), signal.SIGKILL)
 
     if (child := os.fork()) == 0:
-        index_writer.add(folder, [codes], words=Told(), encoding=killed)
+        indexes.add(folder, [codes], words=Told(), encoding=killed)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     kept = sorted(folder.glob("encoded-*"))
     assert len(kept) == 4 and len(SentenceVectors(kept[0])) == 8
     kept[0].write_bytes(kept[0].read_bytes()[:-3])  # harmed: its eight are encoded once more
-    index_writer.add(folder, [codes], words=Told())
+    indexes.add(folder, [codes], words=Told())
     assert len(encoder.encoded) <= 5 + 16 and not list(folder.glob("encoded-*"))
     resumed, whole = (Index.open(each).segments[1].vectors for each in (folder, tmp_path / "whole"))
     assert resumed and whole and len(resumed) == len(whole) == 40
@@ -194,18 +195,18 @@ def test_each_segment_has_directions_of_its_own(
     monkeypatch.setitem(TOLD, "x1", "an empty street")
     monkeypatch.setitem(TOLD, "x2", "laughing babies")
     codes = [write_codes(tmp_path / name, [f"{name}.mp4"], random_codes(1)) for name in ("x1", "x2")]
-    index_writer.add(folder, codes, words=Told())
+    indexes.add(folder, codes, words=Told())
     assert meant(Index.open(folder), "giggling infants")[0] == "x2.mp4"
 
 
 def test_words_that_tell_nothing_are_looked_through_once(
     tmp_path: Path, folder: Path, encoder: MeaningEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index_writer.add(folder, [write_codes(tmp_path / "a", ["x1.mp4"], random_codes(1))], words=Told())
+    indexes.add(folder, [write_codes(tmp_path / "a", ["x1.mp4"], random_codes(1))], words=Told())
     assert [entry.telling for entry in Index.open(folder).manifest.segments] == [4, 0]
     monkeypatch.setattr(encoder, "prepare", lambda: pytest.fail("loaded for nothing"))
     index_writer.remove(folder, ["v1.mp4"])
-    index_writer.add(folder, [write_codes(tmp_path / "b", ["x2.mp4"], random_codes(1))])
+    indexes.add(folder, [write_codes(tmp_path / "b", ["x2.mp4"], random_codes(1))])
     assert [entry.telling for entry in Index.open(folder).manifest.segments] == [4, 0, None]
 
 
@@ -227,7 +228,7 @@ def test_a_trained_models_index_has_none(
     monkeypatch.setattr(encoder, "chance_scores", None)
     monkeypatch.setattr(encoder, "prepare", lambda: pytest.fail("loaded for nothing"))
     more = write_codes(tmp_path / "more", ["v3.mp4"], random_codes(1))
-    index_writer.add(folder, [more], words=Told())
+    indexes.add(folder, [more], words=Told())
     assert [each.vectors is None for each in Index.open(folder).segments] == [False, True]
 
 
@@ -240,7 +241,7 @@ def test_a_failing_disk_leaves_the_index_as_it_was(
     monkeypatch.setattr(sentence_vectors, "_directions", full)
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(OSError, match="No space"):
-        index_writer.add(folder, [write_codes(tmp_path / "more", ["v3.mp4"], random_codes(1))], words=Told())
+        indexes.add(folder, [write_codes(tmp_path / "more", ["v3.mp4"], random_codes(1))], words=Told())
     assert sorted(path.name for path in folder.iterdir()) == before
     assert meant(Index.open(folder), "giggling infants") == ["v1.mp4", "v7.mp4"]
 

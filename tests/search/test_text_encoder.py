@@ -19,8 +19,9 @@ from hcq_cli.model.exported_text_encoder import (
     write_text_encoder,
 )
 from hcq_cli.search.index import Index, TextEncoderEntry
-from hcq_cli.search.index_writer import add, build, compact, remove
+from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.text_encoder import text_encoder_exporter
+from tests.support.indexes import add, build
 
 
 def file_of(folder: Path) -> Path | None:

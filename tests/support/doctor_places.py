@@ -12,8 +12,8 @@ from handmade import names, random_codes, write_codes
 from experts.base import Tokens
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.search.index_writer import build
 from hcq_cli.workspace import Workspace
+from tests.support.indexes import build
 
 
 def plant(folder: Path, **modules: str) -> dict[str, str]:
