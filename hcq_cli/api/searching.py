@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hcq_cli.search.fusing import ModelAnswers
     from hcq_cli.search.index import Index
     from hcq_cli.search.query import QueryResult
     from hcq_cli.search.text_encoder import TextEncoder
@@ -106,12 +105,11 @@ class Searcher:
             self.refresh()
         wanted = k + self.settings.offset
         answers: list[QueryResult | None] = [None] * len(queries)
-        if any(each.exact for each in asked) or self.collection.sentences:
+        if any(each.exact or self.collection.sentences for each in asked):
             from hcq_cli.search.fusing import with_words
 
             answers = [
-                with_words(self._searched, query, wanted, self._model, vector=self._sentence_vector)
-                for query in queries
+                with_words(self._searched, each, wanted, self._model, vector=self._sentence_vector) for each in asked
             ]
         # Together in one scan what only the model can answer.
         plain = [query for query, answer in zip(queries, answers, strict=True) if answer is None]
@@ -188,7 +186,7 @@ class Searcher:
         """
         from hcq_cli.search.composing import NOT_LOOKED_FOR, ComposedSearch, weighted
         from hcq_cli.search.examples import item_levels, own_hits, without_items
-        from hcq_cli.words.tokens import asked_words
+        from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
 
         if not text.strip() and not likes and not faces:
             raise UsageError(NOT_LOOKED_FOR, 'hcq query "a beach" --not "people"')
@@ -197,8 +195,8 @@ class Searcher:
             raise UsageError("--not: the text is empty", 'hcq query "a beach" --not "people"')
         self.refresh()
         # What is in quotes is looked for without a model, in videos.
-        words = asked_words(text).rest if self.kind == "videos" else text
-        encoder = self._ready_encoder() if words.strip() or unlike else None
+        asked, of_videos = asked_words(text), self.kind == "videos"
+        encoder = self._ready_encoder() if (asked.rest if of_videos else text).strip() or unlike else None
         examples = [self._example(each) for each in likes]
         found = [item_levels(held, each, self._searched) for held, each, _ in examples]
         names, how = [name for name, _ in found], self.settings
@@ -208,31 +206,24 @@ class Searcher:
         own = sum(own_hits(source, name, how.by) for (source, _, _), name in zip(examples, names, strict=True))
         searched, model = self._searched, search.answers
         if faces or not_faces:
-            if self.kind != "videos" or how.by != "video":
+            if not of_videos or how.by != "video":
                 raise UsageError("--face finds videos, each once by its best face: no texts, and no --by segment")
             from hcq_cli.search.faces import people
 
-            asked = people(self.workspace.features, self.collection, faces, not_faces, experts)
-            searched, rest = asked.without_unwanted(searched), search if encoder or parts else None
-            model = partial(asked.answers, rest)
-        answer = self._composed_answer(searched, model, text, wanted + own, alone=not (parts or faces))
+            persons = people(self.workspace.features, self.collection, faces, not_faces, experts)
+            searched, rest = persons.without_unwanted(searched), search if encoder or parts else None
+            model = partial(persons.answers, rest)
+        if asked.exact and not asked.phrases and not asked.rest and not parts and not faces:
+            raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
+        answer = None
+        if of_videos and (asked.exact or (text and self.collection.sentences)):
+            from hcq_cli.search.fusing import with_words
+
+            vector = self._sentence_vector if text.strip() else None
+            answer = with_words(searched, asked, wanted + own, model, always=True, vector=vector)
+        answer = answer or model(searched, [text], wanted + own)[0]
         answer = replace(answer, query=text or ", ".join([*names, *faces]))
         return self._arranged(without_items(answer, names, how.by, wanted))
-
-    def _composed_answer(
-        self, searched: Index, model: ModelAnswers, text: str, k: int, *, alone: bool
-    ) -> QueryResult:
-        """What a composed search finds, by the words of its text, too; `alone` where that is all."""
-        from hcq_cli.search.fusing import with_words
-        from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
-
-        asked, answer = asked_words(text), None
-        if asked.exact and not asked.phrases and not asked.rest and alone:
-            raise UsageError(ONLY_EXCLUDED, 'hcq query "a man cooking -pan"')
-        if self.kind == "videos" and (asked.exact or (text and self.collection.sentences)):
-            vector = self._sentence_vector if text.strip() else None
-            answer = with_words(searched, text, k, model, always=True, vector=vector)
-        return answer or model(searched, [text], k)[0]
 
     def video(
         self,

@@ -22,7 +22,7 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords, IndexWords
 from hcq_cli.search.moments import Moment
 from hcq_cli.search.query import NOTHING_FITS, Hit, QueryResult
-from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
+from hcq_cli.words.tokens import ONLY_EXCLUDED, AskedWords
 
 SMOOTHING = 60
 """How slowly a rank loses its worth; the constant of the paper."""
@@ -38,7 +38,7 @@ ModelAnswers = Callable[[Index, Sequence[str], int], list[QueryResult]]
 
 def with_words(
     collection: Index,
-    query: str,
+    asked: AskedWords,
     k: int,
     model: ModelAnswers,
     *,
@@ -49,7 +49,7 @@ def with_words(
 
     Args:
         collection: that is searched.
-        query: as it was written.
+        asked: the query, taken apart.
         k: how many hits.
         model: asked where the query has words that are neither in quotes nor excluded.
         always: ask it in any case: it knows more of what is looked for than these words.
@@ -59,8 +59,8 @@ def with_words(
     Returns:
         None where words have nothing to say, and the model alone is to be asked.
     """
-    started, asked = time.perf_counter(), asked_words(query)
-    nothing = QueryResult(query, (), collection.videos, text_ms=0.0, scan_ms=0.0)
+    started = time.perf_counter()
+    nothing = QueryResult(asked.query, (), collection.videos, text_ms=0.0, scan_ms=0.0)
     ranks = bool(asked.rest) or always
     if asked.exact and not asked.phrases and not ranks:
         return replace(nothing, note=ONLY_EXCLUDED)
@@ -83,7 +83,7 @@ def with_words(
     if not found and not meant and not asked.exact:
         return None
     answer = model(words.index, [asked.rest], depth)[0] if ranks else nothing
-    whole = replace(fused(answer, found, k, meant), query=query, videos_searched=collection.videos)
+    whole = replace(fused(answer, found, k, meant), query=asked.query, videos_searched=collection.videos)
     return replace(whole, text_ms=whole.text_ms + text_ms, scan_ms=whole.scan_ms + words_ms)
 
 

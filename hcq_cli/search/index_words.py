@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 
 import numpy as np
@@ -79,6 +79,38 @@ class _Part:
         alive[self.segment.first_rows[self.segment.alive]] = True
         return alive
 
+    def holding(self, expression: str) -> np.ndarray:
+        """Which rows are the first ones of videos with a sentence that fits an expression of FTS5, bool [N]."""
+        rows, found = self.table.rows(expression), np.zeros(self.segment.videos, bool)
+        found[rows[rows < len(found)]] = True
+        return found
+
+    def candidates(
+        self, expression: str, fit: Callable[[Sentence], float], k: int
+    ) -> list[tuple[float, int, Sentence]]:
+        """The best sentences by BM25 that an expression of FTS5 finds, of `k` videos or a few more.
+
+        Returns:
+            How well each fits the query by `fit`, the row of its video, and itself; without those that do not fit.
+        """
+        limit = 8 * k
+        while True:
+            ids = self.table.best(expression, limit)
+            living = [id for id in ids if (id >> SHIFT) < len(self.alive) and self.alive[id >> SHIFT]]
+            fits = [
+                (how_well, id >> SHIFT, sentence)
+                for id, sentence in zip(living, self.table.read(living), strict=True)
+                if (how_well := fit(sentence))
+            ]
+            if len({row for _, row, _ in fits}) >= k or len(ids) < limit or limit >= MOST_READ:
+                return fits
+            limit *= 8
+
+    def found(self, row: int, sentence: Sentence, worth: float, likeness: float) -> FoundWords:
+        """The video of a row, as found by one of its sentences."""
+        name, path = self.segment.name(row)
+        return FoundWords(video_of(name), path, sentence, worth, likeness)
+
 
 class IndexWords:
     """What is said, shown and told of an index's videos.
@@ -108,9 +140,9 @@ class IndexWords:
             if segment.words is not None:
                 part = next(tables)
                 for phrase in asked.phrases:
-                    keep &= _holds(part, _phrase(phrase))
+                    keep &= part.holding(_phrase(phrase))
                 if asked.excluded:
-                    keep &= ~_holds(part, " OR ".join(map(_phrase, asked.excluded)))
+                    keep &= ~part.holding(" OR ".join(map(_phrase, asked.excluded)))
                 keep = keep[segment.first_rows]
             kept.append(keep)
         return FilteredIndex(self.index, kept)
@@ -120,18 +152,24 @@ class IndexWords:
 
         Where the query has phrases, a sentence counts by how many of them it holds, and then by the other words.
         """
-        weights = self._weights(asked.telling)
+        telling = asked.telling
+        counts = [{word: part.table.count(word, COUNTED) for word in telling} for part in self._parts]
+        # What each word tells: the rarer it is the more (the inverse document frequency of BM25).
+        rarity = {word: min(sum(count[word] for count in counts), self.sentences) for word in telling}
+        weights = {word: math.log1p((self.sentences - n + 0.5) / (n + 0.5)) for word, n in rarity.items()}
+        fit = partial(_fit, asked=asked, weights=weights, sentences=self.sentences)
         found = [
-            (fit, number, order, part, row, sentence)
-            for number, part in enumerate(self._parts)
-            for order, (fit, row, sentence) in enumerate(self._candidates(part, asked, weights, k))
+            (how_well, number, order, part, row, sentence)
+            for number, (part, count) in enumerate(zip(self._parts, counts, strict=True))
+            if (expression := _expression(asked, weights, count))
+            for order, (how_well, row, sentence) in enumerate(part.candidates(expression, fit, k))
         ]
         found.sort(key=lambda one: (-one[0], one[2], one[1]))
         most = 1.0 if asked.phrases else SEVERAL
-        return _videos_of(
+        return _a_video_once(
             (
-                (min(fit, most), LIKE_MIDDLE if fit >= WORTH[each.source] else 0.0, part, row, each)
-                for fit, _, _, part, row, each in found
+                part.found(row, each, min(fits, most), LIKE_MIDDLE if fits >= WORTH[each.source] else 0.0)
+                for fits, _, _, part, row, each in found
             ),
             k,
         )
@@ -148,7 +186,7 @@ class IndexWords:
         Raises:
             DamagedError: the vectors are of another text encoder.
         """
-        near: list[tuple[float, float, _Part, int, Sentence]] = []
+        near: list[tuple[float, float, _Part, int, Sentence]] = []  # worth, likeness, …
         for part in self._parts:
             if (vectors := part.segment.vectors) is None:
                 continue
@@ -162,67 +200,37 @@ class IndexWords:
                 worth = min(like / NEARLY_SAME, 1.0) * MEANT_WORTH.get(sentence.source, 0.0)
                 near.append((worth, like, part, row, sentence))
         near.sort(key=lambda one: (-one[0], -one[1]))  # of those that count in full, the nearer one
-        return _videos_of(near, k)
-
-    def _weights(self, words: Sequence[str]) -> dict[str, float]:
-        """What each word of a query tells: the rarer the more (the inverse document frequency of BM25)."""
-        count = {
-            word: min(sum(part.table.count(word, COUNTED) for part in self._parts), self.sentences) for word in words
-        }
-        return {word: math.log1p((self.sentences - n + 0.5) / (n + 0.5)) for word, n in count.items()}
-
-    def _candidates(
-        self, part: _Part, asked: AskedWords, weights: dict[str, float], k: int
-    ) -> Iterator[tuple[float, int, Sentence]]:
-        """How well sentences of a part fit, by BM25, with the row of their video: of `k` videos, or a few more."""
-        expression = self._expression(part, asked, weights)
-        if not expression:
-            return
-        limit, rows = 8 * k, set[int]()
-        while True:
-            ids = part.table.best(expression, limit)
-            living = [id for id in ids if (id >> SHIFT) < len(part.alive) and part.alive[id >> SHIFT]]
-            fits = [
-                (fit, id >> SHIFT, sentence)
-                for id, sentence in zip(living, part.table.read(living), strict=True)
-                if (fit := _fit(sentence, asked, weights, self.sentences))
-            ]
-            rows = {row for _, row, _ in fits}
-            if len(rows) >= k or len(ids) < limit or limit >= MOST_READ:
-                break
-            limit *= 8
-        yield from fits
-
-    def _expression(self, part: _Part, asked: AskedWords, weights: dict[str, float]) -> str:
-        """An expression of FTS5 that every sentence fits which may count."""
-        if asked.phrases:
-            return " OR ".join(map(_phrase, asked.phrases))
-        # A sentence without the rarest words, these, cannot hold a sufficient share: all the others are too little.
-        needed, leading, led = (1 - LEAST_SHARE) * sum(weights.values()), [], 0
-        for word in sorted(weights, key=lambda word: -weights[word]):
-            led += part.table.count(word, COUNTED)
-            if led >= COUNTED:
-                break
-            leading.append(word)
-            needed -= weights[word]
-        return (
-            " OR ".join(f'"{word}"' for word in leading)
-            if needed < 0
-            else " AND ".join(f'"{word}"' for word in weights)
-        )
+        return _a_video_once((part.found(row, each, worth, like) for worth, like, part, row, each in near), k)
 
 
-def _videos_of(found: Iterable[tuple[float, float, _Part, int, Sentence]], k: int) -> list[FoundWords]:
-    """The videos that sentences are of, `k` at most, each by the first of them.
+def _expression(asked: AskedWords, weights: dict[str, float], counts: dict[str, int]) -> str:
+    """An expression of FTS5 that every sentence of a table fits which may count; empty where none does.
 
     Args:
-        found: of each sentence its worth, likeness, part, the row of its video there, and itself; best first.
-        k: how many videos.
+        weights: what each word tells.
+        counts: in how many sentences of the table each stands, up to `COUNTED`.
     """
+    if asked.phrases:
+        return " OR ".join(map(_phrase, asked.phrases))
+    # A sentence without the rarest words, these, cannot hold a sufficient share: all the others are too little.
+    needed, leading, led = (1 - LEAST_SHARE) * sum(weights.values()), [], 0
+    for word in sorted(weights, key=lambda word: -weights[word]):
+        led += counts[word]
+        if led >= COUNTED:
+            break
+        leading.append(word)
+        needed -= weights[word]
+    every, some = (
+        joint.join(f'"{word}"' for word in words) for joint, words in ((" AND ", weights), (" OR ", leading))
+    )
+    return some if needed < 0 else every
+
+
+def _a_video_once(found: Iterable[FoundWords], k: int) -> list[FoundWords]:
+    """Of what was found, best first, the first of each video; `k` videos at most."""
     hits: dict[str, FoundWords] = {}
-    for worth, likeness, part, row, sentence in found:
-        name, path = part.segment.name(row)
-        hits.setdefault(video_of(name), FoundWords(video_of(name), path, sentence, worth, likeness))
+    for each in found:
+        hits.setdefault(each.id, each)
         if len(hits) == k:
             break
     return list(hits.values())
@@ -231,13 +239,6 @@ def _videos_of(found: Iterable[tuple[float, float, _Part, int, Sentence]], k: in
 def _phrase(words: Sequence[str]) -> str:
     """Words that follow each other, as FTS5 asks for them; they hold letters and digits alone."""
     return f'"{" ".join(words)}"'
-
-
-def _holds(part: _Part, expression: str) -> np.ndarray:
-    """Which rows are the first ones of videos that fit an expression, bool [N]."""
-    rows, found = part.table.rows(expression), np.zeros(part.segment.videos, bool)
-    found[rows[rows < len(found)]] = True
-    return found
 
 
 def _fit(sentence: Sentence, asked: AskedWords, weights: dict[str, float], sentences: int) -> float:

@@ -146,16 +146,16 @@ class WordsTable:
 
     def everything(self) -> Iterator[tuple[int, Sentence]]:
         """All sentences by row: the row of the video, and the sentence."""
-        question = "SELECT id, start_s, end_s, source, language, text FROM sentences ORDER BY id"
-        with self._reading():
-            for id, *parts in self._opened.execute(question):
-                yield id >> SHIFT, self._sentence(*parts)
+        for id, sentence in self._sentences():
+            yield id >> SHIFT, sentence
 
     def of_sources(self, sources: Sequence[str]) -> Iterator[tuple[int, Sentence]]:
         """The sentences of some sources, each with its id, ascending."""
         numbers = ", ".join(str(SOURCES.index(source)) for source in sources)
-        columns = "id, start_s, end_s, source, language, text"
-        question = f"SELECT {columns} FROM sentences WHERE source IN ({numbers}) ORDER BY id"
+        return self._sentences(f"WHERE source IN ({numbers})")
+
+    def _sentences(self, which: str = "") -> Iterator[tuple[int, Sentence]]:
+        question = f"SELECT id, start_s, end_s, source, language, text FROM sentences {which} ORDER BY id"
         with self._reading():
             for id, *parts in self._opened.execute(question):
                 yield int(id), self._sentence(*parts)

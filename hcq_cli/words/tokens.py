@@ -93,11 +93,13 @@ class AskedWords:
     """A query, taken apart.
 
     Args:
+        query: as it was written.
         phrases: what must be said or shown, each as its words.
         excluded: what must not be.
         rest: the query without these, as it was written; the model is asked this.
     """
 
+    query: str
     phrases: tuple[tuple[str, ...], ...]
     excluded: tuple[tuple[str, ...], ...]
     rest: str
@@ -124,5 +126,5 @@ def asked_words(query: str) -> AskedWords:
         elif words := tuple(words_of(part["plain"] if part["quoted"] is None else part["quoted"]))[:MOST]:
             (excluded if part["against"] else phrases).append(words)
     if not phrases and not excluded:
-        return AskedWords((), (), query)  # letter by letter: the model answers as it always did
-    return AskedWords(tuple(phrases[:MOST]), tuple(excluded[:MOST]), " ".join(rest))
+        return AskedWords(query, (), (), query)  # letter by letter: the model answers as it always did
+    return AskedWords(query, tuple(phrases[:MOST]), tuple(excluded[:MOST]), " ".join(rest))

@@ -123,7 +123,7 @@ def test_fused_is_no_worse_than_the_best_channel_and_better_on_a_mixture(tmp_pat
         texts = [text for text, _ in asked]
         seen = [[hit.id for hit in answer.hits] for answer in model(index, texts, 10)]
         said = [[hit.id for hit in words.best(asked_words(text), 10)] for text in texts]
-        answers = [with_words(index, text, 10, model) or model(index, [text], 10)[0] for text in texts]
+        answers = [with_words(index, asked_words(text), 10, model) or model(index, [text], 10)[0] for text in texts]
         both = [[hit.id for hit in answer.hits] for answer in answers]
         by_kind[kind] = np.array([recall(asked, found) for found in (seen, said, both)])
         assert (by_kind[kind][2] >= by_kind[kind][:2].max(0) - 1).all(), (kind, by_kind[kind])  # a query may differ

@@ -161,34 +161,36 @@ def test_the_model_ranks_what_phrases_and_exclusions_leave(folder: Path) -> None
     index, levels = Index.open(folder), random_levels(1)
     model = model_answers(levels)
     everything = [hit.id for hit in search_levels(index, ["x"], levels, 30)[0].hits]
-    without = with_words(index, "dog -birthday", 30, model)
+    without = with_words(index, asked_words("dog -birthday"), 30, model)
     assert [hit.id for hit in without.hits] == [id for id in everything if id not in ("v1.mp4", "v2.mp4", "v3.mp4")]
     assert without.videos_searched == 30 and without.query == "dog -birthday"
-    both = with_words(index, 'dog "birthday"', 30, model)
+    both = with_words(index, asked_words('dog "birthday"'), 30, model)
     assert {hit.id for hit in both.hits} == {"v1.mp4", "v2.mp4", "v3.mp4"}
     assert all(set(hit.found_by) == {"model", "words"} and "birthday" in hit.words.text for hit in both.hits)
-    assert with_words(index, '"not said"', 3, model).note == NOT_SAID
-    assert with_words(index, "-cat", 3, model).note == ONLY_EXCLUDED
+    assert with_words(index, asked_words('"not said"'), 3, model).note == NOT_SAID
+    assert with_words(index, asked_words("-cat"), 3, model).note == ONLY_EXCLUDED
 
 
 def test_a_phrase_alone_asks_no_model(folder: Path) -> None:
     def never(*_):
         raise AssertionError("the model was asked")
 
-    answer = with_words(Index.open(folder), '"birthday to"', 3, never)
+    answer = with_words(Index.open(folder), asked_words('"birthday to"'), 3, never)
     assert [(hit.rank, hit.id, hit.score, hit.time_s) for hit in answer.hits] == [(1, "v1.mp4", 1.0, 0.0)]
     assert answer.hits[0].found_by == {"words": 1}
 
 
 def test_where_words_have_nothing_to_say_the_model_alone_is_asked(folder: Path, tmp_path: Path) -> None:
     model = model_answers(random_levels(1))
-    assert with_words(Index.open(folder), "x y z", 3, model) is None
+    assert with_words(Index.open(folder), asked_words("x y z"), 3, model) is None
     build(tmp_path / "bare", [tmp_path / "codes"])
     bare = Index.open(tmp_path / "bare")
-    assert with_words(bare, '"a"', 3, model).note.endswith(NO_WORDS)
-    assert len(with_words(bare, "a -b", 3, model).hits) == 3
+    assert with_words(bare, asked_words('"a"'), 3, model).note.endswith(NO_WORDS)
+    assert len(with_words(bare, asked_words("a -b"), 3, model).hits) == 3
     doubtful = QueryResult("a", (), 9, 0.0, 0.0, note=NOTHING_FITS)
-    assert with_words(bare, "a -b", 3, lambda *_: [doubtful]).note.endswith(f"{NO_WORDS}; {NOTHING_FITS}")
+    assert with_words(bare, asked_words("a -b"), 3, lambda *_: [doubtful]).note.endswith(
+        f"{NO_WORDS}; {NOTHING_FITS}"
+    )
 
 
 def test_ranks_are_fused_as_reciprocals_not_scores() -> None:

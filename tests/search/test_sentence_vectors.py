@@ -28,6 +28,7 @@ from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vectors, write_sentence_vectors
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import WordsTable, write_words
+from hcq_cli.words.tokens import asked_words
 from tests.support import indexes
 
 SYNONYMS = {"infants": "babies", "giggling": "laughing", "hound": "dog"}
@@ -265,5 +266,5 @@ def test_to_encode_a_text_is_no_time_of_the_scan(folder: Path) -> None:
 
     hits = (Hit(1, 1.0, "v2.mp4", "", 0.1),)
     model = QueryResult("q", hits, 30, text_ms=1.0, scan_ms=2.0)
-    answer = with_words(Index.open(folder), "giggling infants", 3, lambda *_: [model], vector=slow)
+    answer = with_words(Index.open(folder), asked_words("giggling infants"), 3, lambda *_: [model], vector=slow)
     assert answer is not None and answer.text_ms > 200 and 2 < answer.scan_ms < 200
