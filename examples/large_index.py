@@ -32,7 +32,8 @@ from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import build
 from hcq_cli.search.ivf_training import QUERIES, TuningQueries
-from hcq_cli.search.query import SearchParams, find
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import find
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
 from hcq_cli.workspace import Workspace
 

@@ -44,10 +44,10 @@ _NAMES = {
     "hcq_cli.api.watching": "watch watch_searchable",
     "hcq_cli.api.duplicates": "dedupe",
     "hcq_cli.api.searching": "Searcher",
-    "hcq_cli.api.searched": "SearchSettings",
     "hcq_cli.api.opening": "open_workspace mirrored",
     "hcq_cli.model.confidence": "CUT_OFF",
     "hcq_cli.search.arranging": "sure_enough worth_showing",
+    "hcq_cli.search.params": "SearchSettings",
     "hcq_cli.api.answers": "answer_document write_gallery",
     "hcq_cli.api.reporting": "report write_report",
     "hcq_cli.api.serving": "serve",
@@ -88,7 +88,6 @@ if TYPE_CHECKING:
     from hcq_cli.api.planning import plan_collection
     from hcq_cli.api.publishing import from_pretrained, push_to_hub, save_pretrained
     from hcq_cli.api.reporting import report, write_report
-    from hcq_cli.api.searched import SearchSettings
     from hcq_cli.api.searching import Searcher
     from hcq_cli.api.serving import serve
     from hcq_cli.api.training import train
@@ -98,6 +97,7 @@ if TYPE_CHECKING:
     from hcq_cli.errors import HcqError
     from hcq_cli.model.confidence import CUT_OFF
     from hcq_cli.search.arranging import sure_enough, worth_showing
+    from hcq_cli.search.params import SearchSettings
     from hcq_cli.workspace import Workspace
 
 

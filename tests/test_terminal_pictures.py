@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import random_codes, write_codes
+from indexes import build
 from PIL import Image
 from sample_videos import film
 
 from hcq_cli.console import Console
 from hcq_cli.console import Terminal as Where
 from hcq_cli.terminal_pictures import CELL, CHUNK, COLUMNS, ROWS, cell_size, protocol, side_by_side
-from tests.support.indexes import build
 
 KITTY, ITERM = {"TERM": "xterm-kitty"}, {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}
 SIXEL = {"TERM": "foot"}

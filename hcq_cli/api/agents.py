@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.api.serving import Answers
 from hcq_cli.errors import needing
 from hcq_cli.process import python_command
+from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace, is_address
 
 

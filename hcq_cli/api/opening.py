@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from hcq_cli.api.answers import answer_document
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import NotFoundError, needing
+from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:

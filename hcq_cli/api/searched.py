@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
+from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.search.index import Index
-    from hcq_cli.search.query import SearchParams
     from hcq_cli.search.text_encoder import TextEncoder
 
 KINDS = ("videos", "texts")
@@ -26,76 +24,24 @@ CHANGED = ("by", "where", "sort", "offset", "columns", "exact")
 """Settings that an open searcher can go on with (`Searcher.change`)."""
 
 
-@dataclass(frozen=True)
-class SearchSettings:
-    """What is searched, and how hard.
+def check_settings(wanted: SearchSettings) -> None:
+    """Raise UsageError where a setting is not known, or two exclude each other."""
+    if wanted.find not in (None, *KINDS):
+        raise UsageError(f"--find {wanted.find}: it is videos or texts", "hcq query --video FILE --find texts")
+    if wanted.by not in UNITS:
+        raise UsageError(f"--by {wanted.by}: it is {' or '.join(UNITS)}", "hcq query TEXT --by segment")
+    if wanted.codes is not None and wanted.index is not None:
+        raise UsageError("--codes and --index exclude each other")
+    if wanted.nprobe is not None and wanted.exact:
+        raise UsageError("--probe and --exact exclude each other")
+    if wanted.sort not in SORTS:
+        raise UsageError(f"--sort {wanted.sort}: known are {', '.join(SORTS)}")
+    if wanted.offset < 0:
+        raise UsageError(f"--offset {wanted.offset}: hits are counted from 0")
+    if wanted.on is not None:
+        from hcq_cli.engines.ray_cluster import address_of
 
-    Args:
-        index: the index's folder; default: the workspace's.
-        codes: a code file to search instead, without an index.
-        find: "videos" or "texts"; None for what the index holds.
-        checkpoint: the model that encodes the queries; default: the text side in the index, else the model that made
-            the codes.
-        threads: cores to scan with; default: all.
-        nprobe: lists of an IVF index to look into; default: those that come near the best.
-        exact: look into all lists.
-        device: scan on a device of torch: for many queries.
-        many: queries will keep coming, so that preparing for them pays.
-        by: "video": each comes once, by its best moment or as a whole; or "segment": the moments of all videos.
-        on: "ray", "ray:HOST:PORT" or "ray:local": processes of a Ray cluster scan the index, each a group of its
-            segments; a code file has none, and is scanned by this process.
-        partial: with `on`, whether an answer that lacks a group is better than none; its note then says so.
-        where: a filter over the columns of the index (`hcq_cli.columns.grammar`): only what passes is ranked.
-        sort: the order of the hits, one of `SORTS`: the best are found first, and then put in order.
-        offset: so many of the best hits are left out.
-        columns: what is told of each hit, names of columns of the index.
-    """
-
-    index: Path | None = None
-    codes: Path | None = None
-    find: str | None = None
-    checkpoint: Path | None = None
-    threads: int | None = None
-    nprobe: int | None = None
-    exact: bool = False
-    device: str | None = None
-    many: bool = False
-    by: str = "video"
-    on: str | None = None
-    partial: bool = False
-    where: str | None = None
-    sort: str = "score"
-    offset: int = 0
-    columns: Sequence[str] = ()
-
-    def check(self) -> None:
-        """Raise UsageError where one of them is not known, or two exclude each other."""
-        if self.find not in (None, *KINDS):
-            raise UsageError(f"--find {self.find}: it is videos or texts", "hcq query --video FILE --find texts")
-        if self.by not in UNITS:
-            raise UsageError(f"--by {self.by}: it is {' or '.join(UNITS)}", "hcq query TEXT --by segment")
-        if self.codes is not None and self.index is not None:
-            raise UsageError("--codes and --index exclude each other")
-        if self.nprobe is not None and self.exact:
-            raise UsageError("--probe and --exact exclude each other")
-        if self.sort not in SORTS:
-            raise UsageError(f"--sort {self.sort}: known are {', '.join(SORTS)}")
-        if self.offset < 0:
-            raise UsageError(f"--offset {self.offset}: hits are counted from 0")
-        if self.on is not None:
-            from hcq_cli.engines.ray_cluster import address_of
-
-            address_of(self.on)
-
-    @property
-    def params(self) -> SearchParams:
-        """As the scan takes them."""
-        from hcq_cli.cores import cores
-        from hcq_cli.search.query import SearchParams
-
-        if self.device:  # it is fed by one core
-            return SearchParams(self.nprobe, self.exact, f"torch:{self.device}", by=self.by)
-        return SearchParams(self.nprobe, self.exact, by=self.by, threads=self.threads or cores())
+        address_of(wanted.on)
 
 
 def open_searched(workspace: Workspace, wanted: SearchSettings, engine: ExitStack) -> Index:
@@ -180,7 +126,7 @@ def open_encoder(collection: Index, workspace: Workspace, wanted: SearchSettings
                 videos = Index.open(workspace.index)
                 if videos.header.model_hash == collection.header.model_hash:
                     collection = videos
-        threads = wanted.params.threads if wanted.many else 1
+        threads = wanted.cores if wanted.many else 1
         if (exported := collection.text_encoder(lasting=wanted.many, threads=threads)) is not None:
             return exported
     from hcq_cli.search.text_encoder import open_checkpoint_encoder

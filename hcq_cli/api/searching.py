@@ -14,14 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.searched import (
-    SearchSettings,
-    holder_of,
-    open_encoder,
-    open_searched,
-    what_passes,
-)
+from hcq_cli.api.searched import check_settings, holder_of, open_encoder, open_searched, what_passes
 from hcq_cli.errors import HcqError, NotFoundError, ReplacedError, UsageError
+from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,7 +46,7 @@ class Searcher:
 
     def __init__(self, workspace: Workspace, settings: SearchSettings | None = None) -> None:
         self.workspace, self.settings = workspace, settings or SearchSettings()
-        self.settings.check()
+        check_settings(self.settings)
         self._engine = ExitStack()
         self.collection: Index = open_searched(workspace, self.settings, self._engine)
         self._encoder: TextEncoder | None = None
@@ -121,7 +116,7 @@ class Searcher:
         from hcq_cli.search.query import search_texts
 
         assert self._encoder is not None
-        return search_texts(collection, self._encoder, queries, k, params=self.settings.params)
+        return search_texts(collection, self._encoder, queries, k, params=self.settings)
 
     def _sentence_vector(self, text: str) -> NDArray[np.float32]:
         """A text as captions and names are compared with it, float32 [W]."""
@@ -143,7 +138,7 @@ class Searcher:
         source, item_id, _ = self._example(item_id)
         how = self.settings
         wanted = k + how.offset
-        return self._arranged(search_like(self._searched, item_id, wanted, source=source, params=how.params))
+        return self._arranged(search_like(self._searched, item_id, wanted, source=source, params=how))
 
     def _example(self, part: str) -> tuple[Index, str, float]:
         """Where an example lies, its id, and how often it counts. Raises UsageError."""
@@ -201,7 +196,7 @@ class Searcher:
         found = [item_levels(held, each, self._searched) for held, each, _ in examples]
         names, how = [name for name, _ in found], self.settings
         parts = [(levels, weight) for (_, levels), (_, _, weight) in zip(found, examples, strict=True)]
-        search = ComposedSearch(parts, against, encoder, params=how.params)
+        search = ComposedSearch(parts, against, encoder, params=how)
         wanted = k + how.offset
         own = sum(own_hits(source, name, how.by) for (source, _, _), name in zip(examples, names, strict=True))
         searched, model = self._searched, search.answers
@@ -263,7 +258,7 @@ class Searcher:
         for warning in seen.warnings:
             progress.warn(f"{path}: {warning}")
         queries, wanted = [str(path)], k + how.offset
-        found = search_levels(self._searched, queries, seen.levels, wanted, params=how.params)
+        found = search_levels(self._searched, queries, seen.levels, wanted, params=how)
         return self._arranged(found[0]), seen
 
     @property
@@ -303,7 +298,7 @@ class Searcher:
         """
         changed = replace(self.settings, **settings)
         if changed != self.settings:
-            changed.check()
+            check_settings(changed)
             # Kept only now: else the same filter, asked for again, would count as set.
             self._searched, self._shown = what_passes(self.collection, changed)
             self.settings = changed

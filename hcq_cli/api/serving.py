@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hcq_cli.api.answers import answer_document
-from hcq_cli.api.searched import CHANGED, SearchSettings
+from hcq_cli.api.searched import CHANGED
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import HcqError, UsageError, needing
+from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.api.searched import SearchSettings
     from hcq_cli.api.searching import Searcher
+    from hcq_cli.search.params import SearchSettings
     from hcq_cli.search.query import QueryResult
 
 EXAMPLES = [

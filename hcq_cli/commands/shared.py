@@ -27,8 +27,8 @@ from hcq_cli.settings import Settings
 from hcq_cli.workspace import Workspace, is_address
 
 if TYPE_CHECKING:
-    from hcq_cli.api.searched import SearchSettings
     from hcq_cli.api.searching import Searcher
+    from hcq_cli.search.params import SearchSettings
 
 VERBS = "Verbs"
 LOOKING = "Looking into things"

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from hcq_cli.errors import UsageError
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import NO_WORD, NONE_KNOWN, QueryResult, SearchParams, check_model, search_levels
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import NO_WORD, NONE_KNOWN, QueryResult, check_model, search_levels
 from hcq_cli.search.text_encoder import TextEncoder
 
 FOR, AGAINST = 1.0, -0.5

@@ -21,7 +21,8 @@ from hcq_cli.codes.ids import (
 from hcq_cli.errors import ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.scan.table import reconstruct_levels
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import Hit, QueryResult, SearchParams, search_levels
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import Hit, QueryResult, search_levels
 
 
 def locate(collection: Index, item_id: str) -> tuple[str, list[int]]:

@@ -17,7 +17,7 @@ from hcq_cli.scan.kernels import kernel, scan
 from hcq_cli.scan.topk import NOTHING_FOUND, TopK, merge, stack
 from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import QUERIES_AT_ONCE, list_sizes, scan_lists
-from hcq_cli.search.query import SearchParams
+from hcq_cli.search.params import SearchParams
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from hcq_cli.scan.topk import TopK, stack
 from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import QUERIES_AT_ONCE, scan_lists
 from hcq_cli.search.moments import Moment, VideoSegments, segments_of
+from hcq_cli.search.params import SearchParams
 from hcq_cli.search.text_encoder import TextEncoder
 from hcq_cli.words.sentences import Sentence
 
@@ -91,25 +92,6 @@ class QueryResult:
     scan_ms: float
     note: str = ""
     lasting: str = ""
-
-
-@dataclass(frozen=True)
-class SearchParams:
-    """How far a search goes, by what, and what it finds.
-
-    Args:
-        nprobe: inverted lists to look into; None for those that the tuning of the index admits.
-        exact: look into all.
-        kernel: the name of the one to scan with; None for the fastest.
-        by: what a hit is: a "video", found by its best moment or as a whole, or a "segment", a moment of one.
-        threads: cores to scan with.
-    """
-
-    nprobe: int | None = None
-    exact: bool = False
-    kernel: str | None = None
-    by: str = "video"
-    threads: int = 1
 
 
 def check_model(encoder: TextEncoder, collection: Index) -> None:
@@ -252,7 +234,7 @@ def find(
     """
     if collection.find_elsewhere is not None:
         return collection.find_elsewhere(levels, table, k, hits or k, params)
-    by, threads, by_video = kernel(params.kernel), params.threads, params.by == "video"
+    by, threads, by_video = kernel(params.kernel), params.cores, params.by == "video"
     sources = collection.sources(by_video=by_video)
     starts = [] if collection.ivf is None or params.exact else collection.list_starts()
     if collection.ivf is None or not starts or not len(table):

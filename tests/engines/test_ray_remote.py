@@ -20,7 +20,6 @@ from ray_cluster import add_node, two_nodes
 from hcq_cli.api.encoding import encode
 from hcq_cli.api.indexing import build_index
 from hcq_cli.api.opening import mirrored
-from hcq_cli.api.searched import SearchSettings
 from hcq_cli.api.searching import Searcher
 from hcq_cli.engines.ray_worker import NodeWorker
 from hcq_cli.extraction.options import ExtractionOptions
@@ -29,6 +28,7 @@ from hcq_cli.files import digest_file
 from hcq_cli.model import checkpoint
 from hcq_cli.remote.mirror import Mirror
 from hcq_cli.search.index import Index
+from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace
 
 VIDEOS = 2100

@@ -21,6 +21,7 @@ from handmade import HEADER, names, quantizer, random_codes, random_levels, writ
 
 pytest.importorskip("ray")
 
+from indexes import add, build
 from ray_cluster import actors, add_node
 
 from hcq_cli.engines import ray_search
@@ -28,8 +29,8 @@ from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search.groups import GroupedIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import SearchParams, find
-from tests.support.indexes import add, build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import find
 
 pytestmark = pytest.mark.long
 EXACT = SearchParams(exact=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import names, quantizer, random_codes, random_levels, write_codes
+from indexes import build
 
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import SearchParams, find, search_levels
-from tests.support.indexes import build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import find, search_levels
 
 
 @pytest.mark.parametrize("lists", [0, 9])

@@ -13,7 +13,8 @@ from word_encoder import WordEncoder
 from hcq_cli.errors import ModelMismatchError, UsageError
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.composing import ComposedSearch, compose, weighted
-from hcq_cli.search.query import NONE_KNOWN, SearchParams
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import NONE_KNOWN
 
 NOTHING = random_levels(0)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import names, random_codes, random_levels, write_codes
+from indexes import build
 
 from experts.base import State, Tokens
 from experts.classic.face import Face
@@ -22,9 +23,8 @@ from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.fusing import fused
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import FoundWords
-from hcq_cli.search.query import SearchParams
+from hcq_cli.search.params import SearchParams
 from hcq_cli.words.sentences import Sentence
-from tests.support.indexes import build
 
 DIM, VIDEOS = 128, 60
 ANNA, BEN = np.linalg.qr(np.random.default_rng(7).normal(size=(DIM, 2)))[0].T

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade import HEADER, names, random_codes, random_levels, write_codes
+from indexes import add, build
 
 from hcq_cli.errors import HcqError, NotFoundError
 from hcq_cli.search.faiss_export import export_faiss
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import remove
-from hcq_cli.search.query import SearchParams, search_levels
-from tests.support.indexes import add, build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import search_levels
 
 faiss = pytest.importorskip("faiss")
 

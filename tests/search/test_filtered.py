@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, clustered_codes, names, random_codes, random_levels, write_codes
+from indexes import add, build
 
 from hcq_cli.columns.own_columns import Join, read_own_columns
 from hcq_cli.errors import UsageError
@@ -15,9 +16,9 @@ from hcq_cli.scan.table import tables
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import compact, remove
-from hcq_cli.search.query import SearchParams, find, search_levels
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import find, search_levels
 from hcq_cli.search.segment_columns import ColumnsSource
-from tests.support.indexes import add, build
 
 VIDEOS = 1500
 GONE = [*range(0, 100, 7), 700]

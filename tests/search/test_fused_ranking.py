@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import random_codes, write_codes
+from indexes import build
 
 from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.demo.clips import DemoClip, compose
@@ -24,7 +25,6 @@ from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.tokens import asked_words
-from tests.support.indexes import build
 
 CLIPS = compose(720, seed=0)
 SAID = (

@@ -10,6 +10,7 @@ import pytest
 from handmade import names, quantizer, random_codes, random_levels, write_codes
 from hypothesis import given
 from hypothesis import strategies as st
+from indexes import add, build
 
 from hcq_cli.codes.ids import segment_id
 from hcq_cli.scan.table import tables
@@ -19,8 +20,8 @@ from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_gr
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import remove
 from hcq_cli.search.ivf import QUERIES_AT_ONCE
-from hcq_cli.search.query import SearchParams, find, search_levels
-from tests.support.indexes import add, build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import find, search_levels
 
 
 @given(videos=st.lists(st.integers(0, 50), max_size=80), groups=st.integers(1, 70))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, names, other_model, plain_scan, quantizer, random_codes, random_levels, write_codes
+from indexes import add, build
 
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.codes.ids import video_of
@@ -21,8 +22,8 @@ from hcq_cli.scan.table import tables
 from hcq_cli.search import index as index_module
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import compact, remove
-from hcq_cli.search.query import SearchParams, search_levels
-from tests.support.indexes import add, build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import search_levels
 
 Videos = dict[str, np.ndarray]
 

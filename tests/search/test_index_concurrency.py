@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import names, plain_scan, quantizer, random_codes, random_levels, write_codes
+from indexes import add, build
 
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index_writer
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import compact, remove
-from hcq_cli.search.query import SearchParams, search_levels
-from tests.support.indexes import add, build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import search_levels
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 READERS, SECONDS = (16, 60.0) if SLOW else (4, 1.0)

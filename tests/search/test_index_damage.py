@@ -20,18 +20,20 @@ from hostile_json import hostile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from in_process import run_here
+from indexes import add, build
 
 from hcq_cli import files
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.codes.container import FIXED, PRELUDE_BYTES, ContainerWriter, read_digest
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
+from hcq_cli.scan.kernels import kernels
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.index import Index, TextEncoderEntry, TextEncoderExporter, generations
 from hcq_cli.search.index_writer import remove
-from hcq_cli.search.query import SearchParams, search_levels
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT
-from tests.support.indexes import add, build
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 CASES = 10_000 if SLOW else 60
@@ -186,7 +188,9 @@ def test_whatever_the_bytes_only_our_errors(
         assert bytes(raw) == path.read_bytes()
 
 
-def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) -> None:
+def test_an_index_whose_rows_are_forged_gives_only_our_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = small_index(tmp_path, 4)
     opened = Index.open(index)
     entry = opened.manifest.segments[0]
@@ -210,11 +214,10 @@ def test_an_index_whose_rows_are_forged_gives_only_our_errors(tmp_path: Path) ->
     forged = Index.open(index)
     assert forged.rows_of("v3.mp4") == []
     for params in (SearchParams(), SearchParams(exact=True)):
-        for kernel in ("numpy", None):
+        for kernel in ("numpy", next(iter(kernels()))):
             try:
-                search_levels(
-                    forged, ["", ""], random_levels(2), 60, params=SearchParams(params.nprobe, params.exact, kernel)
-                )
+                monkeypatch.setenv("HCQ_KERNEL", kernel)
+                search_levels(forged, ["", ""], random_levels(2), 60, params=params)
             except DamagedError:
                 pass
     with pytest.raises(DamagedError):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from handmade import names, random_codes, write_codes
+from indexes import add, build
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import DamagedError, LockedError
 from hcq_cli.search import index_writer
 from hcq_cli.search.index import Index, generations
 from hcq_cli.search.index_draft import IndexDraft, clear_unnamed, new_suffix
-from tests.support.indexes import add, build
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from faults import Faults, Killed
 from handmade import names, random_codes, write_codes
+from indexes import add, build
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import EXIT_FAILED, HcqError
@@ -30,7 +31,6 @@ from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.words.gathering import CollectionWords
 from hcq_cli.words.tokens import asked_words
-from tests.support.indexes import add, build
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 KINDS = ("kill before", "kill after", "ENOSPC", "EIO", "EROFS")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, names, quantizer, random_codes, random_levels, write_codes
+from indexes import add, build
 
 from hcq_cli.codes.codefile import CodeFile, CodeWriter, open_codes
 from hcq_cli.errors import DamagedError
@@ -20,7 +21,6 @@ from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import NONE_KNOWN, NOTHING_FITS, Hit, QueryResult, search_levels
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.tokens import ONLY_EXCLUDED, asked_words
-from tests.support.indexes import add, build
 
 
 class Told:

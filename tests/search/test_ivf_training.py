@@ -14,6 +14,7 @@ from handmade import (
     random_levels,
     write_codes,
 )
+from indexes import build
 
 from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import (
@@ -21,8 +22,8 @@ from hcq_cli.search.ivf import (
     nearest,
 )
 from hcq_cli.search.ivf_training import TuningQueries, kmeans, lists_for
-from hcq_cli.search.query import SearchParams, search_levels
-from tests.support.indexes import build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import search_levels
 
 
 def test_nearest_and_kmeans_in_plain_numpy() -> None:

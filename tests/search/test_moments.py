@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, random_codes, random_levels, write_codes
+from indexes import add, build
 
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import NotFoundError, UsageError
@@ -16,8 +17,8 @@ from hcq_cli.search.examples import locate_moment, search_like
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import remove
-from hcq_cli.search.query import QueryResult, SearchParams, search_levels
-from tests.support.indexes import add, build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import QueryResult, search_levels
 
 SCORES = {
     "film.mp4": 5,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from handmade import names, random_codes, write_codes
+from indexes import add, build
 
 from hcq_cli.columns.own_columns import Join, read_own_columns
 from hcq_cli.errors import NotFoundError
@@ -17,7 +18,6 @@ from hcq_cli.search import parquet_export
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import remove
 from hcq_cli.search.segment_columns import ColumnsSource
-from tests.support.indexes import add, build
 
 pq = pytest.importorskip("pyarrow.parquet")
 

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, hybrid_scores, names, quantizer, random_codes, write_codes
+from indexes import build
 from word_encoder import WordEncoder
 
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.search.code_file import CodeFileIndex
 from hcq_cli.search.examples import locate, search_like
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import CUT, NONE_KNOWN, SearchParams, search_levels, search_texts
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import CUT, NONE_KNOWN, search_levels, search_texts
 from hcq_cli.search.text_encoder import open_checkpoint_encoder
-from tests.support.indexes import build
 
 
 @pytest.fixture(params=["index", "codes"])

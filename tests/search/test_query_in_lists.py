@@ -14,11 +14,12 @@ from handmade import (
     random_levels,
     write_codes,
 )
+from indexes import build
 
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
-from hcq_cli.search.query import SearchParams, find, search_levels
-from tests.support.indexes import build
+from hcq_cli.search.params import SearchParams
+from hcq_cli.search.query import find, search_levels
 
 
 def test_more_hits_than_a_list_holds(tmp_path: Path) -> None:

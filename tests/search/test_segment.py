@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, random_codes, write_codes
+from indexes import add, build
 
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.errors import DamagedError
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.search.index import Index
 from hcq_cli.search.segment import FORMAT, IndexSegment
-from tests.support.indexes import add, build
 
 
 def forged_segment(path: Path, changes: dict[str, np.ndarray]) -> IndexSegment:

@@ -16,6 +16,7 @@ from handmade import (
     random_levels,
     write_codes,
 )
+from indexes import add, build
 
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.columns.columns_file import ColumnsWriter
@@ -25,7 +26,6 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment_writer import SegmentWriter
-from tests.support.indexes import add, build
 
 
 def test_adding_and_compacting_lists_gives_what_building_at_once_gives(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import indexes
 import numpy as np
 import pytest
 from handmade import HEADER, names, random_codes, write_codes
@@ -29,7 +30,6 @@ from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vecto
 from hcq_cli.words.sentences import Sentence
 from hcq_cli.words.table import WordsTable, write_words
 from hcq_cli.words.tokens import asked_words
-from tests.support import indexes
 
 SYNONYMS = {"infants": "babies", "giggling": "laughing", "hound": "dog"}
 TOLD = {"v1": "two laughing babies", "v2": "a dog in the snow", "v3": "a violin lesson", "v7": "babies sleep"}

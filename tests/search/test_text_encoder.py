@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from handmade import HEADER, names, random_codes, write_codes
+from indexes import add, build
 from killed import killed_at
 
 from hcq_cli.errors import DamagedError
@@ -21,7 +22,6 @@ from hcq_cli.model.exported_text_encoder import (
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.text_encoder import text_encoder_exporter
-from tests.support.indexes import add, build
 
 
 def file_of(folder: Path) -> Path | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from feature_samples import write_in_turn
 from handmade import names, random_codes, write_codes
+from indexes import build
 
 from experts.base import Tokens
 from hcq_cli.features.records import VideoFeatures
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.workspace import Workspace
-from tests.support.indexes import build
 
 
 def plant(folder: Path, **modules: str) -> dict[str, str]:
