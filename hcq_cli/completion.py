@@ -74,15 +74,15 @@ def _sources(context: Any, begun: str) -> Iterable[str]:
 
 
 def _indexed(context: Any, begun: str) -> Iterable[str]:
-    from hcq_cli.codes.ids import ids_beginning
     from hcq_cli.search.index import Index
+    from hcq_cli.search.meant_ids import ids_beginning
 
     return ids_beginning(Index.open(_place(context, "index", "index")).ids(), begun)
 
 
 def _extracted(context: Any, begun: str) -> Iterable[str]:
-    from hcq_cli.codes.ids import ids_beginning
     from hcq_cli.features.store import FeatureStore
+    from hcq_cli.search.meant_ids import ids_beginning
 
     shards = FeatureStore.snapshot(_place(context, "features", "features")).shards
     return ids_beginning((shard.text("videos/id") for shard in shards), begun)

@@ -39,8 +39,8 @@ def find_video(store: FeatureStore, name: str) -> int:
         UsageError: several videos may be meant.
         NotFoundError: none is.
     """
-    from hcq_cli.codes.ids import did_you_mean, ids_meant, several_meant, similar_ids
     from hcq_cli.packed_strings import PackedStrings
+    from hcq_cli.search.meant_ids import did_you_mean, ids_meant, several_meant, similar_ids
 
     row = store.row(name)
     if row is not None:

@@ -127,10 +127,11 @@ def remove_from_index(
         UsageError: a name may mean several videos.
         LockedError: another writer is at work.
     """
-    from hcq_cli.codes.ids import did_you_mean, similar_ids, video_of
+    from hcq_cli.codes.ids import video_of
     from hcq_cli.search.examples import locate
     from hcq_cli.search.index import Index
     from hcq_cli.search.index_writer import remove
+    from hcq_cli.search.meant_ids import did_you_mean, similar_ids
 
     opened = Index.open(index or workspace.index)
     located = {name: locate(opened, name) for name in dict.fromkeys(ids)}

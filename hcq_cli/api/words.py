@@ -158,8 +158,9 @@ def _open(workspace: Workspace, index: Path | None) -> Index:
 
 def _meant(index: Index, names: Sequence[str]) -> set[str]:
     """The ids that are meant by some names; none for all videos."""
-    from hcq_cli.codes.ids import did_you_mean, similar_ids, video_of
+    from hcq_cli.codes.ids import video_of
     from hcq_cli.search.examples import locate
+    from hcq_cli.search.meant_ids import did_you_mean, similar_ids
 
     found = set()
     for name in names:

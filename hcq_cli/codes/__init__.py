@@ -5,7 +5,7 @@ one file that is opened in milliseconds and can prove that it is whole. In the o
 
     container.py  the checksummed file of named arrays that code files and all files of an index are
     codefile.py   the code file
-    ids.py        ids of videos and of their segments in time, and what a mistyped id may have meant
+    ids.py        ids of videos and of their segments in time
 
 Ids and paths are held as hcq_cli/packed_strings.py holds them: millions of strings in two arrays.
 """

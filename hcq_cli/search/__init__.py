@@ -4,7 +4,9 @@ In go a code file (`hcq encode`) and a query; out come hits with scores. A query
 of reading, first a query:
 
     query.py           texts or vectors -> hits, by the best rows of an index
+    params.py          how a search is asked for
     examples.py        an id -> what is like it
+    meant_ids.py       what a person may mean by an id that is not there
     moments.py         where in a video a query fits: its segments, neighbours in one
     arranging.py       hits by date, path or duration, page by page, with their columns; which are worth showing
     text_encoder.py    what makes vectors of a text, and how it comes into an index

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from hcq_cli.codes.ids import (
-    did_you_mean,
-    ids_meant,
-    second_of,
-    segment_times,
-    several_meant,
-    similar_ids,
-    spellings,
-    video_of,
-)
+from hcq_cli.codes.ids import second_of, segment_times, video_of
 from hcq_cli.errors import ModelMismatchError, NotFoundError, UsageError
 from hcq_cli.scan.table import reconstruct_levels
 from hcq_cli.search.index import Index
+from hcq_cli.search.meant_ids import did_you_mean, ids_meant, several_meant, similar_ids
 from hcq_cli.search.params import SearchParams
 from hcq_cli.search.query import Hit, QueryResult, search_levels
 
@@ -35,7 +28,8 @@ def locate(collection: Index, item_id: str) -> tuple[str, list[int]]:
     Raises:
         UsageError: several videos may be meant.
     """
-    for name in spellings(item_id):
+    # Accents may be in one with their letters, or apart: file systems differ in it.
+    for name in dict.fromkeys([item_id, *(unicodedata.normalize(form, item_id) for form in ("NFC", "NFD"))]):
         if rows := collection.rows_of(name):
             return name, rows
     called = []
