@@ -252,7 +252,7 @@ def _write(
     from hcq_cli.codes.codefile import open_codes
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.exported_text_encoder import PRECISIONS
-    from hcq_cli.search.text_encoder import text_encoder_exporter
+    from hcq_cli.search.text_side import text_encoder_exporter
 
     if text_side not in ("auto", *PRECISIONS, "none"):
         raise UsageError(f"--text-side {text_side}: known are auto, {', '.join(PRECISIONS)} and none")

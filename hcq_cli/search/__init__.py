@@ -9,7 +9,7 @@ of reading, first a query:
     meant_ids.py       what a person may mean by an id that is not there
     moments.py         where in a video a query fits: its segments, neighbours in one
     arranging.py       hits by date, path or duration, page by page, with their columns; which are worth showing
-    text_encoder.py    what makes vectors of a text, and how it comes into an index
+    text_encoder.py    what makes vectors of a text
     groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
     code_file.py       a code file as such an index
@@ -27,6 +27,7 @@ of reading, first a query:
 then how an index is made, and taken elsewhere:
 
     index_writer.py    build, add, remove, compact
+    text_side.py       how the text encoder of its model comes into it
     chance.py          what generic sentences reach in it, for confidences
     index_draft.py     the generation that is being made, until it is published
     segment_writer.py  codes in kernel order, in bounded memory

@@ -143,7 +143,7 @@ def test_a_large_text_side_is_made_small_by_itself(root, tmp_path, monkeypatch):
     fit(workspace, {"dual": str(tiny_duals.save("clip", root))})
     run_here("encode", "-w", workspace)
     for largest, precision in ((1 << 40, "float32"), (1000, "int8")):
-        monkeypatch.setattr("hcq_cli.search.text_encoder.LARGE_TOWERS_BYTES", largest)
+        monkeypatch.setattr("hcq_cli.search.text_side.LARGE_TOWERS_BYTES", largest)
         run_here("index", "build", "-w", workspace)
         assert run_here("index", "info", "-w", workspace, "--json").json["text_side"]["precision"] == precision
 

@@ -29,7 +29,7 @@ from hcq_cli.model.trained_model import Model
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
-from hcq_cli.search.text_encoder import hits_kept
+from hcq_cli.search.text_side import hits_kept
 
 SENTENCES = ["dog", "", "birds that run", "a big old sofa " * 12, "two red cats", "Ünïcödé 犬 🐶", "zzz qqq"]
 SHAPES: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from hcq_cli.model.exported_text_encoder import (
 )
 from hcq_cli.search.index import Index, TextEncoderEntry
 from hcq_cli.search.index_writer import compact, remove
-from hcq_cli.search.text_encoder import text_encoder_exporter
+from hcq_cli.search.text_side import text_encoder_exporter
 
 
 def file_of(folder: Path) -> Path | None:
