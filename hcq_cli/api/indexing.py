@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hcq_cli.api.index_sources import caption_queries, columns_source, words_of_collection
 from hcq_cli.api.progress import SILENT, Progress
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.search.faiss_export import FaissExport
     from hcq_cli.search.index import Index
-    from hcq_cli.search.index_writer import IndexChange
+    from hcq_cli.search.index_writer import IndexChange, IndexSources
     from hcq_cli.search.ivf_training import TuningQueries
     from hcq_cli.search.parquet_export import ParquetExport
 
@@ -66,18 +66,19 @@ def build_index(
     """
     from hcq_cli.search.index_writer import build
 
-    def build_anywhere(folder: Path, files: Sequence[CodeFile], **parts: Any) -> IndexChange:
+    def build_anywhere(folder: Path, files: Sequence[CodeFile], sources: IndexSources) -> IndexChange:
         def tuning_queries() -> TuningQueries | None:
             progress.note("choosing which lists a query looks into…")
             return caption_queries(workspace, files[0], progress)
 
         with ExitStack() as stack:
+            elsewhere = None
             if on is not None:
                 from hcq_cli.engines.ray_building import segment_writers
 
                 paths = [file.path for file in files]
-                parts["elsewhere"] = stack.enter_context(segment_writers(on, folder, paths, progress.warn))
-            return build(folder, files, lists=partitions, queries=tuning_queries, **parts)
+                elsewhere = stack.enter_context(segment_writers(on, folder, paths, progress.warn))
+            return build(folder, files, sources, lists=partitions, queries=tuning_queries, elsewhere=elsewhere)
 
     return _write(
         workspace,
@@ -238,7 +239,7 @@ def export_table(
 
 def _write(
     workspace: Workspace,
-    action: Callable[..., IndexChange],
+    action: Callable[[Path, Sequence[CodeFile], IndexSources], IndexChange],
     codes: Sequence[Path],
     *,
     index: Path | None,
@@ -252,6 +253,7 @@ def _write(
     from hcq_cli.codes.codefile import open_codes
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.exported_text_encoder import PRECISIONS
+    from hcq_cli.search.index_writer import IndexSources
     from hcq_cli.search.text_side import text_encoder_exporter
 
     if text_side not in ("auto", *PRECISIONS, "none"):
@@ -270,16 +272,9 @@ def _write(
     with progress.progress("indexing", sum(map(len, files)), "videos") as bar:
         without = read_collection(workspace.features).removed if own else ()
         read = words_of_collection(workspace, first, features, progress) if videos and words else None
-        change = action(
-            folder,
-            files,
-            progress=bar.advance,
-            text_encoder=exporter,
-            without=without,
-            columns=source,
-            words=read,
-            encoding=partial(bar.update, detail="captions and names"),
-        )
+        encoding = partial(bar.update, detail="captions and names")
+        sources = IndexSources(exporter, without, source, read, progress=bar.advance, encoding=encoding)
+        change = action(folder, files, sources)
     if source is not None and source.join is not None and (unused := source.join.unused):
         shown = ", ".join(map(repr, unused[:GUESSED])) + (", …" if len(unused) > GUESSED else "")
         lines = "1 line" if len(unused) == 1 else f"{len(unused):,} lines"

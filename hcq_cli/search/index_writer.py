@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +51,27 @@ class Words(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class IndexSources:
+    """What comes into an index beside codes, and who is told how far that is.
+
+    Args:
+        text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
+        without: ids of videos that shall not be found though the code files hold them.
+        columns: what is known of the videos, for filters; None for nothing.
+        words: where the words of the videos come from; None for none.
+        progress: told how many videos have just been written.
+        encoding: told how many captions and names are sentence vectors, of how many.
+    """
+
+    text_encoder: TextEncoderExporter = lambda folder, suffix: None
+    without: Iterable[str] = ()
+    columns: ColumnsSource | None = None
+    words: Words | None = None
+    progress: Progress = lambda videos: None
+    encoding: Encoding = lambda done, total: None
+
+
 WAIT_S = 30.0
 """How long a writer waits for another, seconds."""
 
@@ -58,16 +79,11 @@ WAIT_S = 30.0
 def build(
     folder: Path,
     files: Sequence[CodeFile],
+    sources: IndexSources = IndexSources(),
     *,
     lists: int | None = 0,
     queries: Callable[[], TuningQueries | None] = lambda: None,
-    progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
-    text_encoder: TextEncoderExporter = lambda folder, suffix: None,
-    without: Iterable[str] = (),
-    columns: ColumnsSource | None = None,
-    words: Words | None = None,
-    encoding: Encoding = lambda done, total: None,
     elsewhere: WriteSegments | None = None,
 ) -> IndexChange:
     """Make an index of code files, in place of whatever index the folder holds.
@@ -76,14 +92,10 @@ def build(
 
     Args:
         files: of codes, all of one model.
+        sources: what else the index is made of.
         lists: how many inverted lists to make; 0 for none, None for a number that suits the number of videos.
         queries: gives those to choose with how many lists a query looks into; without any, videos with noise serve.
         wait_s: how long to wait for another writer, seconds.
-        text_encoder: brings the text encoder of the model; without it queries load the checkpoint.
-        without: ids of videos that shall not be found though the files hold them.
-        columns: what is known of the videos, for filters; None for nothing.
-        words: where the words of their videos come from; None for none.
-        encoding: told how many captions and names are sentence vectors, of how many.
         elsewhere: who writes the segments, which are the same bytes; None for this process.
 
     Raises:
@@ -93,8 +105,8 @@ def build(
     """
     _same_models(files)
     with _writing(folder, wait_s) as (newest, suffix):
-        draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=columns)
-        draft.sentences_of = words.sentences_of if words else None
+        draft = IndexDraft(folder, newest, suffix, files[0].header.S, columns=sources.columns)
+        draft.sentences_of = sources.words.sentences_of if sources.words else None
         if newest:
             with suppress(HcqError):  # a damaged index that is built anew
                 draft.known = [each.vectors for each in Index.open(folder).segments if each.vectors is not None]
@@ -106,28 +118,23 @@ def build(
             draft.ivf = learn(some, files[0].codebooks, files[0].scale, lists)
             if elsewhere is not None:
                 write_lists(draft.path("partition"), replace(draft.ivf, tuning=UNTUNED))
-        draft.append_verified(files, progress, elsewhere)
+        draft.append_verified(files, sources.progress, elsewhere)
         if draft.ivf is not None:
             asked = queries() or noisy_videos(some, files[0].codebooks, files[0].header.levels)
             tuned = tune(draft.ivf, draft.segments, asked, files[0].codebooks, files[0].scale, threads=cores())
             path = draft.path("partition")
             write_lists(path, tuned)
             manifest = replace(manifest, ivf=path.name)
-        manifest = replace(manifest, text_encoder=text_encoder(folder, suffix), own_columns=_keep_own(draft))
-        return _publish(draft, manifest, files, without, words=words, encoding=encoding)
+        text_encoder, own = sources.text_encoder(folder, suffix), _keep_own(draft)
+        return _publish(draft, replace(manifest, text_encoder=text_encoder, own_columns=own), files, sources)
 
 
 def add(
     folder: Path,
     files: Sequence[CodeFile],
+    sources: IndexSources = IndexSources(),
     *,
-    progress: Progress = lambda _: None,
     wait_s: float = WAIT_S,
-    text_encoder: TextEncoderExporter = lambda folder, suffix: None,
-    without: Iterable[str] = (),
-    columns: ColumnsSource | None = None,
-    words: Words | None = None,
-    encoding: Encoding = lambda done, total: None,
 ) -> IndexChange:
     """Add code files to an index; a video that is there already is replaced, with all its segments, however each of
     the two was cut. The arguments are those of `build`.
@@ -143,33 +150,28 @@ def add(
         index = Index.open(folder)
         for file in files:
             _same_model(file, index.header, f"the index {folder}")
-        draft = replace(IndexDraft.of(index, newest, suffix), columns=columns)
-        draft.sentences_of = words.sentences_of if words else None
-        for name, kind in (columns.kinds if columns else {}).items():
+        draft = replace(IndexDraft.of(index, newest, suffix), columns=sources.columns)
+        draft.sentences_of = sources.words.sentences_of if sources.words else None
+        for name, kind in (sources.columns.kinds if sources.columns else {}).items():
             if (held := index.columns.kinds.get(name, kind)) != kind:
                 raise UsageError(f"the column {name} is a {held} in {folder}, and a {kind} here", "hcq index build")
-        draft.append_verified(files, progress)
+        draft.append_verified(files, sources.progress)
         manifest = index.manifest
         if draft.columns and draft.columns.own:
             manifest = replace(manifest, own_columns=_keep_own(draft))
         if manifest.text_encoder is None:  # the checkpoint could not be found when it was built
-            manifest = replace(manifest, text_encoder=text_encoder(folder, suffix))
-        return _publish(draft, manifest, files, without, words=words, encoding=encoding)
+            manifest = replace(manifest, text_encoder=sources.text_encoder(folder, suffix))
+        return _publish(draft, manifest, files, sources)
 
 
 def _publish(
-    draft: IndexDraft,
-    manifest: IndexManifest,
-    files: Sequence[CodeFile],
-    without: Iterable[str],
-    words: Words | None,
-    encoding: Encoding,
+    draft: IndexDraft, manifest: IndexManifest, files: Sequence[CodeFile], besides: IndexSources
 ) -> IndexChange:
     """Publish what was made of code files, and name these."""
     replaced = draft.removed
-    for video_id in without:
+    for video_id in besides.without:
         draft.remove(video_id)
-    named = {relative_to(str(file.path), draft.folder): file for file in files}
+    named, words = {relative_to(str(file.path), draft.folder): file for file in files}, besides.words
     sources = {name: file.digest for name, file in named.items()}
     words_of = {name: words.digest_of(file) for name, file in named.items()} if words else {}
     drift = {name: file.drift for name, file in named.items() if file.drift is not None}
@@ -180,7 +182,7 @@ def _publish(
         words_of={name: old for name, old in manifest.words_of.items() if name not in named} | words_of,
         drift={name: old for name, old in manifest.drift.items() if name not in named} | drift,
     )
-    _write_vectors(draft, manifest, encoding)
+    _write_vectors(draft, manifest, besides.encoding)
     change = draft.publish(_with_chance(draft, manifest, files[0].codebooks, files[0].scale))
     clear_kept(draft.folder)
     # Rows that shall not be found count as never added, not as replaced by others.
