@@ -111,8 +111,7 @@ class ComposedSearch:
         for text, (tokens, _) in zip(texts, self.encoder.count_tokens(texts), strict=True):
             if not tokens:
                 raise UsageError(f"{text!r}: {NO_WORD}", 'hcq query "a beach" --not "people"')
-        # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
-        return self.encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
+        return self.encoder.encode(texts)
 
     def _unknown(self, texts: Sequence[str]) -> str:
         """What to say of texts of which the model knows no word; empty where there are none."""

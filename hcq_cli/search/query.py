@@ -139,8 +139,7 @@ def search_texts(
     check_model(encoder, collection)
     encoder.prepare()
     started = time.perf_counter()
-    # Bytes that are no UTF-8 reach us as lone surrogates, which no tokenizer takes.
-    levels = encoder.encode([text.encode("utf-8", "replace").decode() for text in texts])
+    levels = encoder.encode(texts)
     text_ms = (time.perf_counter() - started) * 1000 / max(len(texts), 1)
     results = search_levels(collection, texts, levels, k, text_ms=text_ms, params=params)
     chances = _chance_scores(collection, encoder, levels)

@@ -256,7 +256,7 @@ def telling(sentence: Sentence) -> str:
 
 def unit_vectors(texts: Sequence[str], encoder: SentenceEncoder) -> np.ndarray:
     """Texts by the text encoder of an index, all levels one after another, of unit length: float32 [n, W]."""
-    return of_unit_length(encoder.encode([text.encode("utf-8", "replace").decode() for text in texts]))
+    return of_unit_length(encoder.encode(texts))
 
 
 def of_unit_length(levels: np.ndarray) -> np.ndarray:
