@@ -22,7 +22,8 @@ from hcq_cli.errors import HcqError
 from hcq_cli.remote.nodes import Place, arrived, mirror_of, sent
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.groups import GroupedIndex, GroupQuestion, divide, search_group
-from hcq_cli.search.index import Index, generations
+from hcq_cli.search.index import Index
+from hcq_cli.search.manifest import generations
 
 STILL_S = 20.0
 """How long an actor may get no further with its answer before another one is asked, seconds."""

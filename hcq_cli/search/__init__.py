@@ -12,6 +12,7 @@ of reading, first a query:
     text_encoder.py    what makes vectors of a text
     groups.py          an index searched in groups of segments, by whoever holds each
     index.py           the index as readers see it
+    manifest.py        what its manifest says
     code_file.py       a code file as such an index
     segment.py         a file of it: codes, ids, paths, and how an id is found
     segment_columns.py what is known of its rows: duration, date, the user's own columns

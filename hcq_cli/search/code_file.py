@@ -8,8 +8,9 @@ import numpy as np
 
 from hcq_cli.codes.codefile import CodeFile, open_codes
 from hcq_cli.scan.blocks import RowMajorCodes
-from hcq_cli.search.index import Index, IndexManifest
-from hcq_cli.search.segment import HashTable, IndexSegment, SegmentEntry, TimeTable
+from hcq_cli.search.index import Index
+from hcq_cli.search.manifest import IndexManifest, SegmentEntry
+from hcq_cli.search.segment import HashTable, IndexSegment, TimeTable
 
 
 class CodeFileSegment(IndexSegment):

@@ -24,110 +24,29 @@ from __future__ import annotations
 import bisect
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 
-from hcq_cli.codes.codefile import CodeHeader, read_quantizer
+from hcq_cli.codes.codefile import read_quantizer
 from hcq_cli.codes.container import Container
 from hcq_cli.columns.columns_file import ColumnsFile
 from hcq_cli.columns.own_columns import OwnColumns, read_copy
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.files import Generations, Manifest, need_regular
-from hcq_cli.headers import JSON, Digest, FileName, between, decode
-from hcq_cli.model.confidence import ChanceScores
+from hcq_cli.files import Manifest, need_regular
+from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import Blocks
 from hcq_cli.scan.topk import TopK
 from hcq_cli.search.ivf import InvertedLists, list_sizes, read_lists
-from hcq_cli.search.segment import REMEDY, IndexSegment, NameOrNone, SegmentEntry, TimedRows, read_tombstones
+from hcq_cli.search.manifest import REMEDY, VERSION, IndexManifest, SegmentEntry, generations
+from hcq_cli.search.segment import IndexSegment, TimedRows, read_tombstones
 from hcq_cli.search.segment_columns import IndexColumns
 
-FORMAT = "hcq-index"
-VERSION = 1
 QUANTIZER = "hcq-quantizer"
-
-
-@dataclass(frozen=True)
-class TextEncoderEntry:
-    """What the manifest says of the model's text encoder.
-
-    Args:
-        file: its name.
-        precision: of its weights, one of `exported_text_encoder.PRECISIONS`.
-        checked: what was measured against the model when it was exported (`model.export.Checked`).
-    """
-
-    file: FileName
-    precision: str
-    checked: dict[str, float]
-
-
-@dataclass(frozen=True)
-class IndexManifest:
-    """The body of a manifest.
-
-    Args:
-        header: the model that made the codes, and their sizes.
-        checkpoint_relative: the model's folder as seen from the index folder.
-        quantizer: name of the file with codebooks and scale.
-        segments: in the order of their rows.
-        ivf: name of the file with the inverted lists that all segments lie by, or empty.
-        text_encoder: the exported text encoder of the model, if there is one.
-        digests: of the files, by name (`Container.digest`); empty in what an earlier hcq wrote.
-        sources: the code files that it was made of, as seen from the index folder, each with its digest; empty in
-            what an earlier hcq wrote.
-        chance: chance scores in its living rows; None where the model has none, and in what an earlier hcq wrote.
-        own_columns: name of the file with the user's own columns, which new videos are joined with, or empty.
-        drift: of the same code files those that know it (`CodeFile.drift`).
-        words_of: the same code files, each with the digest of what the words of its videos were read from.
-    """
-
-    header: CodeHeader
-    checkpoint_relative: str
-    quantizer: FileName
-    segments: tuple[SegmentEntry, ...]
-    # The format's own names are older than the code's.
-    ivf: NameOrNone = field(default="", metadata={JSON: "partition"})
-    text_encoder: TextEncoderEntry | None = field(default=None, metadata={JSON: "tower"})
-    digests: dict[str, Digest] = field(default_factory=dict)
-    sources: dict[str, Digest] = field(default_factory=dict)
-    own_columns: NameOrNone = ""
-    chance: ChanceScores | None = None
-    words_of: dict[str, Digest] = field(default_factory=dict)
-    drift: dict[str, Annotated[float, between(0, 1)]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest holds it."""
-        document = asdict(self)
-        for entry in document["segments"]:
-            entry["videos"] = entry.pop("rows")
-        document["partition"], document["tower"] = document.pop("ivf"), document.pop("text_encoder")
-        return document
-
-    def files(self) -> list[str]:
-        """Every file the generation is made of."""
-        parts = [
-            name
-            for entry in self.segments
-            for name in (entry.file, entry.tombstones, entry.columns, entry.words, entry.vectors)
-            if name
-        ]
-        shared = [self.quantizer, self.ivf, self.text_encoder.file if self.text_encoder else "", self.own_columns]
-        return [*filter(None, shared), *parts]
-
-
-TextEncoderExporter = Callable[[Path, str], TextEncoderEntry | None]
-"""Puts the model's text encoder into the folder of an index, given what the names of its new files end in."""
-
-
-def generations(folder: Path) -> Generations:
-    """The manifests of an index folder."""
-    return Generations(folder, FORMAT, VERSION, REMEDY)
 
 
 class Index:

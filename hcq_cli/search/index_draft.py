@@ -25,9 +25,10 @@ from hcq_cli.files import another_writer, digest_file
 from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
-from hcq_cli.search.index import Index, IndexManifest, generations
+from hcq_cli.search.index import Index
 from hcq_cli.search.ivf import InvertedLists
-from hcq_cli.search.segment import REMEDY, IndexSegment, write_tombstones
+from hcq_cli.search.manifest import REMEDY, IndexManifest, TextEncoderEntry, generations
+from hcq_cli.search.segment import IndexSegment, write_tombstones
 from hcq_cli.search.segment_columns import ColumnsSource, write_columns
 from hcq_cli.search.segment_writer import write_segment
 from hcq_cli.words.sentences import Sentence
@@ -45,6 +46,8 @@ Encoding = Callable[[int, int], None]
 """Told how many sentences are encoded, of how many."""
 WriteSegments = Callable[[Sequence[tuple[Path, Path]], Path | None, Progress], None]
 """Has segments written: of each code file where its segment goes, and the file of the lists that they lie by."""
+TextEncoderExporter = Callable[[Path, str], TextEncoderEntry | None]
+"""Puts the model's text encoder into the folder of an index, given what the names of its new files end in."""
 SentencesOf = Callable[[str, str], Iterable[Sentence]]
 """What is said, shown and told of a video, by its id and path."""
 

@@ -21,18 +21,20 @@ from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageErr
 from hcq_cli.files import another_writer, remove_leftovers, writer_lock
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.search import chance
-from hcq_cli.search.index import QUANTIZER, Index, IndexManifest, TextEncoderExporter, generations
+from hcq_cli.search.index import QUANTIZER, Index
 from hcq_cli.search.index_draft import (
     Encoding,
     IndexChange,
     IndexDraft,
     Progress,
+    TextEncoderExporter,
     WriteSegments,
     clear_unnamed,
     new_suffix,
 )
 from hcq_cli.search.ivf import UNTUNED, write_lists
 from hcq_cli.search.ivf_training import TuningQueries, learn, lists_for, noisy_videos, sample, tune
+from hcq_cli.search.manifest import IndexManifest, generations
 from hcq_cli.search.segment_columns import ColumnsSource, merge_columns
 from hcq_cli.search.segment_writer import merge_segments
 from hcq_cli.search.sentence_vectors import clear_kept

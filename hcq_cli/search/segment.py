@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,10 +33,9 @@ from hcq_cli.codes.codefile import read_names
 from hcq_cli.codes.container import Container, ContainerWriter
 from hcq_cli.codes.ids import PACKED_FRAGMENT, find_segments
 from hcq_cli.errors import DamagedError
-from hcq_cli.files import plain_name
-from hcq_cli.headers import JSON, Count, FileName
 from hcq_cli.packed_strings import PackedStrings
 from hcq_cli.scan.blocks import WIDTH, Blocks
+from hcq_cli.search.manifest import REMEDY, SegmentEntry
 
 if TYPE_CHECKING:
     from hcq_cli.search.sentence_vectors import SentenceVectors
@@ -44,52 +43,9 @@ if TYPE_CHECKING:
 
 FORMAT = "hcq-segment"
 TOMBSTONES = "hcq-tombstones"
-REMEDY = "hcq index build"
 MOST_VIDEOS = 2**32 - 1
 """Rows are numbered in 32 bits."""
 NAMES_AT_ONCE = 1 << 16
-
-
-NameOrNone = Annotated[Any, lambda name: plain_name(name) if name else ""]
-"""The name of a file in the folder; empty for none."""
-
-
-@dataclass(frozen=True)
-class SegmentEntry:
-    """What the manifest says of a segment.
-
-    Args:
-        file: its name.
-        rows: dead ones included.
-        removed: dead rows.
-        tombstones: name of the file that lists them, or empty.
-        items: videos, or captions, that the living rows are of; None in what an earlier hcq wrote.
-        columns: name of the file of its columns, or empty; an earlier hcq wrote none.
-        words: name of the table of their sentences, or empty.
-        sentences: in that table.
-        vectors: name of the file with the sentence vectors of some of them, or empty.
-        telling: how many of them have one; None where that was not looked for.
-    """
-
-    file: FileName
-    rows: Count = field(metadata={JSON: "videos"})  # the format is older than rows of time segments
-    removed: Count = 0
-    tombstones: NameOrNone = ""
-    items: Count | None = None
-    columns: NameOrNone = ""
-    words: NameOrNone = ""
-    sentences: Count = 0
-    vectors: NameOrNone = ""
-    telling: Count | None = None
-
-    def __post_init__(self) -> None:
-        if self.removed > self.rows or (self.items or 0) > self.rows - self.removed:
-            raise ValueError(f"{self.removed} of {self.rows} rows are removed, {self.items} videos are left")
-
-    @property
-    def wants_vectors(self) -> bool:
-        """Whether it has words of which nobody has seen if they tell something."""
-        return bool(self.words and not self.vectors) and self.telling is None
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
-from hcq_cli.search.index import Index, IndexManifest, TextEncoderEntry, TextEncoderExporter, generations
-from hcq_cli.search.segment import REMEDY
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_draft import TextEncoderExporter
+from hcq_cli.search.manifest import REMEDY, IndexManifest, TextEncoderEntry, generations
 
 LARGE_TOWERS_BYTES = 600 << 20
 """From here on the text side of an index is int8 where nothing is said; CLIP's and CLAP's together are smaller."""

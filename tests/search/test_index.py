@@ -19,9 +19,9 @@ from hcq_cli.errors import DamagedError, LockedError, ModelMismatchError, NotFou
 from hcq_cli.files import writer_lock
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
-from hcq_cli.search import index as index_module
 from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import compact, remove
+from hcq_cli.search.manifest import generations
 from hcq_cli.search.params import SearchParams
 from hcq_cli.search.query import search_levels
 
@@ -245,7 +245,7 @@ def test_a_manifest_cannot_point_outside(folder: Path) -> None:
     content = Index.open(folder).manifest
     body = json.loads(json.dumps(content.to_json()))
     body["quantizer"] = "../codes.hcq"
-    index_module.generations(folder).publish(body)
+    generations(folder).publish(body)
     with pytest.raises(DamagedError, match="outside the folder"):
         Index.open(folder)
 
@@ -265,7 +265,7 @@ def test_every_name_of_a_manifest_is_that_of_a_file_in_the_folder(
         body["segments"][0]["file" if key == "segment" else key] = name
     else:
         body[key] = {"file": name, "precision": "float32", "checked": {}} if key == "tower" else name
-    index_module.generations(folder).publish(body)
+    generations(folder).publish(body)
     if name in ("", None) and key in ("tombstones", "partition"):  # which says that there is none
         Index.open(folder).verify()
         return

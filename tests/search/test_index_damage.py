@@ -29,8 +29,10 @@ from hcq_cli.errors import DamagedError, HcqError, NotFoundError
 from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, write_text_encoder
 from hcq_cli.scan.kernels import kernels
 from hcq_cli.search.code_file import CodeFileIndex
-from hcq_cli.search.index import Index, TextEncoderEntry, TextEncoderExporter, generations
+from hcq_cli.search.index import Index
+from hcq_cli.search.index_draft import TextEncoderExporter
 from hcq_cli.search.index_writer import remove
+from hcq_cli.search.manifest import TextEncoderEntry, generations
 from hcq_cli.search.params import SearchParams
 from hcq_cli.search.query import search_levels
 from hcq_cli.search.segment import FORMAT

@@ -13,8 +13,9 @@ from indexes import add, build
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import DamagedError, LockedError
 from hcq_cli.search import index_writer
-from hcq_cli.search.index import Index, generations
+from hcq_cli.search.index import Index
 from hcq_cli.search.index_draft import IndexDraft, clear_unnamed, new_suffix
+from hcq_cli.search.manifest import generations
 
 
 @pytest.fixture

@@ -25,10 +25,11 @@ from indexes import add, build
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.errors import EXIT_FAILED, HcqError
 from hcq_cli.headers import decode
-from hcq_cli.search.index import Index, IndexManifest, generations
+from hcq_cli.search.index import Index
 from hcq_cli.search.index_draft import DATA_FILE
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import compact, remove
+from hcq_cli.search.manifest import IndexManifest, generations
 from hcq_cli.words.gathering import CollectionWords
 from hcq_cli.words.tokens import asked_words
 

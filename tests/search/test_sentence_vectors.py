@@ -23,8 +23,9 @@ from hcq_cli.model.exported_text_encoder import TextEncoderHeader, TextReading, 
 from hcq_cli.search import index_writer, sentence_vectors
 from hcq_cli.search.filtered import FilteredIndex
 from hcq_cli.search.fusing import MEANING, fused, with_words
-from hcq_cli.search.index import Index, TextEncoderEntry
+from hcq_cli.search.index import Index
 from hcq_cli.search.index_words import IndexWords
+from hcq_cli.search.manifest import TextEncoderEntry
 from hcq_cli.search.query import Hit, QueryResult
 from hcq_cli.search.sentence_vectors import SentenceVectors, telling, unit_vectors, write_sentence_vectors
 from hcq_cli.words.sentences import Sentence

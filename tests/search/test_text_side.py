@@ -19,8 +19,9 @@ from hcq_cli.model.exported_text_encoder import (
     TextReading,
     write_text_encoder,
 )
-from hcq_cli.search.index import Index, TextEncoderEntry
+from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import compact, remove
+from hcq_cli.search.manifest import TextEncoderEntry
 from hcq_cli.search.text_side import text_encoder_exporter
 
 

@@ -27,7 +27,9 @@ class WordEncoder:
         return [(len(text.split()), sum(word.isascii() for word in text.split())) for text in texts]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        seeds = [int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big") for text in texts]
+        seeds = [
+            int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big") for text in texts
+        ]
         levels = [np.random.default_rng(seed).normal(size=(HEADER.levels, HEADER.D)) for seed in seeds]
         stacked = np.array(levels, np.float32).reshape(len(texts), HEADER.levels, HEADER.D)
         return stacked / np.linalg.norm(stacked, axis=2, keepdims=True)
