@@ -83,10 +83,11 @@ def words_of_collection(
     """
     from hcq_cli.model.checkpoint import read_header
     from hcq_cli.words.gathering import CollectionWords
-    from hcq_cli.words.table import is_available, without_full_text
+    from hcq_cli.words.table import is_available
 
     if not is_available():
-        progress.warn(f"{without_full_text().message}: exact words will not be found")
+        reason = "the SQLite of this Python has no FTS5, which words are searched with"
+        progress.warn(f"{reason}: exact words will not be found")
         return None
     captions = [workspace.captions.resolve()]
     for checkpoint in codes.checkpoints:

@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from hcq_cli.errors import DamagedError, HcqError, NotFoundError
+from hcq_cli.errors import DamagedError, NotFoundError
 from hcq_cli.files import atomic_path, digest_file, need_regular
 from hcq_cli.words.sentences import SOURCES, Sentence
 from hcq_cli.words.tokens import words_of_sentence
@@ -180,11 +180,6 @@ def is_available() -> bool:
     except sqlite3.Error:
         return False
     return True
-
-
-def without_full_text() -> HcqError:
-    """What to say where it cannot."""
-    return HcqError("the SQLite of this Python has no FTS5, which words are searched with", "install another Python")
 
 
 def write_words(path: Path, sentences: Iterable[tuple[int, Sentence]]) -> int:
