@@ -67,6 +67,7 @@ def make_searchable(
         LockedError: another process writes to the workspace.
         HcqError: as `extract`, `fit` and `update`.
     """
+    from hcq_cli.fitting.dual import check_texts
     from hcq_cli.fitting.sources import absolute_encoder, expert_asks
     from hcq_cli.model.text_source import find_text_encoder
 
@@ -80,6 +81,8 @@ def make_searchable(
     made_of = {**(there.made_of if there is not None and stays else {**USUAL, **sources}), **given}
     if there is None or made_of != there.made_of:
         asks = [] if stays else expert_asks(made_of["concepts"], made_of["dual"])
+        if asks:
+            check_texts(made_of["dual"])
         if made_of["concepts"]:
             find_text_encoder(made_of["text_encoder"], option="--text-encoder ", otherwise="--text-encoder minilm")
     how: dict[str, Any] = {"workers": workers, "device": device, "progress": progress}

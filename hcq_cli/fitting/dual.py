@@ -94,11 +94,34 @@ def write_text_encoders(sources: Sequence[Source], folder: Path) -> list[DualTex
     for source in sources:
         with weights_errors():
             text = write_dual_text(source.given, folder / tower_file(source.expert))
-        if text.width != source.info.dim:
-            widths = f"vectors of width {text.width}, what it sees or hears of {source.info.dim}"
-            raise HcqError(f"{source.given}: its texts are {widths}", "give both sides of one network")
+        _check_width(source.given, text.width, source.info.dim)
         found.append(text)
     return found
+
+
+def check_texts(sources: Sequence[str]) -> None:
+    """See that what a person exported reads texts for what it sees or hears: before anything long begins.
+
+    Args:
+        sources: dual encoders; both sides of those that are no `onnx:FOLDER` are one network.
+
+    Raises:
+        NotFoundError, DamagedError, HcqError: as `write_text_encoders`.
+    """
+    from experts.registry import load
+
+    for given in sources:
+        if folder := onnx_folder(given):
+            from hcq_cli.fitting.dual_onnx import onnx_text_width
+
+            with weights_errors():
+                _check_width(given, onnx_text_width(given, folder), load([f"dual={given}"])[0].dim)
+
+
+def _check_width(given: str, texts: int, videos: int) -> None:
+    if texts != videos:
+        widths = f"vectors of width {texts}, what it sees or hears of {videos}"
+        raise HcqError(f"{given}: its texts are {widths}", "give both sides of one network")
 
 
 def write_dual_text(given: str, path: Path) -> DualText:

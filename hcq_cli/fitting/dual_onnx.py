@@ -53,6 +53,24 @@ def write_onnx_text(source: str, folder: Path, path: Path) -> DualText:
     Raises:
         WeightsError: a file is missing, or cannot be used.
     """
+    graph, reading, output, rules = _opened(source, folder)
+    exact = _called_directly(folder / TEXT_FILE, reading, output)
+    parts = [*sorted(folder.glob("text.*")), folder / TOKENIZER_FILE]
+    _join(graph, output, exact.shape[-1])
+    with silence():
+        deviation = write_checked(graph, reading, path, f"sha256:{digest(parts)}", exact)
+    scale = rules.get("logit_scale")
+    return DualText(path, exact.shape[-1], scale and float(scale), float(rules.get("logit_bias", 0.0)), deviation)
+
+
+def onnx_text_width(source: str, folder: Path) -> int:
+    """The width of the vectors that the text encoder of an `onnx:FOLDER` gives. Raises as `write_onnx_text`."""
+    _, reading, output, _ = _opened(source, folder)
+    return _called_directly(folder / TEXT_FILE, reading, output).shape[-1]
+
+
+def _opened(source: str, folder: Path) -> tuple[Any, Reading, str, dict[str, Any]]:
+    """The text graph, how texts become its input, the output with the vectors, and what text.json says."""
     import onnx
     from tokenizers import Tokenizer
 
@@ -65,14 +83,7 @@ def write_onnx_text(source: str, folder: Path, path: Path) -> DualText:
         tokenizer, graph = Tokenizer.from_file(str(folder / TOKENIZER_FILE)), onnx.load(folder / TEXT_FILE)
     except Exception as error:  # tokenizers raises bare Exception, protobuf its own
         raise WeightsError(f"{source}: cannot be read ({first_line(error)})", "copy it again") from error
-    reading, output = _reading(graph, tokenizer, rules), _output(graph, rules, folder)
-    exact = _called_directly(folder / TEXT_FILE, reading, output)
-    parts = [*sorted(folder.glob("text.*")), folder / TOKENIZER_FILE]
-    _join(graph, output, exact.shape[-1])
-    with silence():
-        deviation = write_checked(graph, reading, path, f"sha256:{digest(parts)}", exact)
-    scale = rules.get("logit_scale")
-    return DualText(path, exact.shape[-1], scale and float(scale), float(rules.get("logit_bias", 0.0)), deviation)
+    return graph, _reading(graph, tokenizer, rules), _output(graph, rules, folder), rules
 
 
 def _rules(path: Path, source: str) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from experts.base import Clip, Frames
 from experts.neural.onnx_network import _tensors
 from experts.neural.weights import RefusedError, WeightsError
 from experts.registry import load
+from hcq_cli.api.finding import make_searchable
+from hcq_cli.errors import HcqError
 from hcq_cli.fitting.dual import write_dual_text
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
+from hcq_cli.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,30 @@ def test_a_missing_file_is_named(name, own, tmp_path):
     (own / name).unlink()
     with pytest.raises(WeightsError, match=f"holds no {name}"):
         write_dual_text(f"onnx:{own}", tmp_path / "text.hcq")
+
+
+def widen(folder: Path) -> None:
+    """Let the text graph of `folder` give every number of its vectors twice."""
+    graph = onnx.load(folder / "text.onnx")
+    given = graph.graph.output[0].name
+    graph.graph.node.append(onnx.helper.make_node("Concat", [given, given], ["wide"], axis=-1))
+    graph.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("wide", onnx.TensorProto.FLOAT, ["B", 48]))
+    onnx.save(graph, folder / "text.onnx")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (widen, "vectors of width 48, what it sees or hears of 24"),
+        (lambda folder: (folder / "text.onnx").unlink(), "holds no text.onnx"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot be read"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_told_before_videos_are_looked_at(spoil, says, own, tmp_path):
+    spoil(own)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "long.mp4").write_bytes(b"hours of it")
+    workspace = Workspace(tmp_path / "made")
+    with pytest.raises(HcqError, match=says):
+        make_searchable(workspace, tmp_path / "videos", dual=[f"onnx:{own}"])
+    assert not workspace.features.exists()
