@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from functools import partial, wraps
@@ -18,6 +19,8 @@ from hcq_cli.media.thumbnails import MAX_SIDE, Thumbnailer
 from hcq_cli.printable import printable
 from hcq_cli.web.batches import Batches
 
+FOLDERS = re.compile(r"(?<![\w./])/(?:[^/:\n]+/)+")
+"""Those of an absolute path in a message: where files lie is no business of an agent's."""
 LONGEST_TEXT = 300
 """Characters of a name or a sentence that are told."""
 UNTRUSTED = (
@@ -107,7 +110,8 @@ def _in_words(tool: Any) -> Any:
         try:
             return await tool(*arguments, **named)
         except HcqError as error:
-            raise ToolError(_short(f"{error.message}: {error.hint}" if error.hint else error.message)) from None
+            said = f"{error.message}: {error.hint}" if error.hint else error.message
+            raise ToolError(_short(FOLDERS.sub("", said))) from None
 
     return run
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.training import find_checkpoint
 from hcq_cli.collection import read_collection
-from hcq_cli.errors import UsageError
+from hcq_cli.errors import DamagedError, UsageError
+from hcq_cli.printable import counted
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def encode_texts(
     from hcq_cli.model.checkpoint import load
 
     without_engine(on, "captions are encoded", progress.note)
-    ids, lines = _sentences(Path(texts))
+    ids, lines = _sentences(Path(texts), progress)
     model = load(find_checkpoint(workspace, checkpoint), device)
 
     from hcq_cli.model import encoding
@@ -185,19 +186,25 @@ def encode_texts(
         return encoding.encode_texts(model, ids, lines, output or workspace.texts, bar.advance)
 
 
-def _sentences(path: Path) -> tuple[list[str], list[str]]:
+def _sentences(path: Path, progress: Progress) -> tuple[list[str], list[str]]:
     """Ids and captions of a file; captions of a video are numbered after its name."""
     from hcq_cli.datasets.captions import read_captions
 
     if path.suffix == ".txt":
         try:
-            lines = [" ".join(line.split()) for line in path.read_text("utf-8", "replace").splitlines()]
+            lines = [" ".join(line.split()) for line in path.read_text("utf-8-sig").splitlines()]
         except OSError as error:
             raise UsageError(f"{path}: cannot be read ({error.strerror})", "give a file of captions") from error
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"{path}: is not UTF-8 (byte {error.start + 1})", "save it as UTF-8") from error
         found = [(f"{path.name}#{at}", line) for at, line in enumerate(lines, 1) if line]
     else:
-        videos = read_captions(path).videos
-        found = [(f"{v.video}#{at}", line) for v in videos for at, line in enumerate(v.captions, 1)]
+        read = read_captions(path)
+        if read.errors:
+            progress.warn(
+                f"{path}: left out as wrong: {counted(len(read.errors), 'line')} (hcq captions check {path})"
+            )
+        found = [(f"{v.video}#{at}", line) for v in read.videos for at, line in enumerate(v.captions, 1)]
     if not found:
         raise UsageError(f"{path}: holds no caption", "hcq captions check FILE")
     return [name for name, _ in found], [line for _, line in found]

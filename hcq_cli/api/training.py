@@ -110,11 +110,13 @@ def train(
             )
         return _adapted(workspace, folder, captions, features=features, output=output, progress=progress)
     # All that can be wrong with what was asked is found before torch is loaded, which takes seconds.
+    place = output or workspace.model
+    if must_resume:
+        resume.latest_state(place, needed=True)
     given = [*settings, *([f"model.kind={model}"] if model else [])]
     plan = recipes.load(recipe or "default", given)
     store = FeatureStore.open(features or workspace.features)
     read, data = _captioned_videos(workspace, captions, store)
-    place = output or workspace.model
     if start is not None:
         plan, data = _from_model(plan, data, start, given, progress)
     elif recipe is None:

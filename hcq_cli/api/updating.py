@@ -78,6 +78,7 @@ def update(
     asked = _asked(workspace, collection.asked)
     if experts is None and preset is None:
         experts = _with_those_of_model(workspace, asked)
+        _need_networks(experts or [], experts or [])
     settings["store"] = workspace.features
     settings["sample_fps"] = settings.get("sample_fps") or asked.sample_fps
     settings["max_seconds"] = settings.get("max_seconds") or asked.max_seconds
@@ -153,9 +154,21 @@ def _with_those_of_model(workspace: Workspace, asked: LastExtraction) -> list[st
     lacking = model.config.experts.keys() - {name.partition("=")[0] for name in last or model.config.experts}
     known = asked.every_expert
     if model.config.kind == "fitted" and not lacking <= known.keys():  # a store of an earlier hcq
-        asks = expert_asks(model.about.get("concepts", []), model.about.get("dual", []))
-        known = {ask.partition("=")[0]: ask for ask in asks} | known
+        concepts, dual = model.about.get("concepts", []), model.about.get("dual", [])
+        _need_networks([*concepts, *dual], [*(last or []), *(f"{name}=onnx:FILE" for name in sorted(lacking))])
+        known = {ask.partition("=")[0]: ask for ask in expert_asks(concepts, dual)} | known
     return [*last, *(known[name] for name in sorted(lacking & known.keys()))] if last else last
+
+
+def _need_networks(asks: Sequence[str], experts: Sequence[str]) -> None:
+    """Raise NotFoundError where a file or folder of a network among `asks` is gone; `experts` are all that look."""
+    for ask in asks:
+        place = Path((ask.partition("=")[2] or ask).removeprefix("onnx:"))
+        if place.is_absolute() and not place.exists():
+            raise NotFoundError(
+                f"{place}: is gone, and new videos are looked at with it",
+                f"put it back, or say where it lies now: hcq update --experts {','.join(experts)}",
+            )
 
 
 def _extracted_before(workspace: Workspace, progress: Progress) -> tuple[list[str], list[str]]:

@@ -77,10 +77,12 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
     warnings += found.problems()
     keep: NDArray[np.bool_] = np.asarray(has_tokens(store, found.rows, list(store.experts)).any(1))
     if not keep.all():
-        warnings.append(f"{counted(int((~keep).sum()), 'captioned video')} without tokens of any expert left out")
+        without = f"{counted(int((~keep).sum()), 'captioned video')} without tokens of any expert left out"
+        first = store.ids[int(found.rows[~keep][0])]
+        warnings.append(f"{without} (hcq features show ID says why), the first {first!r}")
     if not keep.any():
         raise HcqError(
-            f"{captions.path}: none of its {len(captions.videos)} videos has features",
+            f"{captions.path}: of {counted(len(captions.videos), 'video')} in it none has features",
             f"hcq captions check {captions.path}",
         )
     videos = [video for video, kept in zip(found.captioned, keep.tolist(), strict=True) if kept]

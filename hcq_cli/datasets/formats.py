@@ -150,7 +150,7 @@ def read_jsonl(path: Path) -> Iterator[CaptionRow | Problem]:
             try:
                 row = json.loads(line.decode("utf-8"))
             except UnicodeDecodeError as error:
-                yield Problem(number, f"is not UTF-8 (byte {error.start + 1} of the line)")
+                yield Problem(number, f"is not UTF-8 (byte {error.start + 1} of the line): save the file as UTF-8")
             except json.JSONDecodeError as error:
                 yield Problem(number, f"is not JSON ({error.msg}, column {error.colno})")
             except (ValueError, RecursionError) as error:

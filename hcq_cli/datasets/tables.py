@@ -70,7 +70,7 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
 
 def _row(cells: list[str], columns: dict[str, int], line: int) -> CaptionRow | Problem | None:
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
-        return Problem(line, "is not UTF-8")
+        return Problem(line, "is not UTF-8: save the file as UTF-8")
     row = {name: cells[at] for name, at in columns.items() if at < len(cells)}
     if row.keys() >= MSVD:
         if row["language"] != "English":

@@ -20,7 +20,7 @@ import torch
 
 from hcq_cli.datasets.batches import BatchPlan, BatchSampler, collate
 from hcq_cli.datasets.features import cached_in_memory, feature_statistics
-from hcq_cli.errors import HcqError, NotFoundError
+from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.retrieval import evaluate
 from hcq_cli.files import writer_lock
 from hcq_cli.model import checkpoint, registry, text
@@ -135,9 +135,7 @@ class Trainer:
         """Build the model, or read the state of an interrupted run."""
         names = list(self.data.experts)
         self.features = cached_in_memory(self.data.features, self.data.rows, names, self.recipe.training.cache_mb)
-        found = resume.latest_state(self.run) if self.run else None
-        if must_resume and found is None:
-            raise NotFoundError(f"{self.run}: no interrupted training there", "hcq train")
+        found = resume.latest_state(self.run, must_resume) if self.run else None
         if found is not None and found[1].fingerprint != self.fingerprint:
             if must_resume:
                 raise HcqError(

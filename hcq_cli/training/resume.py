@@ -76,10 +76,11 @@ def _folders(run: Path, kind: str) -> Iterator[tuple[int, Path]]:
     yield from sorted(((int(m[2]), path) for m, path in found if m and m[1] == kind), reverse=True)
 
 
-def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
+def latest_state(run: Path, needed: bool = False) -> tuple[Path, ResumeState] | None:
     """The state to go on from and its folder; None if there is none, or only what a killed run began to delete.
 
     Raises:
+        NotFoundError: there is none, and it is `needed`.
         DamagedError: it cannot be read.
     """
     for _, path in _folders(run, "epoch"):
@@ -87,6 +88,8 @@ def latest_state(run: Path) -> tuple[Path, ResumeState] | None:
             state = _read(path)
             if state.best_epoch in (0, state.epoch) or best_folder(run, state.best_epoch).is_dir():
                 return path, state
+    if needed:
+        raise NotFoundError(f"{run}: no interrupted training there", "hcq train")
     return None
 
 

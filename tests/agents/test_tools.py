@@ -84,7 +84,7 @@ def test_every_tool_answers_and_says_that_it_changes_nothing(ask: Callable[..., 
     ask(calls)
 
 
-def test_what_is_not_named_cannot_be_reached(ask: Callable[..., Any]) -> None:
+def test_what_is_not_named_cannot_be_reached(ask: Callable[..., Any], workspace: Path) -> None:
     wrong = [
         ("search", {"query": "a", "workspace": "/etc"}),
         ("search", {"query": "a", "workspace": "flims"}),
@@ -111,6 +111,7 @@ def test_what_is_not_named_cannot_be_reached(ask: Callable[..., Any]) -> None:
         return told
 
     told = ask(calls)
+    assert not any(str(workspace.parent) in text for text in told), "where files lie is nobody's business"
     assert len(told) == len(wrong) and not any("root:" in text or "Traceback" in text for text in told)
     assert "films?" in told[1]
 

@@ -7,7 +7,7 @@ import pytest
 
 import hcq_cli as hcq
 from hcq_cli.codes.codefile import open_codes
-from hcq_cli.errors import NotFoundError, UsageError
+from hcq_cli.errors import DamagedError, NotFoundError, UsageError
 
 
 def test_features_and_captions_are_encoded(workspace, told, tmp_path):
@@ -35,6 +35,20 @@ def test_a_text_file_has_a_sentence_a_line(workspace, tmp_path):
     done = hcq.encode_texts(workspace, lines, output=tmp_path / "lines.hcq")
     codes = open_codes(done.codes)
     assert (list(codes.ids), list(codes.paths)) == (["lines.txt#1", "lines.txt#3"], ["a red ball", "a bell"])
+
+
+def test_what_of_a_file_of_texts_is_not_encoded_is_said(workspace, told, tmp_path):
+    table = tmp_path / "menu.csv"
+    table.write_bytes(b"video;caption\na.mp4;caf\xe9\nb.mp4;tea\n")
+    assert hcq.encode_texts(workspace, table, output=tmp_path / "menu.hcq", progress=told).items == 1
+    assert told.warnings == [f"{table}: left out as wrong: 1 line (hcq captions check {table})"]
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes(b"\xef\xbb\xbftea\r\n")  # as Windows writes it
+    done = hcq.encode_texts(workspace, lines, output=tmp_path / "lines.hcq")
+    assert list(open_codes(done.codes).paths) == ["tea"]
+    lines.write_bytes(b"tea\ncaf\xe9\n")
+    with pytest.raises(DamagedError, match=r"lines\.txt: is not UTF-8 \(byte 8\)"):
+        hcq.encode_texts(workspace, lines, output=tmp_path / "lines.hcq")
 
 
 def test_nothing_to_encode(workspace, tmp_path):

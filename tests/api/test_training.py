@@ -38,6 +38,8 @@ def test_what_is_wrong_is_told_before_torch_is_loaded(workspace, tmp_path):
         hcq.train(workspace, settings=["no.such=1"])
     with pytest.raises(NotFoundError, match="no captions given"):
         hcq.train(hcq.Workspace(tmp_path), features=workspace.features)
+    with pytest.raises(NotFoundError, match="no interrupted training there"):  # nor are captions looked for
+        hcq.train(hcq.Workspace(tmp_path), must_resume=True)
     assert caption_file(workspace) == workspace.captions
     with pytest.raises(NotFoundError) as none:  # training would replace the model that is to be measured
         caption_file(hcq.Workspace(tmp_path), None, "eval")

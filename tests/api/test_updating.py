@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from store_contents import contents
 
 import hcq_cli as hcq
 from hcq_cli.codes.codefile import open_codes
-from hcq_cli.collection import read_collection
+from hcq_cli.collection import change_collection, read_collection
 from hcq_cli.errors import NotFoundError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.workspace import Workspace
@@ -136,6 +137,20 @@ def test_experts_that_a_later_run_did_not_name_still_look_at_what_is_new(life: L
     done = life.update(experts=None)
     assert (done.extracted.new, done.indexed.videos, {*done.extracted.states}) == (0, 3, {"audio", "motion"})
     assert {hit[0] for hit in life.answers()} == {"b.mp4", "new.mp4", "renamed.mp4"}
+
+
+def test_a_network_that_has_moved_is_told_with_the_command_that_says_where_it_lies(
+    life: Life, tmp_path: Path
+) -> None:
+    life.add("in/a.mp4")
+    life.update("in")
+    network = tmp_path / "net.onnx"
+    before = read_collection(life.store)
+    asked = replace(before.asked, experts=["audio", f"objects=onnx:{network}"])
+    change_collection(life.store, lambda collection: replace(collection, asked=asked))
+    with pytest.raises(NotFoundError, match="is gone") as gone:
+        life.update(experts=None)
+    assert gone.value.hint.endswith(f"hcq update --experts audio,objects=onnx:{network}")
 
 
 @pytest.mark.parametrize("goes_to", ["b.mp4", "c.mp4"])

@@ -30,7 +30,7 @@ from hcq_cli.errors import DamagedError, NotFoundError, UsageError
         (b'{"video": "a", "captions": {"x": 1}}', "list of sentences"),
         (b'{"video": "a", "caption": "x", "split": 1}', '"split" must be text'),
         (b'{"video": "a", "caption": "x", "split": "holdout"}', "unknown split 'holdout'"),
-        (b'{"video": "a", "caption": "\xff"}', "not UTF-8"),
+        (b'{"video": "a", "caption": "\xff"}', "of the line): save the file as UTF-8"),
         (b'{"video": "a", "caption": "\\ud800"}', "surrogate"),
         (b'{"video": "a\\ud800", "caption": "x"}', "the name 'a\\ud800' holds half a character"),
         (b'{"video": "z", "caption": "x", "split": "test"}', "in 'test' here and in 'no split' on line 1"),

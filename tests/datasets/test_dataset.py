@@ -22,8 +22,23 @@ def collected(place: Path) -> Dataset:
 def test_captions_of_nothing(tmp_path: Path) -> None:
     write_store(tmp_path / "features", [video(0)])
     write_captions(tmp_path / "captions.jsonl", range(5, 8))
-    with pytest.raises(HcqError, match="none of its 3 videos has features"):
+    with pytest.raises(HcqError, match="of 3 videos in it none has features"):
         collected(tmp_path)
+
+
+def test_one_video_without_features(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0)])
+    write_captions(tmp_path / "captions.jsonl", range(5, 6))
+    with pytest.raises(HcqError, match="of 1 video in it none has features"):
+        collected(tmp_path)
+
+
+def test_a_video_without_tokens_is_named_with_what_tells_why(tmp_path: Path) -> None:
+    write_store(tmp_path / "features", [video(0), video(1, absent=("appearance", "audio"))])
+    write_captions(tmp_path / "captions.jsonl", range(2))
+    (warning,) = collected(tmp_path).warnings
+    said = "1 captioned video without tokens of any expert left out (hcq features show ID says why), the first"
+    assert warning == f"{said} 'v001.mp4'"
 
 
 def test_copies_share_a_group(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_csv_problems_name_the_line_they_begin_on(tmp_path: Path) -> None:
     )
     assert list(videos) == ["a", "f"]
     assert [line for line, _ in problems] == [4, 5, 6, 7, 8]
-    wanted = ["empty caption", "3 fields", 'no "video"', "not UTF-8", 'no "caption"']
+    wanted = ["empty caption", "3 fields", 'no "video"', "not UTF-8: save the file as UTF-8", 'no "caption"']
     assert all(want in message for want, (_, message) in zip(wanted, problems, strict=True)), problems
 
 
