@@ -27,6 +27,8 @@ MEMORY_S = 0.5
 """Over how long it is judged whether channels cancel out, seconds."""
 CANCELLED = 0.05
 """The mean of two independent channels has half the power of one. Less than this share of it: they are opposite."""
+ALONE = 0.9999
+"""Of two channels one with more than this share of their power is heard alone: the other lies 40 dB below."""
 LOW_TONES = 0.01
 """Of surround sound the channel for low tones alone (LFE), which players leave out of a mix, counts so much."""
 
@@ -159,7 +161,8 @@ class _Output:
             yield Sound(samples, self.hz, start_s)
 
     def _mix(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[channels, n] -> [n] in -1..1: their mean; or the loudest, where channels of opposite phase cancel out.
+        """[channels, n] -> [n] in -1..1: their mean; or the loudest, where channels of opposite phase cancel out, or
+        where of two one is silent.
 
         Of surround sound the mix is made as loud as its channels: a voice in one alone is not to be a sixth as loud.
         """
@@ -184,7 +187,8 @@ class _Output:
             self._mean_power = fades * self._mean_power + power
             # What a mix of channels has that know nothing of each other.
             independent = sum(share**2 * each for share, each in zip(shares, self._powers, strict=True))
-            if self._mean_power < CANCELLED * independent:
+            alone = len(powers) == 2 and max(self._powers) > ALONE * sum(self._powers)
+            if self._mean_power < CANCELLED * independent or alone:
                 mixed = channels[self._powers.index(max(self._powers))]
         # A damaged file decodes to NaN and to samples far beyond 1, which no expert is made for.
         if not math.isfinite(power):

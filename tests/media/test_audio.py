@@ -97,10 +97,19 @@ def test_sound_after_an_overlap_and_a_gap_is_not_laid_over_what_there_is() -> No
 def test_mono_is_the_mean_of_the_channels(tmp_path: Path) -> None:
     left = tone(1.0)
     both = film(tmp_path / "both.mkv", sound=np.stack([left, left], 1))
-    one = film(tmp_path / "one.mkv", sound=np.stack([left, 0 * left], 1))
-    loud, quiet = (clips_of(path, HEAR)[0].sound(16_000).samples for path in (both, one))
+    quieter = film(tmp_path / "quieter.mkv", sound=np.stack([left, left / 50], 1))
+    loud, quiet = (clips_of(path, HEAR)[0].sound(16_000).samples for path in (both, quieter))
     np.testing.assert_allclose(loud, left, atol=2e-3)
-    np.testing.assert_allclose(quiet, left / 2, atol=2e-3)
+    np.testing.assert_allclose(quiet, left * 0.51, atol=2e-3)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])  # nothing, and that of a socket without a microphone
+def test_one_side_that_is_heard_alone_is_as_loud_as_it_is(tmp_path: Path, noise: float) -> None:
+    left = tone(1.0)
+    sides = np.stack([left, noise * left[::-1]], 1)
+    for at, both in enumerate((sides, sides[:, ::-1])):
+        path = film(tmp_path / f"{at}.mkv", sound=np.ascontiguousarray(both))
+        np.testing.assert_allclose(clips_of(path, HEAR)[0].sound(16_000).samples, left, atol=2e-3)
 
 
 def test_resampling_keeps_length_and_pitch(tmp_path: Path) -> None:
