@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_OPENED = 2000
 """Of more videos so many are opened; the others count by their bytes."""
+USUAL_BYTES_S = 250_000
+"""Of a second of video, where no file says how long it is."""
 SAMPLED_VIDEOS = 6
 SAMPLED_S = 10.0
 """What is extracted to measure the pace: so many videos, so many seconds of each."""
@@ -143,17 +145,18 @@ def _size(path: str) -> int:
 
 
 def _durations(paths: list[str], sizes: dict[str, int], progress: Progress) -> dict[str, float]:
-    """Seconds of every video: as its header says, or of so many as its bytes let expect."""
+    """Seconds of every video: as its header says, or as many as its bytes let expect."""
     from hcq_cli.media.durations import durations
 
     opened = _spread(paths, MOST_OPENED)
     known: dict[str, float] = {}
     with progress.progress("open", total=len(opened), unit="videos") as bar:
         for path, seconds in zip(opened, durations(opened), strict=True):
-            known[path] = seconds or 0.0
+            if seconds is not None:
+                known[path] = seconds
             bar.advance(1, detail=Path(path).name[:40])
-    bytes_opened = sum(sizes[path] for path in opened)
-    pace = sum(known.values()) / bytes_opened if bytes_opened else 0.0
+    bytes_known = sum(sizes[path] for path in known)
+    pace = sum(known.values()) / bytes_known if bytes_known else 1 / USUAL_BYTES_S
     return {path: known.get(path, sizes[path] * pace) for path in paths}
 
 

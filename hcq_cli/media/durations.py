@@ -1,7 +1,8 @@
 """How long videos are, as their headers say: nothing is decoded.
 
 The files are anybody's, and a library that opens them may crash or hang: so a child process opens them, and what it
-does not survive has no duration.
+does not survive has no duration. Streams that a browser or a recorder wrote need not say how long they are, and of
+several films behind one another in an MP4 the header tells of the first alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from hcq_cli.media.decoder import CannotOpenError, decoders_for, open_media
+from hcq_cli.media.sniffing import is_joined_mp4
 from hcq_cli.process import ONE_THREAD, ChildDied, ChildProcess, ParentConnection, die_with_parent
 
 DEADLINE_S = 20.0
@@ -18,7 +20,7 @@ DEADLINE_S = 20.0
 
 
 def durations(paths: Iterable[str]) -> Iterator[float | None]:
-    """The duration of each file, seconds, in their order; None for one that cannot be opened or does not say."""
+    """Seconds of each file, in their order; 0 of one that cannot be opened, None where it is not said."""
     child: ChildProcess | None = None
     try:
         for path in paths:
@@ -29,7 +31,7 @@ def durations(paths: Iterable[str]) -> Iterator[float | None]:
             except ChildDied:
                 child.close()
                 child = None
-                yield None
+                yield 0.0
     finally:
         if child is not None:
             child.close()
@@ -40,10 +42,11 @@ def main() -> None:
     die_with_parent()
     parent = ParentConnection()
     while True:
-        duration_s = None
+        path = parent.receive()["path"]
+        duration_s: float | None = 0.0
         with suppress(CannotOpenError):
-            _, media = open_media(decoders_for("auto"), parent.receive()["path"], see=False, hear_hz=[])
-            duration_s = media.duration_s
+            _, media = open_media(decoders_for("auto"), path, see=False, hear_hz=[])
+            duration_s = None if is_joined_mp4(path) else media.duration_s or None
             media.close()
         parent.send({"duration_s": duration_s})
 

@@ -157,6 +157,13 @@ def what_is_missing(path: str) -> str | None:
     return None
 
 
+def is_joined_mp4(path: str) -> bool:
+    """Whether several films lie behind one another in an MP4, as far as its uppermost parts tell."""
+    with suppress(OSError):
+        return [*islice(_boxes(path), MOST_BOXES)].count(b"ftyp") > 1
+    return False
+
+
 def _boxes(path: str) -> Iterator[bytes]:
     """The kinds of the uppermost parts of an MP4 or MOV (ISO/IEC 14496-12, 4.2), as far as the file is one."""
     with Path(path).open("rb") as source:

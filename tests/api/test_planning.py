@@ -49,6 +49,25 @@ def test_many_files_are_counted_by_their_bytes(clips, tmp_path, monkeypatch):
     assert planned.media_s == pytest.approx(9.0, rel=0.5)
 
 
+def test_what_does_not_say_how_long_it_is_is_counted_by_its_bytes(clips, tmp_path):
+    """Films joined byte by byte: the header is that of the first."""
+    films = tmp_path / "films"
+    films.mkdir()
+    for at in range(3):
+        (films / f"{at}.mp4").write_bytes((clips / f"clip{at}.mp4").read_bytes())
+    paths = {at: str(films / f"{at}.mp4") for at in range(3)}
+    sizes = {path: planning._size(path) for path in paths.values()}
+    before = planning._durations([*sizes], sizes, planning.SILENT)
+    joined = films / "joined.mp4"
+    joined.write_bytes((clips / "clip3.mp4").read_bytes() * 10)
+    sizes[str(joined)] = planning._size(str(joined))
+    found = planning._durations([*sizes], sizes, planning.SILENT)
+    assert found.items() >= before.items()
+    assert found[str(joined)] == pytest.approx(16, rel=0.3)
+    alone = {str(joined): sizes[str(joined)]}
+    assert planning._durations([*alone], alone, planning.SILENT)[str(joined)] > 0
+
+
 def test_what_cannot_be_planned(clips, tmp_path):
     workspace = hcq.Workspace(tmp_path / "work")
     with pytest.raises(NotFoundError):
