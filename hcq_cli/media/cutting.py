@@ -169,10 +169,10 @@ class _Copy:
     """
 
     def __init__(self, film: Any, start_s: float, end_s: float) -> None:
-        from hcq_cli.media.pyav import start_s as film_start_s
+        from hcq_cli.media.container_facts import container_start_s
         from hcq_cli.media.tracks import best_video, sound_tracks
 
-        zero_s = film_start_s(film)
+        zero_s = container_start_s(film)
         self.film, self.start_s, self.end_s = film, start_s + zero_s, end_s + zero_s
         self.video = best_video(film)
         audio = next(iter(sound_tracks(film, self.video)), None)

@@ -16,9 +16,9 @@ import decord
 import numpy as np
 from numpy.typing import NDArray
 
-from hcq_cli.media.container_facts import ContainerFacts
+from hcq_cli.media.container_facts import ContainerFacts, container_start_s
 from hcq_cli.media.decoder import CannotOpenError, NoVideoError, Picture, Sound, upright_size
-from hcq_cli.media.pyav import PyAVMedia, start_s
+from hcq_cli.media.pyav import PyAVMedia
 from hcq_cli.media.sniffing import is_video, read_head
 
 LOST_IN = {"mpegts"}
@@ -167,7 +167,7 @@ class DecordMedia:
         # decord's times start with the stream; the clock starts with the file.
         late_s = 0.0
         if self._sound is not None and video is not None and video.start_time is not None:
-            late_s = float(video.start_time * video.time_base) - start_s(self._sound.container)
+            late_s = float(video.start_time * video.time_base) - container_start_s(self._sound.container)
         latest_s = min(LATEST_S, 2 * self.duration_s + LATER_S) if self.duration_s else LATEST_S
         if not np.isfinite(times).all() or np.abs(times).max(initial=0) > latest_s:
             # PyAV's guess comes first: an AVI may count 600 ticks a second and show 25 frames.

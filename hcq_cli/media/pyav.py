@@ -13,7 +13,6 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,34 +21,24 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from hcq_cli.media.audio import AudioConverter, decode_sound, without_own_order
-from hcq_cli.media.clock import BACK_S, FileClock
-from hcq_cli.media.container_facts import container_facts
+from hcq_cli.media.clock import FileClock
+from hcq_cli.media.container_facts import UNTIMED, container_facts, container_start_s, said_duration_s
+from hcq_cli.media.damage import FilmDamage
 from hcq_cli.media.decoder import CannotOpenError, NoVideoError, Picture, Sound
 from hcq_cli.media.joined import JoinedMedia, begins_of, joined_media
+from hcq_cli.media.picture_times import PictureTimes, TimesByOrder
 from hcq_cli.media.pixels import PyAVPicture, mend_tags
 from hcq_cli.media.sniffing import PROTECTED
 from hcq_cli.media.tracks import best_video, describe_choice, heard_track, open_film, sound_tracks
 
-UNTIMED = {"avi"}
-"""Containers without presentation times: what FFmpeg makes up for them is late, and out of order with B-frames."""
-CHUNK_BYTES, MOST_MISSING = 8, 100
-"""A frame of an AVI takes at least so many bytes; no more than so many times the file is believed to be missing."""
-FROM_ZERO = {"matroska,webm", "asf"}
-"""Containers that say when they end, and not how long they are: the same only where they start at 0."""
 NEAR_S = 1.0
 """A track that ends this near to the end of the file is what its length was taken from, seconds."""
-PATIENCE_S = 4.0
-"""So long, at least, pictures after a broken packet are left out while no key frame comes, seconds."""
 NO_TAIL = {"flv", "asf", "matroska,webm"}
 """Containers whose packets go on to their end, or nearly."""
 NO_FILMS = {"tty", "bin", "xbin", "adf", "idf", "subviewer", "lrc"}
 """What FFmpeg takes texts for by their names, some of which it draws as pictures."""
 MOST_UNREAD = 0.3
 """More than this share of a file behind its last packet is no index, but something that was not read."""
-STANDS = 2
-"""So many pictures with the time of one before them: their clock stands still."""
-PACE_S, SLOWEST_S = 0.04, 0.1
-"""How far apart such pictures are where nothing tells; and at most, seconds."""
 MOST_READ_BYTES = 2 << 30
 """A larger stream is not read from its beginning for one of its later seconds: by its own clock one jumps there."""
 AHEAD_S = 1.0
@@ -60,36 +49,6 @@ ROUNDING_S = 0.0005
 """Times are rounded on their way through ids and addresses, seconds."""
 JUMPS_BACK_S = (0.0, 10.0, 60.0)
 """So long before the wanted second a jump is tried, before the file is read from its beginning."""
-MOST_BROKEN_PACKETS = 1000
-"""A track is given up after so many packets that cannot be decoded."""
-
-
-@dataclass
-class TrackDamage:
-    """What could not be decoded of a track.
-
-    Args:
-        packets: how many packets.
-        first_s: how far the track had come before the first of them, seconds.
-        waiting: whether no picture that refers to none has come since.
-        since_s: when the first picture after that was to be shown, seconds; None before it has come.
-        spoilt: how many pictures were left out because they may refer to a broken one.
-        smeared: how many were shown all the same, because no whole one came for too long.
-    """
-
-    packets: int = 0
-    first_s: float = 0.0
-    waiting: bool = False
-    since_s: float | None = None
-    spoilt: int = 0
-    smeared: int = 0
-
-    def describe(self, kind: str) -> str:
-        """For people; `kind` is picture or sound."""
-        many = "1 piece" if self.packets == 1 else f"{self.packets} pieces"
-        spoilt = f", {self.spoilt} frames after it left out" if self.spoilt else ""
-        smeared = f", {self.smeared} taken that may be smeared" if self.smeared else ""
-        return f"the {kind} is broken at {self.first_s:.1f} s ({many} could not be decoded{spoilt}{smeared})"
 
 
 def reason(error: Exception) -> str:
@@ -128,9 +87,9 @@ class PyAVMedia:
         if hear_hz and len(sounds) > 1:
             self.audio = heard_track(path, sounds)
             self.warnings.append(describe_choice(sounds, self.audio))
-        self.duration_s = said_s(self.container, self.video)
+        self.duration_s = said_duration_s(self.container, self.video)
         self.facts = container_facts(self.container, self.video)
-        self.start_s = start_s(self.container)
+        self.start_s = container_start_s(self.container)
         self.rate = self.video.average_rate if self.video is not None else None
         self._from_s = from_s
         self._clock = FileClock(self.container, self.start_s)
@@ -140,19 +99,14 @@ class PyAVMedia:
         ]
         self._converter = AudioConverter(hear_hz, stereo)
         self._reformatters: dict[int, VideoReformatter] = {}
-        self._reached_s = {"picture": 0.0, "sound": 0.0}
-        self._damage: dict[str, TrackDamage] = {}
+        self._damage = FilmDamage()
         self._untimed = self.container.format.name in UNTIMED
-        self._fed = list[int]()  # times of the packets that the decoder got before the first picture came out
-        self._late: int | None = None  # how much later pictures come out, ticks
+        times = TimesByOrder if self._untimed else PictureTimes
+        self._times = times(self.video, self.start_s, self.warnings.append)
         self._last: PyAVPicture | None = None
         self._aspects: tuple[Fraction | None, Fraction | None] | None = None
-        self._key_s = self._longest_gap_s = 0.0  # when the last key frame came, and how far apart they were
-        self._said_s: float | None = None
-        self._same_time = 0  # how many pictures came with the time `_said_s` of one before them
-        self._stood = False  # whether that were too many anywhere
-        self._pace_s, self._halts = 0.0, False  # between such pictures, seconds; whether the last ones were such
         self._repeated_s = 0.0  # how long empty packets show the last picture
+        self._heard_s = 0.0  # how far the sound has come
 
     @property
     def is_stream(self) -> bool:
@@ -162,7 +116,7 @@ class PyAVMedia:
     @property
     def reached_s(self) -> float:
         """How far it has been read, seconds from its start: of all tracks, whatever was asked for."""
-        return self._clock.reached_s or max(self.duration_s or 0.0, *self._reached_s.values())
+        return self._clock.reached_s or max(self.duration_s or 0.0, self._times.reached_s, self._heard_s)
 
     def close(self) -> None:
         """See `Media.close`."""
@@ -192,7 +146,7 @@ class PyAVMedia:
             self.warnings += self._clock.warnings
             if self._clock.mended:  # by its own clock the file is some hours longer or shorter
                 self.duration_s = None
-            self.warnings += [damage.describe(kind) for kind, damage in self._damage.items()]
+            self.warnings += self._damage.warnings
 
     def keeps_clock(self, until_s: float) -> bool:
         """Whether its own clock is the right one up to here, seconds; a stream is read so far."""
@@ -238,12 +192,11 @@ class PyAVMedia:
         """How late pictures come out, by the first of the file: behind a jump the decoder may leave some out."""
         with suppress(av.FFmpegError, ValueError, OSError):  # what is wrong with them is told when they are wanted
             for packet in self.container.demux(self.video):
-                if packet.dts is not None and (self._fed or packet.is_keyframe):
-                    self._fed.append(packet.dts)
+                self._times.feed(packet)
                 if frames := self.video.decode(packet):
-                    self._stamp_by_order(frames[0])
+                    self._times.stamp(frames[0])
                     break
-        self._fed.clear()
+        self._times.lose()
         self.video.codec_context.flush_buffers()
 
     def oddities(self) -> list[str]:
@@ -313,29 +266,19 @@ class PyAVMedia:
 
     def _decode(self, packet: Any) -> Iterator[Picture | Sound]:
         stream, kind = packet.stream, _kind(packet.stream)
-        damage = self._damage.get(kind)
-        if damage is not None and damage.packets >= MOST_BROKEN_PACKETS:
+        if self._damage.gives_up(kind):
             return
         if packet.has_sidedata("encryption_info"):  # it would be decoded to noise, where it can be at all
             if PROTECTED not in self.warnings:
                 self.warnings.append(PROTECTED)
             return
-        if damage is not None and damage.waiting and packet.is_keyframe and stream.codec.name == "h264":
-            # It may be a recovery point only, from which the picture is refreshed bit by bit, and no key frame ever
-            # comes. Begun anew there, FFmpeg itself holds the pictures back until they are whole.
+        if self._damage.begins_anew(packet):
             stream.codec_context.flush_buffers()
-            damage.waiting = False
         try:
             if kind == "sound":
                 frames = decode_sound(packet)
             else:
-                if (
-                    self._untimed
-                    and self._late is None
-                    and packet.dts is not None
-                    and (self._fed or packet.is_keyframe)
-                ):
-                    self._fed.append(packet.dts)
+                self._times.feed(packet)
                 frames = stream.decode(packet if packet.size else None)
         except (av.FFmpegError, ValueError) as error:
             self._count_broken(kind, error)
@@ -344,46 +287,16 @@ class PyAVMedia:
             if kind == "sound":
                 yield from self._sounds(frame)
                 continue
-            time_s = self._time_s(frame, stream)
-            if self._is_whole(frame, time_s):
-                yield self._picture(frame, stream, time_s)
+            said_s = self._times.said_s(frame)
+            if self._damage.is_shown(frame, said_s, self._times.reached_s):
+                yield self._picture(frame, said_s)
 
-    def _count_broken(self, kind: str, error: Exception | None = None) -> TrackDamage:
+    def _count_broken(self, kind: str, error: Exception) -> None:
         if isinstance(error, MemoryError):  # the limit of this process, and not a fault of the packet
             raise error
-        damage = self._damage.setdefault(kind, TrackDamage(first_s=self._reached_s[kind]))
-        damage.packets += 1
-        if kind == "picture" and self._late is None:
-            self._fed.clear()  # the first picture will be another one
-        if kind == "picture" and not damage.waiting:
-            damage.waiting, damage.since_s = True, None
-        return damage
-
-    def _is_whole(self, frame: Any, time_s: float | None) -> bool:
-        """After a broken packet: whether a frame can be shown, which those from the next key frame on can.
-
-        FFmpeg gives the frames in between as if they were whole, grey or smeared with what is not there. But where a
-        camera sends no key frames, or seldom, one packet is not to cost the rest of the film.
-        """
-        damage = self._damage.get("picture")
-        if frame.is_corrupt and not (damage and damage.waiting):  # H.265 tells so, and raises nothing
-            damage = self._count_broken("picture")
-        if frame.key_frame and time_s is not None:
-            self._longest_gap_s, self._key_s = max(self._longest_gap_s, time_s - self._key_s), time_s
-        if damage is None or not damage.waiting:
-            return True
-        if frame.key_frame:
-            damage.waiting = False
-            return True
-        if damage.since_s is None:
-            damage.since_s = time_s
-        # Twice as long as key frames were apart up to here.
-        patience_s = max(2 * self._longest_gap_s, PATIENCE_S)
-        if damage.since_s is not None and time_s is not None and time_s > damage.since_s + patience_s:
-            damage.smeared += 1
-            return True
-        damage.spoilt += 1
-        return False
+        if kind == "picture":
+            self._times.lose()
+        self._damage.count(kind, self._heard_s if kind == "sound" else self._times.reached_s)
 
     def _sounds(self, frame: Any) -> Iterator[Sound]:
         try:
@@ -392,74 +305,24 @@ class PyAVMedia:
             self._count_broken("sound", error)
             return
         for sound in sounds:
-            self._reached_s["sound"] = sound.start_s + sound.samples.shape[-1] / sound.hz
+            self._heard_s = sound.start_s + sound.samples.shape[-1] / sound.hz
             yield sound
 
-    def _time_s(self, frame: Any, stream: Any) -> float | None:
-        """When a frame is shown, seconds from the start of the file; None if the file does not say."""
-        if self._untimed:
-            stamp = self._stamp_by_order(frame)
-        else:
-            stamp = frame.pts if frame.pts is not None else frame.dts
-        return None if stamp is None else float(stamp * (frame.time_base or stream.time_base)) - self.start_s
-
-    def _picture(self, frame: Any, stream: Any, time_s: float | None) -> PyAVPicture:
-        duration_s = float(frame.duration * (frame.time_base or stream.time_base)) if frame.duration else 0.0
-        if not duration_s and stream.average_rate:
-            duration_s = float(1 / stream.average_rate)
-        time_s, duration_s = self._forward(time_s, duration_s)
-        self._reached_s["picture"] = time_s + duration_s
+    def _picture(self, frame: Any, said_s: float | None) -> PyAVPicture:
+        time_s, duration_s = self._times.place(frame, said_s)
         odd = mend_tags(frame)
         if odd is not None and odd not in self.warnings:
             self.warnings.append(odd)
-        self._last = PyAVPicture(frame, time_s, duration_s, self._pixel_aspect(stream), self._reformatters)
+        self._last = PyAVPicture(frame, time_s, duration_s, self._pixel_aspect(), self._reformatters)
         return self._last
 
-    def _forward(self, time_s: float | None, duration_s: float) -> tuple[float, float]:
-        """Time and duration of a picture, by those that the file says; the time never goes back."""
-        before_s, self._said_s = self._said_s, time_s
-        last_s = self._last.time_s if self._last is not None else None
-        if time_s is None or last_s is None or before_s is None:
-            return (self._reached_s["picture"] if time_s is None else max(time_s, last_s or time_s)), duration_s
-        if time_s == before_s:
-            self._same_time += 1
-        else:
-            if self._same_time >= STANDS and time_s > before_s:
-                self._pace_s, self._halts = (time_s - before_s) / (self._same_time + 1), True
-            self._same_time, self._halts = 0, self._halts and time_s > before_s
-        if self._same_time >= STANDS and not self._stood:  # told once: times rounded to seconds stand still in each
-            self._stood = True
-            self.warnings.append(f"pictures from {time_s:.1f} s on have one time: they follow one another")
-        if self._same_time >= STANDS or (self._same_time and self._halts):
-            # Where such times go on now and then, they tell how fast; the rate that the file says is made of them.
-            duration_s = next((each for each in (self._pace_s, duration_s) if 0 < each <= SLOWEST_S), PACE_S)
-            time_s += self._same_time * duration_s
-        elif time_s < last_s - BACK_S and not self._halts:
-            time_s = self._reached_s["picture"]
-        # Where parts overlap a little it is shown at once, or all later ones would come late by as much.
-        return max(time_s, last_s), duration_s
-
-    def _pixel_aspect(self, stream: Any) -> Fraction | None:
+    def _pixel_aspect(self) -> Fraction | None:
         """Width of a pixel over its height: what the container says, until the pictures say something new."""
-        coded: Fraction | None = stream.codec_context.sample_aspect_ratio
+        coded: Fraction | None = self.video.codec_context.sample_aspect_ratio
         if self._aspects is None:
-            self._aspects = coded, stream.sample_aspect_ratio or coded
+            self._aspects = coded, self.video.sample_aspect_ratio or coded
         first, said = self._aspects
         return said if coded == first else coded
-
-    def _stamp_by_order(self, frame: Any) -> int | None:
-        """When a frame is shown, where the file has no presentation times: frames come out of the decoder in the
-        order of their pictures, at the pace of the packets that went in."""
-        if frame.dts is None:  # the last ones, that the decoder held back
-            return None
-        if self._late is None:  # the first to come out is the first key picture: what lies before it is lost
-            held = self._fed.index(frame.dts) if frame.dts in self._fed else 0
-            self._late = frame.dts - self._fed[0] if held else 0
-            usual = held * (self._fed[held] - self._fed[held - 1]) if held > 1 else self._late
-            if self._late > 2 * usual:  # a gap behind the first one, as cutting leaves it, is no delay
-                self._late = usual
-        stamp: int = frame.dts - self._late
-        return stamp
 
 
 class PyAVDecoder:
@@ -522,29 +385,3 @@ def _opened(path: str) -> Any:
 def _kind(stream: Any) -> str:
     """`picture` or `sound`, for messages."""
     return "sound" if stream.type == "audio" else "picture"
-
-
-def said_s(container: Any, video: Any) -> float | None:
-    """How long the file says it is, seconds; None if it does not.
-
-    Of an AVI that is cut off FFmpeg tells how long the rest is; its header still has how many frames there were.
-    """
-    # A container counts its own times in microseconds, whatever its streams count in.
-    seconds = container.duration / 1e6 if container.duration else None
-    if seconds is not None and container.format.name in FROM_ZERO and 0 < start_s(container) < seconds:
-        seconds -= start_s(container)
-    if container.format.name not in UNTIMED or video is None:
-        return seconds
-    if video.frames * CHUNK_BYTES <= container.size * MOST_MISSING:  # a broken header may say anything
-        # In ticks of its own clock, not at the rate of the pictures: that may be a half of it, where every other
-        # chunk is empty.
-        seconds = max(seconds or 0.0, float(video.frames * video.time_base))
-    return seconds
-
-
-def start_s(container: Any) -> float:
-    """When the file starts on its own clock, seconds: the first frame or sample of any track."""
-    if container.start_time is not None:
-        return float(container.start_time) / 1e6
-    starts = [float(s.start_time * s.time_base) for s in container.streams if s.start_time is not None]
-    return min(starts, default=0.0)
