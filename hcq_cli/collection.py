@@ -17,8 +17,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from hcq_cli.files import Generations, need_folder, writer_lock
+from hcq_cli.files import need_folder
+from hcq_cli.generations import Generations
 from hcq_cli.headers import decode
+from hcq_cli.writer_lock import writer_lock
 
 FORMAT, VERSION = "hcq-collection", 1
 FOLDER = "collection"

@@ -32,6 +32,7 @@ from experts.neural.pipeline import MODULES
 from experts.neural.weights import PICKLED, WeightsError, locate
 from hcq_cli import files
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError, near
+from hcq_cli.writer_lock import writer_lock
 
 PRESETS = {"neural": PRESET, **WITHOUT_CAPTIONS}
 """The presets that are networks: sources by expert."""
@@ -233,7 +234,7 @@ def _lock(hub: HubId, locked: LockedNetwork) -> None:
     if path is None:
         raise HcqError("no folder is known to note it in: this user has no home", "set HCQ_CACHE to a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.writer_lock(path.parent, wait_s=10.0):
+    with writer_lock(path.parent, wait_s=10.0):
         known = {key: asdict(each) for key, each in read_lock().items()}
         files.write_json(path, known | {hub.key: asdict(locked)})
 

@@ -21,7 +21,7 @@ from hcq_cli.collection import (
     read_collection,
 )
 from hcq_cli.errors import DamagedError
-from hcq_cli.files import Generations
+from hcq_cli.generations import Generations
 
 NOTED = Collection(
     ("/videos", "/more"),

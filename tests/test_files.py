@@ -5,33 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import stat
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
-from killed import killed_at
 
 from hcq_cli import files
-from hcq_cli.errors import DamagedError, HcqError, LockedError
-from hcq_cli.files import (
-    Generations,
-    NotRegularError,
-    atomic_open,
-    atomic_path,
-    remove_leftovers,
-    write_json,
-    write_text,
-    writer_lock,
-)
-
-
-def generations(folder: Path, version: int = 1) -> Generations:
-    return Generations(folder, "hcq-test", version, "hcq make")
+from hcq_cli.errors import DamagedError, HcqError
+from hcq_cli.files import NotRegularError, atomic_open, atomic_path, remove_leftovers, write_json, write_text
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -141,15 +122,6 @@ def test_a_folder_is_none_where_a_link_leads_to_one(tmp_path: Path) -> None:
             files.need_folder(tmp_path / name)
 
 
-def test_a_lock_empties_no_file_that_a_link_leads_to(tmp_path: Path) -> None:
-    (tmp_path / "diary").write_text("mine")
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "writer.lock").symlink_to(tmp_path / "diary")
-    with pytest.raises(NotRegularError, match=r"writer\.lock"), writer_lock(tmp_path / "store"):
-        pass
-    assert (tmp_path / "diary").read_text() == "mine"
-
-
 def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (".file.abc.tmp", "file", ".hidden", "file.tmp"):
         (tmp_path / name).write_text("x")
@@ -182,45 +154,6 @@ def test_whoever_tidies_up_before_a_file_is_held_takes_nothing_away(
     assert (tmp_path / "a").read_bytes() == b"all" and tidied == 2 and len(list(tmp_path.iterdir())) == 1
 
 
-def test_generations_follow_each_other_and_the_last_few_stay(tmp_path: Path) -> None:
-    held = generations(tmp_path / "folder")
-    assert (held.read().generation, held.read().body) == (0, {})
-    for number in range(1, 7):
-        assert held.publish({"number": number, "name": "caf\udce9"}).generation == number
-        assert held.read().body["number"] == number
-    assert held.numbers() == list(range(7 - files.KEPT_GENERATIONS, 7))
-    assert held.read(5).body["number"] == 5
-
-
-def test_a_generation_follows_the_one_it_was_made_from_or_is_refused(tmp_path: Path) -> None:
-    held = generations(tmp_path)
-    held.publish({"by": "first"}, after=0)
-    held.publish({"by": "second"}, after=1)
-    for after in (0, 1):
-        with pytest.raises(LockedError, match="another hcq process has been writing"):
-            held.publish({"by": "late"}, after=after)
-    assert held.read().body == {"by": "second"} and held.numbers() == [1, 2]
-    assert not list(tmp_path.glob(".*.tmp"))
-
-
-def test_a_generation_whose_number_was_dropped_meanwhile_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held, write_text = generations(tmp_path), files.write_text
-    held.publish({"by": "first"})
-
-    def overtaken(path: Path, text: str, *, exclusive: bool) -> None:
-        monkeypatch.setattr(files, "write_text", write_text)
-        for number in range(2, 3 + files.KEPT_GENERATIONS):  # until there is no generation 2 any more
-            held.publish({"by": f"other {number}"})
-        write_text(path, text, exclusive=exclusive)
-
-    monkeypatch.setattr(files, "write_text", overtaken)
-    with pytest.raises(LockedError, match="another hcq process has been writing"):
-        held.publish({"by": "late"}, after=1)
-    assert held.numbers() == [3, 4, 5] and held.read().body == {"by": "other 5"}
-
-
 def test_a_file_that_must_be_new_takes_no_others_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_links(*_: object) -> None:
         raise PermissionError
@@ -232,139 +165,6 @@ def test_a_file_that_must_be_new_takes_no_others_place(tmp_path: Path, monkeypat
             out.write(b"second")
         assert (tmp_path / name).read_bytes() == b"first" and not list(tmp_path.glob(".*.tmp"))
         monkeypatch.setattr(os, "link", without_links)
-
-
-def test_every_truncation_and_every_flipped_bit_is_found(tmp_path: Path) -> None:
-    held = generations(tmp_path)
-    held.publish({"shards": [{"name": "a.h5", "bytes": 12}], "text": "x"})
-    path, body = held.path(1), held.read().body
-    whole = path.read_bytes()
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
-        with pytest.raises(DamagedError) as caught:
-            held.read()
-        assert str(path) in caught.value.message and caught.value.hint
-    for bit in range(8 * len(whole)):
-        flipped = bytearray(whole)
-        flipped[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(flipped)
-        try:
-            assert held.read().body == body
-        except DamagedError:
-            continue
-    path.write_bytes(b'{"body":' + b"[" * 100_000)
-    with pytest.raises(DamagedError):
-        held.read()
-    os.truncate(path, 1 << 40)
-    with pytest.raises(DamagedError, match="too large"):
-        held.read()
-
-
-def test_a_foreign_and_a_newer_folder_are_refused_by_name(tmp_path: Path) -> None:
-    Generations(tmp_path / "other", "hcq-other", 1, "").publish({})
-    with pytest.raises(DamagedError, match="hcq-other"):
-        generations(tmp_path / "other").read()
-    generations(tmp_path / "newer", version=2).publish({})
-    with pytest.raises(DamagedError, match="version 2, this hcq reads up to 1") as caught:
-        generations(tmp_path / "newer").read()
-    assert caught.value.hint == "upgrade hcq"
-
-
-def test_readers_always_see_a_whole_generation(tmp_path: Path) -> None:
-    held, done, seen = generations(tmp_path), threading.Event(), []
-    held.publish({"number": 1, "filling": "x"})
-
-    def write() -> None:
-        for number in range(2, 120):
-            held.publish({"number": number, "filling": "x" * (number * 50)})
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        manifest = held.read()
-        assert manifest.body["number"] == manifest.generation
-        seen.append(manifest.generation)
-    writer.join()
-    assert seen == sorted(seen) and len(set(seen)) > 3
-
-
-def python(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from hcq_cli.files import writer_lock
-with writer_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_the_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path) -> None:
-    holder = python(HOLD, tmp_path)
-    try:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match="another hcq process"), writer_lock(tmp_path):
-            pass
-        threading.Timer(0.3, lambda: holder.send_signal(signal.SIGKILL)).start()
-        started = time.monotonic()
-        with writer_lock(tmp_path, wait_s=20):
-            assert 0.2 < time.monotonic() - started < 15
-    finally:
-        holder.kill()
-        holder.communicate()
-    with writer_lock(tmp_path):
-        pass
-
-
-COUNT = """
-import sys
-from pathlib import Path
-from hcq_cli.files import Generations, writer_lock
-folder = Path(sys.argv[1])
-for _ in range(int(sys.argv[2])):
-    with writer_lock(folder, wait_s=60):
-        held = Generations(folder, "hcq-test", 1, "")
-        held.publish({"count": held.read().body.get("count", 0) + 1})
-"""
-
-
-def test_no_writer_loses_the_update_of_another(tmp_path: Path) -> None:
-    writers = [python(COUNT, tmp_path, 15) for _ in range(4)]
-    for writer in writers:
-        _, errors = writer.communicate(timeout=120)
-        assert writer.returncode == 0, errors
-    assert generations(tmp_path).read().body == {"count": 60}
-
-
-def test_killed_at_every_step_the_last_generation_is_whole(tmp_path: Path) -> None:
-    """Each writer makes a data file and then names it; whatever a reader finds named is there and whole."""
-    step, killed = 0, True
-    while killed:
-        step += 1
-        held = generations(tmp_path / str(step))
-        for number in (1, 2, 3):
-            write_text(held.folder / f"data-{number}", "x" * number)
-            held.publish({"data": [f"data-{number}"], "length": number})
-
-        def work(held: Generations = held) -> None:
-            write_text(held.folder / "data-4", "x" * 4)
-            held.publish({"data": ["data-4"], "length": 4})
-
-        killed = killed_at(step, work, ("fsync", "replace", "rename", "unlink", "chmod", "open", "close"))
-        manifest = held.read()
-        assert manifest.generation in (3, 4)
-        assert all(
-            (held.folder / name).read_text() == "x" * manifest.body["length"] for name in manifest.body["data"]
-        )
-        remove_leftovers(held.folder)
-        assert not list(held.folder.glob(".*.tmp"))
-        assert held.publish({"data": [], "length": 0}).generation == manifest.generation + 1
-    assert step > 8 and manifest.generation == 4
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ ORDER = [
         "errors",
         "cores",
         "files",
+        "writer_lock",
+        "generations",
         "headers",
         "collection",
         "packed_strings",

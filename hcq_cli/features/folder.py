@@ -28,7 +28,8 @@ from hcq_cli.features.records import VideoFeatures, VideoRecord
 from hcq_cli.features.shard import REPAIR_HINT, OpenFiles, Shard
 from hcq_cli.features.shard_writer import write_shard
 from hcq_cli.features.transcripts import TRANSCRIPTS
-from hcq_cli.files import Generations, Manifest, need_folder, need_regular
+from hcq_cli.files import need_folder, need_regular
+from hcq_cli.generations import Generations, Manifest
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 
 FORMAT, VERSION = "hcq-features", 1

@@ -42,7 +42,7 @@ from hcq_cli.features.records import STATES, ExpertInfo, ExpertKey, Ragged, Vide
 from hcq_cli.features.shard import OpenFiles, Shard
 from hcq_cli.features.stored_tokens import StoredRagged, stored_tokens
 from hcq_cli.features.transcripts import Transcript, read_transcripts
-from hcq_cli.files import Manifest
+from hcq_cli.generations import Manifest
 
 _ATTEMPTS = 20
 

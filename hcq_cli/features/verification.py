@@ -26,7 +26,9 @@ from hcq_cli.features.folder import (
     set_aside,
 )
 from hcq_cli.features.shard import REPAIR_HINT, OpenFiles, Shard
-from hcq_cli.files import Generations, Manifest, NotRegularError
+from hcq_cli.files import NotRegularError
+from hcq_cli.generations import Generations, Manifest
+from hcq_cli.writer_lock import writer_lock
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def take_out(folder: Path, damaged: Iterable[Path]) -> list[Path]:
     bad = set(damaged)
     for path in bad:
         files.need_regular(path)
-    with files.disk_errors(folder), files.writer_lock(folder):
+    with files.disk_errors(folder), writer_lock(folder):
         files.remove_leftovers(folder)
         shards = WritableShards(folder)
         entries = shards.entries()
@@ -155,7 +157,7 @@ def repair_manifest(folder: Path) -> list[Path]:
     manifests = generations(folder)
     if not _damaged_generations(manifests)[0]:
         return []
-    with files.disk_errors(folder), files.writer_lock(folder):
+    with files.disk_errors(folder), writer_lock(folder):
         files.remove_leftovers(folder)
         damaged, whole = _damaged_generations(manifests)  # once more: nobody else writes now
         if damaged and damaged[0] == manifests.numbers()[-1]:

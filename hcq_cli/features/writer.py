@@ -22,6 +22,7 @@ from hcq_cli.features.records import DECODED_FACTS, ExpertResult, VideoFacts, Vi
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.transcripts import TRANSCRIPTS, take_in_transcripts
 from hcq_cli.files import storable_ns
+from hcq_cli.writer_lock import writer_lock
 
 BULK_BYTES = 1 << 27
 """Tokens that `add_videos` holds in memory before it writes a shard."""
@@ -138,7 +139,7 @@ class FeatureWriter(KnownVideos):
         with ExitStack() as stack:
             make_folders(self.folder)
             with files.disk_errors(self.folder):
-                stack.enter_context(files.writer_lock(self.folder))
+                stack.enter_context(writer_lock(self.folder))
                 for name in ("", SHARDS, INCOMING):
                     files.remove_leftovers(self.folder / name)
             files.need_regular(self.folder / TRANSCRIPTS)

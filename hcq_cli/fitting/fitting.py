@@ -23,7 +23,6 @@ from hcq_cli.datasets.batches import collate, in_order
 from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.files import writer_lock
 from hcq_cli.fitting.dual_space import spread_of
 from hcq_cli.fitting.network import COMMON, Concepts, FittedEncoder
 from hcq_cli.fitting.sentences import generic_sentences
@@ -36,6 +35,7 @@ from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.model.text import CaptionEncoder, text_tensors
 from hcq_cli.model.video import VideoTensors, video_tensors
 from hcq_cli.training.codebooks import fit_codewords
+from hcq_cli.writer_lock import writer_lock
 
 MOST_VIDEOS = 16_384
 """That are looked at: 64 for each codeword."""

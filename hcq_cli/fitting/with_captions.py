@@ -19,13 +19,13 @@ from hcq_cli.datasets.dataset import has_tokens
 from hcq_cli.datasets.splits import Split
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
-from hcq_cli.files import writer_lock
 from hcq_cli.fitting.adaptation import Adaptation, CaptionedVectors, adapt
 from hcq_cli.fitting.fitting import OnVideos, batches, fit_quantizer, fit_rows
 from hcq_cli.fitting.network import FittedEncoder
 from hcq_cli.fitting.sentences import generic_sentences
 from hcq_cli.model import checkpoint
 from hcq_cli.model.trained_model import Model
+from hcq_cli.writer_lock import writer_lock
 
 MOST_CAPTIONS = 16_384
 

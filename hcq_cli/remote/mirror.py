@@ -23,10 +23,12 @@ from typing import ClassVar, TypeVar
 
 from hcq_cli import files
 from hcq_cli.errors import HcqError, LockedError, UsageError
-from hcq_cli.files import KEPT_GENERATIONS, MANIFEST_PATTERN, Generations, plain_name
+from hcq_cli.files import plain_name
+from hcq_cli.generations import KEPT_GENERATIONS, MANIFEST_PATTERN, Generations
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
 from hcq_cli.printable import counted, size_text
 from hcq_cli.remote.address import AGAIN, Address
+from hcq_cli.writer_lock import writer_lock
 
 FORMAT, VERSION = "hcq-workspace", 1
 NOTES = ".remote"
@@ -434,7 +436,7 @@ class Mirror:
     def _alone(self, wait_s: float | None = None) -> Iterator[_Note]:
         """Be the one process that fetches and puts for this mirror; gives its note, which is kept afterwards."""
         path, note = self.folder / NOTES / "state.json", _Note(self.address)
-        with files.writer_lock(path.parent, wait_s=WAIT_S if wait_s is None else wait_s):
+        with writer_lock(path.parent, wait_s=WAIT_S if wait_s is None else wait_s):
             with suppress(FileNotFoundError):
                 remedy = f"move {self.folder} away: what was put lies at {self.address}"
                 note = decode(_Note, files.read_regular(path), path, remedy)
@@ -448,7 +450,7 @@ class Mirror:
         """Hold the lock of a part of the workspace, if it has one. Raises LockedError where somebody writes."""
         with ExitStack() as held:
             if (self.folder / part / "writer.lock").exists():
-                held.enter_context(files.writer_lock(self.folder / part))
+                held.enter_context(writer_lock(self.folder / part))
             yield
 
     # There

@@ -35,7 +35,8 @@ from hcq_cli.codes.container import Container
 from hcq_cli.columns.columns_file import ColumnsFile
 from hcq_cli.columns.own_columns import OwnColumns, read_copy
 from hcq_cli.errors import DamagedError, NotFoundError
-from hcq_cli.files import Manifest, need_regular
+from hcq_cli.files import need_regular
+from hcq_cli.generations import Manifest
 from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings

@@ -21,7 +21,7 @@ from hcq_cli.codes.codefile import CodeFile
 from hcq_cli.codes.container import read_digest
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import HcqError
-from hcq_cli.files import another_writer, digest_file
+from hcq_cli.files import digest_file
 from hcq_cli.headers import decode
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.packed_strings import PackedStrings
@@ -32,6 +32,7 @@ from hcq_cli.search.segment import IndexSegment, write_tombstones
 from hcq_cli.search.segment_columns import ColumnsSource, write_columns
 from hcq_cli.search.segment_writer import write_segment
 from hcq_cli.words.sentences import Sentence
+from hcq_cli.writer_lock import another_writer
 
 if TYPE_CHECKING:
     from hcq_cli.search.sentence_vectors import SentenceVectors

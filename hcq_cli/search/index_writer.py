@@ -18,7 +18,7 @@ from hcq_cli.codes.codefile import CodeFile, CodeHeader, relative_to
 from hcq_cli.codes.container import ContainerWriter
 from hcq_cli.cores import cores
 from hcq_cli.errors import HcqError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.files import another_writer, remove_leftovers, writer_lock
+from hcq_cli.files import remove_leftovers
 from hcq_cli.model.exported_text_encoder import ExportedTextEncoder
 from hcq_cli.search import chance
 from hcq_cli.search.index import QUANTIZER, Index
@@ -39,6 +39,7 @@ from hcq_cli.search.segment_columns import ColumnsSource, merge_columns
 from hcq_cli.search.segment_writer import merge_segments
 from hcq_cli.search.sentence_vectors import clear_kept
 from hcq_cli.words.sentences import Sentence
+from hcq_cli.writer_lock import another_writer, writer_lock
 
 
 class Words(Protocol):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hcq_cli.codes.codefile import CodeHeader
-from hcq_cli.files import Generations, plain_name
+from hcq_cli.files import plain_name
+from hcq_cli.generations import Generations
 from hcq_cli.headers import JSON, Count, Digest, FileName, between
 from hcq_cli.model.confidence import ChanceScores
 

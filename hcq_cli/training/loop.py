@@ -22,7 +22,6 @@ from hcq_cli.datasets.batches import BatchPlan, BatchSampler, collate
 from hcq_cli.datasets.features import cached_in_memory, feature_statistics
 from hcq_cli.errors import HcqError
 from hcq_cli.evaluation.retrieval import evaluate
-from hcq_cli.files import writer_lock
 from hcq_cli.model import checkpoint, registry, text
 from hcq_cli.model.encoding import training_vectors
 from hcq_cli.model.hcq import DualEncoder, TwoTowers
@@ -44,6 +43,7 @@ from hcq_cli.training.optimizer import (
     set_learning_rate,
 )
 from hcq_cli.training.progress import EpochReport, StepReport, TrainingObserver
+from hcq_cli.writer_lock import writer_lock
 
 
 @dataclass(frozen=True)

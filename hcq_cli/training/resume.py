@@ -24,7 +24,6 @@ from hcq_cli.files import (
     read_regular,
     remove_folder,
     remove_leftover_folders,
-    writer_lock,
 )
 from hcq_cli.headers import decode
 from hcq_cli.model.checkpoint import (
@@ -39,6 +38,7 @@ from hcq_cli.model.checkpoint import (
     settle,
     write_signed,
 )
+from hcq_cli.writer_lock import writer_lock
 
 FOLDER, PROGRESS = "resume", "progress.json"
 OPTIMIZER_FILE = "optimizer.safetensors"

@@ -26,7 +26,8 @@ from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFacts
 from hcq_cli.features.transcripts import read_transcripts, write_transcripts
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.files import Generations, digest_file
+from hcq_cli.files import digest_file
+from hcq_cli.generations import Generations
 
 PROGRAM: Any = typer.main.get_command(build())
 WITHIN_S = 20

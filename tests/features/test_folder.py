@@ -20,7 +20,8 @@ from hcq_cli.features.folder import (
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.files import Manifest, digest_file
+from hcq_cli.files import digest_file
+from hcq_cli.generations import Manifest
 
 
 def test_entries_describe_the_shards(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import repair_manifest, take_out, verify
 from hcq_cli.features.writer import FeatureWriter
-from hcq_cli.files import Generations
+from hcq_cli.generations import Generations
 
 
 def read_everything(folder: Path) -> int:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from killed import killed_at
 
 from hcq_cli.errors import DamagedError, HcqError, LockedError, UsageError
-from hcq_cli.files import writer_lock
 from hcq_cli.remote import mirror
 from hcq_cli.remote.address import Address
 from hcq_cli.remote.mirror import Mirror
+from hcq_cli.writer_lock import writer_lock
 
 Content = dict[str, str]
 OLD = {"index/manifest-00000001.json": "1", "index/segment-1.hcq": "one", "codes.hcq": "codes", "model/a/b.bin": "m"}

@@ -16,7 +16,6 @@ from indexes import add, build
 from hcq_cli.codes.codefile import CodeHeader
 from hcq_cli.codes.ids import video_of
 from hcq_cli.errors import DamagedError, LockedError, ModelMismatchError, NotFoundError, UsageError
-from hcq_cli.files import writer_lock
 from hcq_cli.scan.kernels import scan
 from hcq_cli.scan.table import tables
 from hcq_cli.search.index import Index
@@ -24,6 +23,7 @@ from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.manifest import generations
 from hcq_cli.search.params import SearchParams
 from hcq_cli.search.query import search_levels
+from hcq_cli.writer_lock import writer_lock
 
 Videos = dict[str, np.ndarray]
 
