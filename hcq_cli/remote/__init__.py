@@ -11,6 +11,8 @@ before the verb, and what is new here is put there after it.
 Read in this order:
 
 - address: files at the address: whole or not at all, and a generation created exclusively
+- mirror_files: what lies in a mirror, and what of it is the same at its address
+- remote_generations: what each generation there names, and how the next one is published
 - mirror: what is fetched and put, and when which of two writers is refused
 - nodes: how a path of a mirror is told to other machines
 """

@@ -10,7 +10,8 @@ from os import fspath
 from pathlib import Path
 
 from hcq_cli.errors import HcqError
-from hcq_cli.remote.mirror import Mirror, part_of
+from hcq_cli.remote.mirror import Mirror
+from hcq_cli.remote.mirror_files import part_of
 
 ARRIVE_S = 24 * 3600.0
 """How long a worker waits for another one of its machine that fetches, seconds: all features may take hours."""

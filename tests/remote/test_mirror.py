@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from killed import killed_at
 
 from hcq_cli.errors import DamagedError, HcqError, LockedError, UsageError
-from hcq_cli.remote import mirror
+from hcq_cli.remote import mirror_files, remote_generations
 from hcq_cli.remote.address import Address
 from hcq_cli.remote.mirror import Mirror
 from hcq_cli.writer_lock import writer_lock
@@ -45,7 +45,7 @@ def content(machine: Mirror) -> Content:
         name: path.read_text()
         for name, path in paths.items()
         if path.is_file() and not any(each.startswith(".") for each in name.split("/"))
-        if path.name not in mirror.OWN_NAMES
+        if path.name not in mirror_files.OWN_NAMES
     }
 
 
@@ -230,7 +230,7 @@ def test_an_address_that_is_empty_all_at_once_empties_nothing_here(
         with pytest.raises(HcqError, match="nothing lies there any more"):
             work()
     assert content(one) == {**OLD, "codes.hcq": "unpublished", "texts.hcq": "new"}
-    assert not one._numbers()
+    assert not one._generations.numbers()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -363,7 +363,7 @@ def test_a_manifest_that_is_damaged_is_not_taken_for_an_empty_workspace(machine:
 @pytest.mark.parametrize("path", ["../x", "/x", ".remote/state.json", "a/../../x", "a//x"])
 def test_a_manifest_writes_nowhere_but_into_the_mirror(store: Callable[[str], Mirror], path: str) -> None:
     one, other = store("one"), store("other")
-    data = mirror.signed({path: mirror.RemoteFile(1, "0" * 64, "x")})
+    data = remote_generations.signed({path: remote_generations.RemoteFile(1, "0" * 64, "x")})
     assert one._there.create("manifest-00000001.json", data)
     with pytest.raises(DamagedError, match="makes no sense"):
         other.fetch()
@@ -417,7 +417,7 @@ def test_a_mirror_that_was_deleted_is_fetched_anew_and_one_that_lost_its_note_to
     one.publish()
     shutil.rmtree(one.folder)
     assert fetched(one) == OLD and one.publish().files == 0
-    shutil.rmtree(one.folder / mirror.NOTES)
+    shutil.rmtree(one.folder / mirror_files.NOTES)
     assert fetched(one) == OLD and one.publish().files == 0
 
 
@@ -441,7 +441,7 @@ def test_shared_files_are_put_one_by_one_and_go_when_they_were_taken_in(machine:
         each.keep()
     (second.folder / "features/logs/hashes-1.jsonl").write_text("ab")
     second.publish()
-    assert not first._numbers()  # a share publishes nothing
+    assert not first._generations.numbers()  # a share publishes nothing
     parts = fetched(whole)
     assert sorted(parts.values()) == ["0", "1", "a", "ab"]
     lay(whole, {"features/shards/1.h5": "01"})
@@ -457,7 +457,7 @@ def test_a_shared_file_of_a_fetch_that_was_killed_goes_too_when_it_was_taken_in(
     lay(one, {"features/incoming/1.h5": "x"})
     one.keep()
     other.fetch()
-    (other.folder / mirror.NOTES / "state.json").unlink()  # it is written last
+    (other.folder / mirror_files.NOTES / "state.json").unlink()  # it is written last
     other.fetch()
     lay(other, {"features/shards/1.h5": "x"})
     other.publish()
@@ -491,8 +491,8 @@ def test_what_nothing_names_goes_after_a_time_of_grace(
     for number in range(6):
         lay(one, {"codes.hcq": f"{number}"})
         one.publish()
-    assert len(one._there.listed("files")) == 7 and one._numbers() == [4, 5, 6]
-    monkeypatch.setattr(mirror, "GRACE_S", -1.0)
+    assert len(one._there.listed("files")) == 7 and one._generations.numbers() == [4, 5, 6]
+    monkeypatch.setattr(remote_generations, "GRACE_S", -1.0)
     lay(one, {"codes.hcq": "last"})
     one.publish()
     assert len(one._there.listed("files")) == 3 and fetched(machine("other")) == {"codes.hcq": "last"}
@@ -504,7 +504,7 @@ def test_a_large_workspace_is_not_read_again(
     one = machine("one")
     lay(one, OLD)
     one.publish()
-    monkeypatch.setattr(mirror.files, "digest_file", lambda path, **how: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(mirror_files.files, "digest_file", lambda path, **how: pytest.fail(f"{path} was read"))
     assert one.fetch().files == one.publish().files == 0
 
 
@@ -529,8 +529,8 @@ def test_a_second_process_waits_for_the_first(
     machine: Callable[[str], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = machine("one")
-    monkeypatch.setattr(mirror, "WAIT_S", 0.2)
-    with one._alone(), pytest.raises(LockedError):
+    monkeypatch.setattr(mirror_files, "WAIT_S", 0.2)
+    with one._here.alone(one.address), pytest.raises(LockedError):
         begun = time.monotonic()
         one.fetch()
     assert time.monotonic() - begun < 5

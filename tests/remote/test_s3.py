@@ -25,7 +25,7 @@ from hcq_cli.features.store import FeatureStore
 from hcq_cli.files import digest_bytes, digest_file
 from hcq_cli.model import checkpoint
 from hcq_cli.model.config import ExpertConfig
-from hcq_cli.remote import mirror
+from hcq_cli.remote import remote_generations
 from hcq_cli.remote.mirror import Mirror
 from hcq_cli.search.index import Index
 from hcq_cli.workspace import Workspace
@@ -97,11 +97,10 @@ def test_two_machines_and_a_bucket(at_server: None, tmp_path: Path, monkeypatch:
     one.publish()
     with pytest.raises(LockedError, match="has changed codes"):
         other.publish()
-    newest = other._newest
-    monkeypatch.setattr(other, "_newest", lambda note: (1, other._read(1)))  # so that both want the second place
-    with pytest.raises(LockedError, match="another machine has published"):
+    there = other._generations
+    with monkeypatch.context() as behind, pytest.raises(LockedError, match="another machine has published"):
+        behind.setattr(there, "newest", lambda **_: (1, there._read(1)))  # so that both want the second place
         other.publish()
-    monkeypatch.setattr(other, "_newest", newest)
     other.fetch()
     assert (other.folder / "codes.hcq").read_text() == "one's"
     write(one, "features/incoming/1.h5", "part")
@@ -113,7 +112,7 @@ def test_two_machines_and_a_bucket(at_server: None, tmp_path: Path, monkeypatch:
     assert not other._there.listed("parts")
     one.fetch()
     assert not (one.folder / "features/incoming/1.h5").exists() and (one.folder / "features/shards/1.h5").exists()
-    monkeypatch.setattr(mirror, "GRACE_S", -1.0)
+    monkeypatch.setattr(remote_generations, "GRACE_S", -1.0)
     for number in range(4):
         write(one, "codes.hcq", f"the {number}.")
         one.publish()
