@@ -14,9 +14,9 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from experts.base import Expert
-    from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.extraction.dry_run import DryRun
     from hcq_cli.extraction.options import ExtractionOptions
-    from hcq_cli.extraction.plan import DryRun
+    from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.media.inputs import Inputs
 
 
@@ -146,10 +146,10 @@ def plan_extraction(
     workspace: Workspace, paths: Iterable[str | PathLike[str]], **asked: Unpack[ExtractionRequest]
 ) -> DryRun:
     """What `extract` with the same arguments would do; nothing is decoded. Raises as it does."""
-    from hcq_cli.extraction.plan import plan
+    from hcq_cli.extraction.dry_run import dry_run
 
     names, inputs, options = _request(workspace, paths, asked)
-    return plan(inputs, names, options)
+    return dry_run(inputs, names, options)
 
 
 def expert_names(experts: str | Sequence[str] | None, preset: str = "classic") -> list[str]:

@@ -16,9 +16,9 @@ from hcq_cli.errors import HcqError
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.extraction.dry_run import PlannedVideo
     from hcq_cli.extraction.options import ExtractionOptions
-    from hcq_cli.extraction.plan import PlannedVideo
+    from hcq_cli.extraction.report import ExtractReport
 
 T = TypeVar("T")
 MOST_OPENED = 2000
@@ -107,8 +107,8 @@ def plan_collection(
     from experts.registry import presets
     from hcq_cli.api.fitting import CODE_BYTES as FITTED_BYTES
     from hcq_cli.datasets.segments import Cutting, cut_video
+    from hcq_cli.extraction.dry_run import dry_run
     from hcq_cli.extraction.options import ExtractionOptions
-    from hcq_cli.extraction.plan import plan
     from hcq_cli.fitting.dual import preset_sources
     from hcq_cli.media.inputs import find_inputs
 
@@ -124,7 +124,7 @@ def plan_collection(
     for preset, names in choices.items():
         try:
             preset_sources(preset if preset in WITHOUT_CAPTIONS else None)  # all that is missing, by one command
-            todo = plan(found, names, options).todo
+            todo = dry_run(found, names, options).todo
             cost = _cost(preset, names, todo, media_s, options, progress=progress)
         except HcqError as error:
             if experts is not None:

@@ -20,7 +20,7 @@ from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from hcq_cli.codes.codefile import CodeFile
-    from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.features.store import FeatureStore
     from hcq_cli.model.encoding import EncodeResult
     from hcq_cli.search.index import Index

@@ -12,9 +12,10 @@ from experts.registry import split_source
 from hcq_cli.api.extraction import expert_names
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.extraction.executor import Job
-from hcq_cli.extraction.extract import ExtractReport, extract
+from hcq_cli.extraction.extract import extract
 from hcq_cli.extraction.local import WorkerPool
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.report import ExtractReport
 from hcq_cli.features.records import VideoFacts
 from hcq_cli.media.inputs import Inputs, find_inputs
 

@@ -16,7 +16,7 @@ from hcq_cli.console import Console, printable
 from hcq_cli.errors import EXIT_OK, EXIT_SOME_FAILED, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hcq_cli.extraction.extract import ExtractReport
+    from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.extraction.vanished import Vanished
     from hcq_cli.workspace import Workspace
 

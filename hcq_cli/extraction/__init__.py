@@ -6,8 +6,10 @@ an `ExtractReport`. In the order in which to read it:
 
     options.py            how to extract, and the experts that are asked
     executor.py           a job, how it may end, and the protocol of whatever runs jobs
-    plan.py               the job that is left to do with a file, or how it has ended without; `--dry-run`
+    plan.py               the job that is left to do with a file, or how it has ended without
+    dry_run.py            `--dry-run`: what the plan says of all files
     extract.py            the one loop of a run or a share: the plan judges, the executor runs, the report counts
+    report.py             that report
     local.py              the executor on this machine: a pool of worker processes, as their parent sees them
     worker.py             the worker process itself; `extract_job` is what any executor does with a job
     pipeline.py           one video: decoded once, each clip shown to every expert, tokens joined

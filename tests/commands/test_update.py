@@ -9,7 +9,7 @@ from followed_folder import FollowedFolder
 from in_process import run_here
 
 from hcq_cli.api.updating import Updated
-from hcq_cli.extraction.extract import ExtractReport
+from hcq_cli.extraction.report import ExtractReport
 
 
 def test_a_folder_is_followed(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from store_contents import contents
 
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.extraction.executor import Job, Outcome, Status, VideoWarning
-from hcq_cli.extraction.extract import ExtractReport, extract
+from hcq_cli.extraction.extract import extract
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.report import ExtractReport
 from hcq_cli.features.records import VideoFacts
 from hcq_cli.media.inputs import FailedFile, find_inputs
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from experts.base import State, Tokens
+from hcq_cli.extraction.dry_run import dry_run
 from hcq_cli.extraction.executor import Job, Outcome, Status, hash_file
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
-from hcq_cli.extraction.plan import ExtractionPlan, plan
+from hcq_cli.extraction.plan import ExtractionPlan
 from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFeatures, identity
 from hcq_cli.features.writer import FeatureWriter
@@ -135,10 +136,10 @@ def test_a_dry_run_tells_all_of_it_and_makes_nothing(store: Path, tmp_path: Path
     for name, content in (("a.mp4", b"one"), ("b.mp4", b"one"), ("c.mp4", b"")):
         file(videos / name, content)
     found, options = find_inputs([str(videos)]), ExtractionOptions(store)
-    assert len(plan(found, ["audio"], options).todo) == 3 and not store.exists()
+    assert len(dry_run(found, ["audio"], options).todo) == 3 and not store.exists()
     with FeatureWriter(store) as writer:
         extracted(writer, hashed(planned(writer), file(videos / "d.mp4", b"four"))[0])
-    told = plan(find_inputs([str(videos)]), ["audio"], options)
+    told = dry_run(find_inputs([str(videos)]), ["audio"], options)
     assert [(video.id, video.experts) for video in told.todo] == [("a.mp4", ["audio"])]
     assert told.duplicates == [str(videos / "b.mp4")] and told.finished == ["d.mp4"]
     assert [failed.path for failed in told.failed] == [str(videos / "c.mp4")] and told.videos == 4

@@ -14,8 +14,8 @@ from followed_folder import NAMES, FollowedFolder
 from hcq_cli.api.extraction import known_roots
 from hcq_cli.collection import RemovedVideo, change_collection, read_collection
 from hcq_cli.errors import NotFoundError
+from hcq_cli.extraction.dry_run import dry_run
 from hcq_cli.extraction.options import ExtractionOptions
-from hcq_cli.extraction.plan import plan
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.writer import FeatureWriter
 from hcq_cli.media.inputs import find_inputs
@@ -184,7 +184,7 @@ def test_a_dry_run_tells_what_would_go_and_does_nothing(folder: FollowedFolder, 
     (tmp_path / "in/a.mp4").rename(tmp_path / "in/z.mp4")
     (tmp_path / "in/b.mp4").unlink()
     inputs = find_inputs([str(tmp_path / "in")], known_roots(folder.store))
-    told = plan(inputs, NAMES, ExtractionOptions(folder.store))
+    told = dry_run(inputs, NAMES, ExtractionOptions(folder.store))
     assert (told.vanished.renamed, told.vanished.deleted) == ({"a.mp4": "z.mp4"}, ["b.mp4"])
-    assert plan(inputs, NAMES, ExtractionOptions(folder.store, keep_missing=True)).vanished.ids == []
+    assert dry_run(inputs, NAMES, ExtractionOptions(folder.store, keep_missing=True)).vanished.ids == []
     assert folder.ids == ["a.mp4", "b.mp4", "c.mp4"]

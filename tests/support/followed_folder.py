@@ -10,8 +10,9 @@ from sample_videos import clip
 from serial_executor import SerialExecutor
 
 from hcq_cli.api.extraction import known_roots
-from hcq_cli.extraction.extract import ExtractReport, extract
+from hcq_cli.extraction.extract import extract
 from hcq_cli.extraction.options import ExtractionOptions, load_experts
+from hcq_cli.extraction.report import ExtractReport
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.media.inputs import find_inputs
 
