@@ -18,6 +18,7 @@ Files, in the order of the verbs:
 
     extraction
     training, fitting, adapting   with captions, without, captions for a fitted model
+    checkpoints                   which model a verb means, and which ones there are
     encoding, indexing, searching; index_sources, searched   what an index is made of, what a search opens
     answers, opening              an answer as JSON and as a page, and in a notebook
     clips                         moments as files, and a player

@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hcq_cli.api.checkpoints import find_checkpoint
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.training import find_checkpoint
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import DamagedError, UsageError
 from hcq_cli.printable import counted

@@ -9,8 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hcq_cli.api.checkpoints import find_checkpoint
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.training import caption_file, find_checkpoint
+from hcq_cli.api.training import caption_file
 from hcq_cli.errors import HcqError, NotFoundError, UsageError
 from hcq_cli.printable import counted
 from hcq_cli.workspace import Workspace

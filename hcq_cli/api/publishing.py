@@ -18,10 +18,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hcq_cli.api.checkpoints import fetched_checkpoint, find_checkpoint
 from hcq_cli.api.evaluation import Evaluation, evaluate
 from hcq_cli.api.model_card import model_card, without_places
 from hcq_cli.api.progress import SILENT, Progress
-from hcq_cli.api.training import fetched_checkpoint, find_checkpoint
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.workspace import Workspace
 

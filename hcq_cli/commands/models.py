@@ -113,7 +113,7 @@ def _fetched(each: FetchedNetwork) -> dict[str, Any]:
 def list_(session: Session) -> None:
     """List the networks of the presets and those fetched (commit, licence, size, or how to get them), and the models
     that the workspace has trained, the newest first: --ckpt takes their names."""
-    from hcq_cli.api.training import trained_models
+    from hcq_cli.api.checkpoints import trained_models
     from hcq_cli.weights import list_models
 
     found, trained = list_models(), trained_models(session.workspace)

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 import hcq_cli as hcq
+from hcq_cli.api.checkpoints import find_checkpoint, trained_models
 from hcq_cli.api.training import (
     caption_file,
     clock,
     describe_recipe,
-    find_checkpoint,
     recipe_names,
-    trained_models,
     what_to_expect,
 )
 from hcq_cli.errors import NotFoundError, UsageError
