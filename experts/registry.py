@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from experts.base import Expert
-from experts.neural.hub import PRESET, WITHOUT_CAPTIONS, default_source
+from experts.neural.hub import ON_REQUEST, PRESET, WITHOUT_CAPTIONS
 from experts.neural.weights import WeightsError
 
 GROUP = "hcq.experts"
@@ -110,7 +110,8 @@ def with_default_sources(names: Iterable[str], preset: str) -> list[str]:
     found = []
     for ask in names:
         name, source = split_source(ask)
-        network = default_source(name) if preset == "neural" or name not in BUILT_IN else None
+        takes_network = preset == "neural" or name not in BUILT_IN
+        network = (PRESET.get(name) or ON_REQUEST.get(name)) if takes_network else None
         found.append(f"{name}={network}" if not source and network else ask)
     return found
 

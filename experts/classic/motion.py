@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -44,6 +43,9 @@ BEATS = 5
 """A window's course is told in so many beats."""
 SPECTRUM = 8
 """Moments of a window that its spectra are taken over."""
+THIRD = np.arange(FIELD) * 3 // FIELD
+CELL_OF_POINT = THIRD[:, None] * 3 + THIRD
+"""Number 0..8 of the cell of a 3 × 3 grid that each point lies in: int64 [F, F]."""
 
 
 class Motion:
@@ -153,13 +155,6 @@ def describe_window(
     return join([*blocks, *_spectrum_blocks(course, window), *_camera_blocks(camera, window), stillness])
 
 
-@lru_cache(maxsize=1)
-def _third_of_each_point() -> NDArray[np.int64]:
-    """Number 0..8 of the cell of a 3 × 3 grid that each point lies in: int64 [F, F]."""
-    third = np.arange(FIELD) * 3 // FIELD
-    return third[:, None] * 3 + third
-
-
 def _thing_blocks(thing: Array) -> list[Array]:
     """Directions over a 3 × 3 grid, directions by speed over the whole frame, and a 4 × 4 map of energy.
 
@@ -172,7 +167,7 @@ def _thing_blocks(thing: Array) -> list[Array]:
     level = compress(speed, 0.1, FAST) * 2
     slow, fast = np.clip(1 - level, 0, 1), np.clip(level - 1, 0, 1)
     parts = [moving * slow, moving * (1 - slow - fast), moving * fast]
-    cells = np.broadcast_to(_third_of_each_point(), speed.shape)
+    cells = np.broadcast_to(CELL_OF_POINT, speed.shape)
     counts = np.stack(direction_counts(thing, parts, cells, 9)) / speed.size
     grid = np.sqrt(counts.sum(0) * 9).ravel()  # relative to the size of a cell
     by_speed = np.sqrt(counts.sum(1)).ravel()

@@ -70,6 +70,8 @@ SIDES = {"size", "crop_size", "pad_size", "feature_size", "num_mel_bins", "n_fft
 LENGTHS_S = {"chunk_length", "max_length_s", "chunk_length_s"}
 """Settings of image processors and feature extractors, in pixels or bins, and in seconds."""
 MOST_LAYERS = 1024
+COUNTS_LAYERS = ("layers", "n_layer", "depth", "depths", "num_blocks", "num_hidden_groups")
+"""How settings end that say how many layers there are."""
 WIDTHS = {"hidden_size", "d_model", "dim", "intermediate_size", "hidden_dim", "d_inner", "ffn_dim"}
 DEEPEST = 32
 LARGEST_SETTINGS_BYTES = 16 << 20
@@ -210,7 +212,7 @@ def check_sizes(settings: Mapping[str, Any], held: WeightSizes | None, place: ob
     for table, key, value in _walk(settings, place):
         for number in _integers(value):
             most = widest if key in WIDTHS else LARGEST_INTEGER
-            if number > most or (_counts_layers(key) and number > layers):
+            if number > most or (key.endswith(COUNTS_LAYERS) and number > layers):
                 raise ForeignFileError(f"{place}: {key} = {value!r} is more than its weights hold", AGAIN)
         if key in ("image_size", "crop_size") and held and _positions(table) > held.numbers + SPARE_NUMBERS:
             raise ForeignFileError(f"{place}: its pictures have more patches than its weights hold", AGAIN)
@@ -244,10 +246,6 @@ def _walk(settings: Mapping[str, Any], place: object) -> Iterator[tuple[Mapping[
 def _integers(value: Any) -> list[int]:
     values = value if isinstance(value, list) else [value]
     return [int(each) for each in values if isinstance(each, int | float) and abs(each) < float("inf")]
-
-
-def _counts_layers(key: str) -> bool:
-    return key.endswith(("layers", "n_layer", "depth", "depths", "num_blocks", "num_hidden_groups"))
 
 
 def _positions(table: Mapping[str, Any]) -> int:

@@ -129,11 +129,6 @@ def parse_hub_id(source: str) -> HubId | None:
     return HubId(found["id"], found["revision"] or DEFAULT_REVISION) if found else None
 
 
-def default_source(name: str) -> str | None:
-    """The network that the expert `name` takes if none is given; None if it is no network."""
-    return PRESET.get(name) or ON_REQUEST.get(name)
-
-
 @dataclass(frozen=True)
 class LockedNetwork:
     """One fetched set of weights, as the lock file has it.

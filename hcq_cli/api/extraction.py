@@ -8,13 +8,14 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from hcq_cli.api.progress import SILENT, Progress
+from hcq_cli.api.progress import SILENT, Bar, Progress
 from hcq_cli.errors import UsageError, near
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from experts.base import Expert
     from hcq_cli.extraction.dry_run import DryRun
+    from hcq_cli.extraction.extract import OnVideo
     from hcq_cli.extraction.options import ExtractionOptions
     from hcq_cli.extraction.report import ExtractReport
     from hcq_cli.media.inputs import Inputs
@@ -109,21 +110,9 @@ def extract(
     names, inputs, options = _request(workspace, paths, asked)
     if begins and asked.get("experts") is None and "face" in names:  # once: whoever names the experts knows
         progress.note(ABOUT_FACES)
-    begun = time.monotonic()
     total = len(inputs.videos) + len(inputs.unusable)
     with progress.progress("extract", total=total // (share.of if share else 1), unit="videos") as bar:
-        before = told = 0
-
-        def on_video(report: ExtractReport, path: str) -> None:
-            nonlocal before, told
-            for failed in report.failed[told:]:
-                if not failed.known:
-                    bar.tell(f"failed: {failed.path}: {failed.error}")
-            told = len(report.failed)
-            speed = report.media_s / max(time.monotonic() - begun, 1e-3)
-            bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {path.rpartition('/')[2][:40]}")
-            before = report.done
-
+        on_video = _live_line(bar)
         if on is None:
             if claims:
                 progress.note("--claim is passed over: without --on nothing is set aside")
@@ -140,6 +129,23 @@ def extract(
             report = run(inputs, names, options, on_video, executor)
         report.warnings += [VideoWarning(line, path=on) for line in left_out]
         return report
+
+
+def _live_line(bar: Bar) -> OnVideo:
+    """What moves a live line after each video, and tells of those that failed now."""
+    begun, before, told = time.monotonic(), 0, 0
+
+    def on_video(report: ExtractReport, path: str) -> None:
+        nonlocal before, told
+        for failed in report.failed[told:]:
+            if not failed.known:
+                bar.tell(f"failed: {failed.path}: {failed.error}")
+        told = len(report.failed)
+        speed = report.media_s / max(time.monotonic() - begun, 1e-3)
+        bar.advance(report.done - before, detail=f"{speed:.0f}x real time  {path.rpartition('/')[2][:40]}")
+        before = report.done
+
+    return on_video
 
 
 def plan_extraction(
