@@ -1,9 +1,9 @@
 """The PyAV decoder: picture and sound in one pass over the file, with FFmpeg's own times.
 
 Every frame is decoded (skipping some would spoil those that refer to them), in one thread: the workers are what
-runs in parallel, and one thread gives the same bytes every time. After a broken packet pictures are left out until
-the next one that stands for itself, or is whole again bit by bit; the sound goes on at once. Only frames that an
-expert asks for are converted, from the decoder's own format to RGB at the size asked for in one call of libswscale.
+runs in parallel, and one thread gives the same bytes every time. After a broken packet some pictures are left out
+(damage.py); the sound goes on at once. When a picture is shown: picture_times.py. Only frames that an expert asks for
+are converted, from the decoder's own format to RGB at the size asked for in one call of libswscale (pixels.py).
 """
 
 from __future__ import annotations
