@@ -9,7 +9,8 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.answers import print_answer
-from hcq_cli.commands.extract import Device, Workers, counted_changes, extraction_document
+from hcq_cli.commands.extract import Device, Workers
+from hcq_cli.commands.extraction_report import counted_changes, extraction_document
 from hcq_cli.commands.fit import Duals, Preset, Sources, listed_sources
 from hcq_cli.commands.query import All, Hits, MinConfidence
 from hcq_cli.commands.shared import VERBS, Session, command

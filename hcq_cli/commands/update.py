@@ -8,13 +8,8 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.encode import encoding_document
-from hcq_cli.commands.extract import (
-    Exclude,
-    HowToExtract,
-    counted_changes,
-    extraction_document,
-    print_extraction,
-)
+from hcq_cli.commands.extract import Exclude, HowToExtract
+from hcq_cli.commands.extraction_report import counted_changes, extraction_document, print_extraction
 from hcq_cli.commands.index import index_document
 from hcq_cli.commands.shared import VERBS, Session, command, with_choice
 from hcq_cli.console import counted
