@@ -315,7 +315,7 @@ def test_what_a_stranger_may_have_made_is_opened_by_one_function() -> None:
     }  # into files that they make themselves
     looked_at = {file: tree for file, tree in sources().items() if file.startswith(formats) and file not in writers}
     assert {
-        "hcq_cli/features/shard.py",
+        "hcq_cli/features/open_files.py",
         "hcq_cli/codes/container.py",
         "hcq_cli/search/index.py",
     } <= looked_at.keys()

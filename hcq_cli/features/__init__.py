@@ -9,7 +9,8 @@ at any instant loses a finished video, and no byte is used unchecked. Files, in 
 - folder.py: the files of a store, those in shards and those on their way there
 - writer.py: what is still to do; writing, with the lock, or several runs at once without it
 - catalog.py: which row counts where an id was written more than once
-- shard.py, shard_writer.py: thousands of videos in one immutable file, read and written
+- shard.py, shard_writer.py: thousands of videos in one immutable file, read and written; shard_header.py: how
+  they lie in it; open_files.py: it stays open while the store is read
 - stored_tokens.py: tokens of films, which stay in the store until rows are asked for
 - compaction.py: keeping shards few
 - verification.py: finding damage, and taking it out

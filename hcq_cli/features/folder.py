@@ -24,8 +24,10 @@ from hcq_cli import files
 from hcq_cli.collection import FOLDER as COLLECTION
 from hcq_cli.errors import DamagedError, UsageError
 from hcq_cli.features.failures import FAILURES, HASHES
+from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import VideoFeatures, VideoRecord
-from hcq_cli.features.shard import REPAIR_HINT, OpenFiles, Shard
+from hcq_cli.features.shard import Shard
+from hcq_cli.features.shard_header import REPAIR_HINT
 from hcq_cli.features.shard_writer import write_shard
 from hcq_cli.features.transcripts import TRANSCRIPTS
 from hcq_cli.files import need_folder, need_regular

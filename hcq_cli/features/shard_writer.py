@@ -25,7 +25,7 @@ from hcq_cli.features.records import (
     state_number,
     text_key,
 )
-from hcq_cli.features.shard import FORMAT, MAGIC, PREFIX, VERSION, Dtype, Extent
+from hcq_cli.features.shard_header import FORMAT, MAGIC, PREFIX, VERSION, Dtype, Extent
 from hcq_cli.packed_strings import PackedStrings
 
 Columns = dict[str, NDArray[Any]]

@@ -38,8 +38,9 @@ from hcq_cli.features.folder import (
     open_incoming,
     open_shards,
 )
+from hcq_cli.features.open_files import OpenFiles
 from hcq_cli.features.records import STATES, ExpertInfo, ExpertKey, Ragged, VideoRecord, as_bytes, text_key
-from hcq_cli.features.shard import OpenFiles, Shard
+from hcq_cli.features.shard import Shard
 from hcq_cli.features.stored_tokens import StoredRagged, stored_tokens
 from hcq_cli.features.transcripts import Transcript, read_transcripts
 from hcq_cli.generations import Manifest

@@ -25,7 +25,9 @@ from hcq_cli.features.folder import (
     open_incoming,
     set_aside,
 )
-from hcq_cli.features.shard import REPAIR_HINT, OpenFiles, Shard
+from hcq_cli.features.open_files import OpenFiles
+from hcq_cli.features.shard import Shard
+from hcq_cli.features.shard_header import REPAIR_HINT
 from hcq_cli.files import NotRegularError
 from hcq_cli.generations import Generations, Manifest
 from hcq_cli.writer_lock import writer_lock

@@ -24,7 +24,7 @@ from in_process import run_here
 from hcq_cli.errors import HcqError
 from hcq_cli.features.folder import write_incoming
 from hcq_cli.features.records import VideoFacts
-from hcq_cli.features.shard import MAGIC
+from hcq_cli.features.shard_header import MAGIC
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 from hcq_cli.features.writer import FeatureWriter

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hcq_cli.errors import DamagedError
-from hcq_cli.features.shard import OpenFile, OpenFiles
+from hcq_cli.features.open_files import OpenFile, OpenFiles
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.verification import verify
 
