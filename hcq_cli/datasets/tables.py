@@ -14,7 +14,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import TextIO
+from typing import Any, TextIO
 
 from hcq_cli.datasets.rows import CAPTION_KEYS, CaptionRow, Problem, interpret, plain_key
 
@@ -22,6 +22,8 @@ SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 """Of two that a header has equally often, the first."""
 MSVD = {"videoid", "start", "end", "workerid", "language", "description"}
 """Columns of MSVD's table, whose videos are stretches of others."""
+NUMBERED = re.compile(rf"({'|'.join(CAPTION_KEYS)})_?\d+")
+"""Columns of several captions a video, as Clotho's `caption_1` to `caption_5`."""
 EXCEL = re.compile(r"sep=.")
 """A first line for Excel alone: what separates the fields."""
 FIELD_LINES = 30
@@ -39,7 +41,7 @@ def columns_of(header: str) -> tuple[str, list[str]]:
     # Counted, not sniffed: `csv.Sniffer` guesses from whole rows, and captions are full of commas.
     separator = max(SEPARATORS, key=header.count)
     names = next(csv.reader([header], delimiter=separator), [])
-    names = [plain_key(name) for name in names]
+    names = [NUMBERED.sub(r"\1", plain_key(name)) for name in names]
     if "contenturl" in names:  # WebVid's captions are called names
         names = ["caption" if name == "name" else name for name in names]
     return separator, names
@@ -55,8 +57,7 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
             begin, header = begin + 1, source.readline()
         separator, names = columns_of(header)
         width = len(names)
-        # Reversed, so that of two columns of a name the first counts.
-        columns = {name: at for at, name in reversed(list(enumerate(names)))}
+        columns = {name: [at for at, other in enumerate(names) if other == name] for name in names}
         for line, cells in _TableLines(source, separator, width, begin).rows():
             if isinstance(cells, Problem):
                 yield cells
@@ -68,10 +69,14 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
                 yield row
 
 
-def _row(cells: list[str], columns: dict[str, int], line: int) -> CaptionRow | Problem | None:
+def _row(cells: list[str], columns: dict[str, list[int]], line: int) -> CaptionRow | Problem | None:
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
         return Problem(line, "is not UTF-8: save the file as UTF-8")
-    row = {name: cells[at] for name, at in columns.items() if at < len(cells)}
+    # Of two columns of a name the first counts, but for captions.
+    row: dict[str, Any] = {name: cells[at[0]] for name, at in columns.items() if at[0] < len(cells)}
+    for name, places in columns.items():
+        if name in CAPTION_KEYS and len(places) > 1:
+            row[name] = [cells[at] for at in places if at < len(cells) and cells[at].strip()] or [""]
     if row.keys() >= MSVD:
         if row["language"] != "English":
             return None

@@ -134,3 +134,14 @@ def test_megabytes_after_a_stray_quotation_mark_are_read_in_little_memory(tmp_pa
     assert len(captions.videos) == 60_000 and [problem.line for problem in captions.problems] == [2]
     assert after.ru_utime - before.ru_utime < 5
     assert after.ru_maxrss - before.ru_maxrss < 150 * 1024  # KiB; the captions themselves are most of it
+
+
+def test_several_captions_a_line_have_a_column_each(tmp_path: Path) -> None:
+    videos, problems = read(
+        tmp_path,
+        "file_name,caption_1,caption_2,Caption 3\na.mp4,a dog,a hound,\nb.mp4,a cat\nc.mp4,,,\n",
+    )
+    assert videos == {"a.mp4": (["a dog", "a hound"], None), "b.mp4": (["a cat"], None)}
+    assert problems == [(4, "empty caption for 'c.mp4'")]
+    videos, _ = read(tmp_path, "video,caption,caption,split\na.mp4,a dog,a hound,test\n")
+    assert videos == {"a.mp4": (["a dog", "a hound"], "test")}
