@@ -37,19 +37,22 @@ class Address:
     def __init__(self, text: str) -> None:
         from fsspec.asyn import AsyncFileSystem
         from fsspec.core import url_to_fs
+        from fsspec.dircache import DirCache
         from fsspec.spec import AbstractFileSystem
 
         self.text = text
         if "://" not in text:  # which fsspec would take for a folder of that name
             raise UsageError(f"{text}: is no address", "give a folder, or an address such as s3://bucket/folder")
         try:
-            self._files, self._root = url_to_fs(text, use_listings_cache=False, skip_instance_cache=True)
+            self._files, self._root = url_to_fs(text, skip_instance_cache=True)
         except ImportError as error:
             raise UsageError(f"{text}: {error}", f"install it: pip install {_package(text)}") from error
         except ValueError as error:
             raise UsageError(f"{text}: {error}", "give a folder, or an address such as s3://bucket/folder") from error
         except Exception as error:  # whatever a library raises that connects at once
             raise self._told(error) from error
+        # Not an option of `url_to_fs`: SFTP hands all of them on to its connection, which knows no such thing.
+        self._files.dircache = DirCache(use_listings_cache=False)
         kind = type(self._files)
         self._is_local = "file" in (kind.protocol if isinstance(kind.protocol, tuple) else (kind.protocol,))
         creating = kind._pipe_file if issubclass(kind, AsyncFileSystem) else kind.pipe_file
@@ -112,6 +115,7 @@ class Address:
                 elif self._files.exists(place):
                     return False
                 else:
+                    self._files.makedirs(self._root, exist_ok=True)
                     self._files.pipe_file(beside := f"{self._root}/.{secrets.token_hex(8)}.tmp", data)
                     self._files.mv(beside, place)
             except Exception:

@@ -203,23 +203,28 @@ sys.stdin.read()
 
 
 @pytest.mark.long
-def test_a_cluster_of_this_machine_alone_listens_to_this_machine_alone() -> None:
-    """Whoever reaches a Ray cluster may run anything on it."""
-    done = subprocess.run([sys.executable, "-c", LISTENING], check=True, capture_output=True, text=True, timeout=300)
-    listening = done.stdout.split()
+def test_a_cluster_of_this_machine_alone_listens_to_this_machine_alone_and_tells_nobody() -> None:
+    """Whoever reaches a Ray cluster may run anything on it; how it is used Ray reports, unless told otherwise."""
+    done = subprocess.run([sys.executable, "-c", ALONE], check=True, capture_output=True, text=True, timeout=300)
+    found = json.loads(done.stdout)
+    listening = found["listening"]
     assert len(listening) > 5 and all(each.removeprefix("::ffff:") == "127.0.0.1" for each in listening), listening
+    assert found["pages"] == [[True, "0"]], "the one process that could show or report"
 
 
-LISTENING = """
-import time
+ALONE = """
+import json, time
 from hcq_cli.engines.ray_cluster import connected
 with connected("ray:local"):
     import psutil  # Ray brings it
     time.sleep(5)
-    for process in psutil.Process().children(recursive=True):
-        for each in process.net_connections("inet"):
-            if each.status == psutil.CONN_LISTEN:
-                print(each.laddr.ip)
+    running = psutil.Process().children(recursive=True)
+    sockets = [each for one in running for each in one.net_connections("inet")]
+    pages = [one for one in running if "/dashboard/dashboard.py" in " ".join(one.cmdline())]
+    print(json.dumps({
+        "listening": [each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN],
+        "pages": [["--disable-frontend" in one.cmdline(), one.environ()["RAY_USAGE_STATS_ENABLED"]] for one in pages],
+    }))
 """
 
 
