@@ -13,22 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import names, plain_scan, quantizer, random_codes, random_levels, write_codes
+from handmade import names, plain_scan, quantizer, random_codes, random_levels, told, write_codes
 from indexes import add, build
 
 from hcq_cli.errors import HcqError
 from hcq_cli.scan.table import tables
 from hcq_cli.search import index_writer
 from hcq_cli.search.index import Index
+from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.params import SearchParams
 from hcq_cli.search.query import search_levels
+from hcq_cli.words.tokens import asked_words
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
 READERS, SECONDS = (16, 60.0) if SLOW else (4, 1.0)
 SEEN = 9
 """Generations that readers must have met before the writer stops: two compactions are among them."""
 WRITERS, ADDS = (8, 50) if SLOW else (4, 5)
+IDS = [*names(10), *(f"{writer}-{number}" for writer in range(WRITERS) for number in range(ADDS))]
 FIRST = 400
 processes = multiprocessing.get_context("fork")
 
@@ -126,12 +129,13 @@ def test_every_answer_is_right_for_some_generation(tmp_path: Path, lists: int) -
 def add_some(folder: Path, writer: int) -> None:
     for number in range(ADDS):
         video = f"{writer}-{number}"
-        add(folder, [write_codes(folder.parent / video, [video], random_codes(1, seed=writer))], wait_s=600)
+        codes = write_codes(folder.parent / video, [video], random_codes(1, seed=writer))
+        add(folder, [codes], wait_s=600, **told(folder.parent, IDS))
 
 
 def test_no_add_is_lost_between_writers(tmp_path: Path) -> None:
     folder = tmp_path / "index"
-    build(folder, [write_codes(tmp_path / "c", names(10), random_codes(10))], lists=3)
+    build(folder, [write_codes(tmp_path / "c", names(10), random_codes(10))], lists=3, **told(tmp_path, IDS))
     writers = [processes.Process(target=add_some, args=(folder, writer)) for writer in range(WRITERS)]
     for writer in writers:
         writer.start()
@@ -145,6 +149,9 @@ def test_no_add_is_lost_between_writers(tmp_path: Path) -> None:
         for number in range(ADDS):
             (row,) = index.rows_of(f"{writer}-{number}")
             assert np.array_equal(index.codes([row])[0], random_codes(1, seed=writer)[0])
+            assert index.values(row, ["number"]) == {"number": 10 + writer * ADDS + number}
+            said = IndexWords(index).best(asked_words(f'"{writer} {number}"'), 9)
+            assert [each.id for each in said] == [f"{writer}-{number}"]
 
 
 def add_without_lock(folder: Path, writer: int, acknowledged: object) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from faults import Faults, Killed
-from handmade import names, random_codes, write_codes
+from handmade import names, random_codes, told, write_codes
 from indexes import add, build
 
 from hcq_cli.codes.codefile import open_codes
@@ -30,7 +30,6 @@ from hcq_cli.search.index_draft import DATA_FILE
 from hcq_cli.search.index_words import IndexWords
 from hcq_cli.search.index_writer import compact, remove
 from hcq_cli.search.manifest import IndexManifest, generations
-from hcq_cli.words.gathering import CollectionWords
 from hcq_cli.words.tokens import asked_words
 
 SLOW = os.environ.get("HCQ_TEST_SLOW") == "1"
@@ -93,6 +92,9 @@ def contents(folder: Path) -> dict[str, bytes]:
             for each in ("v3", "v5", "v7", "x", "y"):
                 hits = IndexWords(index).best(asked_words(f'"{each}"'), 9)
                 found[f"says {each}"] = repr([hit.id for hit in hits]).encode()
+        if "number" in index.columns.kinds:
+            for each in [id for part in index.ids() for id in part]:
+                found[f"columns of {each}"] = repr(index.values(index.rows_of(each)[-1], ["number"])).encode()
     return found
 
 
@@ -106,8 +108,7 @@ def litter(folder: Path) -> list[str]:
     return [name for name in inside if name not in named] + [p.name for p in folder.glob(".*.tmp")]
 
 
-NAMES = CollectionWords(None)
-"""What words there are: those of the files' names."""
+IDS = [*names(30), "x", "y"]
 
 
 def encode(folder: Path, seed: int) -> Path:
@@ -116,16 +117,16 @@ def encode(folder: Path, seed: int) -> Path:
 
 def given(folder: Path) -> None:
     """An index of two segments, one of them with tombstones, and code files to write more with."""
-    build(folder / "index", [encode(folder, 1)], lists=3, words=NAMES)
+    build(folder / "index", [encode(folder, 1)], lists=3, **told(folder, IDS))
     write_codes(folder / "more", ["v3.mp4", "x"], random_codes(2, seed=4))
-    add(folder / "index", [folder / "more"], words=NAMES)
+    add(folder / "index", [folder / "more"], **told(folder, IDS))
     remove(folder / "index", ["v5.mp4"])
     write_codes(folder / "more", ["v7.mp4", "y"], random_codes(2, seed=5))
 
 
 VERBS: dict[str, Callable[[Path], object]] = {
-    "build": lambda folder: build(folder / "index", [folder / "more"], lists=2, words=NAMES),
-    "add": lambda folder: add(folder / "index", [folder / "more"], words=NAMES),
+    "build": lambda folder: build(folder / "index", [folder / "more"], lists=2, **told(folder, IDS)),
+    "add": lambda folder: add(folder / "index", [folder / "more"], **told(folder, IDS)),
     "remove": lambda folder: remove(folder / "index", ["v9.mp4", "x"]),
     "compact": lambda folder: compact(folder / "index"),
     "encode": lambda folder: encode(folder, 2),

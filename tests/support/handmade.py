@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hcq_cli.codes.codefile import CodeHeader, CodeWriter
 from hcq_cli.codes.ids import video_of
+from hcq_cli.columns.own_columns import Join, read_own_columns
+from hcq_cli.search.segment_columns import ColumnsSource
+from hcq_cli.words.gathering import CollectionWords
 
 HEADER = CodeHeader("videos", "a" * 64, "/nowhere/model", levels=2, M=4, K=16, D=32)
 FOUR_LEVELS = replace(HEADER, levels=4)
@@ -81,3 +85,14 @@ def hybrid_scores(levels: np.ndarray, codes: np.ndarray) -> np.ndarray:
     cosines = np.einsum("qld,nld->qnl", levels, videos / np.linalg.norm(videos, axis=2, keepdims=True))
     coarse = 1 / HEADER.levels
     return coarse * cosines[:, :, 0] + (1 - coarse) * cosines[:, :, 1:].mean(axis=2)
+
+
+def told(folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+    """What an index is told of videos: the words of their files' names, and a column, their `number` in `ids`.
+
+    The table is written into `folder` once.
+    """
+    if not (table := folder / "own.csv").exists():
+        table.write_text("video,number\n" + "".join(f"{id},{number}\n" for number, id in enumerate(ids)))
+    own = read_own_columns(table)
+    return {"words": CollectionWords(None), "columns": ColumnsSource(None, own, Join(own, lambda: iter([ids])))}
