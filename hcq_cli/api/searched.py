@@ -136,8 +136,12 @@ def open_encoder(collection: Index, workspace: Workspace, wanted: SearchSettings
     return open_checkpoint_encoder([*collection.checkpoints, workspace.model], collection.header.model_hash)
 
 
-def holder_of(item_id: str, collection: Index, workspace: Workspace) -> Index:
-    """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts."""
+def holder_of(item_id: str, collection: Index, workspace: Workspace) -> Index | None:
+    """Where an id lies: in what is searched, or else in the workspace's index of videos or of texts; None if nowhere.
+
+    Raises:
+        UsageError: several videos may be meant.
+    """
     from hcq_cli.search.examples import locate_moment
     from hcq_cli.search.index import Index
 
@@ -148,4 +152,4 @@ def holder_of(item_id: str, collection: Index, workspace: Workspace) -> Index:
             other = Index.open(folder)
             if locate_moment(other, item_id)[1]:
                 return other
-    return collection
+    return None

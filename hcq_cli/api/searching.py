@@ -143,13 +143,12 @@ class Searcher:
     def _example(self, part: str) -> tuple[Index, str, float]:
         """Where an example lies, its id, and how often it counts. Raises UsageError."""
         from hcq_cli.search.composing import weighted
-        from hcq_cli.search.examples import locate_moment
 
-        source = holder_of(part, self.collection, self.workspace)
-        if locate_moment(source, part)[1]:  # an id may itself end like a weight
-            return source, part, 1.0
-        item_id, weight = weighted(part)
-        return holder_of(item_id, self.collection, self.workspace), item_id, weight
+        source, weight = holder_of(part, self.collection, self.workspace), 1.0
+        if source is None:  # only then, since an id may itself end like a weight
+            part, weight = weighted(part)
+            source = holder_of(part, self.collection, self.workspace)
+        return source or self.collection, part, weight
 
     def composed(
         self,

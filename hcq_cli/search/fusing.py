@@ -74,7 +74,7 @@ def with_words(
             return replace(nothing, note=NOT_SAID)
     depth = max(k, DEPTH)
     found, meant, text_ms = words.best(asked, depth), [], 0.0
-    if vector is not None and words.has_vectors and asked.rest.strip():
+    if vector is not None and asked.rest.strip() and any(segment.vectors for segment in words.index.segments):
         before = time.perf_counter()
         wanted = vector(asked.rest)
         text_ms = (time.perf_counter() - before) * 1000

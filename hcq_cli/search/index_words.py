@@ -174,11 +174,6 @@ class IndexWords:
             k,
         )
 
-    @property
-    def has_vectors(self) -> bool:
-        """Whether any of its captions and names are sentence vectors, too."""
-        return any(part.segment.vectors for part in self._parts)
-
     def meant(self, query: np.ndarray, k: int) -> list[FoundWords]:
         """The videos whose captions or names mean what a query does, `k` at most, the best first; `query` is its
         vector (`sentence_vectors.unit_vectors`), float32 [W].
