@@ -312,18 +312,8 @@ def query(session: Session, asked: Asked, shown: Shown, search: SearchOptions) -
     asked.check()
     console, waiting = session.console, asked.waiting
     pictured = shown.thumbnails and not waiting and console.shows_pictures
-    here = any(
-        (
-            asked.video,
-            asked.image,
-            asked.face,
-            asked.not_face,
-            shown.html,
-            shown.save_clips,
-            shown.open_rank,
-            pictured,
-        )
-    )
+    files = (asked.video, asked.image, asked.face, asked.not_face)
+    here = any((*files, shown.html, shown.save_clips, shown.open_rank, pictured))
     if search.codes is not None and search.on is not None:
         console.note("a code file is searched on this machine")
     searcher = session.searcher(search.settings(many=waiting), here=here)
