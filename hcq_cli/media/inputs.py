@@ -269,7 +269,7 @@ class _Search:
             for entry in entries:
                 if self._excluded(entry, below):
                     continue
-                if _is_folder(entry):
+                if _holds(entry.is_dir):
                     if self._left_out(entry, LEFT_OUT_FOLDERS):
                         continue
                     (links if entry.is_symlink() else folders).append(entry.path)
@@ -296,8 +296,8 @@ class _Search:
             if self._left_out(entry, LEFT_OUT_FILES):
                 return False
             told_by = SHARED_SUFFIXES.get(suffix)
-            return told_by is None or not _is_file(entry) or told_by(read_head(entry.path))
-        if suffix not in OTHER_SUFFIXES and _is_file(entry) and is_video(read_head(entry.path, 1 << 12)):
+            return told_by is None or not _holds(entry.is_file) or told_by(read_head(entry.path))
+        if suffix not in OTHER_SUFFIXES and _holds(entry.is_file) and is_video(read_head(entry.path, 1 << 12)):
             self.passed_over.append(PassedOver(entry.path, "looks like a video and is not named like one"))
         return False
 
@@ -321,17 +321,10 @@ def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(fnmatch.translate, patterns)))  # one for all: it is asked of every file
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _holds(test: Callable[[], bool]) -> bool:
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
+        return test()
+    except OSError:  # of a link that leads to itself
         return False
 
 

@@ -71,7 +71,7 @@ class Mirror:
 
     def __init__(self, address: str, folder: Path) -> None:
         self.address, self.folder, self._there = address, folder, Address(address)
-        self._generations, self._here = RemoteGenerations(self._there, folder), MirrorFiles(folder)
+        self._generations, self._here = RemoteGenerations(self._there, folder), MirrorFiles(address, folder)
         self._taken: dict[str, tuple[int, int]] = {}
 
     @classmethod
@@ -106,7 +106,7 @@ class Mirror:
             HcqError: the address cannot be reached, or written where nothing lies there yet.
         """
         moved, lost = Moved(), list[str]()
-        with self._here.alone(self.address, wait_s) as note:
+        with self._here.alone(wait_s) as note:
             for _ in range(TRIES):
                 number, theirs = self._generations.newest(had_some=bool(note.seen))
                 if number == 0 and parts is None:
@@ -202,7 +202,7 @@ class Mirror:
             HcqError: the address cannot be reached or written.
         """
         moved, busy, changed = Moved(), set[str](), dict[str, dict[str, Known]]()
-        with self._here.alone(self.address) as note, ExitStack() as locks:
+        with self._here.alone() as note, ExitStack() as locks:
             self._put_shared(note, moved)
             for part in self._here.parts(note):
                 try:
@@ -270,7 +270,7 @@ class Mirror:
 
     def keep(self) -> None:
         """Put the shared files that are finished: from now on they do not go with this machine."""
-        with self._here.alone(self.address) as note:
+        with self._here.alone() as note:
             self._put_shared(note, Moved())
 
     def put(self, source: Path, path: str) -> None:

@@ -61,11 +61,12 @@ class MirrorFiles:
     """The files of a mirror.
 
     Args:
+        address: that it stands for.
         folder: of the mirror.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address, self.folder = address, folder
 
     def parts(self, note: MirrorNote) -> list[str]:
         """The parts of the workspace that are here, or were."""
@@ -110,17 +111,12 @@ class MirrorFiles:
         return found
 
     @contextmanager
-    def alone(self, address: str, wait_s: float | None = None) -> Iterator[MirrorNote]:
-        """Be the one process that fetches and puts for this mirror; gives its note, which is kept afterwards.
-
-        Args:
-            address: of the workspace.
-            wait_s: for another such process, seconds; None for `WAIT_S`.
-        """
-        path, note = self.folder / NOTES / "state.json", MirrorNote(address)
+    def alone(self, wait_s: float | None = None) -> Iterator[MirrorNote]:
+        """Be the one process that fetches and puts for this mirror; gives its note, which is kept afterwards."""
+        path, note = self.folder / NOTES / "state.json", MirrorNote(self.address)
         with writer_lock(path.parent, wait_s=WAIT_S if wait_s is None else wait_s):
             with suppress(FileNotFoundError):
-                remedy = f"move {self.folder} away: what was put lies at {address}"
+                remedy = f"move {self.folder} away: what was put lies at {self.address}"
                 note = decode(MirrorNote, files.read_regular(path), path, remedy)
             try:
                 yield note

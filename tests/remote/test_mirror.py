@@ -530,7 +530,7 @@ def test_a_second_process_waits_for_the_first(
 ) -> None:
     one = machine("one")
     monkeypatch.setattr(mirror_files, "WAIT_S", 0.2)
-    with one._here.alone(one.address), pytest.raises(LockedError):
+    with one._here.alone(), pytest.raises(LockedError):
         begun = time.monotonic()
         one.fetch()
     assert time.monotonic() - begun < 5

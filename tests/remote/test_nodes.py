@@ -40,7 +40,7 @@ def test_a_worker_waits_for_another_one_of_its_machine_that_fetches(
     there: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hcq_cli.remote.mirror_files.WAIT_S", 0.1)
-    with ThreadPoolExecutor(1) as pool, there._here.alone(there.address):
+    with ThreadPoolExecutor(1) as pool, there._here.alone():
         arrived = pool.submit(nodes.arrived, [(there.address, "features")])
         time.sleep(0.5)
         assert not arrived.done()
