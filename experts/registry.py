@@ -40,6 +40,7 @@ BUILT_IN: dict[str, str] = {
     "scene": "experts.scene:Scene",
     "ocr": "experts.neural.ocr:Ocr",
 }
+"""What makes an expert without a source, by its name. As text: a query must not wait for torch to be imported."""
 
 WITH_SOURCE: dict[str, str] = {
     "appearance": "experts.neural.appearance:appearance",
@@ -53,8 +54,7 @@ WITH_SOURCE: dict[str, str] = {
     "objects": "experts.neural.classes:objects",
     "sounds": "experts.neural.classes:sounds",
 }
-"""What makes an expert of a source, by the expert's name. As text: a query must not wait for torch to be imported."""
-
+"""What makes an expert of a source (`name=SOURCE`); of a name that stands in both either may."""
 
 FAMILIES = ("dual", "objects", "sounds")
 """Experts of which several may look at a video, each under a name of its own: `dual=SOURCE,dual-sound=SOURCE`."""
