@@ -30,6 +30,9 @@ SPLIT_NAMES = {
 """What files call the three splits of a data set, and what hcq calls them."""
 
 HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+WORD = re.compile(r"\w")
+NOTHING = {"nan", "null", "none", "n/a"}
+"""What programs write where there is no text."""
 MAX_WORDS = 30
 """Captions of more words are warned about: 30 tokens are read in the settings of HCQ (arXiv 2202.03384)."""
 
@@ -167,6 +170,9 @@ def _usable_captions(row: CaptionRow, problems: list[Problem]) -> Iterator[str]:
         if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
             problems.append(Problem(row.line, f"the caption of {row.video!r} holds half a character (a surrogate)"))
             continue
+        if not WORD.search(caption) or " ".join(words).lower() in NOTHING:
+            message = f"the caption of {row.video!r} is {caption.strip()!r}: is there none?"
+            problems.append(Problem(row.line, message, warning=True))
         if len(words) > MAX_WORDS:
             message = (
                 f"a caption of {row.video!r} has {len(words)} words; what comes after {MAX_WORDS} may not be read"

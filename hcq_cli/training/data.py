@@ -86,7 +86,10 @@ def training_data(store: FeatureStore, dataset: Dataset) -> TrainingData:
     """
     train, warnings = dataset.splits["train"], list(dataset.warnings)
     if not len(train):
-        raise HcqError("no captioned video is in the training split", "hcq captions check FILE")
+        raise HcqError(
+            "no captioned video is in the training split",
+            'write "split": "train" in some lines, or leave all splits out',
+        )
     names = list(store.experts)
     # An expert that is silent on every training video would get projections that nothing ever trains.
     there = np.atleast_1d(has_tokens(store, train.rows, names).any(0)).tolist()

@@ -99,3 +99,13 @@ def test_real_caption_files(shared: Path) -> None:
 def test_a_file_without_an_entry_is_no_clean_one(tmp_path: Path, text: str) -> None:
     with pytest.raises(DamagedError, match="holds no captions"):
         read_captions(put(tmp_path, text))
+
+
+@pytest.mark.parametrize("caption", ["...", "NaN", "n/a", " - "])
+def test_a_caption_that_stands_for_none_is_doubtful_and_kept(tmp_path: Path, caption: str) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text(json.dumps({"video": "a", "caption": caption}) + '\n{"video": "b", "caption": "none of them"}\n')
+    read = read_captions(path)
+    (problem,) = read.warnings
+    assert (problem.line, problem.message) == (1, f"the caption of 'a' is {caption.strip()!r}: is there none?")
+    assert len(read) == 2 and not read.errors
