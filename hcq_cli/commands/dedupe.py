@@ -9,7 +9,7 @@ import typer
 
 import hcq_cli as api
 from hcq_cli.commands.shared import VERBS, Session, command
-from hcq_cli.console import printable
+from hcq_cli.console import counted, printable
 
 if TYPE_CHECKING:
     from hcq_cli.duplicates.groups import DuplicateGroup, Member
@@ -59,8 +59,9 @@ def dedupe(session: Session, features: Features = None, threshold: Threshold = N
             _print(session, group)
         copies = sum(group.kind == "copy" for group in found.groups)
         session.console.note(
-            f"{found.videos:,} videos: {copies:,} groups of copies, {len(found.groups) - copies:,} shared parts "
-            f"({found.compared:,} pairs compared); nothing was deleted"
+            f"{counted(found.videos, 'video')}: {counted(copies, 'group')} of copies, "
+            f"{counted(len(found.groups) - copies, 'shared part')} ({counted(found.compared, 'pair')} compared); "
+            "nothing was deleted"
         )
 
     session.console.result(document, human)

@@ -162,7 +162,7 @@ def _print_mmt(console: Console, report: MmtReport) -> None:
         parts = ", ".join(f"{count:,} {part}" for part, count in sorted(file.videos.items()))
         console.text(f"{file.path}: {file.captions:,} captions of {parts or 'no'} videos")
     for name, count in report.left_out.items():
-        console.note(f"not imported: {name} of {count:,} videos (--experts)")
+        console.note(f"not imported: {name} of {counted(count, 'video')} (--experts)")
     for warning in report.warnings:
         console.warn(warning)
     for failed in report.failed[:SHOWN]:

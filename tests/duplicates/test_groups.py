@@ -87,7 +87,7 @@ def test_among_thousands(tmp_path: Path) -> None:
     check(tmp_path / "features", plant(tmp_path / "features", strangers=10_000, planted=50))
 
 
-def test_files_of_the_same_bytes_are_copies_whatever_they_show(tmp_path: Path) -> None:
+def test_files_of_the_same_bytes_are_copies_whatever_they_show(hcq: Run, tmp_path: Path) -> None:
     black = Tokens(np.ones((8, 4), np.float32), np.arange(8, dtype=np.float32) / 2)
     video = VideoFeatures(
         "a.mp4",
@@ -104,6 +104,7 @@ def test_files_of_the_same_bytes_are_copies_whatever_they_show(tmp_path: Path) -
     (group,) = find_duplicates(FeatureStore.open(tmp_path)).groups
     assert (group.kind, group.score, [member.id for member in group.members]) == ("copy", 1.0, ["a.mp4", "b.mp4"])
     assert not find_duplicates(FeatureStore.open(tmp_path), without=["b.mp4"]).groups
+    assert "2 videos: 1 group of copies, 0 shared parts (" in hcq("dedupe", tmp_path).err
 
 
 def test_a_mirrored_copy_is_told_by_its_pictures(tmp_path: Path) -> None:
