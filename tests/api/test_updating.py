@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,18 @@ def test_a_network_that_has_moved_is_told_with_the_command_that_says_where_it_li
     with pytest.raises(NotFoundError, match="is gone") as gone:
         life.update(experts=None)
     assert gone.value.hint.endswith(f"hcq update --experts audio,objects=onnx:{network}")
+
+
+def test_so_is_one_that_only_the_model_names(life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier hcq did not keep in the store how its experts were asked for."""
+    life.add("in/a.mp4")
+    life.update("in")
+    config = SimpleNamespace(kind="fitted", experts={"audio": None, "objects": None})
+    header = SimpleNamespace(config=config, about={"concepts": [f"onnx:{tmp_path}/net.onnx"]})
+    monkeypatch.setattr("hcq_cli.model.checkpoint.read_header", lambda folder: header)
+    with pytest.raises(NotFoundError, match=r"net\.onnx: is gone") as gone:
+        life.update(experts=None)
+    assert gone.value.hint.endswith("hcq update --experts audio,objects=onnx:FILE")
 
 
 @pytest.mark.parametrize("goes_to", ["b.mp4", "c.mp4"])
