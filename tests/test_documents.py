@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shlex
 import shutil
@@ -17,6 +16,7 @@ import mmt_files
 import numpy as np
 import pytest
 from in_process import program, run_here
+from schemas import SCHEMAS, faults
 
 from hcq_cli.codes.codefile import open_codes
 
@@ -83,7 +83,6 @@ def test_the_code_file_is_read_as_its_format_says(tmp_path: Path, monkeypatch: p
     np.testing.assert_allclose((told["rebuilt"] * chunks).sum((1, 2)), by_look_up, atol=1e-4)
 
 
-SCHEMAS = json.loads((REPOSITORY / "examples" / "schemas.json").read_text("utf-8"))
 OUTPUTS = [
     ("query", "query 'a red ball'"),
     ("query", "query --like clip-0001.mp4 --by segment -k 2"),
@@ -117,20 +116,6 @@ OUTPUTS = [
 """Commands on the kept workspace, one after another, and what of the schemas describes each."""
 
 
-def validator(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
-    """Of a schema, by which a field that it does not name is a fault: scripts should find all of them described."""
-
-    def closed(part: Any) -> Any:
-        if isinstance(part, list):
-            return [closed(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        rest = {"additionalProperties": False} if "properties" in part else {}
-        return {**{key: closed(value) for key, value in part.items()}, **rest}
-
-    return jsonschema.Draft202012Validator(closed({**schema, "$defs": SCHEMAS["$defs"]}))
-
-
 def test_every_command_has_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMAS)
     described = {name.partition(" --")[0] for name in SCHEMAS["commands"]}
@@ -142,8 +127,7 @@ def test_an_import_prints_what_its_schema_says(tmp_path: Path, files: int | None
     every = list(mmt_files.msrvtt().items())
     archive = mmt_files.pack(dict(every[:files]), tmp_path / "a.tar", "MSRVTT")
     printed = run_here("import", "mmt", archive, "-w", tmp_path / "w", "--json")
-    faults = validator(SCHEMAS["commands"]["import mmt"]).iter_errors(printed.json)
-    assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
+    assert faults("import mmt", printed.json) == []
 
 
 @pytest.mark.long
@@ -153,6 +137,5 @@ def test_what_is_printed_is_what_the_schemas_say(tmp_path: Path) -> None:
     for name, line in OUTPUTS:
         arguments = shlex.split(line.format(w=place))
         printed = run_here(*arguments, "-w", place, "--json", code=3 if "nowhere" in line else 0)
-        faults = validator(SCHEMAS["commands"][name]).iter_errors(printed.json)
-        wrong += [f"{line}: {fault.json_path}: {fault.message}" for fault in faults]
+        wrong += [f"{line}: {fault}" for fault in faults(name, printed.json)]
     assert not wrong, "\n".join(wrong)

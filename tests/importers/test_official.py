@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from parity.comparing import batch, close, model, same, tensors
+from schemas import faults
 
 from hcq_cli.datasets.batches import VideoBatch
 from hcq_cli.errors import DamagedError, HcqError, UsageError
@@ -160,6 +161,7 @@ def test_the_command(vectors: Vectors, text_encoder: Path, tmp_path: Path, hcq: 
     path = write(tmp_path / "a model's 'file'.pth", vectors.state, ConfigParser(vectors.official()))
     arguments = ["import", "official", path, "--text-encoder", text_encoder, "--type-ids", vectors.type_ids()]
     done = hcq(*arguments, "--json").json
+    assert faults("import official", done) == []
     assert done["architecture"] == "HCQ" and Path(done["checkpoint"]).name == "model"
     assert done["experts"] == {name: item["dim"] for name, item in vectors.config["experts"].items()}
     assert done["bytes_per_video"] == (vectors.config["L"] + 1) * vectors.config["M"]
