@@ -52,7 +52,7 @@ ASKED_FOR = 1000
 """Of the nearest so many are looked for in a collection one by one; a filter may let few of all through."""
 NO_SAME_FACE = "no face here is near enough to be the same person's"
 ONLY_LOOKS = "the face vectors here describe looks, not persons: face=YUNET+SFACE tells persons apart"
-EXTRACT = "hcq extract VIDEOS --experts face (faces are biometric data: ask the people first)"
+EXTRACT = "hcq extract VIDEOS --preset neural --experts face (faces are biometric data: ask the people first)"
 _AT_SECOND = re.compile(r"(?s)(.+)@(\d+(?:\.\d+)?)")
 
 
