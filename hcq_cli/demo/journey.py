@@ -173,9 +173,10 @@ class Journey:
 
     def _judged(self, question: Question, hits: Sequence[Hit]) -> tuple[Found, ...]:
         clips = {clip.file: clip for clip in self.clips}
+        # By the names of files: in a copy of the folder, while the original is there, ids have the folder in front.
         return tuple(
             Found(hit.rank, hit.score, hit.id, path=hit.path, shows=clip.values, right=question.is_answered_by(clip))
-            for hit, clip in ((hit, clips[hit.id]) for hit in hits)
+            for hit, clip in ((hit, clips[Path(hit.path).name]) for hit in hits)
         )
 
 
