@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hub_networks
 import pytest
-import tiny_duals
-import tiny_faces
-import tiny_networks
 from local_hub import TOKEN, LocalHub, Repository, local_hub
 
 from experts.neural.hub import ON_REQUEST, PRESET, WITHOUT_CAPTIONS
@@ -21,45 +19,9 @@ pytestmark = pytest.mark.long
 KEPT = Path(__file__).parent / "golden" / "workspace"
 
 
-def tiny_resnet(folder: Path) -> Path:
-    """The kind of network that the preset `light` is."""
-    import transformers as t
-
-    names = {"id2label": {0: "dog, hound", 1: "red ball"}, "label2id": {"dog, hound": 0, "red ball": 1}}
-    config = t.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **names)
-    t.ResNetForImageClassification(config).eval().save_pretrained(folder)
-    t.ConvNextImageProcessor(size={"shortest_edge": 32}).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Tiny random networks under the ids of the presets, and of what else is fetched by name."""
-    folder = tmp_path_factory.mktemp("networks")
-    faces = tiny_faces.save(folder / "faces")
-    detector, embedder = (folder / name for name in ("detector", "embedder"))
-    for place, name in (
-        (detector, "face_detection_yunet_2023mar.onnx"),
-        (embedder, "face_recognition_sface_2021dec.onnx"),
-    ):
-        place.mkdir()
-        shutil.copy(faces / name, place)
-    own = dict(
-        zip(PRESET.values(), (tiny_networks.save(kind, folder) for kind in ("dinov2", "vjepa2", "ast")), strict=True)
-    )
-    duals = {kind: tiny_duals.save(kind, folder / "duals") for kind in ("siglip2", "clap", "videoprism")}
-    return {
-        **own,
-        "microsoft/resnet-18": tiny_resnet(folder / "resnet"),
-        "google/siglip2-base-patch16-224": duals["siglip2"],
-        "google/siglip2-so400m-patch14-384": duals["siglip2"],
-        "google/videoprism-lvt-base-f16r288": duals["videoprism"],
-        "laion/clap-htsat-unfused": duals["clap"],
-        "opencv/face_detection_yunet": detector,
-        "opencv/face_recognition_sface": embedder,
-        "openai/whisper-base": tiny_networks.save("speech", folder),
-        "google-bert/bert-base-cased": tiny_networks.save("bert", folder),
-    }
+    return hub_networks.save(tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture

@@ -6,40 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny_faces
 from handmade import random_codes, write_codes
 
 Run = Callable[..., Any]
-av, cv2 = pytest.importorskip("av"), pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.long
-
-
-def face(seed: int) -> np.ndarray:
-    """A bright square whose pattern is a person's."""
-    coarse = np.random.default_rng(seed).integers(215, 256, (2, 2, 3)).astype(np.uint8)
-    return np.asarray(cv2.resize(coarse, (32, 32), interpolation=cv2.INTER_NEAREST))
-
-
-def picture(*seeds: int) -> np.ndarray:
-    image = np.zeros((192, 320, 3), np.uint8)
-    for at, seed in enumerate(seeds):
-        image[64:96, 32 + 96 * at : 64 + 96 * at] = face(seed)
-    return image
-
-
-def write_video(path: Path, seconds: list[tuple[int, ...]]) -> None:
-    """A video at a frame a second that shows these faces in each."""
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264rgb", rate=1, options={"crf": "0"})
-        stream.width, stream.height, stream.pix_fmt = 320, 192, "rgb24"
-        for seeds in seconds:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture(*seeds), "rgb24")):
-                file.mux(packet)
-        for packet in stream.encode():
-            file.mux(packet)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +31,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "nobody.mkv": [(), ()],
     }
     for name, seconds in shown.items():
-        write_video(folder / "videos" / name, seconds)
-    cv2.imwrite(str(folder / "anna.png"), picture(1)[..., ::-1])
-    cv2.imwrite(str(folder / "dark.png"), picture())
+        tiny_faces.write_video(folder / "videos" / name, seconds)
+    cv2.imwrite(str(folder / "anna.png"), tiny_faces.picture(1)[..., ::-1])
+    cv2.imwrite(str(folder / "dark.png"), tiny_faces.picture())
     run_hcq("extract", "videos", "--experts", f"face={networks}", "-w", folder / "w", cwd=folder)
     codes = write_codes(folder / "w" / "codes.hcq", list(shown), random_codes(4), folder=str(folder / "videos"))
     run_hcq("index", "build", codes, "-w", folder / "w", cwd=folder)

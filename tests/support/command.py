@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
 from filelock import FileLock
 
@@ -51,10 +52,11 @@ class Outcome:
 
 
 @cache
-def fork_server() -> str | None:
+def fork_server(begun: frozenset[tuple[str, str]] = frozenset()) -> str | None:
     """The socket of the server (see `fork_server.py`), one for a whole test run; None where there can be none.
 
-    Whoever asks first starts it; it lives as long as the process that gave the tests out.
+    Whoever asks first starts it; it lives as long as the process that gave the tests out. One more is started for
+    each other environment that it has to begin with.
     """
     try:
         os.close(os.pidfd_open(os.getpid()))  # type: ignore[attr-defined]
@@ -64,12 +66,12 @@ def fork_server() -> str | None:
     if run is None:
         run, owner = "alone", os.getpid()
     path = os.path.join(tempfile.gettempdir(), f"hcq-fork-{run[:12]}-{owner}")
+    path += f"-{crc32(repr(sorted(begun)).encode()):x}" if begun else ""
     with FileLock(f"{path}.lock"):
         if not os.path.exists(path):
             command = [sys.executable, FORK_SERVER, path, str(owner)]
-            server = subprocess.Popen(
-                command, cwd="/", env=START_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-            )
+            own = {**START_ENVIRONMENT, **dict(begun)}
+            server = subprocess.Popen(command, cwd="/", env=own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
             assert server.stdout and server.stdout.readline() == b"ready\n"
     return path
 
@@ -82,6 +84,7 @@ def run_hcq(
     env: Mapping[str, str] | None = None,
     timeout: float = 300,
     fresh: bool = False,
+    begun: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run a command in `cwd` and assert its exit code (None: any).
 
@@ -89,11 +92,13 @@ def run_hcq(
         env: variables on top of this process's.
         fresh: start a Python of its own also where a fork of one that has imported hcq would do: for tests of what is
             imported, of the interpreter's own variables, and of starting.
+        begun: variables that a fork of another server begins with, where many commands need just these.
     """
     own = {"NO_COLOR": "1", "XDG_CONFIG_HOME": str(cwd / ".config"), **(env or {})}
     asked = list(map(os.fspath, arguments))
-    environment = {**os.environ, **own}
-    changed = {name for name, _ in (environment.items() ^ START_ENVIRONMENT.items()) - OUR_OWN}
+    begun = begun or {}
+    environment = {**os.environ, **begun, **own}
+    changed = {name for name, _ in (environment.items() ^ {**START_ENVIRONMENT, **begun}.items()) - OUR_OWN}
     if environment.items() >= PLANTED.items():  # nothing was imported from there: the copy puts it on its path itself
         changed.remove("PYTHONPATH")
     fresh = fresh or any(name.startswith(READ_AT_THE_START) for name in changed)
@@ -101,7 +106,7 @@ def run_hcq(
         given.write((stdin or "").encode(errors="surrogateescape"))
         given.seek(0)
         streams = (given, out, err)
-        server = None if fresh else fork_server()
+        server = None if fresh else fork_server(frozenset(begun.items()))
         if server is None:
             command = [sys.executable, "-m", "hcq_cli", *asked]
             places = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))

@@ -25,11 +25,12 @@ TOKEN = "hf_local"
 
 @dataclass
 class Repository:
-    """A model: its files, and who may read them."""
+    """A model: its files, who may read them, and the names of what there is of it."""
 
     files: dict[str, bytes]
     gated: bool = False
     private: bool = False
+    revisions: set[str] = field(default_factory=lambda: {"main"})
 
     @property
     def commit(self) -> str:
@@ -108,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self._noted()
-        about = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path)
+        about = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path)
         tree = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         if about and (found := self._readable(about[1], about[2] or "main")):
@@ -170,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None or (found.private and not known):
             # As the real hub does: who is not known is not told whether it exists.
             self._json({"error": "Repository not found"}, 404 if known else 401, "RepoNotFound")
-        elif revision not in ("main", found.commit):
+        elif revision not in {*found.revisions, found.commit}:
             self._json({"error": f"Invalid rev id: {revision}"}, 404, "RevisionNotFound")
         elif file and found.gated and not known:
             self._json({"error": "Access to this model is restricted"}, 401, "GatedRepo")

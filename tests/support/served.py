@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 from sample_videos import film, numbered, tone
+from schemas import faults
 from trained import save_workspace
 
 from hcq_cli.api.indexing import build_index
@@ -61,7 +62,9 @@ def served_here(workspace: Path) -> Iterator[tuple[Served, int]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "HCQ_DEBUG": "1"})
     assert process.stdout is not None
     try:
-        yield Served(workspace, json.loads(process.stdout.readline())["address"]), process.pid
+        told = json.loads(process.stdout.readline())
+        assert faults("serve", told) == []
+        yield Served(workspace, told["address"]), process.pid
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     finally:

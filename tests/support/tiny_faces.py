@@ -18,6 +18,35 @@ def save(folder: Path) -> Path:
     return folder
 
 
+def face(seed: int) -> np.ndarray:
+    """A bright square whose pattern is a person's."""
+    import cv2
+
+    coarse = np.random.default_rng(seed).integers(215, 256, (2, 2, 3)).astype(np.uint8)
+    return np.asarray(cv2.resize(coarse, (32, 32), interpolation=cv2.INTER_NEAREST))
+
+
+def picture(*seeds: int) -> np.ndarray:
+    image = np.zeros((192, 320, 3), np.uint8)
+    for at, seed in enumerate(seeds):
+        image[64:96, 32 + 96 * at : 64 + 96 * at] = face(seed)
+    return image
+
+
+def write_video(path: Path, seconds: list[tuple[int, ...]]) -> None:
+    """A video at a frame a second that shows these faces in each."""
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264rgb", rate=1, options={"crf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 320, 192, "rgb24"
+        for seeds in seconds:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture(*seeds), "rgb24")):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
 def _model(nodes, inputs, outputs, initializers) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
