@@ -155,8 +155,8 @@ def _durations(paths: list[str], sizes: dict[str, int], progress: Progress) -> d
             if seconds is not None:
                 known[path] = seconds
             bar.advance(1, detail=Path(path).name[:40])
-    bytes_known = sum(sizes[path] for path in known)
-    pace = sum(known.values()) / bytes_known if bytes_known else 1 / USUAL_BYTES_S
+    known_s, bytes_known = sum(known.values()), sum(sizes[path] for path in known)
+    pace = known_s / bytes_known if known_s and bytes_known else 1 / USUAL_BYTES_S
     return {path: known.get(path, sizes[path] * pace) for path in paths}
 
 

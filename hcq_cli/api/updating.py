@@ -162,13 +162,21 @@ def _with_those_of_model(workspace: Workspace, asked: LastExtraction) -> list[st
 
 def _need_networks(asks: Sequence[str], experts: Sequence[str]) -> None:
     """Raise NotFoundError where a file or folder of a network among `asks` is gone; `experts` are all that look."""
+    from experts.registry import WITH_SOURCE
+
     for ask in asks:
-        place = Path((ask.partition("=")[2] or ask).removeprefix("onnx:"))
-        if place.is_absolute() and not place.exists():
-            raise NotFoundError(
-                f"{place}: is gone, and new videos are looked at with it",
-                f"put it back, or say where it lies now: hcq update --experts {','.join(experts)}",
-            )
+        name, named, source = ask.partition("=")
+        if named and name.partition("-")[0] not in WITH_SOURCE:
+            continue  # an expert of another package: what its source means it knows alone
+        source = source or ask
+        # Faces and speech take two networks, joined by a plus, which may also stand in the name of one.
+        one = source.startswith("onnx:") or Path(source).exists()
+        for part in [source.removeprefix("onnx:")] if one else source.split("+"):
+            if Path(part).is_absolute() and not Path(part).exists():
+                raise NotFoundError(
+                    f"{part}: is gone, and new videos are looked at with it",
+                    f"put it back, or say where it lies now: hcq update --experts {','.join(experts)}",
+                )
 
 
 def _extracted_before(workspace: Workspace, progress: Progress) -> tuple[list[str], list[str]]:

@@ -64,8 +64,10 @@ def test_what_does_not_say_how_long_it_is_is_counted_by_its_bytes(clips, tmp_pat
     found = planning._durations([*sizes], sizes, planning.SILENT)
     assert found.items() >= before.items()
     assert found[str(joined)] == pytest.approx(16, rel=0.3)
-    alone = {str(joined): sizes[str(joined)]}
-    assert planning._durations([*alone], alone, planning.SILENT)[str(joined)] > 0
+    (films / "broken.mp4").write_bytes(b"no video")
+    for beside in ({}, {str(films / "broken.mp4"): 8}):
+        alone = {str(joined): sizes[str(joined)], **beside}
+        assert planning._durations([*alone], alone, planning.SILENT)[str(joined)] > 0
 
 
 def test_what_cannot_be_planned(clips, tmp_path):

@@ -12,6 +12,7 @@ from followed_folder import FollowedFolder
 from store_contents import contents
 
 import hcq_cli as hcq
+from hcq_cli.api import updating
 from hcq_cli.codes.codefile import open_codes
 from hcq_cli.collection import change_collection, read_collection
 from hcq_cli.errors import NotFoundError
@@ -164,6 +165,16 @@ def test_so_is_one_that_only_the_model_names(life: Life, tmp_path: Path, monkeyp
     with pytest.raises(NotFoundError, match=r"net\.onnx: is gone") as gone:
         life.update(experts=None)
     assert gone.value.hint.endswith("hcq update --experts audio,objects=onnx:FILE")
+
+
+def test_networks_that_are_there_are_not_told_to_be_gone(tmp_path: Path) -> None:
+    for name in ("yunet", "sface", "a+b"):
+        (tmp_path / name).mkdir()
+    there = [f"face={tmp_path}/yunet+{tmp_path}/sface", f"speech={tmp_path}/yunet+minilm", f"dual-2={tmp_path}/a+b"]
+    updating._need_networks([*there, f"own={tmp_path}/what:it=likes"], [])
+    (tmp_path / "sface").rmdir()
+    with pytest.raises(NotFoundError, match=r"sface: is gone"):
+        updating._need_networks(there, [])
 
 
 @pytest.mark.parametrize("goes_to", ["b.mp4", "c.mp4"])
