@@ -57,7 +57,9 @@ def read_table(path: Path) -> Iterator[CaptionRow | Problem]:
             begin, header = begin + 1, source.readline()
         separator, names = columns_of(header)
         width = len(names)
-        columns = {name: [at for at, other in enumerate(names) if other == name] for name in names}
+        columns: dict[str, list[int]] = {}
+        for at, name in enumerate(names):
+            columns.setdefault(name, []).append(at)
         for line, cells in _TableLines(source, separator, width, begin).rows():
             if isinstance(cells, Problem):
                 yield cells

@@ -1,4 +1,4 @@
-"""The extraction and its report: what is finished is skipped, what is left goes to the workers, whatever comes of it.
+"""The run of an extraction: what is finished is skipped, what is left goes to the workers, whatever comes of it.
 
 Here is the one loop of the run: the plan judges the next video, the executor is given what must be done, and what
 comes back is counted. All of it happens in the thread of the caller, so that neither the plan nor the writer of the

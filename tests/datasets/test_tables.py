@@ -86,7 +86,7 @@ def test_tab_separated_texts_keep_quotation_marks_that_quote_nothing(tmp_path: P
     ]
     rows = "".join(f"clip-{n}.mp4\t{line}\r\n" for n, line in enumerate(lines))
     videos, problems = read(tmp_path, "video\tcaption\r\n" + rows)
-    assert problems == []
+    assert problems == [(10, "the caption of 'clip-8.mp4' is '\"': is there none?")]
     assert [captions for captions, _ in videos.values()] == [[line] for line in lines]
 
 
@@ -145,3 +145,10 @@ def test_several_captions_a_line_have_a_column_each(tmp_path: Path) -> None:
     assert problems == [(4, "empty caption for 'c.mp4'")]
     videos, _ = read(tmp_path, "video,caption,caption,split\na.mp4,a dog,a hound,test\n")
     assert videos == {"a.mp4": (["a dog", "a hound"], "test")}
+
+
+def test_a_table_may_have_very_many_columns(tmp_path: Path) -> None:
+    header, cells = ",".join(f"f{number}" for number in range(20_000)), ",1" * 20_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    assert read(tmp_path, f"video,caption,{header}\na,a dog{cells}\n") == ({"a": (["a dog"], None)}, [])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 5
