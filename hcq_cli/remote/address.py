@@ -69,15 +69,20 @@ class Address:
             except FileNotFoundError:
                 return []
 
-    def listed(self, folder: str) -> dict[str, int]:
-        """The files below a folder of it, by their path there, each with its length."""
+    def listed(self, folder: str, *, whole: bool = True) -> dict[str, int]:
+        """The files below a folder of it, by their path there, each with its length.
+
+        Args:
+            folder: its path.
+            whole: False for those, too, that are being put, or were when their process was killed.
+        """
         with self._errors():
             try:
                 found = self._files.find(self._place(folder), detail=True)
             except FileNotFoundError:
                 return {}
         below = {path.partition(f"{self._root}/{folder}/")[2]: about["size"] for path, about in found.items()}
-        return {path: size for path, size in below.items() if not path.rpartition("/")[2].startswith(".") and path}
+        return {path: size for path, size in below.items() if path and not (whole and "/." in f"/{path}")}
 
     def get(self, name: str, target: Path) -> bool:
         """Fetch a file into one that is there already; False where there is none of that name."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hcq_cli.errors import HcqError, LockedError
+from hcq_cli.errors import HcqError, LockedError, NotFoundError
 from hcq_cli.files import plain_name
 from hcq_cli.generations import KEPT_GENERATIONS, MANIFEST_PATTERN, Generations
 from hcq_cli.headers import JSON, Count, Digest, FileName, decode
@@ -118,11 +118,13 @@ class RemoteGenerations:
         for number in numbers[:-KEPT_GENERATIONS]:
             self._there.remove(manifest_name(number))
         kept = {file.object for number in numbers[-KEPT_GENERATIONS:] for file in self._read(number).values()}
-        unnamed = [f"files/{name}" for name in self._there.listed("files") if name not in kept]
-        unnamed += [f"parts/{path}" for path in self._there.listed("parts") if not SHARED.fullmatch(path)]
+        unnamed = [f"files/{name}" for name in self._there.listed("files", whole=False) if name not in kept]
+        parts = self._there.listed("parts", whole=False)
+        unnamed += [f"parts/{path}" for path in parts if "/." in path or not SHARED.fullmatch(path)]
         for name in unnamed:
-            if self._there.age_s(name) > GRACE_S:
-                self._there.remove(name)
+            with suppress(NotFoundError):  # it was being put, and is whole now
+                if self._there.age_s(name) > GRACE_S:
+                    self._there.remove(name)
 
     def try_to_write(self) -> list[str]:
         """Where nothing lies yet: that it cannot be written is to be known before the work of hours.

@@ -486,7 +486,9 @@ def test_what_nothing_names_goes_after_a_time_of_grace(
     one = machine("one")
     (left := one.folder / "left").parent.mkdir(parents=True)
     left.write_text("of a killed writer")
-    one._there.put(left, "files/00000001-left")
+    unfinished = ["files/.0.tmp", "parts/features/incoming/.0.tmp"]  # where a put was killed
+    for name in ("files/00000001-left", *unfinished):
+        one._there.put(left, name)
     left.unlink()
     for number in range(6):
         lay(one, {"codes.hcq": f"{number}"})
@@ -494,8 +496,10 @@ def test_what_nothing_names_goes_after_a_time_of_grace(
     assert len(one._there.listed("files")) == 7 and one._generations.numbers() == [4, 5, 6]
     monkeypatch.setattr(remote_generations, "GRACE_S", -1.0)
     lay(one, {"codes.hcq": "last"})
+    assert [one._there.age_s(name) < 60 for name in unfinished] == [True, True]
     one.publish()
-    assert len(one._there.listed("files")) == 3 and fetched(machine("other")) == {"codes.hcq": "last"}
+    assert len(one._there.listed("files", whole=False)) == 3 and not one._there.listed("parts", whole=False)
+    assert fetched(machine("other")) == {"codes.hcq": "last"}
 
 
 def test_a_large_workspace_is_not_read_again(
