@@ -51,9 +51,15 @@ def locate_moment(collection: Index, item_id: str) -> tuple[str, list[int]]:
     if rows or second is None:
         return name, rows
     video, rows = locate(collection, video)
-    cut = collection.segments_of(rows[:1])[0] if rows else None
+    if not rows:
+        return item_id, []
+    cut = collection.segments_of(rows[:1])[0]
     if cut is None or not cut.rows:
-        return (video, rows) if rows else (item_id, [])
+        known = "duration" in collection.columns.kinds
+        lasts_s = collection.values(rows[0], ["duration"])["duration"] if known else None
+        if isinstance(lasts_s, float) and second > lasts_s:
+            raise UsageError(f"{item_id}: {video} ends at {lasts_s:g} s")
+        return video, rows
     spans = list(zip(cut.starts_s, cut.ends_s, cut.rows, strict=True))
     # Of windows that lie half over each other, that in whose middle it is.
     holding = [(abs(start + end - 2 * second), row) for start, end, row in spans if start <= second <= end]

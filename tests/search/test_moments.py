@@ -10,6 +10,7 @@ from handmade import HEADER, random_codes, random_levels, write_codes
 from indexes import add, build
 
 from hcq_cli.codes.ids import video_of
+from hcq_cli.columns.own_columns import Join, read_own_columns
 from hcq_cli.errors import NotFoundError, UsageError
 from hcq_cli.scan.table import tables
 from hcq_cli.search.code_file import CodeFileIndex
@@ -19,6 +20,7 @@ from hcq_cli.search.index import Index
 from hcq_cli.search.index_writer import remove
 from hcq_cli.search.params import SearchParams
 from hcq_cli.search.query import QueryResult, search_levels
+from hcq_cli.search.segment_columns import ColumnsSource
 
 SCORES = {
     "film.mp4": 5,
@@ -108,6 +110,19 @@ def test_a_second_that_is_not_there(collection: Index) -> None:
         locate_moment(collection, "film.mp4#t=90")
     with pytest.raises(NotFoundError):
         search_like(collection, "nothing.mp4#t=5", 3)
+
+
+def test_a_second_behind_the_end_of_a_video_without_segments(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("video,duration\nshort.mp4,4.5\n")
+    own, ids = read_own_columns(table), ["short.mp4", "unknown.mp4"]
+    columns = ColumnsSource(None, own, Join(own, lambda: iter([ids])))
+    build(tmp_path / "index", [write_codes(tmp_path / "codes.hcq", ids, random_codes(2))], columns=columns)
+    index = Index.open(tmp_path / "index")
+    assert locate_moment(index, "short.mp4#t=4.5")[0] == "short.mp4"
+    assert locate_moment(index, "unknown.mp4#t=99")[0] == "unknown.mp4"
+    with pytest.raises(UsageError, match=r"short\.mp4#t=99: short\.mp4 ends at 4\.5 s"):
+        locate_moment(index, "short.mp4#t=99")
 
 
 def test_like_a_whole_video_or_a_moment(tmp_path: Path) -> None:
