@@ -19,8 +19,9 @@ from hcq_cli.media.thumbnails import MAX_SIDE, Thumbnailer
 from hcq_cli.printable import printable
 from hcq_cli.web.batches import Batches
 
-FOLDERS = re.compile(r"(?<![\w./])/(?:[^/:\n]+/)+")
-"""Those of an absolute path in a message: where files lie is no business of an agent's."""
+FOLDERS = re.compile(r"(?<![\w./])/(?!\s)(?:[^/:\n]*[^/:\s]/)+")
+"""Those of an absolute path in a message: where files lie is no business of an agent's. A slash behind a space begins
+another path, and what stands between the two is kept."""
 LONGEST_TEXT = 300
 """Characters of a name or a sentence that are told."""
 UNTRUSTED = (

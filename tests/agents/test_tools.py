@@ -116,6 +116,21 @@ def test_what_is_not_named_cannot_be_reached(ask: Callable[..., Any], workspace:
     assert "films?" in told[1]
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("/home/u/a b/x.mp4: cannot be read", "x.mp4: cannot be read"),
+        ("no checkpoint at /home/u/a/model or /home/u/b/best", "no checkpoint at model or best"),
+        ("/w/codes.hcq is of model 1, /w/index of model 2", "codes.hcq is of model 1, index of model 2"),
+        ("give 3 / 4 or films/x.mp4", "give 3 / 4 or films/x.mp4"),
+    ],
+)
+def test_folders_are_left_out_and_nothing_else(message: str, told: str) -> None:
+    from hcq_cli.agents.tools import FOLDERS
+
+    assert FOLDERS.sub("", message) == told
+
+
 def test_names_are_cut_and_cannot_steer() -> None:
     from hcq_cli.agents.tools import LONGEST_TEXT, _for_agents
 
