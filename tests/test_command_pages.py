@@ -44,7 +44,16 @@ PLACES = {
     "published": ("train --recipe msrvtt-1ka",),
 }
 """Workspaces beside `.hcq`, by what wants them: models of `hcq fit`, what networks saw and heard, features of MMT."""
-FETCHED = ("models fetch", "models push", "bert-base-cased", "google/", "openai/", "--preset", *PLACES["seen"])
+FETCHED = (
+    "models fetch",
+    "models push",
+    "bert-base-cased",
+    "google/",
+    "openai/",
+    "--preset",
+    *PLACES["seen"],
+    *PLACES["published"],
+)
 """What asks the hub, or takes what was fetched from it."""
 SETTINGS = f"""{SMALL_DEMO}
 [extract]
@@ -244,7 +253,8 @@ def _name_videos(place: Path) -> None:
         target = place / "videos" / called[clip.name]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, target)
-    (place / "videos" / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhappy birthday, a cake\n")
+    for language, said in (("", "happy birthday, a cake"), (".de", "alles Gute")):
+        (place / "videos" / f"talk{language}.srt").write_text(f"1\n00:00:00,000 --> 00:00:01,000\n{said}\n")
     told = [json.loads(line) for line in (place / "hcq-demo/.hcq/captions.jsonl").read_text("utf-8").splitlines()]
     told = [{**each, "video": called[each["video"]]} for each in told]
     told[0]["split"] = "val"
@@ -292,8 +302,11 @@ def followed(reader: Reader, line: str, place: Path) -> str:
     return f"$ {line}\n{wrong}" if wrong else ""
 
 
-@pytest.mark.long
-def test_every_example_runs(reader: Reader, tmp_path: Path) -> None:
-    here = [line for line in asked() if not elsewhere(line)]
+@pytest.mark.parametrize(
+    "fetched", [pytest.param(False, marks=pytest.mark.long), pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_every_example_runs(reader: Reader, tmp_path: Path, fetched: bool) -> None:
+    """Those that want networks of the hub load torch and transformers each, which takes minutes in all."""
+    here = [line for line in asked() if not elsewhere(line) and bool(reader.begun(smaller(line))) == fetched]
     wrong = [followed(reader, line, tmp_path / f"{at}") for at, line in enumerate(here)]
     assert not any(wrong), "\n\n".join(filter(None, wrong))

@@ -53,7 +53,7 @@ def find_text_encoder(name: str, revision: str = "", option: str = SETTING, othe
     except WeightsError as error:
         # An id may be right and not fetched, or nearly one that is known or fetched.
         ids = {*SHORT_IDS.values(), *(key.partition("@")[0] for key in _fetched())}
-        meant = near(name, ids - {name.partition("@")[0]})
+        meant = "" if ids & {hub.id for hub in _ids(name, revision)} else near(name, ids)
         hint = f"{error.hint}{f' (did you mean {meant}?)' if meant else ''}, or {otherwise}"
         raise NotFoundError(f"text encoder {name!r}: {error}", hint) from error
     meant = near(name, [*NAMES, *SHORT_IDS, "all-MiniLM-L6-v2"]).replace("all-MiniLM-L6-v2", "minilm")

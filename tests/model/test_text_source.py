@@ -45,6 +45,15 @@ def test_a_misspelt_name_names_the_near_one(name: str, meant: str) -> None:
     assert f"did you mean {meant}?" in caught.value.hint
 
 
+def test_a_right_name_that_is_not_fetched_is_not_taken_for_a_misspelt_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(NotFoundError) as caught:
+        find_text_encoder("bert-base-cased")
+    assert "hcq models fetch google-bert/bert-base-cased" in caught.value.hint and "mean" not in caught.value.hint
+
+
 def test_a_path_is_no_id_of_a_hub() -> None:
     for name in ("./bert", "/no/bert", "~/bert"):
         with pytest.raises(NotFoundError, match="there is no such folder") as caught:

@@ -1,4 +1,4 @@
-"""300 hostile names and as many subtitles, through all that shows them: no element, attribute or escape byte more."""
+"""300 hostile names, subtitles and captions, through all that shows them: no element, attribute or control byte."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from feature_samples import video
 from served import Served, served_here
 from trained import save_workspace
 
 from hcq_cli.api.indexing import build_index
 from hcq_cli.api.reporting import Report
 from hcq_cli.codes.codefile import CodeWriter, open_codes
+from hcq_cli.features.folder import write_incoming
 from hcq_cli.web.media import key_of
 from hcq_cli.web.report import report_page
 from hcq_cli.workspace import Workspace
@@ -143,7 +145,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> Pat
         (videos / name).write_bytes(b"no film")
         times = "1\n00:00:01,000 --> 00:00:02,000\n"
         (videos / f"{name[:-4]}.srt").write_bytes(times.encode() + os.fsencode(f"hostile {said}\n\n"))
+    for at, name in enumerate(names):
+        write_incoming(root / "features", video(name, content=f"c{at}", path=str(videos / name)))
+    told = [{"video": name, "caption": caption} for name, caption in captions_of(names).items()]
     save_workspace(root)
+    (root / "captions.jsonl").write_text("\n".join(map(json.dumps, told)))
     codes = open_codes(root / "codes.hcq")
     with CodeWriter(root / "films.hcq", codes.header, codes.codebooks, codes.scale) as writer:
         random_codes = np.random.default_rng(0).integers(0, 32, (len(names), codes.header.S), np.uint8)
@@ -152,13 +158,24 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> Pat
     return root
 
 
-@pytest.mark.parametrize("query", ["a dog", '"hostile"'])
+def captions_of(names: list[str]) -> dict[str, str]:
+    """A hostile caption each."""
+    return {name: f"told {said}\0" for name, said in zip(names, hostile(302)[2:], strict=True)}
+
+
+def is_text(caption: str) -> bool:
+    """Whether it holds no half characters: such lines are left out of the words."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in caption)
+
+
+@pytest.mark.parametrize("query", ["a dog", '"hostile"', '"told"'])
 def test_table_json_and_gallery(hcq: Callable[..., Any], workspace: Path, names: list[str], query: str) -> None:
     asked = ("query", query, "-k", "300", "--all", "-w", workspace)
     said = hcq(*asked)
     assert not steering(said.out) and not steering(said.err)
     hits = hcq(*asked, "--json").json["hits"]
-    assert {hit["id"] for hit in hits} == set(names)
+    readable = {name for name, caption in captions_of(names).items() if is_text(caption)}
+    assert {hit["id"] for hit in hits} == (readable if query == '"told"' else set(names))
     page = workspace.parent / "found.html"
     hcq(*asked, "--html", page)
     found = Elements(page.read_text("utf-8"))
@@ -175,7 +192,7 @@ TAGS |= {"link", "label", "input", "select", "option", "div"}
 def test_the_server(workspace: Path, names: list[str]) -> None:
     with served_here(workspace) as (served, _):
         plain = Elements(page_of(served, "plain")).found
-        for query in ("a dog", '"hostile"', *names[:40]):
+        for query in ("a dog", '"hostile"', '"told"', *names[:40]):
             page = page_of(served, query)
             found = Elements(page)
             # What was typed stays in its field as it was.
@@ -197,9 +214,11 @@ def page_of(served: Served, query: str) -> str:
     return body.decode()
 
 
-def test_the_report(names: list[str]) -> None:
+def test_the_report(hcq: Callable[..., Any], workspace: Path, names: list[str]) -> None:
     found = Report(Path(names[0]), videos=300, formats=dict.fromkeys(names, 1), failures={"why": names})
-    page = report_page(found, [], [])
+    written = workspace.parent / "report.html"
+    hcq("report", "-w", workspace, "-o", written)
+    page = report_page(found, [], []) + written.read_text("utf-8")
     assert not steering(page) and {tag for tag, _ in Elements(page).found} <= TAGS | {
         "table",
         "thead",
@@ -218,7 +237,8 @@ def test_an_agent(workspace: Path, names: list[str]) -> None:
     async def talk() -> list[Any]:
         async with mcp.stdio_client(start) as streams, mcp.ClientSession(*streams) as session:
             await session.initialize()
-            calls = [("search", {"query": "a dog", "k": 50}), ("words", {"sentence": "hostile", "k": 50})]
+            calls = [("search", {"query": "a dog", "k": 50})]
+            calls += [("words", {"sentence": sentence, "k": 50}) for sentence in ("hostile", "told")]
             calls += [
                 ("similar", {"id": name}) for name in names[:20] if "\udcff" not in name and "\udcc3" not in name
             ]

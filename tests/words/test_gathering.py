@@ -39,7 +39,7 @@ def test_transcripts_subtitles_captions_and_names(tmp_path: Path) -> None:
     (tmp_path / "Long_Film.en.srt").write_text(CUE)
     (tmp_path / "Long_Film.de.srt").write_bytes(os.urandom(999))
     captions = tmp_path / "captions.jsonl"
-    captions.write_text(json.dumps({"video": "Long_Film.mp4", "captions": ["a talk", "people sit"]}))
+    captions.write_text(json.dumps({"video": "Long_Film.mp4", "captions": ["a talk", "people sit"]}) + "\n{oops\n")
     warnings: list[str] = []
     words = CollectionWords(store, [captions, tmp_path / "gone.jsonl"], warnings.append)
     assert list(words.sentences_of("talk/Long_Film.mp4", str(file))) == [
@@ -50,7 +50,8 @@ def test_transcripts_subtitles_captions_and_names(tmp_path: Path) -> None:
         Sentence("good bye", "speech", 1.0, 1.0),
         Sentence("hello there", "subtitles", 3.0, 4.0, "en"),
     ]
-    assert len(warnings) == 1 and "Long_Film.de.srt" in warnings[0] and "left out" in warnings[0]
+    assert len(warnings) == 2 and all("left out" in warning for warning in warnings)
+    assert f"1 line (hcq captions check {captions})" in warnings[0] and "Long_Film.de.srt" in warnings[1]
     assert list(words.sentences_of("other.mp4", "/videos/other.mp4")) == [Sentence("other", "name")]
     assert list(CollectionWords(None).sentences_of("..", "")) == [Sentence("..", "name")]
 
