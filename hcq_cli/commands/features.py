@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.commands.shared import LOOKING, Session, command, listed
 from hcq_cli.console import counted, printable, size_text
 from hcq_cli.errors import EXIT_DAMAGED, EXIT_SOME_FAILED, DamagedError
 
@@ -199,7 +199,7 @@ def export(
 ) -> None:
     """Hand the features to NumPy (.npz) or to pandas (.parquet: a row a token, with its second)."""
     console = session.console
-    names = None if experts is None else [name.strip() for name in experts.split(",") if name.strip()]
+    names = None if experts is None else listed(experts)
     done = api.export_features(session.workspace, output, features=features, experts=names, progress=console)
     document = {"output": done.path, "videos": done.videos, "bytes": done.nbytes, "tokens": done.tokens}
 

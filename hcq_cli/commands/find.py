@@ -11,9 +11,9 @@ import hcq_cli as api
 from hcq_cli.commands.answers import print_answer
 from hcq_cli.commands.extract import Device, Workers
 from hcq_cli.commands.extraction_report import counted_changes, extraction_document
-from hcq_cli.commands.fit import Duals, Preset, Sources, listed_sources
+from hcq_cli.commands.fit import Duals, Preset, Sources
 from hcq_cli.commands.query import All, Hits, MinConfidence
-from hcq_cli.commands.shared import VERBS, Session, command
+from hcq_cli.commands.shared import VERBS, Session, command, listed
 from hcq_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def find(
     if not query.strip():
         raise UsageError("the query is empty", 'hcq find videos/ "a man cooking"')
     how: dict[str, Any] = {
-        "concepts": listed_sources(concepts),
-        "dual": listed_sources(dual),
+        "concepts": listed(*concepts or ()),
+        "dual": listed(*dual or ()),
         "preset": preset,
         "text_encoder": text_encoder,
         "workers": workers,

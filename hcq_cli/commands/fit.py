@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import VERBS, FeaturesOption, OnOption, RunOption, Session, command
+from hcq_cli.commands.shared import VERBS, FeaturesOption, OnOption, RunOption, Session, command, listed
 from hcq_cli.console import Console, counted
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def register(app: typer.Typer) -> None:
         """
         done = api.fit(
             session.workspace,
-            concepts=listed_sources(concepts),
-            dual=listed_sources(dual),
+            concepts=listed(*concepts or ()),
+            dual=listed(*dual or ()),
             preset=preset,
             weights=weight or (),
             text_encoder=text_encoder,
@@ -99,11 +99,6 @@ def register(app: typer.Typer) -> None:
             "warnings": done.warnings,
         }
         session.console.result(document, lambda: _print(session.console, done))
-
-
-def listed_sources(given: list[str] | None) -> list[str]:
-    """The sources of an option that may come again, and hold several with commas."""
-    return [part.strip() for each in given or () for part in each.split(",") if part.strip()]
 
 
 def _print(console: Console, done: FitResult) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hcq_cli.commands.shared import LOOKING, Session, command
+from hcq_cli.commands.shared import LOOKING, Session, command, listed
 from hcq_cli.console import Console, counted
 from hcq_cli.errors import UsageError
 
@@ -112,7 +112,7 @@ def mmt(
     """
     from hcq_cli.importers.mmt import MmtOptions, import_mmt
 
-    named = [name.strip() for name in experts.split(",") if name.strip()] if experts is not None else None
+    named = listed(experts) if experts is not None else None
     if named is not None and not named:
         raise UsageError("--experts names no expert", "--experts s3d,vggish")
     place, store = captions or session.workspace.captions, output or session.workspace.features

@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 import hcq_cli as api
 from hcq_cli.commands.answers import check_actions, clips_document, finish, print_answer
-from hcq_cli.commands.shared import VERBS, IndexOption, Session, command
+from hcq_cli.commands.shared import VERBS, IndexOption, Session, command, listed
 from hcq_cli.console import Console
 from hcq_cli.errors import UsageError
 
@@ -179,7 +179,7 @@ class Asked:
     ) -> Iterator[tuple[QueryResult, dict[str, Any], dict[str, float] | None]]:
         """The answers, each with further fields of its JSON and, for a file, what took how long, milliseconds."""
         text = " ".join(self.text or ()).strip()
-        experts = [ask.strip() for ask in (self.experts or "").split(",") if ask.strip()]
+        experts = listed(self.experts)
         if self.composed:
             parts = {"like": self.like, "not": self.unlike, "face": self.face, "not_face": self.not_face}
             faces = {"faces": self.face or (), "not_faces": self.not_face or (), "experts": experts}
@@ -256,7 +256,7 @@ class SearchOptions:
     def settings(self, many: bool) -> SearchSettings:
         """The same, as the search takes it; `many` where queries will keep coming."""
         given = {**vars(self), "checkpoint": self.ckpt, "nprobe": self.probe, "many": many}
-        given["columns"] = tuple(name.strip() for name in (self.columns or "").split(",") if name.strip())
+        given["columns"] = tuple(listed(self.columns))
         del given["ckpt"], given["probe"]
         return api.SearchSettings(**given)
 

@@ -208,6 +208,11 @@ def _with_first_step(error: NotFoundError, workspace: Workspace) -> NotFoundErro
     return error
 
 
+def listed(*given: str | None) -> list[str]:
+    """The items of an option that holds several with commas, or of one that may come again."""
+    return [item.strip() for each in given for item in (each or "").split(",") if item.strip()]
+
+
 def with_choice(step: str) -> str:
     """A next step as people read it: a model is trained where there are captions, and fitted where there are none."""
     return f"{step}, or without captions: hcq fit" if step.startswith("hcq train --captions") else step

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import hcq_cli as api
-from hcq_cli.commands.shared import LOOKING, IndexOption, Session, command
+from hcq_cli.commands.shared import LOOKING, IndexOption, Session, command, listed
 from hcq_cli.console import counted, size_text
 from hcq_cli.errors import UsageError
 
@@ -46,10 +46,6 @@ def info(session: Session, index: IndexOption = None) -> None:
     session.console.result(asdict(found), human)
 
 
-def _listed(names: str | None) -> list[str]:
-    return [name.strip() for name in (names or "").split(",") if name.strip()]
-
-
 def export(
     session: Session,
     videos: Annotated[
@@ -79,8 +75,8 @@ def export(
         session.workspace,
         videos or (),
         format=format,
-        sources=_listed(source),
-        languages=_listed(language),
+        sources=listed(source),
+        languages=listed(language),
         output=output,
         stream=sys.stdout if output is None else None,
         index=index,
