@@ -11,7 +11,6 @@ from hcq_cli.api.checkpoints import find_checkpoint
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.collection import read_collection
 from hcq_cli.errors import DamagedError, UsageError
-from hcq_cli.printable import counted
 from hcq_cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -200,10 +199,8 @@ def _sentences(path: Path, progress: Progress) -> tuple[list[str], list[str]]:
         found = [(f"{path.name}#{at}", line) for at, line in enumerate(lines, 1) if line]
     else:
         read = read_captions(path)
-        if read.errors:
-            progress.warn(
-                f"{path}: left out as wrong: {counted(len(read.errors), 'line')} (hcq captions check {path})"
-            )
+        if read.left_out:
+            progress.warn(read.left_out)
         found = [(f"{v.video}#{at}", line) for v in read.videos for at, line in enumerate(v.captions, 1)]
     if not found:
         raise UsageError(f"{path}: holds no caption", "hcq captions check FILE")

@@ -13,6 +13,7 @@ import numpy as np
 from hcq_cli.datasets.formats import recognise
 from hcq_cli.datasets.rows import CaptionRow, Problem
 from hcq_cli.errors import DamagedError, HcqError, NotFoundError, UsageError
+from hcq_cli.printable import counted
 
 __all__ = ["CaptionedVideo", "Captions", "Problem", "read_captions"]
 
@@ -79,6 +80,12 @@ class Captions:
     def errors(self) -> list[Problem]:
         """The problems that cost a line."""
         return [problem for problem in self.problems if not problem.warning]
+
+    @property
+    def left_out(self) -> str:
+        """What is said of the lines that have errors, by whoever goes on without them; empty where none has."""
+        lines = counted(len(self.errors), "line")
+        return f"{self.path}: left out as wrong: {lines} (hcq captions check {self.path})" if self.errors else ""
 
     @property
     def warnings(self) -> list[Problem]:

@@ -70,11 +70,7 @@ def load_dataset(store: FeatureStore, captions: Captions) -> Dataset:
         HcqError: no captioned video has features.
     """
     found = match(captions, store)
-    warnings = list(store.warnings)
-    if captions.errors:
-        wrong = counted(len(captions.errors), "line")
-        warnings.append(f"{captions.path}: left out as wrong: {wrong} (hcq captions check)")
-    warnings += found.problems()
+    warnings = [*store.warnings, *filter(None, [captions.left_out]), *found.problems()]
     keep: NDArray[np.bool_] = np.asarray(has_tokens(store, found.rows, list(store.experts)).any(1))
     if not keep.all():
         without = f"{counted(int((~keep).sum()), 'captioned video')} without tokens of any expert left out"

@@ -16,7 +16,6 @@ from hcq_cli.datasets.matching import match
 from hcq_cli.errors import HcqError
 from hcq_cli.features.store import FeatureStore
 from hcq_cli.features.transcripts import Transcripts, transcripts_digest
-from hcq_cli.printable import counted
 from hcq_cli.words.sentences import SOURCES, Sentence, one_line
 from hcq_cli.words.sidecars import forget_folders, read_sidecar, sidecars_of
 
@@ -94,9 +93,8 @@ class CollectionWords:
             except HcqError as error:
                 self._warn(f"{error.message}; its captions are left out of the words")
                 continue
-            if captions.errors:
-                wrong = counted(len(captions.errors), "line")
-                self._warn(f"{path}: left out of the words as wrong: {wrong} (hcq captions check {path})")
+            if captions.left_out:
+                self._warn(captions.left_out)
             for row, video in zip(matched.rows.tolist(), matched.captioned, strict=True):
                 found.setdefault(store.ids[row], []).extend(video.captions)
         return found
