@@ -18,6 +18,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else escaped(c) for c in text)
 
 
+def whole_characters(text: str) -> str:
+    """The same with a question mark for each half character (a lone surrogate), which is in no encoding: bytes of a
+    file's name or of a terminal that are no UTF-8 come as such."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def counted(number: int, noun: str) -> str:
     """`1 video`, `2,000 videos`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

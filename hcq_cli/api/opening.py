@@ -17,6 +17,7 @@ from hcq_cli.api.answers import answer_document
 from hcq_cli.api.progress import SILENT, Progress
 from hcq_cli.api.searching import Searcher
 from hcq_cli.errors import NotFoundError, needing
+from hcq_cli.printable import whole_characters
 from hcq_cli.search.params import SearchSettings
 from hcq_cli.workspace import Workspace
 
@@ -103,7 +104,7 @@ class FoundVideos(Sequence[dict[str, Any]]):
 
 def _text(value: Any) -> Any:
     # Bytes that are no UTF-8 fit no column of text; the hits themselves keep them.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return whole_characters(value) if isinstance(value, str) else value
 
 
 class OpenIndex:

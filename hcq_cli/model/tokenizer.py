@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hcq_cli.printable import whole_characters
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -74,8 +76,7 @@ class CaptionTokenizer:
 
     def cut(self, caption: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Ids and special-token marks of one caption, both [T], T ≤ max_tokens; words are cut, not [SEP]."""
-        # A file name or a terminal can bring half a character (a lone surrogate), which the library would refuse.
-        encoding = self.tokenizer.encode(caption.encode("utf-8", "replace").decode(), add_special_tokens=False)
+        encoding = self.tokenizer.encode(whole_characters(caption), add_special_tokens=False)
         # Truncated before [CLS] and [SEP] come to it: an encoder has never seen a caption without them.
         encoding.truncate(self.most_tokens)
         encoding = self.tokenizer.post_process(encoding)
@@ -93,14 +94,14 @@ class CaptionTokenizer:
         """
         if not any(letter.isalnum() or unicodedata.category(letter) in OTHERS for letter in caption):
             return 0, 0
-        ids = self.tokenizer.encode(caption.encode("utf-8", "replace").decode(), add_special_tokens=False).ids
+        ids = self.tokenizer.encode(whole_characters(caption), add_special_tokens=False).ids
         # Unigram models do not tell the name of their unknown token; a vocabulary of bytes has none.
         unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or "<unk>")
         return len(ids), sum(token != unknown for token in ids)
 
     def length(self, caption: str) -> int:
         """Tokens of the uncut caption."""
-        return len(self.tokenizer.encode(caption.encode("utf-8", "replace").decode()).ids)
+        return len(self.tokenizer.encode(whole_characters(caption)).ids)
 
 
 def learn_vocabulary(words: Iterable[str], size: int) -> list[str]:

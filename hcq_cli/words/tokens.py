@@ -14,6 +14,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from hcq_cli.printable import whole_characters
 from hcq_cli.words.sentences import LONGEST, Sentence
 
 # Accents of Latin and Greek letters alone: й is no и, and a vowel sign of Hindi no ornament.
@@ -55,7 +56,7 @@ _LETTERS = _Letters()
 def words_of(text: str) -> list[str]:
     """The words of a text, in order: `Zoë's café` → `zoe s cafe`."""
     if not text.isascii():
-        apart = unicodedata.normalize("NFKD", text[:LONGEST].encode("utf-8", "replace").decode().casefold())
+        apart = unicodedata.normalize("NFKD", whole_characters(text[:LONGEST]).casefold())
         text = unicodedata.normalize("NFKC", _ACCENTS.sub(r"\1", apart))
     return text[:LONGEST].lower().translate(_LETTERS).split()
 
